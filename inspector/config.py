@@ -1,0 +1,328 @@
+"""The configuration: frozen models, unknown keys fatal, all faults reported at once.
+
+`load` is the only reader of the configuration file and of the environment. Secrets never stand in
+the file: `*_secret` keys name a credential, found as a file in `$CREDENTIALS_DIRECTORY` (systemd's
+`LoadCredential=`) or as an environment variable `INSPECTOR_SECRET_<NAME>`.
+Every field carries its unit in its name and its meaning in its description; `inspector init` and
+`docs/configuration.md` are written from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from inspector.domain import Action
+from inspector.errors import ConfigError
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+GateAnswer = Literal[Action.PASS, Action.REJECT, Action.QUARANTINE]
+
+
+class Section(BaseModel):
+    """Frozen, and a key it doesn't know is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class AgentSection(Section):
+    """Who this agent is and where it keeps its files."""
+
+    name: Name = Field(default_factory=lambda: _host_name(), description="Name of this agent, unique on the plant.")
+    state_dir: Path = Field(
+        default_factory=lambda: default_state_dir(),
+        description="Folder of everything the agent keeps: database, journal, pictures, dead letters, engine cache.",
+    )
+    prefix: str = Field(
+        default="plant/site/area/line",
+        pattern=r"^[^+#\x00]{1,200}$",
+        description="Topic prefix, ISA-95 style: enterprise/site/area/line.",
+    )
+    drain_s: float = Field(default=4.0, gt=0, le=600, description="Longest time a SIGTERM drain may take.")
+    registry_poll_s: float = Field(
+        default=1.0, ge=0.1, le=60, description="How often the registry is asked for newly activated versions."
+    )
+    heartbeat_ms: int = Field(default=500, ge=100, le=5000, description="Period of the gate heartbeat.")
+
+
+class MqttSection(Section):
+    """The MQTT broker of cameras, gates and records."""
+
+    host: str = Field(default="127.0.0.1", description="Broker host.")
+    port: int = Field(default=1883, ge=1, le=65535, description="Broker port.")
+    protocol: Literal["3.1.1", "5"] = Field(default="5", description="MQTT version spoken to the broker.")
+    keepalive_s: int = Field(default=15, ge=2, le=3600, description="Keep-alive: how soon a dead broker is noticed.")
+    session_expiry_s: int = Field(
+        default=86400, ge=0, le=4294967295, description="How long the broker keeps frames while the agent is away."
+    )
+    in_flight: int = Field(
+        default=64, ge=1, le=1000, description="Most unacknowledged frames per camera connection (receive maximum)."
+    )
+    username: str | None = Field(default=None, description="Broker user.")
+    password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
+    tls: bool = Field(default=False, description="Speak TLS to the broker.")
+    ca_file: Path | None = Field(default=None, description="Certificate authority for TLS; unset = the system's.")
+    cert_file: Path | None = Field(default=None, description="Client certificate for TLS.")
+    key_file: Path | None = Field(default=None, description="Key of the client certificate.")
+    reconnect_min_s: float = Field(default=0.2, gt=0, le=60, description="First pause before a reconnect (jittered).")
+    reconnect_max_s: float = Field(default=5.0, gt=0, le=600, description="Longest pause between reconnects (jittered).")
+    record_queue: int = Field(
+        default=100_000, ge=100, description="Verdict records kept in memory while the broker is away."
+    )
+
+
+class StoreSection(Section):
+    """The SQL store."""
+
+    url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL; unset = SQLite in the state folder. PostgreSQL: postgresql+asyncpg://host/db.",
+    )
+    user: str | None = Field(default=None, description="Database user, where the URL names none.")
+    password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
+    commit_wait_ms: float = Field(default=5.0, ge=0, le=1000, description="Longest a row waits for its group commit.")
+    commit_rows: int = Field(default=128, ge=1, le=10_000, description="Most rows in one group commit.")
+
+
+class JournalSection(Section):
+    """The local append-only truth, which is also the spool while the database is away."""
+
+    max_mib: int = Field(default=512, ge=1, le=1_000_000, description="Bound of the journal on disk.")
+    segment_mib: int = Field(default=8, ge=1, le=1024, description="Size of one journal file.")
+    sync_ms: float = Field(default=5.0, ge=0, le=1000, description="Longest an entry waits for its group fsync.")
+
+
+class EngineSection(Section):
+    """Where and how the backbone runs."""
+
+    name: Literal["auto", "onnxruntime", "torch", "torch-cuda"] = Field(
+        default="auto", description="Inference engine; auto = torch-cuda where a GPU is usable, else onnxruntime."
+    )
+    threads: int = Field(default=0, ge=0, le=256, description="Threads of the main pass; 0 = all cores of this box.")
+    decode_workers: int = Field(default=2, ge=1, le=64, description="Threads that decode and route.")
+    batch_max: int = Field(default=8, ge=1, le=256, description="Most frames in one main pass.")
+    batch_wait_ms: float = Field(default=4.0, ge=0, le=1000, description="Longest a frame waits for its batch.")
+    queue_frames: int = Field(default=64, ge=1, le=10_000, description="Bound of each queue between stages.")
+
+
+class ImagesSection(Section):
+    """Which pictures are kept."""
+
+    keep_passes: float = Field(default=0.01, ge=0, le=1, description="Share of passed frames whose picture is kept.")
+    max_mib: int = Field(default=2048, ge=1, description="Bound of the picture folder; the oldest are removed.")
+    dead_letter_mib: int = Field(default=256, ge=1, description="Bound of the dead-letter folder; the oldest are removed.")
+
+
+class CameraSection(Section):
+    """One camera: where its frames come from, what they look like, what its failures mean."""
+
+    name: Name = Field(description="Name of the camera; part of its topics.")
+    source: Literal["mqtt", "folder"] = Field(default="mqtt", description="What brings its frames.")
+    topic: str | None = Field(
+        default=None, description="Topic of its frames; unset = {prefix}/{camera}/frame. May end in /+ for a trigger."
+    )
+    folder: Path | None = Field(default=None, description="Watched folder, for source = \"folder\".")
+    view: str = Field(default="", max_length=64, description="Which view of the part it shows, at a gate of several.")
+    on_unjudged: GateAnswer = Field(
+        description="What the gate does with a part that could not be judged: pass, reject or quarantine. No default."
+    )
+    on_late: GateAnswer | None = Field(default=None, description="The same for a part judged too late; unset = on_unjudged.")
+    on_wrong_product: GateAnswer | None = Field(default=None, description="The same for a wrong product; unset = reject.")
+    on_frame_health: GateAnswer | None = Field(
+        default=None, description="The same for dark, blurred, frozen frames; unset = on_unjudged."
+    )
+    product: Name | None = Field(default=None, description="Only this product may come; unset = any enrolled one.")
+    window_ms: float | None = Field(
+        default=None, gt=0, le=600_000, description="Time from capture to verdict for a camera without a gate; unset = any."
+    )
+    trigger_from: Literal["property", "header", "json", "topic"] = Field(
+        default="property", description="Where the trigger id stands."
+    )
+    encoding: Literal["image", "json"] = Field(default="image", description="Payload: the encoded image, or JSON with base64.")
+    clock: Literal["trusted", "untrusted"] = Field(
+        default="untrusted", description="Whether the camera's captured-at is believed."
+    )
+    max_skew_ms: float = Field(default=1000, gt=0, le=3_600_000, description="Largest believed gap of captured-at to now.")
+    bit_depth: int = Field(default=8, ge=8, le=16, description="Significant bits of a 16-bit image (10, 12, 14, 16).")
+    black_level: int = Field(default=0, ge=0, le=65535, description="Pixel value of black in a 16-bit image.")
+    max_mib: float = Field(default=16, gt=0, le=1024, description="Largest encoded frame.")
+    max_mpx: float = Field(default=32, gt=0, le=1000, description="Largest decoded frame in megapixels.")
+    frame_id_memory: int = Field(default=4096, ge=16, le=1_000_000, description="Frames remembered to find redeliveries.")
+
+
+class GateSection(Section):
+    """One gate: the cameras that look at its parts, and the time it leaves."""
+
+    name: Name = Field(description="Name of the gate; part of its topics.")
+    cameras: tuple[Name, ...] = Field(min_length=1, description="Cameras that look at the parts of this gate.")
+    window_ms: float = Field(gt=0, le=600_000, description="Time from capture to the reject gate.")
+    reserve_ms: float = Field(
+        default=5, ge=0, le=10_000, description="Part of the window kept for publishing the decision."
+    )
+    match: Literal["trigger_id", "single_in_flight"] = Field(
+        default="trigger_id", description="How a decision finds its part: by trigger id, or one part at a time."
+    )
+    join: Literal["trigger_id"] = Field(default="trigger_id", description="What joins the views of one part.")
+    combine: Literal["worst"] = Field(default="worst", description="How views make one decision.")
+    trigger_source: Literal["plc", "encoder", "camera"] = Field(
+        default="plc", description="Who counts: with camera, the count is only of what was lost after the camera."
+    )
+    trigger_modulus: int | None = Field(
+        default=None, ge=2, le=2**63, description="Where the counter wraps, for example 65536; unset = never."
+    )
+    max_gap: int = Field(default=100, ge=1, le=100_000, description="Largest gap that is missed parts, not a reset counter.")
+    storm_consecutive: int | None = Field(
+        default=None, ge=2, le=100_000, description="So many rejects in a row hold the gate and raise an alarm; unset = never."
+    )
+
+
+class Config(Section):
+    """The whole configuration, checked across sections."""
+
+    agent: AgentSection = Field(default_factory=AgentSection)
+    mqtt: MqttSection = Field(default_factory=MqttSection)
+    store: StoreSection = Field(default_factory=StoreSection)
+    journal: JournalSection = Field(default_factory=JournalSection)
+    engine: EngineSection = Field(default_factory=EngineSection)
+    images: ImagesSection = Field(default_factory=ImagesSection)
+    camera: tuple[CameraSection, ...] = Field(default=(), description="The cameras.")
+    gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Self:
+        faults = [*_repeated("camera", [c.name for c in self.camera]), *_repeated("gate", [g.name for g in self.gate])]
+        known = {camera.name for camera in self.camera}
+        owner: dict[str, str] = {}
+        for gate in self.gate:
+            for name in gate.cameras:
+                if name not in known:
+                    faults.append(f"gate {gate.name!r} names camera {name!r}, which is not configured")
+                if name in owner:
+                    faults.append(f"camera {name!r} stands at two gates, {owner[name]!r} and {gate.name!r}")
+                owner[name] = gate.name
+            if gate.reserve_ms >= gate.window_ms:
+                faults.append(f"gate {gate.name!r} keeps a reserve_ms as long as its whole window_ms")
+        for camera in self.camera:
+            if camera.source == "folder" and camera.folder is None:
+                faults.append(f"camera {camera.name!r} has source folder but no folder")
+            if camera.name in owner and camera.window_ms is not None:
+                faults.append(f"camera {camera.name!r} stands at a gate, whose window_ms counts; remove its own")
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def gate_of(self, camera: str) -> GateSection | None:
+        """The gate whose parts this camera looks at, or None."""
+        return next((gate for gate in self.gate if camera in gate.cameras), None)
+
+    def camera_named(self, name: str) -> CameraSection:
+        """Raises KeyError for a camera that is not configured."""
+        for camera in self.camera:
+            if camera.name == name:
+                return camera
+        raise KeyError(name)
+
+    def topic_of(self, camera: CameraSection) -> str:
+        """The topic filter this camera's frames come on."""
+        base = camera.topic or f"{self.agent.prefix}/{camera.name}/frame"
+        if camera.trigger_from == "topic" and not base.endswith("/+"):
+            return base + "/+"
+        return base
+
+    @property
+    def store_url(self) -> str:
+        return self.store.url or f"sqlite+aiosqlite:///{self.agent.state_dir / 'inspector.db'}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything configured; stands in each row as `config_digest`."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def default_state_dir() -> Path:
+    """systemd's `StateDirectory=` where given, else the XDG state folder of this user."""
+    if under_systemd := os.environ.get("STATE_DIRECTORY"):
+        return Path(under_systemd.split(":")[0])
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "inspector"
+
+
+def find(option: Path | None) -> Path | None:
+    """`--config`, else `INSPECTOR_CONFIG`, else `./inspector.toml` where it exists, else None (built-in defaults)."""
+    if option is not None:
+        return option
+    if named := os.environ.get("INSPECTOR_CONFIG"):
+        return Path(named)
+    local = Path("inspector.toml")
+    return local if local.is_file() else None
+
+
+def load(option: Path | None = None) -> Config:
+    """Read and check the configuration. Raises ConfigError with every fault at once."""
+    path = find(option)
+    if path is None:
+        return parse({}, None)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError([f"there is no file {path}; write one with `inspector init`"], str(path)) from None
+    except OSError as error:
+        raise ConfigError([f"it can't be read: {error.strerror}"], str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"it is not valid TOML: {error}"], str(path)) from error
+    return parse(table, path)
+
+
+def parse(table: Mapping[str, Any], path: Path | None) -> Config:
+    """Check a table as read from TOML. Raises ConfigError with every fault at once."""
+    try:
+        return Config.model_validate(dict(table))
+    except ValidationError as error:
+        raise ConfigError(_faults(error), str(path) if path else None) from error
+
+
+def secret(name: str) -> SecretStr:
+    """The credential of that name. Raises ConfigError where neither a file nor a variable holds it."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and (file := Path(folder) / name).is_file():
+        return SecretStr(file.read_text(encoding="utf-8").rstrip("\n"))
+    variable = "INSPECTOR_SECRET_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+    if variable in os.environ:
+        return SecretStr(os.environ[variable])
+    raise ConfigError([f"the secret {name!r} is neither a credential file nor in the variable {variable}"])
+
+
+def _faults(error: ValidationError) -> list[str]:
+    faults: list[str] = []
+    for fault in error.errors():
+        where = ".".join(str(part) for part in fault["loc"])
+        kind = fault["type"]
+        if kind == "extra_forbidden":
+            faults.append(f"{where}: there is no such key")
+        elif kind == "missing" and fault["loc"][-1] == "on_unjudged":
+            faults.append(f"{where}: missing; say what the gate does with an unjudged part: pass, reject or quarantine")
+        elif kind == "missing":
+            faults.append(f"{where}: missing")
+        elif kind == "value_error":
+            faults.extend(str(fault["ctx"]["error"]).split("\n"))
+        else:
+            faults.append(f"{where}: {fault['msg']}")
+    return faults
+
+
+def _repeated(what: str, names: list[str]) -> list[str]:
+    return [f"{what} {name!r} is configured twice" for name in sorted(set(names)) if names.count(name) > 1]
+
+
+def _host_name() -> str:
+    cleaned = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()).lstrip("-._")
+    return cleaned[:64] or "agent"

@@ -1,0 +1,252 @@
+"""What the road needs from the world, as Protocols. Implementations live in other rooms.
+
+Every adapter is an async context manager (`async with`): entered means usable, left means flushed.
+Raises are of `inspector.errors` only. Methods that are not `async` never block the event loop unless
+they say that they run on a worker thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any, Protocol, Self, runtime_checkable
+
+from inspector.domain import (
+    DeadLetter,
+    Decision,
+    Delivery,
+    Event,
+    Failure,
+    Frame,
+    GateAction,
+    GateState,
+    LiveSet,
+    Picture,
+    Position,
+    ProductVersion,
+    ResultId,
+    Routed,
+    Scored,
+    Sighting,
+    Verdict,
+)
+
+
+class Clock(Protocol):
+    """Time, passed in, so that tests own it."""
+
+    def now(self) -> datetime:
+        """Wall clock, aware, UTC."""
+
+    def monotonic_ns(self) -> int:
+        """Never goes backwards; what ages and deadlines are measured with."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Adapter(Protocol):
+    """Something with a life: entered means usable, left means flushed and closed."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+class FrameSource(Adapter, Protocol):
+    """Frames of one or more cameras, in order per stream, kept by the broker until acknowledged."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_connected(self) -> bool: ...
+
+    def deliveries(self) -> AsyncIterator[Delivery]:
+        """Every delivery, across reconnects, until `stop_intake`. One consumer only."""
+
+    async def acknowledge(self, position: Position) -> None:
+        """Everything in the position's stream up to and including it is durable. Stale generations are ignored."""
+
+    def pause(self) -> None:
+        """Take no more from the broker for now; what was taken is still delivered."""
+
+    def resume(self) -> None: ...
+
+    async def stop_intake(self) -> None:
+        """No new delivery after this; `deliveries` ends, acknowledgements still go out."""
+
+
+class Router(Protocol):
+    """Finds out which product a frame shows and prepares it for that product's head. Runs on decode workers."""
+
+    def route(self, frame: Frame) -> Routed | Failure:
+        """A routed, prepared frame; or why it can't be (unknown product, not released). Never raises for a bad frame."""
+
+
+class Scorer(Protocol):
+    """Judges a batch of routed frames. Runs on the one scorer thread."""
+
+    def score(self, batch: Sequence[Routed]) -> list[Scored | Failure]:
+        """One answer per frame, order kept; one bad frame fails alone."""
+
+
+class Lineup(Protocol):
+    """An immutable set of live product versions, loaded and warm. Swapped whole, between two batches."""
+
+    @property
+    def revision(self) -> str: ...
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def products(self) -> tuple[str, ...]: ...
+
+    @property
+    def router(self) -> Router: ...
+
+    @property
+    def scorer(self) -> Scorer: ...
+
+    def check_canary(self) -> None:
+        """Run stored probe images through the whole scoring path. Raises ParityError where scores moved. Scorer thread."""
+
+
+class LineupLoader(Protocol):
+    """Makes a lineup of what is live; versions already loaded are reused, unreadable ones refused by name."""
+
+    def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
+        """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""
+
+
+class Journal(Adapter, Protocol):
+    """Append-only local truth. `append_*` survive kill -9 when they return; `sync` survives power loss."""
+
+    def append_attempt(self, camera: str, sha256: str) -> int:
+        """Note that a frame is about to be decoded; returns how often it was tried without ending in a verdict."""
+
+    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+        """Raises JournalFull when the bound is reached. A later entry of the same result_id replaces the earlier."""
+
+    def append_published(self, result_id: ResultId, published: bool) -> None: ...
+
+    def append_acknowledged(self, result_ids: Sequence[ResultId]) -> None: ...
+
+    def append_recorded(self, result_ids: Sequence[ResultId]) -> None:
+        """These verdicts have durable rows; segments with nothing else are removed."""
+
+    async def sync(self) -> None:
+        """Everything appended before the call is on stable storage; concurrent calls share one fsync."""
+
+    def unrecorded(self) -> list[tuple[Verdict, Decision | None]]:
+        """Verdicts of earlier runs that have no row yet, in order, `published` as last known."""
+
+    def sightings(self) -> list[Sighting]:
+        """Frames the journal knows, oldest first."""
+
+    @property
+    def fill(self) -> float:
+        """Share of the bound in use, 0 to 1."""
+
+
+class Ledger(Adapter, Protocol):
+    """The SQL store of results, gates, events. Every method raises LedgerUnavailable when the database is away."""
+
+    async def record(
+        self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool]], gates: Sequence[GateState]
+    ) -> list[ResultId]:
+        """Write all in one durable transaction; rows that exist stay as they are.
+
+        `decisions` carry whether they were published. Returns the ids whose stored row says another outcome
+        (kept in `conflicts`; the first row wins).
+        """
+
+    async def load_gates(self) -> dict[str, GateState]: ...
+
+    async def sightings(self, camera: str, limit: int) -> list[Sighting]:
+        """The newest `limit` frames of a camera in the current and previous epoch, oldest first."""
+
+    async def known(self, result_ids: Sequence[ResultId]) -> set[ResultId]:
+        """Which of these have a row."""
+
+    async def record_events(self, events: Sequence[Event]) -> None: ...
+
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
+
+
+class Registry(Adapter, Protocol):
+    """Enrolled products. Versions are immutable; activation moves one pointer."""
+
+    async def live(self) -> LiveSet: ...
+
+    async def revision(self) -> str:
+        """Cheap: what `live().revision` would be."""
+
+    async def artifact(self, product: str, version: int) -> bytes: ...
+
+    async def add_version(
+        self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
+    ) -> ProductVersion:
+        """One short transaction: the version, its audit row and, if asked, the moved pointer."""
+
+    async def products(self) -> list[ProductVersion]:
+        """All versions of all products, by product and version."""
+
+    async def activate(self, product: str, version: int, *, by: str, reason: str) -> ProductVersion: ...
+
+    async def rollback(self, product: str, *, by: str, reason: str) -> ProductVersion:
+        """Back to the version that was live before. Raises RegistryError if there is none."""
+
+    async def remove(self, product: str, *, by: str, reason: str) -> None:
+        """Takes the product out of the live set; its versions and rows stay for the record."""
+
+
+class GateLine(Adapter, Protocol):
+    """The wire to the gates: a client of its own, no offline queue, nothing retained."""
+
+    async def publish(self, decision: Decision) -> bool:
+        """True when the broker took it (PUBACK) before its time was over; False when not; never sent late."""
+
+    async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
+        """QoS 0, best effort; does nothing while the line is down."""
+
+    def actions(self) -> AsyncIterator[GateAction]:
+        """What PLCs report back."""
+
+    @property
+    def is_connected(self) -> bool: ...
+
+
+class VerdictSink(Adapter, Protocol):
+    """The record for everyone else: store and forward, may be late, no gate listens here."""
+
+    async def publish(self, verdict: Verdict) -> None:
+        """Accepted for delivery; kept while the broker is away up to a bound, the oldest dropped with an event."""
+
+    async def state(self, topic: str, payload: dict[str, Any]) -> None:
+        """Retained, republished on each connect."""
+
+
+class Images(Adapter, Protocol):
+    """Pictures by retention rule. Never blocks the road: when busy, a pass picture is skipped."""
+
+    def keep(self, picture: Picture) -> None: ...
+
+
+class DeadLetters(Adapter, Protocol):
+    """Keeps the original bytes of what could not be read."""
+
+    async def put(self, letter: DeadLetter) -> None:
+        """Durable when it returns."""
+
+
+@runtime_checkable
+class Telemetry(Protocol):
+    """Counters and events of the running agent."""
+
+    def event(self, event: Event) -> None:
+        """Logged now, stored when the ledger has time."""
+
+    def count(self, name: str, amount: int = 1, **labels: str) -> None: ...
+
+    def observe_ms(self, name: str, value: float) -> None: ...

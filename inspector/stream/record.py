@@ -1,0 +1,169 @@
+"""The verdict record: the one JSON form of a verdict, on the wire, in the journal and for people's scripts.
+
+Pure: dicts in, dicts out, nothing is sent or stored here. The keys of `verdict_record` are the
+contract's, all of them always there, null where unknown. Times are RFC 3339, UTC, cut to whole
+milliseconds (never rounded up: an `act_before` must not move later). Floats that are not finite become
+null, since JSON has no word for them. `journal_record` adds what a row has and the wire has not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from inspector.domain import (
+    SCHEMA_VERSION,
+    Action,
+    Cause,
+    Decision,
+    Identity,
+    Outcome,
+    Region,
+    ResultId,
+    TimeSource,
+    Verdict,
+)
+
+RECORD_KEYS: Final = (
+    "schema", "result_id", "camera", "view", "epoch", "frame_id", "trigger_id", "part_id", "inspection_no", "lot",
+    "job_id", "product", "product_version", "outcome", "cause", "cause_detail", "action", "level", "score",
+    "threshold", "route_confidence", "captured_at", "received_at", "decided_at", "act_before", "time_source",
+    "published", "shadow", "simulated", "redelivered", "identity", "decode_ms", "route_ms", "embed_ms", "score_ms",
+    "total_ms", "frame_sha256", "artifact_digest", "registry_revision", "config_digest", "software", "engine", "agent",
+)  # fmt: skip
+"""The contract's keys, in the contract's order."""
+
+EXTRA_KEYS: Final = ("gate", "id_conflict", "regions")
+"""What a row has beyond the contract's keys."""
+
+_TIMES: Final = frozenset({"captured_at", "received_at", "decided_at", "act_before"})
+_ENUMS: Final = {
+    "outcome": Outcome,
+    "cause": Cause,
+    "action": Action,
+    "identity": Identity,
+    "time_source": TimeSource,
+}
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds and `Z`; what is finer is cut off. `moment` must be aware."""
+    utc = moment.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+
+
+def parse_time(text: str) -> datetime:
+    """Aware, UTC. Raises ValueError for text without a zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"the time {text!r} has no zone")
+    return moment.astimezone(UTC)
+
+
+def verdict_record(verdict: Verdict) -> dict[str, Any]:
+    """Exactly the contract's keys, with values that any JSON encoder takes."""
+    record: dict[str, Any] = {"schema": SCHEMA_VERSION}
+    for key in RECORD_KEYS[1:]:
+        record[key] = _plain(getattr(verdict, key))
+    return record
+
+
+def journal_record(verdict: Verdict) -> dict[str, Any]:
+    """The contract's keys and the row's own (`EXTRA_KEYS`): nothing of a verdict is lost but microseconds."""
+    record = verdict_record(verdict)
+    record["gate"] = verdict.gate
+    record["id_conflict"] = verdict.id_conflict
+    record["regions"] = regions_record(verdict.regions)
+    return record
+
+
+def verdict_from_record(record: Mapping[str, Any]) -> Verdict:
+    """The verdict of a `verdict_record` or a `journal_record`; keys it doesn't know are ignored.
+
+    Raises ValueError where the record lacks a key, is of a later schema or holds a value that can't be.
+    """
+    if record.get("schema") != SCHEMA_VERSION:
+        raise ValueError(f"the record is of schema {record.get('schema')!r}, this software reads {SCHEMA_VERSION}")
+    try:
+        fields = {key: _typed(key, record[key]) for key in RECORD_KEYS[1:]}
+        fields["gate"] = record.get("gate")
+        fields["id_conflict"] = bool(record.get("id_conflict", False))
+        fields["regions"] = regions_from_record(record.get("regions") or [])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the record can't be read as a verdict: {error!r}") from error
+    return Verdict(**fields)
+
+
+def regions_record(regions: tuple[Region, ...]) -> list[dict[str, Any]]:
+    """One dict per region, with the fields of `Region`."""
+    return [
+        {
+            "x": region.x,
+            "y": region.y,
+            "width": region.width,
+            "height": region.height,
+            "area": region.area,
+            "peak_level": _plain(region.peak_level),
+        }
+        for region in regions
+    ]
+
+
+def regions_from_record(rows: list[dict[str, Any]]) -> tuple[Region, ...]:
+    """The inverse of `regions_record`. Raises KeyError or TypeError for anything else."""
+    return tuple(
+        Region(row["x"], row["y"], row["width"], row["height"], row["area"], row["peak_level"]) for row in rows
+    )
+
+
+def decision_record(decision: Decision) -> dict[str, Any]:
+    """A decision for the journal. `act_before_ns` is this process's clock and means nothing after a restart."""
+    return {
+        "gate": decision.gate,
+        "epoch": decision.epoch,
+        "trigger_id": decision.trigger_id,
+        "action": decision.action.value,
+        "cause": decision.cause.value,
+        "result_id": decision.result_id,
+        "act_before": format_time(decision.act_before),
+        "act_before_ns": decision.act_before_ns,
+    }
+
+
+def decision_from_record(record: Mapping[str, Any]) -> Decision:
+    """The inverse of `decision_record`. Raises ValueError where it can't be read."""
+    try:
+        return Decision(
+            gate=record["gate"],
+            epoch=record["epoch"],
+            trigger_id=record["trigger_id"],
+            action=Action(record["action"]),
+            cause=Cause(record["cause"]),
+            result_id=ResultId(record["result_id"]),
+            act_before=parse_time(record["act_before"]),
+            act_before_ns=record["act_before_ns"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the record can't be read as a decision: {error!r}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return format_time(value)
+    if isinstance(value, Outcome | Cause | Action | Identity | TimeSource):
+        return value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _typed(key: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if key in _TIMES:
+        return parse_time(value)
+    if key in _ENUMS:
+        return _ENUMS[key](value)
+    return value

@@ -134,7 +134,8 @@ class FrameKey:
     """The identity of one distinct frame: (camera, epoch, ids and view, SHA-256 of its bytes).
 
     `nonce` is empty for a frame that carries an id; a weak frame (no id at all) gets one per delivery,
-    so that two equal images of two parts are two frames.
+    so that two equal images of two parts are two frames. `lap` counts how often the trigger counter
+    has wrapped in this epoch: part 17 of the next lap is another part.
     """
 
     camera: str
@@ -145,6 +146,7 @@ class FrameKey:
     part_id: str | None
     sha256: str
     nonce: str = ""
+    lap: int = 0
 
     @property
     def identity(self) -> Identity:
@@ -158,7 +160,7 @@ class FrameKey:
         # Frame id and trigger id both count where both are there: a camera that repeats a
         # frame id on a new trigger shows a new part, and that part must get a verdict.
         name = "\x1f".join(
-            (self.camera, self.view, str(self.epoch), self.frame_id or "", trigger, self.sha256, self.nonce)
+            (self.camera, self.view, str(self.epoch), self.frame_id or "", trigger, self.sha256, self.nonce, str(self.lap))
         )
         return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, name)))
 
@@ -174,7 +176,8 @@ class Admitted:
 
     `act_before_ns` is None for a camera without a window; `captured_at` follows the camera's clock
     rule (`time_source` says which clock it is). `missing_trigger` marks a gated frame that needs a
-    trigger id and has none; `is_late` one whose time was over before it was admitted.
+    trigger id and has none; `is_late` one whose time was over before it was admitted; `fault` says what
+    is wrong with its metadata (None: nothing).
     """
 
     delivery: Delivery
@@ -188,6 +191,7 @@ class Admitted:
     id_conflict: bool = False
     missing_trigger: bool = False
     is_late: bool = False
+    fault: str | None = None
 
     @property
     def result_id(self) -> ResultId:
@@ -315,6 +319,7 @@ class Verdict:
     software: str
     config_digest: str
     gate: str | None = None
+    lap: int = 0
     inspection_no: int | None = None
     lot: str | None = None
     job_id: str | None = None
@@ -356,11 +361,15 @@ class Decision:
     result_id: ResultId
     act_before: datetime
     act_before_ns: int
+    lap: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """What must survive a restart about one gate (or one camera without a gate)."""
+    """What must survive a restart about one gate (or one camera without a gate).
+
+    `last_trigger` counts on over wraps: lap x modulus + the number the camera sent.
+    """
 
     name: str
     epoch: int = 1
@@ -449,7 +458,11 @@ class ProductVersion:
 
 @dataclass(frozen=True, slots=True)
 class LiveSet:
-    """Which version of each product is live; `revision` changes with every activation."""
+    """Which version of each product is live; `revision` changes with every activation.
+
+    `shadows` are scored and recorded beside the live ones, and never decide.
+    """
 
     revision: str
     versions: tuple[ProductVersion, ...]
+    shadows: tuple[ProductVersion, ...] = ()

@@ -86,6 +86,10 @@ class JournalDamaged(InspectorError):
     """A journal segment can't be read beyond some point; what comes before was kept."""
 
 
+class StateUnusable(InspectorError):
+    """A folder of the agent's state can't be locked, read or written; the agent can't run without it."""
+
+
 class BrokerUnavailable(InspectorError):
     """The broker does not answer; the connector goes on trying."""
 

@@ -18,10 +18,12 @@ from inspector.domain import (
     Action,
     Cause,
     Decision,
+    FrameKey,
     Identity,
     Outcome,
     Region,
     ResultId,
+    Sighting,
     TimeSource,
     Verdict,
 )
@@ -147,6 +149,24 @@ def decision_from_record(record: Mapping[str, Any]) -> Decision:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the record can't be read as a decision: {error!r}") from error
+
+
+def sighting_of(verdict: Verdict, sha256: str, *, acknowledged: bool) -> Sighting:
+    """The frame of a verdict as `identity` looks it up; `sha256` is the verdict's `frame_sha256`, which must be there.
+
+    A weak frame's nonce stands in no record: its result id takes that place, so `result_id` counts, not the key's.
+    """
+    key = FrameKey(
+        camera=verdict.camera,
+        view=verdict.view,
+        epoch=verdict.epoch,
+        frame_id=verdict.frame_id,
+        trigger_id=verdict.trigger_id,
+        part_id=verdict.part_id,
+        sha256=sha256,
+        nonce=verdict.result_id if verdict.identity is Identity.WEAK else "",
+    )
+    return Sighting(key, verdict.result_id, verdict.gate, acknowledged)
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,124 @@
+"""A journal in memory, for tests of the road: same answers as the file, checked by the same suite.
+
+`after_kill()` gives the journal that the next process would open: everything appended is there, and
+frames that were being tried have been tried once more. `is_full = True` makes verdicts and attempts
+raise JournalFull. What was appended stands in `entries`, in order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from inspector.domain import Decision, Identity, ResultId, Sighting, Verdict
+from inspector.errors import JournalFull
+from inspector.stream.record import sighting_of
+
+Tried = tuple[str, str]
+"""Camera and SHA-256 of a frame."""
+
+
+@dataclass(slots=True)
+class JournalEntry:
+    """One verdict with all that was noted about it since."""
+
+    verdict: Verdict
+    decision: Decision | None
+    is_recorded: bool = False
+    is_acknowledged: bool = False
+
+
+@dataclass
+class InMemoryJournal:
+    """The port `Journal` on a dict; `syncs` counts the calls of `sync`."""
+
+    is_full: bool = False
+    syncs: int = 0
+    entries: list[tuple[str, Any]] = field(default_factory=list)
+    _verdicts: dict[ResultId, JournalEntry] = field(default_factory=dict)
+    _earlier: set[ResultId] = field(default_factory=set)
+    _tries: dict[Tried, int] = field(default_factory=dict)
+    _trying: set[Tried] = field(default_factory=set)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._trying.clear()
+
+    def after_kill(self) -> InMemoryJournal:
+        """What the next process finds; this object is of no further use."""
+        tries = dict(self._tries)
+        for frame in self._trying:
+            tries[frame] = tries.get(frame, 0) + 1
+        verdicts = {result_id: dataclasses.replace(entry) for result_id, entry in self._verdicts.items()}
+        return InMemoryJournal(_verdicts=verdicts, _earlier=set(verdicts), _tries=tries)
+
+    def append_attempt(self, camera: str, sha256: str) -> int:
+        self._check_room()
+        self.entries.append(("attempt", (camera, sha256)))
+        self._trying.add((camera, sha256))
+        return self._tries.get((camera, sha256), 0)
+
+    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+        self._check_room()
+        self.entries.append(("verdict", verdict.result_id))
+        self._verdicts.pop(verdict.result_id, None)  # the order is that of the last entry
+        self._verdicts[verdict.result_id] = JournalEntry(verdict, decision)
+        self._earlier.discard(verdict.result_id)
+        if verdict.frame_sha256 is not None:
+            self._tries.pop((verdict.camera, verdict.frame_sha256), None)
+            self._trying.discard((verdict.camera, verdict.frame_sha256))
+
+    def append_published(self, result_id: ResultId, published: bool) -> None:
+        self.entries.append(("published", (result_id, published)))
+        if entry := self._verdicts.get(result_id):
+            entry.verdict = dataclasses.replace(entry.verdict, published=published)
+
+    def append_acknowledged(self, result_ids: Sequence[ResultId]) -> None:
+        self.entries.append(("acknowledged", tuple(result_ids)))
+        for result_id in result_ids:
+            if entry := self._verdicts.get(result_id):
+                entry.is_acknowledged = True
+        self._forget_finished()
+
+    def append_recorded(self, result_ids: Sequence[ResultId]) -> None:
+        self.entries.append(("recorded", tuple(result_ids)))
+        for result_id in result_ids:
+            if entry := self._verdicts.get(result_id):
+                entry.is_recorded = True
+        self._forget_finished()
+
+    async def sync(self) -> None:
+        self.syncs += 1
+
+    def unrecorded(self) -> list[tuple[Verdict, Decision | None]]:
+        return [
+            (entry.verdict, entry.decision)
+            for result_id, entry in self._verdicts.items()
+            if result_id in self._earlier and not entry.is_recorded
+        ]
+
+    def sightings(self) -> list[Sighting]:
+        return [
+            sighting_of(entry.verdict, entry.verdict.frame_sha256, acknowledged=entry.is_acknowledged)
+            for entry in self._verdicts.values()
+            if entry.verdict.frame_sha256 is not None
+        ]
+
+    @property
+    def fill(self) -> float:
+        return 1.0 if self.is_full else 0.0
+
+    def _check_room(self) -> None:
+        if self.is_full:
+            raise JournalFull("The journal is full (test).")
+
+    def _forget_finished(self) -> None:
+        """A row is found in the ledger from now on; a weak frame is needed until the broker took its acknowledgement."""
+        for result_id, entry in list(self._verdicts.items()):
+            is_weak = entry.verdict.identity is Identity.WEAK and entry.verdict.frame_sha256 is not None
+            if entry.is_recorded and (entry.is_acknowledged or not is_weak):
+                del self._verdicts[result_id]

@@ -1,0 +1,161 @@
+"""A ledger in memory, for tests of the road: same answers as the SQL one, checked by the same suite.
+
+`is_available = False` makes every call raise LedgerUnavailable, as a database that went away does.
+What was written is read back from the public attributes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from inspector.domain import (
+    Action,
+    Decision,
+    Event,
+    GateAction,
+    GateState,
+    ResultId,
+    Sighting,
+    Verdict,
+)
+from inspector.errors import LedgerUnavailable
+from inspector.stream.record import sighting_of
+
+_WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """What the ledger keeps of one part's decisions: the worst action, and how often one was sent.
+
+    `trigger_id` is None for the one part in flight of a gate without trigger ids.
+    """
+
+    gate: str
+    epoch: int
+    trigger_id: int | None
+    action: Action
+    result_id: ResultId
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A verdict that came second and said something else; the first row stands."""
+
+    result_id: ResultId
+    stored: str
+    refused: str
+
+
+class InMemoryLedger:
+    """The port `Ledger` on dicts; every call is one transaction because nothing awaits inside it."""
+
+    def __init__(self) -> None:
+        self.is_available = True
+        self.commits = 0
+        self.rows: dict[ResultId, Verdict] = {}
+        self.decisions: dict[tuple[str, int, int | ResultId, bool], StoredDecision] = {}
+        self.gates: dict[str, GateState] = {}
+        self.conflicts: list[Conflict] = []
+        self.events: list[Event] = []
+        self.gate_actions: list[GateAction] = []
+
+    async def __aenter__(self) -> Self:
+        self._check()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def record(
+        self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool]], gates: Sequence[GateState]
+    ) -> list[ResultId]:
+        self._check()
+        conflicting = [conflict for verdict in verdicts if (conflict := self._insert(verdict))]
+        with_trigger_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
+        for decision, is_published in decisions:
+            in_flight = decision.trigger_id == 0 and decision.result_id not in with_trigger_zero
+            self._merge(decision, is_published, in_flight)
+        for gate in gates:
+            if gate.epoch >= self.gates.get(gate.name, gate).epoch:
+                self.gates[gate.name] = gate
+        self.commits += 1
+        return conflicting
+
+    async def load_gates(self) -> dict[str, GateState]:
+        self._check()
+        return dict(self.gates)
+
+    async def sightings(self, camera: str, limit: int) -> list[Sighting]:
+        self._check()
+        frames = [row for row in self.rows.values() if row.camera == camera and row.frame_sha256 is not None]
+        newest = frames[-limit:] if limit > 0 else []
+        current = max((row.epoch for row in newest), default=0)
+        return [
+            sighting_of(row, row.frame_sha256, acknowledged=True)
+            for row in newest
+            if row.frame_sha256 and row.epoch >= current - 1
+        ]
+
+    async def known(self, result_ids: Sequence[ResultId]) -> set[ResultId]:
+        self._check()
+        return {result_id for result_id in result_ids if result_id in self.rows}
+
+    async def record_events(self, events: Sequence[Event]) -> None:
+        self._check()
+        self.events.extend(events)
+
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
+        self._check()
+        self.gate_actions.extend(actions)
+
+    def _check(self) -> None:
+        if not self.is_available:
+            raise LedgerUnavailable("The database does not answer (test).")
+
+    def _insert(self, verdict: Verdict) -> ResultId | None:
+        first = self.rows.get(verdict.result_id)
+        if first is None:
+            self.rows[verdict.result_id] = self._numbered(verdict)
+            return None
+        if first.outcome is verdict.outcome:
+            return None
+        self.conflicts.append(Conflict(verdict.result_id, first.outcome.value, verdict.outcome.value))
+        return verdict.result_id
+
+    def _numbered(self, verdict: Verdict) -> Verdict:
+        if verdict.part_id is None or verdict.inspection_no is not None:
+            return verdict
+        station = verdict.gate or verdict.camera
+        earlier = [
+            row
+            for row in self.rows.values()
+            if row.part_id == verdict.part_id
+            and (row.gate or row.camera) == station
+            and row.simulated == verdict.simulated
+        ]
+        for row in earlier:
+            if verdict.trigger_id is not None and (row.epoch, row.trigger_id) == (verdict.epoch, verdict.trigger_id):
+                return dataclasses.replace(verdict, inspection_no=row.inspection_no)
+        highest = max((row.inspection_no or 0 for row in earlier), default=0)
+        return dataclasses.replace(verdict, inspection_no=highest + 1)
+
+    def _merge(self, decision: Decision, is_published: bool, in_flight: bool) -> None:
+        part = decision.result_id if in_flight else decision.trigger_id
+        key = (decision.gate, decision.epoch, part, in_flight)
+        new = StoredDecision(
+            gate=decision.gate,
+            epoch=decision.epoch,
+            trigger_id=None if in_flight else decision.trigger_id,
+            action=decision.action,
+            result_id=decision.result_id,
+            sent=int(is_published),
+        )
+        old = self.decisions.get(key)
+        if old is not None:
+            worst = new if _WORSE[new.action] > _WORSE[old.action] else old
+            new = dataclasses.replace(worst, sent=old.sent + new.sent)
+        self.decisions[key] = new

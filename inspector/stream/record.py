@@ -37,7 +37,7 @@ RECORD_KEYS: Final = (
 )  # fmt: skip
 """The contract's keys, in the contract's order."""
 
-EXTRA_KEYS: Final = ("gate", "id_conflict", "regions")
+EXTRA_KEYS: Final = ("gate", "lap", "id_conflict", "regions")
 """What a row has beyond the contract's keys."""
 
 _TIMES: Final = frozenset({"captured_at", "received_at", "decided_at", "act_before"})
@@ -76,6 +76,7 @@ def journal_record(verdict: Verdict) -> dict[str, Any]:
     """The contract's keys and the row's own (`EXTRA_KEYS`): nothing of a verdict is lost but microseconds."""
     record = verdict_record(verdict)
     record["gate"] = verdict.gate
+    record["lap"] = verdict.lap
     record["id_conflict"] = verdict.id_conflict
     record["regions"] = regions_record(verdict.regions)
     return record
@@ -91,6 +92,7 @@ def verdict_from_record(record: Mapping[str, Any]) -> Verdict:
     try:
         fields = {key: _typed(key, record[key]) for key in RECORD_KEYS[1:]}
         fields["gate"] = record.get("gate")
+        fields["lap"] = record.get("lap", 0)
         fields["id_conflict"] = bool(record.get("id_conflict", False))
         fields["regions"] = regions_from_record(record.get("regions") or [])
     except (KeyError, TypeError) as error:
@@ -131,6 +133,7 @@ def decision_record(decision: Decision) -> dict[str, Any]:
         "result_id": decision.result_id,
         "act_before": format_time(decision.act_before),
         "act_before_ns": decision.act_before_ns,
+        "lap": decision.lap,
     }
 
 
@@ -146,6 +149,7 @@ def decision_from_record(record: Mapping[str, Any]) -> Decision:
             result_id=ResultId(record["result_id"]),
             act_before=parse_time(record["act_before"]),
             act_before_ns=record["act_before_ns"],
+            lap=record.get("lap", 0),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the record can't be read as a decision: {error!r}") from error
@@ -165,6 +169,7 @@ def sighting_of(verdict: Verdict, sha256: str, *, acknowledged: bool) -> Sightin
         part_id=verdict.part_id,
         sha256=sha256,
         nonce=verdict.result_id if verdict.identity is Identity.WEAK else "",
+        lap=verdict.lap,
     )
     return Sighting(key, verdict.result_id, verdict.gate, acknowledged)
 

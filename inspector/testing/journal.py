@@ -117,7 +117,7 @@ class InMemoryJournal:
             raise JournalFull("The journal is full (test).")
 
     def _forget_finished(self) -> None:
-        """A row is found in the ledger from now on; a weak frame is needed until the broker took its acknowledgement."""
+        """A recorded frame is found in the ledger; a weak one is needed until the broker took its acknowledgement."""
         for result_id, entry in list(self._verdicts.items()):
             is_weak = entry.verdict.identity is Identity.WEAK and entry.verdict.frame_sha256 is not None
             if entry.is_recorded and (entry.is_acknowledged or not is_weak):

@@ -36,6 +36,7 @@ class StoredDecision:
 
     gate: str
     epoch: int
+    lap: int
     trigger_id: int | None
     action: Action
     result_id: ResultId
@@ -58,7 +59,7 @@ class InMemoryLedger:
         self.is_available = True
         self.commits = 0
         self.rows: dict[ResultId, Verdict] = {}
-        self.decisions: dict[tuple[str, int, int | ResultId, bool], StoredDecision] = {}
+        self.decisions: dict[tuple[str, int, int, int | ResultId], StoredDecision] = {}
         self.gates: dict[str, GateState] = {}
         self.conflicts: list[Conflict] = []
         self.events: list[Event] = []
@@ -138,17 +139,18 @@ class InMemoryLedger:
             and row.simulated == verdict.simulated
         ]
         for row in earlier:
-            if verdict.trigger_id is not None and (row.epoch, row.trigger_id) == (verdict.epoch, verdict.trigger_id):
+            if verdict.trigger_id is not None and _part(row) == _part(verdict):
                 return dataclasses.replace(verdict, inspection_no=row.inspection_no)
         highest = max((row.inspection_no or 0 for row in earlier), default=0)
         return dataclasses.replace(verdict, inspection_no=highest + 1)
 
     def _merge(self, decision: Decision, is_published: bool, in_flight: bool) -> None:
         part = decision.result_id if in_flight else decision.trigger_id
-        key = (decision.gate, decision.epoch, part, in_flight)
+        key = (decision.gate, decision.epoch, decision.lap, part)
         new = StoredDecision(
             gate=decision.gate,
             epoch=decision.epoch,
+            lap=decision.lap,
             trigger_id=None if in_flight else decision.trigger_id,
             action=decision.action,
             result_id=decision.result_id,
@@ -159,3 +161,7 @@ class InMemoryLedger:
             worst = new if _WORSE[new.action] > _WORSE[old.action] else old
             new = dataclasses.replace(worst, sent=old.sent + new.sent)
         self.decisions[key] = new
+
+
+def _part(verdict: Verdict) -> tuple[int, int, int | None]:
+    return verdict.epoch, verdict.lap, verdict.trigger_id

@@ -59,7 +59,7 @@ class InMemoryRegistry:
             raise ArtifactError(f"The artifact of {product} version {version} is damaged; enrol it again.")
         return artifact
 
-    async def add_version(  # noqa: PLR0913 - the port's signature
+    async def add_version(
         self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
     ) -> ProductVersion:
         if not re.fullmatch(NAME_PATTERN, product):

@@ -36,6 +36,7 @@ BARE = Verdict(
 FULL = dataclasses.replace(
     BARE,
     gate="g1",
+    lap=2,
     captured_at=AT,
     act_before=AT + timedelta(seconds=1),
     time_source=TimeSource.CAMERA,
@@ -98,5 +99,5 @@ def test_verdict_from_record_without_a_key_is_a_value_error() -> None:
 
 
 def test_decision_record_there_and_back_is_the_same_decision() -> None:
-    decision = Decision("g1", 3, 4711, Action.REJECT, Cause.ANOMALY, ResultId("r-1"), AT, 12345)
+    decision = Decision("g1", 3, 4711, Action.REJECT, Cause.ANOMALY, ResultId("r-1"), AT, 12345, lap=2)
     assert record.decision_from_record(json.loads(json.dumps(record.decision_record(decision)))) == decision

@@ -28,6 +28,19 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 GateAnswer = Literal[Action.PASS, Action.REJECT, Action.QUARANTINE]
 
 
+def default_state_dir() -> Path:
+    """systemd's `StateDirectory=` where given, else the XDG state folder of this user."""
+    if under_systemd := os.environ.get("STATE_DIRECTORY"):
+        return Path(under_systemd.split(":")[0])
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "inspector"
+
+
+def _host_name() -> str:
+    cleaned = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()).lstrip("-._")
+    return cleaned[:64] or "agent"
+
+
 class Section(BaseModel):
     """Frozen, and a key it doesn't know is a fault."""
 
@@ -37,9 +50,9 @@ class Section(BaseModel):
 class AgentSection(Section):
     """Who this agent is and where it keeps its files."""
 
-    name: Name = Field(default_factory=lambda: _host_name(), description="Name of this agent, unique on the plant.")
+    name: Name = Field(default_factory=_host_name, description="Name of this agent, unique on the plant.")
     state_dir: Path = Field(
-        default_factory=lambda: default_state_dir(),
+        default_factory=default_state_dir,
         description="Folder of everything the agent keeps: database, journal, pictures, dead letters, engine cache.",
     )
     prefix: str = Field(
@@ -73,8 +86,8 @@ class MqttSection(Section):
     ca_file: Path | None = Field(default=None, description="Certificate authority for TLS; unset = the system's.")
     cert_file: Path | None = Field(default=None, description="Client certificate for TLS.")
     key_file: Path | None = Field(default=None, description="Key of the client certificate.")
-    reconnect_min_s: float = Field(default=0.2, gt=0, le=60, description="First pause before a reconnect (jittered).")
-    reconnect_max_s: float = Field(default=5.0, gt=0, le=600, description="Longest pause between reconnects (jittered).")
+    reconnect_min_s: float = Field(default=0.2, gt=0, le=60, description="First pause before a jittered reconnect.")
+    reconnect_max_s: float = Field(default=5.0, gt=0, le=600, description="Longest pause between reconnects.")
     record_queue: int = Field(
         default=100_000, ge=100, description="Verdict records kept in memory while the broker is away."
     )
@@ -119,7 +132,7 @@ class ImagesSection(Section):
 
     keep_passes: float = Field(default=0.01, ge=0, le=1, description="Share of passed frames whose picture is kept.")
     max_mib: int = Field(default=2048, ge=1, description="Bound of the picture folder; the oldest are removed.")
-    dead_letter_mib: int = Field(default=256, ge=1, description="Bound of the dead-letter folder; the oldest are removed.")
+    dead_letter_mib: int = Field(default=256, ge=1, description="Bound of the dead-letter folder; oldest are removed.")
 
 
 class CameraSection(Section):
@@ -130,33 +143,39 @@ class CameraSection(Section):
     topic: str | None = Field(
         default=None, description="Topic of its frames; unset = {prefix}/{camera}/frame. May end in /+ for a trigger."
     )
-    folder: Path | None = Field(default=None, description="Watched folder, for source = \"folder\".")
+    folder: Path | None = Field(default=None, description='Watched folder, for source = "folder".')
     view: str = Field(default="", max_length=64, description="Which view of the part it shows, at a gate of several.")
     on_unjudged: GateAnswer = Field(
         description="What the gate does with a part that could not be judged: pass, reject or quarantine. No default."
     )
-    on_late: GateAnswer | None = Field(default=None, description="The same for a part judged too late; unset = on_unjudged.")
-    on_wrong_product: GateAnswer | None = Field(default=None, description="The same for a wrong product; unset = reject.")
+    on_late: GateAnswer | None = Field(
+        default=None, description="The same for a part judged late; unset = on_unjudged."
+    )
+    on_wrong_product: GateAnswer | None = Field(
+        default=None, description="The same for a wrong product; unset: reject."
+    )
     on_frame_health: GateAnswer | None = Field(
         default=None, description="The same for dark, blurred, frozen frames; unset = on_unjudged."
     )
     product: Name | None = Field(default=None, description="Only this product may come; unset = any enrolled one.")
     window_ms: float | None = Field(
-        default=None, gt=0, le=600_000, description="Time from capture to verdict for a camera without a gate; unset = any."
+        default=None, gt=0, le=600_000, description="Time from capture to verdict without a gate; unset = any."
     )
     trigger_from: Literal["property", "header", "json", "topic"] = Field(
         default="property", description="Where the trigger id stands."
     )
-    encoding: Literal["image", "json"] = Field(default="image", description="Payload: the encoded image, or JSON with base64.")
+    encoding: Literal["image", "json"] = Field(
+        default="image", description="The payload: an image, or JSON with base64."
+    )
     clock: Literal["trusted", "untrusted"] = Field(
         default="untrusted", description="Whether the camera's captured-at is believed."
     )
-    max_skew_ms: float = Field(default=1000, gt=0, le=3_600_000, description="Largest believed gap of captured-at to now.")
+    max_skew_ms: float = Field(default=1000, gt=0, le=3_600_000, description="Largest believed gap between clocks.")
     bit_depth: int = Field(default=8, ge=8, le=16, description="Significant bits of a 16-bit image (10, 12, 14, 16).")
     black_level: int = Field(default=0, ge=0, le=65535, description="Pixel value of black in a 16-bit image.")
     max_mib: float = Field(default=16, gt=0, le=1024, description="Largest encoded frame.")
     max_mpx: float = Field(default=32, gt=0, le=1000, description="Largest decoded frame in megapixels.")
-    frame_id_memory: int = Field(default=4096, ge=16, le=1_000_000, description="Frames remembered to find redeliveries.")
+    frame_id_memory: int = Field(default=4096, ge=16, le=1_000_000, description="Frames remembered as known.")
 
 
 class GateSection(Section):
@@ -179,9 +198,9 @@ class GateSection(Section):
     trigger_modulus: int | None = Field(
         default=None, ge=2, le=2**63, description="Where the counter wraps, for example 65536; unset = never."
     )
-    max_gap: int = Field(default=100, ge=1, le=100_000, description="Largest gap that is missed parts, not a reset counter.")
+    max_gap: int = Field(default=100, ge=1, le=100_000, description="Most parts missed in one gap; more is a reset.")
     storm_consecutive: int | None = Field(
-        default=None, ge=2, le=100_000, description="So many rejects in a row hold the gate and raise an alarm; unset = never."
+        default=None, ge=2, le=100_000, description="So many rejects in a row hold the gate, with an alarm."
     )
 
 
@@ -246,14 +265,6 @@ class Config(Section):
     def digest(self) -> str:
         """SHA-256 of everything configured; stands in each row as `config_digest`."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
-
-
-def default_state_dir() -> Path:
-    """systemd's `StateDirectory=` where given, else the XDG state folder of this user."""
-    if under_systemd := os.environ.get("STATE_DIRECTORY"):
-        return Path(under_systemd.split(":")[0])
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "inspector"
 
 
 def find(option: Path | None) -> Path | None:
@@ -321,8 +332,3 @@ def _faults(error: ValidationError) -> list[str]:
 
 def _repeated(what: str, names: list[str]) -> list[str]:
     return [f"{what} {name!r} is configured twice" for name in sorted(set(names)) if names.count(name) > 1]
-
-
-def _host_name() -> str:
-    cleaned = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname()).lstrip("-._")
-    return cleaned[:64] or "agent"

@@ -159,10 +159,8 @@ class FrameKey:
         trigger = "" if self.trigger_id is None else str(self.trigger_id)
         # Frame id and trigger id both count where both are there: a camera that repeats a
         # frame id on a new trigger shows a new part, and that part must get a verdict.
-        name = "\x1f".join(
-            (self.camera, self.view, str(self.epoch), self.frame_id or "", trigger, self.sha256, self.nonce, str(self.lap))
-        )
-        return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, name)))
+        parts = (self.camera, self.view, self.epoch, self.lap, self.frame_id or "", trigger, self.sha256, self.nonce)
+        return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, "\x1f".join(map(str, parts)))))
 
 
 def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> ResultId:

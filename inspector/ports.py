@@ -64,8 +64,11 @@ class FrameSource(Adapter, Protocol):
     def deliveries(self) -> AsyncIterator[Delivery]:
         """Every delivery, across reconnects, until `stop_intake`. One consumer only."""
 
-    async def acknowledge(self, position: Position) -> None:
-        """Everything in the position's stream up to and including it is durable. Stale generations are ignored."""
+    async def acknowledge(self, position: Position) -> bool:
+        """Everything in the position's stream up to and including it is durable.
+
+        False where the position's generation is over: nothing was sent, the broker will deliver again.
+        """
 
     def pause(self) -> None:
         """Take no more from the broker for now; what was taken is still delivered."""
@@ -80,7 +83,7 @@ class Router(Protocol):
     """Finds out which product a frame shows and prepares it for that product's head. Runs on decode workers."""
 
     def route(self, frame: Frame) -> Routed | Failure:
-        """A routed, prepared frame; or why it can't be (unknown product, not released). Never raises for a bad frame."""
+        """A routed, prepared frame, or why it can't be one (unknown product). Never raises for a bad frame."""
 
 
 class Scorer(Protocol):
@@ -109,7 +112,7 @@ class Lineup(Protocol):
     def scorer(self) -> Scorer: ...
 
     def check_canary(self) -> None:
-        """Run stored probe images through the whole scoring path. Raises ParityError where scores moved. Scorer thread."""
+        """Score stored probe images the whole way. Raises ParityError where scores moved. Scorer thread."""
 
 
 class LineupLoader(Protocol):
@@ -250,3 +253,6 @@ class Telemetry(Protocol):
     def count(self, name: str, amount: int = 1, **labels: str) -> None: ...
 
     def observe_ms(self, name: str, value: float) -> None: ...
+
+    def verdict(self, verdict: Verdict) -> None:
+        """The one canonical log line of a frame."""

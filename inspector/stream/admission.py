@@ -1,0 +1,215 @@
+"""From a delivery to an admitted frame: its ids, its clock, its deadline, its place in the count.
+
+Pure: time is what the delivery says and what the caller passes in. Nothing is refused here: a frame
+with absurd metadata is admitted with a `fault`, so that it gets its row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from inspector.config import CameraSection, Config, GateSection
+from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, TimeSource
+from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
+
+LONGEST_ID = 128
+LARGEST_TRIGGER = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class MissedPart:
+    """A part that left a hole in the trigger count: it passed uninspected."""
+
+    gate: str
+    camera: str
+    epoch: int
+    trigger_id: int
+    lap: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A new frame, with what its arrival says about the parts before it."""
+
+    admitted: Admitted
+    missed: tuple[MissedPart, ...] = ()
+    was_reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A delivery of a frame that is known; it gets no second row."""
+
+    result_id: ResultId
+
+
+@dataclass(frozen=True, slots=True)
+class _Metadata:
+    frame_id: str | None
+    trigger_id: int | None
+    part_id: str | None
+    captured_at: datetime | None
+    product: str | None
+    is_simulated: bool
+    fault: str | None
+
+
+class Admission:
+    """Admits the deliveries of all cameras of one agent. One event loop owns it."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._counters: dict[str, TriggerCounter] = {}
+        self._memories: dict[str, FrameMemory] = {}
+        self._last_captured: dict[str, datetime] = {}
+
+    def assign(self, gates: dict[str, GateState], sightings: dict[str, list[Sighting]]) -> None:
+        """Load what earlier runs left: counters by gate (else camera), frames by camera. Call once, first."""
+        for camera in self._config.camera:
+            gate = self._config.gate_of(camera.name)
+            owner = gate.name if gate else camera.name
+            if owner not in self._counters:
+                state = gates.get(owner, GateState(owner))
+                modulus, max_gap = (gate.trigger_modulus, gate.max_gap) if gate else (None, None)
+                self._counters[owner] = TriggerCounter(state, modulus, max_gap)
+            memory = FrameMemory(camera.name, camera.view, self._counters[owner], camera.frame_id_memory)
+            memory.fill(sightings.get(camera.name, []))
+            self._memories[camera.name] = memory
+
+    def counter(self, owner: str) -> TriggerCounter:
+        """The trigger counter of a gate, or of a camera without a gate. Raises KeyError for neither."""
+        return self._counters[owner]
+
+    def states(self) -> list[GateState]:
+        return [counter.state for counter in self._counters.values()]
+
+    def acknowledged(self, camera: str, result_id: ResultId) -> None:
+        """The broker won't deliver this frame again."""
+        self._memories[camera].acknowledged(result_id)
+
+    def admit(self, delivery: Delivery) -> Arrival | Repeat:
+        """Never raises for what a camera sends. Raises KeyError for a camera that isn't configured."""
+        camera = self._config.camera_named(delivery.camera)
+        gate = self._config.gate_of(camera.name)
+        meta = read_metadata(delivery)
+        captured_at, time_source = _capture_time(camera, meta, delivery.received_at)
+        ids = FrameIds(
+            frame_id=meta.frame_id,
+            trigger_id=meta.trigger_id,
+            part_id=meta.part_id,
+            sha256=hashlib.sha256(delivery.payload).hexdigest(),
+            broker_id=delivery.broker_id,
+            is_redelivered=delivery.redelivered,
+            generation=delivery.position.generation,
+        )
+        found = self._memories[camera.name].classify(ids, self._is_newer(camera.name, captured_at, time_source))
+        if isinstance(found, Known):
+            return Repeat(found.result_id)
+        self._last_captured[camera.name] = captured_at
+        admitted = _admitted(delivery, camera, gate, meta, found, captured_at, time_source)
+        return Arrival(admitted, self._missed(gate, found), found.was_reset)
+
+    def _is_newer(self, camera: str, captured_at: datetime, time_source: TimeSource) -> bool:
+        last = self._last_captured.get(camera)
+        return time_source is TimeSource.RECEIVED or last is None or captured_at > last
+
+    def _missed(self, gate: GateSection | None, found: New) -> tuple[MissedPart, ...]:
+        if gate is None or not found.missed:
+            return ()
+        counter = self._counters[gate.name]
+        return tuple(
+            MissedPart(gate.name, gate.cameras[0], found.key.epoch, counter.number(count), counter.lap(count))
+            for count in found.missed
+        )
+
+
+def read_metadata(delivery: Delivery) -> _Metadata:
+    """What the headers say; the first thing wrong with them becomes `fault`, and that header counts as absent."""
+    properties = delivery.properties
+    faults: list[str] = []
+    if "x-property-fault" in properties:
+        faults.append(properties["x-property-fault"])
+    trigger_id = None
+    if (raw := properties.get("trigger-id")) is not None:
+        if raw.isascii() and raw.isdigit() and len(raw) <= 19 and int(raw) <= LARGEST_TRIGGER:
+            trigger_id = int(raw)
+        else:
+            faults.append("trigger-id is not an unsigned whole number")
+    captured_at = None
+    if (raw := properties.get("captured-at")) is not None:
+        captured_at = _parse_time(raw)
+        if captured_at is None:
+            faults.append("captured-at is not an RFC 3339 time with its offset")
+    return _Metadata(
+        frame_id=_short(properties, "frame-id", faults),
+        trigger_id=trigger_id,
+        part_id=_short(properties, "part-id", faults),
+        captured_at=captured_at,
+        product=_short(properties, "product", faults),
+        is_simulated=properties.get("simulated", "").lower() in ("1", "true", "yes"),
+        fault="; ".join(faults) or None,
+    )
+
+
+def _short(properties: Mapping[str, str], name: str, faults: list[str]) -> str | None:
+    value = properties.get(name)
+    if not value:
+        return None
+    text = value
+    if len(text) > LONGEST_ID or not text.isprintable():
+        faults.append(f"{name} is longer than {LONGEST_ID} characters or not printable")
+        return None
+    return text
+
+
+def _parse_time(text: str) -> datetime | None:
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return parsed.astimezone(UTC) if parsed.tzinfo is not None else None
+
+
+def _capture_time(camera: CameraSection, meta: _Metadata, received_at: datetime) -> tuple[datetime, TimeSource]:
+    if camera.clock == "trusted" and meta.captured_at is not None:
+        skew_ms = abs((received_at - meta.captured_at).total_seconds()) * 1000
+        if skew_ms <= camera.max_skew_ms:
+            return meta.captured_at, TimeSource.CAMERA
+    return received_at, TimeSource.RECEIVED
+
+
+def _admitted(
+    delivery: Delivery,
+    camera: CameraSection,
+    gate: GateSection | None,
+    meta: _Metadata,
+    found: New,
+    captured_at: datetime,
+    time_source: TimeSource,
+) -> Admitted:
+    window_ms = gate.window_ms if gate else camera.window_ms
+    act_before: datetime | None = None
+    act_before_ns: int | None = None
+    if window_ms is not None:
+        # What passed before the frame came here is taken off; from here on only the monotonic clock counts.
+        spent_ms = (delivery.received_at - captured_at).total_seconds() * 1000
+        act_before = captured_at + timedelta(milliseconds=window_ms)
+        act_before_ns = delivery.received_ns + int((window_ms - spent_ms) * 1e6)
+    needs_trigger = gate is not None and gate.match == "trigger_id" and meta.trigger_id is None
+    return Admitted(
+        delivery=delivery,
+        key=found.key,
+        captured_at=captured_at,
+        time_source=time_source,
+        act_before=act_before,
+        act_before_ns=act_before_ns,
+        claimed_product=meta.product,
+        simulated=meta.is_simulated,
+        id_conflict=found.id_conflict,
+        missing_trigger=needs_trigger,
+        is_late=window_ms is not None and delivery.backlog,
+        fault=meta.fault,
+    )

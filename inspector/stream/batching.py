@@ -1,0 +1,114 @@
+"""When a batch is full or due, and which frame goes first. Pure: the clock is passed in.
+
+Frames wait in order of their deadline, those without one behind, in order of arrival. A batch holds
+frames of one `key` only; it is ready when it is full, when its oldest frame has waited long enough,
+or when the nearest deadline would not survive another wait.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+NEVER_NS = 2**63 - 1
+
+
+@dataclass(order=True, slots=True)
+class _Waiting(Generic[T]):
+    deadline_ns: int
+    order: int
+    item: T = field(compare=False)
+    camera: str = field(compare=False)
+
+
+class WaitingLine(Generic[T]):
+    """Frames waiting for a worker, nearest deadline first; bounded for each camera on its own.
+
+    A camera that floods fills only its own share, so that a neighbour with a gate is never shed for it.
+    """
+
+    def __init__(self, bound_per_camera: int) -> None:
+        self._bound = bound_per_camera
+        self._heap: list[_Waiting[T]] = []
+        self._waiting: dict[str, int] = {}
+        self._order = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def has_room(self, camera: str) -> bool:
+        return self._waiting.get(camera, 0) < self._bound
+
+    def put(self, item: T, camera: str, deadline_ns: int | None) -> None:
+        """Does not check the bound: the caller asks `has_room` and decides to wait or to shed."""
+        self._order += 1
+        heapq.heappush(self._heap, _Waiting(deadline_ns or NEVER_NS, self._order, item, camera))
+        self._waiting[camera] = self._waiting.get(camera, 0) + 1
+
+    def take(self) -> T | None:
+        """The frame with the nearest deadline, else the one that came first; None when nobody waits."""
+        if not self._heap:
+            return None
+        waiting = heapq.heappop(self._heap)
+        left = self._waiting[waiting.camera] - 1
+        if left:
+            self._waiting[waiting.camera] = left
+        else:
+            del self._waiting[waiting.camera]
+        return waiting.item
+
+
+@dataclass(frozen=True, slots=True)
+class _Member(Generic[T]):
+    item: T
+    since_ns: int
+    deadline_ns: int
+    order: int
+
+
+class Batcher(Generic[T]):
+    """Collects items by key; gives out batches that are full or due."""
+
+    def __init__(self, largest: int, wait_ns: int) -> None:
+        if largest < 1 or wait_ns < 0:
+            raise ValueError("a batch holds at least one frame and never waits a negative time")
+        self._largest = largest
+        self._wait_ns = wait_ns
+        self._members: dict[str, list[_Member[T]]] = {}
+        self._order = 0
+
+    def __len__(self) -> int:
+        return sum(len(members) for members in self._members.values())
+
+    def add(self, key: str, item: T, now_ns: int, deadline_ns: int | None = None) -> None:
+        self._order += 1
+        self._members.setdefault(key, []).append(_Member(item, now_ns, deadline_ns or NEVER_NS, self._order))
+
+    def next_due_ns(self) -> int | None:
+        """When `take` will have a batch if nothing more comes; None when nothing waits."""
+        if not self._members:
+            return None
+        return min(self._due_ns(members) for members in self._members.values())
+
+    def take(self, now_ns: int) -> list[T]:
+        """One batch that is full or due, nearest deadline first, at most `largest` items; else empty."""
+        ready = [key for key, members in self._members.items() if self._due_ns(members) <= now_ns]
+        if not ready:
+            return []
+        key = min(ready, key=lambda k: min((m.deadline_ns, m.order) for m in self._members[k]))
+        members = sorted(self._members.pop(key), key=lambda m: (m.deadline_ns, m.order))
+        chosen, left = members[: self._largest], members[self._largest :]
+        if left:
+            self._members[key] = left
+        # Order of arrival within the batch: heads answer in the order they are asked.
+        return [member.item for member in sorted(chosen, key=lambda m: m.order)]
+
+    def _due_ns(self, members: list[_Member[T]]) -> int:
+        if len(members) >= self._largest:
+            return 0
+        oldest = min(member.since_ns for member in members)
+        nearest = min(member.deadline_ns for member in members)
+        return min(oldest + self._wait_ns, nearest - self._wait_ns)

@@ -1,0 +1,135 @@
+"""Outcome, cause and action of one frame: a total function over the contract's table of causes.
+
+Pure. A score alone never makes a pass: the frame must have been admitted whole, in time, in a mode
+that inspects, and be of a product that may come. What a gate does with anything else is the
+camera's policy, which has no default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspector.config import CameraSection
+from inspector.domain import Action, Cause, GateMode, Judgement, Outcome
+
+OUTCOME_OF: dict[Cause, Outcome] = {
+    Cause.OK: Outcome.PASS,
+    Cause.ANOMALY: Outcome.REJECT,
+    Cause.UNKNOWN_PRODUCT: Outcome.UNJUDGED,
+    Cause.WRONG_PRODUCT: Outcome.REJECT,
+    Cause.UNDECODABLE: Outcome.UNJUDGED,
+    Cause.SCORER_ERROR: Outcome.UNJUDGED,
+    Cause.NO_TRIGGER_ID: Outcome.UNJUDGED,
+    Cause.NOT_RELEASED: Outcome.UNJUDGED,
+    Cause.FRAME_HEALTH: Outcome.UNJUDGED,
+    Cause.LATE: Outcome.UNJUDGED,
+    Cause.OVERLOAD: Outcome.UNJUDGED,
+    Cause.VIEW_MISSING: Outcome.UNJUDGED,
+    Cause.NOT_RECEIVED: Outcome.UNINSPECTED,
+    Cause.BYPASS: Outcome.UNINSPECTED,
+}
+
+UNINSPECTING_MODES = frozenset({GateMode.BYPASS, GateMode.SETUP, GateMode.CLEAN})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a gate is told for each cause that is neither a pass nor an anomaly."""
+
+    on_unjudged: Action
+    on_late: Action
+    on_wrong_product: Action
+    on_frame_health: Action
+    expected_product: str | None = None
+
+    @classmethod
+    def of(cls, camera: CameraSection) -> Policy:
+        """The camera's settings with the contract's fall-backs filled in."""
+        return cls(
+            on_unjudged=camera.on_unjudged,
+            on_late=camera.on_late or camera.on_unjudged,
+            on_wrong_product=camera.on_wrong_product or Action.REJECT,
+            on_frame_health=camera.on_frame_health or camera.on_unjudged,
+            expected_product=camera.product,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What is recorded, and what the gate is told."""
+
+    outcome: Outcome
+    cause: Cause
+    detail: str | None
+    action: Action
+
+
+def rule(cause: Cause, policy: Policy, detail: str | None = None) -> Ruling:
+    """The contract's row for a cause, with the camera's policy for its action."""
+    return Ruling(OUTCOME_OF[cause], cause, detail, _action(cause, policy))
+
+
+def decide(judgement: Judgement, policy: Policy, mode: GateMode, is_late: bool) -> Ruling:
+    """The one ruling of a judged frame. Never raises: what it can't judge is `scorer_error`."""
+    cause, detail = _find_cause(judgement, policy, mode, is_late)
+    return rule(cause, policy, detail)
+
+
+def _find_cause(judgement: Judgement, policy: Policy, mode: GateMode, is_late: bool) -> tuple[Cause, str | None]:
+    admitted, scored, failure = judgement.admitted, judgement.scored, judgement.failure
+    if mode in UNINSPECTING_MODES:
+        return Cause.BYPASS, mode.value
+    if admitted.fault is not None:
+        return Cause.UNDECODABLE, admitted.fault
+    if admitted.missing_trigger:
+        return Cause.NO_TRIGGER_ID, "the frame carries no trigger-id, and its gate needs one"
+    if failure is not None and failure.cause in (Cause.UNDECODABLE, Cause.OVERLOAD):
+        return failure.cause, failure.detail
+    if is_late:
+        return Cause.LATE, _late_detail(judgement)
+    if failure is not None:
+        return failure.cause, failure.detail
+    if scored is None:
+        return Cause.SCORER_ERROR, "no score was made"
+    return _by_score(judgement, policy)
+
+
+def _by_score(judgement: Judgement, policy: Policy) -> tuple[Cause, str | None]:
+    scored, route = judgement.scored, judgement.route
+    if scored is None or route is None:
+        return Cause.SCORER_ERROR, "a score without a route"
+    expected = policy.expected_product or judgement.admitted.claimed_product
+    if expected is not None and route.product != expected:
+        return Cause.WRONG_PRODUCT, f"{expected} was announced, {route.product} is shown"
+    # Strictly above: the threshold itself is a held-out good score, which a good part may reach.
+    if scored.score > scored.threshold:
+        return Cause.ANOMALY, None
+    if scored.score <= scored.threshold:
+        return Cause.OK, None
+    return Cause.SCORER_ERROR, "the score is not a number"
+
+
+def _late_detail(judgement: Judgement) -> str:
+    if judgement.admitted.delivery.backlog:
+        return "waited in the broker"
+    if judgement.admitted.is_late:
+        return "arrived after its time"
+    return "judged after its time"
+
+
+def _action(cause: Cause, policy: Policy) -> Action:
+    match cause:
+        case Cause.OK:
+            return Action.PASS
+        case Cause.ANOMALY:
+            return Action.REJECT
+        case Cause.WRONG_PRODUCT:
+            return policy.on_wrong_product
+        case Cause.FRAME_HEALTH:
+            return policy.on_frame_health
+        case Cause.LATE | Cause.OVERLOAD | Cause.VIEW_MISSING:
+            return policy.on_late
+        case Cause.NOT_RECEIVED | Cause.BYPASS:
+            return Action.NONE
+        case _:
+            return policy.on_unjudged

@@ -1,0 +1,171 @@
+"""What a gate is told about a part, once, in time, and never better than the worst that is known.
+
+Pure: times are monotonic nanoseconds passed in. A part is (gate, epoch, lap, trigger number). Its
+views are joined by trigger id; a reject goes out with the first view that rejects, anything else
+waits for all views or for the deadline. What was said can only get worse: reject replaces pass,
+never the reverse, and a repeat is not sent.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+
+from inspector.config import GateSection
+from inspector.domain import Action, Admitted, Cause, Decision, GateState, ResultId, Verdict
+
+SEVERITY: dict[Action, int] = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
+
+UNTOLD_CAUSES = frozenset({Cause.NOT_RECEIVED, Cause.BYPASS})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PartKey:
+    """Which part. `number` is the trigger id as the camera sent it; `solo` tells apart parts without one."""
+
+    epoch: int
+    lap: int
+    number: int
+    solo: str = ""
+
+
+@dataclass(slots=True)
+class _Part:
+    act_before_ns: int
+    decide_by_ns: int
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    told: Action = Action.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class MissingView:
+    """A view of a part that had not come when the part had to be decided."""
+
+    camera: str
+    part: PartKey
+
+
+class Gate:
+    """The parts of one gate that are under way, and what was said of those that left."""
+
+    def __init__(self, section: GateSection, remembered: int = 4096) -> None:
+        self._section = section
+        self._remembered = remembered
+        self._parts: OrderedDict[PartKey, _Part] = OrderedDict()
+        self._undecided: dict[PartKey, _Part] = {}
+
+    @property
+    def name(self) -> str:
+        return self._section.name
+
+    def decide_by_ns(self, admitted: Admitted) -> int | None:
+        """When this frame must be decided, so that there is time left to publish. None without a window."""
+        if admitted.act_before_ns is None:
+            return None
+        return admitted.act_before_ns - int(self._section.reserve_ms * 1e6)
+
+    def part_of(self, admitted: Admitted) -> PartKey | None:
+        """None for a frame that stands for no part here: no trigger id where one is needed."""
+        key = admitted.key
+        if key.trigger_id is not None:
+            return PartKey(key.epoch, key.lap, key.trigger_id)
+        if self._section.match == "single_in_flight":
+            return PartKey(key.epoch, 0, 0, solo=key.result_id)
+        return None
+
+    def open(self, admitted: Admitted) -> int | None:
+        """A view of a part has come; returns by when it must be decided (None: whenever).
+
+        The first view sets the part's time: the others have to keep it.
+        """
+        key = self.part_of(admitted)
+        decide_by_ns = self.decide_by_ns(admitted)
+        if not _may_be_told(admitted):
+            return None
+        if key is None or decide_by_ns is None or admitted.act_before_ns is None:
+            return decide_by_ns
+        if key not in self._parts:
+            self._parts[key] = self._undecided[key] = _Part(admitted.act_before_ns, decide_by_ns)
+            while len(self._parts) > self._remembered:
+                forgotten, _ = self._parts.popitem(last=False)
+                self._undecided.pop(forgotten, None)
+        return min(decide_by_ns, self._parts[key].decide_by_ns)
+
+    def judged(self, admitted: Admitted, verdict: Verdict) -> Decision | None:
+        """What must go out now because of this verdict; None when nothing has to."""
+        key = self.part_of(admitted)
+        part = self._parts.get(key) if key is not None else None
+        if key is None or part is None or not _may_be_told(admitted):
+            return None
+        if verdict.cause in UNTOLD_CAUSES:
+            self._undecided.pop(key, None)
+            return None
+        known = part.verdicts.get(verdict.camera)
+        if known is None or SEVERITY[verdict.action] > SEVERITY[known.action]:
+            part.verdicts[verdict.camera] = verdict
+        is_complete = len(part.verdicts) == len(self._section.cameras)
+        worst = max(part.verdicts.values(), key=lambda v: SEVERITY[v.action])
+        if not (is_complete or key not in self._undecided or worst.action is Action.REJECT):
+            return None
+        return self._tell(key, part, worst)
+
+    def expire(self, now_ns: int) -> list[MissingView]:
+        """Views missing from parts whose time to decide has come; each part is reported once."""
+        expired = [key for key, part in self._undecided.items() if part.decide_by_ns <= now_ns]
+        missing: list[MissingView] = []
+        for key in expired:
+            part = self._undecided.pop(key)
+            missing.extend(MissingView(camera, key) for camera in self._section.cameras if camera not in part.verdicts)
+        return missing
+
+    def next_expiry_ns(self) -> int | None:
+        """When `expire` next has something to do; None while no part is undecided."""
+        return min((part.decide_by_ns for part in self._undecided.values()), default=None)
+
+    def missing_view(self, key: PartKey, verdict: Verdict) -> Decision | None:
+        """Take in the verdict of a view that never came."""
+        part = self._parts[key]
+        part.verdicts[verdict.camera] = verdict
+        worst = max(part.verdicts.values(), key=lambda v: SEVERITY[v.action])
+        if len(part.verdicts) < len(self._section.cameras):
+            return None
+        return self._tell(key, part, worst)
+
+    def forget_epochs_before(self, epoch: int) -> None:
+        """After a resync: decisions of older epochs are dropped."""
+        for key in [key for key in self._parts if key.epoch < epoch]:
+            del self._parts[key]
+            self._undecided.pop(key, None)
+
+    def _tell(self, key: PartKey, part: _Part, worst: Verdict) -> Decision | None:
+        if SEVERITY[worst.action] <= SEVERITY[part.told]:
+            return None
+        part.told = worst.action
+        if len(part.verdicts) == len(self._section.cameras):
+            self._undecided.pop(key, None)
+        if worst.act_before is None:
+            return None
+        return Decision(
+            gate=self.name,
+            epoch=key.epoch,
+            trigger_id=key.number,
+            action=worst.action,
+            cause=worst.cause,
+            result_id=ResultId(worst.result_id),
+            act_before=worst.act_before,
+            act_before_ns=part.act_before_ns,
+            lap=key.lap,
+        )
+
+
+def _may_be_told(admitted: Admitted) -> bool:
+    """Simulated and backlog frames never reach a gate."""
+    return not (admitted.simulated or admitted.delivery.backlog or admitted.is_late)
+
+
+def count_storm(state: GateState, action: Action, limit: int | None) -> GateState:
+    """The gate's run of rejects after one more decision; reaching `limit` holds the gate, thresholds untouched."""
+    if action is not Action.REJECT:
+        return replace(state, reject_streak=0)
+    streak = state.reject_streak + 1
+    return replace(state, reject_streak=streak, held=state.held or (limit is not None and streak >= limit))

@@ -1,0 +1,302 @@
+"""Is this frame new, seen again, or in conflict; which epoch is it of; which parts were missed.
+
+Pure, and never the last word: a result's id is a function of the frame's identity, so that the
+store's unique key stands behind whatever this memory forgets. The memory is bounded and is filled
+from the ledger and the journal at start.
+
+Rules (contract, "Identity"): a delivery is looked up in the current and the previous epoch before
+anything is concluded from its trigger id. Only an unknown frame that is newer than the last one can
+mean a reset counter. A gap within `max_gap` is missed parts, one each; anything else that is not
+forward is one reset and a new epoch, and no invented misses.
+"""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from inspector.domain import FrameKey, GateState, ResultId, Sighting
+
+REMEMBERED_TRIGGERS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class FrameIds:
+    """What a delivery says of itself.
+
+    `broker_id` is the broker's unchanging name for it, where it has one; `generation` the connection
+    that brought it: a broker delivers a frame at most once in each.
+    """
+
+    frame_id: str | None
+    trigger_id: int | None
+    part_id: str | None
+    sha256: str
+    broker_id: str | None = None
+    is_redelivered: bool = False
+    generation: int = 0
+
+
+class Motion(enum.Enum):
+    """What a trigger id says about the counter."""
+
+    STILL = "still"
+    FORWARD = "forward"
+    BACK_IN_PLACE = "back_in_place"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerStep:
+    """Where the counter went. `count` goes on over wraps; `missed` are the counts jumped over."""
+
+    motion: Motion
+    epoch: int
+    count: int
+    missed: tuple[int, ...] = ()
+
+
+class TriggerCounter:
+    """The trigger count of one gate (or of one camera without a gate), over wraps, gaps and resets.
+
+    `modulus` None: never wraps. `max_gap` None: gaps are not counted as missed parts (a camera
+    without a gate has no parts to miss), and any step forward is a step forward.
+    """
+
+    def __init__(self, state: GateState, modulus: int | None, max_gap: int | None) -> None:
+        self._state = state
+        self._modulus = modulus
+        self._max_gap = max_gap
+        self._seen: OrderedDict[int, None] = OrderedDict()
+        self._missed: OrderedDict[int, None] = OrderedDict()
+
+    @property
+    def state(self) -> GateState:
+        return self._state
+
+    def update(self, state: GateState) -> None:
+        """Replace what is kept beside the count (mode, streak, held); epoch and count stay as they are."""
+        self._state = replace(state, epoch=self._state.epoch, last_trigger=self._state.last_trigger)
+
+    def new_epoch(self) -> None:
+        """As after a reset that somebody announced: old counts mean nothing any more."""
+        self._state = replace(self._state, epoch=self._state.epoch + 1, last_trigger=None)
+        self._seen.clear()
+        self._missed.clear()
+
+    @property
+    def modulus(self) -> int | None:
+        return self._modulus
+
+    def lap(self, count: int) -> int:
+        return count // self._modulus if self._modulus else 0
+
+    def number(self, count: int) -> int:
+        """What the camera sent for this count."""
+        return count % self._modulus if self._modulus else count
+
+    def remember(self, count: int) -> None:
+        """A part of this epoch that an earlier run has seen."""
+        self._note(self._seen, count)
+
+    def place(self, number: int) -> int:
+        """The count of a number that is known to be of this epoch: the nearest to the last one."""
+        last = self._state.last_trigger
+        if self._modulus is None or last is None:
+            return number
+        ahead = (number - last) % self._modulus
+        return last + ahead if ahead <= self._modulus // 2 else max(number, last + ahead - self._modulus)
+
+    def step(self, number: int, can_be_reset: bool) -> TriggerStep:
+        """Take in an unknown frame's trigger. `can_be_reset`: the frame is newer than the last one."""
+        last = self._state.last_trigger
+        if last is None:
+            return self._advance(number, ())
+        count = self.place(number)
+        ahead = count - last
+        if ahead == 0 or (ahead < 0 and (count in self._seen or count in self._missed)):
+            self._missed.pop(count, None)
+            self._note(self._seen, count)
+            return TriggerStep(Motion.STILL if ahead == 0 else Motion.BACK_IN_PLACE, self._state.epoch, count)
+        if ahead > 0 and (self._max_gap is None or ahead <= self._max_gap + 1):
+            missed = () if self._max_gap is None else tuple(range(last + 1, count))
+            return self._advance(count, missed)
+        if not can_be_reset:
+            return TriggerStep(Motion.BACK_IN_PLACE, self._state.epoch, count)
+        self.new_epoch()
+        return replace(self._advance(number, ()), motion=Motion.RESET)
+
+    def _advance(self, count: int, missed: tuple[int, ...]) -> TriggerStep:
+        self._state = replace(self._state, last_trigger=count)
+        self._note(self._seen, count)
+        for absent in missed:
+            self._note(self._missed, absent)
+        return TriggerStep(Motion.FORWARD, self._state.epoch, count, missed)
+
+    @staticmethod
+    def _note(memory: OrderedDict[int, None], count: int) -> None:
+        memory[count] = None
+        memory.move_to_end(count)
+        while len(memory) > REMEMBERED_TRIGGERS:
+            memory.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """This delivery brings a frame that is known; it gets no second row."""
+
+    result_id: ResultId
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A frame nobody has seen. `missed` are counts of parts that never came, `was_reset` a new epoch."""
+
+    key: FrameKey
+    count: int | None
+    id_conflict: bool
+    missed: tuple[int, ...] = ()
+    was_reset: bool = False
+
+
+class FrameMemory:
+    """Which frames of one camera are known. Bounded: the oldest are forgotten, the store's key remains."""
+
+    def __init__(
+        self,
+        camera: str,
+        view: str,
+        counter: TriggerCounter,
+        bound: int,
+        new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._camera = camera
+        self._view = view
+        self._counter = counter
+        self._bound = bound
+        self._new_nonce = new_nonce
+        self._known: OrderedDict[tuple[int, str | None, int | None, str], ResultId] = OrderedDict()
+        self._bytes_of_id: OrderedDict[tuple[int, str], str] = OrderedDict()
+        self._unacknowledged: OrderedDict[ResultId, str] = OrderedDict()
+        self._absorbed: set[ResultId] = set()
+        self._generation = 0
+        self._by_broker: OrderedDict[str, ResultId] = OrderedDict()
+
+    def fill(self, sightings: Iterable[Sighting]) -> None:
+        """What earlier runs knew, oldest first."""
+        for sighting in sightings:
+            key = sighting.key
+            count = None if key.trigger_id is None else self._count_of(key)
+            if count is not None and key.epoch == self._counter.state.epoch:
+                self._counter.remember(count)
+            self._remember(key, count, sighting.result_id, is_acknowledged=sighting.acknowledged)
+
+    def classify(self, ids: FrameIds, can_be_reset: bool = True) -> Known | New:
+        """Look the frame up, then move the counter. `can_be_reset`: it is newer than the last frame."""
+        known = self._find(ids)
+        if known is not None:
+            return Known(known)
+        step: TriggerStep | None = None
+        if ids.trigger_id is not None:
+            step = self._counter.step(ids.trigger_id, can_be_reset and not ids.is_redelivered)
+        epoch = step.epoch if step else self._counter.state.epoch
+        count = step.count if step else None
+        key = self._make_key(ids, epoch, count)
+        is_conflict = self._is_conflict(key, count)
+        self._remember(key, count, key.result_id, is_acknowledged=False)
+        missed = step.missed if step else ()
+        return New(key, count, is_conflict, missed, step is not None and step.motion is Motion.RESET)
+
+    def acknowledged(self, result_id: ResultId) -> None:
+        """The broker won't deliver this one again: it absorbs no redelivery any more."""
+        self._unacknowledged.pop(result_id, None)
+        self._absorbed.discard(result_id)
+
+    def _find(self, ids: FrameIds) -> ResultId | None:
+        if ids.frame_id is None and ids.trigger_id is None:
+            return self._find_weak(ids)
+        epoch = self._counter.state.epoch
+        count = None if ids.trigger_id is None else self._counter.place(ids.trigger_id)
+        # In the previous epoch only the number itself is known: its laps are over.
+        for place in ((epoch, ids.frame_id, count, ids.sha256), (epoch - 1, ids.frame_id, ids.trigger_id, ids.sha256)):
+            if place in self._known:
+                return self._known[place]
+        return None
+
+    def _find_weak(self, ids: FrameIds) -> ResultId | None:
+        if ids.broker_id is not None:
+            return self._by_broker.get(ids.broker_id)
+        if ids.generation != self._generation:
+            # Each unacknowledged row absorbs one redelivery, in each connection anew.
+            self._generation = ids.generation
+            self._absorbed.clear()
+        if not ids.is_redelivered:
+            return None
+        for result_id, sha in self._unacknowledged.items():
+            if sha == ids.sha256 and result_id not in self._absorbed:
+                self._absorbed.add(result_id)
+                return result_id
+        return None
+
+    def _make_key(self, ids: FrameIds, epoch: int, count: int | None) -> FrameKey:
+        is_weak = ids.frame_id is None and ids.trigger_id is None
+        nonce = (ids.broker_id or self._new_nonce()) if is_weak else ""
+        return FrameKey(
+            camera=self._camera,
+            view=self._view,
+            epoch=epoch,
+            frame_id=ids.frame_id,
+            trigger_id=ids.trigger_id,
+            part_id=ids.part_id,
+            sha256=ids.sha256,
+            nonce=nonce,
+            lap=0 if count is None else self._counter.lap(count),
+        )
+
+    def _is_conflict(self, key: FrameKey, count: int | None) -> bool:
+        for name in self._names(key, count):
+            known = self._bytes_of_id.get((key.epoch, name))
+            if known is not None and known != key.sha256:
+                return True
+        return False
+
+    @staticmethod
+    def _names(key: FrameKey, count: int | None) -> list[str]:
+        names = [f"frame:{key.frame_id}"] if key.frame_id is not None else []
+        return [*names, f"trigger:{count}"] if count is not None else names
+
+    def _remember(self, key: FrameKey, count: int | None, result_id: ResultId, is_acknowledged: bool) -> None:
+        if key.nonce:
+            self._remember_weak(key, result_id, is_acknowledged)
+            return
+        # Under the number as well once the epoch is over: see _find.
+        for place in {
+            (key.epoch, key.frame_id, count, key.sha256),
+            (key.epoch, key.frame_id, key.trigger_id, key.sha256),
+        }:
+            self._known[place] = result_id
+        for name in self._names(key, count):
+            self._bytes_of_id.setdefault((key.epoch, name), key.sha256)
+        while len(self._known) > 2 * self._bound:
+            self._known.popitem(last=False)
+        while len(self._bytes_of_id) > 2 * self._bound:
+            self._bytes_of_id.popitem(last=False)
+
+    def _remember_weak(self, key: FrameKey, result_id: ResultId, is_acknowledged: bool) -> None:
+        self._by_broker[key.nonce] = result_id
+        while len(self._by_broker) > self._bound:
+            self._by_broker.popitem(last=False)
+        if is_acknowledged:
+            return
+        self._unacknowledged[result_id] = key.sha256
+        while len(self._unacknowledged) > self._bound:
+            self._unacknowledged.popitem(last=False)
+
+    def _count_of(self, key: FrameKey) -> int | None:
+        if key.trigger_id is None:
+            return None
+        modulus = self._counter.modulus
+        return key.trigger_id if modulus is None else key.lap * modulus + key.trigger_id

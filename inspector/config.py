@@ -171,7 +171,7 @@ class CameraSection(Section):
         default="untrusted", description="Whether the camera's captured-at is believed."
     )
     max_skew_ms: float = Field(default=1000, gt=0, le=3_600_000, description="Largest believed gap between clocks.")
-    bit_depth: int = Field(default=8, ge=8, le=16, description="Significant bits of a 16-bit image (10, 12, 14, 16).")
+    bit_depth: int = Field(default=16, ge=9, le=16, description="Significant bits of a 16-bit image (10, 12, 14, 16).")
     black_level: int = Field(default=0, ge=0, le=65535, description="Pixel value of black in a 16-bit image.")
     max_mib: float = Field(default=16, gt=0, le=1024, description="Largest encoded frame.")
     max_mpx: float = Field(default=32, gt=0, le=1000, description="Largest decoded frame in megapixels.")

@@ -93,9 +93,12 @@ class Batcher(Generic[T]):
             return None
         return min(self._due_ns(members) for members in self._members.values())
 
-    def take(self, now_ns: int) -> list[T]:
-        """One batch that is full or due, nearest deadline first, at most `largest` items; else empty."""
-        ready = [key for key, members in self._members.items() if self._due_ns(members) <= now_ns]
+    def take(self, now_ns: int, hurry: bool = False) -> list[T]:
+        """One batch that is full or due, nearest deadline first, at most `largest` items; else empty.
+
+        `hurry`: nothing more is on its way, so that waiting would gain nothing.
+        """
+        ready = [key for key, members in self._members.items() if hurry or self._due_ns(members) <= now_ns]
         if not ready:
             return []
         key = min(ready, key=lambda k: min((m.deadline_ns, m.order) for m in self._members[k]))

@@ -183,7 +183,7 @@ class FrameMemory:
         self._unacknowledged: OrderedDict[ResultId, str] = OrderedDict()
         self._absorbed: set[ResultId] = set()
         self._generation = 0
-        self._by_broker: OrderedDict[str, ResultId] = OrderedDict()
+        self._by_broker: OrderedDict[ResultId, None] = OrderedDict()
 
     def fill(self, sightings: Iterable[Sighting]) -> None:
         """What earlier runs knew, oldest first."""
@@ -228,7 +228,8 @@ class FrameMemory:
 
     def _find_weak(self, ids: FrameIds) -> ResultId | None:
         if ids.broker_id is not None:
-            return self._by_broker.get(ids.broker_id)
+            result_id = self._make_key(ids, self._counter.state.epoch, None).result_id
+            return result_id if result_id in self._by_broker else None
         if ids.generation != self._generation:
             # Each unacknowledged row absorbs one redelivery, in each connection anew.
             self._generation = ids.generation
@@ -286,7 +287,7 @@ class FrameMemory:
             self._bytes_of_id.popitem(last=False)
 
     def _remember_weak(self, key: FrameKey, result_id: ResultId, is_acknowledged: bool) -> None:
-        self._by_broker[key.nonce] = result_id
+        self._by_broker[result_id] = None
         while len(self._by_broker) > self._bound:
             self._by_broker.popitem(last=False)
         if is_acknowledged:

@@ -1,0 +1,99 @@
+"""From a delivery to a ticket in the waiting line. Nothing is refused: what can't go on is settled here.
+
+A gated camera is never held back: without room its frame is shed, with a row. An ungated camera
+waits for room, which is what its broker feels as back-pressure.
+"""
+
+from __future__ import annotations
+
+from inspector.domain import Delivery, Judgement, Severity
+from inspector.ports import FrameSource
+from inspector.stream.admission import Arrival, Repeat
+from inspector.stream.pipeline.recording import Recording
+from inspector.stream.pipeline.settling import Settling
+from inspector.stream.pipeline.ticket import Shared, Ticket
+
+
+class Intake:
+    """Takes the deliveries of every source; one task for each source runs `run`."""
+
+    def __init__(self, shared: Shared, settling: Settling, recording: Recording) -> None:
+        self._shared = shared
+        self._settling = settling
+        self._recording = recording
+
+    async def run(self, source: FrameSource) -> None:
+        """Until the source's intake is stopped."""
+        async for delivery in source.deliveries():
+            await self.take(source, delivery)
+
+    async def take(self, source: FrameSource, delivery: Delivery) -> None:
+        """Admit one delivery. Returns when it waits in line, or is settled."""
+        self._shared.watermark.open(delivery.position)
+        found = self._shared.admission.admit(delivery)
+        self._shared.telemetry.count("deliveries", camera=delivery.camera)
+        if isinstance(found, Repeat):
+            self._repeat(source, delivery, found)
+            return
+        self._note_count(found)
+        ticket = self._ticket(source, found)
+        self._shared.checkpoint("admitted")
+        admitted = found.admitted
+        if admitted.fault is not None or admitted.missing_trigger:
+            self._settling.settle(ticket, ticket.judgement)
+            return
+        if not self._shared.line.has_room(ticket.camera):
+            if self._shared.gate_of(ticket.camera) is not None:
+                self._shed(ticket)
+                return
+            await self._room_for(ticket)
+        self._shared.line.put(ticket, ticket.camera, ticket.decide_by_ns)
+        self._shared.has_frame.set()
+        self._shared.expect_deadline(ticket.decide_by_ns)
+
+    def _repeat(self, source: FrameSource, delivery: Delivery, repeat: Repeat) -> None:
+        self._shared.telemetry.count("redeliveries", camera=delivery.camera)
+        original = self._shared.in_flight.get(repeat.result_id)
+        if original is None:
+            self._recording.skip(source, delivery.position)
+        else:
+            original.followers.append((source, delivery.position))
+
+    def _note_count(self, arrival: Arrival) -> None:
+        camera = arrival.admitted.delivery.camera
+        if arrival.was_reset:
+            owner = self._shared.owner_of(camera)
+            detail = (
+                f"trigger {arrival.admitted.key.trigger_id} from {camera}; epoch {arrival.admitted.key.epoch} begins"
+            )
+            self._shared.event("counter_reset", Severity.WARNING, owner, detail)
+        for missed in arrival.missed:
+            self._settling.settle_missed(missed)
+        if arrival.missed:
+            first, last = arrival.missed[0].trigger_id, arrival.missed[-1].trigger_id
+            detail = f"{len(arrival.missed)} part(s) passed uninspected: triggers {first} to {last}"
+            self._shared.event("uninspected", Severity.ALARM, arrival.missed[0].gate, detail)
+        if arrival.admitted.id_conflict:
+            self._shared.event(
+                "id_conflict", Severity.WARNING, camera, f"known id, other bytes: {arrival.admitted.result_id}"
+            )
+
+    def _ticket(self, source: FrameSource, arrival: Arrival) -> Ticket:
+        admitted = arrival.admitted
+        at_gate = self._shared.gate_of(admitted.delivery.camera)
+        decide_by_ns = at_gate[1].open(admitted) if at_gate else admitted.act_before_ns
+        if admitted.is_late:
+            decide_by_ns = None  # its time is over already: judged for the record, behind those in time
+        ticket = Ticket(Judgement(admitted), source, decide_by_ns)
+        self._shared.in_flight[ticket.result_id] = ticket
+        return ticket
+
+    def _shed(self, ticket: Ticket) -> None:
+        if ticket.judgement.admitted.is_late:
+            self._settling.settle(ticket, ticket.judgement)
+            return
+        self._settling.overload(ticket, "more frames of this camera wait than may")
+
+    async def _room_for(self, ticket: Ticket) -> None:
+        while not self._shared.line.has_room(ticket.camera):
+            await self._shared.has_room.wait()

@@ -1,0 +1,203 @@
+"""Decode workers, the one scorer, and the watch over deadlines.
+
+Blocking work runs on threads: a few that decode and route, one that scores. Nothing here waits for
+a database or a broker. This is the stage boundary: whatever goes wrong with a frame on a thread
+becomes a verdict with its cause, never a lost frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.config import CameraSection
+from inspector.domain import Admitted, Cause, Failure, Frame, Judgement, Routed, Scored, Severity
+from inspector.errors import FrameError
+from inspector.ports import Journal, Lineup
+from inspector.stream.pipeline.settling import Settling
+from inspector.stream.pipeline.ticket import Shared, Stage, Ticket, when_journal_has_room
+
+Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
+
+DECODE_LIMIT_S = 10.0
+MOST_KILLED_TRIES = 2
+
+
+class Judging:
+    """Takes tickets from the line through decode, route and score. `lineup` is asked anew for each frame."""
+
+    def __init__(
+        self, shared: Shared, settling: Settling, journal: Journal, decode: Decode, lineup: Callable[[], Lineup | None]
+    ) -> None:
+        self._shared = shared
+        self._settling = settling
+        self._journal = journal
+        self._decode = decode
+        self._lineup = lineup
+        workers = shared.config.engine.decode_workers
+        self._decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._scorer = ThreadPoolExecutor(1, thread_name_prefix="score")
+
+    @property
+    def scorer_thread(self) -> ThreadPoolExecutor:
+        """Where warm-up and canary run, so that they never run beside a batch."""
+        return self._scorer
+
+    def close(self) -> None:
+        """Does not wait for a thread that hangs."""
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._scorer.shutdown(wait=False, cancel_futures=True)
+
+    async def run_decoder(self) -> None:
+        """One decode worker."""
+        while True:
+            ticket = self._shared.line.take()
+            if ticket is None:
+                await self._shared.has_frame.wait()
+                continue
+            self._shared.has_room.set()
+            self._shared.decoding += 1
+            try:
+                await self._decode_one(ticket)
+            finally:
+                self._shared.decoding -= 1
+                self._shared.has_routed.set()
+
+    async def run_scorer(self) -> None:
+        """Batches that are full or due, one at a time; at once when nothing more is on its way."""
+        while True:
+            now_ns = self._shared.clock.monotonic_ns()
+            is_all_there = not self._shared.decoding and not len(self._shared.line)
+            batch = self._shared.batcher.take(now_ns, hurry=is_all_there)
+            if batch:
+                await self._score(batch)
+                continue
+            due_ns = self._shared.batcher.next_due_ns()
+            await self._shared.has_routed.wait(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9))
+
+    async def run_deadlines(self) -> None:
+        """Sheds what is not decided when its time comes, and reports views that never came."""
+        while True:
+            now_ns = self._shared.clock.monotonic_ns()
+            due_ns = self._shared.next_deadline_ns = self._shed_overdue(now_ns)
+            await self._shared.has_deadline.wait(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9))
+
+    async def _decode_one(self, ticket: Ticket) -> None:
+        if ticket.is_settled:
+            return
+        admitted = ticket.judgement.admitted
+        camera, sha256 = ticket.camera, admitted.key.sha256
+        tries = await when_journal_has_room(self._shared, lambda: self._journal.append_attempt(camera, sha256))
+        if tries >= MOST_KILLED_TRIES:
+            self._fail(ticket, Cause.UNDECODABLE, f"its decoding ended the agent {tries} times; not tried again")
+            return
+        ticket.stage = Stage.DECODING
+        ticket.lineup = self._lineup()
+        try:
+            work = asyncio.get_running_loop().run_in_executor(self._decoders, self._decode_and_route, admitted, ticket)
+            async with asyncio.timeout(DECODE_LIMIT_S):
+                result = await work
+        except TimeoutError:
+            self._replace_decoders(ticket)
+            self._fail(ticket, Cause.UNDECODABLE, f"not decoded within {DECODE_LIMIT_S:g} s")
+        except FrameError as error:
+            self._fail(ticket, Cause.UNDECODABLE, str(error))
+        except Exception as error:  # noqa: BLE001 - the stage boundary: it must produce a verdict
+            self._fail(ticket, Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")
+        else:
+            self._take_routed(ticket, result)
+
+    def _decode_and_route(self, admitted: Admitted, ticket: Ticket) -> tuple[Routed | Failure, float]:
+        """On a decode worker."""
+        began = time.perf_counter()
+        camera = self._shared.config.camera_named(admitted.delivery.camera)
+        pixels = self._decode(admitted.delivery.payload, camera)
+        decode_ms = (time.perf_counter() - began) * 1e3
+        self._shared.checkpoint("decoded")
+        if ticket.lineup is None:
+            return Failure(Cause.NOT_RELEASED, "no product is loaded yet"), decode_ms
+        return ticket.lineup.router.route(Frame(admitted, pixels, decode_ms)), decode_ms
+
+    def _take_routed(self, ticket: Ticket, result: tuple[Routed | Failure, float]) -> None:
+        routed, decode_ms = result
+        revision = ticket.lineup.revision if ticket.lineup else None
+        judgement = replace(ticket.judgement, decode_ms=decode_ms, lineup_revision=revision)
+        if isinstance(routed, Failure):
+            self._settling.settle(ticket, replace(judgement, failure=routed))
+            return
+        ticket.judgement = replace(
+            judgement,
+            route=routed.route,
+            route_ms=routed.route_ms,
+            product_version=routed.product_version,
+            artifact_digest=routed.artifact_digest,
+            threshold=routed.threshold,
+        )
+        if ticket.is_settled:
+            return
+        ticket.stage = Stage.ROUTED
+        self._shared.checkpoint("routed")
+        now_ns = self._shared.clock.monotonic_ns()
+        self._shared.batcher.add(f"{revision}/{routed.batch_key}", (ticket, routed), now_ns, ticket.decide_by_ns)
+        self._shared.has_routed.set()
+
+    async def _score(self, batch: list[tuple[Ticket, Routed]]) -> None:
+        batch = [(ticket, routed) for ticket, routed in batch if not ticket.is_settled]
+        lineup = batch[0][0].lineup if batch else None
+        if lineup is None:
+            return
+        for ticket, _ in batch:
+            ticket.stage = Stage.SCORING
+        frames = [routed for _, routed in batch]
+        answers: list[Scored | Failure]
+        try:
+            loop = asyncio.get_running_loop()
+            answers = await loop.run_in_executor(self._scorer, lineup.scorer.score, frames)
+        except Exception as error:  # noqa: BLE001 - the stage boundary: it must produce a verdict
+            answers = [Failure(Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")] * len(batch)
+        self._shared.checkpoint("scored")
+        self._shared.last_scored_ns = self._shared.clock.monotonic_ns()
+        for (ticket, _), answer in zip(batch, answers, strict=True):
+            self._settling.settle(ticket, _with_answer(ticket.judgement, answer))
+
+    def _shed_overdue(self, now_ns: int) -> int | None:
+        """Returns when to look again; None when nothing has a deadline."""
+        nearest: int | None = None
+        for ticket in list(self._shared.in_flight.values()):
+            if ticket.is_settled or ticket.decide_by_ns is None:
+                continue
+            if ticket.decide_by_ns > now_ns:
+                nearest = ticket.decide_by_ns if nearest is None else min(nearest, ticket.decide_by_ns)
+            elif ticket.stage is Stage.SCORING:
+                self._settling.tell_late(ticket)
+            else:
+                self._settling.overload(ticket, f"still {ticket.stage.name.lower()} when its time came")
+        for name, gate in self._shared.gates.items():
+            for missing in gate.expire(now_ns):
+                self._settling.settle_missing_view(name, missing)
+            if (expiry_ns := gate.next_expiry_ns()) is not None:
+                nearest = expiry_ns if nearest is None else min(nearest, expiry_ns)
+        return nearest
+
+    def _fail(self, ticket: Ticket, cause: Cause, detail: str) -> None:
+        self._settling.settle(ticket, replace(ticket.judgement, failure=Failure(cause, detail)))
+
+    def _replace_decoders(self, ticket: Ticket) -> None:
+        # A thread can't be stopped. The hung one is left to itself and its pool with it.
+        self._decoders.shutdown(wait=False)
+        workers = self._shared.config.engine.decode_workers
+        self._decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        detail = f"a frame was not decoded within {DECODE_LIMIT_S:g} s; its thread was left behind"
+        self._shared.event("decoder_hung", Severity.ALARM, ticket.camera, detail)
+
+
+def _with_answer(judgement: Judgement, answer: Scored | Failure) -> Judgement:
+    if isinstance(answer, Failure):
+        return replace(judgement, failure=answer)
+    return replace(judgement, scored=answer)

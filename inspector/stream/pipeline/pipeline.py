@@ -1,0 +1,213 @@
+"""The road joined: the only place where stages, queues and adapters meet.
+
+`recover` turns what an earlier run left in the journal into rows; `run` carries frames until `stop`
+is called, then drains: no new frame is taken, those under way are finished, recorded and
+acknowledged. Whatever is not finished when the drain's time is over stays with its broker. A stage
+that dies ends the pipeline with its name; nothing goes on half.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from inspector.config import Config
+from inspector.domain import Event, Severity, Sighting
+from inspector.ports import (
+    Clock,
+    DeadLetters,
+    FrameSource,
+    GateLine,
+    Images,
+    Journal,
+    Ledger,
+    LineupLoader,
+    Registry,
+    Telemetry,
+    VerdictSink,
+)
+from inspector.stream.admission import Admission
+from inspector.stream.batching import Batcher, WaitingLine
+from inspector.stream.deciding import Policy
+from inspector.stream.gates import Gate
+from inspector.stream.pipeline.intake import Intake
+from inspector.stream.pipeline.judging import Decode, Judging
+from inspector.stream.pipeline.recording import Recording
+from inspector.stream.pipeline.settling import Settling
+from inspector.stream.pipeline.ticket import Row, Shared
+from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
+from inspector.stream.pipeline.verdicts import Signature
+from inspector.stream.watermark import Watermark
+
+DRAIN_STEP_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """Everything the road needs from the world, entered already. `sources` by camera; one may serve several."""
+
+    clock: Clock
+    telemetry: Telemetry
+    sources: dict[str, FrameSource]
+    journal: Journal
+    ledger: Ledger
+    registry: Registry
+    loader: LineupLoader
+    sink: VerdictSink
+    gate_line: GateLine | None
+    images: Images
+    dead_letters: DeadLetters
+    decode: Decode
+    take_events: Callable[[], list[Event]]
+
+
+class Pipeline:
+    """One agent's road from frame to reject."""
+
+    def __init__(
+        self, config: Config, adapters: Adapters, software: str, checkpoint: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._config = config
+        self._adapters = adapters
+        self._shared = _share(config, adapters, checkpoint)
+        signature = Signature(config.agent.name, software, config.digest)
+        self._recording = Recording(self._shared, adapters.ledger, adapters.journal)
+        self._settling = Settling(
+            self._shared,
+            signature,
+            adapters.journal,
+            self._recording,
+            adapters.gate_line,
+            adapters.sink,
+            (adapters.images, adapters.dead_letters),
+        )
+        self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
+        self._judging = Judging(
+            self._shared, self._settling, adapters.journal, adapters.decode, lambda: self._lineups.current
+        )
+        self._intake = Intake(self._shared, self._settling, self._recording)
+        self._upkeep = Upkeep(
+            self._shared, self._lineups, adapters.ledger, adapters.gate_line, adapters.sink, adapters.take_events
+        )
+        self._stop = asyncio.Event()
+        self.has_started = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin to drain; `run` returns when it is done."""
+        self._stop.set()
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the scorer thread still answers; what a watchdog should know.
+
+        A canary that fails keeps the gates not ready, but the road moves: restarting for ever helps nobody.
+        """
+        return self._upkeep.is_scorer_answering
+
+    @property
+    def fault(self) -> str:
+        """The first thing that keeps verdicts from being trusted now, or `none`."""
+        return self._upkeep.fault().name.lower()
+
+    async def recover(self) -> int:
+        """Rows and records for what an earlier run journaled and did not record; returns how many.
+
+        Raises LedgerUnavailable: without the ledger it is not known which frames have a row.
+        """
+        left = self._adapters.journal.unrecorded()
+        gates = await self._adapters.ledger.load_gates()
+        sightings = await self._load_sightings()
+        self._shared.admission.assign(gates, sightings)
+        for verdict, decision in left:
+            self._recording.add(Row(verdict, decision))
+            await self._adapters.sink.publish(verdict)
+        while self._recording.waiting:
+            await self._recording.write_once()
+        return len(left)
+
+    async def run(self) -> None:
+        """Carry frames until `stop`. Raises what killed a stage, as an ExceptionGroup."""
+        await self._lineups.load()
+        try:
+            async with asyncio.TaskGroup() as upkeep:
+                side = [upkeep.create_task(work, name=name) for name, work in self._side_work().items()]
+                async with asyncio.TaskGroup() as road:
+                    self._settling.attach(road)
+                    stages = [road.create_task(work, name=name) for name, work in self._stages().items()]
+                    self.has_started.set()
+                    await self._stop.wait()
+                    await self._drain()
+                    for stage in stages:
+                        stage.cancel()
+                    self._settling.abandon()
+                await self._upkeep.store_events()
+                for task in side:
+                    task.cancel()
+        finally:
+            self._judging.close()
+
+    def _side_work(self) -> dict[str, Coroutine[Any, Any, None]]:
+        return {
+            "lineups": self._lineups.run(),
+            "canary": self._upkeep.run_canary(self._judging.scorer_thread),
+            "heartbeats": self._upkeep.run_heartbeats(),
+            "gate actions": self._upkeep.run_gate_actions(),
+            "events": self._upkeep.run_events(),
+            "states": self._upkeep.run_states(),
+        }
+
+    def _stages(self) -> dict[str, Coroutine[Any, Any, None]]:
+        stages: dict[str, Coroutine[Any, Any, None]] = {
+            "score": self._judging.run_scorer(),
+            "deadlines": self._judging.run_deadlines(),
+            "record": self._recording.run(),
+        }
+        for number in range(self._config.engine.decode_workers):
+            stages[f"decode {number}"] = self._judging.run_decoder()
+        for source in self._distinct_sources():
+            stages[f"intake {source.name}"] = self._intake.run(source)
+        return stages
+
+    async def _drain(self) -> None:
+        """Stop taking frames, then wait until nothing is under way, at most `drain_s`."""
+        for source in self._distinct_sources():
+            await source.stop_intake()
+        try:
+            async with asyncio.timeout(self._config.agent.drain_s):
+                while self._shared.in_flight or self._recording.waiting:  # noqa: ASYNC110 - at most once, at the end
+                    await asyncio.sleep(DRAIN_STEP_S)
+        except TimeoutError:
+            detail = f"{len(self._shared.in_flight)} frames stay with their brokers"
+            self._shared.event("drain_cut_short", Severity.WARNING, self._config.agent.name, detail)
+
+    def _distinct_sources(self) -> list[FrameSource]:
+        return list({id(source): source for source in self._shared.sources.values()}.values())
+
+    async def _load_sightings(self) -> dict[str, list[Sighting]]:
+        """Known frames by camera, oldest first; what the journal says of a frame counts over the ledger."""
+        journaled = {sighting.result_id: sighting for sighting in self._adapters.journal.sightings()}
+        by_camera: dict[str, list[Sighting]] = {}
+        for camera in self._config.camera:
+            recorded = await self._adapters.ledger.sightings(camera.name, camera.frame_id_memory)
+            merged = [journaled.pop(sighting.result_id, sighting) for sighting in recorded]
+            fresh = [s for s in journaled.values() if s.key.camera == camera.name]
+            by_camera[camera.name] = merged + fresh
+        return by_camera
+
+
+def _share(config: Config, adapters: Adapters, checkpoint: Callable[[str], None]) -> Shared:
+    return Shared(
+        config=config,
+        clock=adapters.clock,
+        telemetry=adapters.telemetry,
+        checkpoint=checkpoint,
+        admission=Admission(config),
+        gates={gate.name: Gate(gate) for gate in config.gate},
+        policies={camera.name: Policy.of(camera) for camera in config.camera},
+        watermark=Watermark[Row](),
+        line=WaitingLine(config.engine.queue_frames),
+        batcher=Batcher(config.engine.batch_max, int(config.engine.batch_wait_ms * 1e6)),
+        sources=adapters.sources,
+    )

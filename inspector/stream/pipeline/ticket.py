@@ -1,0 +1,158 @@
+"""The slip that goes with one frame from admission to acknowledgement, and what the stages share.
+
+A ticket is the only mutable thing on the road; one event loop owns it. It is settled once: what a
+stage finds out after that is dropped, except a late score, which the row still waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from inspector.config import Config, GateSection
+from inspector.domain import Decision, Event, Judgement, Position, ResultId, Routed, Severity, Verdict
+from inspector.errors import JournalFull
+from inspector.ports import Clock, FrameSource, Lineup, Telemetry
+from inspector.stream.admission import Admission
+from inspector.stream.batching import Batcher, WaitingLine
+from inspector.stream.deciding import Policy
+from inspector.stream.gates import Gate
+from inspector.stream.watermark import Watermark
+
+JOURNAL_RETRY_S = 0.2
+
+T = TypeVar("T")
+
+
+class Stage(enum.IntEnum):
+    """How far a frame has come."""
+
+    WAITING = 0
+    DECODING = 1
+    ROUTED = 2
+    SCORING = 3
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One admitted frame on its way. `followers` are redeliveries that wait for its row."""
+
+    judgement: Judgement
+    source: FrameSource
+    decide_by_ns: int | None
+    stage: Stage = Stage.WAITING
+    lineup: Lineup | None = None
+    is_settled: bool = False
+    has_late_score: bool = False
+    followers: list[tuple[FrameSource, Position]] = field(default_factory=list)
+
+    @property
+    def result_id(self) -> ResultId:
+        return self.judgement.admitted.result_id
+
+    @property
+    def camera(self) -> str:
+        return self.judgement.admitted.delivery.camera
+
+    @property
+    def position(self) -> Position:
+        return self.judgement.admitted.delivery.position
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One verdict ready for the ledger. `decision` is what a gate was told because of it, if anything."""
+
+    verdict: Verdict
+    decision: Decision | None = None
+
+
+class Signal:
+    """Wakes everyone who waits; a `set` before the wait is not lost, several are one.
+
+    Whoever wakes looks again whether there is something to do: a wake-up is a hint, not a promise.
+    """
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self, timeout_s: float | None = None) -> None:
+        """Until set, or until the time is over."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
+        except TimeoutError:
+            return
+        self._event.clear()
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the stages of one agent have in common. Made once, at start. `sources` by camera."""
+
+    config: Config
+    clock: Clock
+    telemetry: Telemetry
+    checkpoint: Callable[[str], None]
+    admission: Admission
+    gates: dict[str, Gate]
+    policies: dict[str, Policy]
+    watermark: Watermark[Row]
+    line: WaitingLine[Ticket]
+    batcher: Batcher[tuple[Ticket, Routed]]
+    in_flight: dict[ResultId, Ticket] = field(default_factory=dict)
+    has_frame: Signal = field(default_factory=Signal)
+    has_room: Signal = field(default_factory=Signal)
+    has_routed: Signal = field(default_factory=Signal)
+    has_deadline: Signal = field(default_factory=Signal)
+    decoding: int = 0
+    journal_has_room: bool = True
+    ledger_is_away: bool = False
+    next_deadline_ns: int | None = None
+    last_scored_ns: int = 0
+    sources: dict[str, FrameSource] = field(default_factory=dict)
+
+    def note_journal(self, has_room: bool, detail: str) -> None:
+        """Keep whether the journal takes entries; a change is an event."""
+        if has_room == self.journal_has_room:
+            return
+        self.journal_has_room = has_room
+        kind, severity = ("journal_has_room", Severity.INFO) if has_room else ("journal_full", Severity.ALARM)
+        self.event(kind, severity, self.config.agent.name, detail)
+
+    def event(self, kind: str, severity: Severity, subject: str, detail: str) -> None:
+        """Something a person may have to know, now."""
+        self.telemetry.event(Event(self.clock.now(), kind, severity, subject, detail))
+
+    def expect_deadline(self, decide_by_ns: int | None) -> None:
+        """Wake the watch over deadlines, if this one comes before those it sleeps for."""
+        if decide_by_ns is not None and (self.next_deadline_ns is None or decide_by_ns < self.next_deadline_ns):
+            self.has_deadline.set()
+
+    def gate_of(self, camera: str) -> tuple[GateSection, Gate] | None:
+        section = self.config.gate_of(camera)
+        return None if section is None else (section, self.gates[section.name])
+
+    def owner_of(self, camera: str) -> str:
+        """The gate a camera stands at, else the camera: who owns the epoch."""
+        section = self.config.gate_of(camera)
+        return camera if section is None else section.name
+
+
+async def when_journal_has_room(shared: Shared, append: Callable[[], T]) -> T:
+    """What `append` returns, as soon as the journal takes it; the edge to full and back is one event each."""
+    while True:
+        try:
+            taken = append()
+        except JournalFull as full:
+            shared.note_journal(has_room=False, detail=str(full))
+            await shared.clock.sleep(JOURNAL_RETRY_S)
+        else:
+            shared.note_journal(has_room=True, detail="")
+            return taken

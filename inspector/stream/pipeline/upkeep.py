@@ -1,0 +1,233 @@
+"""What runs beside the road: live products, heartbeats, canary, gate acknowledgements, stored events.
+
+A gate is told `ready` only while everything that makes a verdict trustworthy was seen to work: the
+scoring path (canary or real frames), the journal, the cameras' connection, and no held gate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from inspector.domain import Event, GateMode, ProductVersion, Severity
+from inspector.errors import EngineError, InspectorError, LedgerUnavailable
+from inspector.ports import GateLine, Ledger, Lineup, LineupLoader, Registry, VerdictSink
+from inspector.stream.pipeline.ticket import Shared
+
+CANARY_S = 5.0
+CANARY_OVERDUE_S = 15.0
+SCORER_HUNG_S = 60.0
+STATE_S = 5.0
+EVENTS_S = 0.5
+
+MODE_NUMBERS: dict[GateMode, int] = {
+    GateMode.AUTO: 1,
+    GateMode.BYPASS: 2,
+    GateMode.SETUP: 3,
+    GateMode.CLEAN: 4,
+    GateMode.GOLDEN: 5,
+}
+
+
+class Fault(enum.IntEnum):
+    """The heartbeat's `fault`; append-only."""
+
+    NONE = 0
+    NO_PRODUCT = 1
+    CANARY = 2
+    JOURNAL_FULL = 3
+    CAMERA_LINK = 4
+    HELD = 5
+
+
+class LineupWatch:
+    """Keeps the set of live products current: loaded and warmed beside the old one, swapped between batches."""
+
+    def __init__(self, shared: Shared, registry: Registry, loader: LineupLoader) -> None:
+        self._shared = shared
+        self._registry = registry
+        self._loader = loader
+        self._lineup: Lineup | None = None
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
+
+    @property
+    def current(self) -> Lineup | None:
+        return self._lineup
+
+    async def load(self) -> None:
+        """Load what is live now, if it is not what is loaded. Raises LedgerUnavailable, ArtifactError, EngineError."""
+        live = await self._registry.live()
+        if self._lineup is not None and live.revision == self._lineup.revision:
+            return
+        artifacts = {version.digest: await self._fetch(version) for version in live.versions}
+        loop = asyncio.get_running_loop()
+        lineup, events = await loop.run_in_executor(self._loading, self._loader.load, live, artifacts, self._lineup)
+        self._lineup = lineup
+        for event in events:
+            self._shared.telemetry.event(event)
+        self._shared.event(
+            "lineup", Severity.INFO, live.revision, f"live products: {', '.join(lineup.products) or 'none'}"
+        )
+
+    async def run(self) -> None:
+        """Look for a new revision every `registry_poll_s`; a failure is one event, the old lineup goes on."""
+        failed_revision: str | None = None
+        while True:
+            await self._shared.clock.sleep(self._shared.config.agent.registry_poll_s)
+            try:
+                revision = await self._registry.revision()
+                if self._lineup is not None and revision == self._lineup.revision:
+                    continue
+                if revision != failed_revision:
+                    await self.load()
+            except LedgerUnavailable:
+                continue  # the ledger's own edge is logged where rows are written
+            except InspectorError as error:
+                failed_revision = revision
+                self._shared.event("lineup_refused", Severity.ALARM, revision, str(error))
+
+    async def _fetch(self, version: ProductVersion) -> bytes:
+        return await self._registry.artifact(version.product, version.version)
+
+
+class Upkeep:
+    """Heartbeats, canary, PLC acknowledgements and stored events."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        lineups: LineupWatch,
+        ledger: Ledger,
+        gate_line: GateLine | None,
+        sink: VerdictSink,
+        take_events: Callable[[], list[Event]],
+    ) -> None:
+        self._shared = shared
+        self._lineups = lineups
+        self._ledger = ledger
+        self._gate_line = gate_line
+        self._sink = sink
+        self._take_events = take_events
+        self._canary_ok_ns: int | None = None
+        self._canary_fault = False
+        self._answered_ns = shared.clock.monotonic_ns()
+
+    @property
+    def is_scorer_answering(self) -> bool:
+        """False when neither a batch nor a canary came back for long, right or wrong."""
+        seen_ns = max(self._answered_ns, self._shared.last_scored_ns)
+        return self._shared.clock.monotonic_ns() - seen_ns < SCORER_HUNG_S * 1e9
+
+    def fault(self, gate: str | None = None) -> Fault:
+        """The first thing that keeps verdicts from being trusted now."""
+        lineup = self._lineups.current
+        if lineup is None or not lineup.products:
+            return Fault.NO_PRODUCT
+        if self._canary_fault or self._is_canary_overdue():
+            return Fault.CANARY
+        if not self._shared.journal_has_room:
+            return Fault.JOURNAL_FULL
+        if gate is None:
+            return Fault.NONE
+        cameras = next(g.cameras for g in self._shared.config.gate if g.name == gate)
+        if not all(self._shared.sources[camera].is_connected for camera in cameras):
+            return Fault.CAMERA_LINK
+        return Fault.HELD if self._shared.admission.counter(gate).state.held else Fault.NONE
+
+    async def run_canary(self, scorer: ThreadPoolExecutor) -> None:
+        """Stored probe images through the whole scoring path, on the scorer's own thread."""
+        while True:
+            lineup = self._lineups.current
+            if lineup is not None and lineup.products:
+                await self._check(lineup, scorer)
+            self._answered_ns = self._shared.clock.monotonic_ns()
+            await self._shared.clock.sleep(CANARY_S)
+
+    async def run_heartbeats(self) -> None:
+        """One beat for each gate every `heartbeat_ms`, counting up."""
+        beat = 0
+        while self._gate_line is not None:
+            beat = (beat + 1) % 2**32
+            for section in self._shared.config.gate:
+                fault = self.fault(section.name)
+                state = self._shared.admission.counter(section.name).state
+                await self._gate_line.heartbeat(
+                    section.name,
+                    {
+                        "v": 1,
+                        "ready": int(fault is Fault.NONE),
+                        "fault": int(fault),
+                        "hb": beat,
+                        "mode": MODE_NUMBERS[state.mode],
+                        "ep": state.epoch,
+                    },
+                )
+            await self._shared.clock.sleep(self._shared.config.agent.heartbeat_ms / 1000)
+
+    async def run_gate_actions(self) -> None:
+        """What PLCs report, into the ledger; lost only while the ledger is away, with an event."""
+        if self._gate_line is None:
+            return
+        async for action in self._gate_line.actions():
+            try:
+                await self._ledger.record_gate_actions([action])
+            except LedgerUnavailable:
+                detail = f"epoch {action.epoch} trigger {action.trigger_id}: no database to keep what the PLC reported"
+                self._shared.event("gate_action_lost", Severity.WARNING, action.gate, detail)
+
+    async def run_events(self) -> None:
+        """Events into the ledger; kept for the next round while it is away."""
+        kept: list[Event] = []
+        while True:
+            await self._shared.clock.sleep(EVENTS_S)
+            kept = await self.store_events(kept)
+
+    async def store_events(self, kept: list[Event] | None = None) -> list[Event]:
+        """Store what has happened; returns what could not be stored."""
+        events = [*(kept or []), *self._take_events()]
+        if not events:
+            return []
+        try:
+            await self._ledger.record_events(events)
+        except LedgerUnavailable:
+            return events[-10_000:]
+        return []
+
+    async def run_states(self) -> None:
+        """Retained state for dashboards."""
+        agent = self._shared.config.agent.name
+        while True:
+            lineup = self._lineups.current
+            state = {
+                "state": "online",
+                "fault": self.fault().name.lower(),
+                "products": list(lineup.products) if lineup else [],
+                "registry_revision": lineup.revision if lineup else None,
+                "in_flight": len(self._shared.in_flight),
+                "ledger": "down" if self._shared.ledger_is_away else "up",
+            }
+            await self._sink.state(f"agent/{agent}/state", state)
+            for camera in self._shared.config.camera:
+                is_up = self._shared.sources[camera.name].is_connected
+                await self._sink.state(f"{camera.name}/health", {"state": "online" if is_up else "offline"})
+            await self._shared.clock.sleep(STATE_S)
+
+    async def _check(self, lineup: Lineup, scorer: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(scorer, lineup.check_canary)
+        except EngineError as error:
+            if not self._canary_fault:
+                self._shared.event("canary_failed", Severity.ALARM, lineup.revision, str(error))
+            self._canary_fault = True
+            return
+        if self._canary_fault:
+            self._shared.event("canary_recovered", Severity.INFO, lineup.revision, "the stored scores come out again")
+        self._canary_fault = False
+        self._canary_ok_ns = self._shared.clock.monotonic_ns()
+
+    def _is_canary_overdue(self) -> bool:
+        seen_ns = max(self._canary_ok_ns or 0, self._shared.last_scored_ns)
+        return self._shared.clock.monotonic_ns() - seen_ns > CANARY_OVERDUE_S * 1e9

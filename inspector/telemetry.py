@@ -1,0 +1,80 @@
+"""Counters, events and the one log line of each frame, through structlog. No metrics server of its own.
+
+Events are kept until `take_events` fetches them for the store; the log has them at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter, deque
+
+import structlog
+
+from inspector.domain import Event, Severity, Verdict
+
+KEPT_EVENTS = 10_000
+
+_LEVEL: dict[Severity, str] = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.ALARM: "error"}
+
+
+class LogTelemetry:
+    """The port `Telemetry` on structlog. One event loop and its worker threads may share it."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger("inspector")
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        self.counters: Counter[str] = Counter()
+        self.latest_ms: dict[str, float] = {}
+
+    def event(self, event: Event) -> None:
+        self._events.append(event)
+        getattr(self._log, _LEVEL[event.severity])(event.kind, subject=event.subject, detail=event.detail)
+
+    def take_events(self) -> list[Event]:
+        """What happened since the last call, oldest first."""
+        events: list[Event] = []
+        while self._events:
+            events.append(self._events.popleft())
+        return events
+
+    def count(self, name: str, amount: int = 1, **labels: str) -> None:
+        key = name + "".join(f",{label}={value}" for label, value in sorted(labels.items()))
+        self.counters[key] += amount
+
+    def observe_ms(self, name: str, value: float) -> None:
+        self.latest_ms[name] = value
+
+    def verdict(self, verdict: Verdict) -> None:
+        self.counters[f"verdicts,outcome={verdict.outcome.value}"] += 1
+        self._log.info(
+            "verdict",
+            camera=verdict.camera,
+            trigger=verdict.trigger_id,
+            product=verdict.product,
+            outcome=verdict.outcome.value,
+            cause=verdict.cause.value,
+            action=verdict.action.value,
+            level=None if verdict.level is None else round(verdict.level, 3),
+            total_ms=None if verdict.total_ms is None else round(verdict.total_ms, 1),
+            published=verdict.published,
+            result_id=verdict.result_id,
+        )
+
+
+def configure_logging(level: str = "info", as_json: bool = False) -> None:
+    """Log lines to standard error: one line each, key=value or JSON. Call once, at the start of a command."""
+    shared: list[structlog.types.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    last: structlog.types.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.processors.LogfmtRenderer(bool_as_flag=False)
+    )
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,103 @@
+"""What stands at the far end of the road, in memory: gate line, records, pictures, dead letters, telemetry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+from inspector.domain import DeadLetter, Decision, Event, GateAction, Picture, Verdict
+from inspector.ports import Clock
+
+
+class _Edge:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None
+
+
+class FakeGateLine(_Edge):
+    """Takes decisions unless `is_connected` is False or their time is over, as the real line does."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.is_connected = True
+        self.told: list[Decision] = []
+        self.beats: list[tuple[str, dict[str, int]]] = []
+        self.reported: asyncio.Queue[GateAction] = asyncio.Queue()
+
+    async def publish(self, decision: Decision) -> bool:
+        if not self.is_connected or self._clock.monotonic_ns() >= decision.act_before_ns:
+            return False
+        self.told.append(decision)
+        return True
+
+    async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
+        self.beats.append((gate, payload))
+
+    async def actions(self) -> AsyncIterator[GateAction]:
+        while True:
+            yield await self.reported.get()
+
+
+class FakeSink(_Edge):
+    """Keeps what was published."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self.states: dict[str, dict[str, Any]] = {}
+
+    async def publish(self, verdict: Verdict) -> None:
+        self.verdicts.append(verdict)
+
+    async def state(self, topic: str, payload: dict[str, Any]) -> None:
+        self.states[topic] = payload
+
+
+class FakeImages(_Edge):
+    def __init__(self) -> None:
+        self.pictures: list[Picture] = []
+
+    def keep(self, picture: Picture) -> None:
+        self.pictures.append(picture)
+
+
+class FakeDeadLetters(_Edge):
+    def __init__(self) -> None:
+        self.letters: list[DeadLetter] = []
+
+    async def put(self, letter: DeadLetter) -> None:
+        self.letters.append(letter)
+
+
+class FakeTelemetry:
+    """Keeps events and counters."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.counters: Counter[str] = Counter()
+        self.lines: list[Verdict] = []
+        self._taken = 0
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def take_events(self) -> list[Event]:
+        fresh = self.events[self._taken :]
+        self._taken = len(self.events)
+        return fresh
+
+    def count(self, name: str, amount: int = 1, **labels: str) -> None:
+        self.counters[name] += amount
+
+    def observe_ms(self, name: str, value: float) -> None:
+        self.counters[name] += 1
+
+    def verdict(self, verdict: Verdict) -> None:
+        self.lines.append(verdict)
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]

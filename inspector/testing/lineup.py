@@ -1,0 +1,96 @@
+"""A lineup without a network: what a frame shows is written in its pixels. For tests of the road.
+
+`paint` makes the pixels of a frame of one product and score; the threshold is always 1.0, so that
+score and level are one. A score that is not a number makes the scorer fail that frame alone.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.domain import Cause, Event, Failure, Frame, LiveSet, Route, Routed, Scored
+from inspector.ports import Lineup, Router, Scorer
+
+THRESHOLD = 1.0
+
+
+def paint(product: int, score: float) -> NDArray[np.uint8]:
+    """uint8 [2, 2, 3]: product number and score (in hundredths, 255 = not a number)."""
+    hundredths = 255 if math.isnan(score) else round(score * 100)
+    return np.full((2, 2, 3), (product, hundredths, 0), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class FakeLineup:
+    """Products are numbered from 0 in the order of `names`; any other number is an unknown product."""
+
+    revision: str = "r1"
+    names: tuple[str, ...] = ("alpha", "beta")
+    engine: str = "fake"
+    gate: threading.Event | None = None
+    batches: list[int] = field(default_factory=list)
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        return self.names
+
+    @property
+    def router(self) -> Router:
+        return self
+
+    @property
+    def scorer(self) -> Scorer:
+        return self
+
+    def route(self, frame: Frame) -> Routed | Failure:
+        number, hundredths = int(frame.pixels[0, 0, 0]), int(frame.pixels[0, 0, 1])
+        if number >= len(self.names):
+            return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {self.names[0]}")
+        name = self.names[number]
+        return Routed(
+            admitted=frame.admitted,
+            route=Route(name, 1.0, 0.0, name),
+            product=name,
+            product_version=1,
+            prepared=math.nan if hundredths == 255 else hundredths / 100,
+            batch_key="fake",
+            lineup_revision=self.revision,
+            size_px=(2, 2),
+            decode_ms=frame.decode_ms,
+            route_ms=0.1,
+            threshold=THRESHOLD,
+            artifact_digest=f"digest-{name}",
+        )
+
+    def score(self, batch: Sequence[Routed]) -> list[Scored | Failure]:
+        if self.gate is not None:
+            self.gate.wait(10)
+        self.batches.append(len(batch))
+        return [_answer(routed.prepared) for routed in batch]
+
+    def check_canary(self) -> None:
+        """Always right."""
+
+
+def _answer(score: float) -> Scored | Failure:
+    if math.isnan(score):
+        return Failure(Cause.SCORER_ERROR, "the score is not a number")
+    return Scored(score=score, threshold=THRESHOLD, level=score, embed_ms=0.1, score_ms=0.1, engine="fake")
+
+
+@dataclass
+class FakeLoader:
+    """Gives out `lineup` under the live set's revision, with the live products' names where there are any."""
+
+    lineup: FakeLineup = field(default_factory=FakeLineup)
+
+    def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
+        names = tuple(version.product for version in live.versions) or self.lineup.names
+        made = FakeLineup(live.revision, names, self.lineup.engine, self.lineup.gate, self.lineup.batches)
+        return made, []

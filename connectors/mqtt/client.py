@@ -1,0 +1,154 @@
+"""Makes paho client objects from the configuration, and says what of paho's messages we use.
+
+Nothing here keeps a connection; `connection` does. paho's types stay in these two modules and `refusal`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from inspector.config import MqttSection
+from inspector.errors import BrokerRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says for us when the connection ends without a goodbye. Retained, QoS 1."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Who a client is to the broker. `receive_maximum` is told to the broker on MQTT 5, None = not at all."""
+
+    client_id: str
+    persistent: bool = False
+    receive_maximum: int | None = None
+    will: Will | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One PUBLISH as it came. `packet_id` is 0 for QoS 0; `topic` None where it is not UTF-8."""
+
+    topic: str | None
+    payload: bytes
+    packet_id: int
+    is_duplicate: bool
+    is_retained: bool
+    properties: tuple[tuple[str, str], ...]
+
+
+def new_client(settings: MqttSection, role: Role, password: str | None) -> paho.Client:
+    """A client not yet connected, without callbacks. Raises BrokerRefused where the TLS files can't be used."""
+    five = settings.protocol == "5"
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=role.client_id,
+        clean_session=None if five else not role.persistent,
+        protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+        reconnect_on_failure=False,
+        manual_ack=True,
+    )
+    client.max_inflight_messages = 0  # each user of a connection keeps its own bound
+    if settings.username is not None:
+        client.username_pw_set(settings.username, password)
+    if settings.tls:
+        client.tls_set_context(_tls_context(settings))
+    if role.will is not None:
+        client.will_set(role.will.topic, role.will.payload, qos=1, retain=True)
+    return client
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; paho would leave that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def _tls_context(settings: MqttSection) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        if settings.cert_file is not None:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+    except OSError as error:
+        raise BrokerRefused(f"The TLS files of the section mqtt can't be used: {error.strerror or error}.") from error
+    context.sslsocket_class = _ClosingSocket
+    return context
+
+
+def connect_properties(settings: MqttSection, role: Role) -> Properties:
+    """What a CONNECT of MQTT 5 says beyond 3.1.1: how long the session lasts, how much may be in flight."""
+    properties = new_properties(PacketTypes.CONNECT)
+    if role.persistent:
+        properties.SessionExpiryInterval = settings.session_expiry_s
+    if role.receive_maximum is not None:
+        properties.ReceiveMaximum = role.receive_maximum
+    return properties
+
+
+def metadata_of(properties: Properties | None) -> tuple[tuple[str, str], ...]:
+    """User properties, and the content type under its own name."""
+    if properties is None:
+        return ()
+    pairs = [(str(name), str(value)) for name, value in getattr(properties, "UserProperty", ())]
+    content_type = getattr(properties, "ContentType", None)
+    if content_type is not None:
+        pairs.insert(0, ("content-type", str(content_type)))
+    return tuple(pairs)
+
+
+def run_on_thread(work: Callable[[], None], abandoned: Callable[[], None]) -> concurrent.futures.Future[None]:
+    """Run blocking work on a daemon thread of its own, so that a shutdown need not wait for a dead network.
+
+    `abandoned` runs on that thread when the work ends after nobody waits for it any more.
+    """
+    outcome: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            try:
+                work()
+            except (OSError, ValueError) as error:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(None)
+        except concurrent.futures.InvalidStateError:  # cancelled meanwhile
+            abandoned()
+
+    threading.Thread(target=run, name="mqtt-connect", daemon=True).start()
+    return outcome
+
+
+def publish_properties(pairs: Iterable[tuple[str, str]], expiry_s: int | None) -> Properties | None:
+    """User properties and message expiry of one PUBLISH on MQTT 5; None where there is nothing to say."""
+    named = list(pairs)
+    if not named and expiry_s is None:
+        return None
+    properties = new_properties(PacketTypes.PUBLISH)
+    if named:
+        properties.UserProperty = named
+    if expiry_s is not None:
+        properties.MessageExpiryInterval = expiry_s
+    return properties
+
+
+def new_properties(packet_type: int) -> Properties:
+    """An empty property list of one packet type."""
+    return Properties(packet_type)  # type: ignore[no-untyped-call]  # paho left its constructor untyped

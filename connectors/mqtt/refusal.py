@@ -1,0 +1,34 @@
+"""What a broker's reason codes mean, as sentences for the operator. No I/O."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from paho.mqtt.reasoncodes import ReasonCode
+
+from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
+
+_REFUSALS: Final = {
+    "Unsupported protocol version": "does not speak this MQTT version; set mqtt.protocol to the other one",
+    "Client identifier not valid": "does not accept the client id {client_id}; check agent.name",
+    "Bad user name or password": "does not accept the user name or password; check mqtt.username and its secret",
+    "Not authorized": "does not authorise {client_id}; check mqtt.username, its secret and the broker's access list",
+    "Banned": "has banned {client_id}; ask who runs it",
+    "Bad authentication method": "wants another way of authentication than a password",
+    "Session taken over": "gave {client_id} to another client; two agents have the same agent.name",
+}
+"""By the name of the reason code; every other reason may pass by itself."""
+
+
+def refused(address: str, client_id: str, reason: ReasonCode) -> InspectorError:
+    """BrokerRefused for what only a person can change, else BrokerUnavailable."""
+    name = reason.getName()
+    sentence = _REFUSALS.get(name)
+    if sentence is None:
+        return broken_link(address, name.lower())
+    return BrokerRefused(f"The broker at {address} {sentence.format(client_id=client_id)}.")
+
+
+def broken_link(address: str, reason: str) -> BrokerUnavailable:
+    """The link is down, for a reason that may pass."""
+    return BrokerUnavailable(f"There is no connection to the broker at {address}: {reason}.")

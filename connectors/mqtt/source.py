@@ -1,0 +1,266 @@
+"""Frames of one camera from MQTT: kept by the broker until acknowledged, in receive order.
+
+One connection and one persistent session per camera, under a fixed client id, so that the broker keeps
+frames while the agent is away. Each connection is a generation; its positions mean nothing to the next.
+Whatever this room drops itself (retained frames, its own markers) is acknowledged in its turn, and
+every drop of a frame is an event. Frames that waited in the broker are told from live ones by a marker
+that the source sends to itself through the same session: what comes before it is backlog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+from paho.mqtt.client import topic_matches_sub
+
+from connectors.mqtt.client import Message, Role
+from connectors.mqtt.connection import Connection
+from connectors.mqtt.session import Session
+from inspector.config import CameraSection, Config
+from inspector.domain import Delivery, Event, Position, Severity
+from inspector.errors import BrokerRefused, BrokerUnavailable
+from inspector.ports import Clock, Telemetry
+from inspector.stream.envelope import last_topic_level, open_envelope
+
+QUIET_S: Final = 2.0
+"""A marker that is still missing after such a silence, with nothing unacknowledged, is taken for lost."""
+
+LONG_BACKLOG_S: Final = 60.0
+"""A backlog that lasts longer is worth an event: perhaps the broker refuses the marker in silence."""
+
+
+@dataclass(slots=True)
+class _Unsettled:
+    """A message not yet acknowledged. `packet_id` 0: QoS 0, nothing to send."""
+
+    offset: int
+    packet_id: int
+    is_done: bool
+
+
+class MqttSource:
+    """A FrameSource over one camera's topic. Entered means connected, or trying; left means the broker keeps the rest.
+
+    Entering raises BrokerRefused where the broker refuses this client. At most `mqtt.in_flight` frames
+    are held unacknowledged, and as many undelivered; beyond that, and while paused, the socket is not read.
+    """
+
+    def __init__(self, config: Config, camera: CameraSection, clock: Clock, telemetry: Telemetry) -> None:
+        self._camera = camera
+        self._clock = clock
+        self._telemetry = telemetry
+        self._in_flight = config.mqtt.in_flight
+        self._filter = config.topic_of(camera)
+        client_id = f"{config.agent.name}-{camera.name}"
+        self._marker_topic = f"{config.agent.prefix}/{camera.name}/marker/{client_id}"
+        self._session = Session(
+            config.mqtt, Role(client_id, persistent=True, receive_maximum=self._in_flight), peer=self
+        )
+        self._is_json = camera.encoding == "json" or camera.trigger_from == "json"
+        self._connection: Connection | None = None
+        self._generation = 0
+        self._offset = 0
+        self._unsettled: deque[_Unsettled] = deque()
+        self._ready: deque[Delivery] = deque()
+        self._changed = asyncio.Event()
+        self._is_paused = False
+        self._is_stopped = False
+        self._marker: str | None = None
+        self._last_message_ns = 0
+
+    @property
+    def name(self) -> str:
+        return f"mqtt:{self._camera.name}"
+
+    @property
+    def is_connected(self) -> bool:
+        return self._session.connection is not None
+
+    async def __aenter__(self) -> Self:
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop_intake()
+        await self._session.__aexit__(*exc)
+
+    async def deliveries(self) -> AsyncIterator[Delivery]:
+        """Every delivery, across reconnects, until `stop_intake`; none while paused. One consumer only."""
+        while not self._is_stopped:
+            if self._session.failure is not None:
+                raise self._session.failure
+            if self._is_paused or not self._ready:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            delivery = self._ready.popleft()
+            self._regulate()
+            yield delivery
+
+    async def acknowledge(self, position: Position) -> None:
+        """Acknowledge all up to it, in receive order. A position of an older connection is ignored."""
+        if position.stream != self.name or position.generation != self._generation:
+            return
+        for each in self._unsettled:
+            if each.offset > position.offset:
+                break
+            each.is_done = True
+        self._settle()
+
+    def pause(self) -> None:
+        self._is_paused = True
+        self._regulate()
+
+    def resume(self) -> None:
+        self._is_paused = False
+        self._regulate()
+        self._changed.set()
+
+    async def stop_intake(self) -> None:
+        """No new delivery after this. The broker goes on queueing: the subscription stays."""
+        self._is_stopped = True
+        self._regulate()
+        self._changed.set()
+
+    # --- what the session tells ---
+
+    def connected(self, connection: Connection, session_present: bool) -> None:
+        self._connection = connection
+        self._generation += 1
+        self._offset = 0
+        self._unsettled.clear()
+        self._marker = uuid.uuid4().hex if session_present else None
+        self._last_message_ns = self._clock.monotonic_ns()
+        self._regulate()
+
+    async def prepare(self, connection: Connection) -> None:
+        # A session the broker kept is subscribed already and may send more than we take before it
+        # answers anything; waiting for an answer here could wait for ever.
+        if self._marker is None:
+            await connection.subscribe([self._filter])
+
+    async def serve(self, connection: Connection) -> None:
+        if self._marker is None:
+            return
+        marker = self._marker
+        watch = asyncio.create_task(self._watch_marker(marker))
+        try:
+            await connection.subscribe([self._filter, self._marker_topic])
+            if not await connection.publish(self._marker_topic, marker.encode()) and connection.is_open:
+                self._give_up_marker(marker, f"the broker refuses messages to {self._marker_topic}")
+            await watch
+        except BrokerRefused as error:
+            self._give_up_marker(marker, str(error))
+        except BrokerUnavailable:
+            connection.abort("it does not answer a subscription")
+        finally:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+
+    def received(self, connection: Connection, message: Message) -> None:
+        if self._is_stopped or connection is not self._connection:
+            return  # neither handed out nor acknowledged: the broker keeps it
+        self._last_message_ns = self._clock.monotonic_ns()
+        self._offset += 1
+        is_frame = self._is_frame(connection, message)
+        self._unsettled.append(_Unsettled(self._offset, message.packet_id, is_done=not is_frame))
+        if is_frame:
+            self._ready.append(self._delivery(message))
+            self._changed.set()
+        self._settle()
+
+    def disconnected(self) -> None:
+        self._connection = None
+        # Frames taken but not handed out stay: a broker without persistence may have lost its copy.
+        self._unsettled.clear()
+        self._changed.set()
+
+    # --- inside ---
+
+    def _is_frame(self, connection: Connection, message: Message) -> bool:
+        """Whether the road should see it; what it should not see becomes an event here, or was ours."""
+        if message.topic == self._marker_topic:
+            if self._marker is not None and message.payload == self._marker.encode():
+                self._marker = None
+            return False
+        if message.topic is None or not topic_matches_sub(_plain_filter(self._filter), message.topic):
+            # An older configuration's subscription lives on in the broker's session.
+            self._report("unexpected_topic", f"a message on {message.topic!r}, which is not {self._filter}")
+            if message.topic is not None:
+                connection.unsubscribe(message.topic)
+            return False
+        if message.is_retained:
+            self._report("retained_dropped", f"a retained frame on {message.topic}; publish frames without retain")
+            return False
+        return True
+
+    def _delivery(self, message: Message) -> Delivery:
+        by_topic = self._camera.trigger_from == "topic" and message.topic is not None
+        envelope = open_envelope(
+            message.payload,
+            message.properties,
+            is_json=self._is_json,
+            topic_trigger=last_topic_level(message.topic or "") if by_topic else None,
+        )
+        return Delivery(
+            position=Position(self.name, self._generation, self._offset),
+            camera=self._camera.name,
+            payload=envelope.payload,
+            properties=envelope.properties,
+            received_at=self._clock.now(),
+            received_ns=self._last_message_ns,
+            redelivered=message.is_duplicate,
+            backlog=self._marker is not None,
+        )
+
+    def _settle(self) -> None:
+        """Acknowledge the longest done prefix, then read on if there is room again."""
+        while self._unsettled and self._unsettled[0].is_done:
+            packet_id = self._unsettled.popleft().packet_id
+            if packet_id and self._connection is not None:
+                self._connection.acknowledge(packet_id)
+        self._regulate()
+
+    def _regulate(self) -> None:
+        has_room = len(self._unsettled) < self._in_flight and len(self._ready) < self._in_flight
+        if self._connection is not None:
+            self._connection.set_reading(has_room and not self._is_paused and not self._is_stopped)
+
+    async def _watch_marker(self, marker: str) -> None:
+        """Ends the backlog where the marker can't come: a broker may refuse it without a word."""
+        loop = asyncio.get_running_loop()
+        report_at_s = loop.time() + LONG_BACKLOG_S
+        while self._marker == marker:
+            await asyncio.sleep(QUIET_S / 4)
+            quiet_ns = self._clock.monotonic_ns() - self._last_message_ns
+            if not self._unsettled and not self._is_paused and quiet_ns > QUIET_S * 1e9:
+                self._give_up_marker(marker, f"no marker came back on {self._marker_topic}, and nothing else waits")
+            elif loop.time() > report_at_s:
+                report_at_s = float("inf")
+                self._report(
+                    "backlog_lasting",
+                    f"frames of {self._camera.name} are still taken for late ones; if the line is not behind, "
+                    f"the broker does not let this agent publish to {self._marker_topic}",
+                )
+
+    def _give_up_marker(self, marker: str, why: str) -> None:
+        if self._marker == marker:
+            self._marker = None
+            self._report("marker_lost", why)
+
+    def _report(self, kind: str, detail: str) -> None:
+        self._telemetry.event(Event(self._clock.now(), kind, Severity.WARNING, self._camera.name, detail))
+
+
+def _plain_filter(topic_filter: str) -> str:
+    """Without the prefix of a shared subscription, which is no part of a message's topic."""
+    if topic_filter.startswith("$share/"):
+        return topic_filter.split("/", 2)[2]
+    return topic_filter

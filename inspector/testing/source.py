@@ -1,0 +1,140 @@
+"""A camera and its broker in memory: a FrameSource that keeps what is not acknowledged.
+
+A `FakeBroker` is one camera's queue and outlives the sources that read it, as a real broker outlives
+an agent. It passes the same contract suite as the real connectors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from inspector.domain import Delivery, Position
+from inspector.ports import Clock
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """A message the broker keeps; `was_sent` makes its next delivery a redelivery."""
+
+    payload: bytes
+    properties: dict[str, str]
+    was_sent: bool = False
+
+
+class FakeBroker:
+    """The messages of one camera, in order, until they are acknowledged."""
+
+    def __init__(self) -> None:
+        self.kept: list[_Kept] = []
+
+    def put(self, payload: bytes, properties: Mapping[str, str] | None = None) -> None:
+        self.kept.append(_Kept(payload, dict(properties or {})))
+
+
+class FakeSource:
+    """Delivers what is pushed and remembers what was acknowledged, in order, in `acknowledged`.
+
+    `break_link` is a connection lost and found again: what is unacknowledged comes again, marked as
+    redelivered, under a new generation. What waited in the broker before a connection is backlog.
+    """
+
+    def __init__(self, camera: str, clock: Clock, broker: FakeBroker | None = None) -> None:
+        self.broker = broker if broker is not None else FakeBroker()
+        self.acknowledged: list[Position] = []
+        self._camera = camera
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._generation = 0
+        self._is_paused = False
+        self._is_stopped = False
+        self._is_connected = False
+        self._sent: dict[int, _Kept] = {}
+        self._next_offset = 1
+        self._backlog_left = 0
+
+    @property
+    def name(self) -> str:
+        return f"fake:{self._camera}"
+
+    @property
+    def is_connected(self) -> bool:
+        return self._is_connected
+
+    async def __aenter__(self) -> Self:
+        self.restore_link()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop_intake()
+        self._is_connected = False
+
+    def push(self, payload: bytes, properties: Mapping[str, str] | None = None) -> None:
+        """A frame as a camera would send it."""
+        self.broker.put(payload, properties)
+        self._changed.set()
+
+    def lose_link(self) -> None:
+        """Disconnected until `restore_link`; frames pushed meanwhile wait."""
+        self._is_connected = False
+
+    def restore_link(self) -> None:
+        self._is_connected = True
+        self._generation += 1
+        self._next_offset = 1
+        self._sent.clear()
+        self._backlog_left = len(self.broker.kept)
+        self._changed.set()
+
+    def break_link(self) -> None:
+        self.lose_link()
+        self.restore_link()
+
+    async def deliveries(self) -> AsyncIterator[Delivery]:
+        """Every delivery, across reconnects, until `stop_intake`; none while paused. One consumer only."""
+        while not self._is_stopped:
+            is_waiting = len(self._sent) < len(self.broker.kept)
+            if self._is_paused or not self._is_connected or not is_waiting:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            yield self._deliver()
+
+    async def acknowledge(self, position: Position) -> None:
+        if position.stream != self.name or position.generation != self._generation or not self._is_connected:
+            return
+        self.acknowledged.append(position)
+        for offset in [each for each in self._sent if each <= position.offset]:
+            self.broker.kept.remove(self._sent.pop(offset))
+
+    def pause(self) -> None:
+        self._is_paused = True
+
+    def resume(self) -> None:
+        self._is_paused = False
+        self._changed.set()
+
+    async def stop_intake(self) -> None:
+        self._is_stopped = True
+        self._changed.set()
+
+    def _deliver(self) -> Delivery:
+        offset = self._next_offset
+        message = self.broker.kept[len(self._sent)]
+        delivery = Delivery(
+            position=Position(self.name, self._generation, offset),
+            camera=self._camera,
+            payload=message.payload,
+            properties=dict(message.properties),
+            received_at=self._clock.now(),
+            received_ns=self._clock.monotonic_ns(),
+            redelivered=message.was_sent,
+            backlog=self._backlog_left > 0,
+        )
+        message.was_sent = True
+        self._sent[offset] = message
+        self._next_offset = offset + 1
+        self._backlog_left = max(0, self._backlog_left - 1)
+        return delivery

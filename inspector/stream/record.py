@@ -2,13 +2,15 @@
 
 Pure: dicts in, dicts out, nothing is sent or stored here. The keys of `verdict_record` are the
 contract's, all of them always there, null where unknown. Times are RFC 3339, UTC, cut to whole
-milliseconds (never rounded up: an `act_before` must not move later). Floats that are not finite become
-null, since JSON has no word for them. `journal_record` adds what a row has and the wire has not.
+milliseconds (never rounded up: an `act_before` must not move later). What JSON has no word for is
+replaced: floats that are not finite and integers beyond 64 bits by null, lone surrogates by U+FFFD.
+`journal_record` adds what a row has and the wire has not.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -40,6 +42,8 @@ RECORD_KEYS: Final = (
 EXTRA_KEYS: Final = ("gate", "lap", "id_conflict", "regions")
 """What a row has beyond the contract's keys."""
 
+_INT64_MAX: Final = 2**63 - 1
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _TIMES: Final = frozenset({"captured_at", "received_at", "decided_at", "act_before"})
 _ENUMS: Final = {
     "outcome": Outcome,
@@ -68,14 +72,14 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
     """Exactly the contract's keys, with values that any JSON encoder takes."""
     record: dict[str, Any] = {"schema": SCHEMA_VERSION}
     for key in RECORD_KEYS[1:]:
-        record[key] = _plain(getattr(verdict, key))
+        record[key] = plain(getattr(verdict, key))
     return record
 
 
 def journal_record(verdict: Verdict) -> dict[str, Any]:
     """The contract's keys and the row's own (`EXTRA_KEYS`): nothing of a verdict is lost but microseconds."""
     record = verdict_record(verdict)
-    record["gate"] = verdict.gate
+    record["gate"] = plain(verdict.gate)
     record["lap"] = verdict.lap
     record["id_conflict"] = verdict.id_conflict
     record["regions"] = regions_record(verdict.regions)
@@ -109,7 +113,7 @@ def regions_record(regions: tuple[Region, ...]) -> list[dict[str, Any]]:
             "width": region.width,
             "height": region.height,
             "area": region.area,
-            "peak_level": _plain(region.peak_level),
+            "peak_level": plain(region.peak_level),
         }
         for region in regions
     ]
@@ -174,12 +178,15 @@ def sighting_of(verdict: Verdict, sha256: str, *, acknowledged: bool) -> Sightin
     return Sighting(key, verdict.result_id, verdict.gate, acknowledged)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as any JSON encoder takes it: enums as words, times as text, null for what can't be said."""
+    if isinstance(value, str):  # an enum of words is one too
+        return str(value) if value.isascii() else _SURROGATES.sub("\ufffd", value)
     if isinstance(value, datetime):
         return format_time(value)
-    if isinstance(value, Outcome | Cause | Action | Identity | TimeSource):
-        return value.value
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and abs(value) > _INT64_MAX:
         return None
     return value
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
 
 from inspector.domain import (
@@ -22,34 +21,10 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.errors import LedgerUnavailable
+from inspector.store.records import Conflict, StoredDecision
 from inspector.stream.record import sighting_of
 
 _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDecision:
-    """What the ledger keeps of one part's decisions: the worst action, and how often one was sent.
-
-    `trigger_id` is None for the one part in flight of a gate without trigger ids.
-    """
-
-    gate: str
-    epoch: int
-    lap: int
-    trigger_id: int | None
-    action: Action
-    result_id: ResultId
-    sent: int
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A verdict that came second and said something else; the first row stands."""
-
-    result_id: ResultId
-    stored: str
-    refused: str
 
 
 class InMemoryLedger:
@@ -124,7 +99,7 @@ class InMemoryLedger:
             return None
         if first.outcome is verdict.outcome:
             return None
-        self.conflicts.append(Conflict(verdict.result_id, first.outcome.value, verdict.outcome.value))
+        self.conflicts.append(Conflict(verdict.result_id, first.outcome, verdict.outcome))
         return verdict.result_id
 
     def _numbered(self, verdict: Verdict) -> Verdict:

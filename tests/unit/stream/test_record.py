@@ -101,3 +101,9 @@ def test_verdict_from_record_without_a_key_is_a_value_error() -> None:
 def test_decision_record_there_and_back_is_the_same_decision() -> None:
     decision = Decision("g1", 3, 4711, Action.REJECT, Cause.ANOMALY, ResultId("r-1"), AT, 12345, lap=2)
     assert record.decision_from_record(json.loads(json.dumps(record.decision_record(decision)))) == decision
+
+
+def test_verdict_record_of_what_json_can_not_say_is_still_json() -> None:
+    odd = dataclasses.replace(BARE, frame_id="a\ud800b", trigger_id=2**64, part_id="gr\u00f6\u00dfer")
+    line = json.loads(json.dumps(record.verdict_record(odd)))
+    assert (line["frame_id"], line["trigger_id"], line["part_id"]) == ("a\ufffdb", None, "gr\u00f6\u00dfer")

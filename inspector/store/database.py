@@ -1,0 +1,209 @@
+"""One database as the rest of the store sees it: transactions that raise nothing but our own errors.
+
+SQLite runs in WAL with synchronous FULL, so that a commit is durable; write transactions begin
+IMMEDIATE, so that a reader never has to become a writer half-way (SQLite refuses that without waiting).
+PostgreSQL runs with its defaults. Everything foreign is translated here, by `translated`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, Final, Self
+
+import asyncpg
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from inspector.errors import ConfigError, SchemaOutdated
+from inspector.store.faults import explain
+from inspector.store.tables import SCHEMA_REVISION
+
+BUSY_TIMEOUT_MS: Final = 5000
+"""How long SQLite waits for another process's transaction."""
+
+CONNECT_TIMEOUT_S: Final = 5.0
+COMMAND_TIMEOUT_S: Final = 15.0
+"""How long PostgreSQL may take to connect, and to answer one statement, before it counts as away."""
+
+_WRITES: Final = "inspector_writes"
+
+
+class Database:
+    """A pool of connections to one database, opened when first used, closed when left.
+
+    `url` is SQLAlchemy's; the asynchronous driver is put in where it names none. `user` and `password`
+    are used where the URL has none. Raises ConfigError for a URL of anything but SQLite or PostgreSQL.
+    """
+
+    def __init__(self, url: str, *, user: str | None = None, password: str | None = None) -> None:
+        self.url = database_url(url, user=user, password=password)
+        self._engine = _engine(self.url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
+    def path(self) -> Path | None:
+        """The file of a SQLite database, None for PostgreSQL."""
+        return Path(self.url.database or "") if self.is_sqlite else None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._engine.dispose()
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction that may write: committed and durable when left, rolled back on any exception.
+
+        Raises LedgerUnavailable or SchemaOutdated for whatever the database says, also at commit.
+        """
+        async with self._transaction(self._engine.execution_options(**{_WRITES: True})) as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction that only reads, of one consistent state. Raises as `writing` does."""
+        async with self._transaction(self._engine) as connection:
+            yield connection
+
+    async def revision(self) -> str | None:
+        """The migration the database is at; None where it has no tables of ours."""
+        async with self.reading() as connection:
+            return await connection.run_sync(_stored_revision)
+
+    async def check_schema(self) -> None:
+        """Raises SchemaOutdated unless the database is at exactly the migration this software was made for."""
+        found = await self.revision()
+        if found is None:
+            raise SchemaOutdated("The database has no tables yet; run `inspector db upgrade`.")
+        if found != SCHEMA_REVISION:
+            raise SchemaOutdated(
+                f"The database is at revision {found}, this software needs {SCHEMA_REVISION}: run `inspector db"
+                " upgrade` or, where the database is newer, install the newer software."
+            )
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        with translated():
+            async with engine.begin() as connection:
+                yield connection
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turns whatever a database driver raises into LedgerUnavailable or SchemaOutdated, in one sentence."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise explain(error) from error
+
+
+def database_url(url: str, *, user: str | None = None, password: str | None = None) -> sa.URL:
+    """The URL with an asynchronous driver and the credentials filled in. Raises ConfigError for other databases."""
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        raise ConfigError(["store.url: it is not a database URL, for example postgresql+asyncpg://host/db"]) from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise ConfigError(["store.url: SQLite needs a file, for example sqlite:////var/lib/inspector/inspector.db"])
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if backend == "postgresql":
+        return parsed.set(
+            drivername="postgresql+asyncpg", username=parsed.username or user, password=parsed.password or password
+        )
+    raise ConfigError([f"store.url: {backend} is not supported; use sqlite or postgresql"])
+
+
+def migrations_dir() -> Path:
+    """The folder of the migrations: data of the installed package, else the top of the source tree."""
+    installed = Path(str(importlib.resources.files("inspector"))) / "_data" / "migrations"
+    if installed.is_dir():
+        return installed
+    return Path(__file__).parents[2] / "migrations"
+
+
+async def upgrade(database: Database) -> None:
+    """Brings the database to `SCHEMA_REVISION` in one transaction; does nothing where it is there. Keeps all rows."""
+    path = database.path
+    if path is not None:
+        with translated():
+            path.parent.mkdir(parents=True, exist_ok=True)
+    async with database.writing() as connection:
+        await connection.run_sync(_run_migrations)
+
+
+async def ensure_schema(database: Database) -> None:
+    """SQLite: the file exists and is at `SCHEMA_REVISION`. PostgreSQL: checked only, since a plant upgrades by hand.
+
+    Raises SchemaOutdated where PostgreSQL is at another revision or a SQLite file is of newer software.
+    """
+    path = database.path
+    if path is not None and not (path.is_file() and await database.revision() == SCHEMA_REVISION):
+        await upgrade(database)
+    await database.check_schema()
+
+
+def _run_migrations(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config as AlembicConfig
+    from alembic.util import CommandError
+
+    settings = AlembicConfig()
+    settings.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
+    settings.attributes["connection"] = connection
+    try:
+        command.upgrade(settings, "head")
+    except CommandError as error:
+        raise SchemaOutdated(
+            f"The database can't be upgraded by this software ({error}); install the software that made it."
+        ) from error
+
+
+def _stored_revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def _engine(url: sa.URL) -> AsyncEngine:
+    options: dict[str, Any] = {
+        "json_serializer": lambda value: orjson.dumps(value).decode(),
+        "json_deserializer": orjson.loads,
+        "pool_timeout": CONNECT_TIMEOUT_S,
+    }
+    if url.get_backend_name() != "sqlite":
+        timeouts = {"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S}
+        return create_async_engine(url, connect_args=timeouts, **options)
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
+    sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late and never IMMEDIATE
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "wal_autocheckpoint=4000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    is_writing = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")

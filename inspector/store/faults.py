@@ -1,0 +1,68 @@
+"""What a database error means for the operator: away (try again later) or of another version.
+
+Knows the words of SQLite and the error classes of PostgreSQL; says everything in one sentence.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
+
+_SQLITE_SENTENCES: Final = {
+    "locked": "The database is locked by another process; end whatever holds it open.",
+    "readonly": "The database file can't be written; check its owner and permissions.",
+    "disk is full": "The disk of the database is full; free some space.",
+    "disk i/o": "The disk of the database reports errors; check it before it loses more.",
+    "unable to open": "The database file can't be opened; check that its folder exists and may be written.",
+    "malformed": "The database file is damaged; restore it from a backup.",
+    "not a database": "The database file is not a SQLite database; check store.url.",
+}
+_OUTDATED_WORDS: Final = ("no such table", "no such column", "has no column named")
+_OUTDATED_STATES: Final = ("42P01", "42703")  # undefined table, undefined column
+_SQLSTATE_SENTENCES: Final = {
+    "28": "The database refuses this user or password; check store.user and store.password_secret.",
+    "3D": "The server has no database of that name; create it or check store.url.",
+    "53100": "The disk of the database server is full; free some space.",
+    "53": "The database server has no connection or memory left for this agent.",
+    "25006": "The database server takes no writes (it is a read-only standby); check store.url.",
+    "57": "The database server is shutting down or starting up.",
+    "42501": "The database user lacks a permission; grant it on all tables of the schema.",
+}
+
+
+def explain(error: Exception) -> InspectorError:
+    """SchemaOutdated where tables or columns are missing, else LedgerUnavailable with the reason."""
+    if isinstance(error, PoolTimeout):
+        return LedgerUnavailable("The database does not answer: all connections are busy.")
+    foreign = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    text = " ".join(str(foreign).split())
+    state = _sqlstate(foreign)
+    if state in _OUTDATED_STATES or any(word in text for word in _OUTDATED_WORDS):
+        return SchemaOutdated(f"The database's tables are of another version ({text}); run `inspector db upgrade`.")
+    if isinstance(foreign, sqlite3.Error):
+        lowered = text.lower()
+        for word, sentence in _SQLITE_SENTENCES.items():
+            if word in lowered:
+                return LedgerUnavailable(sentence)
+    for length in (5, 2):
+        if (known := _SQLSTATE_SENTENCES.get((state or "")[:length])) is not None:
+            return LedgerUnavailable(known)
+    return LedgerUnavailable(f"The database does not answer: {text or type(foreign).__name__}.")
+
+
+def is_refused_row(error: Exception) -> bool:
+    """The database is well and refuses what was written: a value or a constraint, SQLSTATE class 22 or 23."""
+    foreign = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    if isinstance(foreign, sqlite3.IntegrityError | sqlite3.DataError):
+        return True
+    return (_sqlstate(foreign) or "")[:2] in ("22", "23")
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else None

@@ -1,0 +1,87 @@
+"""Which inspection of a part a row is: 1 for the first, one more each time the part comes again.
+
+A station is a gate, or a camera without one: each counts for itself, and simulated parts are counted
+apart from real ones. Views of one trigger are one inspection. First-pass yield counts number 1 only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inspector.store.tables import results
+
+Part = tuple[str, str, bool]
+Trigger = tuple[int, int, int]
+_PARTS_PER_QUERY = 500
+
+
+async def numbered(connection: AsyncConnection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with `inspection_no` set where they have a part id and no number yet. Same transaction as the insert."""
+    part_ids = sorted({row["part_id"] for row in rows if _wants_number(row)})
+    if not part_ids:
+        return rows
+    count = _Count()
+    for start in range(0, len(part_ids), _PARTS_PER_QUERY):
+        for earlier in await _inspections(connection, part_ids[start : start + _PARTS_PER_QUERY]):
+            count.add(earlier)
+    for row in rows:
+        if _wants_number(row):
+            row["inspection_no"] = count.number_of(row)
+            count.add(row)
+    return rows
+
+
+class _Count:
+    """What is known of the parts of one batch, earlier rows and those of the batch itself."""
+
+    def __init__(self) -> None:
+        self._highest: dict[Part, int] = {}
+        self._by_trigger: dict[tuple[Part, Trigger], int] = {}
+        self._by_result: dict[str, int] = {}
+
+    def number_of(self, row: Mapping[Any, Any]) -> int:
+        if (again := self._by_result.get(row["result_id"])) is not None:
+            return again
+        part, trigger = _part(row), _trigger(row)
+        if trigger is not None and (same := self._by_trigger.get((part, trigger))) is not None:
+            return same
+        return self._highest.get(part, 0) + 1
+
+    def add(self, row: Mapping[Any, Any]) -> None:
+        number, part, trigger = row["inspection_no"] or 0, _part(row), _trigger(row)
+        self._by_result[row["result_id"]] = number
+        self._highest[part] = max(number, self._highest.get(part, 0))
+        if trigger is not None:
+            self._by_trigger[part, trigger] = number
+
+
+def _wants_number(row: Mapping[Any, Any]) -> bool:
+    return row["part_id"] is not None and row["inspection_no"] is None
+
+
+def _part(row: Mapping[Any, Any]) -> Part:
+    return row["gate"] or row["camera"], row["part_id"], row["simulated"]
+
+
+def _trigger(row: Mapping[Any, Any]) -> Trigger | None:
+    return None if row["trigger_id"] is None else (row["epoch"], row["lap"], row["trigger_id"])
+
+
+async def _inspections(connection: AsyncConnection, part_ids: list[str]) -> list[Mapping[Any, Any]]:
+    column = results.c
+    query = sa.select(
+        column.result_id,
+        column.part_id,
+        column.gate,
+        column.camera,
+        column.simulated,
+        column.epoch,
+        column.lap,
+        column.trigger_id,
+        column.inspection_no,
+    ).where(column.part_id.in_(part_ids))
+    return list((await connection.execute(query)).mappings())

@@ -1,0 +1,48 @@
+"""What the store keeps beside verdicts, as plain types. No SQL here: the ledger in memory uses them too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from inspector.domain import Action, Outcome, ResultId
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """What was decided about one part: the worst action of all its decisions, and how often one was sent.
+
+    `trigger_id` is None for the one part in flight of a gate without trigger ids.
+    """
+
+    gate: str
+    epoch: int
+    lap: int
+    trigger_id: int | None
+    action: Action
+    result_id: ResultId
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A verdict that came second and said something else than the row, which stands."""
+
+    result_id: ResultId
+    stored: Outcome
+    refused: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who changed what, when and why. `hash` covers the entry and `prev_hash`, so that a changed past shows."""
+
+    seq: int
+    at: datetime
+    user: str
+    object: str
+    old: str | None
+    new: str | None
+    reason: str
+    prev_hash: str
+    hash: str

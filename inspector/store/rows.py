@@ -1,0 +1,122 @@
+"""Verdicts, decisions and gates as rows, and verdicts back from rows.
+
+Whatever a camera may have sent fits: characters that no database takes (NUL, lone surrogates) are replaced
+by U+FFFD; a number beyond 64 bits or not finite becomes NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Final
+
+from inspector.domain import (
+    SCHEMA_VERSION,
+    Action,
+    Cause,
+    Decision,
+    GateMode,
+    GateState,
+    Identity,
+    Outcome,
+    ResultId,
+    TimeSource,
+    Verdict,
+)
+from inspector.stream.record import plain, regions_from_record, regions_record
+
+_VERDICT_FIELDS: Final = tuple(field.name for field in fields(Verdict) if field.name != "regions")
+_ENUMS: Final = {"outcome": Outcome, "cause": Cause, "action": Action, "identity": Identity}
+
+REDUCED_FIELDS: Final = (
+    "frame_id",
+    "trigger_id",
+    "part_id",
+    "inspection_no",
+    "lot",
+    "job_id",
+    "product",
+    "product_version",
+    "level",
+    "score",
+    "threshold",
+    "route_confidence",
+    "engine",
+)
+"""What a row goes without when the database refuses it whole."""
+
+
+def verdict_row(verdict: Verdict) -> dict[str, Any]:
+    """One row of `results`."""
+    row = {name: storable(getattr(verdict, name)) for name in _VERDICT_FIELDS}
+    row["schema"] = SCHEMA_VERSION
+    row["regions"] = regions_record(verdict.regions)
+    return row
+
+
+def reduced_row(verdict: Verdict, why: str) -> dict[str, Any]:
+    """A row with nothing in it that came from the frame's metadata; `cause_detail` says why."""
+    row = verdict_row(verdict) | dict.fromkeys(REDUCED_FIELDS)
+    row["regions"] = []
+    row["cause_detail"] = f"stored without its metadata: {why}"
+    return row
+
+
+def verdict_of(row: Mapping[Any, Any]) -> Verdict:
+    """The verdict of a row of `results`."""
+    values = {name: row[name] for name in _VERDICT_FIELDS}
+    for name, words in _ENUMS.items():
+        values[name] = words(values[name])
+    values["result_id"] = ResultId(values["result_id"])
+    values["time_source"] = None if values["time_source"] is None else TimeSource(values["time_source"])
+    return Verdict(**values, regions=regions_from_record(row["regions"]))
+
+
+def decision_row(decision: Decision, *, is_published: bool, in_flight: bool, now: datetime) -> dict[str, Any]:
+    """One row of `decisions`; `in_flight` marks the one part of a gate without trigger ids."""
+    return {
+        "gate": decision.gate,
+        "epoch": decision.epoch,
+        "lap": decision.lap,
+        "trigger_id": None if in_flight else storable(decision.trigger_id),
+        "action": decision.action.value,
+        "cause": decision.cause.value,
+        "result_id": decision.result_id,
+        "act_before": decision.act_before,
+        "sent": int(is_published),
+        "updated_at": now,
+    }
+
+
+def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
+    """One row of `gates`."""
+    return {
+        "name": gate.name,
+        "epoch": gate.epoch,
+        "last_trigger": storable(gate.last_trigger),
+        "reject_streak": gate.reject_streak,
+        "held": gate.held,
+        "mode": gate.mode.value,
+        "updated_at": now,
+    }
+
+
+def gate_of(row: Mapping[Any, Any]) -> GateState:
+    """The state of a row of `gates`."""
+    return GateState(
+        name=row["name"],
+        epoch=row["epoch"],
+        last_trigger=row["last_trigger"],
+        reject_streak=row["reject_streak"],
+        held=row["held"],
+        mode=GateMode(row["mode"]),
+    )
+
+
+def storable(value: Any) -> Any:
+    """The value as every database takes it: as JSON takes it, and without NUL; times stay times."""
+    if isinstance(value, datetime):
+        return value
+    taken = plain(value)
+    return taken.replace("\x00", "\ufffd") if isinstance(taken, str) else taken

@@ -1,0 +1,313 @@
+"""The tables, once, for SQLite and PostgreSQL alike; `migrations/` must always lead to exactly these.
+
+Enums are stored as their words, times as UTC in milliseconds (SQLite: text that sorts), JSON as JSON.
+`results.seq` is the order of recording and is never used twice. No table is partitioned: `result_id`
+alone is unique. Append a migration for every change here, and set `SCHEMA_REVISION` to it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+from inspector.stream.record import format_time, parse_time
+
+SCHEMA_REVISION = "0001"
+"""The newest migration: what the database must be at for this software."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """An aware time, cut to milliseconds, back as UTC. SQLite holds it as RFC 3339 text, which sorts by time."""
+
+    impl = sa.String(24)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(TIMESTAMP(timezone=True, precision=3))
+        return dialect.type_descriptor(sa.String(24))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        if value is None:
+            return None
+        if dialect.name == "postgresql":  # PostgreSQL would round up what is finer than its precision
+            return value.replace(microsecond=value.microsecond // 1000 * 1000)
+        return format_time(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        if value is None:
+            return None
+        return value.astimezone(UTC) if isinstance(value, datetime) else parse_time(value)
+
+
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by itself for INTEGER keys only
+JSON = sa.JSON().with_variant(JSONB(), "postgresql")
+
+
+def _number(name: str = "id") -> sa.Column[int]:
+    return sa.Column(name, BIG, primary_key=True, autoincrement=True)
+
+
+def _flag(name: str) -> sa.Column[bool]:
+    return sa.Column(name, sa.Boolean, nullable=False)
+
+
+results = sa.Table(
+    "results",
+    metadata,
+    _number("seq"),
+    sa.Column("schema", sa.Integer, nullable=False),
+    sa.Column("result_id", sa.String, nullable=False, unique=True),
+    sa.Column("camera", sa.String, nullable=False),
+    sa.Column("view", sa.String, nullable=False),
+    sa.Column("gate", sa.String),
+    sa.Column("epoch", BIG, nullable=False),
+    sa.Column("lap", BIG, nullable=False),
+    sa.Column("frame_id", sa.String),
+    sa.Column("trigger_id", BIG),
+    sa.Column("part_id", sa.String),
+    sa.Column("inspection_no", sa.Integer),
+    sa.Column("lot", sa.String),
+    sa.Column("job_id", sa.String),
+    sa.Column("product", sa.String),
+    sa.Column("product_version", sa.Integer),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("cause", sa.String, nullable=False),
+    sa.Column("cause_detail", sa.String),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("level", sa.Double),
+    sa.Column("score", sa.Double),
+    sa.Column("threshold", sa.Double),
+    sa.Column("route_confidence", sa.Double),
+    sa.Column("captured_at", UtcTime),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.Column("decided_at", UtcTime, nullable=False),
+    sa.Column("act_before", UtcTime),
+    sa.Column("time_source", sa.String),
+    sa.Column("published", sa.Boolean),
+    _flag("shadow"),
+    _flag("simulated"),
+    _flag("redelivered"),
+    _flag("id_conflict"),
+    sa.Column("identity", sa.String, nullable=False),
+    sa.Column("decode_ms", sa.Double),
+    sa.Column("route_ms", sa.Double),
+    sa.Column("embed_ms", sa.Double),
+    sa.Column("score_ms", sa.Double),
+    sa.Column("total_ms", sa.Double),
+    sa.Column("frame_sha256", sa.String),
+    sa.Column("artifact_digest", sa.String),
+    sa.Column("registry_revision", sa.String),
+    sa.Column("config_digest", sa.String, nullable=False),
+    sa.Column("software", sa.String, nullable=False),
+    sa.Column("engine", sa.String),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("regions", JSON, nullable=False),
+    sa.Index("ix_results_camera_seq", "camera", "seq"),
+    sa.Index("ix_results_received_at", "received_at"),
+    sa.Index(
+        "ix_results_part_id",
+        "part_id",
+        postgresql_where=sa.text("part_id IS NOT NULL"),
+        sqlite_where=sa.text("part_id IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+gates = sa.Table(
+    "gates",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("epoch", BIG, nullable=False),
+    sa.Column("last_trigger", BIG),
+    sa.Column("reject_streak", sa.Integer, nullable=False),
+    _flag("held"),
+    sa.Column("mode", sa.String, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    _number(),
+    sa.Column("gate", sa.String, nullable=False),
+    sa.Column("epoch", BIG, nullable=False),
+    sa.Column("lap", BIG, nullable=False),
+    sa.Column("trigger_id", BIG),  # null: the one part in flight of a gate without trigger ids
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("cause", sa.String, nullable=False),
+    sa.Column("result_id", sa.String, nullable=False),
+    sa.Column("act_before", UtcTime, nullable=False),
+    sa.Column("sent", sa.Integer, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Index("ix_decisions_updated_at", "updated_at"),
+    sa.Index(
+        "uq_decisions_part",
+        "gate",
+        "epoch",
+        "lap",
+        "trigger_id",
+        unique=True,
+        postgresql_where=sa.text("trigger_id IS NOT NULL"),
+        sqlite_where=sa.text("trigger_id IS NOT NULL"),
+    ),
+    sa.Index(
+        "uq_decisions_in_flight",
+        "result_id",
+        unique=True,
+        postgresql_where=sa.text("trigger_id IS NULL"),
+        sqlite_where=sa.text("trigger_id IS NULL"),
+    ),
+)
+
+gate_actions = sa.Table(
+    "gate_actions",
+    metadata,
+    _number(),
+    sa.Column("gate", sa.String, nullable=False),
+    sa.Column("epoch", BIG, nullable=False),
+    sa.Column("trigger_id", BIG, nullable=False),
+    sa.Column("action", sa.Integer, nullable=False),
+    sa.Column("source", sa.Integer, nullable=False),
+    sa.Column("done", sa.Integer, nullable=False),
+    sa.Column("received_at", UtcTime, nullable=False),
+    sa.Index("ix_gate_actions_gate_epoch_trigger_id", "gate", "epoch", "trigger_id"),
+    sa.Index("ix_gate_actions_received_at", "received_at"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    _number(),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("severity", sa.String, nullable=False),
+    sa.Column("subject", sa.String, nullable=False),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.Index("ix_events_at", "at"),
+)
+
+conflicts = sa.Table(
+    "conflicts",
+    metadata,
+    _number(),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("result_id", sa.String, nullable=False),
+    sa.Column("stored_outcome", sa.String, nullable=False),
+    sa.Column("stored_agent", sa.String, nullable=False),
+    sa.Column("refused_outcome", sa.String, nullable=False),
+    sa.Column("refused_agent", sa.String, nullable=False),
+    sa.Column("refused_record", JSON, nullable=False),
+    sa.UniqueConstraint("result_id", "refused_outcome", "refused_agent"),
+)
+
+shadow_results = sa.Table(
+    "shadow_results",
+    metadata,
+    _number(),
+    sa.Column("result_id", sa.String, nullable=False),
+    sa.Column("camera", sa.String, nullable=False),
+    sa.Column("product", sa.String, nullable=False),
+    sa.Column("product_version", sa.Integer, nullable=False),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("level", sa.Double),
+    sa.Column("score", sa.Double),
+    sa.Column("threshold", sa.Double),
+    sa.Column("score_ms", sa.Double),
+    sa.Column("artifact_digest", sa.String),
+    sa.Column("decided_at", UtcTime, nullable=False),
+    sa.UniqueConstraint("result_id", "product", "product_version"),
+    sa.Index("ix_shadow_results_decided_at", "decided_at"),
+)
+
+products = sa.Table(
+    "products",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("live_version", sa.Integer),
+    sa.Column("shadow_version", sa.Integer),
+    sa.Column("live_before", JSON, nullable=False),  # versions that were live, oldest first: what rollback pops
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+product_versions = sa.Table(
+    "product_versions",
+    metadata,
+    sa.Column("product", sa.String, sa.ForeignKey("products.name"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("head", sa.String, nullable=False),
+    sa.Column("profile", sa.String, nullable=False),
+    sa.Column("digest", sa.String, nullable=False),
+    sa.Column("size_bytes", BIG, nullable=False),
+    sa.Column("threshold", sa.Double, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("created_by", sa.String, nullable=False),
+    sa.Column("manifest", JSON, nullable=False),
+    sa.Column("artifact", sa.LargeBinary, nullable=False),  # last: SQLite skips what follows when it reads a row
+)
+
+registry_revision = sa.Table(
+    "registry_revision",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # always 1
+    sa.Column("revision", BIG, nullable=False),
+)
+
+cameras = sa.Table(
+    "cameras",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("gate", sa.String),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+)
+
+agents = sa.Table(
+    "agents",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("software", sa.String, nullable=False),
+    sa.Column("config_digest", sa.String, nullable=False),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    _number("seq"),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("user_name", sa.String, nullable=False),  # `user` alone means something else to PostgreSQL
+    sa.Column("object", sa.String, nullable=False),
+    sa.Column("old_value", sa.String),
+    sa.Column("new_value", sa.String),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("prev_hash", sa.String, nullable=False),
+    sa.Column("hash", sa.String, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    _number(),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("user_name", sa.String, nullable=False),
+    sa.Column("result_id", sa.String, nullable=False, index=True),
+    sa.Column("label", sa.String, nullable=False),
+    sa.Column("comment", sa.String, nullable=False),
+)

@@ -1,0 +1,239 @@
+"""What every ledger must do; the one in memory and the SQL ones pass the same tests.
+
+A subclass gives the fixture `ledger` (entered, empty) and the method `stored`, which reads back what the
+port has no question for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import pytest
+
+from inspector.domain import (
+    Action,
+    Cause,
+    Event,
+    GateAction,
+    GateMode,
+    GateState,
+    Identity,
+    Outcome,
+    Region,
+    Severity,
+    TimeSource,
+    Verdict,
+)
+from inspector.ports import Ledger
+from inspector.store.records import Conflict, StoredDecision
+from inspector.testing.clock import START
+from inspector.testing.samples import decision_for, event_of, gate_action_of, verdict_of_part
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Everything a ledger holds, in the order of recording."""
+
+    rows: list[Verdict]
+    decisions: list[StoredDecision]
+    conflicts: list[Conflict]
+    events: list[Event]
+    gate_actions: list[GateAction]
+
+
+class LedgerContract:
+    """Subclass as `Test...`."""
+
+    async def stored(self, ledger: Ledger) -> Stored:
+        raise NotImplementedError
+
+    async def test_record_a_verdict_of_every_field_reads_back_the_same(self, ledger: Ledger) -> None:
+        verdict = verdict_of_part(
+            1,
+            gate="g1",
+            lap=3,
+            part_id="p-1",
+            inspection_no=2,
+            outcome=Outcome.REJECT,
+            cause=Cause.ANOMALY,
+            cause_detail="größer als erlaubt",
+            action=Action.REJECT,
+            captured_at=START.replace(microsecond=7000),
+            act_before=START.replace(microsecond=999_000),
+            time_source=TimeSource.CAMERA,
+            published=True,
+            shadow=True,
+            simulated=True,
+            redelivered=True,
+            id_conflict=True,
+            regions=(Region(1, 2, 3, 4, 9, 1.75), Region(5, 6, 7, 8, 40, 1.25)),
+            lot="L1",
+            job_id="J1",
+            engine="onnxruntime",
+            artifact_digest="a" * 64,
+            route_confidence=0.9,
+            decode_ms=1.0,
+            route_ms=2.0,
+            embed_ms=3.0,
+            score_ms=4.0,
+        )
+        assert await ledger.record([verdict], [], []) == []
+        assert (await self.stored(ledger)).rows == [verdict]
+
+    async def test_record_many_keeps_their_order(self, ledger: Ledger) -> None:
+        verdicts = [verdict_of_part(number) for number in range(300)]
+        await ledger.record(verdicts, [], [])
+        assert (await self.stored(ledger)).rows == verdicts
+
+    async def test_record_nothing_is_fine(self, ledger: Ledger) -> None:
+        assert await ledger.record([], [], []) == []
+
+    async def test_record_the_same_verdict_again_leaves_one_row(self, ledger: Ledger) -> None:
+        verdict = verdict_of_part(1)
+        await ledger.record([verdict, verdict], [], [])
+        assert await ledger.record([dataclasses.replace(verdict, redelivered=True)], [], []) == []
+        stored = await self.stored(ledger)
+        assert stored.rows == [verdict]
+        assert stored.conflicts == []
+
+    async def test_record_another_outcome_keeps_the_first_row_and_names_the_conflict(self, ledger: Ledger) -> None:
+        first = verdict_of_part(1)
+        second = dataclasses.replace(first, outcome=Outcome.REJECT, agent="agent2")
+        await ledger.record([first], [], [])
+        assert await ledger.record([verdict_of_part(2), second], [], []) == [first.result_id]
+        stored = await self.stored(ledger)
+        assert stored.rows == [first, verdict_of_part(2)]
+        assert stored.conflicts == [Conflict(first.result_id, Outcome.PASS, Outcome.REJECT)]
+
+    async def test_record_two_outcomes_in_one_call_keeps_the_first(self, ledger: Ledger) -> None:
+        first = verdict_of_part(1)
+        second = dataclasses.replace(first, outcome=Outcome.REJECT)
+        assert await ledger.record([first, second], [], []) == [first.result_id]
+        assert (await self.stored(ledger)).rows == [first]
+
+    async def test_known_answers_for_rows_that_exist(self, ledger: Ledger) -> None:
+        await ledger.record([verdict_of_part(1)], [], [])
+        here, missing = verdict_of_part(1).result_id, verdict_of_part(2).result_id
+        assert await ledger.known([here, missing]) == {here}
+        assert await ledger.known([]) == set()
+
+    @pytest.mark.parametrize(
+        ("first", "second", "worst"),
+        [
+            (Action.PASS, Action.REJECT, Action.REJECT),
+            (Action.REJECT, Action.PASS, Action.REJECT),
+            (Action.QUARANTINE, Action.REJECT, Action.REJECT),
+            (Action.QUARANTINE, Action.PASS, Action.QUARANTINE),
+            (Action.NONE, Action.PASS, Action.PASS),
+        ],
+    )
+    async def test_record_two_decisions_of_one_part_keeps_the_worst(
+        self, ledger: Ledger, first: Action, second: Action, worst: Action
+    ) -> None:
+        left, right = verdict_of_part(7, view="left"), verdict_of_part(7, view="right")
+        await ledger.record([left], [(decision_for(left, first), True)], [])
+        await ledger.record([right], [(decision_for(right, second), False)], [])
+        result_id = left.result_id if worst is first else right.result_id
+        assert (await self.stored(ledger)).decisions == [StoredDecision("g1", 1, 0, 7, worst, result_id, 1)]
+
+    async def test_record_two_decisions_of_one_part_in_one_call_keeps_the_worst(self, ledger: Ledger) -> None:
+        left, right = verdict_of_part(7, view="left"), verdict_of_part(7, view="right")
+        decided = [(decision_for(left, Action.REJECT), True), (decision_for(right, Action.PASS), True)]
+        await ledger.record([left, right], decided, [])
+        assert (await self.stored(ledger)).decisions == [
+            StoredDecision("g1", 1, 0, 7, Action.REJECT, left.result_id, 2)
+        ]
+
+    async def test_record_decisions_of_other_laps_and_epochs_are_other_parts(self, ledger: Ledger) -> None:
+        parts = [verdict_of_part(7), verdict_of_part(7, lap=1), verdict_of_part(7, epoch=2)]
+        await ledger.record(parts, [(decision_for(part), True) for part in parts], [])
+        found = [(decision.epoch, decision.lap) for decision in (await self.stored(ledger)).decisions]
+        assert found == [(1, 0), (1, 1), (2, 0)]
+
+    async def test_record_decisions_of_parts_in_flight_never_collide(self, ledger: Ledger) -> None:
+        parts = [verdict_of_part(number, trigger_id=None) for number in range(3)]
+        await ledger.record(parts, [(decision_for(part), True) for part in parts], [])
+        again = [(decision_for(parts[0], Action.REJECT), False)]
+        await ledger.record([], again, [])
+        stored = (await self.stored(ledger)).decisions
+        assert [decision.result_id for decision in stored] == [part.result_id for part in parts]
+        assert [decision.action for decision in stored] == [Action.REJECT, Action.PASS, Action.PASS]
+        assert {decision.trigger_id for decision in stored} == {None}
+
+    async def test_record_decisions_of_a_real_trigger_zero_are_one_part(self, ledger: Ledger) -> None:
+        left, right = verdict_of_part(0, view="left"), verdict_of_part(0, view="right")
+        decided = [(decision_for(left), True), (decision_for(right, Action.REJECT), True)]
+        await ledger.record([left, right], decided, [])
+        stored = (await self.stored(ledger)).decisions
+        assert [(decision.trigger_id, decision.action) for decision in stored] == [(0, Action.REJECT)]
+
+    async def test_load_gates_of_an_empty_ledger_is_empty(self, ledger: Ledger) -> None:
+        assert await ledger.load_gates() == {}
+
+    async def test_load_gates_gives_the_newest_state(self, ledger: Ledger) -> None:
+        old = GateState("g1", 1, 17, 0, False, GateMode.AUTO)
+        new = GateState("g1", 2, None, 3, True, GateMode.SETUP)
+        other = GateState("g2", 1, 2**40, 0, False, GateMode.AUTO)
+        await ledger.record([], [], [old, other])
+        await ledger.record([], [], [new])
+        assert await ledger.load_gates() == {"g1": new, "g2": other}
+
+    async def test_record_a_gate_of_an_older_epoch_changes_nothing(self, ledger: Ledger) -> None:
+        new = GateState("g1", 2, 5)
+        await ledger.record([], [], [new])
+        await ledger.record([], [], [GateState("g1", 1, 900)])
+        assert await ledger.load_gates() == {"g1": new}
+
+    async def test_sightings_are_the_newest_frames_oldest_first(self, ledger: Ledger) -> None:
+        verdicts = [verdict_of_part(number) for number in range(5)]
+        other = verdict_of_part(9, camera="cam2")
+        missed = verdict_of_part(10, frame_sha256=None, outcome=Outcome.UNINSPECTED, cause=Cause.NOT_RECEIVED)
+        await ledger.record([*verdicts, other, missed], [], [])
+        found = await ledger.sightings("cam1", 3)
+        assert [sighting.result_id for sighting in found] == [verdict.result_id for verdict in verdicts[2:]]
+        assert [sighting.key.result_id for sighting in found] == [verdict.result_id for verdict in verdicts[2:]]
+        assert all(sighting.acknowledged for sighting in found)
+
+    async def test_sightings_are_of_the_current_and_the_previous_epoch(self, ledger: Ledger) -> None:
+        verdicts = [verdict_of_part(number, epoch=epoch, gate="g1") for number, epoch in enumerate([1, 2, 3])]
+        await ledger.record(verdicts, [], [])
+        found = await ledger.sightings("cam1", 10)
+        assert [(sighting.key.epoch, sighting.gate) for sighting in found] == [(2, "g1"), (3, "g1")]
+
+    async def test_sightings_of_a_weak_frame_carry_its_result_id(self, ledger: Ledger) -> None:
+        verdict = verdict_of_part(1, trigger_id=None, frame_id=None, identity=Identity.WEAK)
+        await ledger.record([verdict], [], [])
+        (found,) = await ledger.sightings("cam1", 10)
+        assert found.result_id == verdict.result_id
+        assert found.key.identity is Identity.WEAK
+        assert found.key.sha256 == verdict.frame_sha256
+
+    async def test_record_a_part_that_comes_again_counts_its_inspections(self, ledger: Ledger) -> None:
+        await ledger.record([verdict_of_part(1, part_id="p"), verdict_of_part(2, part_id="q")], [], [])
+        await ledger.record([verdict_of_part(3, part_id="p"), verdict_of_part(4, part_id="p")], [], [])
+        rows = (await self.stored(ledger)).rows
+        assert [(row.part_id, row.inspection_no) for row in rows] == [("p", 1), ("q", 1), ("p", 2), ("p", 3)]
+
+    async def test_record_two_views_of_a_part_is_one_inspection(self, ledger: Ledger) -> None:
+        left = verdict_of_part(1, gate="g1", part_id="p", camera="cam1")
+        right = verdict_of_part(1, gate="g1", part_id="p", camera="cam2")
+        again = verdict_of_part(2, gate="g1", part_id="p", camera="cam1")
+        await ledger.record([left], [], [])
+        await ledger.record([right, again], [], [])
+        assert [row.inspection_no for row in (await self.stored(ledger)).rows] == [1, 1, 2]
+
+    async def test_record_simulated_parts_are_counted_apart(self, ledger: Ledger) -> None:
+        await ledger.record([verdict_of_part(1, part_id="p", simulated=True), verdict_of_part(2, part_id="p")], [], [])
+        assert [row.inspection_no for row in (await self.stored(ledger)).rows] == [1, 1]
+
+    async def test_record_events_and_gate_actions_are_kept_in_order(self, ledger: Ledger) -> None:
+        happened = [event_of("link_down"), event_of("link_up", severity=Severity.INFO)]
+        actions = [gate_action_of(1), gate_action_of(2, done=0), gate_action_of(2)]
+        await ledger.record_events(happened)
+        await ledger.record_gate_actions(actions)
+        await ledger.record_events([])
+        await ledger.record_gate_actions([])
+        stored = await self.stored(ledger)
+        assert stored.events == happened
+        assert stored.gate_actions == actions

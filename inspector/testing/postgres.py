@@ -1,0 +1,95 @@
+"""A PostgreSQL server of a test's own, from the binaries of the machine, in a folder that is removed after.
+
+Runs as the user `postgres` when the caller is root (PostgreSQL refuses root), on a free port of
+127.0.0.1, without Unix sockets. With `durable=False` it skips fsync: a crash of the machine may then
+lose its data, which no test minds.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+_SUPERUSER = "postgres"
+
+
+def binaries() -> Path | None:
+    """The folder of the newest installed server, or None where PostgreSQL is not installed."""
+    if on_path := shutil.which("initdb"):
+        return Path(on_path).parent
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
+    return installed[-1].parent if installed else None
+
+
+class PostgresServer:
+    """Entered: it answers. `stop(at_once=True)` is a crash; `start()` brings it back with its data."""
+
+    def __init__(self, bin_dir: Path, *, durable: bool = False) -> None:
+        self._bin_dir = bin_dir
+        self._durable = durable
+        self._folder = Path()
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        # Not below pytest's own folder: the server's user may not walk through that.
+        self._folder = Path(tempfile.mkdtemp(prefix="inspector-postgres-"))
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, _SUPERUSER, _SUPERUSER)
+        self._run("initdb", "-D", str(self._data_dir), "-U", _SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync")
+        self.port = _free_port()
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop(at_once=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql+asyncpg://{_SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Returns when the server answers."""
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
+        if not self._durable:
+            options += " -c fsync=off -c full_page_writes=off"
+        self._pg_ctl("start", "-w", "-l", str(self._folder / "log"), "-o", options)
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ends the server; `at_once` without a checkpoint, as a crash does. Does nothing where it is down."""
+        if (self._data_dir / "postmaster.pid").exists():
+            self._pg_ctl("stop", "-w", "-m", "immediate" if at_once else "fast")
+
+    @property
+    def _data_dir(self) -> Path:
+        return self._folder / "data"
+
+    def _pg_ctl(self, *arguments: str) -> None:
+        self._run("pg_ctl", "-D", str(self._data_dir), *arguments)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        as_user: dict[str, Any] = (
+            {"user": _SUPERUSER, "group": _SUPERUSER, "extra_groups": []} if os.geteuid() == 0 else {}
+        )
+        # Output goes to a file: the server would inherit a pipe and hold it open for ever.
+        with (self._folder / "commands").open("ab") as output:
+            subprocess.run(
+                [str(self._bin_dir / program), *arguments],
+                check=True,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._folder,
+                timeout=60,
+                **as_user,
+            )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,95 @@
+"""Verdicts, decisions and the like with every field set to something likely: tests change what they are about."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+from inspector.domain import (
+    Action,
+    Cause,
+    Decision,
+    Event,
+    FrameKey,
+    GateAction,
+    Identity,
+    Outcome,
+    Severity,
+    TimeSource,
+    Verdict,
+)
+from inspector.testing.clock import START
+
+
+def verdict_of_part(number: int, **changes: Any) -> Verdict:
+    """The verdict of part `number` at camera `cam1`: a pass with strong identity, unless changed."""
+    sha256 = hashlib.sha256(f"frame {number}".encode()).hexdigest()
+    key = FrameKey(
+        camera=changes.get("camera", "cam1"),
+        view=changes.get("view", ""),
+        epoch=changes.get("epoch", 1),
+        frame_id=changes.get("frame_id", f"f{number}"),
+        trigger_id=changes.get("trigger_id", number),
+        part_id=changes.get("part_id"),
+        sha256=sha256,
+        nonce=f"n{number}" if changes.get("identity") is Identity.WEAK else "",
+        lap=changes.get("lap", 0),
+    )
+    usual = Verdict(
+        result_id=key.result_id,
+        camera=key.camera,
+        view=key.view,
+        epoch=key.epoch,
+        lap=key.lap,
+        frame_id=key.frame_id,
+        trigger_id=key.trigger_id,
+        part_id=key.part_id,
+        outcome=Outcome.PASS,
+        cause=Cause.OK,
+        cause_detail=None,
+        action=Action.PASS,
+        received_at=START,
+        decided_at=START,
+        identity=Identity.STRONG,
+        agent="agent1",
+        software="0.1.0",
+        config_digest="c" * 64,
+        captured_at=START,
+        time_source=TimeSource.RECEIVED,
+        product="bolt",
+        product_version=1,
+        level=0.5,
+        score=1.5,
+        threshold=3.0,
+        total_ms=12.5,
+        frame_sha256=sha256,
+        registry_revision="r1",
+    )
+    return dataclasses.replace(usual, **changes)
+
+
+def decision_for(verdict: Verdict, action: Action = Action.PASS, **changes: Any) -> Decision:
+    """What gate `g1` is told about the verdict's part; trigger 0 where the verdict has none."""
+    usual = Decision(
+        gate="g1",
+        epoch=verdict.epoch,
+        lap=verdict.lap,
+        trigger_id=verdict.trigger_id or 0,
+        action=action,
+        cause=verdict.cause,
+        result_id=verdict.result_id,
+        act_before=START,
+        act_before_ns=2_000_000_000,
+    )
+    return dataclasses.replace(usual, **changes)
+
+
+def event_of(kind: str = "link_down", **changes: Any) -> Event:
+    """A warning about camera `cam1`."""
+    return dataclasses.replace(Event(START, kind, Severity.WARNING, "cam1", "a test"), **changes)
+
+
+def gate_action_of(trigger_id: int, **changes: Any) -> GateAction:
+    """Gate `g1` rejected the part as decided, seen by its sensor."""
+    return dataclasses.replace(GateAction("g1", 1, trigger_id, 2, 1, 1, START), **changes)

@@ -1,0 +1,116 @@
+"""Ids, clocks and deadlines of a delivery, and faults in its metadata that never lose the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspector.config import Config, parse
+from inspector.domain import Delivery, GateState, Position, TimeSource
+from inspector.stream.admission import Admission, Arrival, Repeat
+from tests.unit.stream.conftest import START
+
+Make = Callable[..., Delivery]
+
+
+@pytest.fixture
+def admission(gated: Config) -> Admission:
+    made = Admission(gated)
+    made.assign({"pair": GateState("pair", epoch=3, last_trigger=16)}, {})
+    return made
+
+
+def arrive(admission: Admission, delivery: Delivery) -> Arrival:
+    found = admission.admit(delivery)
+    assert isinstance(found, Arrival)
+    return found
+
+
+def test_admit_gated_frame_has_its_deadline_from_receipt(admission: Admission, delivery: Make) -> None:
+    admitted = arrive(admission, delivery("left", at_ms=1000, headers={"trigger_id": 17})).admitted
+    assert admitted.act_before == START + timedelta(milliseconds=50)
+    assert admitted.act_before_ns == 1050 * 1_000_000
+    assert (admitted.key.epoch, admitted.time_source) == (3, TimeSource.RECEIVED)
+
+
+def test_admit_trusted_capture_time_takes_what_passed_off_the_window(admission: Admission, delivery: Make) -> None:
+    captured = START - timedelta(milliseconds=20)
+    admitted = arrive(admission, delivery("solo", at_ms=1000, headers={"captured_at": captured.isoformat()})).admitted
+    assert admitted.time_source is TimeSource.CAMERA
+    assert admitted.act_before_ns == 1030 * 1_000_000
+
+
+@pytest.mark.parametrize("skew_s", [-3600, 3600])
+def test_admit_capture_time_beyond_the_skew_is_not_believed(admission: Admission, delivery: Make, skew_s: int) -> None:
+    captured = START + timedelta(seconds=skew_s)
+    admitted = arrive(admission, delivery("solo", headers={"captured_at": captured.isoformat()})).admitted
+    assert (admitted.time_source, admitted.captured_at, admitted.fault) == (TimeSource.RECEIVED, START, None)
+
+
+def test_admit_gate_that_needs_a_trigger_marks_a_frame_without(admission: Admission, delivery: Make) -> None:
+    assert arrive(admission, delivery("left")).admitted.missing_trigger
+    assert not arrive(admission, delivery("solo")).admitted.missing_trigger
+    assert not arrive(admission, delivery("free")).admitted.missing_trigger
+
+
+def test_admit_second_view_of_a_part_is_no_gap_and_no_reset(admission: Admission, delivery: Make) -> None:
+    arrive(admission, delivery("left", headers={"trigger_id": 17}))
+    arrive(admission, delivery("left", headers={"trigger_id": 18}))
+    second = arrive(admission, delivery("right", headers={"trigger_id": 17}))
+    assert (second.was_reset, second.missed, second.admitted.key.epoch) == (False, (), 3)
+    assert not second.admitted.id_conflict, "another view of the part is no conflict"
+
+
+def test_admit_gap_names_the_missed_parts_of_the_gate(admission: Admission, delivery: Make) -> None:
+    missed = arrive(admission, delivery("left", headers={"trigger_id": 19})).missed
+    assert [(part.gate, part.epoch, part.trigger_id) for part in missed] == [("pair", 3, 17), ("pair", 3, 18)]
+
+
+def test_admit_camera_without_gate_invents_no_missed_parts(admission: Admission, delivery: Make) -> None:
+    arrive(admission, delivery("free", headers={"trigger_id": 1}))
+    found = arrive(admission, delivery("free", headers={"trigger_id": 5000}))
+    assert (found.missed, found.was_reset) == ((), False)
+
+
+def test_admit_backlog_is_late_only_where_there_is_a_window(admission: Admission, delivery: Make) -> None:
+    assert arrive(admission, delivery("left", headers={"trigger_id": 17}, backlog=True)).admitted.is_late
+    assert not arrive(admission, delivery("free", backlog=True)).admitted.is_late
+
+
+def test_admit_same_delivery_again_is_a_repeat(admission: Admission, delivery: Make) -> None:
+    first = arrive(admission, delivery("left", headers={"trigger_id": 17}))
+    again = admission.admit(delivery("left", headers={"trigger_id": 17}, redelivered=True, generation=2))
+    assert again == Repeat(first.admitted.result_id)
+
+
+@pytest.mark.parametrize(
+    ("headers", "word"),
+    [
+        ({"trigger_id": "-4"}, "trigger-id"),
+        ({"trigger_id": "4.5"}, "trigger-id"),
+        ({"trigger_id": "9" * 40}, "trigger-id"),
+        ({"trigger_id": "٤٢"}, "trigger-id"),
+        ({"captured_at": "yesterday"}, "captured-at"),
+        ({"captured_at": "2026-03-01T12:00:00"}, "captured-at"),
+        ({"frame_id": "x" * 129}, "frame-id"),
+        ({"part_id": "a\x07b"}, "part-id"),
+        ({"x_property_fault": "40 properties"}, "40 properties"),
+    ],
+)
+def test_admit_absurd_metadata_is_a_fault_not_a_loss(
+    admission: Admission, delivery: Make, headers: dict[str, str], word: str
+) -> None:
+    fault = arrive(admission, delivery("free", headers=headers)).admitted.fault
+    assert fault is not None
+    assert word in fault
+
+
+@given(st.dictionaries(st.sampled_from(["frame-id", "trigger-id", "part-id", "captured-at", "product"]), st.text()))
+def test_admit_any_metadata_is_admitted(properties: dict[str, str]) -> None:
+    made = Admission(parse({"camera": [{"name": "c", "on_unjudged": "reject", "clock": "trusted"}]}, None))
+    made.assign({}, {})
+    assert isinstance(made.admit(Delivery(Position("s", 1, 1), "c", b"x", properties, START, 0)), Arrival)

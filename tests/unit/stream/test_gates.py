@@ -1,0 +1,140 @@
+"""A gate is told once, in time, the worst that is known; it never hears that a part got better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from inspector.config import Config
+from inspector.domain import Action, Admitted, Cause, Delivery, GateState, Judgement, Verdict
+from inspector.stream.admission import Admission, Arrival
+from inspector.stream.deciding import Policy, rule
+from inspector.stream.gates import Gate, count_storm
+from inspector.stream.pipeline.verdicts import Signature, verdict_of
+from tests.unit.stream.conftest import START
+
+MS = 1_000_000
+SIGNATURE = Signature("agent", "test", "digest")
+CAUSE_OF = {Action.PASS: Cause.OK, Action.REJECT: Cause.ANOMALY, Action.QUARANTINE: Cause.UNKNOWN_PRODUCT}
+
+
+class Line:
+    """One gate and the frames that come to it."""
+
+    def __init__(self, config: Config, gate: str, make: Callable[..., Delivery]) -> None:
+        self.admission = Admission(config)
+        self.admission.assign({}, {})
+        self.gate = Gate(next(section for section in config.gate if section.name == gate))
+        self.make = make
+
+    def frame(self, camera: str, trigger: int | None = None, **more: object) -> Admitted:
+        headers = {} if trigger is None else {"trigger_id": trigger}
+        arrival = self.admission.admit(self.make(camera, headers={**headers, **more.pop("headers", {})}, **more))  # type: ignore[dict-item]
+        assert isinstance(arrival, Arrival)
+        self.gate.open(arrival.admitted)
+        return arrival.admitted
+
+    def verdict(self, admitted: Admitted, action: Action) -> Verdict:
+        policy = Policy(Action.QUARANTINE, Action.QUARANTINE, Action.REJECT, Action.QUARANTINE)
+        return verdict_of(Judgement(admitted), rule(CAUSE_OF[action], policy), SIGNATURE, self.gate.name, START, 1.0)
+
+    def judge(self, admitted: Admitted, action: Action) -> Action | None:
+        decision = self.gate.judged(admitted, self.verdict(admitted, action))
+        return decision.action if decision else None
+
+
+@pytest.fixture
+def pair(gated: Config, delivery: Callable[..., Delivery]) -> Line:
+    return Line(gated, "pair", delivery)
+
+
+@pytest.fixture
+def single(gated: Config, delivery: Callable[..., Delivery]) -> Line:
+    return Line(gated, "single", delivery)
+
+
+def test_judged_single_view_is_told_at_once(single: Line) -> None:
+    assert single.judge(single.frame("solo", 7), Action.PASS) is Action.PASS
+
+
+def test_judged_pass_waits_for_the_other_view(pair: Line) -> None:
+    left, right = pair.frame("left", 7), pair.frame("right", 7, payload=b"other")
+    assert pair.judge(left, Action.PASS) is None
+    assert pair.judge(right, Action.PASS) is Action.PASS
+
+
+def test_judged_reject_goes_out_with_the_first_view_and_stays(pair: Line) -> None:
+    left, right = pair.frame("left", 7), pair.frame("right", 7, payload=b"other")
+    assert pair.judge(left, Action.REJECT) is Action.REJECT
+    assert pair.judge(right, Action.PASS) is None
+
+
+def test_judged_worst_of_two_views_counts(pair: Line) -> None:
+    left, right = pair.frame("left", 7), pair.frame("right", 7, payload=b"other")
+    assert pair.judge(left, Action.QUARANTINE) is None
+    assert pair.judge(right, Action.PASS) is Action.QUARANTINE
+
+
+def test_judged_same_trigger_again_only_gets_worse(single: Line) -> None:
+    assert single.judge(single.frame("solo", 7), Action.PASS) is Action.PASS
+    assert single.judge(single.frame("solo", 7, payload=b"b"), Action.PASS) is None
+    assert single.judge(single.frame("solo", 7, payload=b"c"), Action.REJECT) is Action.REJECT
+    assert single.judge(single.frame("solo", 7, payload=b"d"), Action.PASS) is None
+
+
+def test_judged_without_trigger_single_in_flight_is_part_zero_each_its_own(single: Line) -> None:
+    first, second = single.frame("solo"), single.frame("solo")
+    decision = single.gate.judged(first, single.verdict(first, Action.REJECT))
+    assert decision is not None
+    assert decision.trigger_id == 0
+    assert single.judge(second, Action.PASS) is Action.PASS
+
+
+@pytest.mark.parametrize("more", [{"backlog": True}, {"headers": {"simulated": "true"}}])
+def test_judged_backlog_and_simulated_are_never_told(single: Line, more: dict[str, object]) -> None:
+    assert single.judge(single.frame("solo", 7, **more), Action.REJECT) is None
+
+
+def test_judged_bypass_is_not_told_and_misses_no_view(single: Line) -> None:
+    admitted = single.frame("solo", 7, at_ms=0)
+    bypassed = replace(single.verdict(admitted, Action.PASS), cause=Cause.BYPASS, action=Action.NONE)
+    assert single.gate.judged(admitted, bypassed) is None
+    assert single.gate.expire(10_000 * MS) == []
+
+
+def test_expire_names_views_that_never_came_once_and_before_the_time_to_act(pair: Line) -> None:
+    left = pair.frame("left", 7, at_ms=0)
+    pair.judge(left, Action.PASS)
+    assert pair.gate.next_expiry_ns() == 45 * MS, "the reserve for publishing is kept"
+    assert pair.gate.expire(44 * MS) == []
+    missing = pair.gate.expire(45 * MS)
+    assert [(view.camera, view.part.number) for view in missing] == [("right", 7)]
+    assert pair.gate.expire(46 * MS) == []
+    absent = replace(pair.verdict(left, Action.QUARANTINE), camera="right")
+    decision = pair.gate.missing_view(missing[0].part, absent)
+    assert decision is not None
+    assert decision.action is Action.QUARANTINE
+
+
+def test_open_second_view_has_to_keep_the_first_ones_time(pair: Line) -> None:
+    pair.frame("left", 7, at_ms=0)
+    arrival = pair.admission.admit(pair.make("right", headers={"trigger_id": 7}, at_ms=20))
+    assert isinstance(arrival, Arrival)
+    assert pair.gate.open(arrival.admitted) == 45 * MS
+
+
+def test_forget_epochs_drops_old_parts(single: Line) -> None:
+    admitted = single.frame("solo", 7)
+    single.gate.forget_epochs_before(2)
+    assert single.judge(admitted, Action.REJECT) is None
+
+
+def test_count_storm_holds_at_the_limit_and_a_pass_ends_the_run() -> None:
+    state = GateState("g")
+    for _ in range(2):
+        state = count_storm(state, Action.REJECT, limit=3)
+    assert not state.held
+    assert not count_storm(count_storm(state, Action.PASS, 3), Action.REJECT, 3).held
+    assert count_storm(state, Action.REJECT, 3).held

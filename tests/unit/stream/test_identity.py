@@ -1,0 +1,190 @@
+"""Known frames are known, conflicts are flagged, gaps are counted, resets are told from wraps."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspector.domain import GateState, Identity, Sighting
+from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
+
+
+def memory(
+    last: int | None = None, modulus: int | None = None, max_gap: int | None = 10, camera: str = "cam"
+) -> FrameMemory:
+    counter = TriggerCounter(GateState("gate", last_trigger=last), modulus, max_gap)
+    nonces = (f"nonce{n}" for n in itertools.count())
+    return FrameMemory(camera, "", counter, bound=64, new_nonce=lambda: next(nonces))
+
+
+def ids(trigger: int | None = None, sha: str = "a", frame: str | None = None, **more: object) -> FrameIds:
+    return FrameIds(frame_id=frame, trigger_id=trigger, part_id=None, sha256=sha, **more)  # type: ignore[arg-type]
+
+
+def new(found: Known | New) -> New:
+    assert isinstance(found, New)
+    return found
+
+
+def test_classify_same_bytes_two_triggers_is_two_frames() -> None:
+    frames = memory()
+    first, second = new(frames.classify(ids(17))), new(frames.classify(ids(18)))
+    assert first.key.result_id != second.key.result_id
+    assert not second.id_conflict
+
+
+def test_classify_same_id_bytes_and_trigger_again_is_known() -> None:
+    frames = memory()
+    first = new(frames.classify(ids(17, frame="f")))
+    assert frames.classify(ids(17, frame="f")) == Known(first.key.result_id)
+
+
+def test_classify_same_frame_id_other_bytes_is_a_conflict_of_its_own() -> None:
+    frames = memory()
+    first = new(frames.classify(ids(17, "a", frame="f")))
+    second = new(frames.classify(ids(17, "b", frame="f")))
+    assert second.id_conflict
+    assert second.key.result_id != first.key.result_id
+    assert second.key.epoch == first.key.epoch
+
+
+def test_classify_same_trigger_other_bytes_is_a_conflict() -> None:
+    frames = memory()
+    frames.classify(ids(17, "a"))
+    assert new(frames.classify(ids(17, "b"))).id_conflict
+
+
+def test_classify_gap_within_bound_names_each_missed_part() -> None:
+    frames = memory(last=16)
+    assert new(frames.classify(ids(20))).missed == (17, 18, 19)
+
+
+def test_classify_first_trigger_ever_misses_nothing() -> None:
+    found = new(memory().classify(ids(4711)))
+    assert found.missed == ()
+    assert not found.was_reset
+
+
+def test_classify_gap_beyond_bound_is_one_reset_and_no_invented_misses() -> None:
+    found = new(memory(last=16).classify(ids(100)))
+    assert found.was_reset
+    assert found.missed == ()
+    assert found.key.epoch == 2
+
+
+def test_classify_backwards_is_one_reset_then_counts_on() -> None:
+    frames = memory(last=500)
+    found = new(frames.classify(ids(1)))
+    assert (found.was_reset, found.key.epoch) == (True, 2)
+    after = new(frames.classify(ids(2, "b")))
+    assert (after.was_reset, after.key.epoch, after.missed) == (False, 2, ())
+
+
+def test_classify_backwards_but_older_is_no_reset() -> None:
+    frames = memory(last=500)
+    found = new(frames.classify(ids(1), can_be_reset=False))
+    assert (found.was_reset, found.key.epoch) == (False, 1)
+
+
+def test_classify_unknown_redelivery_is_never_a_reset() -> None:
+    frames = memory(last=500)
+    assert new(frames.classify(ids(3, is_redelivered=True))).key.epoch == 1
+
+
+def test_classify_wrap_is_no_reset_and_the_next_lap_is_another_part() -> None:
+    frames = memory(last=None, modulus=4)
+    first = new(frames.classify(ids(2)))
+    keys = [new(frames.classify(ids(number))).key for number in (3, 0, 1, 2)]
+    assert [key.epoch for key in keys] == [1, 1, 1, 1]
+    assert [key.lap for key in keys] == [0, 1, 1, 1]
+    assert keys[-1].result_id != first.key.result_id, "same number, same bytes, next lap: another part"
+
+
+def test_classify_gap_over_the_wrap_counts_on() -> None:
+    frames = memory(last=65534, modulus=65536)
+    found = new(frames.classify(ids(1)))
+    assert found.missed == (65535, 65536)
+    assert not found.was_reset
+
+
+def test_classify_part_that_was_counted_missed_may_still_come() -> None:
+    frames = memory(last=16)
+    frames.classify(ids(18))
+    found = new(frames.classify(ids(17, "late")))
+    assert (found.was_reset, found.key.epoch, found.missed) == (False, 1, ())
+
+
+def test_classify_redelivery_of_the_previous_epoch_is_known() -> None:
+    frames = memory()
+    old = new(frames.classify(ids(500)))
+    assert new(frames.classify(ids(1, "b"))).was_reset
+    assert frames.classify(ids(500, is_redelivered=True)) == Known(old.key.result_id)
+
+
+def test_classify_weak_frames_each_delivery_is_new() -> None:
+    frames = memory()
+    first, second = new(frames.classify(ids())), new(frames.classify(ids()))
+    assert first.key.result_id != second.key.result_id
+    assert first.key.identity is Identity.WEAK
+
+
+def test_classify_weak_redelivery_is_absorbed_once_per_unacknowledged_row_and_connection() -> None:
+    frames = memory()
+    first = new(frames.classify(ids(generation=1)))
+    second = new(frames.classify(ids(generation=1)))
+    again = [frames.classify(ids(generation=2, is_redelivered=True)) for _ in range(3)]
+    assert again[:2] == [Known(first.key.result_id), Known(second.key.result_id)]
+    assert isinstance(again[2], New), "a third one was never judged"
+    assert frames.classify(ids(generation=3, is_redelivered=True)) == Known(first.key.result_id)
+
+
+def test_classify_weak_redelivery_after_acknowledgement_is_new() -> None:
+    frames = memory()
+    first = new(frames.classify(ids(generation=1)))
+    frames.acknowledged(first.key.result_id)
+    assert isinstance(frames.classify(ids(generation=2, is_redelivered=True)), New)
+
+
+def test_classify_broker_id_finds_the_frame_again_after_a_restart() -> None:
+    first = new(memory().classify(ids(broker_id="frames/3/77/1")))
+    later = memory()
+    later.fill([Sighting(first.key, first.key.result_id, None, acknowledged=False)])
+    assert later.classify(ids(broker_id="frames/3/77/1")) == Known(first.key.result_id)
+
+
+def test_fill_restores_what_an_earlier_run_knew() -> None:
+    earlier = memory()
+    strong = new(earlier.classify(ids(17, frame="f")))
+    weak = new(earlier.classify(ids(sha="w")))
+    later = memory(last=17)
+    later.fill([Sighting(each.key, each.key.result_id, "gate", acknowledged=False) for each in (strong, weak)])
+    assert later.classify(ids(17, frame="f")) == Known(strong.key.result_id)
+    assert later.classify(ids(sha="w", is_redelivered=True, generation=1)) == Known(weak.key.result_id)
+
+
+@given(st.lists(st.tuples(st.integers(1, 8), st.integers(0, 3)), max_size=60), st.sampled_from([None, 16, 64]))
+def test_every_count_of_an_epoch_is_seen_or_missed(steps: list[tuple[int, int]], modulus: int | None) -> None:
+    """Forward steps and redeliveries, in any mix: each part of the count has a frame or was reported missed."""
+    frames = memory(modulus=modulus, max_gap=10)
+    sent: list[int] = []
+    seen: set[int] = set()
+    missed: set[int] = set()
+    count = 0
+    for step, repeats in steps:
+        count += step
+        number = count % modulus if modulus else count
+        found = new(frames.classify(ids(number, sha=str(count))))
+        assert not found.was_reset
+        missed.update(found.missed)
+        assert found.count is not None
+        seen.add(found.count)
+        sent.append(count)
+        for back in sent[-1 - repeats :] if repeats else []:
+            back_number = back % modulus if modulus else back
+            if modulus is None or count - back < modulus // 2:
+                assert isinstance(frames.classify(ids(back_number, sha=str(back), is_redelivered=True)), Known)
+    if seen:
+        assert not seen & missed
+        assert seen | missed == set(range(min(seen), max(seen) + 1))

@@ -180,9 +180,8 @@ class FrameMemory:
         self._new_nonce = new_nonce
         self._known: OrderedDict[tuple[int, str | None, int | None, str], ResultId] = OrderedDict()
         self._bytes_of_id: OrderedDict[tuple[int, str], str] = OrderedDict()
-        self._unacknowledged: OrderedDict[ResultId, str] = OrderedDict()
-        self._absorbed: set[ResultId] = set()
-        self._generation = 0
+        # SHA-256 and the connection that last brought it (None: an earlier run's).
+        self._unacknowledged: OrderedDict[ResultId, tuple[str, int | None]] = OrderedDict()
         self._by_broker: OrderedDict[ResultId, None] = OrderedDict()
 
     def fill(self, sightings: Iterable[Sighting]) -> None:
@@ -192,7 +191,9 @@ class FrameMemory:
             count = None if key.trigger_id is None else self._count_of(key)
             if count is not None and key.epoch == self._counter.state.epoch:
                 self._counter.remember(count)
-            self._remember(key, count, sighting.result_id, is_acknowledged=sighting.acknowledged)
+            self._remember(key, count, sighting.result_id)
+            if key.nonce and not sighting.acknowledged:
+                self._expect_again(sighting.result_id, key.sha256, None)
 
     def classify(self, ids: FrameIds, can_be_reset: bool = True) -> Known | New:
         """Look the frame up, then move the counter. `can_be_reset`: it is newer than the last frame."""
@@ -206,14 +207,15 @@ class FrameMemory:
         count = step.count if step else None
         key = self._make_key(ids, epoch, count)
         is_conflict = self._is_conflict(key, count)
-        self._remember(key, count, key.result_id, is_acknowledged=False)
+        self._remember(key, count, key.result_id)
+        if key.nonce:
+            self._expect_again(key.result_id, key.sha256, ids.generation)
         missed = step.missed if step else ()
         return New(key, count, is_conflict, missed, step is not None and step.motion is Motion.RESET)
 
     def acknowledged(self, result_id: ResultId) -> None:
         """The broker won't deliver this one again: it absorbs no redelivery any more."""
         self._unacknowledged.pop(result_id, None)
-        self._absorbed.discard(result_id)
 
     def _find(self, ids: FrameIds) -> ResultId | None:
         if ids.frame_id is None and ids.trigger_id is None:
@@ -230,15 +232,12 @@ class FrameMemory:
         if ids.broker_id is not None:
             result_id = self._make_key(ids, self._counter.state.epoch, None).result_id
             return result_id if result_id in self._by_broker else None
-        if ids.generation != self._generation:
-            # Each unacknowledged row absorbs one redelivery, in each connection anew.
-            self._generation = ids.generation
-            self._absorbed.clear()
         if not ids.is_redelivered:
             return None
-        for result_id, sha in self._unacknowledged.items():
-            if sha == ids.sha256 and result_id not in self._absorbed:
-                self._absorbed.add(result_id)
+        for result_id, (sha, generation) in self._unacknowledged.items():
+            # A connection brings each message once: what came with this one absorbs nothing in it.
+            if sha == ids.sha256 and generation != ids.generation:
+                self._unacknowledged[result_id] = (sha, ids.generation)
                 return result_id
         return None
 
@@ -269,9 +268,11 @@ class FrameMemory:
         names = [f"frame:{key.frame_id}"] if key.frame_id is not None else []
         return [*names, f"trigger:{count}"] if count is not None else names
 
-    def _remember(self, key: FrameKey, count: int | None, result_id: ResultId, is_acknowledged: bool) -> None:
+    def _remember(self, key: FrameKey, count: int | None, result_id: ResultId) -> None:
         if key.nonce:
-            self._remember_weak(key, result_id, is_acknowledged)
+            self._by_broker[result_id] = None
+            while len(self._by_broker) > self._bound:
+                self._by_broker.popitem(last=False)
             return
         # Under the number as well once the epoch is over: see _find.
         for place in {
@@ -286,13 +287,8 @@ class FrameMemory:
         while len(self._bytes_of_id) > 2 * self._bound:
             self._bytes_of_id.popitem(last=False)
 
-    def _remember_weak(self, key: FrameKey, result_id: ResultId, is_acknowledged: bool) -> None:
-        self._by_broker[result_id] = None
-        while len(self._by_broker) > self._bound:
-            self._by_broker.popitem(last=False)
-        if is_acknowledged:
-            return
-        self._unacknowledged[result_id] = key.sha256
+    def _expect_again(self, result_id: ResultId, sha256: str, generation: int | None) -> None:
+        self._unacknowledged[result_id] = (sha256, generation)
         while len(self._unacknowledged) > self._bound:
             self._unacknowledged.popitem(last=False)
 

@@ -56,7 +56,11 @@ class Judging:
 
     async def run_decoder(self) -> None:
         """One decode worker."""
+        bound = self._shared.config.engine.queue_frames
         while True:
+            if len(self._shared.batcher) >= bound:
+                await self._shared.has_batch_room.wait()
+                continue
             ticket = self._shared.line.take()
             if ticket is None:
                 await self._shared.has_frame.wait()
@@ -76,6 +80,7 @@ class Judging:
             is_all_there = not self._shared.decoding and not len(self._shared.line)
             batch = self._shared.batcher.take(now_ns, hurry=is_all_there)
             if batch:
+                self._shared.has_batch_room.set()
                 await self._score(batch)
                 continue
             due_ns = self._shared.batcher.next_due_ns()

@@ -109,6 +109,7 @@ class Shared:
     in_flight: dict[ResultId, Ticket] = field(default_factory=dict)
     has_frame: Signal = field(default_factory=Signal)
     has_room: Signal = field(default_factory=Signal)
+    has_batch_room: Signal = field(default_factory=Signal)
     has_routed: Signal = field(default_factory=Signal)
     has_deadline: Signal = field(default_factory=Signal)
     decoding: int = 0

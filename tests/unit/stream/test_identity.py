@@ -140,6 +140,12 @@ def test_classify_weak_redelivery_is_absorbed_once_per_unacknowledged_row_and_co
     assert frames.classify(ids(generation=3, is_redelivered=True)) == Known(first.key.result_id)
 
 
+def test_classify_weak_redeliveries_of_one_connection_do_not_absorb_each_other() -> None:
+    frames = memory()
+    again = [frames.classify(ids(generation=2, is_redelivered=True)) for _ in range(2)]
+    assert [type(each) for each in again] == [New, New], "two equal frames that no row stands for are two parts"
+
+
 def test_classify_weak_redelivery_after_acknowledgement_is_new() -> None:
     frames = memory()
     first = new(frames.classify(ids(generation=1)))

@@ -1,0 +1,374 @@
+"""The road with fakes at its ends: each distinct frame has one row, each delivery is acknowledged after it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inspector.clock import SystemClock
+from inspector.config import CameraSection, Config, parse
+from inspector.domain import Action, Cause, Outcome, Verdict
+from inspector.errors import UndecodableFrame
+from inspector.stream.pipeline import Adapters, Pipeline
+from inspector.testing.edges import FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
+from inspector.testing.journal import InMemoryJournal
+from inspector.testing.ledger import InMemoryLedger
+from inspector.testing.lineup import FakeLineup, FakeLoader, paint
+from inspector.testing.registry import InMemoryRegistry
+from inspector.testing.source import FakeBroker, FakeSource
+
+GOOD, BAD, NAN = b"0:0.20", b"0:1.50", b"0:nan"
+UNKNOWN = b"9:0.20"
+
+
+def decode(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
+    if payload == b"hang":
+        threading.Event().wait(0.3)
+    try:
+        product, score = payload.split(b"#")[0].decode().split(":")
+        return paint(int(product), float(score))
+    except ValueError as error:
+        raise UndecodableFrame("the bytes are no image") from error
+
+
+def settings(**gate: Any) -> Config:
+    return parse(
+        {
+            "agent": {"name": "agent", "drain_s": 2},
+            "engine": {"queue_frames": 8, "batch_wait_ms": 1},
+            "camera": [{"name": "cam", "on_unjudged": "quarantine", "on_late": "reject"}],
+            "gate": [{"name": "gate", "cameras": ["cam"], "window_ms": 2000, **gate}],
+        },
+        None,
+    )
+
+
+FREE = parse(
+    {
+        "agent": {"name": "agent", "drain_s": 2},
+        "engine": {"queue_frames": 8},
+        "camera": [{"name": "cam", "on_unjudged": "reject"}],
+    },
+    None,
+)
+
+
+class Died(BaseException):
+    """Not an Exception, so that no stage can make a verdict of it."""
+
+
+class Plant:
+    """One agent and what is around it. What survives a restart is handed from one to the next."""
+
+    def __init__(self, config: Config, broker: FakeBroker | None = None, earlier: Plant | None = None) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.source = FakeSource("cam", self.clock, broker or (earlier.source.broker if earlier else None))
+        self.ledger = earlier.ledger if earlier else InMemoryLedger()
+        self.journal = earlier.journal.after_kill() if earlier else InMemoryJournal()
+        self.line = FakeGateLine(self.clock)
+        self.sink, self.images, self.letters = FakeSink(), FakeImages(), FakeDeadLetters()
+        self.telemetry = FakeTelemetry()
+        self.lineup = FakeLineup()
+        self.reached: list[str] = []
+
+    def pipeline(self, checkpoint: Callable[[str], None] | None = None) -> Pipeline:
+        adapters = Adapters(
+            clock=self.clock,
+            telemetry=self.telemetry,
+            sources={"cam": self.source},
+            journal=self.journal,
+            ledger=self.ledger,
+            registry=InMemoryRegistry(),
+            loader=FakeLoader(self.lineup),
+            sink=self.sink,
+            gate_line=self.line if self.config.gate else None,
+            images=self.images,
+            dead_letters=self.letters,
+            decode=decode,
+            take_events=self.telemetry.take_events,
+        )
+        return Pipeline(self.config, adapters, "test", checkpoint or self.reached.append)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Pipeline]:
+        pipeline = self.pipeline()
+        async with self.source:
+            await pipeline.recover()
+            run = asyncio.create_task(pipeline.run())
+            await pipeline.has_started.wait()
+            yield pipeline
+            pipeline.stop()
+            await run
+
+    def rows(self) -> list[Verdict]:
+        return list(self.ledger.rows.values())
+
+    async def has_rows(self, count: int) -> None:
+        await until(lambda: len(self.ledger.rows) >= count)
+
+    def push(self, payload: bytes, trigger: int | None = None, **headers: Any) -> None:
+        named = {key.replace("_", "-"): str(value) for key, value in headers.items()}
+        self.source.push(payload, named if trigger is None else {**named, "trigger-id": str(trigger)})
+
+
+async def until(condition: Callable[[], bool], limit_s: float = 10) -> None:
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def test_run_each_frame_has_one_row_one_record_and_is_acknowledged() -> None:
+    plant = Plant(FREE)
+    async with plant.running():
+        for number in range(40):
+            plant.push(GOOD if number % 4 else BAD, frame_id=number)
+        await plant.has_rows(40)
+        await until(lambda: not plant.source.broker.kept)
+    assert [row.frame_id for row in plant.rows()] == [str(n) for n in range(40)], "in the order of delivery"
+    assert sum(row.outcome is Outcome.REJECT for row in plant.rows()) == 10
+    assert len(plant.sink.verdicts) == 40
+    assert all(row.published is None for row in plant.rows()), "no gate, nothing published to one"
+
+
+async def test_run_every_kind_of_bad_frame_fails_alone_with_its_cause() -> None:
+    plant = Plant(FREE)
+    async with plant.running():
+        for payload in (GOOD, b"", b"junk", NAN, UNKNOWN, GOOD + b"#2"):
+            plant.push(payload)
+        await plant.has_rows(6)
+    assert [row.cause for row in plant.rows()] == [
+        Cause.OK,
+        Cause.UNDECODABLE,
+        Cause.UNDECODABLE,
+        Cause.SCORER_ERROR,
+        Cause.UNKNOWN_PRODUCT,
+        Cause.OK,
+    ]
+    assert [letter.payload for letter in plant.letters.letters] == [b"", b"junk"]
+
+
+async def test_run_gate_is_told_pass_and_reject_and_rows_say_so() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.push(GOOD, 17)
+        plant.push(BAD, 18)
+        await plant.has_rows(2)
+    assert [(told.trigger_id, told.action) for told in plant.line.told] == [(17, Action.PASS), (18, Action.REJECT)]
+    assert [row.published for row in plant.rows()] == [True, True]
+    assert {key[-1]: kept.action for key, kept in plant.ledger.decisions.items()}
+
+
+async def test_run_same_frame_again_makes_no_row_no_record_and_no_decision() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        for _ in range(3):
+            plant.push(BAD, 17, frame_id="f")
+        plant.push(GOOD, 17, frame_id="f")
+        await until(lambda: not plant.source.broker.kept)
+    assert len(plant.rows()) == 2
+    assert [row.id_conflict for row in plant.rows()] == [False, True]
+    assert [told.action for told in plant.line.told] == [Action.REJECT], "worst verdict wins"
+
+
+async def test_run_gap_in_triggers_makes_uninspected_rows() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.push(GOOD, 5)
+        plant.push(GOOD, 8)
+        await plant.has_rows(4)
+    missed = [row for row in plant.rows() if row.outcome is Outcome.UNINSPECTED]
+    assert [(row.trigger_id, row.cause, row.gate) for row in missed] == [
+        (6, Cause.NOT_RECEIVED, "gate"),
+        (7, Cause.NOT_RECEIVED, "gate"),
+    ]
+    assert "uninspected" in plant.telemetry.kinds()
+
+
+async def test_run_gated_frame_without_trigger_is_unjudged_and_untold() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.push(GOOD)
+        await plant.has_rows(1)
+    assert plant.rows()[0].cause is Cause.NO_TRIGGER_ID
+    assert plant.line.told == []
+
+
+async def test_run_backlog_is_recorded_late_and_never_told() -> None:
+    broker = FakeBroker()
+    broker.put(BAD, {"trigger-id": "3"})
+    plant = Plant(settings(), broker)
+    async with plant.running():
+        await plant.has_rows(1)
+    row = plant.rows()[0]
+    assert (row.cause, row.published, row.level) == (Cause.LATE, False, 1.5)
+    assert plant.line.told == []
+
+
+async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_score() -> None:
+    plant = Plant(settings(window_ms=80, reserve_ms=20))
+    plant.lineup = FakeLineup(gate=threading.Event())
+    async with plant.running():
+        plant.push(GOOD, 17)
+        await until(lambda: len(plant.line.told) == 1)
+        assert plant.rows() == [], "the row waits for the score"
+        assert plant.lineup.gate is not None
+        plant.lineup.gate.set()
+        await plant.has_rows(1)
+    row = plant.rows()[0]
+    assert (plant.line.told[0].action, plant.line.told[0].cause) == (Action.REJECT, Cause.LATE)
+    assert (row.cause, row.level, row.published, row.action) == (Cause.LATE, 0.2, True, Action.REJECT)
+
+
+async def test_run_waiting_frame_is_shed_as_overload_at_its_deadline() -> None:
+    plant = Plant(settings(window_ms=80, reserve_ms=20))
+    plant.lineup = FakeLineup(gate=threading.Event())
+    async with plant.running():
+        plant.push(GOOD, 1)
+        await until(lambda: "routed" in plant.reached)
+        await asyncio.sleep(0.02)
+        plant.push(GOOD, 2)
+        await until(lambda: len(plant.line.told) == 2)
+        assert plant.lineup.gate is not None
+        plant.lineup.gate.set()
+        await plant.has_rows(2)
+    assert sorted(row.cause for row in plant.rows()) == [Cause.LATE, Cause.OVERLOAD]
+
+
+async def test_run_view_that_never_comes_is_told_by_policy_before_the_part_leaves() -> None:
+    config = parse(
+        {
+            "camera": [
+                {"name": "cam", "on_unjudged": "reject"},
+                {"name": "other", "on_unjudged": "quarantine"},
+            ],
+            "gate": [{"name": "gate", "cameras": ["cam", "other"], "window_ms": 120, "reserve_ms": 40}],
+        },
+        None,
+    )
+    plant = Plant(config)
+    pipeline = plant.pipeline()
+    pipeline._shared.sources["other"] = FakeSource("other", plant.clock)  # noqa: SLF001 - a second camera that is silent
+    async with plant.source:
+        await pipeline.recover()
+        run = asyncio.create_task(pipeline.run())
+        await pipeline.has_started.wait()
+        plant.push(GOOD, 9)
+        await plant.has_rows(2)
+        pipeline.stop()
+        await run
+    assert [(told.action, told.trigger_id) for told in plant.line.told] == [(Action.QUARANTINE, 9)]
+    assert {row.camera: row.cause for row in plant.rows()} == {"cam": Cause.OK, "other": Cause.VIEW_MISSING}
+
+
+async def test_run_ungated_flood_is_held_back_and_nothing_is_lost() -> None:
+    plant = Plant(FREE)
+    plant.lineup = FakeLineup(gate=threading.Event())
+    async with plant.running():
+        for number in range(100):
+            plant.push(GOOD, frame_id=number)
+        await asyncio.sleep(0.05)
+        assert plant.telemetry.counters["deliveries"] < 40, "the camera is held back"
+        assert plant.lineup.gate is not None
+        plant.lineup.gate.set()
+        await plant.has_rows(100)
+    assert {row.cause for row in plant.rows()} == {Cause.OK}
+
+
+async def test_run_ledger_away_verdicts_go_out_and_rows_follow_once_it_is_back() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.ledger.is_available = False
+        for trigger in range(1, 6):
+            plant.push(BAD, trigger)
+        await until(lambda: not plant.source.broker.kept)
+        assert len(plant.line.told) == 5
+        assert plant.rows() == []
+        plant.ledger.is_available = True
+        await plant.has_rows(5)
+    assert [row.trigger_id for row in plant.rows()] == [1, 2, 3, 4, 5]
+    assert plant.telemetry.kinds().count("ledger_down") == 1
+    assert plant.telemetry.kinds().count("ledger_up") == 1
+
+
+async def test_run_journal_full_tells_no_gate_and_goes_on_when_there_is_room() -> None:
+    plant = Plant(settings(window_ms=200))
+    async with plant.running():
+        plant.journal.is_full = True
+        plant.push(GOOD, 1)
+        await until(lambda: "journal_full" in plant.telemetry.kinds())
+        await asyncio.sleep(0.25)
+        assert plant.line.told == []
+        plant.journal.is_full = False
+        await plant.has_rows(1)
+    assert plant.rows()[0].published is False
+
+
+@pytest.mark.parametrize("stage", ["admitted", "decoded", "routed", "scored", "journaled", "published", "recorded"])
+async def test_restart_after_death_at_any_stage_leaves_one_row_each(stage: str) -> None:
+    """The process dies at the stage; the next one finds journal, ledger and broker as they were left."""
+    plant = Plant(settings(match="single_in_flight", window_ms=5000))
+    died = threading.Event()
+
+    def die(reached: str) -> None:
+        if reached == stage and plant.telemetry.counters["deliveries"] >= 4:
+            died.set()
+            raise Died
+
+    pipeline = plant.pipeline(die)
+    async with plant.source:
+        await pipeline.recover()
+        plant.source.push(GOOD + b"#x")  # two equal frames without any id: two parts
+        plant.source.push(GOOD + b"#x")
+        for number in range(4):
+            plant.push(BAD if number % 2 else GOOD, frame_id=number)
+        run = asyncio.ensure_future(pipeline.run())
+        await until(died.is_set)
+        run.cancel()
+        with contextlib.suppress(BaseException):
+            await run
+    sent_before = [(told.trigger_id, told.result_id) for told in plant.line.told]
+    after = Plant(plant.config, earlier=plant)
+    async with after.running():
+        await until(lambda: not after.source.broker.kept)
+    rows = after.rows()
+    assert len(rows) == 6
+    assert len({row.result_id for row in rows}) == 6
+    recorded = {row.result_id for row in rows}
+    assert {result_id for _, result_id in sent_before} <= recorded, "no decision on the wire without a row"
+
+
+async def test_stop_drains_what_is_under_way_and_leaves_the_rest_with_the_broker() -> None:
+    plant = Plant(FREE)
+    async with plant.running() as pipeline:
+        for number in range(200):
+            plant.push(GOOD, frame_id=number)
+        await plant.has_rows(20)
+        pipeline.stop()
+    done = {row.frame_id for row in plant.rows()}
+    left = {kept.properties["frame-id"] for kept in plant.source.broker.kept}
+    assert done | left == {str(n) for n in range(200)}
+    assert not done & left, "what has a row is acknowledged, what is not is kept"
+
+
+async def test_run_batch_is_scored_as_frame_by_frame() -> None:
+    plant = Plant(FREE)
+    plant.lineup = FakeLineup(gate=threading.Event())
+    async with plant.running():
+        for number in range(8):
+            plant.push(f"0:{number / 10}".encode(), frame_id=number)
+        await asyncio.sleep(0.05)
+        assert plant.lineup.gate is not None
+        plant.lineup.gate.set()
+        await plant.has_rows(8)
+    assert max(plant.lineup.batches) > 1
+    assert [row.level for row in plant.rows()] == [pytest.approx(n / 10) for n in range(8)]
+    assert not any(math.isnan(row.level or 0) for row in plant.rows())

@@ -312,6 +312,21 @@ def secret(name: str) -> SecretStr:
     raise ConfigError([f"the secret {name!r} is neither a credential file nor in the variable {variable}"])
 
 
+def fault_point() -> tuple[str, int] | None:
+    """For tests of the invariant only: `INSPECTOR_FAULT_POINT=published:3` kills the agent there, the third time."""
+    named = os.environ.get("INSPECTOR_FAULT_POINT")
+    if not named:
+        return None
+    stage, _, nth = named.partition(":")
+    return stage, int(nth or 1)
+
+
+def notify_socket() -> tuple[str | None, float | None]:
+    """systemd's notification socket and its watchdog period in seconds, where this process runs under it."""
+    usec = os.environ.get("WATCHDOG_USEC")
+    return os.environ.get("NOTIFY_SOCKET"), int(usec) / 1e6 if usec and usec.isdigit() else None
+
+
 def _faults(error: ValidationError) -> list[str]:
     faults: list[str] = []
     for fault in error.errors():

@@ -256,7 +256,7 @@ async def test_run_view_that_never_comes_is_told_by_policy_before_the_part_leave
     )
     plant = Plant(config)
     pipeline = plant.pipeline()
-    pipeline._shared.sources["other"] = FakeSource("other", plant.clock)  # noqa: SLF001 - a second camera that is silent
+    pipeline._shared.sources["other"] = FakeSource("other", plant.clock)  # a second camera, silent
     async with plant.source:
         await pipeline.recover()
         run = asyncio.create_task(pipeline.run())

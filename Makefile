@@ -1,0 +1,38 @@
+# Two commands do all the set-up on a fresh Debian machine with Python 3.11: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd
+
+.PHONY: demo test check bench install system-parts clean
+
+demo: $(VENV)/.installed
+	$(BIN)/inspector demo
+
+test: system-parts check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,test]'
+	touch $@
+
+# What the tests need besides Python. Without root or apt the tests that need it are skipped by name.
+system-parts:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then sh tests/install_system_parts.sh $(SYSTEM_PARTS); \
+	else echo "not root, or no apt-get: tests that need $(SYSTEM_PARTS) are skipped where they are missing"; fi
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,220 @@
+"""Composition root: configuration to objects, run, drain. The only module that knows every room.
+
+Everything that has a life is entered as an `async with`, in the order it is needed, so that leaving
+is the same order backwards and there is no stop() to forget anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connectors.folder import FolderSource
+from connectors.mqtt.gate_line import MqttGateLine
+from connectors.mqtt.source import MqttSource
+from connectors.mqtt.verdict_sink import MqttVerdictSink
+from inspector import __version__, config as configuration
+from inspector.clock import SystemClock
+from inspector.config import CameraSection, Config
+from inspector.domain import Event, Severity
+from inspector.errors import InspectorError, LedgerUnavailable
+from inspector.notify import Notifier
+from inspector.ports import FrameSource
+from inspector.store.database import Database, ensure_schema
+from inspector.store.images import FolderDeadLetters, FolderImages
+from inspector.store.journal import FileJournal
+from inspector.store.ledger import SqlLedger
+from inspector.store.registry import SqlRegistry
+from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.pipeline import Adapters, Pipeline
+from inspector.telemetry import LogTelemetry
+from inspector.vision.lineup import VisionLoader
+
+MIB = 1024 * 1024
+START_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A pipeline whose adapters are open, and the telemetry it reports to."""
+
+    pipeline: Pipeline
+    telemetry: LogTelemetry
+
+
+def open_database(config: Config) -> Database:
+    """The store the configuration names; nothing is reached yet."""
+    store = config.store
+    password = configuration.secret(store.password_secret).get_secret_value() if store.password_secret else None
+    return Database(config.store_url, user=store.user, password=password)
+
+
+def serve(config: Config) -> None:
+    """Run the agent until SIGTERM or SIGINT, then drain. Raises InspectorError where it can't start or go on."""
+    try:
+        asyncio.run(_serve(config))
+    except BaseExceptionGroup as group:
+        known, unknown = group.split(InspectorError)
+        if known is None or unknown is not None:
+            raise
+        raise _first(known) from group
+
+
+@contextlib.asynccontextmanager
+async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[], bool]) -> AsyncIterator[Agent]:
+    """An agent that has recovered what an earlier run left. Sources are connected, nothing is taken yet."""
+    clock = SystemClock()
+    state = config.agent.state_dir
+    journal_limits = config.journal
+    async with contextlib.AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(config))
+        journal = await stack.enter_async_context(
+            FileJournal(
+                state / "journal",
+                max_bytes=journal_limits.max_mib * MIB,
+                segment_bytes=journal_limits.segment_mib * MIB,
+            )
+        )
+        for damage in journal.damage:
+            telemetry.event(Event(clock.now(), "journal_damaged", Severity.ALARM, "journal", str(damage)))
+        await _reach(database, telemetry, is_stopped)
+        ledger = await stack.enter_async_context(SqlLedger(database, clock))
+        registry = await stack.enter_async_context(SqlRegistry(database, clock))
+        images = await stack.enter_async_context(FolderImages(state / "images", config.images, telemetry))
+        letters = await stack.enter_async_context(FolderDeadLetters(state / "dead-letters", config.images))
+        sink = await stack.enter_async_context(MqttVerdictSink(config, clock, telemetry))
+        gate_line = await stack.enter_async_context(MqttGateLine(config, clock, telemetry)) if config.gate else None
+        sources = {camera.name: _source(config, camera, clock, telemetry) for camera in config.camera}
+        adapters = Adapters(
+            clock=clock,
+            telemetry=telemetry,
+            sources=sources,
+            journal=journal,
+            ledger=ledger,
+            registry=registry,
+            loader=VisionLoader(config.engine, state / "engines"),
+            sink=sink,
+            gate_line=gate_line,
+            images=images,
+            dead_letters=letters,
+            decode=decode_for,
+            take_events=telemetry.take_events,
+        )
+        pipeline = Pipeline(config, adapters, f"inspector {__version__}", _checkpoint())
+        recovered = await pipeline.recover()
+        if recovered:
+            telemetry.event(
+                Event(clock.now(), "recovered", Severity.INFO, "journal", f"{recovered} verdicts became rows")
+            )
+        for source in sources.values():
+            await stack.enter_async_context(source)
+        yield Agent(pipeline, telemetry)
+
+
+def decode_for(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] RGB of a frame, within its camera's limits. Raises UndecodableFrame."""
+    return decode(payload, _limits(camera))
+
+
+@functools.lru_cache(maxsize=1024)
+def _limits(camera: CameraSection) -> DecodeLimits:
+    return DecodeLimits(
+        max_bytes=int(camera.max_mib * MIB),
+        max_pixels=int(camera.max_mpx * 1e6),
+        bit_depth=camera.bit_depth,
+        black_level=camera.black_level,
+    )
+
+
+async def _serve(config: Config) -> None:
+    address, watchdog_s = configuration.notify_socket()
+    notifier = Notifier(address)
+    telemetry = LogTelemetry()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with opened(config, telemetry, stop.is_set) as agent, asyncio.TaskGroup() as tasks:
+        side = [
+            tasks.create_task(_announce(agent, notifier, watchdog_s)),
+            tasks.create_task(_stop_when(stop, agent, notifier)),
+        ]
+        await agent.pipeline.run()
+        for task in side:
+            task.cancel()
+
+
+async def _announce(agent: Agent, notifier: Notifier, watchdog_s: float | None) -> None:
+    """READY once frames are taken; then the watchdog is fed for as long as the road moves."""
+    await agent.pipeline.has_started.wait()
+    notifier.send("READY=1", "STATUS=taking frames")
+    agent.telemetry.event(Event(SystemClock().now(), "ready", Severity.INFO, "agent", f"inspector {__version__}"))
+    while watchdog_s is not None:
+        if agent.pipeline.is_moving:
+            notifier.send("WATCHDOG=1", f"STATUS=fault: {agent.pipeline.fault}")
+        await asyncio.sleep(watchdog_s / 3)
+
+
+async def _stop_when(stop: asyncio.Event, agent: Agent, notifier: Notifier) -> None:
+    await stop.wait()
+    notifier.send("STOPPING=1")
+    agent.pipeline.stop()
+
+
+async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callable[[], bool]) -> None:
+    """Wait for the database: without it, it is not known which frames have a row and which products are live."""
+    is_told = False
+    while True:
+        try:
+            await ensure_schema(database)
+        except LedgerUnavailable as away:
+            if is_stopped():
+                raise
+            if not is_told:
+                telemetry.event(Event(SystemClock().now(), "ledger_down", Severity.ALARM, "ledger", str(away)))
+                is_told = True
+            await asyncio.sleep(START_RETRY_S)
+        else:
+            return
+
+
+def _source(config: Config, camera: CameraSection, clock: SystemClock, telemetry: LogTelemetry) -> FrameSource:
+    match camera.source:
+        case "mqtt":
+            return MqttSource(config, camera, clock, telemetry)
+        case "folder":
+            return FolderSource(camera, clock, telemetry)
+
+
+def _checkpoint() -> Callable[[str], None]:
+    """Does nothing, unless a test names the point at which this process is to be killed."""
+    point = configuration.fault_point()
+    if point is None:
+        return lambda _: None
+    stage, nth = point
+    passed = 0
+
+    def pass_by(reached: str) -> None:
+        nonlocal passed
+        if reached == stage:
+            passed += 1
+            if passed == nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return pass_by
+
+
+def _first(group: BaseExceptionGroup[InspectorError]) -> InspectorError:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, InspectorError):
+        raise found
+    return found

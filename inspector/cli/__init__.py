@@ -1,0 +1,47 @@
+"""The command line: typer commands, one file each, and one way to fail.
+
+Nothing heavy is imported before a command runs: `inspector --help` needs neither torch nor a
+database. Every error a person can do something about is one sentence on standard error and an exit
+code; a traceback is shown with `--debug` only.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from inspector.cli import console, db, demo, doctor, enroll, evaluate, init, products, results, run, simulate
+
+app = typer.Typer(
+    name="inspector",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Inspects parts on a factory line: frames in from MQTT, verdicts and reject signals out.",
+)
+
+
+@app.callback()
+def root(
+    debug: bool = typer.Option(False, "--debug", help="Show a traceback where something fails."),
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    console.options.debug = debug
+    if version:
+        from inspector import __version__
+
+        typer.echo(f"inspector {__version__}")
+        raise typer.Exit
+
+
+for module in (demo, init, doctor, enroll, evaluate, run, simulate):
+    app.command(module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)
+for group in (products, results, db):
+    app.add_typer(group.app, name=group.NAME, help=group.HELP)
+
+
+def main() -> None:
+    """Entry point: exit 0 on success, 2 on wrong use, 78 on a wrong configuration, 1 otherwise."""
+    sys.exit(console.guarded(app))

@@ -1,0 +1,94 @@
+"""What all commands share: how they print, how they show progress, how they fail.
+
+Results go to standard output, everything else to standard error. With `--json` nothing but one JSON
+document is on standard output. Progress is shown on a terminal only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file; else INSPECTOR_CONFIG, else ./inspector.toml."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+@dataclass
+class Options:
+    """What was said before the command's name."""
+
+    debug: bool = False
+
+
+options = Options()
+out = Console()
+err = Console(stderr=True)
+
+
+def print_json(document: Any) -> None:
+    """The one JSON document of a command."""
+    sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+
+
+def user() -> str:
+    """Who is at the keyboard, for the audit."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+@contextlib.contextmanager
+def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Yields `report(phase, done, total)`; draws bars on a terminal, does nothing elsewhere."""
+    if quiet or not err.is_terminal:
+        yield lambda _phase, _done, _total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(f"{title}: {phase}", total=total)
+            bars.update(tasks[phase], completed=done, total=total)
+
+        yield report
+
+
+def guarded(app: typer.Typer) -> int:
+    """Run the command line and turn every known failure into one sentence and an exit code.
+
+    Wrong use is typer's own to report: it prints the usage and leaves with exit code 2.
+    """
+    from inspector.errors import ConfigError, InspectorError
+
+    try:
+        app()
+    except ConfigError as error:
+        if options.debug:
+            raise
+        where = f" {error.path}" if error.path else ""
+        err.print(f"[red]The configuration{where} is wrong:[/]", highlight=False, soft_wrap=True)
+        for fault in error.faults:
+            err.print(f"  - {fault}", highlight=False, markup=False, soft_wrap=True)
+        return error.exit_code
+    except InspectorError as error:
+        if options.debug:
+            raise
+        err.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        return error.exit_code
+    return 0

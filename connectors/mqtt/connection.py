@@ -1,57 +1,44 @@
-"""One MQTT connection on the event loop: one paho client object, from CONNECT until its socket is gone.
+"""One MQTT connection: one paho client object, from CONNECT until its socket is gone.
 
 A connection never reconnects and is never used again, so paho can't re-send anything behind our back:
-who wants a message to go out again after a loss says so. No paho thread runs; the socket is read and
-written by the loop, only name lookup, TCP and TLS handshakes happen on a thread of their own.
-Reading can be stopped, which is the only thing that bounds memory whatever the broker sends; the
-keep-alive goes on meanwhile. All methods belong to the event loop's thread.
+who wants a message to go out again after a loss says so. Reading can be stopped, which is the only
+thing that bounds memory whatever the broker sends; the keep-alive goes on meanwhile.
+All methods belong to the event loop's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import socket
-import ssl
-import struct
-import termios
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import paho.mqtt.client as paho
-from paho.mqtt import MQTTException
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from connectors.mqtt.client import (
-    Message,
-    Role,
-    connect_properties,
-    metadata_of,
-    new_client,
-    publish_properties,
-    run_on_thread,
-)
+from connectors.mqtt.bridge import CONNECT_TIMEOUT_S, Bridge
+from connectors.mqtt.client import Message, Role, metadata_of, new_client, publish_properties
+from connectors.mqtt.keepalive import SIGN_OF_LIFE
 from connectors.mqtt.refusal import broken_link, refused
 from inspector.config import MqttSection
 from inspector.errors import BrokerRefused, InspectorError
 
-CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 10.0
-_TICK_S: Final = 1.0
-_SIGN_OF_LIFE: Final = "inspector/sign-of-life"
+GOODBYE_S: Final = 1.0
+SEND_WINDOW: Final = 64
+"""Most messages sent and not yet answered, where the broker sets no smaller bound."""
 
 
 class Listener(Protocol):
     """What a connection tells, on the loop's thread; none of it may raise."""
 
-    def connected(self, connection: Connection, session_present: bool) -> None:
+    def connected(self, connection: Connection, session_present: bool, /) -> None:
         """The broker said yes; comes before any message of this connection."""
 
-    def received(self, connection: Connection, message: Message) -> None:
+    def received(self, connection: Connection, message: Message, /) -> None:
         """A message; acknowledging it is the listener's business."""
 
 
@@ -59,7 +46,6 @@ class Connection:
     """Opened once, lost once. `lost` ends with the reason as soon as the socket is gone."""
 
     def __init__(self, settings: MqttSection, role: Role, password: str | None, listener: Listener) -> None:
-        self._settings = settings
         self._role = role
         self._listener = listener
         self._is_five = settings.protocol == "5"
@@ -67,13 +53,9 @@ class Connection:
         self.lost: asyncio.Future[InspectorError] = self._loop.create_future()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._replies: dict[int, asyncio.Future[bool]] = {}
-        self._socket_fd: int | None = None
-        self._reading = True
-        self._is_behind = False
-        self._is_in_callback = False
-        self._sign: tuple[int, float] | None = None
-        self._last_read_s = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
+        self._unanswered = 0
+        self._send_window = SEND_WINDOW
+        self._room = asyncio.Event()
         self._client = new_client(settings, role, password)
         self._client.on_connect = self._on_connect
         self._client.on_disconnect = self._on_disconnect
@@ -81,9 +63,7 @@ class Connection:
         self._client.on_publish = self._on_publish
         self._client.on_subscribe = self._on_subscribe
         self._client.on_unsubscribe = self._on_unsubscribe
-        self._client.on_socket_close = self._on_socket_close
-        self._client.on_socket_register_write = self._on_register_write
-        self._client.on_socket_unregister_write = self._on_unregister_write
+        self._bridge = Bridge(self._client, settings, role, broken=self.abort)
 
     # --- life ---
 
@@ -92,8 +72,7 @@ class Connection:
         is_up = False
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
-                await self._open_socket()
-                self._attach()
+                await self._bridge.open()
                 await self._opened
             is_up = True
         except TimeoutError:
@@ -104,39 +83,50 @@ class Connection:
 
     async def close(self) -> None:
         """Say goodbye so that everything sent before has reached the broker. A session kept there stays."""
-        if self.is_open and await self.round_trip(1.0) is not None:
+        # A socket closed with unread bytes in it is reset, and the last acknowledgements with it.
+        if self.is_open and await self.round_trip(GOODBYE_S) is not None:
             self._client.disconnect()
-            self._flush()
+            self._bridge.flush()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(GOODBYE_S):
                     await asyncio.shield(self.lost)
         self.abort()
 
     def abort(self, reason: str = "closed here") -> None:
         """Gone at once: what our side has not yet sent, kernel included, never leaves."""
-        sock = self._client.socket()
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                _as_socket(sock).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._bridge.close(destroying_unsent=True)
         self._end(broken_link(self.address, reason))
 
     @property
     def is_open(self) -> bool:
-        return self._socket_fd is not None and not self.lost.done()
+        return self._bridge.is_attached and not self.lost.done()
 
     @property
     def address(self) -> str:
-        return f"{self._settings.host}:{self._settings.port}"
+        return self._bridge.address
+
+    # --- sending ---
+
+    @property
+    def send_room(self) -> int:
+        """How many more messages may be published before one is answered: the broker's receive maximum, or ours."""
+        return max(0, self._send_window - self._unanswered)
+
+    async def wait_for_room(self) -> None:
+        """Returns when a message may be published, or when none can be any more because the link is lost."""
+        while self.is_open and not self.send_room:
+            self._room.clear()
+            await self._room.wait()
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes that have not reached the broker's machine: paho's queue counts as one, the kernel's exactly."""
-        if self._socket_fd is None:
-            return 0
-        queued = fcntl.ioctl(self._socket_fd, termios.TIOCOUTQ, b"\0" * 4)
-        return int(struct.unpack("i", queued)[0]) + int(self._client.want_write())
+        """Bytes that have not reached the broker's machine."""
+        return self._bridge.unsent_bytes
 
-    # --- sending ---
+    @property
+    def is_jammed(self) -> bool:
+        """The network takes no more bytes for now."""
+        return self._bridge.is_jammed
 
     def publish(
         self,
@@ -147,22 +137,30 @@ class Connection:
         properties: Iterable[tuple[str, str]] = (),
         expiry_s: int | None = None,
     ) -> asyncio.Future[bool]:
-        """Sent once with QoS 1. The answer is True at the PUBACK, False when refused or the link is lost first."""
-        packet_id = self._publish(topic, payload, 1, retain, publish_properties(properties, expiry_s))
+        """Sent once with QoS 1. The answer is True at the PUBACK, False when refused or the link is lost first.
+
+        False at once, and nothing sent, where `send_room` is 0. The answer is not to be cancelled.
+        """
+        packet_id = None
+        if self.send_room > 0:
+            packet_id = self._publish(topic, payload, 1, retain, publish_properties(properties, expiry_s))
         answer = self._reply(packet_id)
-        self._flush()
+        if packet_id is not None:
+            self._unanswered += 1
+            answer.add_done_callback(self._count_answer)
+        self._bridge.flush()
         return answer
 
     def send(self, topic: str, payload: bytes, properties: Iterable[tuple[str, str]] = ()) -> None:
         """Sent once with QoS 0, if at all."""
         self._publish(topic, payload, 0, False, publish_properties(properties, None))
-        self._flush()
+        self._bridge.flush()
 
     async def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribed with QoS 1 when it returns. Raises BrokerRefused where one isn't allowed, or BrokerUnavailable."""
         outcome, packet_id = self._client.subscribe([(each, 1) for each in filters])
         answer = self._reply(packet_id if outcome == MQTTErrorCode.MQTT_ERR_SUCCESS else None)
-        self._flush()
+        self._bridge.flush()
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 is_granted = await answer
@@ -178,7 +176,7 @@ class Connection:
     def unsubscribe(self, topic_filter: str) -> None:
         """Asked for, not waited for."""
         self._client.unsubscribe(topic_filter)
-        self._flush()
+        self._bridge.flush()
 
     def acknowledge(self, packet_id: int) -> None:
         """Send the PUBACK of one message; the order is the caller's."""
@@ -189,11 +187,11 @@ class Connection:
 
         Reads on meanwhile: what was waiting in the socket is handed to the listener.
         """
-        self.set_reading(True)
+        self._bridge.set_reading(True)
         started_s = self._loop.time()
-        _, packet_id = self._client.unsubscribe(_SIGN_OF_LIFE)
+        _, packet_id = self._client.unsubscribe(SIGN_OF_LIFE)
         answer = self._reply(packet_id)
-        self._flush()
+        self._bridge.flush()
         try:
             async with asyncio.timeout(timeout_s):
                 await answer
@@ -201,50 +199,21 @@ class Connection:
             return None
         return None if self.lost.done() else (self._loop.time() - started_s) * 1000
 
-    # --- reading ---
-
     def set_reading(self, wanted: bool) -> None:
         """Whether the socket is read. While it is not, the broker's window fills up and nothing more is taken."""
-        if wanted == self._reading or self._socket_fd is None:
-            return
-        self._reading = wanted
-        if wanted:
-            self._last_read_s = self._loop.time()
-            self._loop.add_reader(self._socket_fd, self._on_readable)
-            # TLS may hold decrypted bytes that the kernel no longer announces.
-            self._loop.call_soon(self._on_readable)
-        else:
-            self._is_behind = True
-            self._loop.remove_reader(self._socket_fd)
-
-    def _on_readable(self) -> None:
-        if not self._reading or self._socket_fd is None:
-            return
-        self._last_read_s = self._loop.time()
-        self._is_in_callback = True
-        try:
-            outcome = self._client.loop_read()
-            while outcome == MQTTErrorCode.MQTT_ERR_SUCCESS and self._reading and self._has_decrypted():
-                outcome = self._client.loop_read()
-        except (OSError, ValueError, MQTTException) as error:
-            self._end(broken_link(self.address, str(error)))
-        finally:
-            self._is_in_callback = False
-
-    def _has_decrypted(self) -> bool:
-        sock = self._client.socket()
-        return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        self._bridge.set_reading(wanted)
 
     # --- paho's callbacks ---
 
     def _on_connect(
-        self, _client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, _properties: Any
+        self, _client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
         if self._opened.done():
             return
         if reason.is_failure:
             self._opened.set_exception(refused(self.address, self._role.client_id, reason))
             return
+        self._send_window = min(SEND_WINDOW, getattr(properties, "ReceiveMaximum", SEND_WINDOW))
         self._opened.set_result(None)
         self._listener.connected(self, flags.session_present)
 
@@ -254,6 +223,7 @@ class Connection:
         if flags.is_disconnect_packet_from_server:
             self._end(refused(self.address, self._role.client_id, reason))
         elif not self._opened.done() and reason.getName() == "Protocol error":
+            # paho drops a CONNACK of MQTT 3.1.1 that refuses the version before it can be seen.
             self._end(refused(self.address, self._role.client_id, ReasonCode(PacketTypes.CONNACK, identifier=132)))
         else:
             self._end(broken_link(self.address, reason.getName().lower()))
@@ -287,84 +257,9 @@ class Connection:
         self, _client: paho.Client, _userdata: Any, mid: int, _reasons: list[ReasonCode], _properties: Any
     ) -> None:
         self._answer(mid, True)
-        if self._sign is not None and self._sign[0] == mid:
-            # Everything the broker sent before this answer has been read, a PINGRESP included.
-            self._sign = None
-            self._is_behind = not self._reading
-
-    def _on_register_write(self, _client: paho.Client, _userdata: Any, _sock: Any) -> None:
-        if self._socket_fd is not None:  # None while the connecting thread still owns the client
-            self._loop.add_writer(self._socket_fd, self._client.loop_write)
-
-    def _on_unregister_write(self, _client: paho.Client, _userdata: Any, _sock: Any) -> None:
-        if self._socket_fd is not None:
-            self._loop.remove_writer(self._socket_fd)
-
-    def _on_socket_close(self, _client: paho.Client, _userdata: Any, _sock: Any) -> None:
-        if self._socket_fd is not None:
-            self._loop.remove_reader(self._socket_fd)
-            self._loop.remove_writer(self._socket_fd)
-            self._socket_fd = None
+        self._bridge.keepalive.note_answer(mid)
 
     # --- inside ---
-
-    async def _open_socket(self) -> None:
-        opening = run_on_thread(self._connect_blocking, abandoned=self._drop_socket)
-        try:
-            await asyncio.wrap_future(opening)
-        except ssl.SSLCertVerificationError as error:
-            raise BrokerRefused(
-                f"The certificate of the broker at {self.address} is not trusted ({error.verify_message}); "
-                "check mqtt.ca_file and that mqtt.host is the name in the certificate."
-            ) from error
-        except ssl.SSLError as error:
-            raise BrokerRefused(f"The broker at {self.address} does not agree on TLS: {error.reason}.") from error
-        except OSError as error:
-            raise broken_link(self.address, error.strerror or str(error)) from error
-
-    def _connect_blocking(self) -> None:
-        role, five = self._role, self._is_five
-        self._client.connect_timeout = CONNECT_TIMEOUT_S
-        self._client.connect(
-            self._settings.host,
-            self._settings.port,
-            keepalive=self._settings.keepalive_s,
-            clean_start=not role.persistent if five else paho.MQTT_CLEAN_START_FIRST_ONLY,
-            properties=connect_properties(self._settings, role) if five else None,
-        )
-
-    def _drop_socket(self) -> None:
-        sock = self._client.socket()
-        if sock is not None:
-            sock.close()
-
-    def _attach(self) -> None:
-        sock = self._client.socket()
-        if sock is None:
-            raise broken_link(self.address, "closed while connecting")
-        # Decisions and acknowledgements are small and alone; Nagle's algorithm would hold them back.
-        _as_socket(sock).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket_fd = sock.fileno()
-        self._loop.add_reader(self._socket_fd, self._on_readable)
-        self._loop.add_writer(self._socket_fd, self._client.loop_write)
-        self._timer = self._loop.call_later(_TICK_S, self._tick)
-
-    def _tick(self) -> None:
-        if not self.is_open:
-            return
-        self._timer = self._loop.call_later(_TICK_S, self._tick)
-        if not self._is_behind:
-            self._client.loop_misc()
-            return
-        # paho takes an unread PINGRESP for a dead broker, so while we are behind it is not asked.
-        # An UNSUBSCRIBE of nothing keeps the broker content, and its answer says that we caught up.
-        now_s = self._loop.time()
-        keepalive_s = self._settings.keepalive_s
-        if self._sign is None or now_s - self._sign[1] >= keepalive_s / 2:
-            _, packet_id = self._client.unsubscribe(_SIGN_OF_LIFE)
-            self._sign = (packet_id or 0, now_s)
-        if self._reading and now_s - self._last_read_s > 2 * keepalive_s:
-            self.abort("it does not answer any more")
 
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None) -> int | None:
         """The packet id of what paho took, or None."""
@@ -372,12 +267,6 @@ class Connection:
             return None
         sent = self._client.publish(topic, payload, qos, retain, properties if self._is_five else None)
         return sent.mid if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
-
-    def _flush(self) -> None:
-        """Write now rather than at the loop's next turn: a decision's window is counted in milliseconds."""
-        # Inside a callback paho holds a lock that writing a QoS 0 message takes again.
-        if self._socket_fd is not None and self._client.want_write() and not self._is_in_callback:
-            self._client.loop_write()
 
     def _reply(self, packet_id: int | None) -> asyncio.Future[bool]:
         """Becomes the broker's answer to a packet; False at once for one that was not sent."""
@@ -393,25 +282,19 @@ class Connection:
         if answer is not None and not answer.done():
             answer.set_result(value)
 
+    def _count_answer(self, _answer: asyncio.Future[bool]) -> None:
+        self._unanswered -= 1
+        self._room.set()
+
     def _end(self, reason: InspectorError) -> None:
         """Lost, with every open question answered; only the first reason counts."""
         if self.lost.done():
             return
         self.lost.set_result(reason)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._bridge.close()
         if not self._opened.done():
             self._opened.set_exception(reason)
             self._opened.exception()  # seen: `open` may have given up waiting for it
         for packet_id in list(self._replies):
             self._answer(packet_id, False)
-        sock = self._client.socket()
-        if sock is not None:
-            self._on_socket_close(self._client, None, sock)
-            sock.close()
-
-
-def _as_socket(sock: Any) -> socket.socket:
-    if not isinstance(sock, socket.socket):
-        raise TypeError("only plain TCP and TLS sockets are used here")
-    return sock
+        self._room.set()

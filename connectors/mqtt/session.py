@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import structlog
 
-from connectors.mqtt.client import Role
-from connectors.mqtt.connection import Connection, Listener
+from connectors.mqtt.client import Message, Role
+from connectors.mqtt.connection import Connection
 from inspector.config import MqttSection, secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 
@@ -25,13 +25,22 @@ REFUSED_PAUSE_FACTOR: Final = 6
 _log = structlog.get_logger("inspector.mqtt")
 
 
-class Peer(Listener, Protocol):
-    """What uses a session. `connected` and `received` come from the connection, the rest from the session."""
+class Peer:
+    """What uses a session; whoever needs more than nothing says so. Nothing here may raise but `prepare`.
 
-    async def prepare(self, connection: Connection) -> None:
+    `connected` and `received` come from the connection, the rest from the session.
+    """
+
+    def connected(self, connection: Connection, session_present: bool, /) -> None:
+        """The broker said yes; comes before any message of this connection."""
+
+    def received(self, connection: Connection, message: Message, /) -> None:
+        """A message; acknowledging it is the peer's business."""
+
+    async def prepare(self, connection: Connection, /) -> None:
         """What must be done before the link counts as up. Raises BrokerUnavailable or BrokerRefused."""
 
-    async def serve(self, connection: Connection) -> None:
+    async def serve(self, connection: Connection, /) -> None:
         """Runs beside the link while it is up; cancelled when it is lost. May return early."""
 
     def disconnected(self) -> None:

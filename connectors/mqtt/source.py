@@ -21,7 +21,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
-from connectors.mqtt.session import Session
+from connectors.mqtt.session import Peer, Session
 from inspector.config import CameraSection, Config
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import BrokerRefused, BrokerUnavailable
@@ -44,7 +44,7 @@ class _Unsettled:
     is_done: bool
 
 
-class MqttSource:
+class MqttSource(Peer):
     """A FrameSource over one camera's topic. Entered means connected, or trying; left means the broker keeps the rest.
 
     Entering raises BrokerRefused where the broker refuses this client. At most `mqtt.in_flight` frames
@@ -103,15 +103,16 @@ class MqttSource:
             self._regulate()
             yield delivery
 
-    async def acknowledge(self, position: Position) -> None:
-        """Acknowledge all up to it, in receive order. A position of an older connection is ignored."""
+    async def acknowledge(self, position: Position) -> bool:
+        """Acknowledge all up to it, in receive order. False for a position of an older connection."""
         if position.stream != self.name or position.generation != self._generation:
-            return
+            return False
         for each in self._unsettled:
             if each.offset > position.offset:
                 break
             each.is_done = True
         self._settle()
+        return True
 
     def pause(self) -> None:
         self._is_paused = True

@@ -1,0 +1,79 @@
+"""A camera's side of MQTT, for the simulator, the demo and tests: publishes and knows what arrived.
+
+Never re-sends by itself: whoever publishes learns whether the broker took the message and decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Self
+
+from connectors.mqtt.client import Role
+from connectors.mqtt.connection import Connection
+from connectors.mqtt.refusal import broken_link
+from connectors.mqtt.session import Peer, Session
+from inspector.config import MqttSection
+
+
+class MqttPublisher(Peer):
+    """Entered means connected; entering raises BrokerUnavailable or BrokerRefused.
+
+    At most `in_flight` messages are unanswered at once, fewer where the broker says so.
+    """
+
+    def __init__(self, settings: MqttSection, client_id: str, in_flight: int = 32) -> None:
+        self._address = f"{settings.host}:{settings.port}"
+        self._session = Session(settings, Role(client_id), peer=self, is_broker_required=True)
+        self._room = asyncio.Semaphore(in_flight)
+        self._up = asyncio.Event()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._session.connection is not None
+
+    async def __aenter__(self) -> Self:
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._session.__aexit__(*exc)
+
+    async def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        properties: Mapping[str, str] | None = None,
+        *,
+        qos: int = 1,
+    ) -> None:
+        """The broker has it when this returns (QoS 1), or it was handed to the socket (QoS 0).
+
+        Raises BrokerUnavailable when the link is down or was lost before the answer; the broker may have
+        it all the same. `properties` become user properties on MQTT 5 and are left out on 3.1.1.
+        """
+        pairs = list((properties or {}).items())
+        async with self._room:
+            connection = self._session.connection
+            if connection is None:
+                raise broken_link(self._address, "it is down")
+            await connection.wait_for_room()
+            if qos == 0:
+                connection.send(topic, payload, pairs)
+            elif not await asyncio.shield(connection.publish(topic, payload, properties=pairs)):
+                raise broken_link(self._address, f"a message to {topic} was not taken")
+
+    async def ensure_connected(self, timeout_s: float) -> None:
+        """Connected when it returns. Raises BrokerUnavailable when it was not possible in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not self.is_connected:
+                    self._up.clear()
+                    await self._up.wait()
+        except TimeoutError:
+            raise broken_link(self._address, f"it did not come back within {timeout_s:g} s") from None
+
+    # --- what the session tells ---
+
+    async def serve(self, _connection: Connection) -> None:
+        self._up.set()

@@ -1,0 +1,179 @@
+"""The wire to the gates against a real mosquitto: in time or never, and never twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from connectors.mqtt.gate_line import MqttGateLine
+from inspector.domain import Action, Cause, Decision, GateAction, ResultId
+from tests.brokers import Mosquitto, Notebook, RunningClock, line_config, until
+
+PROTOCOLS = ["3.1.1", "5"]
+TOPIC = "p/s/gate/g1/decision"
+
+
+def decide(trigger_id: int, window_s: float = 10.0) -> Decision:
+    until_ns = time.monotonic_ns() + int(window_s * 1e9)
+    return Decision("g1", 3, trigger_id, Action.PASS, Cause.OK, ResultId("r"), datetime.now(UTC), until_ns)
+
+
+class Plc:
+    """What stands on the gate's decision topic, read by mosquitto_sub, a client that is not ours."""
+
+    def __init__(self, broker: Mosquitto, *arguments: str) -> None:
+        self._broker = broker
+        self._process = broker.receive("-t", TOPIC, "-q", "1", *arguments)
+
+    async def ready(self) -> Plc:
+        await until(lambda: "Received SUBSCRIBE" in self._broker.log())
+        return self
+
+    def read_until(self, trigger_id: int) -> list[int]:
+        """Trigger ids of all decisions up to and including that one."""
+        seen: list[int] = []
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            seen.append(json.loads(line)["trig"])
+            if seen[-1] == trigger_id:
+                return seen
+        raise AssertionError(f"mosquitto_sub ended after {seen}")
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=5)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_gate_line_decision_in_time_is_published_as_the_contract_says(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path, protocol=protocol)
+    sub = broker.receive("-t", "p/s/gate/#", "-q", "1", "-C", "2", "-W", "20", "-F", "%t %q %r %p")
+    await until(lambda: "Received SUBSCRIBE" in broker.log())
+    async with MqttGateLine(config, RunningClock(), notebook) as line:
+        assert await line.publish(decide(4711))
+        await line.heartbeat("g1", {"ready": 1, "fault": 0, "hb": 7, "mode": 1, "ep": 3})
+        output, _ = await asyncio.to_thread(sub.communicate, timeout=20)
+    decision, heartbeat = output.decode().splitlines()
+    topic, qos, retained, payload = decision.split(" ", 3)
+    assert (topic, qos, retained) == (TOPIC, "1", "0")
+    assert payload.startswith('{"v":1,"ep":3,"trig":4711,"act":1,"code":0,"left_ms":9')
+    assert heartbeat == 'p/s/gate/g1/heartbeat 0 0 {"v":1,"ready":1,"fault":0,"hb":7,"mode":1,"ep":3}'
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_gate_line_decision_whose_time_is_over_is_never_sent(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    plc = await Plc(broker).ready()
+    async with MqttGateLine(line_config(broker, tmp_path, protocol=protocol), RunningClock(), notebook) as line:
+        assert not await line.publish(decide(1, window_s=-0.001))
+        assert await line.publish(decide(2))
+        assert await asyncio.to_thread(plc.read_until, 2) == [2]
+    plc.close()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_gate_line_unacknowledged_decision_is_not_sent_again_after_a_reconnect(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path, protocol=protocol)
+    async with MqttGateLine(config, RunningClock(), notebook) as line:
+        broker.freeze()
+        waiting = asyncio.create_task(line.publish(decide(1, window_s=30)))
+        await asyncio.sleep(0)
+        broker.kill()
+        assert not await waiting
+        assert not await line.publish(decide(2)), "a decision while the line is down is refused at once"
+        broker.start()
+        plc = await Plc(broker).ready()
+        await until(lambda: line.is_connected)
+        assert await line.publish(decide(3))
+        assert await asyncio.to_thread(plc.read_until, 3) == [3]
+    plc.close()
+
+
+async def test_gate_line_late_puback_is_reported_as_not_published(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
+        broker.freeze()
+        assert not await line.publish(decide(1, window_s=0.1))
+        broker.thaw()
+        assert await line.publish(decide(2))
+
+
+async def test_gate_line_decision_stuck_on_this_machine_is_destroyed_at_its_deadline(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    plc = await Plc(broker).ready()
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
+        connection = line._session.connection
+        assert connection is not None
+        broker.freeze()
+        for _ in range(20):  # the socket buffers of both sides are full then
+            connection.send("p/s/filler", b"x" * 1_000_000)
+        assert connection.is_jammed
+        assert not await line.publish(decide(1, window_s=0.1))
+        assert not connection.is_open
+        broker.thaw()
+        await until(lambda: line.is_connected)
+        assert await line.publish(decide(2))
+        assert await asyncio.to_thread(plc.read_until, 2) == [2]
+    plc.close()
+
+
+async def test_gate_line_many_at_once_wait_for_room_and_all_arrive(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto("max_inflight_messages 5")
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
+        assert all(await asyncio.gather(*(line.publish(decide(number)) for number in range(100))))
+
+
+async def test_gate_line_reports_of_plcs_are_read_and_bad_ones_told_once(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    ack = "p/s/gate/g1/ack"
+    got: list[GateAction] = []
+
+    async def read(line: MqttGateLine) -> None:
+        async for action in line.actions():
+            got.append(action)
+
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
+        reading = asyncio.create_task(read(line))
+        for payload in ("nonsense", '{"v":1}', '{"v":1,"ep":3,"trig":4711,"act":2,"src":1,"done":1}'):
+            await asyncio.to_thread(broker.publish, "-t", ack, "-q", "1", "-m", payload)
+        await until(lambda: bool(got))
+    await reading
+    assert [(each.gate, each.epoch, each.trigger_id, each.action) for each in got] == [("g1", 3, 4711, 2)]
+    assert notebook.kinds == ["gate_action_bad"]
+    assert notebook.counts["gate_actions_bad"] == 2
+
+
+async def test_gate_line_has_nagle_off_and_a_clean_session(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    async with MqttGateLine(line_config(broker, tmp_path, protocol="3.1.1"), RunningClock(), notebook) as line:
+        connection = line._session.connection
+        assert connection is not None
+        sock = connection._client.socket()
+        assert isinstance(sock, socket.socket)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        await until(lambda: "agent1:gates (p2, c1, k15)" in broker.log())

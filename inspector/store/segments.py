@@ -1,0 +1,136 @@
+"""The journal's files: how a record lies in a segment, and what can be read from a damaged one.
+
+A record is a mark, the length and the CRC-32 of its payload, then the payload. The mark holds bytes
+that stand in no UTF-8 text, so that reading can go on behind a damaged stretch. Knows nothing of verdicts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from inspector.errors import JournalFull, StateUnusable
+
+MARK: Final = b"\xffJ1\xfe"
+_HEADER: Final = struct.Struct("<4sII")
+HEADER_BYTES: Final = _HEADER.size
+MOST_PAYLOAD_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A payload and where its record starts; `size_bytes` with the header."""
+
+    offset: int
+    payload: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return HEADER_BYTES + len(self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """All that can be read. `gaps`: damaged stretches with good records behind; `end`: behind the last good record."""
+
+    records: list[Record]
+    gaps: list[tuple[int, int]]
+    end: int
+
+
+def framed(payload: bytes) -> bytes:
+    """The record of a payload."""
+    return _HEADER.pack(MARK, len(payload), zlib.crc32(payload)) + payload
+
+
+def scan(content: bytes) -> Scan:
+    """Every whole record of a segment, in order. Never raises, whatever the content."""
+    records: list[Record] = []
+    gaps: list[tuple[int, int]] = []
+    at = end = 0
+    while (record := _next_record(content, at)) is not None:
+        if record.offset > end:
+            gaps.append((end, record.offset))
+        records.append(record)
+        at = end = record.offset + record.size_bytes
+    return Scan(records, gaps, end)
+
+
+def _next_record(content: bytes, start: int) -> Record | None:
+    at = start
+    while (at := content.find(MARK, at)) >= 0:
+        body = at + HEADER_BYTES
+        if body > len(content):
+            return None
+        _, length, checksum = _HEADER.unpack_from(content, at)
+        payload = content[body : body + length] if length <= MOST_PAYLOAD_BYTES else b""
+        if len(payload) == length and zlib.crc32(payload) == checksum:
+            return Record(at, payload)
+        at += 1
+    return None
+
+
+class Segment:
+    """One append-only file; `number` rises from file to file. Raises JournalFull and StateUnusable throughout."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = int(path.stem)
+        self.path = path
+        with translated(path):
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            self.size_bytes = os.fstat(self._file).st_size
+
+    def append(self, payload: bytes) -> int:
+        """Where the record starts; when this returns it is with the operating system, whole, else not at all."""
+        data = framed(payload)
+        start = self.size_bytes
+        with translated(self.path):
+            written = os.write(self._file, data)
+            if written < len(data):
+                os.ftruncate(self._file, start)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.size_bytes += written
+        return start
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """The payload of the record of that size that starts there."""
+        with translated(self.path):
+            return os.pread(self._file, size_bytes - HEADER_BYTES, offset + HEADER_BYTES)
+
+    def content(self) -> bytes:
+        """The whole file as it is."""
+        with translated(self.path):
+            return os.pread(self._file, self.size_bytes, 0)
+
+    def truncate(self, size_bytes: int) -> None:
+        """Cuts off what can't be read at the end."""
+        with translated(self.path):
+            os.ftruncate(self._file, size_bytes)
+        self.size_bytes = size_bytes
+
+    def ensure_durable(self) -> None:
+        """On stable storage when this returns. Any thread."""
+        with translated(self.path):
+            os.fsync(self._file)
+
+    def close(self) -> None:
+        """Once only."""
+        os.close(self._file)
+
+
+@contextlib.contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """JournalFull where the disk is full, StateUnusable for any other trouble with a file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise JournalFull(f"The disk of {path.parent} is full; free some space.") from error
+        raise StateUnusable(f"{path} can't be used ({error.strerror}); check its owner and its disk.") from error

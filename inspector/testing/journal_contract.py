@@ -1,0 +1,201 @@
+"""What every journal must do; the one in memory and the one on files pass the same tests.
+
+A subclass gives the fixture `box`: the place where journals of successive processes lie.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import pytest
+from hypothesis import strategies as st
+
+from inspector.domain import Action, Decision, Identity, Outcome, ResultId, Verdict
+from inspector.ports import Journal
+from inspector.testing.samples import decision_for, verdict_of_part
+
+Step = tuple[str, int]
+"""What happens, and to which of a few verdicts."""
+
+HISTORIES = st.lists(
+    st.tuples(
+        st.sampled_from(["verdict", "verdict", "published", "unpublished", "recorded", "acknowledged", "kill"]),
+        st.integers(min_value=0, max_value=7),
+    ),
+    max_size=60,
+)
+
+
+class Box(Protocol):
+    """Where the journal of one machine lies, through the lives of several processes."""
+
+    async def open(self) -> Journal:
+        """The journal of the next process, entered."""
+
+    async def kill(self) -> Journal:
+        """The process ends as by kill -9; the journal of the next one, entered."""
+
+    async def restart(self) -> Journal:
+        """The process ends cleanly; the journal of the next one, entered."""
+
+
+def weak(number: int) -> Verdict:
+    return verdict_of_part(number, trigger_id=None, frame_id=None, identity=Identity.WEAK)
+
+
+class JournalContract:
+    """Subclass as `Test...`."""
+
+    async def test_unrecorded_of_a_new_journal_is_empty(self, box: Box) -> None:
+        journal = await box.open()
+        assert journal.unrecorded() == []
+        assert journal.sightings() == []
+
+    async def test_unrecorded_after_kill_has_every_verdict_in_order(self, box: Box) -> None:
+        journal = await box.open()
+        verdicts = [verdict_of_part(number) for number in range(20)]
+        decisions = [decision_for(verdict) if verdict.trigger_id else None for verdict in verdicts]
+        for verdict, decision in zip(verdicts, decisions, strict=True):
+            journal.append_verdict(verdict, decision)
+        assert journal.unrecorded() == []  # these are this process's own
+        assert (await box.kill()).unrecorded() == list(zip(verdicts, decisions, strict=True))
+
+    async def test_unrecorded_leaves_out_what_has_a_row(self, box: Box) -> None:
+        journal = await box.open()
+        verdicts = [verdict_of_part(number) for number in range(3)]
+        for verdict in verdicts:
+            journal.append_verdict(verdict, None)
+        journal.append_recorded([verdicts[1].result_id])
+        journal = await box.kill()
+        assert [verdict for verdict, _ in journal.unrecorded()] == [verdicts[0], verdicts[2]]
+        journal.append_recorded([verdicts[0].result_id])
+        assert [verdict for verdict, _ in journal.unrecorded()] == [verdicts[2]]
+        journal = await box.restart()
+        assert [verdict for verdict, _ in journal.unrecorded()] == [verdicts[2]]
+
+    async def test_append_verdict_again_replaces_the_earlier_entry(self, box: Box) -> None:
+        journal = await box.open()
+        first, other = verdict_of_part(1), verdict_of_part(2)
+        last = dataclasses.replace(first, outcome=Outcome.REJECT)
+        journal.append_verdict(first, decision_for(first))
+        journal.append_verdict(other, None)
+        journal.append_verdict(last, decision_for(last, Action.REJECT))
+        journal = await box.kill()
+        assert journal.unrecorded() == [(other, None), (last, decision_for(last, Action.REJECT))]
+
+    @pytest.mark.parametrize("published", [True, False])
+    async def test_unrecorded_knows_what_was_published(self, box: Box, published: bool) -> None:
+        journal = await box.open()
+        verdict = verdict_of_part(1)
+        journal.append_verdict(verdict, decision_for(verdict))
+        journal.append_published(verdict.result_id, published)
+        (found, _) = (await box.kill()).unrecorded()[0]
+        assert found.published is published
+
+    async def test_notes_about_unknown_results_are_ignored(self, box: Box) -> None:
+        journal = await box.open()
+        journal.append_published(ResultId("nobody"), True)
+        journal.append_recorded([ResultId("nobody")])
+        journal.append_acknowledged([ResultId("nobody")])
+        assert (await box.kill()).unrecorded() == []
+
+    async def test_sightings_of_strong_frames_end_with_their_row(self, box: Box) -> None:
+        journal = await box.open()
+        first, second = verdict_of_part(1), verdict_of_part(2)
+        journal.append_verdict(first, None)
+        journal.append_verdict(second, None)
+        journal.append_recorded([first.result_id])
+        journal = await box.kill()
+        (found,) = journal.sightings()
+        assert found.result_id == found.key.result_id == second.result_id
+        assert not found.acknowledged
+
+    async def test_sightings_of_weak_frames_stay_until_acknowledged(self, box: Box) -> None:
+        journal = await box.open()
+        verdicts = [weak(number) for number in range(3)]
+        for verdict in verdicts:
+            journal.append_verdict(verdict, None)
+        journal.append_recorded([verdict.result_id for verdict in verdicts])
+        journal.append_acknowledged([verdicts[0].result_id])
+        journal = await box.kill()
+        assert journal.unrecorded() == []
+        assert [sighting.result_id for sighting in journal.sightings()] == [v.result_id for v in verdicts[1:]]
+        journal.append_acknowledged([verdicts[1].result_id])
+        assert [sighting.result_id for sighting in journal.sightings()] == [verdicts[2].result_id]
+
+    async def test_sightings_of_a_weak_frame_acknowledged_before_its_row_say_so(self, box: Box) -> None:
+        journal = await box.open()
+        journal.append_verdict(weak(1), None)
+        journal.append_acknowledged([weak(1).result_id])
+        (found,) = (await box.kill()).sightings()
+        assert found.acknowledged
+
+    async def test_sightings_leave_out_rows_without_a_frame(self, box: Box) -> None:
+        journal = await box.open()
+        journal.append_verdict(verdict_of_part(1, frame_sha256=None), None)
+        assert journal.sightings() == []
+        assert len((await box.kill()).unrecorded()) == 1
+
+    async def test_append_attempt_counts_the_processes_it_ended(self, box: Box) -> None:
+        journal = await box.open()
+        assert journal.append_attempt("cam1", "a") == 0
+        assert journal.append_attempt("cam1", "a") == 0  # an equal frame in flight beside it
+        journal = await box.kill()
+        assert journal.append_attempt("cam1", "a") == 1
+        assert journal.append_attempt("cam2", "a") == 0
+        journal = await box.kill()
+        assert journal.append_attempt("cam1", "a") == 2
+        assert journal.append_attempt("cam2", "a") == 1
+
+    async def test_append_attempt_after_a_verdict_counts_anew(self, box: Box) -> None:
+        journal = await box.open()
+        verdict = verdict_of_part(1)
+        sha256 = verdict.frame_sha256 or ""
+        journal.append_attempt(verdict.camera, sha256)
+        journal = await box.kill()
+        journal.append_attempt(verdict.camera, sha256)
+        journal.append_verdict(verdict, None)
+        journal = await box.kill()
+        assert journal.append_attempt(verdict.camera, sha256) == 0
+
+    async def test_append_attempt_before_a_clean_end_does_not_count(self, box: Box) -> None:
+        journal = await box.open()
+        journal.append_attempt("cam1", "a")
+        journal = await box.restart()
+        assert journal.append_attempt("cam1", "a") == 0
+
+    async def test_sync_returns_and_loses_nothing(self, box: Box) -> None:
+        journal = await box.open()
+        journal.append_verdict(verdict_of_part(1), None)
+        await journal.sync()
+        await journal.sync()
+        assert len((await box.kill()).unrecorded()) == 1
+
+
+async def check_history(box: Box, steps: list[Step]) -> None:
+    """Every verdict whose append returned is unrecorded in the next life, unless recorded: last one, in order."""
+    journal = await box.open()
+    expected: dict[ResultId, tuple[Verdict, Decision | None]] = {}
+    for at, (step, number) in enumerate(steps):
+        verdict = (weak if number % 2 else verdict_of_part)(number)
+        result_id = verdict.result_id
+        match step:
+            case "verdict":
+                verdict = dataclasses.replace(verdict, score=float(at))
+                journal.append_verdict(verdict, decision_for(verdict))
+                expected.pop(result_id, None)
+                expected[result_id] = (verdict, decision_for(verdict))
+            case "published" | "unpublished":
+                journal.append_published(result_id, step == "published")
+                if result_id in expected:
+                    kept, decision = expected[result_id]
+                    expected[result_id] = (dataclasses.replace(kept, published=step == "published"), decision)
+            case "recorded":
+                journal.append_recorded([result_id])
+                expected.pop(result_id, None)
+            case "acknowledged":
+                journal.append_acknowledged([result_id])
+            case _:
+                journal = await box.kill()
+    assert (await box.kill()).unrecorded() == list(expected.values())

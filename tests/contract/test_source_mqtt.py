@@ -27,9 +27,7 @@ class MqttRig:
         return MqttSource(self._config, self._config.camera_named("cam1"), RunningClock(), Notebook())
 
     async def send(self, payload: bytes, properties: Mapping[str, str]) -> None:
-        named = [
-            part for name, value in properties.items() for part in ("-D", "publish", "user-property", name, value)
-        ]
+        named = [part for name, value in properties.items() for part in ("-D", "publish", "user-property", name, value)]
         version = ["-V", "5" if self.carries_properties else "311"]
         file = self._config.agent.state_dir.parent / "frame.bin"
         file.write_bytes(payload)

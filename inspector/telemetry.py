@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter, deque
+from typing import TextIO
 
 import structlog
 
@@ -62,8 +63,8 @@ class LogTelemetry:
         )
 
 
-def configure_logging(level: str = "info", as_json: bool = False) -> None:
-    """Log lines to standard error: one line each, key=value or JSON. Call once, at the start of a command."""
+def configure_logging(level: str = "info", as_json: bool = False, file: TextIO | None = None) -> None:
+    """Log lines to `file` (None: standard error), one each, key=value or JSON. Call once, at a command's start."""
     shared: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -75,6 +76,6 @@ def configure_logging(level: str = "info", as_json: bool = False) -> None:
     structlog.configure(
         processors=[*shared, last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=file or sys.stderr),
         cache_logger_on_first_use=False,
     )

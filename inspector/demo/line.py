@@ -1,0 +1,127 @@
+"""The demo's production line: a broker, an agent, two cameras at two gates, all on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from connectors.mqtt.broker import EmbeddedBroker
+from connectors.mqtt.publisher import MqttPublisher
+from inspector import app
+from inspector.config import Config, MqttSection, parse
+from inspector.demo.cells import Cell
+from inspector.domain import Event, Verdict
+from inspector.errors import UsageError
+from inspector.telemetry import LogTelemetry
+
+CAMERAS = ("cam1", "cam2")
+WINDOW_MS = 1000
+SETTLE_S = 30.0
+
+
+@dataclass
+class Watched(LogTelemetry):
+    """Telemetry that also keeps verdicts and events for the table on the screen."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def verdict(self, verdict: Verdict) -> None:
+        super().verdict(verdict)
+        self.verdicts.append(verdict)
+
+    def event(self, event: Event) -> None:
+        super().event(event)
+        self.events.append(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A cell as a camera showed it: camera and trigger id name the part."""
+
+    camera: str
+    trigger_id: int
+    cell: Cell
+
+
+def fresh_folder(folder: Path) -> Path:
+    """An empty folder for one run. What an earlier demo left there is removed; anything else is refused."""
+    marker = folder / ".inspector-demo"
+    if folder.exists() and any(folder.iterdir()):
+        if not marker.exists():
+            raise UsageError(f"{folder} holds files that are not the demo's; name another folder with --state.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    return folder
+
+
+def line_config(state_dir: Path, broker: EmbeddedBroker) -> Config:
+    """Two cameras, each at a gate of its own; trigger ids stand in the topic, which MQTT 3.1.1 can do too."""
+    return parse(
+        {
+            "agent": {"name": "demo", "prefix": "demo/line1", "state_dir": str(state_dir)},
+            "mqtt": {"host": broker.host, "port": broker.port, "protocol": broker.protocol},
+            "images": {"keep_passes": 0.02},
+            "camera": [{"name": name, "on_unjudged": "quarantine", "trigger_from": "topic"} for name in CAMERAS],
+            "gate": [
+                {"name": f"gate-{name}", "cameras": [name], "window_ms": WINDOW_MS, "trigger_source": "camera"}
+                for name in CAMERAS
+            ],
+        },
+        None,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(config: Config, telemetry: Watched) -> AsyncIterator[None]:
+    """An agent taking frames; drained when left."""
+    async with app.opened(config, telemetry, lambda: False) as agent:
+        run = asyncio.create_task(agent.pipeline.run())
+        try:
+            started = asyncio.create_task(agent.pipeline.has_started.wait())
+            await asyncio.wait({run, started}, return_when=asyncio.FIRST_COMPLETED)
+            started.cancel()
+            yield
+        finally:
+            agent.pipeline.stop()
+            await run
+
+
+async def show(cells: list[Cell], config: Config, rate_fps: float, tick: Callable[[int], None]) -> list[Shown]:
+    """Publish the cells in turn on both cameras, at a fixed rate whatever the agent does. Returns what was shown."""
+    plan = [Shown(CAMERAS[n % 2], n // 2 + 1, cell) for n, cell in enumerate(cells)]
+    publishers = [asyncio.create_task(_shoot(name, plan, config.mqtt, config.agent.prefix, rate_fps)) for name in CAMERAS]
+    gathered = asyncio.gather(*publishers)
+    while not gathered.done():
+        tick(len(plan))
+        await asyncio.wait({gathered}, timeout=0.2)
+    await gathered
+    return plan
+
+
+async def all_judged(count: int, telemetry: Watched, tick: Callable[[int], None]) -> None:
+    """Until as many verdicts are out as parts were shown, or nothing more comes."""
+    deadline = time.monotonic() + SETTLE_S
+    while len(telemetry.verdicts) < count and time.monotonic() < deadline:
+        tick(count)
+        await asyncio.sleep(0.1)
+
+
+async def _shoot(camera: str, plan: list[Shown], mqtt: MqttSection, prefix: str, rate_fps: float) -> None:
+    own = [shown for shown in plan if shown.camera == camera]
+    # Both cameras share the rate; the second one shoots between the first one's frames.
+    period_s = len(CAMERAS) / rate_fps
+    async with MqttPublisher(mqtt, f"{camera}:camera") as publisher:
+        began = time.monotonic() + CAMERAS.index(camera) / rate_fps
+        for number, shown in enumerate(own):
+            await asyncio.sleep(max(0.0, began + number * period_s - time.monotonic()))
+            await publisher.publish(f"{prefix}/{camera}/frame/{shown.trigger_id}", shown.cell.path.read_bytes())

@@ -1,0 +1,81 @@
+"""What the demo's line did, against the expert labels: counted from the store, not from what was hoped for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from inspector.demo.line import Shown
+from inspector.domain import Outcome, Verdict
+from inspector.vision.metrics import image_auroc
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The figures of one run; shares are fractions of what was shown, None where nothing can be said."""
+
+    frames: int
+    verdicts: int
+    passes: int
+    rejects: int
+    unjudged: int
+    missed: int
+    duplicates: int
+    image_auroc: float | None
+    false_reject_share: float | None
+    missed_defect_share: float | None
+    routing_accuracy: float | None
+    routing_accuracy_good: float | None
+    latency_ms: dict[str, float | None]
+    deadline_misses: int
+    counts: dict[str, int]
+
+
+def summarise(shown: Sequence[Shown], rows: Sequence[Verdict]) -> Summary:
+    """Join rows to what was shown by camera and trigger id."""
+    by_part: dict[tuple[str, int | None], list[Verdict]] = {}
+    for row in rows:
+        by_part.setdefault((row.camera, row.trigger_id), []).append(row)
+    pairs = [(part, by_part[part.camera, part.trigger_id][0]) for part in shown if (part.camera, part.trigger_id) in by_part]
+    outcomes = Counter(row.outcome for row in rows)
+    good = [row for part, row in pairs if part.cell.is_good]
+    defective = [row for part, row in pairs if not part.cell.is_good]
+    return Summary(
+        frames=len(shown),
+        verdicts=len(rows),
+        passes=outcomes[Outcome.PASS],
+        rejects=outcomes[Outcome.REJECT],
+        unjudged=outcomes[Outcome.UNJUDGED],
+        missed=len(shown) - len(pairs) + outcomes[Outcome.UNINSPECTED],
+        duplicates=sum(len(found) - 1 for found in by_part.values()),
+        image_auroc=_auroc(good, defective),
+        false_reject_share=_share([row.outcome is Outcome.REJECT for row in good]),
+        missed_defect_share=_share([row.outcome is Outcome.PASS for row in defective]),
+        routing_accuracy=_share([row.product == part.cell.product for part, row in pairs]),
+        routing_accuracy_good=_share([row.product == part.cell.product for part, row in pairs if part.cell.is_good]),
+        latency_ms=_percentiles([row.total_ms for row in rows if row.total_ms is not None]),
+        deadline_misses=sum(row.published is False for row in rows),
+        counts={"good": len(good), "defective": len(defective)},
+    )
+
+
+def _auroc(good: Sequence[Verdict], defective: Sequence[Verdict]) -> float | None:
+    levels = [(row.level, label) for label, rows in ((0, good), (1, defective)) for row in rows if row.level is not None]
+    labels = np.array([label for _, label in levels])
+    if len(set(labels.tolist())) < 2:
+        return None
+    return float(image_auroc(labels, np.array([level for level, _ in levels])))
+
+
+def _share(facts: Sequence[bool]) -> float | None:
+    return sum(facts) / len(facts) if facts else None
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float | None]:
+    names = {"p50": 50, "p95": 95, "p99": 99}
+    if not values:
+        return dict.fromkeys(names)
+    return {name: round(float(np.percentile(values, q)), 2) for name, q in names.items()}

@@ -1,0 +1,171 @@
+"""Rows against frames: through SIGTERM, kill -9 at every stage of the road, and a broker that goes away."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from tests.agents import Agent
+from tests.brokers import Mosquitto
+from tests.parts import encoded
+
+pytestmark = pytest.mark.acceptance
+
+STAGES = ["admitted", "decoded", "routed", "scored", "journaled", "published", "recorded", "acknowledged"]
+
+LINE = """
+[mqtt]
+port = {port}
+protocol = "{protocol}"
+reconnect_max_s = 1
+[[camera]]
+name = "cam1"
+on_unjudged = "quarantine"
+[[gate]]
+name = "gate1"
+cameras = ["cam1"]
+window_ms = 20000
+match = "single_in_flight"
+"""
+
+
+def line(broker: Mosquitto, protocol: str = "5") -> str:
+    return LINE.format(port=broker.port, protocol=protocol)
+
+
+class Camera:
+    """A camera with a paho client of its own: QoS 1, frame ids where asked, one call for many frames."""
+
+    def __init__(self, broker: Mosquitto, has_ids: bool = True) -> None:
+        self._images = [encoded("disc" if n % 2 else "bar", 500 + n, is_good=n % 4 != 0) for n in range(8)]
+        self._has_ids = has_ids
+        protocol = mqtt.MQTTv5 if has_ids else mqtt.MQTTv311
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        self._client.max_queued_messages_set(0)
+        self._client.connect(broker.host, broker.port)
+        self._client.loop_start()
+        self.sent = 0
+
+    def shoot(self, frames: int, pause_s: float = 0.0) -> None:
+        """Every frame is with the broker when it returns."""
+        infos = []
+        for _ in range(frames):
+            properties = None
+            if self._has_ids:
+                properties = Properties(PacketTypes.PUBLISH)
+                properties.UserProperty = [("frame-id", f"f{self.sent}")]
+            image = self._images[self.sent % len(self._images)]
+            infos.append(self._client.publish("t/cam1/frame", image, qos=1, properties=properties))
+            self.sent += 1
+            time.sleep(pause_s)
+        for info in infos:
+            info.wait_for_publish(30)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def check_rows(agent: Agent, sent: int) -> None:
+    """One row each, none twice."""
+    rows = agent.has_rows(sent, 90)
+    assert len(rows) == sent
+    assert len({row["result_id"] for row in rows}) == sent
+    named = [row["frame_id"] for row in rows if row["frame_id"]]
+    assert not [name for name, times in Counter(named).items() if times > 1]
+    causes = Counter(row["cause"] for row in rows)
+    assert set(causes) <= {"ok", "anomaly", "late", "overload"}, causes
+
+
+@pytest.mark.parametrize("has_ids", [True, False], ids=["frame ids", "no ids"])
+def test_sigterm_in_the_middle_of_200_frames_drains_and_the_rest_comes_next_time(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], has_ids: bool
+) -> None:
+    broker = mosquitto()
+    running = agent(line(broker, "5" if has_ids else "3.1.1")).start()
+    camera = Camera(broker, has_ids)
+    shooting = threading.Thread(target=camera.shoot, args=(200, 0.004))
+    shooting.start()
+    running.has_rows(40)
+    began = time.monotonic()
+    code = running.end(signal.SIGTERM)
+    took_s = time.monotonic() - began
+    shooting.join()
+    assert code == 0
+    assert took_s < 60, "the drain is bounded by drain_s, not by what is still queued"
+    assert "drain_cut_short" not in running.log
+    running.start()
+    check_rows(running, 200)
+    camera.close()
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_kill_9_at_a_stage_leaves_one_row_for_each_frame(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], stage: str
+) -> None:
+    broker = mosquitto()
+    running = agent(line(broker)).start(INSPECTOR_FAULT_POINT=f"{stage}:{3 if stage == 'acknowledged' else 9}")
+    camera = Camera(broker)
+    camera.shoot(60)
+    running.until(running.has_ended, 60, f"killed at {stage}")
+    assert running.end() == -signal.SIGKILL
+    running.start()
+    camera.shoot(10)
+    check_rows(running, 70)
+    camera.close()
+    assert running.end() == 0
+
+
+def test_kill_9_in_the_middle_of_frames_without_ids_leaves_one_row_each(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = mosquitto()
+    running = agent(line(broker, "3.1.1")).start()
+    camera = Camera(broker, has_ids=False)
+    camera.shoot(20)
+    running.has_rows(20)
+    shooting = threading.Thread(target=camera.shoot, args=(100, 0.002))
+    shooting.start()
+    running.has_rows(40)
+    running.end(signal.SIGKILL)
+    shooting.join()
+    running.start()
+    check_rows(running, 120)
+    camera.close()
+    assert running.end() == 0
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_broker_away_and_back_loses_nothing_and_logs_each_edge_once(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], protocol: str
+) -> None:
+    broker = mosquitto()
+    running = agent(line(broker, protocol)).start()
+    camera = Camera(broker)
+    camera.shoot(30)
+    running.has_rows(30)
+    camera.shoot(30)
+    broker.stop()
+    time.sleep(3)
+    downs_before = running.log.count("link_down")
+    time.sleep(2)
+    assert running.log.count("link_down") == downs_before, "one line for down, however long it lasts"
+    broker.start()
+    camera.close()
+    again = Camera(broker)
+    again.sent = 60
+    again.shoot(20)
+    check_rows(running, 80)
+    assert running.log.count("link_up") - running.log.count("link_down") in (0, 3), "and one for up"
+    again.close()
+    assert running.end() == 0

@@ -94,16 +94,17 @@ class FolderSource:
                     yield delivery
             await self._wait_for_change(self._poll_s)
 
-    async def acknowledge(self, position: Position) -> None:
-        """All files handed out up to it move to `done/`."""
+    async def acknowledge(self, position: Position) -> bool:
+        """All files handed out up to it move to `done/`. False for a position that is not of this folder."""
         if position.stream != self.name:
-            return
+            return False
         finished: list[_File] = []
         while self._handed_out and self._handed_out[0][0] <= position.offset:
             finished.append(self._handed_out.popleft()[1])
         for file in finished:
             await self._set_aside(file)
         self._changed.set()
+        return True
 
     def pause(self) -> None:
         self._is_paused = True

@@ -22,7 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from connectors.mqtt.bridge import CONNECT_TIMEOUT_S, Bridge
 from connectors.mqtt.client import Message, Role, metadata_of, new_client, publish_properties
 from connectors.mqtt.keepalive import SIGN_OF_LIFE
-from connectors.mqtt.refusal import broken_link, refused
+from connectors.mqtt.refusal import UnreadablePacket, broken_link, refused
 from inspector.config import MqttSection
 from inspector.errors import BrokerRefused, InspectorError
 
@@ -48,7 +48,7 @@ class Connection:
     def __init__(self, settings: MqttSection, role: Role, password: str | None, listener: Listener) -> None:
         self._role = role
         self._listener = listener
-        self._is_five = settings.protocol == "5"
+        self.protocol = settings.protocol
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[InspectorError] = self._loop.create_future()
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -179,8 +179,12 @@ class Connection:
         self._bridge.flush()
 
     def acknowledge(self, packet_id: int) -> None:
-        """Send the PUBACK of one message; the order is the caller's."""
+        """Send the PUBACK of one message with the next `flush` or turn of the loop; the order is the caller's."""
         self._client.ack(packet_id, 1)
+
+    def flush(self) -> None:
+        """What was queued is handed to the network now, as far as it takes it."""
+        self._bridge.flush()
 
     async def round_trip(self, timeout_s: float) -> float | None:
         """Milliseconds until the broker had handled everything sent before; None without an answer in time.
@@ -225,6 +229,8 @@ class Connection:
         elif not self._opened.done() and reason.getName() == "Protocol error":
             # paho drops a CONNACK of MQTT 3.1.1 that refuses the version before it can be seen.
             self._end(refused(self.address, self._role.client_id, ReasonCode(PacketTypes.CONNACK, identifier=132)))
+        elif reason.getName() == "Protocol error":
+            self._end(UnreadablePacket(f"The broker at {self.address} sent a packet that can't be read."))
         else:
             self._end(broken_link(self.address, reason.getName().lower()))
 
@@ -265,7 +271,7 @@ class Connection:
         """The packet id of what paho took, or None."""
         if not self.is_open:
             return None
-        sent = self._client.publish(topic, payload, qos, retain, properties if self._is_five else None)
+        sent = self._client.publish(topic, payload, qos, retain, properties if self.protocol == "5" else None)
         return sent.mid if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def _reply(self, packet_id: int | None) -> asyncio.Future[bool]:

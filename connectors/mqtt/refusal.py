@@ -20,6 +20,10 @@ _REFUSALS: Final = {
 """By the name of the reason code; every other reason may pass by itself."""
 
 
+class UnreadablePacket(BrokerUnavailable):
+    """The broker sent a packet that paho can't read, so it hung up; the same packet would come again."""
+
+
 def refused(address: str, client_id: str, reason: ReasonCode) -> InspectorError:
     """BrokerRefused for what only a person can change, else BrokerUnavailable."""
     name = reason.getName()

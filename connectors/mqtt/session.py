@@ -2,7 +2,9 @@
 
 One log line when the link goes down and one when it is up again, however often it was tried between.
 A broker that refuses us is tried again too, after long pauses, since a person may have put it right;
-only while entering is a refusal an error.
+only while entering is a refusal an error. Packets that paho can't read (a byte order mark in a user
+property is enough) would come again for ever, so after two of them the next connection speaks MQTT
+3.1.1, where a PUBLISH has nothing but its payload.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ import structlog
 
 from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
+from connectors.mqtt.refusal import UnreadablePacket
 from inspector.config import MqttSection, secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 
 REFUSED_PAUSE_FACTOR: Final = 6
 """How much longer than `reconnect_max_s` the pause after a refusal is."""
+
+UNREADABLE_LIMIT: Final = 2
+"""So many connections in a row lost to an unreadable packet before one of MQTT 3.1.1 is tried."""
 
 _log = structlog.get_logger("inspector.mqtt")
 
@@ -99,8 +105,12 @@ class Session:
 
     async def _run(self, password: str | None) -> None:
         pause = Pause(self._settings)
+        unreadable = 0
         while True:
-            connection = Connection(self._settings, self._role, password, self._peer)
+            settings = self._settings
+            if unreadable >= UNREADABLE_LIMIT:
+                settings = settings.model_copy(update={"protocol": "3.1.1"})
+            connection = Connection(settings, self._role, password, self._peer)
             started_s = asyncio.get_running_loop().time()
             try:
                 error = await self._live(connection)
@@ -109,6 +119,7 @@ class Session:
                 connection.abort("the session ended")
                 self._peer.disconnected()
             self._note_down(error)
+            unreadable = unreadable + 1 if isinstance(error, UnreadablePacket) else 0
             lived_s = asyncio.get_running_loop().time() - started_s
             await asyncio.sleep(pause.after(error, lived_s))
 

@@ -5,6 +5,7 @@ frames while the agent is away. Each connection is a generation; its positions m
 Whatever this room drops itself (retained frames, its own markers) is acknowledged in its turn, and
 every drop of a frame is an event. Frames that waited in the broker are told from live ones by a marker
 that the source sends to itself through the same session: what comes before it is backlog.
+A frame whose metadata paho can't read is fetched without them, over MQTT 3.1.1, and says so.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ QUIET_S: Final = 2.0
 
 LONG_BACKLOG_S: Final = 60.0
 """A backlog that lasts longer is worth an event: perhaps the broker refuses the marker in silence."""
+
+
+_UNREADABLE: Final = "the metadata of this frame, or of one beside it, could not be read"
 
 
 @dataclass(slots=True)
@@ -69,9 +73,12 @@ class MqttSource(Peer):
         self._unsettled: deque[_Unsettled] = deque()
         self._ready: deque[Delivery] = deque()
         self._changed = asyncio.Event()
+        self._all_settled = asyncio.Event()
         self._is_paused = False
         self._is_stopped = False
         self._marker: str | None = None
+        self._protocol = config.mqtt.protocol
+        self._is_without_metadata = False
         self._last_message_ns = 0
 
     @property
@@ -104,15 +111,17 @@ class MqttSource(Peer):
             yield delivery
 
     async def acknowledge(self, position: Position) -> bool:
-        """Acknowledge all up to it, in receive order. False for a position of an older connection."""
-        if position.stream != self.name or position.generation != self._generation:
+        """Acknowledge all up to it, in receive order. False, and nothing sent, where its connection is over."""
+        connection = self._connection
+        if connection is None or position.stream != self.name or position.generation != self._generation:
             return False
         for each in self._unsettled:
             if each.offset > position.offset:
                 break
             each.is_done = True
         self._settle()
-        return True
+        connection.flush()
+        return connection.is_open
 
     def pause(self) -> None:
         self._is_paused = True
@@ -136,7 +145,9 @@ class MqttSource(Peer):
         self._generation += 1
         self._offset = 0
         self._unsettled.clear()
+        self._all_settled.set()
         self._marker = uuid.uuid4().hex if session_present else None
+        self._is_without_metadata = connection.protocol != self._protocol
         self._last_message_ns = self._clock.monotonic_ns()
         self._regulate()
 
@@ -147,9 +158,14 @@ class MqttSource(Peer):
             await connection.subscribe([self._filter])
 
     async def serve(self, connection: Connection) -> None:
-        if self._marker is None:
-            return
-        marker = self._marker
+        if self._marker is not None:
+            await self._await_marker(connection, self._marker)
+        if self._is_without_metadata:
+            await self._all_settled.wait()
+            await connection.close()
+
+    async def _await_marker(self, connection: Connection, marker: str) -> None:
+        """Sends the marker and sees to it that the backlog ends, one way or another."""
         watch = asyncio.create_task(self._watch_marker(marker))
         try:
             await connection.subscribe([self._filter, self._marker_topic])
@@ -166,12 +182,14 @@ class MqttSource(Peer):
                 await watch
 
     def received(self, connection: Connection, message: Message) -> None:
-        if self._is_stopped or connection is not self._connection:
+        is_behind_marker = self._is_without_metadata and self._marker is None
+        if self._is_stopped or is_behind_marker or connection is not self._connection:
             return  # neither handed out nor acknowledged: the broker keeps it
         self._last_message_ns = self._clock.monotonic_ns()
         self._offset += 1
         is_frame = self._is_frame(connection, message)
         self._unsettled.append(_Unsettled(self._offset, message.packet_id, is_done=not is_frame))
+        self._all_settled.clear()
         if is_frame:
             self._ready.append(self._delivery(message))
             self._changed.set()
@@ -208,6 +226,7 @@ class MqttSource(Peer):
             message.payload,
             message.properties,
             is_json=self._is_json,
+            fault=_UNREADABLE if self._is_without_metadata else None,
             topic_trigger=last_topic_level(message.topic or "") if by_topic else None,
         )
         return Delivery(
@@ -227,6 +246,8 @@ class MqttSource(Peer):
             packet_id = self._unsettled.popleft().packet_id
             if packet_id and self._connection is not None:
                 self._connection.acknowledge(packet_id)
+        if not self._unsettled:
+            self._all_settled.set()
         self._regulate()
 
     def _regulate(self) -> None:

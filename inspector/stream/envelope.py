@@ -38,12 +38,18 @@ class Envelope:
 
 
 def open_envelope(
-    payload: bytes, pairs: Iterable[tuple[str, str]], *, is_json: bool, topic_trigger: str | None = None
+    payload: bytes,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    is_json: bool,
+    topic_trigger: str | None = None,
+    fault: str | None = None,
 ) -> Envelope:
     """The message as the road wants it. Never raises: what is wrong stands in `x-property-fault`.
 
     `pairs` are the metadata as they came; where a name comes twice the last one counts, a key of the
     JSON form before a property, and `topic_trigger` (for cameras whose topic ends in it) before both.
+    `fault` is what the connector already knows to be wrong with the metadata.
     """
     named = list(pairs)
     if is_json:
@@ -54,7 +60,10 @@ def open_envelope(
         named += keys
     if topic_trigger is not None:
         named.append((_TRIGGER, topic_trigger))
-    return Envelope(payload, plain_properties(named))
+    properties = plain_properties(named)
+    if fault is not None:
+        properties[PROPERTY_FAULT] = fault
+    return Envelope(payload, properties)
 
 
 def plain_properties(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

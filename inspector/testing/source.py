@@ -102,12 +102,13 @@ class FakeSource:
                 continue
             yield self._deliver()
 
-    async def acknowledge(self, position: Position) -> None:
+    async def acknowledge(self, position: Position) -> bool:
         if position.stream != self.name or position.generation != self._generation or not self._is_connected:
-            return
+            return False
         self.acknowledged.append(position)
         for offset in [each for each in self._sent if each <= position.offset]:
             self.broker.kept.remove(self._sent.pop(offset))
+        return True
 
     def pause(self) -> None:
         self._is_paused = True

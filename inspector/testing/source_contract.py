@@ -110,7 +110,7 @@ class SourceContract:
         reader = Reader(rig.source)
         await self.send_all(rig, self.frames[:4])
         got = await reader.take(4)
-        await rig.source.acknowledge(got[1].position)
+        assert await rig.source.acknowledge(got[1].position)
         await rig.restart()
         again = await Reader(rig.source).take(2)
         assert payloads(again) == self.frames[2:4]
@@ -137,7 +137,7 @@ class SourceContract:
         assert payloads(again) == self.frames[:2]
         assert again[0].position.generation > stale.generation
         assert all(each.redelivered for each in again)
-        await rig.source.acknowledge(stale)
+        assert not await rig.source.acknowledge(stale)
         await rig.break_link()
         assert payloads((await reader.take(6))[4:]) == self.frames[:2]
 

@@ -63,11 +63,8 @@ def summarise(shown: Sequence[Shown], rows: Sequence[Verdict]) -> Summary:
 
 
 def _auroc(good: Sequence[Verdict], defective: Sequence[Verdict]) -> float | None:
-    levels = [(row.level, label) for label, rows in ((0, good), (1, defective)) for row in rows if row.level is not None]
-    labels = np.array([label for _, label in levels])
-    if len(set(labels.tolist())) < 2:
-        return None
-    return float(image_auroc(labels, np.array([level for level, _ in levels])))
+    levels = [np.array([row.level for row in rows if row.level is not None]) for rows in (good, defective)]
+    return image_auroc(*levels)
 
 
 def _share(facts: Sequence[bool]) -> float | None:

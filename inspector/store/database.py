@@ -43,6 +43,7 @@ class Database:
     def __init__(self, url: str, *, user: str | None = None, password: str | None = None) -> None:
         self.url = database_url(url, user=user, password=password)
         self._engine = _engine(self.url)
+        self._is_current = False
 
     @property
     def is_sqlite(self) -> bool:
@@ -89,6 +90,12 @@ class Database:
                 f"The database is at revision {found}, this software needs {SCHEMA_REVISION}: run `inspector db"
                 " upgrade` or, where the database is newer, install the newer software."
             )
+
+    async def ensure_current(self) -> None:
+        """As `check_schema`, asked once in the life of this object: a running agent's tables don't change."""
+        if not self._is_current:
+            await self.check_schema()
+            self._is_current = True
 
     @contextlib.asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:

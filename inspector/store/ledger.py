@@ -50,11 +50,10 @@ class SqlLedger:
     def __init__(self, database: Database, clock: Clock) -> None:
         self.database = database
         self._clock = clock
-        self._is_checked = False
 
     async def __aenter__(self) -> Self:
         try:
-            await self._ensure_checked()
+            await self.database.ensure_current()
         except LedgerUnavailable as error:
             # An agent must come up while the database is away: its journal is the store until then.
             _LOG.warning("starting without the database: %s", error)
@@ -65,7 +64,7 @@ class SqlLedger:
     async def record(
         self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool]], gates: Sequence[GateState]
     ) -> list[ResultId]:
-        await self._ensure_checked()
+        await self.database.ensure_current()
         try:
             return await self._record(verdicts, decisions, gates)
         except LedgerUnavailable as error:
@@ -79,13 +78,13 @@ class SqlLedger:
         return conflicting
 
     async def load_gates(self) -> dict[str, GateState]:
-        await self._ensure_checked()
+        await self.database.ensure_current()
         async with self.database.reading() as connection:
             rows = (await connection.execute(sa.select(tables.gates))).mappings().all()
         return {row["name"]: gate_of(row) for row in rows}
 
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
-        await self._ensure_checked()
+        await self.database.ensure_current()
         query = (
             sa.select(tables.results)
             .where(tables.results.c.camera == camera, tables.results.c.frame_sha256.is_not(None))
@@ -102,17 +101,17 @@ class SqlLedger:
         ]
 
     async def known(self, result_ids: Sequence[ResultId]) -> set[ResultId]:
-        await self._ensure_checked()
+        await self.database.ensure_current()
         async with self.database.reading() as connection:
             return set(await _stored_outcomes(connection, result_ids))
 
     async def record_events(self, events: Sequence[Event]) -> None:
-        await self._ensure_checked()
+        await self.database.ensure_current()
         async with self.database.writing() as connection:
             await _insert_events(connection, events)
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
-        await self._ensure_checked()
+        await self.database.ensure_current()
         if not actions:
             return
         rows = [
@@ -129,11 +128,6 @@ class SqlLedger:
         ]
         async with self.database.writing() as connection:
             await connection.execute(tables.gate_actions.insert(), rows)
-
-    async def _ensure_checked(self) -> None:
-        if not self._is_checked:
-            await self.database.check_schema()
-            self._is_checked = True
 
     async def _record(
         self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool]], states: Sequence[GateState]

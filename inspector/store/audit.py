@@ -1,0 +1,101 @@
+"""Who changed what, when and why: rows that are only ever added, each sealed with the hash of the one before.
+
+A row that is changed or taken out later breaks the chain at the next one, and `verify` says where.
+Writers hold one lock: on SQLite the write transaction, on PostgreSQL the one row of `registry_revision`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inspector.store.database import Database
+from inspector.store.records import AuditEntry
+from inspector.store.rows import storable
+from inspector.store.tables import audit, registry_revision
+from inspector.stream.record import format_time
+
+FIRST_HASH: Final = "0" * 64
+"""What stands as `prev_hash` of the first row."""
+
+_PAGE_ROWS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change by one person; `old` and `new` are None where there was or is nothing."""
+
+    user: str
+    object: str
+    old: str | None
+    new: str | None
+    reason: str
+
+
+async def hold_lock(connection: AsyncConnection) -> int:
+    """No other writer of registry or audit until this transaction ends. Returns the registry's revision."""
+    query = sa.select(registry_revision.c.revision).where(registry_revision.c.id == 1).with_for_update()
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def append(connection: AsyncConnection, at: datetime, change: Change) -> None:
+    """Adds one row to the chain, in the caller's transaction, which then holds the lock."""
+    await hold_lock(connection)
+    newest = sa.select(audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+    prev_hash = (await connection.execute(newest)).scalar_one_or_none() or FIRST_HASH
+    row = {
+        "at": at,
+        "user_name": storable(change.user),
+        "object": storable(change.object),
+        "old_value": storable(change.old),
+        "new_value": storable(change.new),
+        "reason": storable(change.reason),
+        "prev_hash": prev_hash,
+    }
+    values = [row["user_name"], row["object"], row["old_value"], row["new_value"], row["reason"]]
+    await connection.execute(audit.insert().values(**row, hash=_hash(prev_hash, at, values)))
+
+
+async def entries(database: Database, *, after: int = 0, limit: int = _PAGE_ROWS) -> list[AuditEntry]:
+    """Up to `limit` rows behind the row numbered `after`, oldest first."""
+    query = sa.select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
+    async with database.reading() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    return [
+        AuditEntry(
+            seq=row["seq"],
+            at=row["at"],
+            user=row["user_name"],
+            object=row["object"],
+            old=row["old_value"],
+            new=row["new_value"],
+            reason=row["reason"],
+            prev_hash=row["prev_hash"],
+            hash=row["hash"],
+        )
+        for row in rows
+    ]
+
+
+async def verify(database: Database) -> list[int]:
+    """Numbers of the rows where the chain is broken: changed, or their predecessor taken out. Empty when intact."""
+    broken: list[int] = []
+    prev_hash, after = FIRST_HASH, 0
+    while page := await entries(database, after=after):
+        for entry in page:
+            values = [entry.user, entry.object, entry.old, entry.new, entry.reason]
+            if entry.prev_hash != prev_hash or entry.hash != _hash(entry.prev_hash, entry.at, values):
+                broken.append(entry.seq)
+            prev_hash, after = entry.hash, entry.seq
+    return broken
+
+
+def _hash(prev_hash: str, at: datetime, values: Sequence[str | None]) -> str:
+    return hashlib.sha256(orjson.dumps([prev_hash, format_time(at), *values])).hexdigest()

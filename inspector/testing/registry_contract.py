@@ -1,0 +1,165 @@
+"""What every registry must do; the one in memory and the SQL ones pass the same tests.
+
+A subclass gives the fixture `registry` (entered, empty) and the method `audited`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from inspector.domain import ProductVersion
+from inspector.errors import RegistryError, UsageError
+from inspector.ports import Registry
+
+MANIFEST: dict[str, Any] = {"head": "prototype", "profile": "fast", "threshold": 1.25, "images": ["a", "b"]}
+Audited = tuple[str, str, str | None, str | None, str]
+"""User, object, old, new, reason."""
+
+
+async def enrol(
+    registry: Registry,
+    product: str = "bolt",
+    artifact: bytes = b"bytes",
+    *,
+    activate: bool = True,
+    shadow: bool = False,
+) -> ProductVersion:
+    """A version that goes live at once, unless told otherwise."""
+    return await registry.add_version(product, artifact, MANIFEST, by="anna", activate=activate, shadow=shadow)
+
+
+async def live_names(registry: Registry) -> list[tuple[str, int]]:
+    return [(version.product, version.version) for version in (await registry.live()).versions]
+
+
+class RegistryContract:
+    """Subclass as `Test...`."""
+
+    async def audited(self, registry: Registry) -> list[Audited]:
+        raise NotImplementedError
+
+    async def test_live_of_a_new_registry_is_empty(self, registry: Registry) -> None:
+        live = await registry.live()
+        assert live.versions == live.shadows == ()
+        assert live.revision == await registry.revision() == "r0"
+
+    async def test_add_version_gives_what_was_stored(self, registry: Registry) -> None:
+        version = await enrol(registry, artifact=b"weights")
+        assert (version.product, version.version, version.is_live, version.is_shadow) == ("bolt", 1, True, False)
+        assert (version.head, version.profile, version.threshold) == ("prototype", "fast", 1.25)
+        assert version.digest == hashlib.sha256(b"weights").hexdigest()
+        assert (version.size_bytes, version.created_by) == (7, "anna")
+        assert dict(version.manifest) == MANIFEST
+        assert await registry.products() == [version]
+        assert await registry.artifact("bolt", 1) == b"weights"
+
+    async def test_add_version_numbers_each_product_for_itself(self, registry: Registry) -> None:
+        numbers = [(await enrol(registry, product)).version for product in ("bolt", "bolt", "nut", "bolt")]
+        assert numbers == [1, 2, 1, 3]
+        listed = [(version.product, version.version) for version in await registry.products()]
+        assert listed == [("bolt", 1), ("bolt", 2), ("bolt", 3), ("nut", 1)]
+
+    async def test_add_version_leaves_other_products_as_they_are(self, registry: Registry) -> None:
+        before = await enrol(registry, "nut", b"of the nut")
+        await enrol(registry, "bolt", b"of the bolt")
+        assert before in await registry.products()
+        assert await registry.artifact("nut", 1) == b"of the nut"
+
+    async def test_add_version_not_activated_changes_nothing_live(self, registry: Registry) -> None:
+        await enrol(registry)
+        revision = await registry.revision()
+        assert not (await enrol(registry, activate=False)).is_live
+        assert await live_names(registry) == [("bolt", 1)]
+        assert await registry.revision() == revision
+
+    async def test_add_version_as_shadow_is_beside_the_live_one(self, registry: Registry) -> None:
+        await enrol(registry)
+        revision = await registry.revision()
+        assert (await enrol(registry, activate=False, shadow=True)).is_shadow
+        live = await registry.live()
+        assert [version.version for version in live.versions] == [1]
+        assert [version.version for version in live.shadows] == [2]
+        assert live.revision != revision
+
+    @pytest.mark.parametrize("name", ["", "../etc", "a b", "-bolt", "x" * 65, "bolt\n"])
+    async def test_add_version_of_a_name_that_can_be_none_is_refused(self, registry: Registry, name: str) -> None:
+        with pytest.raises(UsageError):
+            await enrol(registry, name)
+        assert await registry.products() == []
+
+    async def test_add_version_live_and_shadow_at_once_is_refused(self, registry: Registry) -> None:
+        with pytest.raises(UsageError, match="at once"):
+            await enrol(registry, activate=True, shadow=True)
+
+    async def test_activate_moves_the_pointer_and_the_revision(self, registry: Registry) -> None:
+        await enrol(registry)
+        await enrol(registry, activate=False)
+        before = await registry.revision()
+        assert (await registry.activate("bolt", 2, by="ben", reason="better")).is_live
+        assert await live_names(registry) == [("bolt", 2)]
+        assert await registry.revision() == (await registry.live()).revision != before
+
+    async def test_activate_what_is_live_changes_nothing(self, registry: Registry) -> None:
+        await enrol(registry)
+        before = await registry.revision()
+        assert (await registry.activate("bolt", 1, by="ben", reason="again")).is_live
+        assert await registry.revision() == before
+
+    async def test_activate_a_shadow_makes_it_live_only(self, registry: Registry) -> None:
+        await enrol(registry, activate=False, shadow=True)
+        version = await registry.activate("bolt", 1, by="ben", reason="proved")
+        assert (version.is_live, version.is_shadow) == (True, False)
+
+    async def test_rollback_goes_back_one_by_one(self, registry: Registry) -> None:
+        for _ in range(3):
+            await enrol(registry)
+        assert (await registry.rollback("bolt", by="ben", reason="overkill")).version == 2
+        assert (await registry.rollback("bolt", by="ben", reason="overkill")).version == 1
+        with pytest.raises(RegistryError, match="nothing to roll back"):
+            await registry.rollback("bolt", by="ben", reason="overkill")
+        assert await live_names(registry) == [("bolt", 1)]
+
+    async def test_remove_takes_it_out_and_keeps_its_versions(self, registry: Registry) -> None:
+        await enrol(registry, "nut")
+        await enrol(registry)
+        await enrol(registry, activate=False, shadow=True)
+        await registry.remove("bolt", by="ben", reason="out of production")
+        live = await registry.live()
+        assert [version.product for version in live.versions] == ["nut"]
+        assert live.shadows == ()
+        assert len(await registry.products()) == 3
+        with pytest.raises(RegistryError, match="not live"):
+            await registry.remove("bolt", by="ben", reason="again")
+        assert (await registry.rollback("bolt", by="ben", reason="by mistake")).version == 1
+
+    async def test_what_is_not_there_is_refused_by_name(self, registry: Registry) -> None:
+        await enrol(registry)
+        with pytest.raises(RegistryError, match="screw"):
+            await registry.activate("screw", 1, by="ben", reason="x")
+        with pytest.raises(RegistryError, match="7"):
+            await registry.activate("bolt", 7, by="ben", reason="x")
+        with pytest.raises(RegistryError, match="7"):
+            await registry.artifact("bolt", 7)
+        with pytest.raises(RegistryError, match="screw"):
+            await registry.rollback("screw", by="ben", reason="x")
+        with pytest.raises(RegistryError, match="screw"):
+            await registry.remove("screw", by="ben", reason="x")
+
+    async def test_every_change_is_audited(self, registry: Registry) -> None:
+        await enrol(registry)
+        await enrol(registry, activate=False)
+        await registry.activate("bolt", 2, by="ben", reason="better")
+        await registry.rollback("bolt", by="carl", reason="worse")
+        await registry.remove("bolt", by="dora", reason="done")
+        assert [(user, what, old, new) for user, what, old, new, _ in await self.audited(registry)] == [
+            ("anna", "product/bolt", None, "version 1"),
+            ("anna", "product/bolt/live", None, "version 1"),
+            ("anna", "product/bolt", None, "version 2"),
+            ("ben", "product/bolt/live", "version 1", "version 2"),
+            ("carl", "product/bolt/live", "version 2", "version 1"),
+            ("dora", "product/bolt/live", "version 1", None),
+        ]
+        assert [reason for *_, reason in await self.audited(registry)][3:] == ["better", "worse", "done"]

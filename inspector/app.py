@@ -29,7 +29,8 @@ from inspector.errors import InspectorError, LedgerUnavailable
 from inspector.notify import Notifier
 from inspector.ports import FrameSource
 from inspector.store.database import Database, ensure_schema
-from inspector.store.images import FolderDeadLetters, FolderImages
+from inspector.store.dead_letters import FolderDeadLetters
+from inspector.store.images import FolderImages
 from inspector.store.journal import FileJournal
 from inspector.store.ledger import SqlLedger
 from inspector.store.registry import SqlRegistry
@@ -88,8 +89,13 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
         await _reach(database, telemetry, is_stopped)
         ledger = await stack.enter_async_context(SqlLedger(database, clock))
         registry = await stack.enter_async_context(SqlRegistry(database, clock))
-        images = await stack.enter_async_context(FolderImages(state / "images", config.images, telemetry))
-        letters = await stack.enter_async_context(FolderDeadLetters(state / "dead-letters", config.images))
+        kept = config.images
+        images = await stack.enter_async_context(
+            FolderImages(state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock)
+        )
+        letters = await stack.enter_async_context(
+            FolderDeadLetters(state / "dead-letters", max_bytes=kept.dead_letter_mib * MIB)
+        )
         sink = await stack.enter_async_context(MqttVerdictSink(config, clock, telemetry))
         gate_line = await stack.enter_async_context(MqttGateLine(config, clock, telemetry)) if config.gate else None
         sources = {camera.name: _source(config, camera, clock, telemetry) for camera in config.camera}

@@ -56,7 +56,7 @@ class LogTelemetry:
             outcome=verdict.outcome.value,
             cause=verdict.cause.value,
             action=verdict.action.value,
-            level=None if verdict.level is None else round(verdict.level, 3),
+            anomaly=None if verdict.level is None else round(verdict.level, 3),
             total_ms=None if verdict.total_ms is None else round(verdict.total_ms, 1),
             published=verdict.published,
             result_id=verdict.result_id,
@@ -71,7 +71,9 @@ def configure_logging(level: str = "info", as_json: bool = False, file: TextIO |
         structlog.processors.format_exc_info,
     ]
     last: structlog.types.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.processors.LogfmtRenderer(bool_as_flag=False)
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], bool_as_flag=False)
     )
     structlog.configure(
         processors=[*shared, last],

@@ -21,7 +21,8 @@ from connectors.folder import FolderSource
 from connectors.mqtt.gate_line import MqttGateLine
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.verdict_sink import MqttVerdictSink
-from inspector import __version__, config as configuration
+from inspector import __version__
+from inspector import config as configuration
 from inspector.clock import SystemClock
 from inspector.config import CameraSection, Config
 from inspector.domain import Event, Severity

@@ -99,8 +99,8 @@ async def running(config: Config, telemetry: Watched) -> AsyncIterator[None]:
 async def show(cells: list[Cell], config: Config, rate_fps: float, tick: Callable[[int], None]) -> list[Shown]:
     """Publish the cells in turn on both cameras, at a fixed rate whatever the agent does. Returns what was shown."""
     plan = [Shown(CAMERAS[n % 2], n // 2 + 1, cell) for n, cell in enumerate(cells)]
-    publishers = [asyncio.create_task(_shoot(name, plan, config.mqtt, config.agent.prefix, rate_fps)) for name in CAMERAS]
-    gathered = asyncio.gather(*publishers)
+    prefix = config.agent.prefix
+    gathered = asyncio.gather(*(_shoot(name, plan, config.mqtt, prefix, rate_fps) for name in CAMERAS))
     while not gathered.done():
         tick(len(plan))
         await asyncio.wait({gathered}, timeout=0.2)

@@ -39,7 +39,8 @@ def summarise(shown: Sequence[Shown], rows: Sequence[Verdict]) -> Summary:
     by_part: dict[tuple[str, int | None], list[Verdict]] = {}
     for row in rows:
         by_part.setdefault((row.camera, row.trigger_id), []).append(row)
-    pairs = [(part, by_part[part.camera, part.trigger_id][0]) for part in shown if (part.camera, part.trigger_id) in by_part]
+    found = {part: by_part.get((part.camera, part.trigger_id), []) for part in shown}
+    pairs = [(part, own[0]) for part, own in found.items() if own]
     outcomes = Counter(row.outcome for row in rows)
     good = [row for part, row in pairs if part.cell.is_good]
     defective = [row for part, row in pairs if not part.cell.is_good]
@@ -50,7 +51,7 @@ def summarise(shown: Sequence[Shown], rows: Sequence[Verdict]) -> Summary:
         rejects=outcomes[Outcome.REJECT],
         unjudged=outcomes[Outcome.UNJUDGED],
         missed=len(shown) - len(pairs) + outcomes[Outcome.UNINSPECTED],
-        duplicates=sum(len(found) - 1 for found in by_part.values()),
+        duplicates=sum(len(own) - 1 for own in by_part.values()),
         image_auroc=_auroc(good, defective),
         false_reject_share=_share([row.outcome is Outcome.REJECT for row in good]),
         missed_defect_share=_share([row.outcome is Outcome.PASS for row in defective]),

@@ -1,0 +1,90 @@
+"""Pictures for people: the frame with the head's map laid over in colour, and a small copy of a frame.
+
+Pillow, and only here: it is imported when the first picture is drawn. Blocking: for worker threads.
+Orientation tags are ignored, as they are where frames are judged.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LONGEST_SIDE_PX: Final = 1024
+SMALL_SIDE_PX: Final = 480
+_THRESHOLD: Final = 128
+_FROM: Final = 64
+"""Heat below half the threshold is not shown."""
+
+JPEG: Final = b"\xff\xd8\xff"
+PNG: Final = b"\x89PNG\r\n\x1a\n"
+
+
+class Undrawable(Exception):
+    """Pillow can't make a picture of these bytes; nothing is wrong with the verdict."""
+
+
+def suffix_of(payload: bytes) -> str | None:
+    """`jpg` or `png` by content, None for anything else."""
+    if payload.startswith(JPEG):
+        return "jpg"
+    return "png" if payload.startswith(PNG) else None
+
+
+def overlay_png(payload: bytes, heat_map: NDArray[np.uint8]) -> bytes:
+    """A PNG of at most `LONGEST_SIDE_PX`. `heat_map`: uint8 [h, w], 128 = threshold, any size.
+
+    Yellow at the threshold, red from twice it. Raises Undrawable.
+    """
+    from PIL import Image
+
+    frame = _opened(payload, LONGEST_SIDE_PX)
+    heat = Image.fromarray(heat_map).resize(frame.size, Image.Resampling.BILINEAR)
+    return _encoded(Image.composite(Image.fromarray(_colours(np.asarray(heat))), frame, _opacity(heat)), "PNG")
+
+
+def small_jpeg(payload: bytes) -> bytes:
+    """A JPEG of at most `SMALL_SIDE_PX`. Raises Undrawable."""
+    return _encoded(_opened(payload, SMALL_SIDE_PX), "JPEG")
+
+
+def _opacity(heat: Image) -> Image:
+    """Nothing below `_FROM`, then up to two thirds: the part must still be seen."""
+    return heat.point(lambda value: 0 if value < _FROM else min(170, 60 + (value - _FROM)))
+
+
+def _colours(heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [H, W] -> [H, W, 3]: green towards the threshold, yellow at it, red above."""
+    level = heat.astype(np.float32) / _THRESHOLD
+    red = np.clip(level, 0.0, 1.0)
+    green = np.clip(2.0 - level, 0.0, 1.0)
+    return (np.stack([red, green, np.zeros_like(red)], axis=-1) * 255).astype(np.uint8)  # [H, W, 3]
+
+
+def _opened(payload: bytes, longest_px: int) -> Image:
+    """RGB, made smaller to fit; 16-bit gray is stretched to what it uses."""
+    from PIL import Image
+
+    try:
+        image: Image.Image = Image.open(io.BytesIO(payload))
+        image.draft("RGB", (longest_px, longest_px))  # a JPEG is decoded at a fraction of its size
+        if image.mode.startswith("I"):
+            deep = np.asarray(image).astype(np.float32)
+            image = Image.fromarray((deep * (255.0 / max(1.0, float(deep.max())))).astype(np.uint8))
+        image = image.convert("RGB")
+        image.thumbnail((longest_px, longest_px))
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise Undrawable(str(error)) from error
+    return image
+
+
+def _encoded(image: Image, form: str) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form)
+    return stream.getvalue()

@@ -1,0 +1,139 @@
+"""Reads for people, and taking old rows out, on both databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from inspector.domain import Cause, Outcome, Verdict
+from inspector.store import queries, retention
+from inspector.store.database import Database
+from inspector.store.ledger import SqlLedger
+from inspector.store.queries import ResultFilter
+from inspector.testing.clock import START, FakeClock
+from inspector.testing.samples import decision_for, event_of, gate_action_of, verdict_of_part
+
+
+def history() -> list[Verdict]:
+    """A pass each minute, every fifth part a rejected nut of the other camera, one frame of no product."""
+    verdicts = []
+    for number in range(20):
+        at = START + timedelta(minutes=number)
+        if number % 5 == 0:
+            verdict = verdict_of_part(
+                number, camera="cam2", product="nut", outcome=Outcome.REJECT, cause=Cause.ANOMALY, received_at=at
+            )
+        elif number == 7:
+            verdict = verdict_of_part(
+                number, product=None, outcome=Outcome.UNJUDGED, cause=Cause.UNKNOWN_PRODUCT, received_at=at
+            )
+        else:
+            verdict = verdict_of_part(number, received_at=at, simulated=number == 1)
+        verdicts.append(verdict)
+    return verdicts
+
+
+class QueriesContract:
+    @pytest.fixture
+    async def filled(self, database: Database) -> Database:
+        async with SqlLedger(database, FakeClock()) as ledger:
+            await ledger.record(history(), [], [])
+        return database
+
+    @pytest.mark.parametrize(
+        ("wanted", "numbers"),
+        [
+            (ResultFilter(product="nut"), [0, 5, 10, 15]),
+            (ResultFilter(outcome=Outcome.UNJUDGED), [7]),
+            (ResultFilter(cause=Cause.ANOMALY, camera="cam2"), [0, 5, 10, 15]),
+            (ResultFilter(camera="cam1", product="nut"), []),
+            (ResultFilter(simulated=True), [1]),
+            (ResultFilter(since=START + timedelta(minutes=18)), [18, 19]),
+            (ResultFilter(until=START + timedelta(minutes=2)), [0, 1]),
+        ],
+    )
+    async def test_list_results_follows_each_filter_newest_first(
+        self, filled: Database, wanted: ResultFilter, numbers: list[int]
+    ) -> None:
+        found = await queries.list_results(filled, wanted)
+        assert found == [history()[number] for number in reversed(numbers)]
+        assert [verdict async for verdict in queries.each_result(filled, wanted)] == found[::-1]
+        assert await queries.count_results(filled, wanted) == len(numbers)
+
+    async def test_list_results_gives_no_more_than_asked(self, filled: Database) -> None:
+        assert await queries.list_results(filled, limit=3) == history()[:-4:-1]
+
+    async def test_each_result_of_more_than_a_page_gives_them_all(
+        self, filled: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(queries, "_PAGE_ROWS", 10)
+        assert [verdict async for verdict in queries.each_result(filled)] == history()
+
+    async def test_get_result_finds_it_or_none(self, filled: Database) -> None:
+        verdict = history()[3]
+        assert await queries.get_result(filled, verdict.result_id) == verdict
+        assert await queries.get_result(filled, "nobody") is None
+        assert await queries.find_results(filled, verdict.result_id[:18]) == [verdict]
+        assert await queries.find_results(filled, "%") == []
+
+    async def test_counts_add_up(self, filled: Database) -> None:
+        assert await queries.count_by_outcome(filled) == {
+            Outcome.PASS: 15,
+            Outcome.REJECT: 4,
+            Outcome.UNJUDGED: 1,
+            Outcome.UNINSPECTED: 0,
+        }
+        assert await queries.count_by_cause(filled, ResultFilter(camera="cam1")) == {
+            Cause.OK: 15,
+            Cause.UNKNOWN_PRODUCT: 1,
+        }
+        assert await queries.count_by_product(filled) == {None: 1, "bolt": 15, "nut": 4}
+
+    async def test_lists_of_events_decisions_and_actions_are_newest_first(self, database: Database) -> None:
+        later = event_of("later", at=START + timedelta(hours=1))
+        parts = [verdict_of_part(1), verdict_of_part(2)]
+        async with SqlLedger(database, FakeClock()) as ledger:
+            await ledger.record_events([event_of("first"), later])
+            await ledger.record_gate_actions([gate_action_of(1), gate_action_of(1, gate="g2")])
+            await ledger.record(parts, [(decision_for(part), True) for part in parts], [])
+        assert await queries.list_events(database) == [later, event_of("first")]
+        assert await queries.list_events(database, since=START + timedelta(minutes=1)) == [later]
+        assert await queries.list_gate_actions(database, "g2") == [gate_action_of(1, gate="g2")]
+        assert [decision.trigger_id for decision in await queries.list_decisions(database, "g1", limit=1)] == [2]
+        assert await queries.list_decisions(database, "g2") == []
+
+    async def test_prune_results_takes_out_the_older_ones_in_batches(self, filled: Database) -> None:
+        assert await retention.prune_results(filled, START + timedelta(minutes=12), batch_rows=5) == 12
+        assert await queries.list_results(filled) == history()[:11:-1]
+        assert await retention.prune_results(filled, START, batch_rows=5) == 0
+
+    async def test_prune_takes_out_what_grows_with_the_line(self, filled: Database) -> None:
+        async with SqlLedger(filled, FakeClock()) as ledger:
+            await ledger.record_events([event_of("old"), event_of("new", at=START + timedelta(days=2))])
+            await ledger.record_gate_actions([gate_action_of(1)])
+        taken = await retention.prune(filled, START + timedelta(days=1))
+        assert {name: count for name, count in taken.items() if count} == {
+            "results": 20,
+            "events": 1,
+            "gate_actions": 1,
+        }
+
+    async def test_record_after_prune_never_uses_a_sequence_number_twice(self, filled: Database) -> None:
+        await retention.prune_results(filled, START + timedelta(days=1))
+        async with SqlLedger(filled, FakeClock()) as ledger:
+            await ledger.record([verdict_of_part(100)], [], [])
+        async with filled.reading() as connection:
+            assert (await connection.exec_driver_sql("SELECT seq FROM results")).scalar_one() > 20
+
+
+class TestSqliteQueries(QueriesContract):
+    @pytest.fixture
+    def database(self, sqlite: Database) -> Database:
+        return sqlite
+
+
+class TestPostgresQueries(QueriesContract):
+    @pytest.fixture
+    def database(self, postgres: Database) -> Database:
+        return postgres

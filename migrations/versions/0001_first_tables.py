@@ -39,6 +39,7 @@ def upgrade() -> None:
     create_gates()
     create_registry()
     create_records()
+    create_reviews()
     create_plant()
 
 
@@ -277,6 +278,10 @@ def create_records() -> None:
         ),
     )
     op.create_index("ix_shadow_results_decided_at", "shadow_results", ["decided_at"])
+
+
+def create_reviews() -> None:
+    """What people did and said; audit rows are chained by their hashes."""
     op.create_table(
         "audit",
         sa.Column("seq", big(), autoincrement=True, nullable=False),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+import inspector
 from inspector.errors import SchemaOutdated
 from inspector.store import database as databases
 from inspector.store import tables
@@ -80,3 +85,31 @@ def test_schema_revision_is_the_newest_migration() -> None:
     settings = AlembicConfig()
     settings.set_main_option("script_location", str(databases.migrations_dir()))
     assert ScriptDirectory.from_config(settings).get_heads() == [tables.SCHEMA_REVISION]
+
+
+def test_migrations_of_the_installed_package_are_its_own_data(tmp_path: Path) -> None:
+    source = Path(inspector.__file__).parent
+    installed = tmp_path / "site" / "inspector"
+    shutil.copytree(source, installed, ignore=shutil.ignore_patterns("__pycache__", "_data"))
+    shutil.copytree(databases.migrations_dir(), installed / "_data" / "migrations")
+    script = """
+        import asyncio, sys
+        from inspector.store import database as databases
+
+        async def main():
+            async with databases.Database(sys.argv[1]) as database:
+                await databases.ensure_schema(database)
+            print(databases.migrations_dir())
+
+        asyncio.run(main())
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), f"sqlite:///{tmp_path / 'inspector.db'}"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert found.stdout.strip() == str(installed / "_data" / "migrations")

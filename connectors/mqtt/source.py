@@ -11,7 +11,6 @@ A frame whose metadata paho can't read is fetched without them, over MQTT 3.1.1,
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
@@ -29,12 +28,16 @@ from inspector.errors import BrokerRefused, BrokerUnavailable
 from inspector.ports import Clock, Telemetry
 from inspector.stream.envelope import last_topic_level, open_envelope
 
-QUIET_S: Final = 2.0
-"""A marker that is still missing after such a silence, with nothing unacknowledged, is taken for lost."""
+MARKER_LOSSES: Final = 2
+"""So many markers in a row that never came back before no more are sent."""
+
+LOOK_S: Final = 0.25
+"""How often it is asked whether the broker still has something waiting, while a marker is out."""
+
+ROUND_TRIP_S: Final = 5.0
 
 LONG_BACKLOG_S: Final = 60.0
 """A backlog that lasts longer is worth an event: perhaps the broker refuses the marker in silence."""
-
 
 _UNREADABLE: Final = "the metadata of this frame, or of one beside it, could not be read"
 
@@ -77,6 +80,7 @@ class MqttSource(Peer):
         self._is_paused = False
         self._is_stopped = False
         self._marker: str | None = None
+        self._marker_losses = 0
         self._protocol = config.mqtt.protocol
         self._is_without_metadata = False
         self._last_message_ns = 0
@@ -165,21 +169,23 @@ class MqttSource(Peer):
             await connection.close()
 
     async def _await_marker(self, connection: Connection, marker: str) -> None:
-        """Sends the marker and sees to it that the backlog ends, one way or another."""
-        watch = asyncio.create_task(self._watch_marker(marker))
+        """Sends the marker and sees to it that the backlog ends, with or without it."""
+        is_sent = False
         try:
             await connection.subscribe([self._filter, self._marker_topic])
-            if not await connection.publish(self._marker_topic, marker.encode()) and connection.is_open:
-                self._give_up_marker(marker, f"the broker refuses messages to {self._marker_topic}")
-            await watch
+            # mosquitto 2.0.11 acknowledges what it refuses to a 3.1.1 client and then hangs up; asking
+            # again on each connection would mean never having a link.
+            if self._marker_losses < MARKER_LOSSES:
+                self._marker_losses += 1
+                is_sent = await connection.publish(self._marker_topic, marker.encode())
         except BrokerRefused as error:
-            self._give_up_marker(marker, str(error))
+            self._report("marker_refused", str(error))
         except BrokerUnavailable:
             connection.abort("it does not answer a subscription")
-        finally:
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
+            return
+        if not is_sent:
+            self._report("marker_refused", f"the broker does not take messages to {self._marker_topic}")
+        await self._watch_backlog(connection, marker)
 
     def received(self, connection: Connection, message: Message) -> None:
         is_behind_marker = self._is_without_metadata and self._marker is None
@@ -208,6 +214,7 @@ class MqttSource(Peer):
         if message.topic == self._marker_topic:
             if self._marker is not None and message.payload == self._marker.encode():
                 self._marker = None
+                self._marker_losses = 0
             return False
         if message.topic is None or not topic_matches_sub(_plain_filter(self._filter), message.topic):
             # An older configuration's subscription lives on in the broker's session.
@@ -255,15 +262,15 @@ class MqttSource(Peer):
         if self._connection is not None:
             self._connection.set_reading(has_room and not self._is_paused and not self._is_stopped)
 
-    async def _watch_marker(self, marker: str) -> None:
-        """Ends the backlog where the marker can't come: a broker may refuse it without a word."""
+    async def _watch_backlog(self, connection: Connection, marker: str) -> None:
+        """Ends a backlog whose marker can't come back: once the broker has nothing more to send."""
         loop = asyncio.get_running_loop()
         report_at_s = loop.time() + LONG_BACKLOG_S
-        while self._marker == marker:
-            await asyncio.sleep(QUIET_S / 4)
-            quiet_ns = self._clock.monotonic_ns() - self._last_message_ns
-            if not self._unsettled and not self._is_paused and quiet_ns > QUIET_S * 1e9:
-                self._give_up_marker(marker, f"no marker came back on {self._marker_topic}, and nothing else waits")
+        while self._marker == marker and connection.is_open:
+            await asyncio.sleep(LOOK_S)
+            if await self._is_drained(connection) and self._marker == marker:
+                self._marker = None
+                self._report("marker_lost", f"no marker came back on {self._marker_topic}; the broker's queue is empty")
             elif loop.time() > report_at_s:
                 report_at_s = float("inf")
                 self._report(
@@ -272,10 +279,13 @@ class MqttSource(Peer):
                     f"the broker does not let this agent publish to {self._marker_topic}",
                 )
 
-    def _give_up_marker(self, marker: str, why: str) -> None:
-        if self._marker == marker:
-            self._marker = None
-            self._report("marker_lost", why)
+    async def _is_drained(self, connection: Connection) -> bool:
+        """Nothing waits in the broker: all is acknowledged, and a round trip brought nothing more."""
+        if self._unsettled or self._is_paused or self._is_stopped:
+            return False
+        before = self._offset
+        answered = await connection.round_trip(ROUND_TRIP_S)
+        return answered is not None and self._offset == before
 
     def _report(self, kind: str, detail: str) -> None:
         self._telemetry.event(Event(self._clock.now(), kind, Severity.WARNING, self._camera.name, detail))

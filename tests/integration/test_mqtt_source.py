@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import subprocess
 from collections.abc import Callable
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
+from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
 from inspector.config import Config
 from inspector.domain import Delivery
+from inspector.stream.envelope import PROPERTY_FAULT
+from inspector.testing.source_contract import Reader, payloads
 from tests.brokers import Mosquitto, Notebook, RunningClock, line_config, until
 
 PROTOCOLS = ["3.1.1", "5"]
-
-
-class Tap:
-    """Reads a source in the background and keeps what came."""
-
-    def __init__(self, source: MqttSource) -> None:
-        self.source = source
-        self.got: list[Delivery] = []
-        self._task = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        async with aclosing(self.source.deliveries()) as deliveries:
-            async for delivery in deliveries:
-                self.got.append(delivery)
-
-    async def take(self, count: int) -> list[Delivery]:
-        await until(lambda: len(self.got) >= count)
-        return self.got
-
-    async def done(self) -> None:
-        await self._task
+TOPIC = "p/s/cam1/frame"
 
 
 def make_source(config: Config, notebook: Notebook, camera: str = "cam1") -> MqttSource:
@@ -50,22 +35,349 @@ async def drop_link(source: MqttSource) -> None:
     connection.abort()
 
 
+async def send(broker: Mosquitto, *messages: str, options: tuple[str, ...] = ()) -> None:
+    for message in messages:
+        await asyncio.to_thread(broker.publish, "-t", TOPIC, "-q", "1", "-m", message, *options)
+
+
+async def send_many(config: Config, count: int, size: int = 100, topic: str = TOPIC) -> None:
+    """Numbered frames, each taken by the broker."""
+    async with MqttPublisher(config.mqtt, "camera") as publisher:
+        for number in range(count):
+            await publisher.publish(topic, str(number).encode().ljust(size))
+
+
+def numbers(deliveries: list[Delivery]) -> list[int]:
+    return [int(each.payload) for each in deliveries]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_source_unacknowledged_frames_come_again_marked(
+async def test_source_unacknowledged_frames_come_again_marked_as_redelivered_backlog(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    async with make_source(line_config(broker, tmp_path, protocol=protocol), notebook) as source:
+        reader = Reader(source)
+        await send(broker, "0", "1", "2")
+        first = list(await reader.take(3))
+        assert not any(each.redelivered or each.backlog for each in first)
+        await source.acknowledge(first[0].position)
+        await drop_link(source)
+        again = (await reader.take(5))[3:]
+        assert numbers(again) == [1, 2]
+        assert all(each.redelivered and each.backlog for each in again)
+        assert {each.position.generation for each in again} == {2}
+        await until(lambda: source._marker is None)
+        await send(broker, "3")
+        assert not (await reader.take(6))[5].backlog
+    assert notebook.events == []
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_source_frames_outlive_a_broker_restart(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str, end: str
 ) -> None:
     broker = mosquitto()
     config = line_config(broker, tmp_path, protocol=protocol)
     async with make_source(config, notebook) as source:
-        tap = Tap(source)
-        for number in range(3):
-            await asyncio.to_thread(broker.publish, "-t", "p/s/cam1/frame", "-q", "1", "-m", f"frame {number}")
-        first = list(await tap.take(3))
-        assert [each.payload for each in first] == [b"frame 0", b"frame 1", b"frame 2"]
-        assert not any(each.redelivered or each.backlog for each in first)
-        await source.acknowledge(first[0].position)
-        await drop_link(source)
-        await tap.take(5)
-        assert [each.payload for each in tap.got[3:]] == [b"frame 1", b"frame 2"]
-        assert all(each.redelivered and each.backlog for each in tap.got[3:])
-        assert tap.got[3].position.generation == 2
+        reader = Reader(source)
+        await send_many(config, 30)
+        first = list(await reader.take(20))
+        await source.acknowledge(first[9].position)
+        connection = source._session.connection
+        assert connection is not None
+        assert await connection.round_trip(5) is not None
+        if end == "kill":  # the autosave of every change is written within its second
+            await until(lambda: "Saving in-memory database" in broker.log().rpartition("PUBACK")[2])
+        getattr(broker, end)()
+        broker.start()
+        taken = len(reader.got)
+        last = (await reader.take(taken + 20))[taken:]
+        assert numbers(last)[-20:] == list(range(10, 30))
+        assert all(each.backlog for each in last)
+        await source.acknowledge(last[-1].position)
+    async with make_source(config, notebook) as source:
+        reader = Reader(source)
+        await until(lambda: source._marker is None)
+        await send(broker, "99")
+        assert numbers(await reader.take(1)) == [99]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_frames_sent_while_the_agent_is_away_are_backlog_and_later_ones_not(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path, protocol=protocol, in_flight=4)
+    async with make_source(config, notebook):
+        pass
+    await send_many(config, 50)
+    async with make_source(config, notebook) as source:
+        got: list[Delivery] = []
+        async for delivery in source.deliveries():
+            got.append(delivery)
+            await source.acknowledge(delivery.position)
+            if len(got) == 50:
+                await until(lambda: source._marker is None)
+                await send(broker, "50")
+            if len(got) == 51:
+                break
+    assert numbers(got) == list(range(51))
+    assert [each.backlog for each in got] == [True] * 50 + [False]
+
+
+async def test_source_marker_of_an_earlier_connection_does_not_end_the_backlog(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path)
+    async with make_source(config, notebook) as source:
+        marker_topic = source._marker_topic
+        await drop_link(source)  # the second connection subscribes to the marker
+        await until(lambda: source._generation == 2 and source._marker is None)
+    async with MqttPublisher(config.mqtt, "camera") as publisher:
+        await publisher.publish(TOPIC, b"0")
+        await publisher.publish(marker_topic, b"0123456789abcdef0123456789abcdef")
+        await publisher.publish(TOPIC, b"1")
+    async with make_source(config, notebook) as source:
+        got = await Reader(source).take(2)
+    assert [(each.payload, each.backlog) for each in got] == [(b"0", True), (b"1", True)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_whose_marker_the_broker_refuses_ends_its_backlog_when_nothing_waits(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    access = tmp_path / "access"
+    access.write_text("topic readwrite p/s/+/frame\n")
+    broker = mosquitto(f"acl_file {access}")
+    config = line_config(broker, tmp_path, protocol=protocol)
+    async with make_source(config, notebook):
+        pass
+    await send_many(config, 12)
+    async with make_source(config, notebook) as source:
+        got: list[Delivery] = []
+        async for delivery in source.deliveries():
+            got.append(delivery)
+            if len(got) > 1 and numbers(got[-2:]) == [10, 11]:
+                break
+        assert source._marker is not None, "unacknowledged frames are still ahead of any live one"
+        assert all(each.backlog for each in got)
+        await source.acknowledge(got[-1].position)
+        await until(lambda: source._marker is None)
+        await send(broker, "12")
+        assert [each.backlog for each in await Reader(source).take(1)] == [False]
+    assert set(notebook.kinds) == {"marker_refused", "marker_lost"}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_retained_frame_is_dropped_with_an_event_and_acknowledged(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    await send(broker, "old", options=("-r",))
+    async with make_source(line_config(broker, tmp_path, protocol=protocol), notebook) as source:
+        reader = Reader(source)
+        await send(broker, "7")
+        assert numbers(await reader.take(1)) == [7]
+        assert notebook.kinds == ["retained_dropped"]
+        assert len(source._unsettled) == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_quality_0_frames_are_taken(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    async with make_source(line_config(broker, tmp_path, protocol=protocol), notebook) as source:
+        reader = Reader(source)
+        await asyncio.to_thread(broker.publish, "-t", TOPIC, "-m", "5")
+        got = await reader.take(1)
+        assert numbers(got) == [5]
+        assert await source.acknowledge(got[0].position)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_source_never_holds_more_than_its_bound_whatever_the_broker_sends(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str, qos: int
+) -> None:
+    broker = mosquitto("max_inflight_messages 0")
+    config = line_config(broker, tmp_path, protocol=protocol, in_flight=5)
+    async with make_source(config, notebook) as source, MqttPublisher(config.mqtt, "camera") as publisher:
+        for number in range(200):
+            await publisher.publish(TOPIC, str(number).encode().ljust(20_000), qos=qos)
+        await publisher.publish("p/s/other", b"all sent")
+        got: list[Delivery] = []
+        async for delivery in source.deliveries():
+            got.append(delivery)
+            assert len(source._ready) <= 5
+            assert len(source._unsettled) <= 5
+            if len(got) % 5 == 0:
+                await source.acknowledge(delivery.position)
+            if len(got) == 200:
+                break
+    assert numbers(got) == list(range(200))
+    assert source._generation == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_paused_beyond_the_keepalive_keeps_its_connection(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto("max_inflight_messages 0")
+    config = line_config(broker, tmp_path, protocol=protocol, keepalive_s=2)
+    async with make_source(config, notebook) as source:
+        reader = Reader(source)
+        source.pause()
+        await send_many(config, 40, size=500_000)
+        # mosquitto hangs up after one and a half keep-alives, paho's own check after two.
+        await until(lambda: broker.log().count("sign-of-life") >= 5)
+        assert reader.got == []
+        source.resume()
+        assert numbers(await reader.take(40)) == list(range(40))
+        await source.acknowledge(reader.got[-1].position)
+        before = broker.log().count("Received PINGREQ from agent1-cam1")
+        await until(lambda: broker.log().count("Received PINGREQ from agent1-cam1") > before)
+        assert source._generation == 1
+        assert source.is_connected
+
+
+async def test_source_frozen_broker_is_noticed_by_the_keepalive(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    async with make_source(line_config(broker, tmp_path, keepalive_s=2), notebook) as source:
+        broker.freeze()
+        await until(lambda: not source.is_connected)
+        broker.thaw()
+        await until(lambda: source.is_connected)
+
+
+async def test_source_user_properties_arrive_lower_case_and_the_last_of_equals_counts(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    async with make_source(line_config(broker, tmp_path), notebook) as source:
+        reader = Reader(source)
+        options = ["-V", "5", "-D", "publish", "content-type", "image/png"]
+        for name, value in (("Part-ID", "a"), ("part-id", "b"), ("frame-id", "ü 1")):
+            options += ["-D", "publish", "user-property", name, value]
+        await send(broker, "x", options=tuple(options))
+        got = await reader.take(1)
+    assert got[0].properties == {"content-type": "image/png", "part-id": "b", "frame-id": "ü 1"}
+
+
+async def test_source_absurd_properties_are_told_and_the_frame_is_kept(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    async with make_source(line_config(broker, tmp_path), notebook) as source:
+        reader = Reader(source)
+        many = [part for n in range(40) for part in ("-D", "publish", "user-property", f"k{n}", "v")]
+        await send(broker, "many", options=("-V", "5", *many))
+        await send(broker, "long", options=("-V", "5", "-D", "publish", "user-property", "k", "v" * 2000))
+        got = await reader.take(2)
+    assert payloads(got) == [b"many", b"long"]
+    assert [each.properties[PROPERTY_FAULT] for each in got] == [
+        "more than 32 properties",
+        "a property value longer than 1024 bytes",
+    ]
+
+
+async def test_source_properties_paho_cannot_read_cost_the_frame_its_metadata_not_the_line(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path)
+    async with make_source(config, notebook) as source:
+        reader = Reader(source)
+        byte_order_mark = ("-V", "5", "-D", "publish", "user-property", "part-id", "\ufeff7")
+        await send(broker, "bad", options=byte_order_mark)
+        await reader.take(1)
+        assert PROPERTY_FAULT in reader.got[0].properties
+        for each in list(reader.got):
+            await source.acknowledge(each.position)
+        await until(lambda: source.is_connected and not source._is_without_metadata)
+        await send(broker, "good", options=("-V", "5", "-D", "publish", "user-property", "part-id", "8"))
+        await until(lambda: reader.got[-1].payload == b"good")
+    assert reader.got[-1].properties == {"part-id": "8"}
+    assert payloads(reader.got) == [b"bad", b"good"]
+
+
+async def test_source_trigger_is_the_last_level_of_the_topic_where_so_configured(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    async with make_source(line_config(broker, tmp_path), notebook, "cam2") as source:
+        reader = Reader(source)
+        await asyncio.to_thread(broker.publish, "-t", "p/s/cam2/frame/4711", "-q", "1", "-m", "x")
+        assert (await reader.take(1))[0].properties == {"trigger-id": "4711"}
+
+
+async def test_source_json_camera_gives_image_and_keys(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path)
+    camera = config.camera_named("cam1").model_copy(update={"encoding": "json"})
+    async with MqttSource(config, camera, RunningClock(), notebook) as source:
+        reader = Reader(source)
+        body = json.dumps({"image": base64.b64encode(b"\xff\xd8jpeg").decode(), "trigger_id": 12, "part_id": "p"})
+        await send(broker, body, "not json")
+        good, bad = await reader.take(2)
+    assert (good.payload, good.properties) == (b"\xff\xd8jpeg", {"trigger-id": "12", "part-id": "p"})
+    assert bad.payload == b"not json"
+    assert "not valid JSON" in bad.properties[PROPERTY_FAULT]
+
+
+async def test_source_subscription_of_an_older_configuration_is_ended_with_an_event(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path)
+    async with make_source(config, notebook):
+        pass
+    camera = config.camera_named("cam1").model_copy(update={"topic": "elsewhere/frame"})
+    async with MqttSource(config, camera, RunningClock(), notebook) as source:
+        reader = Reader(source)
+        await until(lambda: source._marker is None)
+        await send(broker, "old")
+        await until(lambda: notebook.kinds == ["unexpected_topic"])
+        await send(broker, "old again")
+        await asyncio.to_thread(broker.publish, "-t", "elsewhere/frame", "-q", "1", "-m", "new")
+        assert payloads(await reader.take(1)) == [b"new"]
+    assert notebook.kinds == ["unexpected_topic"]
+
+
+async def test_source_broker_away_at_the_start_is_found_later(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, capfd: pytest.CaptureFixture[str]
+) -> None:
+    broker = mosquitto()
+    broker.stop()
+    async with make_source(line_config(broker, tmp_path), notebook) as source:
+        reader = Reader(source)
+        assert not source.is_connected
+        for _ in range(3):  # several tries, one line
+            await asyncio.sleep(0.2)
+        broker.start()
+        await until(lambda: source.is_connected)
+        await send(broker, "1")
+        assert numbers(await reader.take(1)) == [1]
+    log = capfd.readouterr().out
+    assert log.count("mqtt_link_down") == 1
+    assert log.count("mqtt_link_up") == 1
+
+
+async def test_source_mosquitto_pub_is_enough_for_a_camera_on_either_protocol(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    async with make_source(line_config(broker, tmp_path), notebook) as source:
+        reader = Reader(source)
+        for version in ("311", "5"):
+            subprocess.run(
+                ["mosquitto_pub", "-p", str(broker.port), "-V", version, "-t", TOPIC, "-q", "2", "-m", "1"], check=True
+            )
+        assert numbers(await reader.take(2)) == [1, 1]

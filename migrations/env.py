@@ -7,7 +7,7 @@ configuration). A lock is held while migrating, so that two agents starting at o
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from alembic import context
@@ -19,7 +19,7 @@ from inspector.store.database import Database
 _LOCK_KEY = 0x696E7370  # "insp"; any number that no other user of the same PostgreSQL locks
 
 
-def render_item(kind: str, item: Any, _: AutogenContext) -> str | bool:
+def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
     """Migrations must not import today's tables: they spell the time type out as `utc_time()`."""
     return "utc_time()" if kind == "type" and isinstance(item, tables.UtcTime) else False
 

@@ -62,6 +62,7 @@ class FileBox:
     async def settled(self) -> None:
         """What the journal removes on its own thread is removed: a copy in between would stumble over it."""
         if self._journal is not None:
+            self._journal.append_acknowledged([])  # else there may be nothing to sync, and no wait
             await self._journal.sync()
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Everything that knows tensors: routing, heads, engines, enrolment and evaluation."""

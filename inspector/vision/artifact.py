@@ -1,0 +1,230 @@
+"""One enrolled version as bytes: safetensors with a JSON manifest in its metadata, and nothing executable.
+
+What is written is what is loaded: preparation, pass, banks, anchors, calibration, and probe images with
+the scores they must get. Bytes that are damaged, truncated or of another kind raise ArtifactError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from inspector.errors import ArtifactError
+from inspector.vision.anchors import ProductAnchors, routing_profile
+from inspector.vision.calibration import Calibration
+from inspector.vision.engines import Bank
+from inspector.vision.graphs import Graph
+from inspector.vision.preprocessing import Preparation
+from inspector.vision.prototype import Member, Readout
+
+FORMAT = "inspector-artifact"
+FORMAT_VERSION = 1
+
+LEVEL_TOLERANCE = 0.02
+"""How far a probe's level may lie from the stored one: a fiftieth of the way from median to threshold."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapScale:
+    """Levels of the shown map: `median` of good peaks is 0, `threshold` is 1. float values of the blended map."""
+
+    median: float
+    threshold: float
+
+    def levels(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray((values - self.median) / (self.threshold - self.median), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A good image as the passes see it, and what they must make of it.
+
+    `prepared`: uint8 [S, S, 3]; `size`: the original (height, width); `routing`: uint8 [128, 128, 3].
+    """
+
+    prepared: NDArray[np.uint8]
+    size: tuple[int, int]
+    score: float
+    routing: NDArray[np.uint8]
+    routing_distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """Everything that inspecting one product needs. `manifest` holds what is only for reading."""
+
+    product: str
+    graph: Graph
+    preparation: Preparation
+    members: tuple[Member, ...]
+    readout: Readout
+    anchors: ProductAnchors
+    calibration: Calibration
+    map_scale: MapScale
+    probes: tuple[Probe, ...]
+    manifest: Mapping[str, Any]
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 of an artifact's bytes, hex: its name in registry and rows."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
+    """The artifact's bytes, and its manifest completed by what the structures say."""
+    tensors: dict[str, NDArray[Any]] = {
+        "anchors": artifact.anchors.anchors,
+        "descriptors": artifact.anchors.descriptors,
+    }
+    for number, member in enumerate(artifact.members):
+        tensors[f"member.{number}.mean"] = member.bank.mean
+        tensors[f"member.{number}.prototypes"] = member.bank.prototypes
+        tensors[f"member.{number}.sources"] = member.sources
+        if member.bank.projection is not None:
+            tensors[f"member.{number}.projection"] = member.bank.projection
+    for number, probe in enumerate(artifact.probes):
+        tensors[f"probe.{number}.prepared"] = probe.prepared
+        tensors[f"probe.{number}.routing"] = probe.routing
+    manifest = {**artifact.manifest, **_described(artifact)}
+    metadata = {"format": FORMAT, "manifest": json.dumps(manifest, sort_keys=True)}
+    return save_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata), manifest
+
+
+def _described(artifact: Artifact) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "product": artifact.product,
+        "threshold": artifact.calibration.threshold,
+        "graph": artifact.graph.to_manifest(),
+        "preparation": artifact.preparation.to_manifest(),
+        "readout": {
+            "reading": artifact.readout.reading,
+            "top_share": artifact.readout.top_share,
+            "sigma_px": artifact.readout.sigma_px,
+        },
+        "members": [
+            {
+                "embedding": member.embedding,
+                "in_decision": member.in_decision,
+                "in_map": member.in_map,
+                "score_unit": member.score_unit,
+                "map_unit": member.map_unit,
+                "unit_length": member.bank.unit_length,
+                "prototypes": len(member.bank.prototypes),
+            }
+            for member in artifact.members
+        ],
+        "routing": {
+            "profile": routing_profile().key,
+            "bound": artifact.anchors.bound,
+            "anchors": len(artifact.anchors.anchors),
+        },
+        "calibration": artifact.calibration.to_manifest(),
+        "map_scale": {"median": artifact.map_scale.median, "threshold": artifact.map_scale.threshold},
+        "probes": [
+            {"size": list(probe.size), "score": probe.score, "routing_distance": probe.routing_distance}
+            for probe in artifact.probes
+        ],
+        "level_tolerance": LEVEL_TOLERANCE,
+    }
+
+
+def unpack(content: bytes, digest: str | None = None) -> Artifact:
+    """The artifact in these bytes. `digest`: what they must have. Raises ArtifactError."""
+    if digest is not None and digest_of(content) != digest:
+        raise ArtifactError(f"The artifact's bytes do not have the digest {digest[:12]}; they were damaged.")
+    manifest = read_manifest(content)
+    try:
+        tensors = load_tensors(content)
+        return _assemble(manifest, tensors)
+    except SafetensorError as error:
+        raise ArtifactError(f"The artifact's bytes are damaged: {error}.") from error
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"The artifact lacks something or holds it in another form: {error!r}.") from error
+
+
+def read_manifest(content: bytes) -> dict[str, Any]:
+    """Only the manifest, without the tensors. Raises ArtifactError."""
+    try:
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        manifest = json.loads(metadata["manifest"])
+        found = (metadata["format"], manifest["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError("The bytes are no artifact of this software.") from error
+    if found != (FORMAT, FORMAT_VERSION):
+        raise ArtifactError(f"The artifact has format {found[0]} {found[1]}; this software reads {FORMAT_VERSION}.")
+    return dict(manifest)
+
+
+def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Artifact:
+    graph = Graph.from_manifest(manifest["graph"])
+    preparation = Preparation.from_manifest(manifest["preparation"])
+    readout = manifest["readout"]
+    product = str(manifest["product"])
+    if manifest["routing"]["profile"] != routing_profile().key:
+        raise ArtifactError("The product was enrolled for another routing profile; enrol it again.")
+    anchors = ProductAnchors(
+        product, _floats(tensors["anchors"]), _floats(tensors["descriptors"]), float(manifest["routing"]["bound"])
+    )
+    scale = MapScale(float(manifest["map_scale"]["median"]), float(manifest["map_scale"]["threshold"]))
+    return Artifact(
+        product=product,
+        graph=graph,
+        preparation=preparation,
+        members=tuple(_member(number, item, graph, tensors) for number, item in enumerate(manifest["members"])),
+        readout=Readout(readout["reading"], readout["top_share"], readout["sigma_px"], preparation.size_px),
+        anchors=anchors,
+        calibration=Calibration.from_manifest(manifest["calibration"]),
+        map_scale=scale,
+        probes=tuple(_probe(number, item, tensors) for number, item in enumerate(manifest["probes"])),
+        manifest=manifest,
+    )
+
+
+def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> Member:
+    name = f"member.{number}"
+    projection = tensors.get(f"{name}.projection")
+    bank = Bank(
+        _floats(tensors[f"{name}.mean"]),
+        None if projection is None else _floats(projection),
+        _floats(tensors[f"{name}.prototypes"]),
+        bool(stored["unit_length"]),
+    )
+    which = int(stored["embedding"])
+    return Member(
+        embedding=which,
+        grid=graph.grid(which),
+        bank=bank,
+        in_decision=float(stored["in_decision"]),
+        in_map=float(stored["in_map"]),
+        score_unit=float(stored["score_unit"]),
+        map_unit=float(stored["map_unit"]),
+        sources=tensors[f"{name}.sources"],
+    )
+
+
+def _probe(number: int, stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Probe:
+    height, width = stored["size"]
+    return Probe(
+        prepared=tensors[f"probe.{number}.prepared"],
+        size=(int(height), int(width)),
+        score=float(stored["score"]),
+        routing=tensors[f"probe.{number}.routing"],
+        routing_distance=float(stored["routing_distance"]),
+    )
+
+
+def _floats(array: NDArray[Any]) -> NDArray[np.float32]:
+    if array.dtype != np.float32 or not np.isfinite(array).all():
+        raise ArtifactError("The artifact holds numbers that are not finite 32-bit floats.")
+    return array

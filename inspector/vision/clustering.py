@@ -1,0 +1,94 @@
+"""Picking and clustering vectors: farthest-first cover, spherical k-means, first-neighbour partition.
+
+Plain NumPy, deterministic for a given generator. Vectors are float32 [N, C].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+
+def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices of at most `count` vectors, each the farthest from those before it (Gonzalez, 1985).
+
+    A cover: rare good patterns are kept however rare they are, which means and random picks average away.
+    Stops early when every vector equals a picked one.
+    """
+    squares = np.einsum("nc,nc->n", vectors, vectors)
+    picked = [int(rng.integers(len(vectors)))]
+    nearest = np.full(len(vectors), np.inf, np.float32)
+    while True:
+        last = picked[-1]
+        distance = squares + squares[last] - 2.0 * (vectors @ vectors[last])
+        np.minimum(nearest, distance, out=nearest)
+        nearest[last] = 0.0
+        following = int(nearest.argmax())
+        if len(picked) == min(count, len(vectors)) or nearest[following] <= 1e-9 * max(1.0, float(squares[following])):
+            return np.array(picked, np.int64)
+        picked.append(following)
+
+
+def spherical_kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int = 20) -> Vectors:
+    """At most `count` unit centres of unit vectors, by cosine; begun farthest-first. float32 [K, C]."""
+    centres = vectors[farthest_first(vectors, count, rng)].copy()
+    labels = np.full(len(vectors), -1, np.int64)
+    for _ in range(rounds):
+        found = (vectors @ centres.T).argmax(axis=1)
+        if np.array_equal(found, labels):
+            break
+        labels = found
+        sums = np.zeros_like(centres)
+        np.add.at(sums, labels, vectors)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        # A centre that lost its members stays where it was.
+        centres = np.where(lengths > 1e-9, sums / np.maximum(lengths, 1e-9), centres).astype(np.float32)
+    return centres
+
+
+def first_neighbour_means(vectors: Vectors, at_most: int) -> Vectors:
+    """Unit means of the finest first-neighbour partition with at most `at_most` clusters. float32 [K, C].
+
+    Written from the published description of clustering by first neighbours: each vector is linked to its
+    nearest by cosine, connected ones are one cluster, and the means are clustered again. Which partition
+    ProtoAD used is unknown [R].
+    """
+    labels = np.arange(len(vectors))
+    means = vectors
+    while len(means) > at_most and len(means) > 1:
+        merged = _connected(_nearest_other(means))
+        if merged.max() + 1 == len(means):
+            break
+        labels = merged[labels]
+        means = _unit_means(vectors, labels)
+    return means
+
+
+def _nearest_other(vectors: Vectors, block: int = 2048) -> NDArray[np.int64]:
+    nearest = np.empty(len(vectors), np.int64)
+    for start in range(0, len(vectors), block):
+        rows = np.arange(start, min(start + block, len(vectors)))
+        similarity = vectors[rows] @ vectors.T
+        similarity[np.arange(len(rows)), rows] = -np.inf
+        nearest[rows] = similarity.argmax(axis=1)
+    return nearest
+
+
+def _connected(links: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Cluster number of each node of the undirected graph i -- links[i]."""
+    root = np.arange(len(links))
+    while True:
+        lower = np.minimum(root, root[links])
+        np.minimum.at(lower, links, root)
+        lower = lower[lower]
+        if np.array_equal(lower, root):
+            return np.unique(root, return_inverse=True)[1].astype(np.int64)
+        root = lower
+
+
+def _unit_means(vectors: Vectors, labels: NDArray[np.int64]) -> Vectors:
+    sums = np.zeros((int(labels.max()) + 1, vectors.shape[1]), np.float32)
+    np.add.at(sums, labels, vectors)
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)

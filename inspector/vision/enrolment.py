@@ -1,0 +1,329 @@
+"""From good images to one immutable version of a product: all of `inspector enroll` but the registry.
+
+Images come through the decoder and the preparation that the stream uses; nothing is trained. What can't
+be read is named and left out, equal images count once, and no image is both in the deployed bank and in a
+certified calibration.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from inspector.errors import EnrolmentError
+from inspector.stream.decode import DecodeLimits
+from inspector.vision.anchors import (
+    ProductAnchors,
+    build_anchors,
+    pick_anchor_images,
+    pooled,
+    routing_profile,
+    trimmed_distance,
+)
+from inspector.vision.artifact import Artifact, MapScale, Probe, digest_of, pack
+from inspector.vision.backbone import Backbone
+from inspector.vision.calibration import ALPHA, Calibration, calibrate
+from inspector.vision.engines import Embedder, Engine
+from inspector.vision.fitting import HeadFitter, PreparedImages, held_out
+from inspector.vision.folders import ImageSource
+from inspector.vision.gathering import Gathered, Gatherer, Progress, gather
+from inspector.vision.graphs import BackboneFile, Graph
+from inspector.vision.inspection import ProductInspector
+from inspector.vision.prototype import Judgement, Member, Readout
+from inspector.vision.recipes import Recipe, recipe_for
+
+MINIMUM_IMAGES = 5
+ADVISED_IMAGES = 100
+SPLIT_FROM = 80
+"""From so many images on a fifth is held out; fewer go all into the bank and are scored by cross-fit."""
+FOLDS = 5
+SUSPECT_SPREADS = 6.0
+"""A held-out score so many robust spreads above the median may be a bad part among the good."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentOptions:
+    """What the person who enrols may choose. `limits` are the camera's; `alpha` the aimed-at false-reject rate."""
+
+    head: str = "auto"
+    profile: str = "standard"
+    limits: DecodeLimits = field(default_factory=DecodeLimits)
+    backbone: Backbone = field(default_factory=Backbone)
+    alpha: float = ALPHA
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentReport:
+    """What a person should read before activating. Names are those the images came with.
+
+    `unreadable`: (name, reason); `duplicates`: (name, of which); `suspects`: good images that score oddly;
+    `seconds` per phase.
+    """
+
+    product: str
+    n_images: int
+    n_used: int
+    unreadable: tuple[tuple[str, str], ...]
+    duplicates: tuple[tuple[str, str], ...]
+    suspects: tuple[str, ...]
+    warnings: tuple[str, ...]
+    statement: str
+    threshold: float
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """A new version's bytes, its manifest and its report. Nothing is stored yet."""
+
+    artifact: bytes
+    digest: str
+    manifest: dict[str, Any]
+    report: EnrolmentReport
+
+
+@dataclass(frozen=True, slots=True)
+class _Passes:
+    graph: Graph
+    embedder: Embedder
+    route_embedder: Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    members: list[Member]
+    calibration: Calibration
+    map_scale: MapScale
+    judged: list[tuple[int, Judgement]]
+
+
+def enrol(
+    product: str,
+    images: Sequence[ImageSource],
+    options: EnrolmentOptions,
+    engine: Engine,
+    progress: Progress | None = None,
+) -> Enrolment:
+    """A version of `product` from its good images. Blocking: about a minute for 200 images on two cores.
+
+    Raises EnrolmentError where fewer than 5 usable images remain, UsageError for an unknown head or
+    profile, WeightsMissing, EngineError.
+    """
+    tell = progress or (lambda _phase, _done, _total: None)
+    clock = _PhaseClock()
+    recipe = recipe_for(options.head, options.profile)
+    _check_count(product, len(images), 0)
+    passes = _passes(recipe, options.backbone, engine)
+    clock.ended("engine")
+    gathered = gather(images, Gatherer(recipe.preparation, options.limits, passes.route_embedder), tell)
+    _check_count(product, len(gathered), len(images) - len(gathered))
+    clock.ended("read")
+    prepared = PreparedImages(gathered.inputs, gathered.sizes, recipe.preparation)
+    fitter = HeadFitter(recipe, passes.graph, engine, prepared, passes.embedder)
+    fitted = _fit(fitter, len(gathered), options.alpha, tell)
+    clock.ended("fit")
+    artifact = Artifact(
+        product=product,
+        graph=passes.graph,
+        preparation=recipe.preparation,
+        members=tuple(fitted.members),
+        readout=Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px),
+        anchors=_anchors(product, gathered),
+        calibration=fitted.calibration,
+        map_scale=fitted.map_scale,
+        probes=(),
+        manifest=_manifest(recipe, options.backbone, engine, gathered, len(images)),
+    )
+    artifact = replace(artifact, probes=_probes(artifact, gathered, fitted, engine, passes))
+    clock.ended("anchors_and_probes")
+    artifact = replace(artifact, manifest={**artifact.manifest, "seconds": clock.seconds})
+    content, manifest = pack(artifact)
+    report = _report(artifact, gathered, fitted, len(images), clock.seconds)
+    return Enrolment(content, digest_of(content), manifest, report)
+
+
+class _PhaseClock:
+    """Seconds of each phase, for the report; not part of what makes a version."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def ended(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase] = round(now - self._since, 3)
+        self._since = now
+
+
+def _check_count(product: str, usable: int, left_out: int) -> None:
+    if usable >= MINIMUM_IMAGES:
+        return
+    because = f" ({left_out} more could not be used)" if left_out else ""
+    raise EnrolmentError(
+        f"{product} has {usable} usable image{'' if usable == 1 else 's'}{because}; "
+        f"at least {MINIMUM_IMAGES} different good images are needed, about {ADVISED_IMAGES} are advised."
+    )
+
+
+def _passes(recipe: Recipe, backbone: Backbone, engine: Engine) -> _Passes:
+    installed = BackboneFile.installed(backbone)
+    graph = Graph(backbone.name, installed.sha256, recipe.preparation.size_px, recipe.embeddings)
+    return _Passes(
+        graph,
+        engine.embedder(graph, backbone.weights_file),
+        engine.embedder(routing_profile().graph, small=True),
+    )
+
+
+def _fit(fitter: HeadFitter, count: int, alpha: float, progress: Progress) -> _Fitted:
+    if count >= SPLIT_FROM:
+        return _fit_held_out(fitter, count, alpha, progress)
+    return _fit_crossed(fitter, count, alpha, progress)
+
+
+def _fit_held_out(fitter: HeadFitter, count: int, alpha: float, progress: Progress) -> _Fitted:
+    """A fifth of the images calibrates. The units come from within the rest, so that the fifth stays unseen."""
+    is_held = held_out(count)
+    bank, held = np.flatnonzero(~is_held).tolist(), np.flatnonzero(is_held).tolist()
+    fitter.sample(bank, progress)
+    is_inner = held_out(len(bank))
+    inner = [image for image, apart in zip(bank, is_inner, strict=True) if apart]
+    outer = [image for image, apart in zip(bank, is_inner, strict=True) if not apart]
+    trial = fitter.fit(outer)
+    units = fitter.units(trial, fitter.measure(trial, inner, progress))
+    members = fitter.with_units(fitter.fit(bank, progress), units)
+    judged = list(zip(held, fitter.blend(members, fitter.measure(members, held, progress)), strict=True))
+    text = f"{len(held)} of {count} images in runs over the file order, never in the bank"
+    return _calibrated(fitter, members, judged, text, None, alpha)
+
+
+def _fit_crossed(fitter: HeadFitter, count: int, alpha: float, progress: Progress) -> _Fitted:
+    """Few images: all go into the bank, and each is scored by a head that did not see it."""
+    everything = list(range(count))
+    fitter.sample(everything, progress)
+    folds = min(FOLDS, count)
+    measured = []
+    members: list[Member] = []
+    for fold in range(folds):
+        apart = everything[fold::folds]
+        members = fitter.fit([image for image in everything if image not in apart])
+        measured += fitter.measure(members, apart, progress)
+    units = fitter.units(members, measured)
+    members = fitter.with_units(fitter.fit(everything, progress), units)
+    judged = list(zip([raw.image for raw in measured], fitter.blend(members, measured), strict=True))
+    return _calibrated(fitter, members, judged, f"{folds}-fold cross-fit over all {count} images", folds, alpha)
+
+
+def _calibrated(
+    fitter: HeadFitter,
+    members: list[Member],
+    judged: list[tuple[int, Judgement]],
+    text: str,
+    folds: int | None,
+    alpha: float,
+) -> _Fitted:
+    """`folds` None: the scores are of the deployed head."""
+    scores = np.array([judgement.score for _, judgement in judged])
+    peaks = np.array([fitter.peak(judgement, image) for image, judgement in judged])
+    is_cross_fit = folds is not None
+    calibration = calibrate(scores, held_out=text, is_cross_fit=is_cross_fit, alpha=alpha)
+    of_map = calibrate(peaks, held_out=text, is_cross_fit=is_cross_fit, alpha=alpha)
+    return _Fitted(members, calibration, MapScale(of_map.median, of_map.threshold), judged)
+
+
+def _anchors(product: str, gathered: Gathered) -> ProductAnchors:
+    """CAC on images that do not set the bound; the bound from those held out."""
+    rng = np.random.default_rng(0)
+    patches = [each.astype(np.float32) for each in gathered.route_patches]
+    descriptors = np.stack([pooled(each) for each in patches])
+    is_held = held_out(len(patches))
+    own = np.flatnonzero(~is_held)
+    picked = own[pick_anchor_images(descriptors[own], rng)]
+    anchors = build_anchors(np.concatenate([patches[i] for i in picked]), rng)
+    distances = [trimmed_distance(patches[i], anchors) for i in np.flatnonzero(is_held)]
+    return ProductAnchors(product, anchors, descriptors[picked], unknown_bound(distances))
+
+
+def unknown_bound(distances: Sequence[float]) -> float:
+    """The trimmed distance beyond which a frame is of no known product, from held-out good images.
+
+    Wider where few were held out: the largest of six says less than the largest of sixty.
+    """
+    return max(max(distances) * (1.2 + 2.0 / len(distances)), 1e-3)
+
+
+def _probes(
+    artifact: Artifact, gathered: Gathered, fitted: _Fitted, engine: Engine, passes: _Passes
+) -> tuple[Probe, ...]:
+    """The most ordinary and the highest-scored good image, with what the deployed head makes of them."""
+    ranked = [image for image, _ in sorted(fitted.judged, key=lambda pair: pair[1].score)]
+    inspector = ProductInspector(artifact, engine)
+    probes = []
+    for image in dict.fromkeys((ranked[len(ranked) // 2], ranked[-1])):
+        prepared, size, routing = gathered.inputs[image], gathered.sizes[image], gathered.routing[image]
+        score = inspector.judge(passes.embedder(prepared[None]), [size])[0].score
+        distance = inspector.routing_distance(routing, passes.route_embedder)
+        probes.append(Probe(prepared, size, score, routing, distance))
+    return tuple(probes)
+
+
+def _manifest(recipe: Recipe, backbone: Backbone, engine: Engine, gathered: Gathered, n_images: int) -> dict[str, Any]:
+    """What only people and audits read; what the head needs is written by `artifact.pack`."""
+    return {
+        "head": recipe.head,
+        "profile": recipe.profile,
+        "weights_file": str(backbone.weights_file) if backbone.weights_file else None,
+        "clustering": [member.clustering for member in recipe.members],
+        "engine": {"name": engine.name, "versions": engine.versions()},
+        "software": importlib.metadata.version("inspector") if _is_installed() else "unknown",
+        "python": platform.python_version(),
+        "counts": {
+            "images": n_images,
+            "used": len(gathered),
+            "unreadable": len(gathered.unreadable),
+            "duplicates": len(gathered.duplicates),
+        },
+        "images": [
+            {"name": name, "sha256": digest} for name, digest in zip(gathered.names, gathered.digests, strict=True)
+        ],
+    }
+
+
+def _is_installed() -> bool:
+    return bool(list(importlib.metadata.distributions(name="inspector")))
+
+
+def _report(
+    artifact: Artifact, gathered: Gathered, fitted: _Fitted, n_images: int, seconds: dict[str, float]
+) -> EnrolmentReport:
+    warnings = [f"{name} was left out: {reason}" for name, reason in gathered.unreadable]
+    warnings += [f"{name} equals {twin} and counts once" for name, twin in gathered.duplicates]
+    suspects = _suspects(gathered, fitted)
+    warnings += [f"{name} scores far above the other good images; look at it before you activate" for name in suspects]
+    if artifact.calibration.provisional:
+        warnings.append(f"the threshold is provisional; {ADVISED_IMAGES} and more good images make it firmer")
+    return EnrolmentReport(
+        product=artifact.product,
+        n_images=n_images,
+        n_used=len(gathered),
+        unreadable=tuple(gathered.unreadable),
+        duplicates=tuple(gathered.duplicates),
+        suspects=suspects,
+        warnings=tuple(warnings),
+        statement=artifact.calibration.statement,
+        threshold=artifact.calibration.threshold,
+        seconds=dict(seconds),
+    )
+
+
+def _suspects(gathered: Gathered, fitted: _Fitted) -> tuple[str, ...]:
+    scores = np.array([judgement.score for _, judgement in fitted.judged])
+    spread = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
+    limit = float(np.median(scores)) + SUSPECT_SPREADS * spread
+    return tuple(gathered.names[image] for image, judgement in fitted.judged if spread and judgement.score > limit)

@@ -1,0 +1,212 @@
+"""From prepared good images to a head with its units: sampling of patches, banks, held-out scores.
+
+Memory is bounded by a fixed number of sampled patches however many images there are. An image whose
+score calibrates a head is never in that head's bank. Deterministic: same images, same head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import UsageError
+from inspector.vision.clustering import farthest_first, first_neighbour_means, spherical_kmeans
+from inspector.vision.engines import Bank, Embedder, Engine, on_host, unit_length
+from inspector.vision.gathering import Progress
+from inspector.vision.graphs import Graph
+from inspector.vision.preprocessing import Preparation, valid_cells
+from inspector.vision.prototype import Judgement, Member, PrototypeHead, Readout, shrink_cells
+from inspector.vision.recipes import MemberRecipe, Recipe
+
+SAMPLED_PATCHES = 40_000
+BATCH = 8
+WHITENING_FLOOR = 0.01
+"""Share of the mean variance added to each: directions that good images hardly vary in are noise."""
+SMALLEST_UNIT = 0.02
+"""Of the mean: a spread of a few images is not believed below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImages:
+    """The inputs of the main pass: uint8 [S, S, 3] each, and the original sizes (height, width)."""
+
+    inputs: Sequence[NDArray[np.uint8]]
+    sizes: Sequence[tuple[int, int]]
+    preparation: Preparation
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Sampled patches of one embedding. `places`: int32 [M, 3], image, row, column."""
+
+    vectors: NDArray[np.float32]
+    places: NDArray[np.int32]
+
+
+class HeadFitter:
+    """Fits heads of one recipe on subsets of one set of images; each image is sampled once."""
+
+    def __init__(
+        self, recipe: Recipe, graph: Graph, engine: Engine, images: PreparedImages, embedder: Embedder
+    ) -> None:
+        self._recipe = recipe
+        self._graph = graph
+        self._engine = engine
+        self._images = images
+        self._embedder = embedder
+        self._samples: list[_Sample] = []
+        self.grid = max(graph.grid(index) for index in range(len(graph.embeddings)))
+        self._readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
+
+    def sample(self, indices: Sequence[int], progress: Progress) -> None:
+        """Look at these images once and keep about 40,000 of their patches per embedding."""
+        rng = np.random.default_rng(0)
+        per_image = max(1, -(-SAMPLED_PATCHES // len(indices)))
+        kept: list[list[_Sample]] = [[] for _ in self._graph.embeddings]
+        for start in range(0, len(indices), BATCH):
+            batch = indices[start : start + BATCH]
+            embedded = self._embedder(np.stack([self._images.inputs[i] for i in batch]))
+            for number, patches in enumerate(embedded):
+                rows = on_host(patches)
+                for image, frame in zip(batch, rows, strict=True):
+                    kept[number].append(self._pick(frame, image, self._graph.grid(number), per_image, rng))
+            progress("features", min(start + BATCH, len(indices)), len(indices))
+        self._samples = [
+            _Sample(np.concatenate([s.vectors for s in parts]), np.concatenate([s.places for s in parts]))
+            for parts in kept
+        ]
+
+    def _pick(self, frame: NDArray[np.float32], image: int, grid: int, count: int, rng: np.random.Generator) -> _Sample:
+        cells = np.flatnonzero(shrink_cells(self.cells(image), grid))
+        if len(cells) > count:
+            cells = rng.choice(cells, count, replace=False)
+        places = np.stack([np.full(len(cells), image), cells // grid, cells % grid], axis=1).astype(np.int32)
+        return _Sample(frame[cells].copy(), places)
+
+    def cells(self, image: int) -> NDArray[np.bool_]:
+        """Which cells of the finest grid lie in the frame itself."""
+        return valid_cells(*self._images.sizes[image], self._images.preparation, self.grid)
+
+    def fit(self, indices: Sequence[int], progress: Progress | None = None) -> list[Member]:
+        """Banks from the sampled patches of these images; units are 1 until `with_units`."""
+        rng = np.random.default_rng(0)
+        wanted = np.zeros(len(self._images.inputs), np.bool_)
+        wanted[list(indices)] = True
+        members = []
+        for number, recipe in enumerate(self._recipe.members):
+            which = self._graph.embeddings.index(recipe.embedding)
+            sample = self._samples[which]
+            inside = wanted[sample.places[:, 0]]
+            bank, picked = build_bank(sample.vectors[inside], recipe, rng)
+            sources = np.full((len(bank.prototypes), 3), -1, np.int32)
+            if picked is not None:
+                sources = sample.places[inside][picked]
+            grid = self._graph.grid(which)
+            members.append(Member(which, grid, bank, recipe.in_decision, recipe.in_map, 1.0, 1.0, sources))
+            if progress is not None:
+                progress("prototypes", number + 1, len(self._recipe.members))
+        return members
+
+    def head(self, members: Sequence[Member]) -> PrototypeHead:
+        return PrototypeHead(members, self._readout, self._engine)
+
+    def measure(self, members: Sequence[Member], indices: Sequence[int], progress: Progress) -> list[RawMaps]:
+        """Raw maps of these images, one `RawMaps` each, in order."""
+        head = self.head(members)
+        found: list[RawMaps] = []
+        for start in range(0, len(indices), BATCH):
+            batch = indices[start : start + BATCH]
+            embedded = self._embedder(np.stack([self._images.inputs[i] for i in batch]))
+            maps = [head.measure(number, embedded[member.embedding]) for number, member in enumerate(members)]
+            found += [RawMaps(image, [each[row] for each in maps]) for row, image in enumerate(batch)]
+            progress("held-out scores", min(start + BATCH, len(indices)), len(indices))
+        return found
+
+    def units(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Member]:
+        """The same members with the spreads of these images' scores and patch distances as their units."""
+        scaled = []
+        for number, member in enumerate(members):
+            cells = [shrink_cells(self.cells(raw.image), member.grid) for raw in measured]
+            maps = [raw.maps[number] for raw in measured]
+            scores = np.array([self._readout.score(m, c) for m, c in zip(maps, cells, strict=True)])
+            patches = np.concatenate([m[c] for m, c in zip(maps, cells, strict=True)])
+            scaled.append(replace(member, score_unit=_spread(scores), map_unit=_spread(patches)))
+        return scaled
+
+    @staticmethod
+    def with_units(members: Sequence[Member], units_of: Sequence[Member]) -> list[Member]:
+        """These members with the units of the others, one by one."""
+        return [
+            replace(member, score_unit=other.score_unit, map_unit=other.map_unit)
+            for member, other in zip(members, units_of, strict=True)
+        ]
+
+    def blend(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Judgement]:
+        """What a head of these members says of maps that were measured already."""
+        head = self.head(members)
+        return [head.blend(raw.maps, self.cells(raw.image)) for raw in measured]
+
+    def peak(self, judgement: Judgement, image: int) -> float:
+        """The largest value of a map within the frame itself."""
+        side = judgement.grid_map.shape[0]
+        cells = valid_cells(*self._images.sizes[image], self._images.preparation, side)
+        return float(judgement.grid_map[cells].max())
+
+
+@dataclass(frozen=True, slots=True)
+class RawMaps:
+    """One image's maps before they are blended, one float32 [g, g] per member."""
+
+    image: int
+    maps: list[NDArray[np.float32]]
+
+
+def _spread(values: NDArray[np.floating]) -> float:
+    return float(max(values.std(), SMALLEST_UNIT * abs(values.mean()), 1e-6))
+
+
+def build_bank(
+    vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator
+) -> tuple[Bank, NDArray[np.int64] | None]:
+    """Prototypes of sampled patches [N, C]; and which patches they are, None where they are means."""
+    if recipe.unit_length:
+        mean = np.zeros(vectors.shape[1], np.float32)
+        projected, projection = unit_length(vectors), None
+    else:
+        mean = vectors.mean(axis=0)
+        projection = _whitening(vectors - mean) if recipe.whiten else None
+        projected = vectors - mean if projection is None else (vectors - mean) @ projection
+    if recipe.clustering == "farthest-first":
+        picked = farthest_first(projected, recipe.prototypes, rng)
+        return Bank(mean, projection, np.ascontiguousarray(projected[picked]), recipe.unit_length), picked
+    if not recipe.unit_length:
+        raise UsageError(f"The clustering {recipe.clustering} needs vectors of unit length.")
+    if recipe.clustering == "spherical-kmeans":
+        means = spherical_kmeans(projected, recipe.prototypes, rng)
+    else:
+        means = first_neighbour_means(projected[:FIRST_NEIGHBOUR_PATCHES], recipe.prototypes)
+    return Bank(mean, projection, means, unit_length=True), None
+
+
+FIRST_NEIGHBOUR_PATCHES = 10_000
+"""All pairs are compared: ten thousand take seconds, forty thousand minutes."""
+
+
+def _whitening(centred: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Float32 [C, C]: rotates to the principal axes and divides by their spread."""
+    variances, axes = np.linalg.eigh(np.cov(centred.T))
+    scale = 1.0 / np.sqrt(variances + WHITENING_FLOOR * variances.mean())
+    return np.ascontiguousarray(axes * scale, dtype=np.float32)
+
+
+def held_out(count: int, share: float = 0.2) -> NDArray[np.bool_]:
+    """Which of `count` images, in file order, are held out: short runs spread over the whole set.
+
+    Neighbours in file order are often shots of one part; runs keep most of them on one side.
+    """
+    run = max(1, count // 50)
+    period = max(2, round(1.0 / share))
+    return np.asarray((np.arange(count) // run) % period == period - 1, np.bool_)

@@ -1,0 +1,66 @@
+"""Good images from a folder or from memory, read one at a time, named by their path.
+
+Files are recognised by their suffix only to choose what to offer; what they hold is judged by `decode`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspector.errors import EnrolmentError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+OTHER_IMAGE_SUFFIXES = (".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".pgm", ".ppm")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """An image by name: a file that is read when it is needed, or bytes that are here already."""
+
+    name: str
+    path: Path | None = None
+    payload: bytes | None = None
+
+    def read(self) -> bytes:
+        """The encoded image. Raises OSError where the file can't be read."""
+        if self.payload is not None:
+            return self.payload
+        if self.path is None:
+            raise OSError("there is neither a file nor bytes")
+        return self.path.read_bytes()
+
+
+def load_folder(path: Path) -> tuple[list[ImageSource], list[str]]:
+    """Its JPEG and PNG files in file order, and the names of image files of other kinds, which are not read.
+
+    Raises EnrolmentError where there is no such folder, it is a file, or it holds no image.
+    """
+    if not path.exists():
+        raise EnrolmentError(f"There is no folder {path}.")
+    if not path.is_dir():
+        raise EnrolmentError(f"{path} is a file; name the folder that holds the good images.")
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    images = [ImageSource(str(file), path=file) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    others = [str(file) for file in files if file.suffix.lower() in OTHER_IMAGE_SUFFIXES]
+    if not images:
+        hint = f"; {len(others)} files of other kinds, convert them to PNG" if others else ""
+        raise EnrolmentError(f"There is no JPEG or PNG image in {path}{hint}.")
+    return images, others
+
+
+def load_paths(paths: list[Path]) -> tuple[list[ImageSource], list[str]]:
+    """Images of several files and folders, in the order given. Raises EnrolmentError."""
+    images: list[ImageSource] = []
+    others: list[str] = []
+    for path in paths:
+        if path.is_file():
+            if path.suffix.lower() in OTHER_IMAGE_SUFFIXES:
+                others.append(str(path))
+            else:
+                images.append(ImageSource(str(path), path=path))
+            continue
+        more, unread = load_folder(path)
+        images += more
+        others += unread
+    return images, others

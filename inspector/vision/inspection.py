@@ -1,0 +1,123 @@
+"""One loaded product: from a pass's embeddings to scores, maps and regions in the frame's own pixels.
+
+The same object judges in the stream, in evaluation and when probes are made, so that a stored score can
+be reproduced. Knows one product at a time; batching over products is the lineup's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.domain import Region, Scored
+from inspector.errors import ParityError
+from inspector.vision.anchors import routing_profile, trimmed_distance
+from inspector.vision.artifact import LEVEL_TOLERANCE, Artifact
+from inspector.vision.engines import Embedder, Engine, Patches, on_host
+from inspector.vision.preprocessing import restore_map, valid_cells
+from inspector.vision.prototype import Judgement, PrototypeHead
+
+MAP_FROM_LEVEL = 0.7
+"""A frame clearly below its threshold gets no heat map: drawing one costs more than scoring it."""
+HEAT_MAP_SIDE_PX = 256
+HEAT_AT_THRESHOLD = 128
+MAX_REGIONS = 16
+ROUTING_TOLERANCE = 0.02
+
+
+class ProductInspector:
+    """An artifact with its head on one engine. Immutable after construction."""
+
+    def __init__(self, artifact: Artifact, engine: Engine) -> None:
+        self.artifact = artifact
+        self._head = PrototypeHead(artifact.members, artifact.readout, engine)
+        self._grid = max(member.grid for member in artifact.members)
+
+    def judge(self, embedded: Sequence[Patches], sizes: Sequence[tuple[int, int]]) -> list[Judgement]:
+        """`embedded`: one [B, P, C] per embedding of the artifact's pass; `sizes`: original (height, width)."""
+        preparation = self.artifact.preparation
+        return self._head.judge(embedded, [valid_cells(*size, preparation, self._grid) for size in sizes])
+
+    def scored(
+        self, judgement: Judgement, size: tuple[int, int], *, threshold: float | None = None, always_map: bool = False
+    ) -> Scored:
+        """The judgement as the road carries it. `threshold` replaces the artifact's own where it is given."""
+        calibration = self.artifact.calibration
+        limit = calibration.threshold if threshold is None else threshold
+        level = (judgement.score - calibration.median) / (limit - calibration.median)
+        heat_map: NDArray[np.uint8] | None = None
+        regions: tuple[Region, ...] = ()
+        if always_map or level > MAP_FROM_LEVEL:
+            levels = self.map_levels(judgement, size, HEAT_MAP_SIDE_PX)
+            heat_map = np.clip(np.rint(levels * HEAT_AT_THRESHOLD), 0, 255).astype(np.uint8)
+            regions = find_regions(levels, size, is_reject=judgement.score > limit)
+        return Scored(judgement.score, limit, level, regions, heat_map)
+
+    def map_levels(
+        self, judgement: Judgement, size: tuple[int, int], longest_px: int | None = None
+    ) -> NDArray[np.float32]:
+        """The map over the original frame in levels (1.0 = no good pixel got there), float32 [h, w].
+
+        At original resolution, or with its long side at `longest_px` where that is less.
+        """
+        height, width = size
+        if longest_px is not None and max(size) > longest_px:
+            scale = longest_px / max(size)
+            height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        restored = restore_map(judgement.grid_map, self.artifact.preparation, *size, (height, width))
+        return self.artifact.map_scale.levels(restored)
+
+    def check_probes(self, embedder: Embedder, route_embedder: Embedder) -> None:
+        """Raises ParityError where a stored image does not get its stored score or its distance to the anchors."""
+        product = self.artifact.product
+        calibration = self.artifact.calibration
+        for probe in self.artifact.probes:
+            judged = self.judge(embedder(probe.prepared[None]), [probe.size])[0]
+            moved = abs(judged.score - probe.score) / (calibration.threshold - calibration.median)
+            if not moved <= LEVEL_TOLERANCE:  # also for a score that is not a number
+                raise ParityError(
+                    f"{product} scores {judged.score:.5g} where {probe.score:.5g} was stored "
+                    f"({moved:.3f} of a level, {LEVEL_TOLERANCE} allowed); this engine can't be trusted with it."
+                )
+            distance = self.routing_distance(probe.routing, route_embedder)
+            allowed = ROUTING_TOLERANCE * self.artifact.anchors.bound
+            if not abs(distance - probe.routing_distance) <= allowed:
+                raise ParityError(
+                    f"{product} is routed at {distance:.5g} where {probe.routing_distance:.5g} was stored."
+                )
+
+    def routing_distance(self, copy: NDArray[np.uint8], route_embedder: Embedder) -> float:
+        """Trimmed distance of a routing copy [128, 128, 3] to this product's own anchors."""
+        patches = routing_profile().patches(on_host(route_embedder(copy[None])[0])[0])
+        return trimmed_distance(patches, self.artifact.anchors.anchors)
+
+
+def find_regions(levels: NDArray[np.float32], size: tuple[int, int], *, is_reject: bool) -> tuple[Region, ...]:
+    """Connected parts of the map above its threshold, largest peak first, in pixels of the original frame.
+
+    A rejected frame has at least one: where nothing of the map passes its own threshold, the part around
+    its peak, since map and decision are not one.
+    """
+    peak = float(levels.max())
+    floor = 1.0
+    if peak <= floor:
+        if not is_reject:
+            return ()
+        floor = peak - 0.1 * abs(peak) - 1e-6
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats((levels > floor).astype(np.uint8), connectivity=8)
+    across, down = size[1] / levels.shape[1], size[0] / levels.shape[0]
+    peaks = np.full(count, -np.inf, np.float32)
+    np.maximum.at(peaks, np.asarray(labels, np.int64).ravel(), levels.ravel())
+    found = []
+    for number in sorted(range(1, count), key=lambda index: -peaks[index])[:MAX_REGIONS]:
+        x, y, width, height, area = (int(value) for value in boxes[number])
+        left, top = math.floor(x * across), math.floor(y * down)
+        right, bottom = min(size[1], math.ceil((x + width) * across)), min(size[0], math.ceil((y + height) * down))
+        found.append(
+            Region(left, top, right - left, bottom - top, max(1, round(area * across * down)), float(peaks[number]))
+        )
+    return tuple(found)

@@ -1,0 +1,135 @@
+"""The prototype head: distance of every patch to the nearest good one (ProtoAD, arXiv 2310.02576).
+
+[A] A frozen network, layers joined on one grid, s = 1 - max_k cos(x, m_k), image score from the map.
+[R] Banks, blends and scales of the tuned default are ours; `protoad` follows the paper where it is known.
+A head is a list of members; each weighs in the decision, in the map, or in both. Scores are positive,
+in units of the spread that the member's scores have on good images. No torch, no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.vision.engines import Bank, Engine, Patches, Search
+from inspector.vision.recipes import Reading
+
+Grid = NDArray[np.float32]
+Cells = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One bank with its place in the blend.
+
+    `embedding` and `grid` name its patches in the pass. `score_unit` and `map_unit` are the spreads of its
+    image scores and of its patch distances on good images; `sources`: int32 [K, 3], image, row, column of
+    each prototype, -1 for a mean of several.
+    """
+
+    embedding: int
+    grid: int
+    bank: Bank
+    in_decision: float
+    in_map: float
+    score_unit: float
+    map_unit: float
+    sources: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a head says of one frame: the decision's score, and the map that is shown, float32 [g, g]."""
+
+    score: float
+    grid_map: Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """How a member's map becomes its image score; see `recipes.Recipe`."""
+
+    reading: Reading
+    top_share: float
+    sigma_px: float
+    size_px: int
+
+    def score(self, grid_map: Grid, valid: Cells) -> float:
+        """The image score of one map; only `valid` cells count."""
+        if self.reading == "smoothed_max":
+            smooth = self.smoothed(grid_map)
+            inside = cv2.resize(valid.astype(np.uint8), smooth.shape[::-1], interpolation=cv2.INTER_NEAREST)
+            return float(smooth[inside > 0].max())
+        return top_mean(grid_map[valid], self.top_share)
+
+    def smoothed(self, grid_map: Grid) -> Grid:
+        """Bilinear to input resolution, then the Gaussian; the map itself where there is none."""
+        if not self.sigma_px:
+            return grid_map
+        large = cv2.resize(grid_map, (self.size_px, self.size_px), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.GaussianBlur(large, (0, 0), self.sigma_px), np.float32)
+
+
+def top_mean(values: NDArray[np.float32], share: float) -> float:
+    """Mean of the highest `share` of the values, of at least one."""
+    count = max(1, round(share * values.size))
+    return float(np.partition(values, values.size - count)[values.size - count :].mean())
+
+
+def to_measure(distances: NDArray[np.float32], is_cosine: bool) -> NDArray[np.float32]:
+    """Euclidean distances as they are; between unit vectors as 1 - cosine = distance^2 / 2, in [0, 2]."""
+    return np.minimum(distances**2 / 2.0, 2.0) if is_cosine else distances
+
+
+class PrototypeHead:
+    """A head ready on one engine. Same frames, same answers, however they are batched."""
+
+    def __init__(self, members: Sequence[Member], readout: Readout, engine: Engine) -> None:
+        self.members = tuple(members)
+        self.readout = readout
+        self._searches: list[Search] = [engine.search(member.bank) for member in self.members]
+
+    def judge(self, embedded: Sequence[Patches], valid: Sequence[Cells]) -> list[Judgement]:
+        """`embedded`: one [B, P, C] per embedding of the pass; `valid`: for each frame its cells [g, g] on the finest
+        grid. A frame whose numbers are not finite gets a score of NaN; the others are not touched by it.
+        """
+        measured = [self.measure(index, embedded[member.embedding]) for index, member in enumerate(self.members)]
+        return [self.blend([maps[row] for maps in measured], cells) for row, cells in enumerate(valid)]
+
+    def measure(self, index: int, patches: Patches) -> NDArray[np.float32]:
+        """The raw maps of one member, float32 [B, g, g]."""
+        member = self.members[index]
+        distances, _ = self._searches[index](patches)
+        return to_measure(distances, member.bank.unit_length).reshape(len(distances), member.grid, member.grid)
+
+    def blend(self, maps: Sequence[Grid], valid: Cells) -> Judgement:
+        """One frame's raw maps, one per member, to its decision and its map."""
+        score = 0.0
+        finest = max(member.grid for member in self.members if member.in_map)
+        blended = np.zeros((finest, finest), np.float32)
+        for member, grid_map in zip(self.members, maps, strict=True):
+            if member.in_decision:
+                cells = shrink_cells(valid, member.grid)
+                score += member.in_decision * self.readout.score(grid_map, cells) / member.score_unit
+            if member.in_map:
+                blended += enlarge(grid_map, finest) * np.float32(member.in_map / member.map_unit)
+        return Judgement(score, self.readout.smoothed(blended))
+
+
+def enlarge(grid_map: Grid, side: int) -> Grid:
+    """A map on a finer grid, bilinear."""
+    if grid_map.shape[0] == side:
+        return grid_map
+    return np.asarray(cv2.resize(grid_map, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def shrink_cells(cells: Cells, side: int) -> Cells:
+    """Valid cells on a coarser grid: a coarse cell counts where any cell in it does."""
+    factor = cells.shape[0] // side
+    if factor <= 1:
+        return cells
+    return np.asarray(cells.reshape(side, factor, side, factor).any(axis=(1, 3)), np.bool_)

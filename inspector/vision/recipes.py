@@ -1,0 +1,94 @@
+"""What each head and profile is made of: the few numbers that were chosen by trials, with their reasons.
+
+Compute is counted in passes of the default backbone at 256 px: `fast` at most 1.25, `standard` at most
+1.6, `fine` free. A recipe is a list of members (embedding, bank, weights in the decision and in the map),
+so that a product may come to choose its own without a new kind of artifact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from inspector.errors import UsageError
+from inspector.vision.graphs import Embedding
+from inspector.vision.preprocessing import Preparation
+
+HEADS = ("prototype", "protoad")
+PROFILES = ("fast", "standard", "fine")
+
+Clustering = Literal["farthest-first", "spherical-kmeans", "first-neighbour"]
+Reading = Literal["top_share", "smoothed_max"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecipe:
+    """One bank over one embedding. `whiten`: decorrelate channels, else they are compared as they come."""
+
+    embedding: Embedding
+    prototypes: int
+    whiten: bool = False
+    unit_length: bool = False
+    in_decision: float = 0.0
+    in_map: float = 0.0
+    clustering: Clustering = "farthest-first"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One head at one profile.
+
+    `reading` says how a map becomes an image score: the mean of its highest `top_share`, or the maximum of
+    the map smoothed by a Gaussian of `sigma_px` at input resolution.
+    """
+
+    head: str
+    profile: str
+    preparation: Preparation
+    members: tuple[MemberRecipe, ...]
+    reading: Reading = "top_share"
+    top_share: float = 0.02
+    sigma_px: float = 0.0
+
+    @property
+    def embeddings(self) -> tuple[Embedding, ...]:
+        """Each embedding once, in order of first use."""
+        return tuple(dict.fromkeys(member.embedding for member in self.members))
+
+
+# Means over six products (mean image AUROC / mean AUPRO of the masked four, see docs/experiments.md):
+# the coarse grid detects as well as the fine one at a sixth of the cost, channels unscaled; the
+# whitened strides 4+8 detect poorly and localise best, so they only draw the map.
+_DEEP = MemberRecipe(Embedding((16,), 16), prototypes=512, in_decision=1.0)
+_BROAD = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=1024, in_decision=1.0, in_map=1.0)
+_SHARP = MemberRecipe(Embedding((4, 8), 8), prototypes=512, whiten=True, in_map=1.0)
+_FINE = MemberRecipe(Embedding((8, 16), 8), prototypes=512, in_decision=1.0, in_map=0.5)
+
+_PROTOAD = MemberRecipe(
+    Embedding((4, 8, 16), 4, pool=1, join="nearest"),
+    prototypes=512,
+    unit_length=True,
+    in_decision=1.0,
+    in_map=1.0,
+    clustering="spherical-kmeans",
+)
+
+_RECIPES = {
+    ("prototype", "fast"): Recipe("prototype", "fast", Preparation(), (_DEEP, _BROAD)),
+    ("prototype", "standard"): Recipe("prototype", "standard", Preparation(), (_DEEP, _BROAD, _SHARP)),
+    ("prototype", "fine"): Recipe("prototype", "fine", Preparation(), (_DEEP, _BROAD, _SHARP, _FINE)),
+    ("protoad", "standard"): Recipe(
+        "protoad", "standard", Preparation(fit="squash"), (_PROTOAD,), reading="smoothed_max", sigma_px=4.0
+    ),
+}
+
+
+def recipe_for(head: str, profile: str) -> Recipe:
+    """The recipe; `auto` is the prototype head, and `protoad` has one profile. Raises UsageError."""
+    if profile not in PROFILES:
+        raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
+    if head == "auto":
+        head = "prototype"
+    if head not in HEADS:
+        raise UsageError(f"There is no head {head!r}; choose one of auto, {', '.join(HEADS)}.")
+    return _RECIPES[head, "standard" if head == "protoad" else profile]

@@ -158,7 +158,12 @@ class Connection:
 
     async def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribed with QoS 1 when it returns. Raises BrokerRefused where one isn't allowed, or BrokerUnavailable."""
-        outcome, packet_id = self._client.subscribe([(each, 1) for each in filters])
+        try:
+            outcome, packet_id = self._client.subscribe([(each, 1) for each in filters])
+        except ValueError:
+            raise BrokerRefused(
+                f"No broker can take a subscription to {', '.join(filters)}; check the topic."
+            ) from None
         answer = self._reply(packet_id if outcome == MQTTErrorCode.MQTT_ERR_SUCCESS else None)
         self._bridge.flush()
         try:

@@ -293,6 +293,5 @@ class MqttSource(Peer):
 
 def _plain_filter(topic_filter: str) -> str:
     """Without the prefix of a shared subscription, which is no part of a message's topic."""
-    if topic_filter.startswith("$share/"):
-        return topic_filter.split("/", 2)[2]
-    return topic_filter
+    levels = topic_filter.split("/", 2)
+    return levels[2] if levels[0] == "$share" and len(levels) == 3 else topic_filter

@@ -1,0 +1,174 @@
+"""What `inspector doctor` asks a broker: is it there, does it let us, does it keep what it took.
+
+Uses client ids and a topic of its own, sends nothing to camera, gate or record topics, and leaves
+nothing behind in the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+from connectors.mqtt.client import Message, Role
+from connectors.mqtt.connection import Connection
+from connectors.mqtt.session import Peer
+from inspector.config import Config, secret
+from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
+
+BURST: Final = 1200
+"""More than the thousand messages that mosquitto keeps by default for a client that is away."""
+
+ANSWER_S: Final = 5.0
+QUIET_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report. `detail` says what was found, or what to do."""
+
+    subject: str
+    is_ok: bool
+    detail: str
+
+
+async def probe(config: Config) -> list[Finding]:
+    """Findings about the broker of the section `mqtt`, in the order they were made. Raises nothing of its own."""
+    settings = config.mqtt
+    address = f"{settings.host}:{settings.port}"
+    doctor = _Doctor(config)
+    try:
+        connection = await doctor.connect(is_persistent=False)
+    except (BrokerUnavailable, BrokerRefused, ConfigError) as error:
+        return [Finding("mqtt broker", False, str(error))]
+    findings = [Finding("mqtt broker", True, f"{address} speaks MQTT {settings.protocol}")]
+    try:
+        findings.append(await doctor.check_round_trip(connection))
+        findings += [await _subscription(connection, topic) for topic in _topics_read(config)]
+    finally:
+        await connection.close()
+    findings.append(await doctor.check_queue())
+    return findings
+
+
+class _Doctor(Peer):
+    """Connects as the agent would, and counts what comes back on a topic of its own."""
+
+    def __init__(self, config: Config) -> None:
+        self._settings = config.mqtt
+        self._client_id = f"{config.agent.name}:doctor"
+        self._topic = f"{config.agent.prefix}/agent/{config.agent.name}/doctor"
+        self._expected = b""
+        self._seen = 0
+        self._came = asyncio.Event()
+
+    async def connect(self, *, is_persistent: bool) -> Connection:
+        """Raises BrokerUnavailable, BrokerRefused, or ConfigError for a missing secret."""
+        # A session of a probe that was killed ends by itself within a minute.
+        settings = self._settings.model_copy(update={"session_expiry_s": min(60, self._settings.session_expiry_s)})
+        role = Role(self._client_id, persistent=is_persistent)
+        connection = Connection(settings, role, self._password(), self)
+        await connection.open()
+        return connection
+
+    async def check_round_trip(self, connection: Connection) -> Finding:
+        """Whether a message published comes back, as the source's markers must."""
+        subject = "mqtt publish and subscribe"
+        self._expect_anew()
+        started_s = asyncio.get_running_loop().time()
+        try:
+            await connection.subscribe([self._topic])
+        except (BrokerUnavailable, BrokerRefused) as error:
+            return Finding(subject, False, str(error))
+        await connection.publish(self._topic, self._expected)
+        if not await self._wait_for(1):
+            return Finding(subject, False, f"no message to {self._topic} came back; check the broker's access list")
+        took_ms = (asyncio.get_running_loop().time() - started_s) * 1000
+        return Finding(subject, True, f"a message came back after {took_ms:.1f} ms")
+
+    async def check_queue(self) -> Finding:
+        """Whether the broker keeps a burst for a client that is away."""
+        subject = "mqtt queue for an absent agent"
+        try:
+            kept = await self._burst_kept()
+        except (BrokerUnavailable, BrokerRefused) as error:
+            return Finding(subject, False, str(error))
+        if kept < BURST:
+            return Finding(
+                subject,
+                False,
+                f"the broker kept {kept} of {BURST} messages while their receiver was away; for mosquitto set "
+                "max_queued_messages 0, or frames are lost without a word",
+            )
+        return Finding(subject, True, f"kept all of {BURST} messages while their receiver was away")
+
+    async def _burst_kept(self) -> int:
+        self._expect_anew()
+        absent = await self.connect(is_persistent=True)
+        try:
+            await absent.subscribe([self._topic])
+        finally:
+            await absent.close()
+        await self._publish_burst()
+        returned = await self.connect(is_persistent=True)
+        try:
+            while self._seen < BURST and await self._wait_for(self._seen + 1, QUIET_S):
+                pass
+        finally:
+            await returned.close()
+            # A clean start and a goodbye end the session.
+            await (await self.connect(is_persistent=False)).close()
+        return self._seen
+
+    async def _publish_burst(self) -> None:
+        sender = Connection(self._settings, Role(f"{self._client_id}:sender"), self._password(), Peer())
+        await sender.open()
+        try:
+            answers = []
+            for _ in range(BURST):
+                await sender.wait_for_room()
+                answers.append(sender.publish(self._topic, self._expected))
+            await asyncio.wait(answers, timeout=ANSWER_S)
+        finally:
+            await sender.close()
+
+    def received(self, connection: Connection, message: Message) -> None:
+        if message.packet_id:
+            connection.acknowledge(message.packet_id)
+        if message.topic == self._topic and message.payload == self._expected:
+            self._seen += 1
+            self._came.set()
+
+    def _password(self) -> str | None:
+        name = self._settings.password_secret
+        return secret(name).get_secret_value() if name else None
+
+    def _expect_anew(self) -> None:
+        self._expected = uuid.uuid4().hex.encode()
+        self._seen = 0
+
+    async def _wait_for(self, count: int, timeout_s: float = ANSWER_S) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._seen < count:
+                    self._came.clear()
+                    await self._came.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _topics_read(config: Config) -> list[str]:
+    """Everything this agent would subscribe to."""
+    cameras = [config.topic_of(camera) for camera in config.camera if camera.source == "mqtt"]
+    gates = [f"{config.agent.prefix}/gate/{gate.name}/ack" for gate in config.gate]
+    return [*cameras, *gates]
+
+
+async def _subscription(connection: Connection, topic: str) -> Finding:
+    try:
+        await connection.subscribe([topic])
+    except (BrokerUnavailable, BrokerRefused) as error:
+        return Finding(f"mqtt topic {topic}", False, str(error))
+    return Finding(f"mqtt topic {topic}", True, "may be read")

@@ -1,0 +1,229 @@
+"""Passwords, TLS and access lists against a real mosquitto: refused means a sentence, not a storm."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from connectors.mqtt.gate_line import MqttGateLine
+from connectors.mqtt.probe import probe
+from connectors.mqtt.publisher import MqttPublisher
+from connectors.mqtt.source import MqttSource
+from connectors.mqtt.verdict_sink import MqttVerdictSink
+from inspector.config import Config
+from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
+from inspector.testing.source_contract import Reader, payloads
+from tests.brokers import Mosquitto, Notebook, RunningClock, free_port, line_config, until
+
+PROTOCOLS = ["3.1.1", "5"]
+
+
+def make_source(config: Config, notebook: Notebook) -> MqttSource:
+    return MqttSource(config, config.camera_named("cam1"), RunningClock(), notebook)
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    """User agent, password right."""
+    if shutil.which("mosquitto_passwd") is None:
+        pytest.skip("mosquitto_passwd is not installed")
+    file = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(file), "agent", "right"], check=True, capture_output=True)
+    return file
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ca.pem, server.pem, server.key, client.pem, client.key and other.pem, a foreign authority."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("certificates")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for authority in ("ca", "other"):
+        openssl("req", "-x509", *curve, "-days", "2", "-subj", f"/CN={authority}", "-keyout", f"{authority}.key",
+                "-out", f"{authority}.pem")  # fmt: skip
+    for name in ("server", "client"):
+        openssl("req", *curve, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                "-days", "2", "-extfile", "names", "-out", f"{name}.pem")  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_wrong_password_is_refused_with_advice_at_the_start(
+    mosquitto: Callable[..., Mosquitto],
+    tmp_path: Path,
+    notebook: Notebook,
+    password_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: str,
+) -> None:
+    broker = mosquitto("allow_anonymous false", f"password_file {password_file}")
+    config = line_config(broker, tmp_path, protocol=protocol, username="agent", password_secret="mqtt")
+    monkeypatch.setenv("INSPECTOR_SECRET_MQTT", "wrong")
+    for adapter in (
+        make_source(config, notebook),
+        MqttGateLine(config, RunningClock(), notebook),
+        MqttVerdictSink(config, RunningClock(), notebook),
+        MqttPublisher(config.mqtt, "camera"),
+    ):
+        with pytest.raises(BrokerRefused, match=r"check mqtt\.username"):
+            await adapter.__aenter__()
+    monkeypatch.setenv("INSPECTOR_SECRET_MQTT", "right")
+    async with make_source(config, notebook) as source:
+        assert source.is_connected
+
+
+async def test_source_without_its_secret_is_a_wrong_configuration(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    config = line_config(mosquitto(), tmp_path, username="agent", password_secret="nowhere")
+    with pytest.raises(ConfigError, match="nowhere"):
+        await make_source(config, notebook).__aenter__()
+
+
+async def test_source_refused_after_the_start_waits_long_with_one_line(
+    mosquitto: Callable[..., Mosquitto],
+    tmp_path: Path,
+    notebook: Notebook,
+    password_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    broker = mosquitto("allow_anonymous false", f"password_file {password_file}")
+    monkeypatch.setenv("INSPECTOR_SECRET_MQTT", "right")
+    config = line_config(broker, tmp_path, username="agent", password_secret="mqtt", reconnect_max_s=0.5)
+    async with make_source(config, notebook) as source:
+        subprocess.run(["mosquitto_passwd", "-b", str(password_file), "agent", "new"], check=True, capture_output=True)
+        broker.restart()
+        await until(lambda: "not authori" in broker.log())
+        await until(lambda: not source.is_connected)
+        subprocess.run(
+            ["mosquitto_passwd", "-b", str(password_file), "agent", "right"], check=True, capture_output=True
+        )
+        broker.restart()
+        await until(lambda: source.is_connected)
+    assert broker.log().count("not authori") <= 2
+    assert capfd.readouterr().out.count("mqtt_link_down") <= 2
+
+
+async def test_source_impossible_topic_is_refused_at_the_start(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    config = line_config(mosquitto(), tmp_path)
+    camera = config.camera_named("cam1").model_copy(update={"topic": "plant/#/frame"})
+    with pytest.raises(BrokerRefused, match="plant/#/frame; check the topic"):
+        await MqttSource(config, camera, RunningClock(), notebook).__aenter__()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_over_tls_with_client_certificate_takes_large_frames(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, certificates: Path, protocol: str
+) -> None:
+    broker = mosquitto(*tls_lines(certificates), "require_certificate true")
+    config = line_config(broker, tmp_path, protocol=protocol, **tls_settings(certificates), in_flight=3)
+    frames = [bytes([number]) * 1_500_000 for number in range(12)]
+    async with make_source(config, notebook) as source, MqttPublisher(config.mqtt, "camera") as camera:
+        reader = Reader(source)
+        for number, frame in enumerate(frames):
+            await camera.publish("p/s/cam1/frame", frame)
+            if number % 3 == 2:
+                await source.acknowledge((await reader.take(number + 1))[-1].position)
+    assert payloads(reader.got) == frames
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ca_file": "other.pem"}, "is not trusted"),
+        ({"ca_file": None}, "is not trusted"),
+        ({"ca_file": "missing.pem"}, "TLS files of the section mqtt can't be used"),
+    ],
+)
+async def test_source_over_tls_that_cant_be_trusted_is_refused(
+    mosquitto: Callable[..., Mosquitto],
+    tmp_path: Path,
+    notebook: Notebook,
+    certificates: Path,
+    change: dict[str, str | None],
+    message: str,
+) -> None:
+    broker = mosquitto(*tls_lines(certificates))
+    settings = tls_settings(certificates)
+    settings.update({key: str(certificates / name) if name else None for key, name in change.items()})
+    with pytest.raises(BrokerRefused, match=message):
+        await make_source(line_config(broker, tmp_path, **settings), notebook).__aenter__()
+
+
+async def test_source_speaking_tls_to_a_plain_port_is_an_error(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, certificates: Path
+) -> None:
+    config = line_config(mosquitto(), tmp_path, **tls_settings(certificates))
+    with pytest.raises((BrokerRefused, BrokerUnavailable)):
+        await MqttPublisher(config.mqtt, "camera").__aenter__()
+
+
+def tls_lines(certificates: Path) -> tuple[str, ...]:
+    return (
+        f"cafile {certificates / 'ca.pem'}",
+        f"certfile {certificates / 'server.pem'}",
+        f"keyfile {certificates / 'server.key'}",
+    )
+
+
+def tls_settings(certificates: Path) -> dict[str, object]:
+    return {
+        "tls": True,
+        "ca_file": str(certificates / "ca.pem"),
+        "cert_file": str(certificates / "client.pem"),
+        "key_file": str(certificates / "client.key"),
+    }
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_probe_finds_a_good_broker_good(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, protocol: str
+) -> None:
+    broker = mosquitto()
+    findings = await probe(line_config(broker, tmp_path, protocol=protocol))
+    assert [each.detail for each in findings if not each.is_ok] == []
+    assert {each.subject for each in findings} >= {
+        "mqtt broker",
+        "mqtt publish and subscribe",
+        "mqtt topic p/s/cam1/frame",
+        "mqtt topic p/s/cam2/frame/+",
+        "mqtt topic p/s/gate/g1/ack",
+        "mqtt queue for an absent agent",
+    }
+
+
+async def test_probe_names_a_broker_that_forgets_and_one_that_swallows(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    forgetful = mosquitto("max_queued_messages 100")
+    faults = [each for each in await probe(line_config(forgetful, tmp_path)) if not each.is_ok]
+    assert [each.subject for each in faults] == ["mqtt queue for an absent agent"]
+    assert "max_queued_messages 0" in faults[0].detail
+    access = tmp_path / "access"
+    access.write_text("topic readwrite p/s/+/frame\n")
+    silent = mosquitto(f"acl_file {access}")
+    faults = [each for each in await probe(line_config(silent, tmp_path)) if not each.is_ok]
+    assert "access list" in faults[0].detail
+
+
+async def test_probe_without_a_broker_is_one_finding(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path, port=free_port())
+    findings = await probe(config)
+    assert len(findings) == 1
+    assert not findings[0].is_ok
+    assert "no connection to the broker" in findings[0].detail

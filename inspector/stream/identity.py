@@ -171,12 +171,15 @@ class FrameMemory:
         view: str,
         counter: TriggerCounter,
         bound: int,
+        *,
+        simulated: bool = False,
         new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._camera = camera
         self._view = view
         self._counter = counter
         self._bound = bound
+        self._simulated = simulated
         self._new_nonce = new_nonce
         self._known: OrderedDict[tuple[int, str | None, int | None, str], ResultId] = OrderedDict()
         self._bytes_of_id: OrderedDict[tuple[int, str], str] = OrderedDict()
@@ -254,6 +257,7 @@ class FrameMemory:
             sha256=ids.sha256,
             nonce=nonce,
             lap=0 if count is None else self._counter.lap(count),
+            simulated=self._simulated,
         )
 
     def _is_conflict(self, key: FrameKey, count: int | None) -> bool:

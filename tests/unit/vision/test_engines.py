@@ -61,8 +61,18 @@ def test_torch_engine_agrees_with_onnxruntime(onnx_engine: OnnxEngine, engine_ca
         channels = one.shape[2]
         bank = Bank(one[0].mean(axis=0), None, rng.standard_normal((20, channels)).astype(np.float32))
         np.testing.assert_allclose(
-            onnx_engine.search(bank)(one)[0], torch_engine.search(bank)(other)[0], rtol=1e-3, atol=1e-3
+            onnx_engine.search(bank).distances(one), torch_engine.search(bank).distances(other), rtol=1e-3, atol=1e-3
         )
+
+
+def test_local_average_border_counts_only_cells_that_exist() -> None:
+    import torch
+
+    from inspector.vision.network import local_average
+
+    layer = torch.rand(2, 3, 5, 7)
+    expected = torch.nn.functional.avg_pool2d(layer, 3, 1, 1, count_include_pad=False)
+    torch.testing.assert_close(local_average(layer), expected)
 
 
 def test_torch_engine_reproduces_what_onnxruntime_enrolled(onnx_engine: OnnxEngine, engine_cache: Path) -> None:

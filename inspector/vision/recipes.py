@@ -13,7 +13,7 @@ from typing import Literal
 from inspector.errors import UsageError
 from inspector.vision.graphs import Embedding
 from inspector.vision.preprocessing import Preparation
-from inspector.vision.student_graph import STUDENT_EMBEDDINGS
+from inspector.vision.student_graph import LEVELS, STUDENT_EMBEDDINGS
 
 HEADS = ("prototype", "protoad", "student")
 PROFILES = ("fast", "standard", "fine")
@@ -44,6 +44,12 @@ class StudentRecipe:
     high_in_decision: float = 0.5
     low_in_map: float = 0.5
     high_in_map: float = 0.5
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that are trained: those that weigh in anything."""
+        weights = {"low": self.low_in_decision + self.low_in_map, "high": self.high_in_decision + self.high_in_map}
+        return tuple(level for level in LEVELS if weights[level])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +100,20 @@ _RECIPES = {
     ("protoad", "standard"): Recipe(
         "protoad", "standard", Preparation(fit="squash"), (_PROTOAD,), reading="smoothed_max", sigma_px=4.0
     ),
-    ("student", "standard"): Recipe(
-        "student", "standard", Preparation(), (), reading="smoothed_max", sigma_px=4.0, student=StudentRecipe()
+    # `fine`, whatever is asked for: its dense convolutions cost more than the pass they stand on.
+    ("student", "fine"): Recipe(
+        "student", "fine", Preparation(), (), reading="smoothed_max", sigma_px=4.0, student=StudentRecipe()
     ),
 }
 
 
 def recipe_for(head: str, profile: str) -> Recipe:
-    """The recipe; `auto` is the prototype head, `protoad` and `student` have one profile. Raises UsageError."""
+    """The recipe; `auto` is the prototype head, `protoad` and `student` have one profile each. Raises UsageError."""
     if profile not in PROFILES:
         raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
     if head == "auto":
         head = "prototype"
     if head not in HEADS:
         raise UsageError(f"There is no head {head!r}; choose one of auto, {', '.join(HEADS)}.")
-    return _RECIPES[head, profile if head == "prototype" else "standard"]
+    only = {"protoad": "standard", "student": "fine"}
+    return _RECIPES[head, only.get(head, profile)]

@@ -58,35 +58,46 @@ class Apprenticeship:
         stem, low, high = (graph.embeddings.index(item) for item in STUDENT_EMBEDDINGS)
         self._embeddings = (stem, low, high)
         self._engine, self._inputs, self._embedder = engine, inputs, embedder
+        self._parts = split(len(inputs))
         self._readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
 
     def fit(self, plan: TrainingPlan, alpha: float, progress: Progress, ended: Callable[[str], None]) -> Fitted:
         """A student with its threshold. `ended` is called with the name of each phase when it is over."""
-        parts = split(len(self._inputs))
-        seen = sorted(parts.training + parts.checking)
-        maps = look(self._inputs, seen, self._three, lambda done, total: progress("teacher maps", done, total))
-        ended("teacher_maps")
-        weights = self._train(maps, parts, plan, progress)
-        ended("training")
-        head = self._scaled(weights, parts.checking, progress)
-        judged = self._judge(head, parts.calibrating, progress)
-        text = f"{len(judged)} of {len(self._inputs)} images in runs over the file order, never seen by the student"
-        fitted = calibrated([], judged, text, None, alpha, head.student)
+        weights = self.train(plan, progress, ended)
+        fitted = self.finish(weights, alpha, progress)
         ended("calibration")
         return fitted
+
+    def train(self, plan: TrainingPlan, progress: Progress, ended: Callable[[str], None]) -> StudentWeights:
+        """Only the student's weights; `finish` makes a head of them."""
+        seen = sorted(self._parts.training + self._parts.checking)
+        maps = look(self._inputs, seen, self._three, lambda done, total: progress("teacher maps", done, total))
+        ended("teacher_maps")
+        weights = self._train(maps, plan, progress)
+        ended("training")
+        return weights
+
+    def finish(self, weights: StudentWeights, alpha: float, progress: Progress) -> Fitted:
+        """A head of these weights: units from the images that stopped the training, threshold from the third part."""
+        head = self._scaled(weights, self._parts.checking, progress)
+        judged = self._judge(head, self._parts.calibrating, progress)
+        text = f"{len(judged)} of {len(self._inputs)} images in runs over the file order, never seen by the student"
+        return calibrated([], judged, text, None, alpha, head.student)
 
     def _three(self, pixels: NDArray[np.uint8]) -> list[Patches]:
         embedded = self._embedder(pixels)
         return [embedded[index] for index in self._embeddings]
 
-    def _train(self, maps: TeacherMaps, parts: Split, plan: TrainingPlan, progress: Progress) -> StudentWeights:
+    def _train(self, maps: TeacherMaps, plan: TrainingPlan, progress: Progress) -> StudentWeights:
         from inspector.vision.student_training import StudentTrainer, Variant, usable_device
 
         kept = set(maps.indices)
-        training = [image for image in parts.training if image in kept]
-        checking = [image for image in parts.checking if image in kept]
+        training = [image for image in self._parts.training if image in kept]
+        checking = [image for image in self._parts.checking if image in kept]
         device = usable_device() if self._engine.name == "torch-cuda" else "cpu"
-        trainer = StudentTrainer(maps, training, checking, plan, Variant(is_coded=self._recipe.is_coded), device)
+        trainer = StudentTrainer(
+            maps, training, checking, plan, Variant(self._recipe.levels, self._recipe.is_coded), device
+        )
         return trainer.run(lambda done, total: progress("training", done, total))
 
     def _scaled(self, weights: StudentWeights, images: Sequence[int], progress: Progress) -> StudentHead:

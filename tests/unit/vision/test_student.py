@@ -23,10 +23,11 @@ from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol
 from inspector.vision.inspection import ProductInspector
 from inspector.vision.lineup import VisionLoader
 from inspector.vision.prototype import Readout
+from inspector.vision.recipes import StudentRecipe, recipe_for
 from inspector.vision.student import LevelScale, Student, StudentHead, TrainingPlan, scale_of
 from inspector.vision.student_cache import TeacherMaps, look
 from inspector.vision.student_fitting import split
-from inspector.vision.student_graph import MAPS, StudentWeights, check_shapes, tensor_names
+from inspector.vision.student_graph import MAPS, STUDENT_EMBEDDINGS, StudentWeights, check_shapes, tensor_names
 from inspector.vision.student_training import (
     Comparison,
     StudentNetwork,
@@ -318,6 +319,18 @@ def test_split_parts_are_disjoint_and_complete(count: int, calibrating: int) -> 
     assert sorted(parts.training + parts.checking + parts.calibrating) == list(range(count))
 
 
+@pytest.mark.parametrize("profile", ["fast", "standard", "fine"])
+def test_recipe_for_student_is_fine_whatever_is_asked_for(profile: str) -> None:
+    recipe = recipe_for("student", profile)
+    assert (recipe.head, recipe.profile, recipe.embeddings) == ("student", "fine", STUDENT_EMBEDDINGS)
+
+
+def test_student_recipe_trains_the_levels_that_weigh_in_anything() -> None:
+    assert StudentRecipe().levels == ("low", "high")
+    assert StudentRecipe(low_in_decision=0.0).levels == ("low", "high")
+    assert StudentRecipe(low_in_decision=0.0, low_in_map=0.0).levels == ("high",)
+
+
 # In the product -------------------------------------------------------------------------------------
 
 
@@ -346,8 +359,12 @@ def test_enrol_student_twice_gives_the_same_weights(taught: dict[str, Enrolment]
 
 def test_student_artifact_packed_and_unpacked_is_the_same(taught: dict[str, Enrolment]) -> None:
     artifact = unpack(taught["disc"].artifact)
-    content, _ = pack(artifact)
-    assert content == taught["disc"].artifact
+    again = unpack(pack(artifact)[0])
+    assert again.student is not None
+    assert artifact.student is not None
+    assert same(again.student.weights, artifact.student.weights)
+    assert (again.student.low, again.student.high) == (artifact.student.low, artifact.student.high)
+    assert again.manifest == artifact.manifest
     assert artifact.members == ()
 
 

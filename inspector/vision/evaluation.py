@@ -32,6 +32,7 @@ from inspector.vision.inspection import ProductInspector
 from inspector.vision.layout import LabelledImage, LabelledProduct, read_layout, read_mask
 from inspector.vision.preprocessing import prepare
 from inspector.vision.prototype import Judgement
+from inspector.vision.student import TrainingPlan
 
 Mode = Literal["oracle", "routed"]
 INTERVAL_CONFIDENCE = 0.95
@@ -39,7 +40,10 @@ INTERVAL_CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
-    """What to measure. `artifacts`: product -> bytes to judge instead of heads fitted here (`--registry`)."""
+    """What to measure. `artifacts`: product -> bytes to judge instead of heads fitted here (`--registry`).
+
+    `training`: of the student head.
+    """
 
     products: tuple[str, ...] | None = None
     mode: str = "routed"
@@ -47,6 +51,7 @@ class EvaluationOptions:
     profile: str = "standard"
     artifacts: Mapping[str, bytes] | None = None
     limits: DecodeLimits = field(default_factory=DecodeLimits)
+    training: TrainingPlan = field(default_factory=TrainingPlan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def _contender(labelled: LabelledProduct, options: EvaluationOptions, engine: En
     if options.artifacts is None:
         started = time.perf_counter()
         images = [ImageSource(str(path), path=path) for path in labelled.train]
-        enrolment = EnrolmentOptions(options.head, options.profile, options.limits)
+        enrolment = EnrolmentOptions(options.head, options.profile, options.limits, training=options.training)
         content = enrol(
             labelled.name,
             images,

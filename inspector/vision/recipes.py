@@ -57,7 +57,7 @@ class Recipe:
     """One head at one profile.
 
     `reading` says how a map becomes an image score: the mean of its highest `top_share`, or the maximum of
-    the map smoothed by a Gaussian of `sigma_px` at input resolution.
+    the map smoothed by a Gaussian of `sigma_px` at input resolution. The map that is shown is smoothed either way.
     """
 
     head: str
@@ -100,10 +100,9 @@ _RECIPES = {
     ("protoad", "standard"): Recipe(
         "protoad", "standard", Preparation(fit="squash"), (_PROTOAD,), reading="smoothed_max", sigma_px=4.0
     ),
-    # `fine`, whatever is asked for: its dense convolutions cost more than the pass they stand on.
-    ("student", "fine"): Recipe(
-        "student", "fine", Preparation(), (), reading="smoothed_max", sigma_px=4.0, student=StudentRecipe()
-    ),
+    # `fine`, whatever is asked for: its dense convolutions cost more than the pass they stand on. The mean of
+    # the highest cells decides better than the maximum of the smoothed map (docs/student.md); the map is smoothed.
+    ("student", "fine"): Recipe("student", "fine", Preparation(), (), sigma_px=4.0, student=StudentRecipe()),
 }
 
 

@@ -97,11 +97,7 @@ class StudentHead:
         """One frame's raw maps to its decision (never below 0) and the map that is shown."""
         of_low, of_high = self.student.low, self.student.high
         fine, coarse = of_low.levels(low), enlarge(of_high.levels(high), low.shape[0])
-        shown = self._joined(fine * of_low.in_map + coarse * of_high.in_map)
-        deciding = shown
-        if (of_low.in_decision, of_high.in_decision) != (of_low.in_map, of_high.in_map):
-            deciding = self._joined(fine * of_low.in_decision + coarse * of_high.in_decision)
-        return Judgement(float(np.maximum(deciding.max(), 0.0)), shown)
-
-    def _joined(self, joined: Grid) -> Grid:
-        return self.readout.smoothed(np.asarray(joined, np.float32))
+        shown = fine * np.float32(of_low.in_map) + coarse * np.float32(of_high.in_map)
+        deciding = fine * np.float32(of_low.in_decision) + coarse * np.float32(of_high.in_decision)
+        score = self.readout.score(deciding)
+        return Judgement(float(np.maximum(score, 0.0)), self.readout.smoothed(shown))

@@ -20,6 +20,7 @@ from inspector.vision.artifact import LEVEL_TOLERANCE, pack, unpack
 from inspector.vision.engine_torch import TorchEngine
 from inspector.vision.engines import OnnxEngine
 from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol
+from inspector.vision.evaluation import EvaluationOptions, evaluate
 from inspector.vision.inspection import ProductInspector
 from inspector.vision.lineup import VisionLoader
 from inspector.vision.prototype import Readout
@@ -170,6 +171,16 @@ def test_blend_score_is_the_maximum_of_the_smoothed_average_and_never_negative()
     found = head.blend(low, high)
     assert found.score == found.grid_map.max()
     assert found.score < 0.5 * scale.levels(low).max()
+
+
+def test_blend_top_share_reads_the_unsmoothed_decision() -> None:
+    scale = LevelScale(0.0, 1.0)
+    readout = Readout("top_share", 0.02, 4.0, 64)
+    low, high = np.zeros((8, 8), np.float32), np.zeros((4, 4), np.float32)
+    low[3, 3] = 4.0
+    found = StudentHead(Student(random_weights(), (0, 1, 2), scale, scale), readout, FakeEngine()).blend(low, high)
+    np.testing.assert_allclose(found.score, 0.2)  # one of 64 cells, in a tenth of its value, by half
+    assert found.grid_map.max() < 0.2
 
 
 def test_blend_decision_and_map_may_weigh_levels_differently() -> None:
@@ -348,6 +359,18 @@ def test_enrol_student_is_certified_by_images_it_never_saw(taught: dict[str, Enr
     assert list(report.seconds) == ["engine", "read", "teacher_maps", "training", "calibration", "anchors_and_probes"]
 
 
+def test_evaluate_student_head_gives_the_figures(tmp_path: Path) -> None:
+    for kind, seeds in (("train/good", range(8)), ("test/good", range(50, 52)), ("test/spot", range(90, 92))):
+        (tmp_path / "disc" / kind).mkdir(parents=True)
+        for seed in seeds:
+            picture = draw("disc", seed, defect=kind == "test/spot")
+            (tmp_path / "disc" / kind / f"{seed}.png").write_bytes(encode(picture))
+    options = EvaluationOptions(head="student", mode="oracle", training=TrainingPlan(steps=4, check_every=2))
+    found = evaluate(tmp_path, options, FakeEngine())
+    assert (found["head"], found["profile"]) == ("student", "fine")
+    assert found["products"]["disc"]["image_auroc"] == 1.0
+
+
 def test_enrol_student_twice_gives_the_same_weights(taught: dict[str, Enrolment]) -> None:
     again = unpack(enrol("disc", good_images("disc", 12), OPTIONS, FakeEngine()).artifact)
     first = unpack(taught["disc"].artifact)
@@ -450,6 +473,7 @@ from pathlib import Path
 from inspector.vision.artifact import unpack
 from inspector.vision.anchors import routing_profile
 from inspector.vision.engines import OnnxEngine
+from inspector.vision.evaluation import EvaluationOptions, evaluate
 from inspector.vision.inspection import ProductInspector
 import inspector.vision.lineup
 artifact = unpack(Path({str(tmp_path / "artifact")!r}).read_bytes())

@@ -25,7 +25,7 @@ from inspector.vision.engines import Engine, create_engine
 from inspector.vision.graphs import BackboneFile, Graph
 from inspector.vision.layout import LabelledProduct, read_layout, read_mask
 from inspector.vision.preprocessing import prepare, restore_map
-from inspector.vision.prototype import Judgement, Readout
+from inspector.vision.prototype import Readout
 from inspector.vision.recipes import Recipe, StudentRecipe, recipe_for
 from inspector.vision.student import Student, StudentHead, TrainingPlan
 from inspector.vision.student_fitting import Apprenticeship
@@ -59,6 +59,15 @@ class Figures:
     aupro: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Raw difference maps of one test image, and its own size (height, width)."""
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    size: tuple[int, int]
+
+
 class Bench:
     """One product's images, prepared, and its students. `students`: where trained ones are kept, or None."""
 
@@ -70,16 +79,40 @@ class Bench:
         self._graph = Graph(backbone.name, weights, recipe.preparation.size_px, recipe.embeddings)
         self._embedder = engine.embedder(self._graph)
         self._inputs = [prepare(_pixels(path), recipe.preparation) for path in labelled.train]
+        self._known: dict[Cell, tuple[Student, list[Judged]]] = {}
 
     def measure(self, cell: Cell, *, shares_training: bool) -> Figures:
         """Train, calibrate and judge one cell. `shares_training`: a level is read from the student of both."""
-        recipe, trained = cell.recipe, replace(cell, levels="both") if shares_training else cell
-        weights = self._weights(trained)
-        apprenticeship = Apprenticeship(recipe, self._graph, self._engine, self._inputs, self._embedder)
+        trained = replace(cell, levels="both") if shares_training else cell
+        if trained not in self._known:
+            self._known[trained] = self._raw(trained)
+        student, judged = self._known[trained]
+        low, high = LEVELS[cell.levels]
+        student = replace(
+            student,
+            low=replace(student.low, in_decision=low, in_map=low),
+            high=replace(student.high, in_decision=high, in_map=high),
+        )
+        return self._figures(cell.recipe, student, judged)
+
+    def _raw(self, cell: Cell) -> tuple[Student, list[Judged]]:
+        """The cell's student with its units, and its raw maps of the test images."""
+        weights = self._weights(cell)
+        apprenticeship = Apprenticeship(cell.recipe, self._graph, self._engine, self._inputs, self._embedder)
         student = apprenticeship.finish(weights, ALPHA, _quiet).student
         if student is None:
             raise RuntimeError("an apprenticeship ended without a student")
-        return self._judge(recipe, student)
+        head = StudentHead(student, _readout(cell.recipe), self._engine)
+        judged: list[Judged] = []
+        test = self._labelled.test
+        for start in range(0, len(test), BATCH):
+            frames = [_pixels(image.path) for image in test[start : start + BATCH]]
+            squares = np.stack([prepare(frame, cell.recipe.preparation) for frame in frames])
+            found = head.measure(self._embedder(squares))
+            judged += [
+                Judged(*maps, (frame.shape[0], frame.shape[1])) for maps, frame in zip(found, frames, strict=True)
+            ]
+        return student, judged
 
     def _weights(self, cell: Cell) -> StudentWeights:
         name = f"{cell.product}-{cell.seed}-{cell.levels}-{'on' if cell.is_coded else 'off'}-{self._plan.steps}"
@@ -94,16 +127,10 @@ class Bench:
             save_file(dict(weights.tensors), kept)
         return weights
 
-    def _judge(self, recipe: Recipe, student: Student) -> Figures:
-        readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
-        head = StudentHead(student, readout, self._engine)
-        judged: list[tuple[Judgement, tuple[int, int]]] = []
+    def _figures(self, recipe: Recipe, student: Student, raw: Sequence[Judged]) -> Figures:
+        head = StudentHead(student, _readout(recipe), self._engine)
+        judged = [(head.blend(each.low, each.high), each.size) for each in raw]
         test = self._labelled.test
-        for start in range(0, len(test), BATCH):
-            frames = [_pixels(image.path) for image in test[start : start + BATCH]]
-            squares = np.stack([prepare(frame, recipe.preparation) for frame in frames])
-            sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-            judged += zip(head.judge(self._embedder(squares)), sizes, strict=True)
         scores = np.array([judgement.score for judgement, _ in judged])
         is_bad = np.array([image.defect is not None for image in test])
         pixel_auroc, aupro = None, None
@@ -117,6 +144,10 @@ class Bench:
             )
             pixel_auroc, aupro = metrics.pixel_figures(pairs)
         return Figures(metrics.image_auroc(scores[~is_bad], scores[is_bad]), pixel_auroc, aupro)
+
+
+def _readout(recipe: Recipe) -> Readout:
+    return Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:

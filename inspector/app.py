@@ -59,6 +59,15 @@ def open_database(config: Config) -> Database:
     return Database(config.store_url, user=store.user, password=password)
 
 
+@contextlib.asynccontextmanager
+async def open_registry(config: Config) -> AsyncIterator[SqlRegistry]:
+    """The registry, its tables made or checked. Raises LedgerUnavailable, SchemaOutdated."""
+    async with open_database(config) as database:
+        await ensure_schema(database)
+        async with SqlRegistry(database, SystemClock()) as registry:
+            yield registry
+
+
 def serve(config: Config) -> None:
     """Run the agent until SIGTERM or SIGINT, then drain. Raises InspectorError where it can't start or go on."""
     try:
@@ -128,11 +137,12 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
 
 def decode_for(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
     """uint8 [H, W, 3] RGB of a frame, within its camera's limits. Raises UndecodableFrame."""
-    return decode(payload, _limits(camera))
+    return decode(payload, limits_of(camera))
 
 
 @functools.lru_cache(maxsize=1024)
-def _limits(camera: CameraSection) -> DecodeLimits:
+def limits_of(camera: CameraSection) -> DecodeLimits:
+    """What this camera's frames may be."""
     return DecodeLimits(
         max_bytes=int(camera.max_mib * MIB),
         max_pixels=int(camera.max_mpx * 1e6),

@@ -81,7 +81,7 @@ class _Doctor(Peer):
             await connection.subscribe([self._topic])
         except (BrokerUnavailable, BrokerRefused) as error:
             return Finding(subject, False, str(error))
-        await connection.publish(self._topic, self._expected)
+        connection.publish(self._topic, self._expected)
         if not await self._wait_for(1):
             return Finding(subject, False, f"no message to {self._topic} came back; check the broker's access list")
         took_ms = (asyncio.get_running_loop().time() - started_s) * 1000

@@ -10,7 +10,6 @@ property is enough) would come again for ever, so after two of them the next con
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from typing import Any, Final, Self
 
@@ -69,6 +68,7 @@ class Session:
         self._tried = asyncio.Event()
         self._first_error: InspectorError | None = None
         self._is_down_logged = False
+        self._is_leaving = False
         self.failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:
@@ -89,6 +89,7 @@ class Session:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._is_leaving = True
         if self._connection is not None:
             await self._connection.close()
         await self._stop()
@@ -140,8 +141,7 @@ class Session:
             return await asyncio.shield(connection.lost)
         finally:
             serving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await serving
+            await asyncio.wait([serving])
 
     def _note_up(self, connection: Connection) -> None:
         self._connection = connection
@@ -153,7 +153,7 @@ class Session:
         if not self._tried.is_set():
             self._first_error = error
             self._tried.set()
-        if not self._is_down_logged:
+        if not self._is_down_logged and not self._is_leaving:
             self._is_down_logged = True
             _log.warning("mqtt_link_down", client=self._role.client_id, reason=str(error))
 

@@ -107,7 +107,7 @@ class MqttVerdictSink(Peer):
         self._is_refusal_told = False
 
     async def serve(self, connection: Connection) -> None:
-        while True:
+        while connection.is_open:
             self._changed.clear()
             while connection.send_room and self._stale_states:
                 topic, _ = self._stale_states.popitem()

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 
+SKETCH_CHANNELS = 64
+"""Wide vectors are compared in a random sketch of so many channels while a cover is picked: distances
+keep to about a tenth (Johnson and Lindenstrauss, 1984), and picking a bank costs a fifth."""
+
 
 def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Indices of at most `count` vectors, each the farthest from those before it (Gonzalez, 1985).
@@ -17,6 +21,9 @@ def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> ND
     A cover: rare good patterns are kept however rare they are, which means and random picks average away.
     Stops early when every vector equals a picked one.
     """
+    if vectors.shape[1] > 2 * SKETCH_CHANNELS:
+        sketch = rng.standard_normal((vectors.shape[1], SKETCH_CHANNELS), np.float32)
+        vectors = vectors @ (sketch / np.float32(np.sqrt(SKETCH_CHANNELS)))
     squares = np.einsum("nc,nc->n", vectors, vectors)
     picked = [int(rng.integers(len(vectors)))]
     nearest = np.full(len(vectors), np.inf, np.float32)

@@ -19,6 +19,7 @@ import numpy as np
 from inspector.errors import EnrolmentError
 from inspector.stream.decode import DecodeLimits
 from inspector.vision.anchors import (
+    AnchorIndex,
     ProductAnchors,
     build_anchors,
     pick_anchor_images,
@@ -26,7 +27,7 @@ from inspector.vision.anchors import (
     routing_profile,
     trimmed_distance,
 )
-from inspector.vision.artifact import Artifact, MapScale, Probe, digest_of, pack
+from inspector.vision.artifact import Artifact, MapScale, Probe, digest_of, pack, unpack
 from inspector.vision.backbone import Backbone
 from inspector.vision.calibration import ALPHA, Calibration, calibrate
 from inspector.vision.engines import Embedder, Engine
@@ -146,6 +147,17 @@ def enrol(
     content, manifest = pack(artifact)
     report = _report(artifact, gathered, fitted, len(images), clock.seconds)
     return Enrolment(content, digest_of(content), manifest, report)
+
+
+def look_alikes(artifact: bytes, others: Sequence[bytes]) -> list[tuple[str, float]]:
+    """Products among `others` (artifacts) by how much their anchors look like this one's, most alike first.
+
+    1.0 = the same anchors. Raises ArtifactError.
+    """
+    own = unpack(artifact).anchors
+    found = [unpack(content).anchors for content in others]
+    index = AnchorIndex([own, *(item for item in found if item.product != own.product)])
+    return index.look_alikes(own.product)
 
 
 class _PhaseClock:

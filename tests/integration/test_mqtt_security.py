@@ -193,7 +193,7 @@ def tls_settings(certificates: Path) -> dict[str, object]:
 async def test_probe_finds_a_good_broker_good(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, protocol: str
 ) -> None:
-    broker = mosquitto()
+    broker = mosquitto(is_persistent=False)
     findings = await probe(line_config(broker, tmp_path, protocol=protocol))
     assert [each.detail for each in findings if not each.is_ok] == []
     assert {each.subject for each in findings} >= {
@@ -209,13 +209,13 @@ async def test_probe_finds_a_good_broker_good(
 async def test_probe_names_a_broker_that_forgets_and_one_that_swallows(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
-    forgetful = mosquitto("max_queued_messages 100")
+    forgetful = mosquitto("max_queued_messages 100", is_persistent=False)
     faults = [each for each in await probe(line_config(forgetful, tmp_path)) if not each.is_ok]
     assert [each.subject for each in faults] == ["mqtt queue for an absent agent"]
     assert "max_queued_messages 0" in faults[0].detail
     access = tmp_path / "access"
     access.write_text("topic readwrite p/s/+/frame\n")
-    silent = mosquitto(f"acl_file {access}")
+    silent = mosquitto(f"acl_file {access}", is_persistent=False)
     faults = [each for each in await probe(line_config(silent, tmp_path)) if not each.is_ok]
     assert "access list" in faults[0].detail
 

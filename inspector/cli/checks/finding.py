@@ -1,0 +1,41 @@
+"""What a check found. A fault keeps the agent from doing its work; a warning is something to know."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Level(enum.StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`part` is the branch it hangs on; a warning's or a fault's `detail` ends with what to do."""
+
+    part: str
+    subject: str
+    level: Level
+    detail: str
+
+    @property
+    def is_ok(self) -> bool:
+        """True for warnings too: the agent works."""
+        return self.level is not Level.FAULT
+
+
+def ok(part: str, subject: str, detail: str) -> Finding:
+    return Finding(part, subject, Level.OK, detail)
+
+
+def warning(part: str, subject: str, detail: str) -> Finding:
+    return Finding(part, subject, Level.WARNING, detail)
+
+
+def fault(part: str, subject: str, detail: str) -> Finding:
+    return Finding(part, subject, Level.FAULT, detail)

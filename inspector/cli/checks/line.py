@@ -1,0 +1,81 @@
+"""The line: the broker, the cameras' topics and folders, the gates' windows."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+from inspector.cli.checks.finding import Finding, fault, ok, warning
+from inspector.config import CameraSection, Config, GateSection
+
+BROKER: Final = "mqtt"
+CAMERAS: Final = "cameras"
+GATES: Final = "gates"
+SHORT_WINDOW_MS: Final = 20.0
+
+
+async def check_broker(config: Config) -> AsyncIterator[Finding]:
+    """What the broker says to this agent's name, user and topics."""
+    from connectors.mqtt.probe import probe
+
+    for finding in await probe(config):
+        subject = finding.subject.removeprefix("mqtt ")
+        # A broker that keeps little for an absent agent serves it well while it is there.
+        bad = warning if "absent" in subject else fault
+        yield (ok if finding.is_ok else bad)(BROKER, subject, finding.detail)
+
+
+def check_cameras(config: Config) -> Iterator[Finding]:
+    """Where each camera's frames come from."""
+    if not config.camera:
+        yield warning(CAMERAS, "cameras", "none is configured, so nothing will be judged. Add a [[camera]].")
+    topics = Counter(config.topic_of(camera) for camera in config.camera if camera.source == "mqtt")
+    for camera in config.camera:
+        if camera.source == "folder":
+            yield _folder(camera)
+        else:
+            yield _topic(camera, config.topic_of(camera), topics)
+
+
+def check_gates(config: Config) -> Iterator[Finding]:
+    """What a window leaves, and what a match needs."""
+    for gate in config.gate:
+        yield _window(gate)
+        yield ok(GATES, gate.name, _match(gate))
+
+
+def _topic(camera: CameraSection, topic: str, topics: Counter[str]) -> Finding:
+    if topics[topic] > 1:
+        return fault(CAMERAS, camera.name, f"another camera has its topic {topic} too. Give each its own.")
+    wild = topic.removesuffix("/+") if camera.trigger_from == "topic" else topic
+    if "+" in wild or "#" in wild:
+        return fault(CAMERAS, camera.name, f"{topic} has a wildcard where none may be. One topic per camera.")
+    return ok(CAMERAS, camera.name, f"frames on {topic}; unjudged parts: {camera.on_unjudged.value}")
+
+
+def _folder(camera: CameraSection) -> Finding:
+    folder = camera.folder
+    if folder is None or not os.access(folder, os.F_OK):
+        return fault(CAMERAS, camera.name, f"there is no folder {folder}. Make it, or change camera.folder.")
+    if not os.access(folder, os.R_OK | os.X_OK) or not folder.is_dir():
+        return fault(CAMERAS, camera.name, f"{folder} is no folder that this user can read. Change one or the other.")
+    return ok(CAMERAS, camera.name, f"frames from {folder}; unjudged parts: {camera.on_unjudged.value}")
+
+
+def _window(gate: GateSection) -> Finding:
+    left_ms = gate.window_ms - gate.reserve_ms
+    said = f"{gate.window_ms:g} ms, of which {left_ms:g} are for judging"
+    if gate.window_ms < SHORT_WINDOW_MS:
+        return warning(
+            GATES, f"{gate.name} window", f"{said}: hardly enough for one frame. Measure before trusting it."
+        )
+    return ok(GATES, f"{gate.name} window", said)
+
+
+def _match(gate: GateSection) -> str:
+    cameras = ", ".join(gate.cameras)
+    if gate.match == "single_in_flight":
+        return f"cameras {cameras}; one part at a time between camera and gate"
+    return f"cameras {cameras}; each frame must carry its trigger id"

@@ -1,0 +1,150 @@
+"""This machine: the backbone's weights, the engine that runs it, the clock."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from inspector.cli.checks.finding import Finding, fault, ok, warning
+from inspector.config import Config
+from inspector.errors import WeightsMissing
+
+ENGINE: Final = "engine"
+CLOCK: Final = "clock"
+_EARLIEST: Final = datetime(2025, 1, 1, tzinfo=UTC)
+_LOAD_TIMEOUT_S: Final = 120
+_TIMEDATECTL_TIMEOUT_S: Final = 5
+_QUIET: Final = {"ORT_DISABLE_TELEMETRY": "1"}
+_ASK_ONNXRUNTIME: Final = """
+import onnxruntime
+print(onnxruntime.__version__, ", ".join(onnxruntime.get_available_providers()), sep="|")
+"""
+_ASK_TORCH: Final = """
+import torch
+print(torch.__version__, torch.cuda.get_device_name(0) if torch.cuda.is_available() else "", sep="|")
+"""
+
+
+def check_engine(config: Config) -> Iterator[Finding]:
+    """Weights and engine, without loading either into this process."""
+    yield _weights()
+    name = config.engine.name
+    has_device = Path("/dev/nvidiactl").exists()
+    if name == "onnxruntime" or (name == "auto" and not has_device):
+        yield _onnxruntime(name)
+    else:
+        yield from _torch(name)
+
+
+def check_clock(config: Config) -> Iterator[Finding]:
+    """Whether the time that stands in rows and on deadlines can be right."""
+    now = datetime.now(UTC)
+    if now < _EARLIEST:
+        yield fault(CLOCK, "time", f"it says {now:%Y-%m-%d}, which can't be. Set it before anything is recorded.")
+    else:
+        yield ok(CLOCK, "time", f"{now:%Y-%m-%d %H:%M:%S} UTC, local zone {time.tzname[time.localtime().tm_isdst > 0]}")
+    trusting = [camera.name for camera in config.camera if camera.clock == "trusted"]
+    yield _synchronised(trusting)
+
+
+def is_synchronised() -> bool | None:
+    """Whether systemd says that the clock follows a time server; None where it can't be asked."""
+    command = shutil.which("timedatectl")
+    if command is None:
+        return None
+    try:
+        asked = subprocess.run(
+            [command, "show", "--property=NTPSynchronized", "--value"],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEDATECTL_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {"yes": True, "no": False}.get(asked.stdout.strip())
+
+
+def _synchronised(trusting: list[str]) -> Finding:
+    answer = is_synchronised()
+    whose = f"cameras whose clock is trusted: {', '.join(trusting)}" if trusting else "no camera's clock is trusted"
+    if answer:
+        return ok(CLOCK, "time server", f"followed; {whose}")
+    said = "not followed" if answer is False else "unknown here (systemd does not say)"
+    if trusting:
+        return warning(CLOCK, "time server", f"{said}, and {whose}. Let chrony or timesyncd set this clock.")
+    return ok(CLOCK, "time server", f"{said}; {whose}")
+
+
+def _weights() -> Finding:
+    from inspector.vision.backbone import DEFAULT_BACKBONE, Backbone, weights_digest
+
+    try:
+        digest = weights_digest(Backbone())
+    except WeightsMissing as error:
+        return fault(ENGINE, "weights", str(error))
+    return ok(ENGINE, "weights", f"{DEFAULT_BACKBONE}, sha-256 {digest[:12]}...")
+
+
+def _onnxruntime(name: str) -> Finding:
+    answer = _asked("onnxruntime", _ASK_ONNXRUNTIME)
+    if answer.why_not is not None:
+        return fault(ENGINE, name, f"{answer.why_not} Run `pip install onnxruntime`.")
+    said = f"onnxruntime {answer.version}, {answer.rest}"
+    if "CPUExecutionProvider" not in answer.rest:
+        return fault(ENGINE, name, f"{said}: it can't run on this CPU. Install the plain onnxruntime package.")
+    return ok(ENGINE, name, said)
+
+
+def _torch(name: str) -> Iterator[Finding]:
+    answer = _asked("torch", _ASK_TORCH)
+    version, device = answer.version, answer.rest
+    if answer.why_not is not None:
+        yield fault(ENGINE, name, f"{answer.why_not} Run `pip install torch`, or set engine.name to onnxruntime.")
+    elif device:
+        yield ok(ENGINE, name, f"torch {version} on {device}")
+    elif name == "torch-cuda":
+        yield fault(ENGINE, name, f"torch {version} finds no usable GPU. Check the driver, or set engine.name to auto.")
+    elif name == "auto":
+        yield warning(ENGINE, name, f"there is a GPU, but torch {version} can't use it. Check the driver.")
+        yield _onnxruntime(name)
+    else:
+        yield ok(ENGINE, name, f"torch {version} on the CPU")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a package says of itself; `why_not` a sentence where it can't be loaded."""
+
+    version: str = ""
+    rest: str = ""
+    why_not: str | None = None
+
+
+def _asked(package: str, code: str) -> _Answer:
+    """Asked in a process of its own: it takes time and memory that this one should not keep, or crashes there."""
+    if importlib.util.find_spec(package) is None:
+        return _Answer(why_not=f"{package} is not installed.")
+    command = [sys.executable, "-c", code]
+    try:
+        asked = subprocess.run(
+            command, capture_output=True, text=True, timeout=_LOAD_TIMEOUT_S, check=False, env=os.environ | _QUIET
+        )
+    except subprocess.TimeoutExpired:
+        return _Answer(why_not=f"{package} did not answer within {_LOAD_TIMEOUT_S} s.")
+    except OSError as error:
+        return _Answer(why_not=f"{package} can't be asked ({error.strerror}).")
+    version, _, rest = asked.stdout.strip().partition("|")
+    if asked.returncode != 0 or not version:
+        reason = (asked.stderr.strip().splitlines() or [f"exit code {asked.returncode}"])[-1]
+        return _Answer(why_not=f"{package} can't be loaded ({reason}).")
+    return _Answer(version, rest)

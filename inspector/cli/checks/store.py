@@ -1,0 +1,104 @@
+"""The database and what is enrolled in it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from inspector.cli.checks.finding import Finding, fault, ok, warning
+from inspector.cli.opening import closed_database, has_file, shown_url
+from inspector.clock import SystemClock
+from inspector.config import CameraSection, Config
+from inspector.domain import LiveSet
+from inspector.errors import InspectorError, SchemaOutdated
+from inspector.store.database import Database
+from inspector.store.filesystem import filesystem_type, is_network_filesystem
+from inspector.store.queries import ResultFilter, list_results
+from inspector.store.registry import SqlRegistry
+
+PART: Final = "store"
+PRODUCTS: Final = "products"
+GATES: Final = "gates"
+MEASURED_ROWS: Final = 5000
+LEAST_MEASURED: Final = 200
+"""Fewer results say nothing about the slowest of a thousand."""
+
+
+async def check(config: Config) -> AsyncIterator[Finding]:
+    """Database, products, and the measured times of each gate. One fault where the database is away."""
+    try:
+        async with closed_database(config) as database:
+            if not has_file(database):  # opening it would make it
+                yield ok(PART, "database", f"{database.path} will be made at the first start")
+                yield _no_product()
+                return
+            if database.path and is_network_filesystem(kind := filesystem_type(database.path)):
+                yield fault(
+                    PART, "database", f"{database.path} lies on {kind}, where SQLite loses data. Use a local disk."
+                )
+            async for finding in _open(config, database):
+                yield finding
+    except SchemaOutdated as error:
+        yield fault(PART, "tables", str(error))
+    except InspectorError as error:
+        yield fault(PART, "database", str(error))
+
+
+async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
+    revision = await database.revision()
+    yield ok(PART, "database", f"{shown_url(database)} answers")
+    await database.check_schema()
+    yield ok(PART, "tables", f"revision {revision}, as this software needs")
+    async with SqlRegistry(database, SystemClock()) as registry:
+        live = await registry.live()
+    for finding in _products(config, live):
+        yield finding
+    for gate in config.gate:
+        slowest_ms = await _slowest_ms(database, gate.name)
+        if slowest_ms is None:
+            yield ok(GATES, f"{gate.name} measured", "not yet: too few parts have been judged here")
+        elif slowest_ms > gate.window_ms - gate.reserve_ms:
+            yield warning(
+                GATES,
+                f"{gate.name} measured",
+                f"1 part in 1000 takes {slowest_ms:.0f} ms or more, but {gate.window_ms - gate.reserve_ms:g} ms are "
+                "for judging: such parts are late. Widen the window, or give the agent more cores.",
+            )
+        else:
+            yield ok(GATES, f"{gate.name} measured", f"999 of 1000 parts took at most {slowest_ms:.0f} ms")
+
+
+def _products(config: Config, live: LiveSet) -> list[Finding]:
+    names = {version.product: version for version in live.versions}
+    if not names:
+        return [_no_product()]
+    found = [
+        ok(PRODUCTS, name, f"version {version.version} is live, {version.head} head") for name, version in names.items()
+    ]
+    return found + [
+        _missing(camera, sorted(names)) for camera in config.camera if camera.product and camera.product not in names
+    ]
+
+
+def _missing(camera: CameraSection, names: list[str]) -> Finding:
+    return fault(
+        PRODUCTS,
+        f"camera {camera.name}",
+        f"it may show {camera.product} only, which is not live (live: {', '.join(names)}). "
+        f"Enrol it with `inspector enroll {camera.product} IMAGES...`, or change camera.product.",
+    )
+
+
+def _no_product() -> Finding:
+    what = "none yet: every part will be unjudged. Enrol one with `inspector enroll PRODUCT IMAGES...`."
+    return warning(PRODUCTS, "enrolled", what)
+
+
+async def _slowest_ms(database: Database, gate: str) -> float | None:
+    """The 99.9th percentile of the newest results' time from receipt to decision; None where there are too few."""
+    results = await list_results(database, ResultFilter(gate=gate, simulated=False), limit=MEASURED_ROWS)
+    times = sorted(result.total_ms for result in results if result.total_ms is not None)
+    with contextlib.suppress(IndexError):
+        return times[int(len(times) * 0.999)] if len(times) >= LEAST_MEASURED else None
+    return None

@@ -1,0 +1,109 @@
+"""`inspector enroll`: a new product, or a new version of one, from good images only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inspector.cli import console
+
+if TYPE_CHECKING:
+    from inspector.enrolling import Enrolled
+
+NAME = "enroll"
+HELP = "Enrol a product from good images; running agents take it up within seconds."
+EXAMPLE = "Example: inspector enroll bottle good-bottles/"
+
+
+def command(
+    product: Annotated[str, typer.Argument(help="Name of the product.")],
+    images: Annotated[list[Path], typer.Argument(help="Good images: files and folders of JPEG and PNG.")],
+    head: Annotated[str, typer.Option(help="prototype, protoad (as published) or auto.")] = "auto",
+    profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
+    camera: Annotated[str | None, typer.Option(help="Take bit depth, black level and limits of this camera.")] = None,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    from inspector.config import load
+    from inspector.enrolling import enrol_into
+    from inspector.vision.enrolment import EnrolmentOptions
+    from inspector.vision.folders import load_paths
+
+    loaded = load(config)
+    sources, other_kinds = load_paths(images)
+    options = EnrolmentOptions(head=head, profile=profile, **_limits(loaded, camera))
+    with contextlib.suppress(OSError):
+        os.nice(10)  # a line that runs on this box comes first
+    with console.progress(f"Enrolling {product}", quiet=as_json) as report:
+        done = asyncio.run(
+            enrol_into(loaded, product, sources, options, by=console.user(), shadow=shadow, progress=report)
+        )
+    if as_json:
+        console.print_json(_document(done, other_kinds))
+    else:
+        _print(done, other_kinds)
+
+
+def _limits(loaded: Any, camera: str | None) -> dict[str, Any]:
+    from inspector.app import limits_of
+    from inspector.errors import UsageError
+
+    if camera is None:
+        return {}
+    try:
+        return {"limits": limits_of(loaded.camera_named(camera))}
+    except KeyError:
+        known = ", ".join(each.name for each in loaded.camera) or "none"
+        raise UsageError(f"There is no camera {camera!r} in the configuration; configured: {known}.") from None
+
+
+def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
+    report = done.report
+    return {
+        "product": report.product,
+        "version": done.version.version,
+        "live": done.version.is_live,
+        "shadow": done.version.is_shadow,
+        "digest": done.version.digest,
+        "head": done.version.head,
+        "profile": done.version.profile,
+        "images": report.n_images,
+        "used": report.n_used,
+        "unreadable": [{"image": name, "reason": reason} for name, reason in report.unreadable],
+        "other_kinds": other_kinds,
+        "duplicates": [{"image": name, "of": of} for name, of in report.duplicates],
+        "suspects": list(report.suspects),
+        "look_alikes": [{"product": name, "likeness": round(likeness, 3)} for name, likeness in done.alike],
+        "warnings": list(report.warnings),
+        "statement": report.statement,
+        "threshold": report.threshold,
+        "seconds": report.seconds,
+    }
+
+
+def _print(done: Enrolled, other_kinds: list[str]) -> None:
+    report, version = done.report, done.version
+    state = "shadow" if version.is_shadow else "live"
+    say = console.out.print
+    say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {report.n_images} images.")
+    say(f"  {report.statement}", highlight=False)
+    for name, reason in report.unreadable:
+        say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
+    for name in other_kinds:
+        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG", highlight=False)
+    for name, of in report.duplicates:
+        say(f"  [yellow]counted once[/] {name}: the same image as {of}", highlight=False)
+    if report.suspects:
+        say(f"  [yellow]look at[/] {', '.join(report.suspects)}: they score oddly among the good ones", highlight=False)
+    for name, likeness in done.alike:
+        say(f"  [yellow]looks like[/] {name} ({likeness:.2f}): the router may take one for the other", highlight=False)
+    for warning in report.warnings:
+        say(f"  [yellow]note[/] {warning}", highlight=False)
+    took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items())
+    say(f"  [dim]{took}; {version.size_bytes / 1e6:.1f} MB[/]", highlight=False)

@@ -1,0 +1,91 @@
+"""`inspector evaluate`: figures on folders in the MVTec-AD layout, heads fitted from good images only."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inspector.cli import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from inspector.config import Config
+
+NAME = "evaluate"
+HELP = "Measure heads and routing on ROOT/<product>/{train,test,ground_truth} folders."
+EXAMPLE = "Example: inspector evaluate datasets/ --products bottle,cookie --mode routed"
+
+
+def command(
+    root: Annotated[Path, typer.Argument(help="Folder of products in the MVTec-AD layout.")],
+    products: Annotated[str | None, typer.Option(help="Only these products, separated by commas.")] = None,
+    head: Annotated[str, typer.Option(help="prototype, protoad or auto.")] = "auto",
+    profile: Annotated[str, typer.Option(help="fast, standard or fine.")] = "standard",
+    mode: Annotated[str, typer.Option(help="oracle (the product is told) or routed (anchors find it).")] = "oracle",
+    registry: Annotated[bool, typer.Option("--registry", help="Judge the live versions, fit nothing.")] = False,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    from inspector.config import load
+    from inspector.vision.engines import create_engine
+    from inspector.vision.evaluation import EvaluationOptions, evaluate
+
+    loaded = load(config)
+    chosen = tuple(name.strip() for name in products.split(",") if name.strip()) if products else None
+    artifacts = asyncio.run(_live(loaded)) if registry else None
+    options = EvaluationOptions(products=chosen, mode=mode, head=head, profile=profile, artifacts=artifacts)
+    with tempfile.TemporaryDirectory() as scratch, console.progress("Evaluating", quiet=as_json) as report:
+        state = loaded.agent.state_dir
+        cache = state / "engines" if state.is_dir() else Path(scratch)
+        engine = create_engine(loaded.engine.name, cache, loaded.engine.threads)
+        figures = evaluate(root, options, engine, report)
+    if as_json:
+        console.print_json(figures)
+    else:
+        console.out.print(_table(figures))
+        console.out.print(_routing(figures["routing"]), highlight=False)
+
+
+async def _live(config: Config) -> dict[str, bytes]:
+    from inspector import app
+
+    async with app.open_registry(config) as store:
+        live = await store.live()
+        return {each.product: await store.artifact(each.product, each.version) for each in live.versions}
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"{figures['head']} on {figures['backbone']}, {figures['engine']}, mode {figures['mode']}")
+    columns = {
+        "image AUROC": "image_auroc",
+        "AP": "image_ap",
+        "pixel AUROC": "pixel_auroc",
+        "AUPRO": "aupro",
+        "good rejected": "false_reject_share",
+        "defects missed": "missed_defect_share",
+    }
+    for column in ("product", "train/good/defect", *columns, "ms p50"):
+        table.add_column(column, justify="left" if column == "product" else "right")
+    for name, row in figures["products"].items():
+        counts = f"{row['n_train']}/{row['n_good']}/{row['n_defect']}"
+        values = [_figure(row[key]) for key in columns.values()]
+        table.add_row(name, counts, *values, _figure(row["ms_per_image"]["p50"], 1))
+    mean = figures["mean"]
+    table.add_section()
+    table.add_row("mean", "", *(_figure(mean.get(key)) for key in columns.values()), "")
+    return table
+
+
+def _routing(routing: dict[str, Any]) -> str:
+    return "routing: " + ", ".join(f"{key} {_figure(value)}" for key, value in routing.items() if value is not None)
+
+
+def _figure(value: float | None, places: int = 3) -> str:
+    return "-" if value is None else f"{value:.{places}f}"

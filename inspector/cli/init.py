@@ -1,0 +1,151 @@
+"""`inspector init`: a configuration to start from, every key explained where it stands."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from inspector.cli import console
+
+if TYPE_CHECKING:
+    from inspector.cli.keys import Key, Table
+    from inspector.config import Config
+
+NAME = "init"
+HELP = "Write a commented configuration to start from: one camera, one gate, MQTT on this machine."
+EXAMPLE = "Example: inspector init line1"
+
+FILE_NAME: Final = "inspector.toml"
+_COMMENT_WIDTH: Final = 100
+
+_WHY_NO_DEFAULT: Final = (
+    "There is no default because only you know what is worse here: `reject` throws away good parts while the agent "
+    "can't judge, `pass` lets bad ones through, `quarantine` needs a place to put them."
+)
+_WHY_WINDOW: Final = (
+    "1000 is a value to start with. Set it to the travel time from camera to reject gate; `inspector doctor` then "
+    "compares it with what this machine needs."
+)
+_WHY_MATCH: Final = (
+    "single_in_flight fits a line with one part at a time between camera and gate and needs nothing from the "
+    "camera; with several parts between them choose trigger_id and let each frame carry its trigger id."
+)
+_REMARKS: Final = {
+    "camera.on_unjudged": _WHY_NO_DEFAULT,
+    "gate.window_ms": _WHY_WINDOW,
+    "gate.match": _WHY_MATCH,
+}
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the new configuration.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Replace a configuration that is there.")] = False,
+    as_json: console.JsonOption = False,
+) -> None:
+    from inspector.config import load
+
+    path = folder / FILE_NAME
+    state_dir = (folder / "state").absolute()
+    _write(path, configuration_text(_chosen(state_dir)), force)
+    config = load(path)
+    if as_json:
+        console.print_json(_summary(config, path))
+    else:
+        _print_next_steps(config, path)
+
+
+def configuration_text(chosen: dict[str, object]) -> str:
+    """The file: every section and key, those of `chosen` set, the others commented out with their default."""
+    from inspector.cli.keys import tables
+
+    head = [
+        "# The configuration of one inspection agent.",
+        "# A key with a # before it shows its default, or an example where it is unset by default.",
+        "# Unknown keys are refused. Check this file with `inspector doctor --config FILE`.",
+    ]
+    return "\n".join(head) + "\n" + "".join(_section_text(table, chosen) for table in tables())
+
+
+def _chosen(state_dir: Path) -> dict[str, object]:
+    return {
+        "agent.state_dir": state_dir,
+        "agent.prefix": "plant/site/area/line",
+        "mqtt.host": "127.0.0.1",
+        "mqtt.port": 1883,
+        "camera.name": "cam1",
+        "camera.on_unjudged": "reject",
+        "gate.name": "gate1",
+        "gate.cameras": ["cam1"],
+        "gate.window_ms": 1000,
+        "gate.match": "single_in_flight",
+    }
+
+
+def _section_text(table: Table, chosen: dict[str, object]) -> str:
+    more = " Repeat this section for each." if table.is_list else ""
+    lines = ["", "", *_comment(table.meaning + more), table.header]
+    for key in table.keys:
+        lines += ["", *_key_lines(key, chosen)]
+    return "\n".join(lines) + "\n"
+
+
+def _key_lines(key: Key, chosen: dict[str, object]) -> list[str]:
+    from inspector.cli.keys import toml_value
+
+    where = f"{key.section}.{key.name}"
+    is_set = where in chosen
+    is_shown = not is_set and key.default == key.example  # the line below says it
+    lines = _comment(f"{key.meaning} [{key.kind if is_shown else key.rule}]")
+    if where in _REMARKS:
+        lines += _comment(_REMARKS[where])
+    return [*lines, f"{key.name} = {toml_value(chosen[where])}" if is_set else f"#{key.name} = {key.example}"]
+
+
+def _comment(text: str) -> list[str]:
+    return ["# " + line for line in textwrap.wrap(text, _COMMENT_WIDTH, break_long_words=False, break_on_hyphens=False)]
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    from inspector.errors import UsageError
+
+    try:
+        if path.exists() and not force:
+            raise UsageError(f"There is a configuration {path} already; name another folder, or use --force.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} can't be written ({error.strerror}); name a folder that is yours.") from error
+
+
+def _summary(config: Config, path: Path) -> dict[str, object]:
+    camera, gate = config.camera[0], config.gate[0]
+    return {
+        "config": str(path),
+        "state_dir": str(config.agent.state_dir),
+        "camera": camera.name,
+        "gate": gate.name,
+        "frame_topic": config.topic_of(camera),
+        "verdict_topic": f"{config.agent.prefix}/{camera.name}/verdict",
+        "decision_topic": f"{config.agent.prefix}/gate/{gate.name}/decision",
+    }
+
+
+def _print_next_steps(config: Config, path: Path) -> None:
+    summary = _summary(config, path)
+    broker = f"-h {config.mqtt.host} -p {config.mqtt.port}"
+    named = "" if path == Path(FILE_NAME) else f" --config {shlex.quote(str(path))}"
+    steps = (
+        ("Check this machine", f"inspector doctor{named}"),
+        ("Teach it a product from good images", f"inspector enroll bottle good/*.png{named}"),
+        ("Run the agent", f"inspector run{named}"),
+        ("Listen to the verdicts", f"mosquitto_sub {broker} -t '{summary['verdict_topic']}'"),
+        ("Listen to what the gate is told", f"mosquitto_sub {broker} -t '{summary['decision_topic']}'"),
+        ("Send a picture", f"mosquitto_pub {broker} -q 1 -t '{summary['frame_topic']}' -f part.png"),
+    )
+    console.out.print(f"[green]Wrote[/] {path}", highlight=False, soft_wrap=True)
+    for title, line in steps:  # a line too long for the terminal must still be copied in one piece
+        console.out.print(f"\n{title}\n  [bold]{line}[/]", highlight=False, soft_wrap=True)

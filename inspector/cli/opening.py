@@ -1,0 +1,56 @@
+"""Opens what a command needs from the configuration: the database and the registry in it.
+
+SQLite is made and migrated on the way, as the agent itself does; PostgreSQL at another revision is
+refused with the sentence that says what to run. Used inside commands only: it brings in SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from inspector import config as configuration
+from inspector.cli import console
+from inspector.clock import SystemClock
+from inspector.config import Config
+from inspector.errors import StateUnusable
+from inspector.store.database import Database, ensure_schema
+from inspector.store.registry import SqlRegistry
+
+
+def closed_database(config: Config) -> Database:
+    """The configured database, not yet connected to. Raises ConfigError for a bad URL or a missing secret."""
+    store = config.store
+    password = configuration.secret(store.password_secret).get_secret_value() if store.password_secret else None
+    return Database(config.store_url, user=store.user, password=password)
+
+
+def shown_url(database: Database) -> str:
+    """Which database it is, for people: the file, or the URL without its password."""
+    return str(database.path) if database.path else database.url.render_as_string(hide_password=True)
+
+
+def has_file(database: Database) -> bool:
+    """Whether there is something to open: always for PostgreSQL. Raises StateUnusable where its folder is closed."""
+    try:
+        return database.path is None or database.path.is_file()
+    except PermissionError:
+        raise StateUnusable(
+            f"The database {database.path} is in a folder that is closed to {console.user()}; run this as its owner."
+        ) from None
+
+
+@contextlib.asynccontextmanager
+async def database_of(config: Config) -> AsyncIterator[Database]:
+    """The database at this software's revision. Raises LedgerUnavailable, SchemaOutdated or StateUnusable."""
+    async with closed_database(config) as database:
+        has_file(database)
+        await ensure_schema(database)
+        yield database
+
+
+@contextlib.asynccontextmanager
+async def registry_of(config: Config) -> AsyncIterator[SqlRegistry]:
+    """The registry of enrolled products in that database. Raises as `database_of`."""
+    async with database_of(config) as database, SqlRegistry(database, SystemClock()) as registry:
+        yield registry

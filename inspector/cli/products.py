@@ -1,0 +1,257 @@
+"""`inspector products`: which versions are enrolled, and which of them judge."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+
+from inspector.cli import console
+
+if TYPE_CHECKING:
+    from inspector.domain import ProductVersion
+    from inspector.store.registry import SqlRegistry
+
+NAME: Final = "products"
+HELP: Final = "Show enrolled products and choose which version of each judges."
+T = TypeVar("T")
+
+ProductArgument = Annotated[str, typer.Argument(metavar="PRODUCT", help="Name of the product.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")]
+
+app = typer.Typer(no_args_is_help=True, epilog="Example: inspector products list")
+
+
+@app.command("list", epilog="Example: inspector products list")
+def list_(
+    config: console.ConfigOption = None,
+    every: Annotated[bool, typer.Option("--all", help="All versions, also those that don't judge.")] = False,
+    as_json: console.JsonOption = False,
+) -> None:
+    """The products and the version of each that is live."""
+    versions = _with_registry(config, lambda registry: registry.products())
+    if as_json:
+        console.print_json([_document(version) for version in versions])
+        return
+    from inspector.cli import products_view
+
+    products_view.print_list(versions, every=every)
+
+
+@app.command(epilog="Example: inspector products show bottle")
+def show(
+    product: ProductArgument,
+    version: Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")] = None,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """All versions of a product, and what one of them was made from."""
+    versions = _with_registry(config, lambda registry: _versions_of(registry, product))
+    chosen = _chosen(versions, version)
+    if as_json:
+        manifest = {"manifest": dict(chosen.manifest)}
+        console.print_json(_document(chosen) | manifest | {"versions": [_document(v) for v in versions]})
+        return
+    from inspector.cli import products_view
+
+    products_view.print_one(versions, chosen)
+
+
+@app.command(epilog='Example: inspector products activate bottle 3 --reason "new lamp"')
+def activate(
+    product: ProductArgument,
+    version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version that shall judge.")],
+    reason: ReasonOption = "",
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Make a version the live one; running agents load it within seconds."""
+
+    async def change(registry: SqlRegistry) -> ProductVersion:
+        _chosen(await _versions_of(registry, product), version)
+        return await registry.activate(product, version, by=console.user(), reason=reason)
+
+    _say(_with_registry(config, change), "is live now.", as_json)
+
+
+@app.command(epilog='Example: inspector products rollback bottle --reason "too many false rejects"')
+def rollback(
+    product: ProductArgument,
+    reason: ReasonOption = "",
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Go back to the version that was live before."""
+
+    async def change(registry: SqlRegistry) -> ProductVersion:
+        await _versions_of(registry, product)
+        return await registry.rollback(product, by=console.user(), reason=reason)
+
+    _say(_with_registry(config, change), "is live again.", as_json)
+
+
+@app.command(epilog='Example: inspector products remove bottle --yes --reason "no longer made"')
+def remove(
+    product: ProductArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    reason: ReasonOption = "",
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Take a product out of judging: its parts are unknown from then on. Its versions and rows stay."""
+
+    async def change(registry: SqlRegistry) -> None:
+        await _versions_of(registry, product)
+        await registry.remove(product, by=console.user(), reason=reason)
+
+    if not yes:
+        _with_registry(config, lambda registry: _versions_of(registry, product))
+        _ask(f"Parts of {product} will be unknown to every agent of this store. Go on?")
+    _with_registry(config, change)
+    if as_json:
+        console.print_json({"product": product, "live_version": None})
+    else:
+        console.out.print(f"{product} judges no more; `inspector products rollback {product}` brings it back.")
+
+
+@app.command(epilog="Example: inspector products export bottle --output bottle.artifact")
+def export(
+    product: ProductArgument,
+    version: Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; else PRODUCT-VERSION.artifact.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Write a version to a file, to be imported on another line."""
+
+    async def fetch(registry: SqlRegistry) -> tuple[ProductVersion, bytes]:
+        chosen = _chosen(await _versions_of(registry, product), version)
+        return chosen, await registry.artifact(product, chosen.version)
+
+    found, content = _with_registry(config, fetch)
+    path = output or Path(f"{product}-{found.version}.artifact")
+    _write(path, content, force)
+    if as_json:
+        console.print_json(_document(found) | {"file": str(path)})
+    else:
+        console.out.print(f"{product} version {found.version} is in {path}", highlight=False, soft_wrap=True)
+
+
+@app.command("import", epilog="Example: inspector products import bottle-2.artifact --activate")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `products export` wrote.")],
+    activate_it: Annotated[bool, typer.Option("--activate", help="Make it the live version.")] = False,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Take a version from a file as the product's next one; it judges once it is activated."""
+    from inspector.errors import UsageError
+    from inspector.vision.artifact import read_manifest, unpack
+
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} can't be read ({error.strerror}).") from error
+    artifact = unpack(content)  # all of it, so that nothing is taken in that no agent could load
+    manifest = read_manifest(content)
+    added = _with_registry(
+        config,
+        lambda registry: registry.add_version(
+            artifact.product, content, manifest, by=console.user(), activate=activate_it
+        ),
+    )
+    activating = f"`inspector products activate {added.product} {added.version}` makes it live."
+    _say(added, "is live now." if activate_it else f"was imported; {activating}", as_json)
+
+
+def _with_registry(config: Path | None, work: Callable[[SqlRegistry], Awaitable[T]]) -> T:
+    from inspector.cli.opening import registry_of
+    from inspector.config import load
+
+    loaded = load(config)
+
+    async def run() -> T:
+        async with registry_of(loaded) as registry:
+            return await work(registry)
+
+    return asyncio.run(run())
+
+
+async def _versions_of(registry: SqlRegistry, product: str) -> list[ProductVersion]:
+    """Raises RegistryError for an unknown product, naming the known ones."""
+    from inspector.errors import RegistryError
+
+    versions = await registry.products()
+    found = [version for version in versions if version.product == product]
+    if not found:
+        known = ", ".join(sorted({version.product for version in versions}))
+        there_is = f"the products are {known}." if known else "none is enrolled yet; `inspector enroll` makes one."
+        raise RegistryError(f"There is no product {product}; {there_is}")
+    return found
+
+
+def _chosen(versions: Sequence[ProductVersion], number: int | None) -> ProductVersion:
+    """That version; else the live one, else the newest. Raises RegistryError where there is none of that number."""
+    from inspector.errors import RegistryError
+
+    if number is None:
+        return next((version for version in versions if version.is_live), versions[-1])
+    for version in versions:
+        if version.version == number:
+            return version
+    numbers = ", ".join(str(version.version) for version in versions)
+    raise RegistryError(f"{versions[0].product} has no version {number}; its versions are {numbers}.")
+
+
+def _write(path: Path, content: bytes, force: bool) -> None:
+    """Raises UsageError where a file is in the way or can't be written."""
+    from inspector.errors import UsageError
+
+    try:
+        with path.open("wb" if force else "xb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise UsageError(f"There is a file {path} already; name another with --output, or use --force.") from None
+    except OSError as error:
+        raise UsageError(f"{path} can't be written ({error.strerror}).") from error
+
+
+def _ask(question: str) -> None:
+    """Returns where a person at a terminal agreed; leaves with exit code 1 where not. Raises UsageError without one."""
+    from inspector.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError("This can't be asked without a terminal; say --yes.")
+    if not typer.confirm(question, err=True):
+        console.err.print("Nothing was changed.")
+        raise typer.Exit(1)
+
+
+def _say(version: ProductVersion, what: str, as_json: bool) -> None:
+    if as_json:
+        console.print_json(_document(version))
+    else:
+        console.out.print(f"{version.product} version {version.version} {what}", highlight=False)
+
+
+def _document(version: ProductVersion) -> dict[str, Any]:
+    from inspector.stream.record import format_time
+
+    return {
+        "product": version.product,
+        "version": version.version,
+        "live": version.is_live,
+        "shadow": version.is_shadow,
+        "head": version.head,
+        "profile": version.profile,
+        "threshold": version.threshold,
+        "digest": version.digest,
+        "size_bytes": version.size_bytes,
+        "created_at": format_time(version.created_at),
+        "created_by": version.created_by,
+    }

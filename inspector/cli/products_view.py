@@ -1,0 +1,78 @@
+"""How products look to people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from rich.text import Text
+
+from inspector.cli import console, rendering
+from inspector.domain import ProductVersion
+from inspector.stream.record import format_time
+
+_LONGEST_VALUE: Final = 400
+"""Characters of one manifest value that are shown; `--json` has all of them."""
+
+
+def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
+    """One row per product, or per version."""
+    if not versions:
+        console.out.print(
+            "No product is enrolled yet; `inspector enroll PRODUCT IMAGES...` makes one.", highlight=False
+        )
+        return
+    shown = versions if every else list(_one_each(versions))
+    table = rendering.table(
+        "Product", "Version", "State", "Head", "Profile", "Threshold", "Size", "Enrolled", "By",
+        right=("Version", "Threshold", "Size"),
+    )  # fmt: skip
+    for version in shown:
+        table.add_row(
+            version.product,
+            str(version.version),
+            _state(version),
+            version.head,
+            version.profile,
+            f"{version.threshold:.4g}",
+            rendering.size(version.size_bytes),
+            rendering.local_time(version.created_at),
+            version.created_by,
+        )
+    rendering.show(table)
+
+
+def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> None:
+    """The versions, then everything that is known of one."""
+    print_list(versions, every=True)
+    rendering.show("", f"[bold]{chosen.product} version {chosen.version}[/]")
+    known = [("sha-256", chosen.digest), ("enrolled at", format_time(chosen.created_at))]
+    rendering.show(rendering.facts([*known, *_lines(chosen.manifest)]))
+
+
+def _one_each(versions: Sequence[ProductVersion]) -> Iterator[ProductVersion]:
+    """What judges of each product; where nothing does, its newest version."""
+    for product in dict.fromkeys(version.product for version in versions):
+        own = [version for version in versions if version.product == product]
+        judging = [version for version in own if version.is_live or version.is_shadow]
+        yield from judging or own[-1:]
+
+
+def _state(version: ProductVersion) -> Text:
+    if version.is_live:
+        return Text("live", style="green")
+    if version.is_shadow:
+        return Text("shadow", style="cyan")
+    return Text("off", style="dim")
+
+
+def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The manifest as names and short values; long lists are counted."""
+    for name, value in manifest.items():
+        if isinstance(value, Mapping):
+            yield from _lines(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple) and len(value) > 8:
+            yield prefix + name, f"{len(value)} entries"
+        else:
+            text = str(value)
+            yield prefix + name, text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + " ..."

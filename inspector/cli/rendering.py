@@ -1,0 +1,71 @@
+"""How tables, times and outcomes look to people. Nothing here is read by machines: that is `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from inspector.cli import console
+
+OUTCOME_STYLES: Final = {"pass": "green", "reject": "bold red", "unjudged": "yellow", "uninspected": "magenta"}
+ABSENT: Final = "-"
+_WIDE: Final = 240
+"""Columns where the output is no terminal: a pipe must not lose what a narrow screen would cut off."""
+
+
+def table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """An empty table with light rules; the columns named in `right` hold numbers."""
+    numbers = set(right)
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
+    return made
+
+
+def facts(pairs: Iterable[tuple[str, str | Text]]) -> Table:
+    """Names and values below each other."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        made.add_row(name, value if isinstance(value, Text) else Text(value))
+    return made
+
+
+def show(*renderables: RenderableType) -> None:
+    """On standard output, as wide as it needs where nobody looks at a screen."""
+    target = console.out if console.out.is_terminal else Console(width=_WIDE)
+    for renderable in renderables:
+        target.print(renderable, highlight=False)
+
+
+def outcome_text(outcome: str) -> Text:
+    return Text(outcome, style=OUTCOME_STYLES.get(outcome, ""))
+
+
+def local_time(moment: datetime | None) -> str:
+    """This machine's time, to the second, with the date where it is not today's."""
+    if moment is None:
+        return ABSENT
+    local = moment.astimezone()
+    is_today = local.date() == datetime.now(UTC).astimezone().date()
+    return f"{local:%H:%M:%S}" if is_today else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
+def number(value: float | None, digits: int) -> str:
+    return ABSENT if value is None else f"{value:.{digits}f}"
+
+
+def size(size_bytes: float) -> str:
+    """For example 3.2 MiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} GiB"

@@ -1,0 +1,131 @@
+"""`inspector results`: what was decided, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+import typer
+
+from inspector.cli import console
+
+if TYPE_CHECKING:
+    from inspector.config import Config
+    from inspector.domain import Verdict
+    from inspector.store.queries import ResultFilter
+
+NAME: Final = "results"
+HELP: Final = "Show what was decided, and why."
+
+_AGES: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGE: Final = re.compile(r"(\d{1,6})([smhdw])")
+
+Word = TypeVar("Word", bound=enum.StrEnum)
+
+app = typer.Typer(no_args_is_help=True, epilog="Example: inspector results list --since 1h")
+
+
+@app.command("list", epilog="Example: inspector results list --outcome reject --since 1h")
+def list_(
+    *,
+    outcome: Annotated[str | None, typer.Option(help="pass, reject, unjudged or uninspected.")] = None,
+    product: Annotated[str | None, typer.Option(help="Only this product.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
+    cause: Annotated[str | None, typer.Option(help="Only this cause, for example unknown_product.")] = None,
+    since: Annotated[str | None, typer.Option(help="An age (30m, 1h, 2d) or a time (2025-03-01T06:00).")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 50,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """The newest results, newest first."""
+    from inspector.config import load
+    from inspector.domain import Cause, Outcome
+    from inspector.store.queries import ResultFilter
+
+    wanted = ResultFilter(
+        product=product,
+        outcome=_word(Outcome, outcome, "--outcome"),
+        cause=_word(Cause, cause, "--cause"),
+        camera=camera,
+        since=since_time(since, datetime.now(UTC)) if since else None,
+    )
+    verdicts = asyncio.run(_listed(load(config), wanted, limit))
+    if as_json:
+        from inspector.stream.record import journal_record
+
+        console.print_json([journal_record(verdict) for verdict in verdicts])
+        return
+    from inspector.cli import results_view
+
+    results_view.print_list(verdicts, is_filtered=wanted != ResultFilter(), is_cut=len(verdicts) == limit)
+
+
+@app.command(epilog="Example: inspector results show 1f3c9a")
+def show(
+    result_id: Annotated[str, typer.Argument(metavar="ID", help="A result's id, or enough of its start.")],
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """One result with everything that is known of it."""
+    from inspector.cli import results_view
+    from inspector.config import load
+    from inspector.stream.record import journal_record
+
+    loaded = load(config)
+    verdict = asyncio.run(_found(loaded, result_id))
+    kept = results_view.kept_files(loaded.agent.state_dir, verdict.result_id)
+    if as_json:
+        console.print_json(journal_record(verdict) | {"files": [str(path) for path in kept]})
+    else:
+        results_view.print_one(verdict, kept)
+
+
+def since_time(text: str, now: datetime) -> datetime:
+    """The moment that an age or a time means; a time without a zone is this machine's. Raises UsageError."""
+    from inspector.errors import UsageError
+
+    if age := _AGE.fullmatch(text.strip()):
+        return now - timedelta(**{_AGES[age[2]]: int(age[1])})
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"--since {text!r} is neither an age such as 30m, 1h or 2d nor a time such as 2025-03-01T06:00."
+        ) from None
+
+
+def _word(words: type[Word], text: str | None, option: str) -> Word | None:
+    from inspector.errors import UsageError
+
+    if text is None:
+        return None
+    try:
+        return words(text.lower())
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is none of {', '.join(words)}.") from None
+
+
+async def _listed(config: Config, wanted: ResultFilter, limit: int) -> list[Verdict]:
+    from inspector.cli.opening import database_of
+    from inspector.store.queries import list_results
+
+    async with database_of(config) as database:
+        return await list_results(database, wanted, limit=limit)
+
+
+async def _found(config: Config, start: str) -> Verdict:
+    from inspector.cli.opening import database_of
+    from inspector.errors import UsageError
+    from inspector.store.queries import find_results
+
+    async with database_of(config) as database:
+        found = await find_results(database, start.strip().lower())
+    if not found:
+        raise UsageError(f"There is no result whose id starts with {start!r}; `inspector results list` shows ids.")
+    if len(found) > 1:
+        ids = ", ".join(verdict.result_id for verdict in found[:3])
+        raise UsageError(f"Several results have an id that starts with {start!r} ({ids}, ...); give more of it.")
+    return found[0]

@@ -1,0 +1,168 @@
+"""How results look to people: a table of many, everything about one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from inspector.cli import console, rendering
+from inspector.cli.rendering import ABSENT, facts, local_time, number, outcome_text
+from inspector.domain import Cause, Identity, Verdict
+from inspector.stream.record import format_time
+
+SHORT_ID: Final = 8
+"""Characters of a result id that people are shown; enough for `results show`."""
+
+_MOST_COLUMNS: Final = 1000
+
+Cell = str | Text
+
+_COLUMNS: Final[dict[str, Callable[[Verdict], Cell]]] = {
+    "Time": lambda v: local_time(v.received_at),
+    "Camera": lambda v: v.camera,
+    "Trigger": lambda v: ABSENT if v.trigger_id is None else str(v.trigger_id),
+    "Product": lambda v: v.product or ABSENT,
+    "Outcome": lambda v: outcome_text(v.outcome.value),
+    "Cause": lambda v: Text(v.cause.value, style="dim" if v.cause is Cause.OK else ""),
+    "Level": lambda v: number(v.level, 2),
+    "Action": lambda v: v.action.value,
+    "ms": lambda v: number(v.total_ms, 1),
+    "In time": lambda v: _in_time(v.published),
+    "Id": lambda v: Text(v.result_id[:SHORT_ID], style="dim"),
+}
+_LEFT_OUT_FIRST: Final = ("In time", "ms", "Action", "Trigger", "Camera")
+"""What a narrow terminal goes without, in this order."""
+
+
+def print_list(verdicts: Sequence[Verdict], *, is_filtered: bool, is_cut: bool) -> None:
+    """The table, as many columns as fit, and one line below that says what was left out."""
+    if not verdicts:
+        nothing = "No result is like that." if is_filtered else "There are no results yet."
+        console.out.print(nothing, highlight=False)
+        return
+    rendering.show(_fitting_table(verdicts))
+    if is_cut:
+        console.err.print(f"The newest {len(verdicts)}; see more with --limit.", style="dim", highlight=False)
+
+
+def print_one(verdict: Verdict, kept: Sequence[Path]) -> None:
+    """Everything about one result, in the order in which people ask."""
+    head = outcome_text(verdict.outcome.value)
+    head.append(f"  {verdict.cause.value}", style="default not bold")
+    if verdict.cause_detail:
+        head.append(f": {verdict.cause_detail}", style="dim not bold")
+    rendering.show(head, facts(_shown(_part(verdict))), "")
+    rendering.show(facts(_shown(_judgement(verdict))), "")
+    if verdict.regions:
+        rendering.show(_regions(verdict), "")
+    rendering.show(facts(_shown(_times(verdict))), "", facts(_shown(_origin(verdict))))
+    if kept:
+        rendering.show("", facts(("kept" if at == 0 else "", str(path)) for at, path in enumerate(kept)))
+
+
+def kept_files(state_dir: Path, result_id: str) -> list[Path]:
+    """Picture, heat map and dead letter of the result, as the image and dead-letter folders name them."""
+    return [
+        *sorted(state_dir.glob(f"images/*/*/{result_id}.*")),
+        *sorted(state_dir.glob(f"dead-letters/*/{result_id}.*")),
+    ]
+
+
+def _fitting_table(verdicts: Sequence[Verdict]) -> Table:
+    left_out = 0
+    while True:
+        table = _table(verdicts, set(_LEFT_OUT_FIRST[:left_out]))
+        width = Measurement.get(console.out, console.out.options.update(max_width=_MOST_COLUMNS), table).maximum
+        if not console.out.is_terminal or width <= console.out.width or left_out == len(_LEFT_OUT_FIRST):
+            return table
+        left_out += 1
+
+
+def _table(verdicts: Sequence[Verdict], left_out: set[str]) -> Table:
+    columns = {name: cell for name, cell in _COLUMNS.items() if name not in left_out}
+    table = rendering.table(*columns, right=("Trigger", "Level", "ms"))
+    for verdict in verdicts:
+        table.add_row(*(cell(verdict) for cell in columns.values()))
+    return table
+
+
+def _in_time(published: bool | None) -> Cell:
+    if published is None:
+        return ABSENT
+    return Text("yes", style="green") if published else Text("no", style="bold red")
+
+
+Facts = Iterator[tuple[str, object]]
+
+
+def _shown(pairs: Facts) -> Iterator[tuple[str, str | Text]]:
+    """Without what is not known."""
+    for name, value in pairs:
+        if value is not None and value != "":
+            yield name, value if isinstance(value, Text) else str(value)
+
+
+def _part(v: Verdict) -> Facts:
+    yield "result", v.result_id
+    yield "camera", f"{v.camera}, view {v.view}" if v.view else v.camera
+    yield "gate", v.gate
+    yield "trigger", None if v.trigger_id is None else f"{v.trigger_id}, epoch {v.epoch}, lap {v.lap}"
+    yield "frame", v.frame_id
+    yield "part", v.part_id if v.inspection_no is None else f"{v.part_id}, inspection {v.inspection_no}"
+    yield "lot", v.lot
+    yield "job", v.job_id
+    yield "flags", ", ".join(_flags(v))
+
+
+def _flags(v: Verdict) -> Iterator[str]:
+    if v.identity is Identity.WEAK:
+        yield "weak identity (the frame carries no id)"
+    for name in ("simulated", "redelivered", "shadow"):
+        if getattr(v, name):
+            yield name
+    if v.id_conflict:
+        yield "id conflict (this id came before with other bytes)"
+
+
+def _judgement(v: Verdict) -> Facts:
+    yield "action", v.action.value
+    yield "product", v.product if v.product_version is None else f"{v.product}, version {v.product_version}"
+    yield "route confidence", None if v.route_confidence is None else f"{v.route_confidence:.3f}"
+    if v.level is not None:
+        yield "level", f"{v.level:.3f}, where 1 is the threshold"
+        yield "score", f"{v.score:.6g}, threshold {v.threshold:.6g}"
+
+
+def _regions(v: Verdict) -> Table:
+    table = rendering.table("Region", "x", "y", "Width", "Height", "Area", "Peak level", right=("x", "y"))
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for at, region in enumerate(v.regions, start=1):
+        pixels = (region.x, region.y, region.width, region.height, region.area)
+        table.add_row(str(at), *map(str, pixels), f"{region.peak_level:.2f}")
+    return table
+
+
+def _times(v: Verdict) -> Facts:
+    source = f" (clock: {v.time_source.value})" if v.time_source else ""
+    yield "captured", None if v.captured_at is None else format_time(v.captured_at) + source
+    yield "received", format_time(v.received_at)
+    yield "decided", format_time(v.decided_at)
+    yield "act before", None if v.act_before is None else format_time(v.act_before)
+    yield "gate told in time", None if v.published is None else _in_time(v.published)
+    stages = ("decode", "route", "embed", "score", "total")
+    took = [f"{stage} {getattr(v, f'{stage}_ms'):.1f}" for stage in stages if getattr(v, f"{stage}_ms") is not None]
+    yield "milliseconds", ", ".join(took)
+
+
+def _origin(v: Verdict) -> Facts:
+    yield "agent", f"{v.agent}, software {v.software}" + (f", engine {v.engine}" if v.engine else "")
+    yield "artifact", v.artifact_digest
+    yield "registry", v.registry_revision
+    yield "configuration", v.config_digest
+    yield "frame sha-256", v.frame_sha256

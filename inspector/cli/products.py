@@ -115,7 +115,8 @@ def remove(
     if as_json:
         console.print_json({"product": product, "live_version": None})
     else:
-        console.out.print(f"{product} judges no more; `inspector products rollback {product}` brings it back.")
+        line = f"{product} judges no more; `inspector products rollback {product}` brings it back."
+        console.out.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: inspector products export bottle --output bottle.artifact")
@@ -236,7 +237,7 @@ def _say(version: ProductVersion, what: str, as_json: bool) -> None:
     if as_json:
         console.print_json(_document(version))
     else:
-        console.out.print(f"{version.product} version {version.version} {what}", highlight=False)
+        console.out.print(f"{version.product} version {version.version} {what}", highlight=False, soft_wrap=True)
 
 
 def _document(version: ProductVersion) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -40,9 +41,15 @@ def facts(pairs: Iterable[tuple[str, str | Text]]) -> Table:
 
 def show(*renderables: RenderableType) -> None:
     """On standard output, as wide as it needs where nobody looks at a screen."""
-    target = console.out if console.out.is_terminal else Console(width=_WIDE)
-    for renderable in renderables:
-        target.print(renderable, highlight=False)
+    if console.out.is_terminal:
+        for renderable in renderables:
+            console.out.print(renderable, highlight=False)
+        return
+    wide = Console(width=_WIDE)
+    with wide.capture() as captured:
+        for renderable in renderables:
+            wide.print(renderable, highlight=False)
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
 
 
 def outcome_text(outcome: str) -> Text:

@@ -22,6 +22,14 @@ _MOST_COLUMNS: Final = 1000
 
 Cell = str | Text
 
+
+def _in_time(v: Verdict) -> Cell:
+    """Whether the gate was told; simulated frames are never told, which is no failure."""
+    if v.published is None or v.simulated:
+        return ABSENT
+    return Text("yes", style="green") if v.published else Text("no", style="bold red")
+
+
 _COLUMNS: Final[dict[str, Callable[[Verdict], Cell]]] = {
     "Time": lambda v: local_time(v.received_at),
     "Camera": lambda v: v.camera,
@@ -32,7 +40,7 @@ _COLUMNS: Final[dict[str, Callable[[Verdict], Cell]]] = {
     "Level": lambda v: number(v.level, 2),
     "Action": lambda v: v.action.value,
     "ms": lambda v: number(v.total_ms, 1),
-    "In time": lambda v: _in_time(v.published),
+    "In time": _in_time,
     "Id": lambda v: Text(v.result_id[:SHORT_ID], style="dim"),
 }
 _LEFT_OUT_FIRST: Final = ("In time", "ms", "Action", "Trigger", "Camera")
@@ -89,12 +97,6 @@ def _table(verdicts: Sequence[Verdict], left_out: set[str]) -> Table:
     for verdict in verdicts:
         table.add_row(*(cell(verdict) for cell in columns.values()))
     return table
-
-
-def _in_time(published: bool | None) -> Cell:
-    if published is None:
-        return ABSENT
-    return Text("yes", style="green") if published else Text("no", style="bold red")
 
 
 Facts = Iterator[tuple[str, object]]
@@ -154,7 +156,7 @@ def _times(v: Verdict) -> Facts:
     yield "received", format_time(v.received_at)
     yield "decided", format_time(v.decided_at)
     yield "act before", None if v.act_before is None else format_time(v.act_before)
-    yield "gate told in time", None if v.published is None else _in_time(v.published)
+    yield "gate told in time", None if v.published is None else _in_time(v)
     stages = ("decode", "route", "embed", "score", "total")
     took = [f"{stage} {getattr(v, f'{stage}_ms'):.1f}" for stage in stages if getattr(v, f"{stage}_ms") is not None]
     yield "milliseconds", ", ".join(took)

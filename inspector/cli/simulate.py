@@ -57,7 +57,7 @@ def command(
         raise UsageError(f"There are only {len(files)} images in {folder}; add --loop to show {count} frames.")
     if no_triggers and trigger_start is not None:
         raise UsageError("--no-triggers and --trigger-start exclude each other; leave one away.")
-    first = None if no_triggers else trigger_start if trigger_start is not None else time_of_day_ms()
+    first = None if no_triggers else first_trigger(loaded, camera, trigger_start)
     shooting = Shooting(
         files=files,
         rate_fps=rate,
@@ -98,9 +98,16 @@ def broker_of(address: str | None, config: Config) -> MqttSection:
     return MqttSection(host=host, port=port, tls=parts.scheme == "mqtts", protocol=config.mqtt.protocol)
 
 
-def time_of_day_ms() -> int:
-    """A first trigger id that no run before it had: the same trigger with the same bytes would be no new part."""
-    return time.time_ns() // 1_000_000 % _DAY_MS
+def first_trigger(config: Config, camera: str, wanted: int | None) -> int | None:
+    """`wanted`, else one by the time of day: the same trigger with the same bytes would be no new part.
+
+    None at a gate of one part at a time, which needs no trigger ids.
+    """
+    gate = config.gate_of(camera)
+    is_needless = gate is not None and gate.match == "single_in_flight"
+    if wanted is None and is_needless and config.camera_named(camera).trigger_from != "topic":
+        return None
+    return time.time_ns() // 1_000_000 % _DAY_MS if wanted is None else wanted
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str | None, int]:

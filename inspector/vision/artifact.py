@@ -48,11 +48,10 @@ class MapScale:
 class Probe:
     """A good image as the passes see it, and what they must make of it.
 
-    `prepared`: uint8 [S, S, 3]; `size`: the original (height, width); `routing`: uint8 [128, 128, 3].
+    `prepared`: uint8 [S, S, 3]; `routing`: uint8 [128, 128, 3].
     """
 
     prepared: NDArray[np.uint8]
-    size: tuple[int, int]
     score: float
     routing: NDArray[np.uint8]
     routing_distance: float
@@ -130,10 +129,7 @@ def _described(artifact: Artifact) -> dict[str, Any]:
         },
         "calibration": artifact.calibration.to_manifest(),
         "map_scale": {"median": artifact.map_scale.median, "threshold": artifact.map_scale.threshold},
-        "probes": [
-            {"size": list(probe.size), "score": probe.score, "routing_distance": probe.routing_distance}
-            for probe in artifact.probes
-        ],
+        "probes": [{"score": probe.score, "routing_distance": probe.routing_distance} for probe in artifact.probes],
         "level_tolerance": LEVEL_TOLERANCE,
     }
 
@@ -214,10 +210,8 @@ def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mappi
 
 
 def _probe(number: int, stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Probe:
-    height, width = stored["size"]
     return Probe(
         prepared=tensors[f"probe.{number}.prepared"],
-        size=(int(height), int(width)),
         score=float(stored["score"]),
         routing=tensors[f"probe.{number}.routing"],
         routing_distance=float(stored["routing_distance"]),

@@ -31,7 +31,7 @@ from inspector.vision.artifact import Artifact, MapScale, Probe, digest_of, pack
 from inspector.vision.backbone import Backbone
 from inspector.vision.calibration import ALPHA, Calibration, calibrate
 from inspector.vision.engines import Embedder, Engine
-from inspector.vision.fitting import HeadFitter, PreparedImages, held_out
+from inspector.vision.fitting import HeadFitter, held_out
 from inspector.vision.folders import ImageSource
 from inspector.vision.gathering import Gathered, Gatherer, Progress, gather
 from inspector.vision.graphs import BackboneFile, Graph
@@ -43,7 +43,7 @@ MINIMUM_IMAGES = 5
 ADVISED_IMAGES = 100
 SPLIT_FROM = 80
 """From so many images on a fifth is held out; fewer go all into the bank and are scored by cross-fit."""
-FOLDS = 5
+FOLDS = 10
 SUSPECT_SPREADS = 6.0
 """A held-out score so many robust spreads above the median may be a bad part among the good."""
 
@@ -125,8 +125,7 @@ def enrol(
     gathered = gather(images, Gatherer(recipe.preparation, options.limits, passes.route_embedder), tell)
     _check_count(product, len(gathered), len(images) - len(gathered))
     clock.ended("read")
-    prepared = PreparedImages(gathered.inputs, gathered.sizes, recipe.preparation)
-    fitter = HeadFitter(recipe, passes.graph, engine, prepared, passes.embedder)
+    fitter = HeadFitter(recipe, passes.graph, engine, gathered.inputs, passes.embedder)
     fitted = _fit(fitter, len(gathered), options.alpha, tell)
     clock.ended("fit")
     artifact = Artifact(
@@ -212,7 +211,7 @@ def _fit_held_out(fitter: HeadFitter, count: int, alpha: float, progress: Progre
     members = fitter.with_units(fitter.fit(bank, progress), units)
     judged = list(zip(held, fitter.blend(members, fitter.measure(members, held, progress)), strict=True))
     text = f"{len(held)} of {count} images in runs over the file order, never in the bank"
-    return _calibrated(fitter, members, judged, text, None, alpha)
+    return _calibrated(members, judged, text, None, alpha)
 
 
 def _fit_crossed(fitter: HeadFitter, count: int, alpha: float, progress: Progress) -> _Fitted:
@@ -229,11 +228,10 @@ def _fit_crossed(fitter: HeadFitter, count: int, alpha: float, progress: Progres
     units = fitter.units(members, measured)
     members = fitter.with_units(fitter.fit(everything, progress), units)
     judged = list(zip([raw.image for raw in measured], fitter.blend(members, measured), strict=True))
-    return _calibrated(fitter, members, judged, f"{folds}-fold cross-fit over all {count} images", folds, alpha)
+    return _calibrated(members, judged, f"{folds}-fold cross-fit over all {count} images", folds, alpha)
 
 
 def _calibrated(
-    fitter: HeadFitter,
     members: list[Member],
     judged: list[tuple[int, Judgement]],
     text: str,
@@ -242,7 +240,7 @@ def _calibrated(
 ) -> _Fitted:
     """`folds` None: the scores are of the deployed head."""
     scores = np.array([judgement.score for _, judgement in judged])
-    peaks = np.array([fitter.peak(judgement, image) for image, judgement in judged])
+    peaks = np.array([float(judgement.grid_map.max()) for _, judgement in judged])
     is_cross_fit = folds is not None
     calibration = calibrate(scores, held_out=text, is_cross_fit=is_cross_fit, alpha=alpha)
     of_map = calibrate(peaks, held_out=text, is_cross_fit=is_cross_fit, alpha=alpha)
@@ -278,10 +276,10 @@ def _probes(
     inspector = ProductInspector(artifact, engine)
     probes = []
     for image in dict.fromkeys((ranked[len(ranked) // 2], ranked[-1])):
-        prepared, size, routing = gathered.inputs[image], gathered.sizes[image], gathered.routing[image]
-        score = inspector.judge(passes.embedder(prepared[None]), [size])[0].score
+        prepared, routing = gathered.inputs[image], gathered.routing[image]
+        score = inspector.judge(passes.embedder(prepared[None]))[0].score
         distance = inspector.routing_distance(routing, passes.route_embedder)
-        probes.append(Probe(prepared, size, score, routing, distance))
+        probes.append(Probe(prepared, score, routing, distance))
     return tuple(probes)
 
 

@@ -171,7 +171,7 @@ class _Arena:
         artifact = contender.inspector.artifact
         size = (pixels.shape[0], pixels.shape[1])
         embedded = contender.embedder(prepare(pixels, artifact.preparation)[None])
-        judgement = contender.inspector.judge(embedded, [size])[0]
+        judgement = contender.inspector.judge(embedded)[0]
         ms = (time.perf_counter() - started) * 1e3
         level = artifact.calibration.level(judgement.score)
         return _Result(image, size, level, judgement, by, route, patches, ms)

@@ -17,8 +17,7 @@ from inspector.vision.clustering import farthest_first, first_neighbour_means, s
 from inspector.vision.engines import Bank, Embedder, Engine, on_host, unit_length
 from inspector.vision.gathering import Progress
 from inspector.vision.graphs import Graph
-from inspector.vision.preprocessing import Preparation, valid_cells
-from inspector.vision.prototype import Judgement, Member, PrototypeHead, Readout, shrink_cells
+from inspector.vision.prototype import Judgement, Member, PrototypeHead, Readout
 from inspector.vision.recipes import MemberRecipe, Recipe
 
 SAMPLED_PATCHES = 40_000
@@ -30,15 +29,6 @@ SMALLEST_UNIT = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedImages:
-    """The inputs of the main pass: uint8 [S, S, 3] each, and the original sizes (height, width)."""
-
-    inputs: Sequence[NDArray[np.uint8]]
-    sizes: Sequence[tuple[int, int]]
-    preparation: Preparation
-
-
-@dataclass(frozen=True, slots=True)
 class _Sample:
     """Sampled patches of one embedding. `places`: int32 [M, 3], image, row, column."""
 
@@ -47,18 +37,20 @@ class _Sample:
 
 
 class HeadFitter:
-    """Fits heads of one recipe on subsets of one set of images; each image is sampled once."""
+    """Fits heads of one recipe on subsets of one set of images; each image is sampled once.
+
+    `inputs`: the prepared squares, uint8 [S, S, 3] each; images are named by their index in it.
+    """
 
     def __init__(
-        self, recipe: Recipe, graph: Graph, engine: Engine, images: PreparedImages, embedder: Embedder
+        self, recipe: Recipe, graph: Graph, engine: Engine, inputs: Sequence[NDArray[np.uint8]], embedder: Embedder
     ) -> None:
         self._recipe = recipe
         self._graph = graph
         self._engine = engine
-        self._images = images
+        self._inputs = inputs
         self._embedder = embedder
         self._samples: list[_Sample] = []
-        self.grid = max(graph.grid(index) for index in range(len(graph.embeddings)))
         self._readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
 
     def sample(self, indices: Sequence[int], progress: Progress) -> None:
@@ -68,7 +60,7 @@ class HeadFitter:
         kept: list[list[_Sample]] = [[] for _ in self._graph.embeddings]
         for start in range(0, len(indices), BATCH):
             batch = indices[start : start + BATCH]
-            embedded = self._embedder(np.stack([self._images.inputs[i] for i in batch]))
+            embedded = self._embedder(np.stack([self._inputs[i] for i in batch]))
             for number, patches in enumerate(embedded):
                 rows = on_host(patches)
                 for image, frame in zip(batch, rows, strict=True):
@@ -80,20 +72,16 @@ class HeadFitter:
         ]
 
     def _pick(self, frame: NDArray[np.float32], image: int, grid: int, count: int, rng: np.random.Generator) -> _Sample:
-        cells = np.flatnonzero(shrink_cells(self.cells(image), grid))
+        cells = np.arange(grid * grid)
         if len(cells) > count:
             cells = rng.choice(cells, count, replace=False)
         places = np.stack([np.full(len(cells), image), cells // grid, cells % grid], axis=1).astype(np.int32)
         return _Sample(frame[cells].copy(), places)
 
-    def cells(self, image: int) -> NDArray[np.bool_]:
-        """Which cells of the finest grid lie in the frame itself."""
-        return valid_cells(*self._images.sizes[image], self._images.preparation, self.grid)
-
     def fit(self, indices: Sequence[int], progress: Progress | None = None) -> list[Member]:
         """Banks from the sampled patches of these images; units are 1 until `with_units`."""
         rng = np.random.default_rng(0)
-        wanted = np.zeros(len(self._images.inputs), np.bool_)
+        wanted = np.zeros(len(self._inputs), np.bool_)
         wanted[list(indices)] = True
         members = []
         for number, recipe in enumerate(self._recipe.members):
@@ -119,7 +107,7 @@ class HeadFitter:
         found: list[RawMaps] = []
         for start in range(0, len(indices), BATCH):
             batch = indices[start : start + BATCH]
-            embedded = self._embedder(np.stack([self._images.inputs[i] for i in batch]))
+            embedded = self._embedder(np.stack([self._inputs[i] for i in batch]))
             maps = [head.measure(number, embedded[member.embedding]) for number, member in enumerate(members)]
             found += [RawMaps(image, [each[row] for each in maps]) for row, image in enumerate(batch)]
             progress("held-out scores", min(start + BATCH, len(indices)), len(indices))
@@ -129,10 +117,9 @@ class HeadFitter:
         """The same members with the spreads of these images' scores and patch distances as their units."""
         scaled = []
         for number, member in enumerate(members):
-            cells = [shrink_cells(self.cells(raw.image), member.grid) for raw in measured]
             maps = [raw.maps[number] for raw in measured]
-            scores = np.array([self._readout.score(m, c) for m, c in zip(maps, cells, strict=True)])
-            patches = np.concatenate([m[c] for m, c in zip(maps, cells, strict=True)])
+            scores = np.array([self._readout.score(each) for each in maps])
+            patches = np.stack(maps)
             scaled.append(replace(member, score_unit=_spread(scores), map_unit=_spread(patches)))
         return scaled
 
@@ -147,13 +134,7 @@ class HeadFitter:
     def blend(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Judgement]:
         """What a head of these members says of maps that were measured already."""
         head = self.head(members)
-        return [head.blend(raw.maps, self.cells(raw.image)) for raw in measured]
-
-    def peak(self, judgement: Judgement, image: int) -> float:
-        """The largest value of a map within the frame itself."""
-        side = judgement.grid_map.shape[0]
-        cells = valid_cells(*self._images.sizes[image], self._images.preparation, side)
-        return float(judgement.grid_map[cells].max())
+        return [head.blend(raw.maps) for raw in measured]
 
 
 @dataclass(frozen=True, slots=True)

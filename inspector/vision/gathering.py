@@ -28,14 +28,13 @@ Progress = Callable[[str, int, int], None]
 class Gathered:
     """The usable images in the order they came, one entry each in every list down to `route_patches`.
 
-    `inputs`: uint8 [S, S, 3]; `sizes`: original (height, width); `routing`: uint8 [128, 128, 3];
-    `route_patches`: float16 [P, C], unit length. `unreadable`: (name, reason); `duplicates`: (name, of which).
+    `inputs`: uint8 [S, S, 3]; `routing`: uint8 [128, 128, 3]; `route_patches`: float16 [P, C], unit length.
+    `unreadable`: (name, reason); `duplicates`: (name, of which).
     """
 
     names: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     inputs: list[NDArray[np.uint8]] = field(default_factory=list)
-    sizes: list[tuple[int, int]] = field(default_factory=list)
     routing: list[NDArray[np.uint8]] = field(default_factory=list)
     route_patches: list[NDArray[np.float16]] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
@@ -81,7 +80,6 @@ class Gatherer:
         kept.names.append(name)
         kept.digests.append(digest)
         kept.inputs.append(prepared)
-        kept.sizes.append((pixels.shape[0], pixels.shape[1]))
         kept.routing.append(copy)
         kept.route_patches.append(patches.astype(np.float16))
 

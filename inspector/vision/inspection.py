@@ -18,7 +18,7 @@ from inspector.errors import ParityError
 from inspector.vision.anchors import routing_profile, trimmed_distance
 from inspector.vision.artifact import LEVEL_TOLERANCE, Artifact
 from inspector.vision.engines import Embedder, Engine, Patches, on_host
-from inspector.vision.preprocessing import restore_map, valid_cells
+from inspector.vision.preprocessing import restore_map
 from inspector.vision.prototype import Judgement, PrototypeHead
 
 MAP_FROM_LEVEL = 0.7
@@ -35,12 +35,10 @@ class ProductInspector:
     def __init__(self, artifact: Artifact, engine: Engine) -> None:
         self.artifact = artifact
         self._head = PrototypeHead(artifact.members, artifact.readout, engine)
-        self._grid = max(member.grid for member in artifact.members)
 
-    def judge(self, embedded: Sequence[Patches], sizes: Sequence[tuple[int, int]]) -> list[Judgement]:
-        """`embedded`: one [B, P, C] per embedding of the artifact's pass; `sizes`: original (height, width)."""
-        preparation = self.artifact.preparation
-        return self._head.judge(embedded, [valid_cells(*size, preparation, self._grid) for size in sizes])
+    def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
+        """`embedded`: one [B, P, C] per embedding of the artifact's pass."""
+        return self._head.judge(embedded)
 
     def scored(
         self, judgement: Judgement, size: tuple[int, int], *, threshold: float | None = None, always_map: bool = False
@@ -76,7 +74,7 @@ class ProductInspector:
         product = self.artifact.product
         calibration = self.artifact.calibration
         for probe in self.artifact.probes:
-            judged = self.judge(embedder(probe.prepared[None]), [probe.size])[0]
+            judged = self.judge(embedder(probe.prepared[None]))[0]
             moved = abs(judged.score - probe.score) / (calibration.threshold - calibration.median)
             if not moved <= LEVEL_TOLERANCE:  # also for a score that is not a number
                 raise ParityError(

@@ -260,7 +260,7 @@ class VisionScorer:
     ) -> list[Scored | Failure]:
         started = time.perf_counter()
         sizes = [(frame.size_px[1], frame.size_px[0]) for frame in frames]
-        judgements = item.inspector.judge(embedded, sizes)
+        judgements = item.inspector.judge(embedded)
         score_ms = (time.perf_counter() - started) * 1e3 / len(frames)
         answers: list[Scored | Failure] = []
         for judgement, size, frame in zip(judgements, sizes, frames, strict=True):

@@ -29,8 +29,9 @@ class Preparation:
     """How a product's frames become the input of its main pass.
 
     `letterbox` keeps the aspect and fills the rest by reflection (a bar of constant colour would be the
-    strongest edge in the picture); `squash` stretches. Shrinking averages areas, which is its antialias;
-    enlarging is bilinear. `normalised` brings each frame to one mean and contrast, after routing.
+    strongest edge in the picture), which banks and scores take as they take the rest; `squash` stretches.
+    Shrinking averages areas, which is its antialias; enlarging is bilinear. `normalised` brings each frame
+    to one mean and contrast, after routing.
     """
 
     size_px: int = 256
@@ -82,7 +83,7 @@ def prepare(pixels: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.u
     size = preparation.size_px
     right, bottom = size - at.left - at.width, size - at.top - at.height
     if at.left or at.top or right or bottom:
-        bordered = cv2.copyMakeBorder(inner, at.top, bottom, at.left, right, cv2.BORDER_REFLECT)
+        bordered = cv2.copyMakeBorder(inner, at.top, bottom, at.left, right, cv2.BORDER_REFLECT_101)
         return np.ascontiguousarray(bordered, dtype=np.uint8)
     return inner.copy() if inner is pixels else np.ascontiguousarray(inner)
 
@@ -118,18 +119,3 @@ def restore_map(
     square = cv2.resize(grid_map, (size, size), interpolation=cv2.INTER_LINEAR)
     inner = square[at.top : at.top + at.height, at.left : at.left + at.width]
     return np.asarray(cv2.resize(inner, shown[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-
-
-def valid_cells(height: int, width: int, preparation: Preparation, grid: int) -> NDArray[np.bool_]:
-    """Which cells of a [grid, grid] map have their centre inside the frame: bool [grid, grid].
-
-    Reflected border is looked at by the network but never judged: it would count the same spot twice.
-    """
-    at = place(height, width, preparation)
-    centres = (np.arange(grid) + 0.5) * preparation.size_px / grid
-    rows = (centres >= at.top) & (centres < at.top + at.height)
-    columns = (centres >= at.left) & (centres < at.left + at.width)
-    # A sliver thinner than one cell still has the cell it lies in.
-    rows[min(grid - 1, int((at.top + at.height / 2) * grid / preparation.size_px))] = True
-    columns[min(grid - 1, int((at.left + at.width / 2) * grid / preparation.size_px))] = True
-    return np.asarray(rows[:, None] & columns[None, :], dtype=np.bool_)

@@ -19,7 +19,6 @@ from inspector.vision.engines import Bank, Engine, Patches, Search
 from inspector.vision.recipes import Reading
 
 Grid = NDArray[np.float32]
-Cells = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +57,11 @@ class Readout:
     sigma_px: float
     size_px: int
 
-    def score(self, grid_map: Grid, valid: Cells) -> float:
-        """The image score of one map; only `valid` cells count."""
+    def score(self, grid_map: Grid) -> float:
+        """The image score of one map."""
         if self.reading == "smoothed_max":
-            smooth = self.smoothed(grid_map)
-            inside = cv2.resize(valid.astype(np.uint8), smooth.shape[::-1], interpolation=cv2.INTER_NEAREST)
-            return float(smooth[inside > 0].max())
-        return top_mean(grid_map[valid], self.top_share)
+            return float(self.smoothed(grid_map).max())
+        return top_mean(grid_map.ravel(), self.top_share)
 
     def smoothed(self, grid_map: Grid) -> Grid:
         """Bilinear to input resolution, then the Gaussian; the map itself where there is none."""
@@ -93,12 +90,12 @@ class PrototypeHead:
         self.readout = readout
         self._searches: list[Search] = [engine.search(member.bank) for member in self.members]
 
-    def judge(self, embedded: Sequence[Patches], valid: Sequence[Cells]) -> list[Judgement]:
-        """`embedded`: one [B, P, C] per embedding of the pass; `valid`: for each frame its cells [g, g] on the finest
-        grid. A frame whose numbers are not finite gets a score of NaN; the others are not touched by it.
+    def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
+        """`embedded`: one [B, P, C] per embedding of the pass. A frame whose numbers are not finite gets a score
+        that is not finite; the others are not touched by it.
         """
         measured = [self.measure(index, embedded[member.embedding]) for index, member in enumerate(self.members)]
-        return [self.blend([maps[row] for maps in measured], cells) for row, cells in enumerate(valid)]
+        return [self.blend([maps[row] for maps in measured]) for row in range(len(measured[0]))]
 
     def measure(self, index: int, patches: Patches) -> NDArray[np.float32]:
         """The raw maps of one member, float32 [B, g, g]."""
@@ -106,15 +103,14 @@ class PrototypeHead:
         distances, _ = self._searches[index](patches)
         return to_measure(distances, member.bank.unit_length).reshape(len(distances), member.grid, member.grid)
 
-    def blend(self, maps: Sequence[Grid], valid: Cells) -> Judgement:
+    def blend(self, maps: Sequence[Grid]) -> Judgement:
         """One frame's raw maps, one per member, to its decision and its map."""
         score = 0.0
         finest = max(member.grid for member in self.members if member.in_map)
         blended = np.zeros((finest, finest), np.float32)
         for member, grid_map in zip(self.members, maps, strict=True):
             if member.in_decision:
-                cells = shrink_cells(valid, member.grid)
-                score += member.in_decision * self.readout.score(grid_map, cells) / member.score_unit
+                score += member.in_decision * self.readout.score(grid_map) / member.score_unit
             if member.in_map:
                 blended += enlarge(grid_map, finest) * np.float32(member.in_map / member.map_unit)
         return Judgement(score, self.readout.smoothed(blended))
@@ -125,11 +121,3 @@ def enlarge(grid_map: Grid, side: int) -> Grid:
     if grid_map.shape[0] == side:
         return grid_map
     return np.asarray(cv2.resize(grid_map, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def shrink_cells(cells: Cells, side: int) -> Cells:
-    """Valid cells on a coarser grid: a coarse cell counts where any cell in it does."""
-    factor = cells.shape[0] // side
-    if factor <= 1:
-        return cells
-    return np.asarray(cells.reshape(side, factor, side, factor).any(axis=(1, 3)), np.bool_)

@@ -69,6 +69,15 @@ def test_results_list_in_a_pipe_cuts_nothing_off(shell: Callable[..., Any], reco
     assert verdict.result_id[: results_view.SHORT_ID] in shown
 
 
+def test_results_list_in_a_pipe_leaves_no_blanks_at_line_ends(
+    shell: Callable[..., Any], record: Callable[..., None]
+) -> None:
+    record([verdict_of_part(1, published=False, simulated=True)])
+    lines = shell("results", "list").out.splitlines()
+    assert all(line == line.rstrip() for line in lines)
+    assert " no " not in lines[-1]  # a simulated frame that no gate was told of is no failure
+
+
 def test_results_show_of_a_unique_start_shows_all_of_it(
     shell: Callable[..., Any], record: Callable[..., None], line: Config
 ) -> None:

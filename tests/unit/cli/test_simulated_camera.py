@@ -170,6 +170,19 @@ def test_broker_of_anything_else_raises_usage_error(tmp_path: Path, address: str
         simulate.broker_of(address, config_of(tmp_path))
 
 
+def test_first_trigger_is_none_where_one_part_at_a_time_is_under_way(tmp_path: Path) -> None:
+    cameras = [{"name": name, "on_unjudged": "reject"} for name in ("one", "many", "free")]
+    gates = [
+        {"name": "g1", "cameras": ["one"], "window_ms": 100, "match": "single_in_flight"},
+        {"name": "g2", "cameras": ["many"], "window_ms": 100},
+    ]
+    config = config_of(tmp_path, camera=cameras, gate=gates)
+    assert simulate.first_trigger(config, "one", None) is None
+    assert simulate.first_trigger(config, "one", 7) == 7
+    for name in ("many", "free", "not-configured"):
+        assert simulate.first_trigger(config, name, None) is not None
+
+
 @pytest.mark.usefixtures("line")
 def test_simulate_called_wrongly_exits_2_with_one_sentence(shell: Any, folder: Path) -> None:
     common = ("simulate", str(folder), "--camera", "cam1", "--rate", "5")

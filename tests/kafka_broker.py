@@ -101,11 +101,11 @@ class Kafka:
     def log(self) -> str:
         return (self.folder / "output.txt").read_text(errors="replace")
 
-    def allow(self, *topics: str, group: str = "*") -> None:
-        """User agent may read and write these topics, nothing else."""
-        for topic in topics:
-            self._acl("--topic", topic, "--operation", "Read", "--operation", "Write", "--operation", "Describe")
-        self._acl("--group", group, "--operation", "Read")
+    def allow(self, topic: str, *, is_group_allowed: bool = True) -> None:
+        """User agent may read and write this topic, in the group that `kafka_config` makes of its name."""
+        self._acl("--topic", topic, "--operation", "Read", "--operation", "Write", "--operation", "Describe")
+        if is_group_allowed:
+            self._acl("--group", f"g-{topic}", "--operation", "Read")
 
     def produce_from_console(self, topic: str, lines: list[str]) -> None:
         """With Kafka's own console producer, a client that is not ours: `key:value` on each line."""

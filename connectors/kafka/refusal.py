@@ -63,8 +63,8 @@ def _names(error: BaseException) -> list[str]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, errors.KafkaConnectionError):
-        return "it closed the connection; where it wants TLS or a password, set kafka.security"
+    if isinstance(error, errors.KafkaConnectionError | ConnectionResetError | EOFError):
+        return "it closed the connection; check that kafka.security is what it speaks there"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

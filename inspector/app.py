@@ -29,7 +29,7 @@ from inspector.domain import Event, Severity
 from inspector.errors import InspectorError, LedgerUnavailable
 from inspector.notify import Notifier
 from inspector.ports import FrameSource
-from inspector.store.database import Database, ensure_schema
+from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.dead_letters import FolderDeadLetters
 from inspector.store.images import FolderImages
 from inspector.store.journal import FileJournal
@@ -52,17 +52,10 @@ class Agent:
     telemetry: LogTelemetry
 
 
-def open_database(config: Config) -> Database:
-    """The store the configuration names; nothing is reached yet."""
-    store = config.store
-    password = configuration.secret(store.password_secret).get_secret_value() if store.password_secret else None
-    return Database(config.store_url, user=store.user, password=password)
-
-
 @contextlib.asynccontextmanager
 async def open_registry(config: Config) -> AsyncIterator[SqlRegistry]:
     """The registry, its tables made or checked. Raises LedgerUnavailable, SchemaOutdated."""
-    async with open_database(config) as database:
+    async with configured(config) as database:
         await ensure_schema(database)
         async with SqlRegistry(database, SystemClock()) as registry:
             yield registry
@@ -86,7 +79,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
     state = config.agent.state_dir
     journal_limits = config.journal
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(config))
+        database = await stack.enter_async_context(configured(config))
         journal = await stack.enter_async_context(
             FileJournal(
                 state / "journal",

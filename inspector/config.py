@@ -240,7 +240,7 @@ class CameraSection(Section):
         default=None, description="The same for a part judged late; unset = on_unjudged."
     )
     on_wrong_product: GateAnswer | None = Field(
-        default=None, description="The same for a wrong product; unset: reject."
+        default=None, description="For a product other than expected; unset = reject."
     )
     on_frame_health: GateAnswer | None = Field(
         default=None, description="The same for dark, blurred, frozen frames; unset = on_unjudged."
@@ -288,7 +288,7 @@ class GateSection(Section):
     )
     max_gap: int = Field(default=100, ge=1, le=100_000, description="Most parts missed in one gap; more is a reset.")
     storm_consecutive: int | None = Field(
-        default=None, ge=2, le=100_000, description="So many rejects in a row hold the gate, with an alarm."
+        default=None, ge=2, le=100_000, description="So many rejects in a row raise an alarm; unset = never."
     )
 
 

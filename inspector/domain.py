@@ -135,7 +135,8 @@ class FrameKey:
 
     `nonce` is empty for a frame that carries an id; a weak frame (no id at all) gets one per delivery,
     so that two equal images of two parts are two frames. `lap` counts how often the trigger counter
-    has wrapped in this epoch: part 17 of the next lap is another part.
+    has wrapped in this epoch: part 17 of the next lap is another part. A simulated frame is never the
+    same as a real one.
     """
 
     camera: str
@@ -147,6 +148,7 @@ class FrameKey:
     sha256: str
     nonce: str = ""
     lap: int = 0
+    simulated: bool = False
 
     @property
     def identity(self) -> Identity:
@@ -160,7 +162,8 @@ class FrameKey:
         # Frame id and trigger id both count where both are there: a camera that repeats a
         # frame id on a new trigger shows a new part, and that part must get a verdict.
         parts = (self.camera, self.view, self.epoch, self.lap, self.frame_id or "", trigger, self.sha256, self.nonce)
-        return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, "\x1f".join(map(str, parts)))))
+        name = "\x1f".join(map(str, (*parts, "simulated") if self.simulated else parts))
+        return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, name)))
 
 
 def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> ResultId:

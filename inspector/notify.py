@@ -7,7 +7,7 @@ import socket
 
 
 class Notifier:
-    """`address` is `$NOTIFY_SOCKET`: a path, or a name in the abstract namespace behind `@`; None = not under systemd."""
+    """`address` is `$NOTIFY_SOCKET`: a path, or an abstract name behind `@`; None = not under systemd."""
 
     def __init__(self, address: str | None) -> None:
         self._address = "\0" + address[1:] if address and address.startswith("@") else address

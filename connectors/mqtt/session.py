@@ -1,6 +1,6 @@
 """Keeps one MQTT client connected: connection after connection, with a jittered, growing pause between.
 
-One log line when the link goes down and one when it is up again, however often it was tried between.
+One log line when the broker goes down and one when it is up again, however often it was tried between.
 A broker that refuses us is tried again too, after long pauses, since a person may have put it right;
 only while entering is a refusal an error. Packets that paho can't read (a byte order mark in a user
 property is enough) would come again for ever, so after two of them the next connection speaks MQTT
@@ -17,6 +17,7 @@ import structlog
 
 from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
+from connectors.mqtt.edges import edges_of
 from connectors.mqtt.refusal import UnreadablePacket
 from inspector.config import MqttSection, secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
@@ -67,7 +68,7 @@ class Session:
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
         self._first_error: InspectorError | None = None
-        self._is_down_logged = False
+        self._edges = edges_of(settings.host, settings.port)
         self._is_leaving = False
         self.failure: BaseException | None = None
 
@@ -93,6 +94,7 @@ class Session:
         if self._connection is not None:
             await self._connection.close()
         await self._stop()
+        self._edges.left(self._role.client_id)
 
     @property
     def connection(self) -> Connection | None:
@@ -146,16 +148,14 @@ class Session:
     def _note_up(self, connection: Connection) -> None:
         self._connection = connection
         self._tried.set()
-        self._is_down_logged = False
-        _log.info("mqtt_link_up", client=self._role.client_id, broker=connection.address)
+        self._edges.up(self._role.client_id)
 
     def _note_down(self, error: InspectorError) -> None:
         if not self._tried.is_set():
             self._first_error = error
             self._tried.set()
-        if not self._is_down_logged and not self._is_leaving:
-            self._is_down_logged = True
-            _log.warning("mqtt_link_down", client=self._role.client_id, reason=str(error))
+        if not self._is_leaving:
+            self._edges.down(self._role.client_id, str(error))
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         """A session that dies of an error of ours must not look like a quiet line."""

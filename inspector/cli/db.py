@@ -54,20 +54,22 @@ def check(config: console.ConfigOption = None, as_json: console.JsonOption = Fal
 
 
 async def _upgrade(config: Config) -> tuple[str | None, str | None, str]:
-    from inspector.cli.opening import closed_database, has_file, shown_url
+    from inspector.cli.opening import has_file, shown_url
     from inspector.store import database as databases
+    from inspector.store.database import configured
 
-    async with closed_database(config) as database:
+    async with configured(config) as database:
         before = await database.revision() if has_file(database) else None
         await databases.upgrade(database)
         return before, await database.revision(), shown_url(database)
 
 
 async def _check(config: Config) -> dict[str, Any]:
-    from inspector.cli.opening import closed_database, has_file, shown_url
+    from inspector.cli.opening import has_file, shown_url
     from inspector.errors import SchemaOutdated
+    from inspector.store.database import configured
 
-    async with closed_database(config) as database:
+    async with configured(config) as database:
         found: dict[str, Any] = {"database": shown_url(database), "revision": None, "ok": False, "detail": None}
         if not has_file(database):  # opening it would make it
             return found | {"detail": f"There is no database {database.path} yet; run `inspector db upgrade`."}

@@ -46,10 +46,10 @@ async def _run(
     frames: int, rate: float, train: int, state: Path | None, as_json: bool
 ) -> tuple[Summary, dict[str, str]]:
     from connectors.mqtt.broker import EmbeddedBroker
-    from inspector import app
     from inspector.config import default_state_dir
     from inspector.demo import cells, line
     from inspector.demo.summary import summarise
+    from inspector.store.database import configured
     from inspector.store.queries import ResultFilter, each_result
     from inspector.telemetry import configure_logging
 
@@ -59,15 +59,15 @@ async def _run(
         configure_logging(file=log)
         async with EmbeddedBroker(folder / "broker") as broker:
             config = line.line_config(folder, broker)
-            say = (lambda _: None) if as_json else console.err.print
-            say(f"Broker: {broker.name} on {broker.host}:{broker.port}. Everything is kept in {folder}.")
+            if not as_json:
+                console.err.print(f"Broker: {broker.name} on {broker.host}:{broker.port}. Files: {folder}")
             await _enrol(config, splits, as_json)
             telemetry = line.Watched()
             async with line.running(config, telemetry):
                 with _live(telemetry, as_json) as tick:
                     shown = await line.show(cells.schedule(splits, frames), config, rate, tick)
                     await line.all_judged(len(shown), telemetry, tick)
-            async with app.open_database(config) as database:
+            async with configured(config) as database:
                 rows = [row async for row in each_result(database, ResultFilter())]
     where = {
         "database": str(folder / "inspector.db"),

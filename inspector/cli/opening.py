@@ -9,20 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from inspector import config as configuration
 from inspector.cli import console
 from inspector.clock import SystemClock
 from inspector.config import Config
 from inspector.errors import StateUnusable
-from inspector.store.database import Database, ensure_schema
+from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.registry import SqlRegistry
-
-
-def closed_database(config: Config) -> Database:
-    """The configured database, not yet connected to. Raises ConfigError for a bad URL or a missing secret."""
-    store = config.store
-    password = configuration.secret(store.password_secret).get_secret_value() if store.password_secret else None
-    return Database(config.store_url, user=store.user, password=password)
 
 
 def shown_url(database: Database) -> str:
@@ -43,7 +35,7 @@ def has_file(database: Database) -> bool:
 @contextlib.asynccontextmanager
 async def database_of(config: Config) -> AsyncIterator[Database]:
     """The database at this software's revision. Raises LedgerUnavailable, SchemaOutdated or StateUnusable."""
-    async with closed_database(config) as database:
+    async with configured(config) as database:
         has_file(database)
         await ensure_schema(database)
         yield database

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from inspector.config import Config, secret
 from inspector.errors import ConfigError, SchemaOutdated
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION
@@ -113,6 +114,13 @@ def translated() -> Iterator[None]:
         raise explain(error) from error
 
 
+def configured(config: Config) -> Database:
+    """The database the configuration names, not yet connected to. Raises ConfigError: bad URL, missing secret."""
+    store = config.store
+    password = secret(store.password_secret).get_secret_value() if store.password_secret else None
+    return Database(config.store_url, user=store.user, password=password)
+
+
 def database_url(url: str, *, user: str | None = None, password: str | None = None) -> sa.URL:
     """The URL with an asynchronous driver and the credentials filled in. Raises ConfigError for other databases."""
     try:
@@ -145,6 +153,8 @@ async def upgrade(database: Database) -> None:
     if path is not None:
         with translated():
             path.parent.mkdir(parents=True, exist_ok=True)
+            # Writable for the group where the umask lets it be: a person's enrolment and the service share it.
+            path.touch(mode=0o660, exist_ok=True)
     async with database.writing() as connection:
         await connection.run_sync(_run_migrations)
 

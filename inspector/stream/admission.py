@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from inspector.config import CameraSection, Config, GateSection
@@ -64,6 +64,8 @@ class Admission:
         self._config = config
         self._counters: dict[str, TriggerCounter] = {}
         self._memories: dict[str, FrameMemory] = {}
+        # Simulated frames are counted apart: a rehearsal must not reset a live gate or invent missed parts.
+        self._rehearsals: dict[str, FrameMemory] = {}
         self._last_captured: dict[str, datetime] = {}
 
     def assign(self, gates: dict[str, GateState], sightings: dict[str, list[Sighting]]) -> None:
@@ -75,9 +77,17 @@ class Admission:
                 state = gates.get(owner, GateState(owner))
                 modulus, max_gap = (gate.trigger_modulus, gate.max_gap) if gate else (None, None)
                 self._counters[owner] = TriggerCounter(state, modulus, max_gap)
-            memory = FrameMemory(camera.name, camera.view, self._counters[owner], camera.frame_id_memory)
-            memory.fill(sightings.get(camera.name, []))
-            self._memories[camera.name] = memory
+            self._remember(camera, self._counters[owner], sightings.get(camera.name, []))
+
+    def _remember(self, camera: CameraSection, counter: TriggerCounter, sightings: list[Sighting]) -> None:
+        rehearsal = TriggerCounter(replace(counter.state, last_trigger=None), counter.modulus, None)
+        for memories, its_counter, simulated in (
+            (self._memories, counter, False),
+            (self._rehearsals, rehearsal, True),
+        ):
+            memory = FrameMemory(camera.name, camera.view, its_counter, camera.frame_id_memory, simulated=simulated)
+            memory.fill(each for each in sightings if each.key.simulated == simulated)
+            memories[camera.name] = memory
 
     def counter(self, owner: str) -> TriggerCounter:
         """The trigger counter of a gate, or of a camera without a gate. Raises KeyError for neither."""
@@ -85,21 +95,23 @@ class Admission:
 
     def take_over(self, owner: str, state: GateState | None, sightings: dict[str, list[Sighting]]) -> None:
         """Add what another agent has recorded of a gate (or camera) and its frames while its stream was there."""
-        if state is not None:
-            self._counters[owner].adopt(state)
+        state = state or GateState(owner)
+        rehearsed = replace(state, last_trigger=None)
         for camera, seen in sightings.items():
-            self._memories[camera].fill(seen)
+            self._memories[camera].take_over(state, [each for each in seen if not each.key.simulated])
+            self._rehearsals[camera].take_over(rehearsed, [each for each in seen if each.key.simulated])
 
     def recorded(self, verdicts: Iterable[Verdict]) -> list[GateState]:
         """The states that belong into one transaction with the rows of these verdicts: those of their owners only.
 
-        Of a part without a frame nothing is concluded: who finds the gap again finds the same row again.
+        Of a part without a frame nothing is concluded: who finds the gap again finds the same row again. Nor of a
+        simulated one, which is counted apart.
         """
         touched: dict[str, TriggerCounter] = {}
         for verdict in verdicts:
             owner = verdict.gate or verdict.camera
             counter = self._counters.get(owner)
-            if counter is not None and verdict.frame_sha256 is not None:
+            if counter is not None and verdict.frame_sha256 is not None and not verdict.simulated:
                 counter.record((verdict.epoch, verdict.lap, verdict.trigger_id))
                 touched[owner] = counter
         return [counter.recorded_state for counter in touched.values()]
@@ -107,6 +119,7 @@ class Admission:
     def acknowledged(self, camera: str, result_id: ResultId) -> None:
         """The broker won't deliver this frame again."""
         self._memories[camera].acknowledged(result_id)
+        self._rehearsals[camera].acknowledged(result_id)
 
     def admit(self, delivery: Delivery) -> Arrival | Repeat:
         """Never raises for what a camera sends. Raises KeyError for a camera that isn't configured."""
@@ -123,11 +136,14 @@ class Admission:
             is_redelivered=delivery.redelivered or _may_come_again(delivery),
             generation=delivery.position.generation,
         )
-        found = self._memories[camera.name].classify(ids, self._is_newer(camera.name, captured_at, time_source))
+        memory = (self._rehearsals if meta.is_simulated else self._memories)[camera.name]
+        found = memory.classify(ids, self._is_newer(camera.name, captured_at, time_source))
         if isinstance(found, Known):
             return Repeat(found.result_id)
-        self._last_captured[camera.name] = captured_at
         admitted = _admitted(delivery, camera, gate, meta, found, captured_at, time_source)
+        if meta.is_simulated:
+            return Arrival(admitted)
+        self._last_captured[camera.name] = captured_at
         return Arrival(admitted, self._missed(gate, found), found.was_reset)
 
     def _is_newer(self, camera: str, captured_at: datetime, time_source: TimeSource) -> bool:

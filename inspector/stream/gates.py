@@ -163,9 +163,6 @@ def _may_be_told(admitted: Admitted) -> bool:
     return not (admitted.simulated or admitted.delivery.backlog or admitted.is_late)
 
 
-def count_storm(state: GateState, action: Action, limit: int | None) -> GateState:
-    """The gate's run of rejects after one more decision; reaching `limit` holds the gate, thresholds untouched."""
-    if action is not Action.REJECT:
-        return replace(state, reject_streak=0)
-    streak = state.reject_streak + 1
-    return replace(state, reject_streak=streak, held=state.held or (limit is not None and streak >= limit))
+def count_streak(state: GateState, action: Action) -> GateState:
+    """The gate's run of rejects after one more decision; anything else ends it."""
+    return replace(state, reject_streak=state.reject_streak + 1 if action is Action.REJECT else 0)

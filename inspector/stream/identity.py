@@ -208,12 +208,15 @@ class FrameMemory:
         view: str,
         counter: TriggerCounter,
         bound: int,
+        *,
+        simulated: bool = False,
         new_nonce: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._camera = camera
         self._view = view
         self._counter = counter
         self._bound = bound
+        self._simulated = simulated
         self._new_nonce = new_nonce
         self._known: OrderedDict[tuple[int, str | None, int | None, str], ResultId] = OrderedDict()
         self._bytes_of_id: OrderedDict[tuple[int, str], str] = OrderedDict()
@@ -231,6 +234,11 @@ class FrameMemory:
             self._remember(key, count, sighting.result_id)
             if key.nonce and not sighting.acknowledged:
                 self._expect_again(sighting.result_id, key.sha256, None)
+
+    def take_over(self, state: GateState, sightings: Iterable[Sighting]) -> None:
+        """What another agent knew, added to what is known here."""
+        self._counter.adopt(state)
+        self.fill(sightings)
 
     def classify(self, ids: FrameIds, can_be_reset: bool = True) -> Known | New:
         """Look the frame up, then move the counter. `can_be_reset`: it is newer than the last frame."""
@@ -291,6 +299,7 @@ class FrameMemory:
             sha256=ids.sha256,
             nonce=nonce,
             lap=0 if count is None else self._counter.lap(count),
+            simulated=self._simulated,
         )
 
     def _is_conflict(self, key: FrameKey, count: int | None) -> bool:

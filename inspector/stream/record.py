@@ -174,6 +174,7 @@ def sighting_of(verdict: Verdict, sha256: str, *, acknowledged: bool) -> Sightin
         sha256=sha256,
         nonce=verdict.result_id if verdict.identity is Identity.WEAK else "",
         lap=verdict.lap,
+        simulated=verdict.simulated,
     )
     return Sighting(key, verdict.result_id, verdict.gate, acknowledged)
 

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from tests.brokers import Mosquitto
 from tests.parts import encoded
 
 pytestmark = pytest.mark.acceptance
+
+Listen = Callable[[Mosquitto, str], "Listener"]
 
 GATED = """
 [mqtt]
@@ -54,29 +56,28 @@ def named(**ids: object) -> list[str]:
     return out
 
 
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[Callable[[Mosquitto, str], Listener]]:
+    """`mosquitto_sub` on topics; all are gone when the test ends."""
+    made: list[Listener] = []
+
+    def start(broker: Mosquitto, topic: str) -> Listener:
+        made.append(Listener(broker, topic, tmp_path / f"heard{len(made)}"))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
+
+
 class Listener:
     """`mosquitto_sub` on a topic, and what it has heard."""
 
     def __init__(self, broker: Mosquitto, topic: str, file: Path) -> None:
         self._file = file
-        self._process = subprocess.Popen(
-            [
-                "mosquitto_sub",
-                "-h",
-                broker.host,
-                "-p",
-                str(broker.port),
-                "-t",
-                topic,
-                "-q",
-                "1",
-                "-F",
-                "%t %p",
-                "-V",
-                "5",
-            ],
-            stdout=file.open("wb"),
-        )
+        command = ["mosquitto_sub", "-h", broker.host, "-p", str(broker.port), "-t", topic]
+        with file.open("wb") as out:
+            self._process = subprocess.Popen([*command, "-q", "1", "-F", "%t %p", "-V", "5"], stdout=out)
         time.sleep(0.3)  # mosquitto_sub does not say when it is subscribed
 
     def heard(self) -> list[tuple[str, dict[str, object]]]:
@@ -96,13 +97,13 @@ def huge_png_header() -> bytes:
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_run_frame_brings_a_verdict_a_decision_and_a_row(
-    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], tmp_path: Path, protocol: str
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], listen: Listen, tmp_path: Path, protocol: str
 ) -> None:
     broker = mosquitto()
     running = agent(gated(broker, protocol)).start()
-    verdicts = Listener(broker, "t/cam1/verdict", tmp_path / "verdicts")
-    rejects = Listener(broker, "t/cam1/reject", tmp_path / "rejects")
-    decisions = Listener(broker, "t/gate/gate1/decision", tmp_path / "decisions")
+    verdicts = listen(broker, "t/cam1/verdict")
+    rejects = listen(broker, "t/cam1/reject")
+    decisions = listen(broker, "t/gate/gate1/decision")
     send(broker, tmp_path, encoded("disc", 900))
     running.has_rows(1)
     send(broker, tmp_path, encoded("bar", 901, is_good=False))
@@ -116,8 +117,6 @@ def test_run_frame_brings_a_verdict_a_decision_and_a_row(
     assert [body["result_id"] for _, body in rejects.heard()] == [rows[1]["result_id"]]
     assert [list(body) for _, body in decisions.heard()] == [["v", "ep", "trig", "act", "code", "left_ms"]] * 2
     assert [body["act"] for _, body in decisions.heard()] == [1, 2]
-    for listener in (verdicts, rejects, decisions):
-        listener.close()
     assert running.end() == 0
 
 
@@ -141,11 +140,11 @@ def test_run_each_bad_input_is_unjudged_with_a_dead_letter_and_the_next_frame_is
 
 
 def test_run_identity_of_frames_is_as_in_the_contract(
-    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], tmp_path: Path
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], listen: Listen, tmp_path: Path
 ) -> None:
     broker = mosquitto()
     running = agent(gated(broker)).start()
-    decisions = Listener(broker, "t/gate/gate1/decision", tmp_path / "decisions")
+    decisions = listen(broker, "t/gate/gate1/decision")
     image, other = encoded("disc", 900), encoded("disc", 901, is_good=False)
     send(broker, tmp_path, image, *named(frame_id="a", trigger_id=17))
     send(broker, tmp_path, image, *named(frame_id="b", trigger_id=18))
@@ -167,18 +166,17 @@ def test_run_identity_of_frames_is_as_in_the_contract(
     running.until(lambda: len(decisions.heard()) >= 5, 5, "decisions")
     told = [(body["ep"], body["trig"], body["act"]) for _, body in decisions.heard()]
     assert told == [(1, 17, 1), (1, 18, 1), (1, 18, 2), (1, 21, 1), (2, 3, 1)]
-    decisions.close()
     running.until(lambda: "counter_reset" in {e["kind"] for e in running.rows("events")}, 5, "the event is stored")
     assert running.end() == 0
 
 
 def test_run_frame_from_before_the_start_is_late_and_never_told(
-    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], tmp_path: Path
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], listen: Listen, tmp_path: Path
 ) -> None:
     broker = mosquitto()
     running = agent(gated(broker)).start()
     assert running.end() == 0
-    decisions = Listener(broker, "t/gate/gate1/decision", tmp_path / "decisions")
+    decisions = listen(broker, "t/gate/gate1/decision")
     send(broker, tmp_path, encoded("disc", 900, is_good=False), *named(trigger_id=5))
     running.start()
     rows = running.has_rows(1)
@@ -186,7 +184,6 @@ def test_run_frame_from_before_the_start_is_late_and_never_told(
     assert rows[0]["published"] == 0
     assert rows[0]["level"] is not None
     assert decisions.heard() == []
-    decisions.close()
     assert running.end() == 0
 
 

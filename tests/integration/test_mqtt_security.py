@@ -113,7 +113,7 @@ async def test_source_refused_after_the_start_waits_long_with_one_line(
         broker.restart()
         await until(lambda: source.is_connected)
     assert broker.log().count("not authori") <= 2
-    assert capfd.readouterr().out.count("mqtt_link_down") <= 2
+    assert capfd.readouterr().out.count("mqtt_broker_down") <= 2
 
 
 async def test_source_impossible_topic_is_refused_at_the_start(

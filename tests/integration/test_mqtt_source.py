@@ -366,8 +366,8 @@ async def test_source_broker_away_at_the_start_is_found_later(
         await send(broker, "1")
         assert numbers(await reader.take(1)) == [1]
     log = capfd.readouterr().out
-    assert log.count("mqtt_link_down") == 1
-    assert log.count("mqtt_link_up") == 1
+    assert log.count("mqtt_broker_down") == 1
+    assert log.count("mqtt_broker_up") == 1
 
 
 async def test_source_mosquitto_pub_is_enough_for_a_camera_on_either_protocol(

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from inspector.cli.checks.finding import Finding, fault, ok, warning
-from inspector.cli.opening import closed_database, has_file, shown_url
+from inspector.cli.opening import has_file, shown_url
 from inspector.clock import SystemClock
 from inspector.config import CameraSection, Config
 from inspector.domain import LiveSet
 from inspector.errors import InspectorError, SchemaOutdated
-from inspector.store.database import Database
+from inspector.store.database import Database, configured
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
 from inspector.store.queries import ResultFilter, list_results
 from inspector.store.registry import SqlRegistry
@@ -28,7 +28,7 @@ LEAST_MEASURED: Final = 200
 async def check(config: Config) -> AsyncIterator[Finding]:
     """Database, products, and the measured times of each gate. One fault where the database is away."""
     try:
-        async with closed_database(config) as database:
+        async with configured(config) as database:
             if not has_file(database):  # opening it would make it
                 yield ok(PART, "database", f"{database.path} will be made at the first start")
                 yield _no_product()

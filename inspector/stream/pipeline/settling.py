@@ -28,7 +28,7 @@ from inspector.errors import InspectorError
 from inspector.ports import DeadLetters, GateLine, Images, Journal, VerdictSink
 from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Ruling, decide, rule
-from inspector.stream.gates import MissingView, count_storm
+from inspector.stream.gates import MissingView, count_streak
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.ticket import Row, Shared, Ticket, when_journal_has_room
 from inspector.stream.pipeline.verdicts import Signature, missed_part, missing_view, verdict_of, with_late_score
@@ -117,21 +117,20 @@ class Settling:
         verdict = self._verdict(judgement, ruling, at_gate[0].name if at_gate else None)
         decision = at_gate[1].judged(judgement.admitted, verdict) if at_gate else None
         if decision is not None:
-            self._count_storm(decision)
+            self._count_streak(decision)
         return verdict, decision
 
     def _verdict(self, judgement: Judgement, ruling: Ruling, gate: str | None) -> Verdict:
         age_ns = self._shared.clock.monotonic_ns() - judgement.admitted.delivery.received_ns
         return verdict_of(judgement, ruling, self._signature, gate, self._shared.clock.now(), age_ns / 1e6)
 
-    def _count_storm(self, decision: Decision) -> None:
+    def _count_streak(self, decision: Decision) -> None:
         counter = self._shared.admission.counter(decision.gate)
-        limit = next(g.storm_consecutive for g in self._shared.config.gate if g.name == decision.gate)
-        before = counter.state
-        counter.update(count_storm(before, decision.action, limit))
-        if counter.state.held and not before.held:
-            detail = f"{counter.state.reject_streak} rejects in a row; the gate is held until a person releases it"
-            self._shared.event("storm", Severity.ALARM, decision.gate, detail)
+        counter.update(count_streak(counter.state, decision.action))
+        limit = next(gate.storm_consecutive for gate in self._shared.config.gate if gate.name == decision.gate)
+        if limit is not None and counter.state.reject_streak == limit:
+            # An alarm only: thresholds stay, and whether the line stops is the PLC's and a person's to say.
+            self._shared.event("storm", Severity.ALARM, decision.gate, f"{limit} rejects in a row")
 
     async def _finish(self, ticket: Ticket, judgement: Judgement, verdict: Verdict, decision: Decision | None) -> None:
         await self._release(ticket, judgement, await self._announce(verdict, decision), decision)

@@ -87,6 +87,18 @@ def test_admit_same_delivery_again_is_a_repeat(admission: Admission, delivery: M
     assert again == Repeat(first.admitted.result_id)
 
 
+def test_admit_simulated_frames_are_counted_apart_and_never_known_as_real_ones(
+    admission: Admission, delivery: Make
+) -> None:
+    rehearsed = arrive(admission, delivery("left", headers={"trigger_id": 9000, "simulated": "true"}))
+    again = arrive(admission, delivery("left", headers={"trigger_id": 1, "simulated": "true"}))
+    real = arrive(admission, delivery("left", headers={"trigger_id": 17}))
+    assert [(each.was_reset, each.missed) for each in (rehearsed, again, real)] == [(False, ())] * 3
+    assert real.admitted.key.epoch == 3
+    rehearsal_of_real = arrive(admission, delivery("left", headers={"trigger_id": 17, "simulated": "true"}))
+    assert rehearsal_of_real.admitted.result_id != real.admitted.result_id
+
+
 @pytest.mark.parametrize(
     ("headers", "word"),
     [

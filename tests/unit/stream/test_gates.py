@@ -11,7 +11,7 @@ from inspector.config import Config
 from inspector.domain import Action, Admitted, Cause, Delivery, GateState, Judgement, Verdict
 from inspector.stream.admission import Admission, Arrival
 from inspector.stream.deciding import Policy, rule
-from inspector.stream.gates import Gate, count_storm
+from inspector.stream.gates import Gate, count_streak
 from inspector.stream.pipeline.verdicts import Signature, verdict_of
 from tests.unit.stream.conftest import START
 
@@ -131,10 +131,9 @@ def test_forget_epochs_drops_old_parts(single: Line) -> None:
     assert single.judge(admitted, Action.REJECT) is None
 
 
-def test_count_storm_holds_at_the_limit_and_a_pass_ends_the_run() -> None:
+def test_count_streak_counts_rejects_and_anything_else_ends_it() -> None:
     state = GateState("g")
-    for _ in range(2):
-        state = count_storm(state, Action.REJECT, limit=3)
-    assert not state.held
-    assert not count_storm(count_storm(state, Action.PASS, 3), Action.REJECT, 3).held
-    assert count_storm(state, Action.REJECT, 3).held
+    for _ in range(3):
+        state = count_streak(state, Action.REJECT)
+    assert state.reject_streak == 3
+    assert count_streak(state, Action.QUARANTINE).reject_streak == 0

@@ -243,6 +243,15 @@ async def test_run_waiting_frame_is_shed_as_overload_at_its_deadline() -> None:
     assert sorted(row.cause for row in plant.rows()) == [Cause.LATE, Cause.OVERLOAD]
 
 
+async def test_run_streak_of_rejects_raises_one_alarm() -> None:
+    plant = Plant(settings(storm_consecutive=3))
+    async with plant.running():
+        for trigger in range(1, 6):
+            plant.push(BAD, trigger)
+        await plant.has_rows(5)
+    assert plant.telemetry.kinds().count("storm") == 1
+
+
 async def test_run_view_that_never_comes_is_told_by_policy_before_the_part_leaves() -> None:
     config = parse(
         {

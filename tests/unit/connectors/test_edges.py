@@ -1,0 +1,36 @@
+"""A broker that goes and comes is two lines in the log, however many clients there are."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.mqtt.edges import BrokerEdges
+
+
+def test_edges_of_three_clients_are_one_line_each_way(capsys: pytest.CaptureFixture[str]) -> None:
+    edges = BrokerEdges("box:1883")
+    clients = ("cam1", "gates", "records")
+    for client in clients:
+        edges.up(client)
+    for client in clients:
+        edges.down(client, "gone")
+        edges.down(client, "still gone")
+    for client in clients:
+        edges.up(client)
+    log = [line for line in capsys.readouterr().out.splitlines() if "debug" not in line]
+    assert [("broker_up" in line, "broker_down" in line) for line in log] == [
+        (True, False),
+        (False, True),
+        (True, False),
+    ]
+
+
+def test_edges_client_that_left_on_purpose_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    edges = BrokerEdges("box:1883")
+    edges.up("a")
+    edges.down("a", "gone")
+    edges.down("b", "gone")
+    edges.left("b")
+    capsys.readouterr()
+    edges.up("a")
+    assert "mqtt_broker_up" in capsys.readouterr().out

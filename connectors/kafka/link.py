@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from weakref import WeakKeyDictionary
 
 from aiokafka.conn import AIOKafkaConnection
 
@@ -13,7 +14,42 @@ from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 from inspector.ports import Clock, Telemetry
 
 WATCH_S = 1.0
+_EDGES: WeakKeyDictionary[Telemetry, dict[str, Edges]] = WeakKeyDictionary()
 ANSWER_MS = 3000
+
+
+class Edges:
+    """Which clients of this agent have lost the cluster: a person wants to read once that it is gone."""
+
+    def __init__(self, clock: Clock, telemetry: Telemetry, address: str) -> None:
+        self._clock = clock
+        self._telemetry = telemetry
+        self._address = address
+        self._lost: set[str] = set()
+        self._was_up = False
+
+    def up(self, client: str, detail: str) -> None:
+        """Told when it is the first client ever, or the last one that was missing."""
+        was_lost = bool(self._lost)
+        self._lost.discard(client)
+        if not self._was_up or (was_lost and not self._lost):
+            self._tell("kafka_link_up", Severity.INFO, f"{client}: {detail}")
+        self._was_up = True
+
+    def down(self, client: str, reason: str) -> None:
+        """Told when it is the first one that is missing; the others follow it quietly."""
+        if not self._lost:
+            self._tell("kafka_link_down", Severity.WARNING, f"{client}: {reason}")
+        self._lost.add(client)
+
+    def _tell(self, kind: str, severity: Severity, detail: str) -> None:
+        self._telemetry.event(Event(self._clock.now(), kind, severity, self._address, detail))
+
+
+def edges_of(settings: KafkaSection, clock: Clock, telemetry: Telemetry) -> Edges:
+    """The one instance for a cluster and an agent."""
+    by_address = _EDGES.setdefault(telemetry, {})
+    return by_address.setdefault(settings.bootstrap, Edges(clock, telemetry, settings.bootstrap))
 
 
 class Link:
@@ -21,12 +57,10 @@ class Link:
 
     def __init__(self, settings: KafkaSection, clock: Clock, telemetry: Telemetry, subject: str) -> None:
         self._settings = settings
-        self._clock = clock
-        self._telemetry = telemetry
+        self._edges = edges_of(settings, clock, telemetry)
         self._subject = subject
         self._is_reached = False
         self._is_up = False
-        self._told: bool | None = None
 
     @property
     def is_up(self) -> bool:
@@ -39,12 +73,12 @@ class Link:
     def note_up(self, detail: str) -> None:
         """The client works."""
         self._is_up = self._is_reached = True
-        self._tell(True, detail)
+        self._edges.up(self._subject, detail)
 
     def note_down(self, error: InspectorError) -> None:
         """The client does not work, for this reason."""
         self._is_up = False
-        self._tell(False, str(error))
+        self._edges.down(self._subject, str(error))
 
     async def watch(self) -> None:
         """Ask the cluster every second over a connection of its own. Runs until cancelled."""
@@ -62,22 +96,15 @@ class Link:
                     # One broker of several may be gone; only a cluster that does not answer anywhere is down.
                     if connection is None:
                         self._is_reached = False
-                        self._tell(False, str(error))
+                        self._edges.down(self._subject, str(error))
                         await pause.after(error)
                     connection = None
                     continue
                 pause.reset()
                 self._is_reached = True
                 if self._is_up:
-                    self._tell(True, "the cluster answers again")
+                    self._edges.up(self._subject, "the cluster answers again")
                 await asyncio.sleep(WATCH_S)
         finally:
             if connection is not None:
                 connection.close()
-
-    def _tell(self, is_up: bool, detail: str) -> None:
-        if is_up == self._told:
-            return
-        self._told = is_up
-        kind, severity = ("kafka_link_up", Severity.INFO) if is_up else ("kafka_link_down", Severity.WARNING)
-        self._telemetry.event(Event(self._clock.now(), kind, severity, self._subject, detail))

@@ -157,7 +157,7 @@ class KafkaDeadLetters:
         self._retry_ns = int(config.kafka.reconnect_max_s * 1e9)
         self._clock = clock
         self._producer = Producer(config.kafka, f"{config.agent.name}-dead-letters", (self._topic,))
-        self._link = Link(config.kafka, clock, telemetry, "kafka dead letters")
+        self._telemetry = telemetry
         self._failed: tuple[int, InspectorError] | None = None
 
     async def __aenter__(self) -> Self:
@@ -186,9 +186,14 @@ class KafkaDeadLetters:
         except BrokerUnavailable as error:
             self._note_failed(error)
             raise
-        self._failed = None
-        self._link.note_up(f"dead letters go to {self._topic}")
+        if self._failed is not None:
+            self._failed = None
+            self._report("dead_letter_topic_up", Severity.INFO, "letters go there again")
 
     def _note_failed(self, error: InspectorError) -> None:
+        if self._failed is None:
+            self._report("dead_letter_topic_down", Severity.WARNING, f"letters stay in the folder: {error}")
         self._failed = (self._clock.monotonic_ns(), error)
-        self._link.note_down(error)
+
+    def _report(self, kind: str, severity: Severity, detail: str) -> None:
+        self._telemetry.event(Event(self._clock.now(), kind, severity, self._topic, detail))

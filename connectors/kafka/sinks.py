@@ -54,6 +54,7 @@ class KafkaVerdictSink:
         self._idle = asyncio.Event()
         self._idle.set()
         self._sending: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._is_dropping = False
 
     @property
@@ -69,14 +70,17 @@ class KafkaVerdictSink:
         else:
             self._link.note_up(f"records go to {self._topic}")
         self._sending = asyncio.create_task(self._send_all(), name="kafka records")
+        self._watching = asyncio.create_task(self._link.watch(), name="kafka records watch")
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         if self._link.is_up:
             await self.flush(FLUSH_S)
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.wait([self._sending])
+        tasks = [task for task in (self._sending, self._watching) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self.unsent:
             self._report("records_lost", f"{self.unsent} records were not taken by the cluster before the end")
         await self._producer.drop()

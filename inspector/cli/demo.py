@@ -30,7 +30,7 @@ EXAMPLE = "Example: inspector demo --frames 200"
 
 def command(
     frames: Annotated[int, typer.Option(min=4, max=100_000, help="Frames that the two cameras show.")] = 400,
-    rate: Annotated[float, typer.Option(min=0.5, max=500, help="Frames a second, both cameras together.")] = 16,
+    rate: Annotated[float, typer.Option(min=0.5, max=500, help="Most frames a second, both cameras together.")] = 16,
     train: Annotated[int, typer.Option(min=20, max=400, help="Good cells each product is enrolled from.")] = 120,
     state: Annotated[Path | None, typer.Option(help="Folder of the demo's files; made anew each time.")] = None,
     as_json: console.JsonOption = False,
@@ -65,7 +65,7 @@ async def _run(
             telemetry = line.Watched()
             async with line.running(config, telemetry):
                 with _live(telemetry, as_json) as tick:
-                    shown = await line.show(cells.schedule(splits, frames), config, rate, tick)
+                    shown = await line.show(cells.schedule(splits, frames), config, rate, telemetry, tick)
                     await line.all_judged(len(shown), telemetry, tick)
             async with configured(config) as database:
                 rows = [row async for row in each_result(database, ResultFilter())]

@@ -31,8 +31,10 @@ PROFILE_FILE = Path(__file__).with_name("routing_profile.json")
 
 ANCHOR_IMAGES = 16
 ANCHORS = 32
-TRIMMED_SHARE = 0.2
-"""The worst fifth of the patches is left out of a distance: a defect must not make a part unknown."""
+KEPT_SHARE = 0.2
+"""Only the best-matching fifth of the patches counts in a distance: a defect over half the part must not make
+it unknown, and a foreign part has no patch that matches. Dropping only the worst fifth was measured as well:
+left-out products were told apart less well (mean AUROC 0.909 against 0.929 over six) at the same bound."""
 SHORTLIST = 16
 LOW_SHARE = 0.5
 """Below this share of the votes the two best products are compared by distance."""
@@ -104,12 +106,12 @@ def build_anchors(patches: NDArray[np.float32], rng: np.random.Generator) -> NDA
 
 
 def trimmed_distance(patches: NDArray[np.float32], anchors: NDArray[np.float32]) -> float:
-    """Mean over the best four fifths of the patches of 1 - cosine to the nearest anchor."""
+    """Mean over the best-matching fifth of the patches of 1 - cosine to the nearest anchor."""
     return _trimmed_mean(1.0 - (patches @ anchors.T).max(axis=1))
 
 
 def _trimmed_mean(distances: NDArray[np.float32]) -> float:
-    kept = max(1, round(len(distances) * (1.0 - TRIMMED_SHARE)))
+    kept = max(1, round(len(distances) * KEPT_SHARE))
     return float(np.partition(distances, kept - 1)[:kept].mean())
 
 
@@ -136,8 +138,9 @@ class AnchorIndex:
     def route(self, patches: NDArray[np.float32]) -> Route:
         """CIM: every patch [P, C] votes for its nearest anchor's product, by anchor weight times margin.
 
-        The winner's share is the confidence. A low share is decided by distance. `product` is None where
-        the trimmed distance exceeds the winner's bound; `nearest` always names the winner.
+        The winner's share is the confidence. A low share is decided by distance. A frame beyond the winner's
+        bound but within another's is that product's. `product` is None where the trimmed distance exceeds
+        every bound; `nearest` always names the one it would have been.
         """
         if not self._names:
             return Route(product=None, confidence=0.0, distance=float("inf"), nearest=None)
@@ -148,7 +151,12 @@ class AnchorIndex:
         best = similarity.max(axis=2)  # [P, m]
         shares = _vote(similarity, best, self._weights[candidates])
         winner = _winner(shares, best)
-        distance = _trimmed_mean(1.0 - best[:, winner]) / float(self._bounds[candidates[winner]])
+        bounds = self._bounds[candidates]
+        distance = _trimmed_mean(1.0 - best[:, winner]) / float(bounds[winner])
+        if distance > 1.0:
+            reach = [_trimmed_mean(1.0 - best[:, m]) / float(bounds[m]) for m in range(len(candidates))]
+            winner = int(np.argmin(reach)) if min(reach) <= 1.0 else winner
+            distance = reach[winner]
         name = self._names[candidates[winner]]
         known = distance <= 1.0
         return Route(name if known else None, float(shares[winner]), distance, nearest=name)

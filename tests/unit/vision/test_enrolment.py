@@ -1,0 +1,151 @@
+"""From good images to a version: what is used, what is left out, what is promised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from inspector.errors import EnrolmentError, UsageError
+from inspector.vision.artifact import unpack
+from inspector.vision.enrolment import EnrolmentOptions, enrol, look_alikes, unknown_bound
+from inspector.vision.folders import ImageSource, load_folder, load_paths
+from tests.unit.vision.drawings import FakeEngine, draw, encode, good_images
+
+FAST = EnrolmentOptions(profile="fast")
+
+
+def test_enrol_few_images_is_an_estimate(fake_engine: FakeEngine) -> None:
+    found = enrol("disc", good_images("disc", 6), FAST, fake_engine)
+    assert found.report.n_used == 6
+    assert found.manifest["calibration"]["kind"] == "estimate"
+    assert found.manifest["calibration"]["provisional"]
+    assert "cross-fit" in found.report.statement
+
+
+def test_enrol_many_images_holds_a_fifth_out_of_every_bank(fake_engine: FakeEngine) -> None:
+    found = enrol("disc", good_images("disc", 100), FAST, fake_engine)
+    calibration = found.manifest["calibration"]
+    assert calibration["kind"] == "certified"
+    assert calibration["n"] == 20
+    artifact = unpack(found.artifact)
+    run = np.arange(100) // 2
+    held = set(np.flatnonzero(run % 5 == 4).tolist())
+    used = {int(image) for member in artifact.members for image in member.sources[:, 0]}
+    assert used
+    assert not used & held
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_enrol_too_few_images_says_how_many_are_needed(fake_engine: FakeEngine, count: int) -> None:
+    with pytest.raises(EnrolmentError, match=f"disc has {count} usable image.*at least 5"):
+        enrol("disc", good_images("disc", count), FAST, fake_engine)
+
+
+def test_enrol_unreadable_images_are_named_and_skipped(fake_engine: FakeEngine, tmp_path: Path) -> None:
+    images = good_images("disc", 6)
+    images.insert(2, ImageSource("torn.png", payload=images[0].read()[:200]))
+    images.append(ImageSource("gone.png", path=tmp_path / "gone.png"))
+    report = enrol("disc", images, FAST, fake_engine).report
+    assert [name for name, _ in report.unreadable] == ["torn.png", "gone.png"]
+    assert report.n_used == 6
+    assert any("torn.png was left out" in warning for warning in report.warnings)
+
+
+def test_enrol_too_few_after_skipping_says_how_many_were_left_out(fake_engine: FakeEngine) -> None:
+    images = [*good_images("disc", 4), ImageSource("text.png", payload=b"not an image")]
+    with pytest.raises(EnrolmentError, match="4 usable images \\(1 more could not be used\\)"):
+        enrol("disc", images, FAST, fake_engine)
+
+
+def test_enrol_equal_images_count_once(fake_engine: FakeEngine) -> None:
+    images = good_images("disc", 6)
+    same_bytes = ImageSource("copy.png", payload=images[1].read())
+    other_bytes = cv2.imencode(".png", draw("disc", 2)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+    images += [same_bytes, ImageSource("saved.png", payload=other_bytes)]
+    report = enrol("disc", images, FAST, fake_engine).report
+    assert report.n_used == 6
+    assert report.duplicates == (("copy.png", "disc-1.png"), ("saved.png", "disc-2.png"))
+
+
+def test_enrol_twice_gives_the_same_head(fake_engine: FakeEngine) -> None:
+    one, two = (unpack(enrol("disc", good_images("disc", 6), FAST, fake_engine).artifact) for _ in range(2))
+    assert one.calibration == two.calibration
+    for first, second in zip(one.members, two.members, strict=True):
+        np.testing.assert_array_equal(first.bank.prototypes, second.bank.prototypes)
+
+
+@pytest.mark.parametrize(("head", "profile"), [("student", "standard"), ("prototype", "best")])
+def test_enrol_unknown_choice_is_a_usage_error(fake_engine: FakeEngine, head: str, profile: str) -> None:
+    with pytest.raises(UsageError, match="choose one of"):
+        enrol("disc", good_images("disc", 6), EnrolmentOptions(head, profile), fake_engine)
+
+
+def test_enrol_protoad_runs_on_the_stride_4_grid(fake_engine: FakeEngine) -> None:
+    artifact = unpack(enrol("disc", good_images("disc", 5), EnrolmentOptions("protoad"), fake_engine).artifact)
+    (only,) = artifact.members
+    assert only.grid == 64
+    assert only.bank.unit_length
+    assert artifact.readout.reading == "smoothed_max"
+
+
+def test_enrol_reports_progress_to_its_end(fake_engine: FakeEngine) -> None:
+    seen: dict[str, tuple[int, int]] = {}
+    enrol(
+        "disc",
+        good_images("disc", 6),
+        FAST,
+        fake_engine,
+        lambda phase, done, total: seen.update({phase: (done, total)}),
+    )
+    assert set(seen) == {"read", "features", "held-out scores", "prototypes"}
+    assert all(done == total for done, total in seen.values())
+
+
+def test_enrol_an_odd_image_among_the_good_is_named(fake_engine: FakeEngine) -> None:
+    images = good_images("disc", 100)
+    images[8] = ImageSource("odd.png", payload=encode(draw("disc", 500, defect=True)))  # in a held-out run
+    assert "odd.png" in enrol("disc", images, FAST, fake_engine).report.suspects
+
+
+def test_unknown_bound_is_wider_where_few_were_held_out() -> None:
+    wide = [0.05, 0.05, 0.3]
+    assert unknown_bound(wide) > unknown_bound(wide * 10) > unknown_bound(wide * 100) > 0.3
+
+
+def test_look_alikes_of_an_artifact(enrolled: dict) -> None:
+    found = look_alikes(enrolled["disc"].artifact, [enrolled["plate"].artifact, enrolled["mesh"].artifact])
+    assert {name for name, _ in found} == {"plate", "mesh"}
+    assert found[0][1] >= found[1][1]
+
+
+def test_load_folder_takes_images_in_order_and_names_other_kinds(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "c.bmp", "notes.txt", ".hidden.png"):
+        (tmp_path / name).write_bytes(b"x")
+    images, others = load_folder(tmp_path)
+    assert [Path(image.name).name for image in images] == ["a.JPG", "b.png"]
+    assert [Path(name).name for name in others] == ["c.bmp"]
+    assert images[0].read() == b"x"
+
+
+def test_load_folder_that_holds_nothing_says_why(tmp_path: Path) -> None:
+    with pytest.raises(EnrolmentError, match="There is no folder"):
+        load_folder(tmp_path / "nowhere")
+    with pytest.raises(EnrolmentError, match="There is no JPEG or PNG"):
+        load_folder(tmp_path)
+    (tmp_path / "a.tif").write_bytes(b"x")
+    with pytest.raises(EnrolmentError, match="convert them to PNG"):
+        load_folder(tmp_path)
+    with pytest.raises(EnrolmentError, match="is a file"):
+        load_folder(tmp_path / "a.tif")
+
+
+def test_load_paths_mixes_files_and_folders(tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(b"1")
+    folder = tmp_path / "more"
+    folder.mkdir()
+    (folder / "two.png").write_bytes(b"2")
+    images, _ = load_paths([tmp_path / "one.png", folder])
+    assert [image.read() for image in images] == [b"1", b"2"]

@@ -1,0 +1,229 @@
+"""Live products side by side: routed, scored in batches, refused by name."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inspector.config import EngineSection
+from inspector.domain import Cause, Failure, LiveSet, ProductVersion, Routed, Scored, Severity
+from inspector.errors import ParityError
+from inspector.vision import lineup as lineup_module
+from inspector.vision.enrolment import Enrolment
+from inspector.vision.lineup import VisionLineup, VisionLoader
+from tests.unit.vision.drawings import FakeEngine, draw, frame_of, version_of
+
+NAMES = ("disc", "plate", "mesh")
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch, fake_engine: FakeEngine, tmp_path: Path) -> VisionLoader:
+    monkeypatch.setattr(lineup_module, "create_engine", lambda *_: fake_engine)
+    return VisionLoader(EngineSection(batch_max=4), tmp_path)
+
+
+@pytest.fixture
+def artifacts(enrolled: dict[str, Enrolment]) -> dict[str, bytes]:
+    return {enrolment.digest: enrolment.artifact for enrolment in enrolled.values()}
+
+
+@pytest.fixture
+def live(enrolled: dict[str, Enrolment]) -> LiveSet:
+    return LiveSet("r1", tuple(version_of(enrolled[name], name) for name in NAMES))
+
+
+@pytest.fixture
+def lineup(loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]) -> VisionLineup:
+    found, events = loader.load(live, artifacts, None)
+    assert events == []
+    assert isinstance(found, VisionLineup)
+    return found
+
+
+def routed(lineup: VisionLineup, product: str, seed: int, *, defect: bool = False) -> Routed:
+    found = lineup.router.route(frame_of(draw(product, seed, defect=defect), str(seed)))
+    assert isinstance(found, Routed)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_route_parts_go_to_their_product(lineup: VisionLineup, name: str) -> None:
+    found = routed(lineup, name, 100)
+    assert (found.product, found.product_version, found.lineup_revision) == (name, 1, "r1")
+    assert found.route.product == name
+    assert found.size_px == (96, 96)
+    assert found.prepared.shape == (256, 256, 3)
+    assert found.route_ms > 0
+
+
+def test_route_stranger_is_unknown_and_names_the_nearest(lineup: VisionLineup) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    found = lineup.router.route(frame_of(noise))
+    assert isinstance(found, Failure)
+    assert found.cause is Cause.UNKNOWN_PRODUCT
+    assert any(name in found.detail for name in NAMES)
+
+
+def test_route_without_products_is_unknown(loader: VisionLoader) -> None:
+    empty, events = loader.load(LiveSet("r0", ()), {}, None)
+    found = empty.router.route(frame_of(draw("disc", 1)))
+    assert found == Failure(Cause.UNKNOWN_PRODUCT, "no product is enrolled")
+    assert (events, empty.products) == ([], ())
+    empty.check_canary()
+
+
+def test_route_shadow_only_product_is_not_released(
+    loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]
+) -> None:
+    shadow = replace(live.versions[0], is_live=False, is_shadow=True)
+    found, _ = loader.load(LiveSet("r2", (shadow, *live.versions[1:])), artifacts, None)
+    answer = found.router.route(frame_of(draw("disc", 100)))
+    assert isinstance(answer, Failure)
+    assert answer.cause is Cause.NOT_RELEASED
+    assert found.products == ("mesh", "plate")
+
+
+def test_route_on_many_threads_gives_what_one_gives(lineup: VisionLineup) -> None:
+    frames = [frame_of(draw(NAMES[seed % 3], seed), str(seed)) for seed in range(24)]
+    alone = [lineup.router.route(frame) for frame in frames]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lineup.router.route, frames))
+    for one, other in zip(alone, together, strict=True):
+        assert isinstance(one, Routed)
+        assert isinstance(other, Routed)
+        assert one.route == other.route
+        np.testing.assert_array_equal(one.prepared, other.prepared)
+
+
+def test_score_mixed_batch_keeps_order_and_equals_frame_by_frame(lineup: VisionLineup) -> None:
+    batch = [routed(lineup, NAMES[seed % 3], 100 + seed, defect=seed % 2 == 1) for seed in range(9)]
+    together = lineup.scorer.score(batch)
+    for frame, answer in zip(batch, together, strict=True):
+        (alone,) = lineup.scorer.score([frame])
+        assert isinstance(answer, Scored)
+        assert isinstance(alone, Scored)
+        assert answer.level == pytest.approx(alone.level, rel=1e-5)
+        assert answer.threshold == frame.threshold
+
+
+def test_score_one_main_pass_for_one_batch_key(lineup: VisionLineup, fake_engine: FakeEngine) -> None:
+    batch = [routed(lineup, NAMES[seed % 3], 100 + seed) for seed in range(6)]
+    assert len({frame.batch_key for frame in batch}) == 1
+    fake_engine.batches.clear()
+    lineup.scorer.score(batch)
+    assert fake_engine.batches == [6]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_score_defect_lies_above_good_and_is_located(lineup: VisionLineup, name: str) -> None:
+    good, bad = lineup.scorer.score([routed(lineup, name, 300), routed(lineup, name, 301, defect=True)])
+    assert isinstance(good, Scored)
+    assert isinstance(bad, Scored)
+    assert bad.level > 1.0 > good.level
+    assert bad.regions
+    assert bad.heat_map is not None
+    assert bad.heat_map.max() > 128
+    x, y = bad.regions[0].x + bad.regions[0].width / 2, bad.regions[0].y + bad.regions[0].height / 2
+    assert 20 < x < 76
+    assert 20 < y < 76
+    assert bad.engine == "fake"
+
+
+@pytest.mark.parametrize("prepared", [None, np.zeros((8, 8, 3), np.uint8), np.zeros((256, 256, 3), np.float32)])
+def test_score_bad_frame_fails_alone(lineup: VisionLineup, prepared: object) -> None:
+    batch = [routed(lineup, "disc", seed) for seed in range(3)]
+    batch[1] = replace(batch[1], prepared=prepared)
+    answers = lineup.scorer.score(batch)
+    assert isinstance(answers[0], Scored)
+    assert isinstance(answers[2], Scored)
+    assert isinstance(answers[1], Failure)
+    assert answers[1].cause is Cause.SCORER_ERROR
+
+
+def test_score_frame_that_breaks_the_pass_fails_alone(lineup: VisionLineup, fake_engine: FakeEngine) -> None:
+    batch = [routed(lineup, "disc", seed) for seed in range(3)]
+    batch[2] = replace(batch[2], prepared=np.full((256, 256, 3), 7, np.uint8))
+    fake_engine.fail_on = 7
+    answers = lineup.scorer.score(batch)
+    assert [type(answer) for answer in answers] == [Scored, Scored, Failure]
+
+
+def test_score_frame_of_another_lineup_is_refused(lineup: VisionLineup) -> None:
+    frame = replace(routed(lineup, "disc", 1), artifact_digest="0" * 64)
+    (answer,) = lineup.scorer.score([frame])
+    assert isinstance(answer, Failure)
+    assert "not in this lineup" in answer.detail
+
+
+def test_score_uses_the_registry_threshold(
+    loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes], lineup: VisionLineup
+) -> None:
+    strict = replace(live.versions[0], threshold=live.versions[0].threshold * 0.99)
+    moved, _ = loader.load(LiveSet("r2", (strict, *live.versions[1:])), artifacts, lineup)
+    assert isinstance(moved, VisionLineup)
+    before = lineup.scorer.score([routed(lineup, "disc", 300)])[0]
+    after = moved.scorer.score([routed(moved, "disc", 300)])[0]
+    assert isinstance(before, Scored)
+    assert isinstance(after, Scored)
+    assert after.score == before.score
+    assert after.threshold < before.threshold
+
+
+def test_load_damaged_version_is_refused_and_others_go_on(
+    loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]
+) -> None:
+    digest = live.versions[0].digest
+    damaged = bytearray(artifacts[digest])
+    damaged[-1] ^= 1
+    found, (event,) = loader.load(live, {**artifacts, digest: bytes(damaged)}, None)
+    assert (event.kind, event.severity, event.subject) == ("version_refused", Severity.ALARM, "disc")
+    assert found.products == ("mesh", "plate")
+
+
+def test_load_engine_that_scores_otherwise_refuses_every_version(
+    loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes], fake_engine: FakeEngine
+) -> None:
+    fake_engine.drift = 0.5
+    found, events = loader.load(live, artifacts, None)
+    assert found.products == ()
+    assert [event.kind for event in events] == ["version_refused"] * 3
+
+
+def test_load_reuses_what_the_previous_lineup_holds(loader: VisionLoader, live: LiveSet, lineup: VisionLineup) -> None:
+    fewer = LiveSet("r2", live.versions[:2])
+    found, events = loader.load(fewer, {}, lineup)
+    assert isinstance(found, VisionLineup)
+    assert (events, found.products, found.revision) == ([], ("disc", "plate"), "r2")
+    digest = live.versions[0].digest
+    assert found.loaded[digest].inspector is lineup.loaded[digest].inspector
+    # Frames that the old lineup routed are still scored by it.
+    assert isinstance(lineup.scorer.score([routed(lineup, "mesh", 3)])[0], Scored)
+
+
+def test_load_version_without_bytes_is_refused(loader: VisionLoader, live: LiveSet) -> None:
+    found, events = loader.load(live, {}, None)
+    assert len(events) == 3
+    assert found.products == ()
+
+
+def test_check_canary_engine_that_moves_is_noticed(lineup: VisionLineup, fake_engine: FakeEngine) -> None:
+    lineup.check_canary()
+    fake_engine.drift = 0.5
+    with pytest.raises(ParityError):
+        lineup.check_canary()
+
+
+def test_load_warms_up_the_worst_legal_batch(lineup: VisionLineup, fake_engine: FakeEngine) -> None:
+    assert {1, 4} <= set(fake_engine.batches)
+
+
+def test_version_of_other_product_name_routes_under_the_registry_name(
+    loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]
+) -> None:
+    renamed: ProductVersion = replace(live.versions[0], product="disc-b")
+    found, _ = loader.load(LiveSet("r3", (renamed,)), artifacts, None)
+    assert found.products == ("disc-b",)

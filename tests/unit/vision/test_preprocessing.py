@@ -1,0 +1,89 @@
+"""One way from a frame to its square, and back again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspector.errors import ArtifactError
+from inspector.vision.preprocessing import Preparation, place, prepare, restore_map
+from tests.unit.vision.drawings import draw
+
+
+def test_prepare_letterbox_keeps_the_aspect_and_reflects() -> None:
+    pixels = np.full((50, 200, 3), 90, np.uint8)
+    square = prepare(pixels, Preparation(size_px=64))
+    assert square.shape == (64, 64, 3)
+    assert (square == 90).all()  # a bar of another colour would show
+    at = place(50, 200, Preparation(size_px=64))
+    assert (at.left, at.top, at.width, at.height) == (0, 24, 64, 16)
+
+
+def test_prepare_squash_fills_the_square() -> None:
+    at = place(50, 200, Preparation(size_px=64, fit="squash"))
+    assert (at.left, at.top, at.width, at.height) == (0, 0, 64, 64)
+
+
+def test_prepare_frame_of_the_right_size_is_copied_not_shared() -> None:
+    pixels = draw("disc", 1, size=(64, 64))
+    square = prepare(pixels, Preparation(size_px=64))
+    np.testing.assert_array_equal(square, pixels)
+    assert not np.shares_memory(square, pixels)
+    assert square.flags.c_contiguous
+
+
+def test_prepare_shrinking_averages_areas() -> None:
+    checks = np.indices((128, 128)).sum(axis=0) % 2 * 255
+    pixels = np.repeat(checks[:, :, None], 3, axis=2).astype(np.uint8)
+    square = prepare(pixels, Preparation(size_px=64))
+    assert abs(int(square.mean()) - 128) <= 1
+    assert square.std() < 2
+
+
+def test_prepare_normalised_exposure_undoes_a_change_of_light() -> None:
+    preparation = Preparation(size_px=64, exposure="normalised")
+    pixels = draw("disc", 1)
+    darker = (pixels * 0.5 + 10).astype(np.uint8)
+    difference = prepare(pixels, preparation).astype(int) - prepare(darker, preparation)
+    assert np.abs(difference).mean() < 2
+
+
+def test_prepare_normalised_blank_frame_does_not_become_noise() -> None:
+    pixels = np.full((64, 64, 3), 17, np.uint8)
+    pixels[0, 0] = 18
+    assert prepare(pixels, Preparation(size_px=64, exposure="normalised")).std() < 2
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["letterbox", "squash"]))
+def test_restore_map_any_size_comes_back_to_the_frame(height: int, width: int, fit: str) -> None:
+    preparation = Preparation(size_px=64, fit=fit)  # type: ignore[arg-type]  # a literal, sampled
+    pixels = np.zeros((height, width, 3), np.uint8)
+    assert prepare(pixels, preparation).shape == (64, 64, 3)
+    restored = restore_map(np.ones((8, 8), np.float32), preparation, height, width, (height, width))
+    assert restored.shape == (height, width)
+    np.testing.assert_allclose(restored, 1.0)
+
+
+def test_restore_map_a_spot_returns_to_its_place() -> None:
+    preparation = Preparation(size_px=256)
+    pixels = np.zeros((100, 400, 3), np.uint8)
+    pixels[60:80, 300:320] = 255
+    square = prepare(pixels, preparation)[:, :, 0].astype(np.float32)
+    grid = square.reshape(32, 8, 32, 8).mean(axis=(1, 3))
+    restored = restore_map(grid, preparation, 100, 400, (100, 400))
+    y, x = np.unravel_index(restored.argmax(), restored.shape)
+    assert 58 <= y <= 82
+    assert 298 <= x <= 322
+
+
+@pytest.mark.parametrize("stored", [{}, {"size_px": 256, "fit": "crop", "exposure": "as_is"}, {"size_px": 250}])
+def test_preparation_from_an_unknown_manifest_is_refused(stored: dict[str, object]) -> None:
+    with pytest.raises(ArtifactError):
+        Preparation.from_manifest(stored)
+
+
+def test_preparation_survives_its_manifest() -> None:
+    preparation = Preparation(128, "squash", "normalised")
+    assert Preparation.from_manifest(preparation.to_manifest()) == preparation

@@ -1,0 +1,161 @@
+"""Properties of the prototype head that no profile may lose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from inspector.vision.engines import Bank, OnnxEngine, unit_length
+from inspector.vision.fitting import build_bank, held_out
+from inspector.vision.graphs import Embedding
+from inspector.vision.prototype import Member, PrototypeHead, Readout, to_measure, top_mean
+from inspector.vision.recipes import MemberRecipe
+from tests.unit.vision.drawings import FakeEngine
+
+RNG = np.random.default_rng(0)
+TOP = Readout("top_share", 0.02, 0.0, 64)
+
+
+def member(bank: Bank, grid: int = 8, **changes: float) -> Member:
+    weights = {"in_decision": 1.0, "in_map": 1.0, "score_unit": 1.0, "map_unit": 1.0} | changes
+    return Member(0, grid, bank, sources=np.full((len(bank.prototypes), 3), -1, np.int32), **weights)
+
+
+def plain_bank(prototypes: NDArray[np.float32]) -> Bank:
+    return Bank(np.zeros(prototypes.shape[1], np.float32), None, prototypes)
+
+
+def patches(frames: int = 1, cells: int = 64, channels: int = 6, seed: int = 1) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal((frames, cells, channels)).astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=["fake", "onnxruntime"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FakeEngine | OnnxEngine:
+    return FakeEngine() if request.param == "fake" else OnnxEngine(tmp_path_factory.mktemp("unused"), 1)
+
+
+def test_search_patch_equal_to_a_prototype_scores_zero(engine: FakeEngine) -> None:
+    cells = patches()
+    distances, indices = engine.search(plain_bank(cells[0, ::4].copy()))(cells)
+    np.testing.assert_allclose(distances[0, ::4], 0.0, atol=2e-3)
+    assert indices[0, ::4].tolist() == list(range(16))
+
+
+def test_search_equals_the_distances_written_out(engine: FakeEngine) -> None:
+    cells, prototypes = patches(2), patches(seed=5)[0, :10]
+    mix = RNG.standard_normal((6, 4)).astype(np.float32)
+    mean = RNG.standard_normal(6).astype(np.float32)
+    bank = Bank(mean, mix, prototypes[:, :4].copy())
+    written = np.linalg.norm(((cells - mean) @ mix)[:, :, None] - bank.prototypes, axis=3)
+    distances, indices = engine.search(bank)(cells)
+    np.testing.assert_allclose(distances, written.min(axis=2), rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(indices, written.argmin(axis=2))
+
+
+def test_search_cosine_equals_one_minus_the_largest_similarity(engine: FakeEngine) -> None:
+    """The 1x1 convolution and channel max-pool of the paper, written as a matrix product."""
+    cells, prototypes = patches(), unit_length(patches(seed=6)[0, :9])
+    bank = Bank(np.zeros(6, np.float32), None, prototypes, unit_length=True)
+    distances, _ = engine.search(bank)(cells)
+    similarity = unit_length(cells[0]) @ prototypes.T
+    np.testing.assert_allclose(to_measure(distances, True)[0], 1 - similarity.max(axis=1), atol=1e-4)
+
+
+@given(st.integers(0, 500))
+def test_measure_cosine_stays_within_zero_and_two(seed: int) -> None:
+    cells = patches(seed=seed)
+    bank = Bank(np.zeros(6, np.float32), None, unit_length(-cells[0, :1]), unit_length=True)
+    measured = to_measure(FakeEngine().search(bank)(cells)[0], True)
+    assert measured.min() >= 0.0
+    assert measured.max() <= 2.0
+
+
+@given(st.integers(0, 500), st.integers(1, 20))
+def test_search_adding_a_prototype_never_raises_a_distance(seed: int, count: int) -> None:
+    cells, prototypes = patches(seed=seed), patches(cells=count + 1, seed=seed + 1)[0]
+    engine = FakeEngine()
+    fewer, _ = engine.search(plain_bank(prototypes[:count]))(cells)
+    more, _ = engine.search(plain_bank(prototypes))(cells)
+    assert (more <= fewer + 1e-4).all()
+
+
+def test_judge_image_score_is_the_mean_of_the_top_of_its_map() -> None:
+    cells, bank = patches(), plain_bank(patches(seed=3)[0, :4])
+    head = PrototypeHead([member(bank)], TOP, FakeEngine())
+    judged = head.judge([cells])[0]
+    distances, _ = FakeEngine().search(bank)(cells)
+    np.testing.assert_allclose(judged.grid_map, distances.reshape(8, 8))
+    assert judged.score == pytest.approx(float(np.sort(distances[0])[-1:].mean()))
+
+
+def test_judge_members_add_in_their_units() -> None:
+    cells, bank = patches(), plain_bank(patches(seed=3)[0, :4])
+    one = PrototypeHead([member(bank)], TOP, FakeEngine()).judge([cells])[0].score
+    members = [member(bank, score_unit=2.0), member(bank, score_unit=4.0, in_map=0.0), member(bank, in_decision=0.0)]
+    both = PrototypeHead(members, TOP, FakeEngine()).judge([cells])[0].score
+    assert both == pytest.approx(one / 2 + one / 4, rel=1e-5)
+
+
+def test_judge_batch_equals_frame_by_frame(engine: FakeEngine) -> None:
+    cells = patches(5)
+    head = PrototypeHead([member(plain_bank(patches(seed=3)[0, :4]))], TOP, engine)
+    together = head.judge([cells])
+    alone = [head.judge([cells[row : row + 1]])[0] for row in range(5)]
+    assert [judged.score for judged in together] == [judged.score for judged in alone]
+
+
+def test_judge_frame_that_is_not_finite_spoils_no_other() -> None:
+    cells = patches(3)
+    head = PrototypeHead([member(plain_bank(patches(seed=3)[0, :4]))], TOP, FakeEngine())
+    expected = [judged.score for judged in head.judge([cells])]
+    cells[1] = np.nan
+    found = [judged.score for judged in head.judge([cells])]
+    assert not np.isfinite(found[1])
+    assert (found[0], found[2]) == (expected[0], expected[2])
+
+
+def test_readout_smoothed_max_is_the_maximum_of_the_smoothed_map() -> None:
+    spot = np.zeros((16, 16), np.float32)
+    spot[8, 8] = 1.0
+    readout = Readout("smoothed_max", 0.0, 4.0, 64)
+    smooth = readout.smoothed(spot)
+    assert smooth.shape == (64, 64)
+    assert readout.score(spot) == pytest.approx(float(smooth.max()))
+    assert 0 < readout.score(spot) < 1
+
+
+def test_top_mean_takes_at_least_one_value() -> None:
+    values = np.array([1.0, 5.0, 3.0], np.float32)
+    assert top_mean(values, 0.01) == 5.0
+    assert top_mean(values, 0.67) == 4.0
+
+
+def test_build_bank_whitened_patches_have_unit_spread() -> None:
+    vectors = (RNG.standard_normal((2000, 5)) * [10, 1, 0.1, 5, 2]).astype(np.float32)
+    bank, picked = build_bank(vectors, MemberRecipe(Embedding((8,), 8), 50, whiten=True), np.random.default_rng(0))
+    assert bank.projection is not None
+    assert picked is not None
+    spread = np.sort(((vectors - bank.mean) @ bank.projection).std(axis=0))
+    np.testing.assert_allclose(spread[2:], 1.0, atol=0.1)
+    assert spread[0] < 0.3  # noise is held down by the floor, not blown up
+    np.testing.assert_allclose((vectors[picked] - bank.mean) @ bank.projection, bank.prototypes, rtol=1e-5)
+
+
+@pytest.mark.parametrize("clustering", ["spherical-kmeans", "first-neighbour"])
+def test_build_bank_protoad_prototypes_are_unit_means(clustering: str) -> None:
+    recipe = MemberRecipe(Embedding((8,), 8), 20, unit_length=True, clustering=clustering)  # type: ignore[arg-type]
+    bank, picked = build_bank(patches(cells=500)[0], recipe, np.random.default_rng(0))
+    assert picked is None
+    assert 1 <= len(bank.prototypes) <= 20
+    np.testing.assert_allclose(np.linalg.norm(bank.prototypes, axis=1), 1.0, atol=1e-5)
+
+
+@given(st.integers(5, 3000))
+def test_held_out_any_count_keeps_about_a_fifth_apart(count: int) -> None:
+    apart = held_out(count)
+    assert apart.any()
+    assert not apart.all()
+    assert abs(apart.mean() - 0.2) < 0.17 if count < 50 else abs(apart.mean() - 0.2) < 0.03

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.partitioner import murmur2
@@ -12,24 +10,18 @@ from connectors.kafka.client import client_options
 from inspector.config import Config
 
 
-class Membership(StickyPartitionAssignor):  # type: ignore[misc]  # aiokafka comes without types
-    """Leaves partitions where they are as far as the balance allows.
-
-    aiokafka keeps what a member had in the class; `new_consumer` makes a class for each consumer.
-    """
-
-    member_assignment: ClassVar[list[TopicPartition] | None] = None
-
-
-def new_consumer(config: Config, assignor: type[StickyPartitionAssignor]) -> AIOKafkaConsumer:
+def new_consumer(config: Config) -> AIOKafkaConsumer:
     """A consumer not yet started. Raises ConfigError for a missing secret or certificate file."""
     settings = config.kafka
+    # Partitions stay where they are as far as the balance allows. What a member had is kept in the class,
+    # which two consumers of one process must not share.
+    assignor = type("Membership", (StickyPartitionAssignor,), {})
     return AIOKafkaConsumer(
         **client_options(settings, config.agent.name),
         group_id=settings.group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        partition_assignment_strategy=(type("OwnMembership", (assignor,), {}),),
+        partition_assignment_strategy=(assignor,),
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=max(100, settings.session_timeout_ms // 5),
         rebalance_timeout_ms=settings.session_timeout_ms,

@@ -24,7 +24,7 @@ from connectors.kafka.client import Pause, ensure_usable
 from connectors.kafka.commits import Commits
 from connectors.kafka.lane import Bounds, Lane
 from connectors.kafka.link import Link
-from connectors.kafka.members import Membership, new_consumer, partition_of
+from connectors.kafka.members import new_consumer, partition_of
 from connectors.kafka.records import Arrived, CameraFinder, delivery_of
 from connectors.kafka.refusal import translated
 from connectors.kafka.strays import Strays
@@ -36,6 +36,9 @@ from inspector.ports import Clock, DeadLetters, MakeReady, Telemetry
 GOODBYE_S = 3.0
 ENTER_S = 30.0
 POLL_RECORDS = 64
+LOOK_AGAIN_MS = 20
+"""How long a poll waits while a partition is paused: its lane may have room again."""
+
 NOTHING = TopicPartition("", -1)
 """Asked for while no lane has room: the poll goes on, as the group wants it, and takes nothing."""
 
@@ -88,9 +91,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         seen = self._seen_on.get(camera)
         if seen is not None and seen in self._lanes:
             return True
-        if self._consumer is None or (seen is not None and seen.topic in self._consumer.subscription()):
+        if self._consumer is None or seen is not None:
             return False
-        return any(partition_of(self._consumer, topic, self._key_of(camera)) in self._lanes for topic in self._topics())
+        key = self._key_of(camera)
+        topics = self._consumer.subscription()
+        return any(partition_of(self._consumer, topic, key) in self._lanes for topic in topics)
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._run(), name=self.name)
@@ -193,7 +198,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def _live(self, pause: Pause) -> None:
         """One consumer from its start to its end. Raises what ended it."""
         await ensure_usable(self._settings, () if self._settings.topic_pattern else self._topics())
-        consumer = self._consumer = new_consumer(self._config, Membership)
+        consumer = self._consumer = new_consumer(self._config)
         self._commits = Commits(consumer.commit, lambda error: self._strays.commit_refused(str(error)))
         try:
             self._link.note_reached()
@@ -216,10 +221,10 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
         """Move records into their lanes, for ever; waits for the cluster only."""
         while True:
-            wanted = self._regulate(consumer) or [NOTHING]
-            fetched = await consumer.getmany(
-                *wanted, timeout_ms=self._settings.poll_ms if wanted != [NOTHING] else 20, max_records=POLL_RECORDS
-            )
+            wanted = self._regulate(consumer)
+            is_all_open = bool(wanted) and len(wanted) == len(self._lanes)
+            timeout_ms = self._settings.poll_ms if is_all_open else LOOK_AGAIN_MS
+            fetched = await consumer.getmany(*wanted or [NOTHING], timeout_ms=timeout_ms, max_records=POLL_RECORDS)
             at, at_ns = self._clock.now(), self._clock.monotonic_ns()
             for partition, records in fetched.items():
                 lane = self._lanes.get(partition)

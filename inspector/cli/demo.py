@@ -73,6 +73,7 @@ async def _run(
         "database": str(folder / "inspector.db"),
         "pictures": str(folder / "images"),
         "log": str(folder / "agent.log"),
+        "config": str(folder / "inspector.toml"),
         "broker": broker.name,
     }
     return summarise(shown, rows), where
@@ -140,7 +141,7 @@ def _report(summary: Summary, where: dict[str, str]) -> RenderableType:
 
     table = Table(title="What the line did, against the expert labels", show_header=False)
     table.add_column(style="bold")
-    table.add_column()
+    table.add_column(overflow="fold")
     good, defective = summary.counts["good"], summary.counts["defective"]
     latency = summary.latency_ms
     rows = [
@@ -156,6 +157,7 @@ def _report(summary: Summary, where: dict[str, str]) -> RenderableType:
         ("database", where["database"]),
         ("rejects with heat maps", where["pictures"]),
         ("log", where["log"]),
+        ("look closer", f"inspector results list --outcome reject --config {where['config']}"),
     ]
     for name, value in rows:
         table.add_row(name, value)

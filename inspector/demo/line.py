@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 from connectors.mqtt.broker import EmbeddedBroker
 from connectors.mqtt.publisher import MqttPublisher
 from inspector import app
-from inspector.config import Config, MqttSection, parse
+from inspector.config import Config, MqttSection, load
 from inspector.demo.cells import Cell
 from inspector.domain import Event, Verdict
 from inspector.errors import UsageError
@@ -85,21 +86,31 @@ def fresh_folder(folder: Path) -> Path:
     return folder
 
 
-def line_config(state_dir: Path, broker: EmbeddedBroker) -> Config:
-    """Two cameras, each at a gate of its own; trigger ids stand in the topic, which MQTT 3.1.1 can do too."""
-    return parse(
-        {
-            "agent": {"name": "demo", "prefix": "demo/line1", "state_dir": str(state_dir)},
-            "mqtt": {"host": broker.host, "port": broker.port, "protocol": broker.protocol},
-            "images": {"keep_passes": 0.02},
-            "camera": [{"name": name, "on_unjudged": "quarantine", "trigger_from": "topic"} for name in CAMERAS],
-            "gate": [
-                {"name": f"gate-{name}", "cameras": [name], "window_ms": WINDOW_MS, "trigger_source": "camera"}
-                for name in CAMERAS
-            ],
-        },
-        None,
-    )
+def line_config(folder: Path, broker: EmbeddedBroker) -> Config:
+    """Two cameras, each at a gate of its own; trigger ids stand in the topic, which MQTT 3.1.1 can do too.
+
+    Written to `folder`, so that every other command can look at the demo with `--config`.
+    """
+    lines = [
+        "[agent]",
+        'name = "demo"',
+        'prefix = "demo/line1"',
+        f"state_dir = {json.dumps(str(folder))}",
+        "[mqtt]",
+        f'host = "{broker.host}"',
+        f"port = {broker.port}",
+        f'protocol = "{broker.protocol}"',
+        "[images]",
+        "keep_passes = 0.02",
+    ]
+    for camera in CAMERAS:
+        lines += ["[[camera]]", f'name = "{camera}"', 'on_unjudged = "quarantine"', 'trigger_from = "topic"']
+    for camera in CAMERAS:
+        lines += ["[[gate]]", f'name = "gate-{camera}"', f'cameras = ["{camera}"]', f"window_ms = {WINDOW_MS}"]
+        lines += ['trigger_source = "camera"']
+    path = folder / "inspector.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return load(path)
 
 
 @contextlib.asynccontextmanager

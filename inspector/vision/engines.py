@@ -135,6 +135,8 @@ class OnnxEngine:
 
 
 def _session(content: bytes, threads: int) -> Any:
+    # A plant's network is nobody's business: recent builds send telemetry unless told not to, before the import.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as faults
 

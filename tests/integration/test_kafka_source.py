@@ -351,6 +351,17 @@ async def test_serves_by_key_before_the_first_frame_and_by_frames_after(kafka: K
             assert owner.serves("cam1")
 
 
+async def test_source_reads_what_kafkas_own_console_producer_writes(
+    kafka: KafkaTopics, kafka_server: Kafka, tmp_path: Path
+) -> None:
+    topic = await kafka.create()
+    async with member(kafka_config(kafka, topic, tmp_path)) as source:
+        reader = Reader(source)
+        await asyncio.to_thread(kafka_server.produce_from_console, topic, ["cam1:one", "cam2:two"])
+        got = await reader.take(2)
+    assert [(each.camera, each.payload) for each in got] == [("cam1", b"one"), ("cam2", b"two")]
+
+
 @pytest.mark.parametrize("settings", [{"bootstrap": "127.0.0.1:1"}])
 async def test_ensure_usable_without_a_broker_says_where_it_looked(tmp_path: Path, settings: dict[str, str]) -> None:
     from connectors.kafka.client import ensure_usable

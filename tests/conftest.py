@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 # A busy machine is slow now and then; what counts is what comes out.
@@ -26,6 +27,13 @@ def inspector_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"INSPECTOR_DATA names {folder}, which is no folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logging() -> Iterator[None]:
+    """A command that a test runs in this process configures logging; the next test starts as a new process would."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -90,12 +90,15 @@ class _TorchSearch:
         self._squares = self._prototypes.square().sum(dim=1)
         self._unit_length = bank.unit_length
 
-    def __call__(self, patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def distances(self, patches: Patches) -> NDArray[np.float32]:
         with torch.inference_mode():
-            found = [self._nearest(frame) for frame in patches]
-            distances = torch.stack([distance for distance, _ in found])
-            indices = torch.stack([index for _, index in found])
-        return distances.cpu().numpy(), indices.cpu().numpy()
+            found = torch.stack([self._nearest(frame)[0] for frame in patches])
+        return np.asarray(found.cpu().numpy(), np.float32)
+
+    def indices(self, patches: Patches) -> NDArray[np.int64]:
+        with torch.inference_mode():
+            found = torch.stack([self._nearest(frame)[1] for frame in patches])
+        return np.asarray(found.cpu().numpy(), np.int64)
 
     def _nearest(self, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._unit_length:

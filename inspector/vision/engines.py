@@ -46,12 +46,13 @@ class Embedder(Protocol):
 
 
 class Search(Protocol):
-    """Patches [B, P, C] -> Euclidean distance to the nearest prototype, float32 [B, P], and its index, int64 [B, P].
+    """The nearest prototype of each patch. Each frame is searched by itself: a batch gives what its frames give."""
 
-    Each frame is searched by itself, so that a batch gives what its frames give one by one.
-    """
+    def distances(self, patches: Patches) -> NDArray[np.float32]:
+        """Patches [B, P, C] -> Euclidean distance to the nearest prototype, float32 [B, P]."""
 
-    def __call__(self, patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    def indices(self, patches: Patches) -> NDArray[np.int64]:
+        """Patches [B, P, C] -> which prototype that is, int64 [B, P]; dearer, for frames that are looked at."""
 
 
 class Engine(Protocol):
@@ -164,7 +165,12 @@ class _OnnxEmbedder:
 
 class _OnnxSearch:
     def __init__(self, session: Any, bank: Bank) -> None:
+        from onnxruntime import RunOptions
+
         self._session = session
+        self._options = RunOptions()
+        # Else the index is looked for whenever a distance is asked.
+        self._options.only_execute_path_to_fetches = True
         self._unit_length = bank.unit_length
         self._feeds = {
             "mean": np.ascontiguousarray(bank.mean, np.float32),
@@ -174,13 +180,18 @@ class _OnnxSearch:
         if bank.projection is not None:
             self._feeds["projection"] = np.ascontiguousarray(bank.projection, np.float32)
 
-    def __call__(self, patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        distances = np.empty(patches.shape[:2], np.float32)
-        indices = np.empty(patches.shape[:2], np.int64)
-        for row, frame in enumerate(patches):
+    def distances(self, patches: Patches) -> NDArray[np.float32]:
+        return np.asarray(self._run("distance", patches), np.float32)
+
+    def indices(self, patches: Patches) -> NDArray[np.int64]:
+        return np.asarray(self._run("index", patches), np.int64)
+
+    def _run(self, wanted: str, patches: Patches) -> NDArray[Any]:
+        rows = []
+        for frame in patches:
             cells = unit_length(frame) if self._unit_length else frame
-            distances[row], indices[row] = self._session.run(None, {"patches": cells, **self._feeds})
-        return distances, indices
+            rows.append(self._session.run([wanted], {"patches": cells, **self._feeds}, self._options)[0])
+        return np.stack(rows)
 
 
 def on_host(patches: Patches) -> NDArray[np.float32]:

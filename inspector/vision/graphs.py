@@ -20,7 +20,7 @@ from typing import Any, Literal
 from inspector.errors import ArtifactError, EngineError, WeightsMissing
 from inspector.vision.backbone import Backbone, weights_digest
 
-EXPORTER_VERSION = 1
+EXPORTER_VERSION = 2
 """Rises with every change of what an exported graph computes."""
 
 EXPORT_TIMEOUT_S = 600
@@ -31,8 +31,8 @@ WEIGHTS_MISSING_EXIT = 3
 class Embedding:
     """Patch vectors on one grid: maps of several strides, averaged, brought to the grid and joined.
 
-    `grid_stride` is the distance of patches in input pixels; `pool` the side of the local average (1 =
-    none); finer maps are averaged down, coarser ones brought up by `join`.
+    `grid_stride` is the distance of patches in input pixels; `pool` the side of the local average, 3 or 1
+    (none); finer maps are averaged down, coarser ones brought up by `join`.
     """
 
     strides: tuple[int, ...]
@@ -56,7 +56,12 @@ class Embedding:
             found = cls(strides, int(stored["grid_stride"]), int(stored["pool"]), stored["join"])
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError("The artifact's embedding can't be read.") from error
-        if not strides or found.join not in ("bilinear", "nearest") or found.grid_stride <= 0:
+        if (
+            not strides
+            or found.join not in ("bilinear", "nearest")
+            or found.pool not in (1, 3)
+            or found.grid_stride <= 0
+        ):
             raise ArtifactError("The artifact's embedding is of an unknown kind.")
         return found
 

@@ -100,7 +100,7 @@ class PrototypeHead:
     def measure(self, index: int, patches: Patches) -> NDArray[np.float32]:
         """The raw maps of one member, float32 [B, g, g]."""
         member = self.members[index]
-        distances, _ = self._searches[index](patches)
+        distances = self._searches[index].distances(patches)
         return to_measure(distances, member.bank.unit_length).reshape(len(distances), member.grid, member.grid)
 
     def blend(self, maps: Sequence[Grid]) -> Judgement:

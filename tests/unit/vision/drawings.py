@@ -60,20 +60,27 @@ class FakeEngine:
         return found
 
     def search(self, bank: Bank) -> Search:
-        def nearest(patches: Patches) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-            cells = unit_length(patches) if bank.unit_length else patches
-            y = cells - bank.mean
-            if bank.projection is not None:
-                y = y @ bank.projection
-            distances = np.empty(y.shape[:2], np.float32)
-            indices = np.empty(y.shape[:2], np.int64)
-            for row, frame in enumerate(y):
-                squares = (frame**2).sum(1)[:, None] + (bank.prototypes**2).sum(1) - 2 * frame @ bank.prototypes.T
-                indices[row] = squares.argmin(1)
-                distances[row] = np.sqrt(np.maximum(squares.min(1), 0))
-            return distances, indices
+        return FakeSearch(bank)
 
-        return nearest
+
+class FakeSearch:
+    """The distances written out in NumPy."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._bank = bank
+
+    def distances(self, patches: Patches) -> NDArray[np.float32]:
+        return np.stack([np.sqrt(np.maximum(self._squares(frame).min(1), 0)) for frame in patches])
+
+    def indices(self, patches: Patches) -> NDArray[np.int64]:
+        return np.stack([self._squares(frame).argmin(1) for frame in patches])
+
+    def _squares(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
+        bank = self._bank
+        y = (unit_length(frame) if bank.unit_length else frame) - bank.mean
+        if bank.projection is not None:
+            y = y @ bank.projection
+        return (y**2).sum(1)[:, None] + (bank.prototypes**2).sum(1) - 2 * y @ bank.prototypes.T
 
 
 def draw(product: str, seed: int, *, defect: bool = False, size: tuple[int, int] = (96, 96)) -> NDArray[np.uint8]:

@@ -40,6 +40,7 @@ def pictures(count: int, side: int) -> np.ndarray:
     return np.stack([draw("disc", seed, size=(side, side)) for seed in range(count)])
 
 
+@pytest.mark.timeout(500)  # one export
 def test_embedder_batch_of_any_size_equals_frame_by_frame(onnx_engine: OnnxEngine) -> None:
     embed = onnx_engine.embedder(small_graph())
     pixels = pictures(3, SMALL_SIZE_PX)
@@ -61,10 +62,21 @@ def test_torch_engine_agrees_with_onnxruntime(onnx_engine: OnnxEngine, engine_ca
         channels = one.shape[2]
         bank = Bank(one[0].mean(axis=0), None, rng.standard_normal((20, channels)).astype(np.float32))
         np.testing.assert_allclose(
-            onnx_engine.search(bank)(one)[0], torch_engine.search(bank)(other)[0], rtol=1e-3, atol=1e-3
+            onnx_engine.search(bank).distances(one), torch_engine.search(bank).distances(other), rtol=1e-3, atol=1e-3
         )
 
 
+def test_local_average_border_counts_only_cells_that_exist() -> None:
+    import torch
+
+    from inspector.vision.network import local_average
+
+    layer = torch.rand(2, 3, 5, 7)
+    expected = torch.nn.functional.avg_pool2d(layer, 3, 1, 1, count_include_pad=False)
+    torch.testing.assert_close(local_average(layer), expected)
+
+
+@pytest.mark.timeout(500)  # two exports, each with an import of torch
 def test_torch_engine_reproduces_what_onnxruntime_enrolled(onnx_engine: OnnxEngine, engine_cache: Path) -> None:
     from inspector.vision.artifact import unpack
     from inspector.vision.inspection import ProductInspector

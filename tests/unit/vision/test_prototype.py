@@ -39,7 +39,8 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_search_patch_equal_to_a_prototype_scores_zero(engine: FakeEngine) -> None:
     cells = patches()
-    distances, indices = engine.search(plain_bank(cells[0, ::4].copy()))(cells)
+    search = engine.search(plain_bank(cells[0, ::4].copy()))
+    distances, indices = search.distances(cells), search.indices(cells)
     np.testing.assert_allclose(distances[0, ::4], 0.0, atol=2e-3)
     assert indices[0, ::4].tolist() == list(range(16))
 
@@ -50,7 +51,7 @@ def test_search_equals_the_distances_written_out(engine: FakeEngine) -> None:
     mean = RNG.standard_normal(6).astype(np.float32)
     bank = Bank(mean, mix, prototypes[:, :4].copy())
     written = np.linalg.norm(((cells - mean) @ mix)[:, :, None] - bank.prototypes, axis=3)
-    distances, indices = engine.search(bank)(cells)
+    distances, indices = engine.search(bank).distances(cells), engine.search(bank).indices(cells)
     np.testing.assert_allclose(distances, written.min(axis=2), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(indices, written.argmin(axis=2))
 
@@ -59,7 +60,7 @@ def test_search_cosine_equals_one_minus_the_largest_similarity(engine: FakeEngin
     """The 1x1 convolution and channel max-pool of the paper, written as a matrix product."""
     cells, prototypes = patches(), unit_length(patches(seed=6)[0, :9])
     bank = Bank(np.zeros(6, np.float32), None, prototypes, unit_length=True)
-    distances, _ = engine.search(bank)(cells)
+    distances = engine.search(bank).distances(cells)
     similarity = unit_length(cells[0]) @ prototypes.T
     np.testing.assert_allclose(to_measure(distances, True)[0], 1 - similarity.max(axis=1), atol=1e-4)
 
@@ -68,7 +69,7 @@ def test_search_cosine_equals_one_minus_the_largest_similarity(engine: FakeEngin
 def test_measure_cosine_stays_within_zero_and_two(seed: int) -> None:
     cells = patches(seed=seed)
     bank = Bank(np.zeros(6, np.float32), None, unit_length(-cells[0, :1]), unit_length=True)
-    measured = to_measure(FakeEngine().search(bank)(cells)[0], True)
+    measured = to_measure(FakeEngine().search(bank).distances(cells), True)
     assert measured.min() >= 0.0
     assert measured.max() <= 2.0
 
@@ -77,8 +78,8 @@ def test_measure_cosine_stays_within_zero_and_two(seed: int) -> None:
 def test_search_adding_a_prototype_never_raises_a_distance(seed: int, count: int) -> None:
     cells, prototypes = patches(seed=seed), patches(cells=count + 1, seed=seed + 1)[0]
     engine = FakeEngine()
-    fewer, _ = engine.search(plain_bank(prototypes[:count]))(cells)
-    more, _ = engine.search(plain_bank(prototypes))(cells)
+    fewer = engine.search(plain_bank(prototypes[:count])).distances(cells)
+    more = engine.search(plain_bank(prototypes)).distances(cells)
     assert (more <= fewer + 1e-4).all()
 
 
@@ -86,7 +87,7 @@ def test_judge_image_score_is_the_mean_of_the_top_of_its_map() -> None:
     cells, bank = patches(), plain_bank(patches(seed=3)[0, :4])
     head = PrototypeHead([member(bank)], TOP, FakeEngine())
     judged = head.judge([cells])[0]
-    distances, _ = FakeEngine().search(bank)(cells)
+    distances = FakeEngine().search(bank).distances(cells)
     np.testing.assert_allclose(judged.grid_map, distances.reshape(8, 8))
     assert judged.score == pytest.approx(float(np.sort(distances[0])[-1:].mean()))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inspector import app
 from inspector.config import Config
@@ -68,4 +68,7 @@ def _enrol(
     progress: Progress | None,
 ) -> Enrolment:
     engine = create_engine(config.engine.name, config.agent.state_dir / "engines", config.engine.threads)
+    # A training of minutes that was interrupted goes on when the same images are enrolled again.
+    training = replace(options.training, folder=options.training.folder or config.agent.state_dir / "training")
+    options = replace(options, training=training)
     return enrol(product, images, options, engine, progress)

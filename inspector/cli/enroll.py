@@ -23,7 +23,7 @@ EXAMPLE = "Example: inspector enroll bottle good-bottles/"
 def command(
     product: Annotated[str, typer.Argument(help="Name of the product.")],
     images: Annotated[list[Path], typer.Argument(help="Good images: files and folders of JPEG and PNG.")],
-    head: Annotated[str, typer.Option(help="prototype, protoad (as published) or auto.")] = "auto",
+    head: Annotated[str, typer.Option(help="prototype, protoad (as published), student or auto.")] = "auto",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
     camera: Annotated[str | None, typer.Option(help="Take bit depth, black level and limits of this camera.")] = None,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,

@@ -24,7 +24,7 @@ EXAMPLE = "Example: inspector evaluate datasets/ --products bottle,cookie --mode
 def command(
     root: Annotated[Path, typer.Argument(help="Folder of products in the MVTec-AD layout.")],
     products: Annotated[str | None, typer.Option(help="Only these products, separated by commas.")] = None,
-    head: Annotated[str, typer.Option(help="prototype, protoad or auto.")] = "auto",
+    head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "auto",
     profile: Annotated[str, typer.Option(help="fast, standard or fine.")] = "standard",
     mode: Annotated[str, typer.Option(help="oracle (the product is told) or routed (anchors find it).")] = "oracle",
     registry: Annotated[bool, typer.Option("--registry", help="Judge the live versions, fit nothing.")] = False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from inspector.vision.engines import Bank
 from inspector.vision.graphs import Graph
 from inspector.vision.preprocessing import Preparation
 from inspector.vision.prototype import Member, Readout
+from inspector.vision.student import LevelScale, Student
+from inspector.vision.student_graph import LEVELS, StudentWeights, check_shapes, tensor_names
 
 FORMAT = "inspector-artifact"
 FORMAT_VERSION = 1
@@ -59,7 +61,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Everything that inspecting one product needs. `manifest` holds what is only for reading."""
+    """Everything that inspecting one product needs: either `members` or a `student`.
+
+    `manifest` holds what is only for reading.
+    """
 
     product: str
     graph: Graph
@@ -71,6 +76,7 @@ class Artifact:
     map_scale: MapScale
     probes: tuple[Probe, ...]
     manifest: Mapping[str, Any]
+    student: Student | None = None
 
 
 def digest_of(content: bytes) -> str:
@@ -90,6 +96,8 @@ def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
         tensors[f"member.{number}.sources"] = member.sources
         if member.bank.projection is not None:
             tensors[f"member.{number}.projection"] = member.bank.projection
+    if artifact.student is not None:
+        tensors |= {f"student.{name}": value for name, value in artifact.student.weights.tensors.items()}
     for number, probe in enumerate(artifact.probes):
         tensors[f"probe.{number}.prepared"] = probe.prepared
         tensors[f"probe.{number}.routing"] = probe.routing
@@ -124,6 +132,7 @@ def _described(artifact: Artifact) -> dict[str, Any]:
             }
             for member in artifact.members
         ],
+        "student": None if artifact.student is None else _described_student(artifact.student),
         "routing": {
             "profile": routing_profile().key,
             "bound": artifact.anchors.bound,
@@ -133,6 +142,15 @@ def _described(artifact: Artifact) -> dict[str, Any]:
         "map_scale": {"median": artifact.map_scale.median, "threshold": artifact.map_scale.threshold},
         "probes": [{"score": probe.score, "routing_distance": probe.routing_distance} for probe in artifact.probes],
         "level_tolerance": LEVEL_TOLERANCE,
+    }
+
+
+def _described_student(student: Student) -> dict[str, Any]:
+    return {
+        "is_coded": student.weights.is_coded,
+        "embeddings": list(student.embeddings),
+        "parameters": sum(value.size for value in student.weights.tensors.values()),
+        **{level: asdict(getattr(student, level)) for level in LEVELS},
     }
 
 
@@ -186,7 +204,26 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Art
         map_scale=scale,
         probes=tuple(_probe(number, item, tensors) for number, item in enumerate(manifest["probes"])),
         manifest=manifest,
+        student=_student(manifest.get("student"), graph, tensors),
     )
+
+
+def _student(stored: Mapping[str, Any] | None, graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> Student | None:
+    if stored is None:
+        return None
+    found = {name: _floats(tensors[f"student.{name}"]) for name in tensor_names()}
+    weights = StudentWeights(found, bool(stored["is_coded"]))
+    check_shapes(weights)
+    stem, low, high = (int(index) for index in stored["embeddings"])
+    if not all(0 <= index < len(graph.embeddings) for index in (stem, low, high)):
+        raise ArtifactError("The artifact's student stands on embeddings that its pass does not give.")
+    scales = [LevelScale(**{name: float(stored[level][name]) for name in _SCALE_FIELDS}) for level in LEVELS]
+    if not all(scale.tenth > scale.zero for scale in scales):
+        raise ArtifactError("The artifact's student has a level without a scale.")
+    return Student(weights, (stem, low, high), *scales)
+
+
+_SCALE_FIELDS = ("zero", "tenth", "in_decision", "in_map")
 
 
 def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> Member:

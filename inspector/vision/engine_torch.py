@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 
 from inspector.errors import EngineError, WeightsMissing
 from inspector.vision.backbone import Backbone, weights_digest
-from inspector.vision.engines import Bank, Embedder, Patches, Search
+from inspector.vision.engines import Bank, Compare, Embedder, Patches, Search
 from inspector.vision.graphs import Graph
 from inspector.vision.network import EmbeddingNetwork
+from inspector.vision.student_graph import StudentWeights
+from inspector.vision.student_training import Comparison, compare
 
 
 def create_torch_engine(name: str, threads: int) -> TorchEngine:
@@ -66,6 +69,9 @@ class TorchEngine:
     def search(self, bank: Bank) -> Search:
         return _TorchSearch(bank, self._device)
 
+    def student(self, weights: StudentWeights) -> Compare:
+        return _TorchCompare(weights, self._device)
+
 
 class _TorchEmbedder:
     def __init__(self, network: EmbeddingNetwork, device: torch.device) -> None:
@@ -80,6 +86,17 @@ class _TorchEmbedder:
             on_device = on_host.pin_memory().to(self._device, non_blocking=True)
             with torch.autocast("cuda", dtype=torch.bfloat16):
                 return [patches.float() for patches in self._network(on_device)]
+
+
+class _TorchCompare:
+    """In float32 on every device: what is compared is small, and bfloat16 would round it away."""
+
+    def __init__(self, weights: StudentWeights, device: torch.device) -> None:
+        self._comparison = Comparison(weights).eval().to(device)
+        self._device = device
+
+    def __call__(self, embedded: Sequence[Patches]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        return compare(self._comparison, [torch.as_tensor(each, device=self._device) for each in embedded])
 
 
 class _TorchSearch:

@@ -1,6 +1,7 @@
 """One interface for whatever runs the passes, and ONNX Runtime, the default on a CPU.
 
-An engine turns a `Graph` into an embedder and a `Bank` into a nearest-prototype search. Nothing here
+An engine turns a `Graph` into an embedder, a `Bank` into a nearest-prototype search and a student's weights
+into a comparison with its teacher. Nothing here
 imports torch: the torch engines live in `engine_torch` and are loaded by name only.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from inspector.errors import EngineError
 from inspector.vision.graphs import Graph, ensure_graph
+from inspector.vision.student_graph import LEVELS, StudentWeights, as_squares, student_graph
 
 ENGINES = ("onnxruntime", "torch", "torch-channels-last", "torch-cuda")
 
@@ -55,6 +58,15 @@ class Search(Protocol):
         """Patches [B, P, C] -> which prototype that is, int64 [B, P]; dearer, for frames that are looked at."""
 
 
+class Compare(Protocol):
+    """A student beside its teacher: stem, low and high [B, P, C] -> low [g8, g8] and high [g16, g16] of each frame.
+
+    float32 difference maps on the host. Each frame is compared by itself, as in `Search`.
+    """
+
+    def __call__(self, embedded: Sequence[Patches]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]: ...
+
+
 class Engine(Protocol):
     """What runs the passes. `name` stands in every verdict's row."""
 
@@ -71,6 +83,8 @@ class Engine(Protocol):
         """
 
     def search(self, bank: Bank) -> Search: ...
+
+    def student(self, weights: StudentWeights) -> Compare: ...
 
 
 def create_engine(name: str, cache: Path, threads: int = 0) -> Engine:
@@ -107,6 +121,7 @@ class OnnxEngine:
         self._lock = threading.Lock()
         self._embedders: dict[tuple[str, bool], Embedder] = {}
         self._search_sessions: dict[bool, Any] = {}
+        self._student_sessions: dict[bool, Any] = {}
 
     @property
     def name(self) -> str:
@@ -133,6 +148,14 @@ class OnnxEngine:
                 session = _session(_search_graph(is_projected), 1)
                 self._search_sessions[is_projected] = session
         return _OnnxSearch(session, bank)
+
+    def student(self, weights: StudentWeights) -> Compare:
+        with self._lock:
+            session = self._student_sessions.get(weights.is_coded)
+            if session is None:
+                session = _session(student_graph(is_coded=weights.is_coded), self._threads)
+                self._student_sessions[weights.is_coded] = session
+        return _OnnxCompare(session, weights)
 
 
 def _session(content: bytes, threads: int) -> Any:
@@ -192,6 +215,20 @@ class _OnnxSearch:
             cells = unit_length(frame) if self._unit_length else frame
             rows.append(self._session.run([wanted], {"patches": cells, **self._feeds}, self._options)[0])
         return np.stack(rows)
+
+
+class _OnnxCompare:
+    def __init__(self, session: Any, weights: StudentWeights) -> None:
+        self._session = session
+        self._names = [f"{level}_map" for level in LEVELS]
+        self._feeds = {name: np.ascontiguousarray(value, np.float32) for name, value in weights.tensors.items()}
+
+    def __call__(self, embedded: Sequence[Patches]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        found = []
+        for row in range(len(embedded[0])):
+            low, high = self._session.run(self._names, {**as_squares(embedded, row), **self._feeds})
+            found.append((low, high))
+        return found
 
 
 def on_host(patches: Patches) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """From good images to one immutable version of a product: all of `inspector enroll` but the registry.
 
-Images come through the decoder and the preparation that the stream uses; nothing is trained. What can't
-be read is named and left out, equal images count once, and no image is both in the deployed bank and in a
-certified calibration.
+Images come through the decoder and the preparation that the stream uses; only the student head is
+trained. What can't be read is named and left out, equal images count once, and no image is both in the
+deployed head and in a certified calibration.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from inspector.vision.anchors import (
     routing_profile,
     trimmed_distance,
 )
-from inspector.vision.artifact import Artifact, MapScale, Probe, digest_of, pack, unpack
+from inspector.vision.artifact import Artifact, Probe, digest_of, pack, unpack
 from inspector.vision.backbone import Backbone
-from inspector.vision.calibration import ALPHA, Calibration, calibrate
+from inspector.vision.calibration import ALPHA
 from inspector.vision.engines import Embedder, Engine
+from inspector.vision.fitted import Fitted, fit
 from inspector.vision.fitting import HeadFitter, held_out
 from inspector.vision.folders import ImageSource
 from inspector.vision.gathering import Gathered, Gatherer, Progress, gather
 from inspector.vision.graphs import BackboneFile, Graph
 from inspector.vision.inspection import ProductInspector
-from inspector.vision.prototype import Judgement, Member, Readout
+from inspector.vision.prototype import Readout
 from inspector.vision.recipes import Recipe, recipe_for
+from inspector.vision.student import TrainingPlan
+from inspector.vision.student_fitting import Apprenticeship
 
 MINIMUM_IMAGES = 5
 ADVISED_IMAGES = 100
-SPLIT_FROM = 80
-"""From so many images on a fifth is held out; fewer go all into the bank and are scored by cross-fit."""
-FOLDS = 10
 UNKNOWN_MEDIANS = 2.3
 SUSPECT_SPREADS = 6.0
 """A held-out score so many robust spreads above the median may be a bad part among the good."""
@@ -51,13 +51,17 @@ SUSPECT_SPREADS = 6.0
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentOptions:
-    """What the person who enrols may choose. `limits` are the camera's; `alpha` the aimed-at false-reject rate."""
+    """What the person who enrols may choose. `limits` are the camera's; `alpha` the aimed-at false-reject rate.
+
+    `training`: for the student head alone.
+    """
 
     head: str = "auto"
     profile: str = "standard"
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     backbone: Backbone = field(default_factory=Backbone)
     alpha: float = ALPHA
+    training: TrainingPlan = field(default_factory=TrainingPlan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +101,6 @@ class _Passes:
     route_embedder: Embedder
 
 
-@dataclass(frozen=True, slots=True)
-class _Fitted:
-    members: list[Member]
-    calibration: Calibration
-    map_scale: MapScale
-    judged: list[tuple[int, Judgement]]
-
-
 def enrol(
     product: str,
     images: Sequence[ImageSource],
@@ -126,9 +122,13 @@ def enrol(
     gathered = gather(images, Gatherer(recipe.preparation, options.limits, passes.route_embedder), tell)
     _check_count(product, len(gathered), len(images) - len(gathered))
     clock.ended("read")
-    fitter = HeadFitter(recipe, passes.graph, engine, gathered.inputs, passes.embedder)
-    fitted = _fit(fitter, len(gathered), options.alpha, tell)
-    clock.ended("fit")
+    if recipe.student is None:
+        fitter = HeadFitter(recipe, passes.graph, engine, gathered.inputs, passes.embedder)
+        fitted = fit(fitter, len(gathered), options.alpha, tell)
+        clock.ended("fit")
+    else:
+        apprenticeship = Apprenticeship(recipe, passes.graph, engine, gathered.inputs, passes.embedder)
+        fitted = apprenticeship.fit(options.training, options.alpha, tell, clock.ended)
     artifact = Artifact(
         product=product,
         graph=passes.graph,
@@ -139,7 +139,8 @@ def enrol(
         calibration=fitted.calibration,
         map_scale=fitted.map_scale,
         probes=(),
-        manifest=_manifest(recipe, options.backbone, engine, gathered, len(images)),
+        manifest=_manifest(recipe, options, engine, gathered, len(images)),
+        student=fitted.student,
     )
     artifact = replace(artifact, probes=_probes(artifact, gathered, fitted, engine, passes))
     clock.ended("anchors_and_probes")
@@ -193,61 +194,6 @@ def _passes(recipe: Recipe, backbone: Backbone, engine: Engine) -> _Passes:
     )
 
 
-def _fit(fitter: HeadFitter, count: int, alpha: float, progress: Progress) -> _Fitted:
-    if count >= SPLIT_FROM:
-        return _fit_held_out(fitter, count, alpha, progress)
-    return _fit_crossed(fitter, count, alpha, progress)
-
-
-def _fit_held_out(fitter: HeadFitter, count: int, alpha: float, progress: Progress) -> _Fitted:
-    """A fifth of the images calibrates. The units come from within the rest, so that the fifth stays unseen."""
-    is_held = held_out(count)
-    bank, held = np.flatnonzero(~is_held).tolist(), np.flatnonzero(is_held).tolist()
-    fitter.sample(bank, progress)
-    is_inner = held_out(len(bank))
-    inner = [image for image, apart in zip(bank, is_inner, strict=True) if apart]
-    outer = [image for image, apart in zip(bank, is_inner, strict=True) if not apart]
-    trial = fitter.fit(outer)
-    units = fitter.units(trial, fitter.measure(trial, inner, progress))
-    members = fitter.with_units(fitter.fit(bank, progress), units)
-    judged = list(zip(held, fitter.blend(members, fitter.measure(members, held, progress)), strict=True))
-    text = f"{len(held)} of {count} images in runs over the file order, never in the bank"
-    return _calibrated(members, judged, text, None, alpha)
-
-
-def _fit_crossed(fitter: HeadFitter, count: int, alpha: float, progress: Progress) -> _Fitted:
-    """Few images: all go into the bank, and each is scored by a head that did not see it."""
-    everything = list(range(count))
-    fitter.sample(everything, progress)
-    folds = min(FOLDS, count)
-    measured = []
-    members: list[Member] = []
-    for fold in range(folds):
-        apart = everything[fold::folds]
-        members = fitter.fit([image for image in everything if image not in apart])
-        measured += fitter.measure(members, apart, progress)
-    units = fitter.units(members, measured)
-    members = fitter.with_units(fitter.fit(everything, progress), units)
-    judged = list(zip([raw.image for raw in measured], fitter.blend(members, measured), strict=True))
-    return _calibrated(members, judged, f"{folds}-fold cross-fit over all {count} images", folds, alpha)
-
-
-def _calibrated(
-    members: list[Member],
-    judged: list[tuple[int, Judgement]],
-    text: str,
-    folds: int | None,
-    alpha: float,
-) -> _Fitted:
-    """`folds` None: the scores are of the deployed head."""
-    scores = np.array([judgement.score for _, judgement in judged])
-    peaks = np.array([float(judgement.grid_map.max()) for _, judgement in judged])
-    is_cross_fit = folds is not None
-    calibration = calibrate(scores, held_out=text, is_cross_fit=is_cross_fit, alpha=alpha)
-    of_map = calibrate(peaks, held_out=text, is_cross_fit=is_cross_fit, alpha=alpha)
-    return _Fitted(members, calibration, MapScale(of_map.median, of_map.threshold), judged)
-
-
 def _anchors(product: str, gathered: Gathered) -> ProductAnchors:
     """CAC on images that do not set the bound; the bound from those held out."""
     rng = np.random.default_rng(0)
@@ -273,7 +219,7 @@ def unknown_bound(distances: Sequence[float]) -> float:
 
 
 def _probes(
-    artifact: Artifact, gathered: Gathered, fitted: _Fitted, engine: Engine, passes: _Passes
+    artifact: Artifact, gathered: Gathered, fitted: Fitted, engine: Engine, passes: _Passes
 ) -> tuple[Probe, ...]:
     """The most ordinary and the highest-scored good image, with what the deployed head makes of them."""
     ranked = [image for image, _ in sorted(fitted.judged, key=lambda pair: pair[1].score)]
@@ -287,13 +233,16 @@ def _probes(
     return tuple(probes)
 
 
-def _manifest(recipe: Recipe, backbone: Backbone, engine: Engine, gathered: Gathered, n_images: int) -> dict[str, Any]:
+def _manifest(
+    recipe: Recipe, options: EnrolmentOptions, engine: Engine, gathered: Gathered, n_images: int
+) -> dict[str, Any]:
     """What only people and audits read; what the head needs is written by `artifact.pack`."""
     return {
         "head": recipe.head,
         "profile": recipe.profile,
-        "weights_file": str(backbone.weights_file) if backbone.weights_file else None,
+        "weights_file": str(options.backbone.weights_file) if options.backbone.weights_file else None,
         "clustering": [member.clustering for member in recipe.members],
+        "training": None if recipe.student is None else options.training.to_manifest(),
         "engine": {"name": engine.name, "versions": engine.versions()},
         "software": importlib.metadata.version("inspector") if _is_installed() else "unknown",
         "python": platform.python_version(),
@@ -314,7 +263,7 @@ def _is_installed() -> bool:
 
 
 def _report(
-    artifact: Artifact, gathered: Gathered, fitted: _Fitted, n_images: int, seconds: dict[str, float]
+    artifact: Artifact, gathered: Gathered, fitted: Fitted, n_images: int, seconds: dict[str, float]
 ) -> EnrolmentReport:
     warnings = [f"{name} was left out: {reason}" for name, reason in gathered.unreadable]
     warnings += [f"{name} equals {twin} and counts once" for name, twin in gathered.duplicates]
@@ -336,7 +285,7 @@ def _report(
     )
 
 
-def _suspects(gathered: Gathered, fitted: _Fitted) -> tuple[str, ...]:
+def _suspects(gathered: Gathered, fitted: Fitted) -> tuple[str, ...]:
     scores = np.array([judgement.score for _, judgement in fitted.judged])
     spread = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
     limit = float(np.median(scores)) + SUSPECT_SPREADS * spread

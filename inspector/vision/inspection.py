@@ -18,8 +18,9 @@ from inspector.errors import ParityError
 from inspector.vision.anchors import routing_profile, trimmed_distance
 from inspector.vision.artifact import LEVEL_TOLERANCE, Artifact
 from inspector.vision.engines import Embedder, Engine, Patches, on_host
+from inspector.vision.heads import open_head
 from inspector.vision.preprocessing import restore_map
-from inspector.vision.prototype import Judgement, PrototypeHead
+from inspector.vision.prototype import Judgement
 
 MAP_FROM_LEVEL = 0.7
 """A frame clearly below its threshold gets no heat map: drawing one costs more than scoring it."""
@@ -34,7 +35,7 @@ class ProductInspector:
 
     def __init__(self, artifact: Artifact, engine: Engine) -> None:
         self.artifact = artifact
-        self._head = PrototypeHead(artifact.members, artifact.readout, engine)
+        self._head = open_head(artifact.members, artifact.student, artifact.readout, engine)
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
         """`embedded`: one [B, P, C] per embedding of the artifact's pass."""

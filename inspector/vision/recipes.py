@@ -13,8 +13,9 @@ from typing import Literal
 from inspector.errors import UsageError
 from inspector.vision.graphs import Embedding
 from inspector.vision.preprocessing import Preparation
+from inspector.vision.student_graph import LEVELS, STUDENT_EMBEDDINGS
 
-HEADS = ("prototype", "protoad")
+HEADS = ("prototype", "protoad", "student")
 PROFILES = ("fast", "standard", "fine")
 
 Clustering = Literal["farthest-first", "spherical-kmeans", "first-neighbour"]
@@ -35,6 +36,23 @@ class MemberRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class StudentRecipe:
+    """One student: through SNC or not, and what each level weighs in the decision and in the map."""
+
+    is_coded: bool = True
+    low_in_decision: float = 0.5
+    high_in_decision: float = 0.5
+    low_in_map: float = 0.5
+    high_in_map: float = 0.5
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels that are trained: those that weigh in anything."""
+        weights = {"low": self.low_in_decision + self.low_in_map, "high": self.high_in_decision + self.high_in_map}
+        return tuple(level for level in LEVELS if weights[level])
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One head at one profile.
 
@@ -49,11 +67,13 @@ class Recipe:
     reading: Reading = "top_share"
     top_share: float = 0.02
     sigma_px: float = 0.0
+    student: StudentRecipe | None = None
 
     @property
     def embeddings(self) -> tuple[Embedding, ...]:
         """Each embedding once, in order of first use."""
-        return tuple(dict.fromkeys(member.embedding for member in self.members))
+        of_student = () if self.student is None else STUDENT_EMBEDDINGS
+        return (*dict.fromkeys(member.embedding for member in self.members), *of_student)
 
 
 # Means over six products (mean image AUROC / mean AUPRO of the masked four, see docs/experiments.md):
@@ -80,15 +100,20 @@ _RECIPES = {
     ("protoad", "standard"): Recipe(
         "protoad", "standard", Preparation(fit="squash"), (_PROTOAD,), reading="smoothed_max", sigma_px=4.0
     ),
+    # `fine`, whatever is asked for: its dense convolutions cost more than the pass they stand on.
+    ("student", "fine"): Recipe(
+        "student", "fine", Preparation(), (), reading="smoothed_max", sigma_px=4.0, student=StudentRecipe()
+    ),
 }
 
 
 def recipe_for(head: str, profile: str) -> Recipe:
-    """The recipe; `auto` is the prototype head, and `protoad` has one profile. Raises UsageError."""
+    """The recipe; `auto` is the prototype head, `protoad` and `student` have one profile each. Raises UsageError."""
     if profile not in PROFILES:
         raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
     if head == "auto":
         head = "prototype"
     if head not in HEADS:
         raise UsageError(f"There is no head {head!r}; choose one of auto, {', '.join(HEADS)}.")
-    return _RECIPES[head, "standard" if head == "protoad" else profile]
+    only = {"protoad": "standard", "student": "fine"}
+    return _RECIPES[head, only.get(head, profile)]

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from inspector.domain import Admitted, Delivery, Frame, FrameKey, Position, ProductVersion, TimeSource
 from inspector.errors import EngineError
-from inspector.vision.engines import Bank, Embedder, Patches, Search, unit_length
+from inspector.vision.engines import Bank, Compare, Embedder, OnnxEngine, Patches, Search, unit_length
 from inspector.vision.enrolment import Enrolment
 from inspector.vision.folders import ImageSource
 from inspector.vision.graphs import Graph
+from inspector.vision.student_graph import StudentWeights
 
 CHANNELS = {4: 24, 8: 40, 16: 112}
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -58,6 +59,9 @@ class FakeEngine:
                 rows.append((both.reshape(side * side, 6) @ mix) * 3 + self.drift)
             found.append(np.stack(rows).astype(np.float32))
         return found
+
+    def student(self, weights: StudentWeights) -> Compare:
+        return OnnxEngine(Path("unused"), 1).student(weights)
 
     def search(self, bank: Bank) -> Search:
         return FakeSearch(bank)

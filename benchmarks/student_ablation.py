@@ -1,0 +1,192 @@
+"""What each part of the student head is worth: {low, high, both} x {SNC off, on}, over products and seeds.
+
+`python -m benchmarks.student_ablation ROOT --products bottle,fabric --out table.md`. Oracle mode: each image
+meets its own product's student. Test images choose nothing. AUPRO is at original resolution, limit 0.3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from inspector.stream.decode import DecodeLimits, decode
+from inspector.vision import metrics
+from inspector.vision.backbone import Backbone
+from inspector.vision.calibration import ALPHA
+from inspector.vision.engines import Engine, create_engine
+from inspector.vision.graphs import BackboneFile, Graph
+from inspector.vision.layout import LabelledProduct, read_layout, read_mask
+from inspector.vision.preprocessing import prepare, restore_map
+from inspector.vision.prototype import Judgement, Readout
+from inspector.vision.recipes import Recipe, StudentRecipe, recipe_for
+from inspector.vision.student import Student, StudentHead, TrainingPlan
+from inspector.vision.student_fitting import Apprenticeship
+from inspector.vision.student_graph import StudentWeights
+
+LEVELS = {"low": (1.0, 0.0), "high": (0.0, 1.0), "both": (0.5, 0.5)}
+BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One row of the grid. `levels`: a key of `LEVELS`."""
+
+    product: str
+    seed: int
+    levels: str
+    is_coded: bool
+
+    @property
+    def recipe(self) -> Recipe:
+        low, high = LEVELS[self.levels]
+        return replace(recipe_for("student", "fine"), student=StudentRecipe(self.is_coded, low, high, low, high))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """None where the data can't give one."""
+
+    auroc: float | None
+    pixel_auroc: float | None
+    aupro: float | None
+
+
+class Bench:
+    """One product's images, prepared, and its students. `students`: where trained ones are kept, or None."""
+
+    def __init__(self, labelled: LabelledProduct, engine: Engine, plan: TrainingPlan, students: Path | None) -> None:
+        self._labelled, self._engine, self._plan, self._students = labelled, engine, plan, students
+        recipe = recipe_for("student", "fine")
+        backbone = Backbone()
+        weights = BackboneFile.installed(backbone).sha256
+        self._graph = Graph(backbone.name, weights, recipe.preparation.size_px, recipe.embeddings)
+        self._embedder = engine.embedder(self._graph)
+        self._inputs = [prepare(_pixels(path), recipe.preparation) for path in labelled.train]
+
+    def measure(self, cell: Cell, *, shares_training: bool) -> Figures:
+        """Train, calibrate and judge one cell. `shares_training`: a level is read from the student of both."""
+        recipe, trained = cell.recipe, replace(cell, levels="both") if shares_training else cell
+        weights = self._weights(trained)
+        apprenticeship = Apprenticeship(recipe, self._graph, self._engine, self._inputs, self._embedder)
+        student = apprenticeship.finish(weights, ALPHA, _quiet).student
+        if student is None:
+            raise RuntimeError("an apprenticeship ended without a student")
+        return self._judge(recipe, student)
+
+    def _weights(self, cell: Cell) -> StudentWeights:
+        name = f"{cell.product}-{cell.seed}-{cell.levels}-{'on' if cell.is_coded else 'off'}-{self._plan.steps}"
+        kept = None if self._students is None else self._students / f"{name}.safetensors"
+        if kept is not None and kept.is_file():
+            return StudentWeights(load_file(kept), cell.is_coded)
+        plan = replace(self._plan, seed=cell.seed, folder=self._students)
+        apprenticeship = Apprenticeship(cell.recipe, self._graph, self._engine, self._inputs, self._embedder)
+        weights = apprenticeship.train(plan, _quiet, lambda _phase: None)
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            save_file(dict(weights.tensors), kept)
+        return weights
+
+    def _judge(self, recipe: Recipe, student: Student) -> Figures:
+        readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
+        head = StudentHead(student, readout, self._engine)
+        judged: list[tuple[Judgement, tuple[int, int]]] = []
+        test = self._labelled.test
+        for start in range(0, len(test), BATCH):
+            frames = [_pixels(image.path) for image in test[start : start + BATCH]]
+            squares = np.stack([prepare(frame, recipe.preparation) for frame in frames])
+            sizes = [(frame.shape[0], frame.shape[1]) for frame in frames]
+            judged += zip(head.judge(self._embedder(squares)), sizes, strict=True)
+        scores = np.array([judgement.score for judgement, _ in judged])
+        is_bad = np.array([image.defect is not None for image in test])
+        pixel_auroc, aupro = None, None
+        if self._labelled.has_masks:
+            pairs = (
+                (
+                    restore_map(judgement.grid_map, recipe.preparation, *size, size),
+                    np.zeros(size, np.bool_) if image.mask is None else read_mask(image.mask, size),
+                )
+                for (judgement, size), image in zip(judged, test, strict=True)
+            )
+            pixel_auroc, aupro = metrics.pixel_figures(pairs)
+        return Figures(metrics.image_auroc(scores[~is_bad], scores[is_bad]), pixel_auroc, aupro)
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    return decode(path.read_bytes(), DecodeLimits())
+
+
+def _quiet(_phase: str, _done: int, _total: int) -> None:
+    return None
+
+
+def table(found: dict[Cell, Figures], products: Sequence[str]) -> str:
+    """Markdown: one row per variant; per product image AUROC / AUPRO, means over seeds, then over products."""
+    lines = [f"| levels | SNC | {' | '.join(products)} | mean |", "|---|---|" + "---|" * (len(products) + 1)]
+    for levels, is_coded in itertools.product(LEVELS, (False, True)):
+        cells, means = [], []
+        for product in products:
+            own = [f for c, f in found.items() if (c.product, c.levels, c.is_coded) == (product, levels, is_coded)]
+            means.append((_mean([f.auroc for f in own]), _mean([f.aupro for f in own])))
+            cells.append(_shown(*means[-1]))
+        mean = _shown(_mean([auroc for auroc, _ in means]), _mean([aupro for _, aupro in means]))
+        lines.append(f"| {levels} | {'on' if is_coded else 'off'} | {' | '.join(cells)} | {mean} |")
+    return "\n".join(lines)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _shown(auroc: float | None, aupro: float | None) -> str:
+    return " / ".join("-" if value is None else f"{value:.3f}" for value in (auroc, aupro))
+
+
+def main() -> None:
+    """Print the table, and write it where `--out` says."""
+    options = _options()
+    products = tuple(options.products.split(",")) if options.products else None
+    labelled = read_layout(options.root, products)
+    plan = TrainingPlan(steps=options.steps)
+    found: dict[Cell, Figures] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        engine = create_engine("onnxruntime", Path(folder), options.threads)
+        for item in labelled:
+            bench = Bench(item, engine, plan, options.students)
+            for seed, levels, is_coded in itertools.product(range(options.seeds), LEVELS, (False, True)):
+                cell = Cell(item.name, seed, levels, is_coded)
+                found[cell] = bench.measure(cell, shares_training=options.share_training)
+                print(cell, found[cell], flush=True)
+    text = table(found, [item.name for item in labelled])
+    print(text)
+    if options.out is not None:
+        options.out.write_text(text + "\n", encoding="utf-8")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="folder of products in MVTec AD layout")
+    parser.add_argument("--products", help="some of them, by comma")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N - 1")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=0, help="of the engine; training takes one")
+    parser.add_argument(
+        "--share-training",
+        action="store_true",
+        help="train both levels once and read one of them, instead of training it alone: a third of the time",
+    )
+    parser.add_argument("--students", type=Path, help="folder that keeps trained students, so that a run can go on")
+    parser.add_argument("--out", type=Path, help="file for the table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""From prepared good images to a calibrated student: one split, no cross-fit.
+
+Three disjoint parts: images that train, images that stop the training and give the maps their units, and
+images that calibrate, which the deployed head never saw. Torch is loaded only when a student is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import UsageError
+from inspector.vision.engines import Embedder, Engine, Patches
+from inspector.vision.fitted import Fitted, calibrated
+from inspector.vision.fitting import held_out
+from inspector.vision.gathering import Progress
+from inspector.vision.graphs import Graph
+from inspector.vision.prototype import Judgement, Readout
+from inspector.vision.recipes import Recipe, StudentRecipe
+from inspector.vision.student import LevelScale, Student, StudentHead, TrainingPlan, scale_of
+from inspector.vision.student_cache import TeacherMaps, look
+from inspector.vision.student_graph import STUDENT_EMBEDDINGS, StudentWeights
+
+CALIBRATING = 20
+"""So many images are held out where a third of them are at least so many; else a third."""
+BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Indices of the images that train, that check (and give units), and that calibrate; disjoint."""
+
+    training: list[int]
+    checking: list[int]
+    calibrating: list[int]
+
+
+def split(count: int) -> Split:
+    """The parts of `count` >= 5 images, none of them empty, each in short runs over the file order."""
+    is_held = held_out(count, max(0.2, min(1.0 / 3.0, CALIBRATING / count)))
+    rest = np.flatnonzero(~is_held)
+    is_checking = held_out(len(rest), 0.2 if len(rest) >= 10 else 1.0 / 3.0)
+    return Split(rest[~is_checking].tolist(), rest[is_checking].tolist(), np.flatnonzero(is_held).tolist())
+
+
+class Apprenticeship:
+    """Fits one student. `inputs`: the prepared squares, uint8 [S, S, 3] each, named by their index."""
+
+    def __init__(
+        self, recipe: Recipe, graph: Graph, engine: Engine, inputs: Sequence[NDArray[np.uint8]], embedder: Embedder
+    ) -> None:
+        if recipe.student is None:
+            raise UsageError(f"The head {recipe.head} has no student to train.")
+        self._recipe: StudentRecipe = recipe.student
+        stem, low, high = (graph.embeddings.index(item) for item in STUDENT_EMBEDDINGS)
+        self._embeddings = (stem, low, high)
+        self._engine, self._inputs, self._embedder = engine, inputs, embedder
+        self._parts = split(len(inputs))
+        self._readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
+
+    def fit(self, plan: TrainingPlan, alpha: float, progress: Progress, ended: Callable[[str], None]) -> Fitted:
+        """A student with its threshold. `ended` is called with the name of each phase when it is over."""
+        weights = self.train(plan, progress, ended)
+        fitted = self.finish(weights, alpha, progress)
+        ended("calibration")
+        return fitted
+
+    def train(self, plan: TrainingPlan, progress: Progress, ended: Callable[[str], None]) -> StudentWeights:
+        """Only the student's weights; `finish` makes a head of them."""
+        seen = sorted(self._parts.training + self._parts.checking)
+        maps = look(self._inputs, seen, self._three, lambda done, total: progress("teacher maps", done, total))
+        ended("teacher_maps")
+        weights = self._train(maps, plan, progress)
+        ended("training")
+        return weights
+
+    def finish(self, weights: StudentWeights, alpha: float, progress: Progress) -> Fitted:
+        """A head of these weights: units from the images that stopped the training, threshold from the third part."""
+        head = self._scaled(weights, self._parts.checking, progress)
+        judged = self._judge(head, self._parts.calibrating, progress)
+        text = f"{len(judged)} of {len(self._inputs)} images in runs over the file order, never seen by the student"
+        return calibrated([], judged, text, None, alpha, head.student)
+
+    def _three(self, pixels: NDArray[np.uint8]) -> list[Patches]:
+        embedded = self._embedder(pixels)
+        return [embedded[index] for index in self._embeddings]
+
+    def _train(self, maps: TeacherMaps, plan: TrainingPlan, progress: Progress) -> StudentWeights:
+        from inspector.vision.student_training import StudentTrainer, Variant, usable_device
+
+        kept = set(maps.indices)
+        training = [image for image in self._parts.training if image in kept]
+        checking = [image for image in self._parts.checking if image in kept]
+        device = usable_device() if self._engine.name == "torch-cuda" else "cpu"
+        trainer = StudentTrainer(
+            maps, training, checking, plan, Variant(self._recipe.levels, self._recipe.is_coded), device
+        )
+        return trainer.run(lambda done, total: progress("training", done, total))
+
+    def _scaled(self, weights: StudentWeights, images: Sequence[int], progress: Progress) -> StudentHead:
+        """The head with its maps' units, which come from images that did not train it."""
+        recipe, unit = self._recipe, LevelScale(0.0, 1.0)
+        raw = StudentHead(Student(weights, self._embeddings, unit, unit), self._readout, self._engine)
+        maps = []
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            maps += raw.measure(self._embedder(np.stack([self._inputs[i] for i in batch])))
+            progress("map units", start + len(batch), len(images))
+        low = scale_of(np.stack([each for each, _ in maps]), recipe.low_in_decision, recipe.low_in_map)
+        high = scale_of(np.stack([each for _, each in maps]), recipe.high_in_decision, recipe.high_in_map)
+        return StudentHead(Student(weights, self._embeddings, low, high), self._readout, self._engine)
+
+    def _judge(self, head: StudentHead, images: Sequence[int], progress: Progress) -> list[tuple[int, Judgement]]:
+        judged: list[tuple[int, Judgement]] = []
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            found = head.judge(self._embedder(np.stack([self._inputs[i] for i in batch])))
+            judged += zip(batch, found, strict=True)
+            progress("held-out scores", start + len(batch), len(images))
+        return judged

@@ -103,9 +103,9 @@ class Kafka:
 
     def allow(self, topic: str, *, is_group_allowed: bool = True) -> None:
         """User agent may read and write this topic, in the group that `kafka_config` makes of its name."""
-        self._acl("--topic", topic, "--operation", "Read", "--operation", "Write", "--operation", "Describe")
         if is_group_allowed:
             self._acl("--group", f"g-{topic}", "--operation", "Read")
+        self._acl("--topic", topic, "--operation", "Read", "--operation", "Write", "--operation", "Describe")
 
     def produce_from_console(self, topic: str, lines: list[str]) -> None:
         """With Kafka's own console producer, a client that is not ours: `key:value` on each line."""

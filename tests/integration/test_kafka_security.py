@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,19 @@ def secured(server: Kafka, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in {**settings, **changes}.items() if value is not None}
 
 
+async def allow(server: Kafka, topic: str, config: Config, *, is_group_allowed: bool = True) -> None:
+    """User agent may use the topic, and its group, when this returns: the broker learns of it a little later."""
+    server.allow(topic, is_group_allowed=is_group_allowed)
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                await ensure_usable(config.kafka, (topic,))
+            except BrokerRefused:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
 def source_of(config: Config, notebook: Notebook) -> KafkaSource:
     return KafkaSource(config, RunningClock(), notebook, FakeDeadLetters())
 
@@ -45,11 +59,12 @@ async def test_source_over_tls_with_scram_reads_what_it_may(
     kafka: KafkaTopics, kafka_server: Kafka, tmp_path: Path, notebook: Notebook
 ) -> None:
     topic = await kafka.create()
-    kafka_server.allow(topic)
+    config = kafka_config(kafka, topic, tmp_path, **secured(kafka_server))
+    await allow(kafka_server, topic, config)
     frame = bytes(2 * 1024 * 1024)
-    async with source_of(kafka_config(kafka, topic, tmp_path, **secured(kafka_server)), notebook) as source:
+    async with source_of(config, notebook) as source:
         reader = Reader(source)
-        async with Producer(kafka_config(kafka, topic, tmp_path, **secured(kafka_server)).kafka, "camera") as camera:
+        async with Producer(config.kafka, "camera") as camera:
             await camera.send(topic, frame, "cam1", [("part-id", b"7")])
         assert payloads(await reader.take(1)) == [frame]
         await source.acknowledge(reader.got[0].position)
@@ -102,8 +117,8 @@ async def test_source_of_a_forbidden_group_is_refused(
     kafka: KafkaTopics, kafka_server: Kafka, tmp_path: Path, notebook: Notebook
 ) -> None:
     topic = await kafka.create()
-    kafka_server.allow(topic, is_group_allowed=False)
     config = kafka_config(kafka, topic, tmp_path, **secured(kafka_server))
+    await allow(kafka_server, topic, config, is_group_allowed=False)
     with pytest.raises(BrokerRefused, match="does not let this user into the consumer group"):
         await source_of(config, notebook).__aenter__()
 
@@ -145,8 +160,8 @@ async def test_source_password_changed_while_away_is_tried_again_seldom_and_come
     kafka: KafkaTopics, kafka_server: Kafka, tmp_path: Path, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = await kafka.create()
-    kafka_server.allow(topic)
     config = kafka_config(kafka, topic, tmp_path, **secured(kafka_server))
+    await allow(kafka_server, topic, config)
     async with source_of(config, notebook) as source:
         monkeypatch.setenv("INSPECTOR_SECRET_KAFKA", "wrong")
         kafka_server.kill()

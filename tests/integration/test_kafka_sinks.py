@@ -79,6 +79,7 @@ async def test_sink_keeps_records_while_the_broker_is_dead_and_drops_the_oldest(
     async with reading(kafka, records) as take, KafkaVerdictSink(config, RunningClock(), notebook) as sink:
         await sink.publish(verdicts(1)[0])
         await take(1)
+        assert await sink.flush(10)
         kafka_server.kill()
         try:
             for verdict in verdicts(150)[1:]:

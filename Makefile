@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd
+SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd maven default-jre-headless
 
 .PHONY: demo test check bench install system-parts clean
 

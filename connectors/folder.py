@@ -21,7 +21,7 @@ from typing import Final, Self
 from inspector.config import CameraSection
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import ConfigError
-from inspector.ports import Clock, Telemetry
+from inspector.ports import Clock, MakeReady, Telemetry
 
 DONE: Final = "done"
 IN_FLIGHT: Final = 64
@@ -81,7 +81,10 @@ class FolderSource:
     async def __aexit__(self, *exc: object) -> None:
         await self.stop_intake()
 
-    async def deliveries(self) -> AsyncIterator[Delivery]:
+    def serves(self, _camera: str, /) -> bool:
+        return True
+
+    async def deliveries(self, _make_ready: MakeReady | None = None, /) -> AsyncIterator[Delivery]:
         """Every file, oldest first, until `stop_intake`; none while paused. One consumer only."""
         while not self._is_stopped:
             for file in await self._finished():

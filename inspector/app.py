@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.folder import FolderSource
+from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
+from connectors.kafka.source import KafkaSource
 from connectors.mqtt.gate_line import MqttGateLine
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.verdict_sink import MqttVerdictSink
@@ -27,8 +29,9 @@ from inspector.clock import SystemClock
 from inspector.config import CameraSection, Config
 from inspector.domain import Event, Severity
 from inspector.errors import InspectorError, LedgerUnavailable
+from inspector.fan_out import FanOutSink, FirstDeadLetters
 from inspector.notify import Notifier
-from inspector.ports import FrameSource
+from inspector.ports import DeadLetters, FrameSource, VerdictSink
 from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.dead_letters import FolderDeadLetters
 from inspector.store.images import FolderImages
@@ -96,12 +99,11 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
         images = await stack.enter_async_context(
             FolderImages(state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock)
         )
-        letters = await stack.enter_async_context(
-            FolderDeadLetters(state / "dead-letters", max_bytes=kept.dead_letter_mib * MIB)
-        )
-        sink = await stack.enter_async_context(MqttVerdictSink(config, clock, telemetry))
+        letters = await _enter_dead_letters(stack, config, clock, telemetry)
+        sink = await stack.enter_async_context(_sink(config, clock, telemetry))
         gate_line = await stack.enter_async_context(MqttGateLine(config, clock, telemetry)) if config.gate else None
-        sources = {camera.name: _source(config, camera, clock, telemetry) for camera in config.camera}
+        kafka = KafkaSource(config, clock, telemetry, letters)
+        sources = {camera.name: _source(config, camera, clock, telemetry, kafka) for camera in config.camera}
         adapters = Adapters(
             clock=clock,
             telemetry=telemetry,
@@ -123,7 +125,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             telemetry.event(
                 Event(clock.now(), "recovered", Severity.INFO, "journal", f"{recovered} verdicts became rows")
             )
-        for source in sources.values():
+        for source in {id(source): source for source in sources.values()}.values():
             await stack.enter_async_context(source)
         yield Agent(pipeline, telemetry)
 
@@ -195,8 +197,35 @@ async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callab
             return
 
 
-def _source(config: Config, camera: CameraSection, clock: SystemClock, telemetry: LogTelemetry) -> FrameSource:
+async def _enter_dead_letters(
+    stack: contextlib.AsyncExitStack, config: Config, clock: SystemClock, telemetry: LogTelemetry
+) -> DeadLetters:
+    """The Kafka topic where one is configured, with the folder behind it; else the folder."""
+    folder = FolderDeadLetters(config.agent.state_dir / "dead-letters", max_bytes=config.images.dead_letter_mib * MIB)
+    await stack.enter_async_context(folder)
+    if config.kafka.dead_letter_topic is None:
+        return folder
+    topic = await stack.enter_async_context(KafkaDeadLetters(config, clock, telemetry))
+    return FirstDeadLetters([topic, folder])
+
+
+def _sink(config: Config, clock: SystemClock, telemetry: LogTelemetry) -> VerdictSink:
+    """Records to MQTT, unless nothing of this agent is there, and to Kafka where a topic is configured."""
+    is_all_kafka = bool(config.camera) and all(camera.source == "kafka" for camera in config.camera)
+    sinks: list[VerdictSink] = []
+    if not is_all_kafka or config.gate or "mqtt" in config.model_fields_set:
+        sinks.append(MqttVerdictSink(config, clock, telemetry))
+    if config.kafka.verdict_topic is not None:
+        sinks.append(KafkaVerdictSink(config, clock, telemetry))
+    return FanOutSink(sinks)
+
+
+def _source(
+    config: Config, camera: CameraSection, clock: SystemClock, telemetry: LogTelemetry, kafka: KafkaSource
+) -> FrameSource:
     match camera.source:
+        case "kafka":
+            return kafka
         case "mqtt":
             return MqttSource(config, camera, clock, telemetry)
         case "folder":

@@ -25,6 +25,7 @@ from inspector.errors import ConfigError
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 GateAnswer = Literal[Action.PASS, Action.REJECT, Action.QUARANTINE]
 
 
@@ -93,6 +94,91 @@ class MqttSection(Section):
     )
 
 
+class KafkaSection(Section):
+    """The Kafka cluster of cameras and records, and this agent's place in its consumer group."""
+
+    bootstrap: str = Field(
+        default="127.0.0.1:9092",
+        pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$",
+        description="Brokers to begin with, host:port, separated by commas.",
+    )
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        default="plaintext", description="How the brokers are spoken to; sasl means SCRAM-SHA-512."
+    )
+    ca_file: Path | None = Field(default=None, description="Certificate authority for TLS; unset = the system's.")
+    cert_file: Path | None = Field(default=None, description="Client certificate for TLS.")
+    key_file: Path | None = Field(default=None, description="Key of the client certificate.")
+    username: str | None = Field(default=None, description="User for SCRAM-SHA-512.")
+    password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
+    group: Name = Field(default="inspector", description="Consumer group; the agents that share the same cameras.")
+    topics: tuple[TopicName, ...] = Field(
+        default=("frames",), description="Topics of frames; those that cameras name as their own are added."
+    )
+    topic_pattern: str | None = Field(
+        default=None, max_length=200, description="Regular expression of the topics of frames, in place of topics."
+    )
+    verdict_topic: TopicName | None = Field(default=None, description="Topic of verdict records; unset = none.")
+    dead_letter_topic: TopicName | None = Field(
+        default=None, description="Topic of what could not be read; unset = the folder of dead letters."
+    )
+    max_frame_mib: float = Field(
+        default=5, gt=0, le=512, description="Largest record fetched or sent whole; the cluster must allow it too."
+    )
+    session_timeout_ms: int = Field(
+        default=10_000, ge=1000, le=1_800_000, description="How soon a dead agent's partitions go to another."
+    )
+    max_poll_interval_ms: int = Field(
+        default=300_000, ge=10_000, le=86_400_000, description="Longest silence of the poll loop before it counts dead."
+    )
+    poll_ms: int = Field(default=200, ge=10, le=5000, description="Longest one poll waits for frames.")
+    fetch_wait_ms: int = Field(default=100, ge=1, le=5000, description="Longest a broker holds an empty fetch.")
+    request_timeout_ms: int = Field(default=10_000, ge=500, le=300_000, description="Longest wait for an answer.")
+    handover_ms: int = Field(
+        default=2000, ge=0, le=60_000, description="Longest wait for frames under way before partitions are given up."
+    )
+    buffer_frames: int = Field(
+        default=32, ge=1, le=10_000, description="Frames of one partition that wait here before it is paused."
+    )
+    buffer_mib: float = Field(default=16, gt=0, le=4096, description="The same in size, whichever is reached first.")
+    in_flight: int = Field(default=256, ge=1, le=100_000, description="Most unacknowledged frames of one partition.")
+    reconnect_min_s: float = Field(default=0.2, gt=0, le=60, description="First pause before a jittered reconnect.")
+    reconnect_max_s: float = Field(default=5.0, gt=0, le=600, description="Longest pause between reconnects.")
+    record_queue: int = Field(
+        default=100_000, ge=100, description="Verdict records kept in memory while the cluster is away."
+    )
+
+    @property
+    def max_frame_bytes(self) -> int:
+        return int(self.max_frame_mib * 1024 * 1024)
+
+    def faults(self) -> list[str]:
+        """What is wrong between its own keys."""
+        faults: list[str] = []
+        if self.security.startswith("sasl") != (self.username is not None):
+            faults.append("kafka.username belongs to a kafka.security of sasl_plaintext or sasl_ssl, and to no other")
+        if (self.username is None) != (self.password_secret is None):
+            faults.append("kafka.username and kafka.password_secret go together")
+        if (self.cert_file is None) != (self.key_file is None):
+            faults.append("kafka.cert_file and kafka.key_file go together")
+        if not self.security.endswith("ssl") and (self.ca_file or self.cert_file):
+            faults.append("kafka.ca_file and kafka.cert_file need a kafka.security of ssl or sasl_ssl")
+        if self.handover_ms >= self.session_timeout_ms:
+            faults.append("kafka.handover_ms must be shorter than kafka.session_timeout_ms")
+        if self.topic_pattern is not None and not _is_pattern(self.topic_pattern):
+            faults.append("kafka.topic_pattern is not a regular expression")
+        for key in ("verdict_topic", "dead_letter_topic"):
+            topic = getattr(self, key)
+            if topic is not None and self.is_read(topic):
+                faults.append(f"kafka.{key} {topic!r} is a topic of frames too")
+        return faults
+
+    def is_read(self, topic: str) -> bool:
+        """Whether the section's own keys make this a topic of frames."""
+        if self.topic_pattern is not None:
+            return _is_pattern(self.topic_pattern) and re.match(self.topic_pattern, topic) is not None
+        return topic in self.topics
+
+
 class StoreSection(Section):
     """The SQL store."""
 
@@ -139,9 +225,11 @@ class CameraSection(Section):
     """One camera: where its frames come from, what they look like, what its failures mean."""
 
     name: Name = Field(description="Name of the camera; part of its topics.")
-    source: Literal["mqtt", "folder"] = Field(default="mqtt", description="What brings its frames.")
+    source: Literal["mqtt", "kafka", "folder"] = Field(default="mqtt", description="What brings its frames.")
     topic: str | None = Field(
-        default=None, description="Topic of its frames; unset = {prefix}/{camera}/frame. May end in /+ for a trigger."
+        default=None,
+        description="Topic of its frames; unset = {prefix}/{camera}/frame, which may end in /+ for a trigger. "
+        "With Kafka: a topic of its own; unset = the camera is named by header or key.",
     )
     folder: Path | None = Field(default=None, description='Watched folder, for source = "folder".')
     view: str = Field(default="", max_length=64, description="Which view of the part it shows, at a gate of several.")
@@ -209,6 +297,7 @@ class Config(Section):
 
     agent: AgentSection = Field(default_factory=AgentSection)
     mqtt: MqttSection = Field(default_factory=MqttSection)
+    kafka: KafkaSection = Field(default_factory=KafkaSection)
     store: StoreSection = Field(default_factory=StoreSection)
     journal: JournalSection = Field(default_factory=JournalSection)
     engine: EngineSection = Field(default_factory=EngineSection)
@@ -235,9 +324,40 @@ class Config(Section):
                 faults.append(f"camera {camera.name!r} has source folder but no folder")
             if camera.name in owner and camera.window_ms is not None:
                 faults.append(f"camera {camera.name!r} stands at a gate, whose window_ms counts; remove its own")
+        faults += [*self.kafka.faults(), *self._kafka_camera_faults()]
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    def _kafka_camera_faults(self) -> list[str]:
+        faults: list[str] = []
+        owners: dict[str, str] = {}
+        for camera in self.camera:
+            if camera.source != "kafka":
+                continue
+            if camera.trigger_from == "topic":
+                faults.append(f"camera {camera.name!r} reads Kafka, whose topics carry no trigger; use a header")
+            if camera.max_mib > self.kafka.max_frame_mib and "max_mib" in camera.model_fields_set:
+                faults.append(f"camera {camera.name!r} allows larger frames than kafka.max_frame_mib")
+            if camera.topic is None:
+                continue
+            if camera.topic in owners:
+                faults.append(
+                    f"cameras {owners[camera.topic]!r} and {camera.name!r} have the same Kafka topic; leave topic "
+                    "unset and name the camera in a header"
+                )
+            owners[camera.topic] = camera.name
+            if camera.topic in (self.kafka.verdict_topic, self.kafka.dead_letter_topic):
+                faults.append(f"camera {camera.name!r} has its frames on a topic that this agent writes to")
+            if self.kafka.topic_pattern is not None and not self.kafka.is_read(camera.topic):
+                faults.append(f"camera {camera.name!r} has a topic that kafka.topic_pattern does not match")
+        return faults
+
+    @property
+    def kafka_topics(self) -> tuple[str, ...]:
+        """Every topic of frames on Kafka, where they are not found by pattern."""
+        own = [camera.topic for camera in self.camera if camera.source == "kafka" and camera.topic is not None]
+        return tuple(dict.fromkeys([*self.kafka.topics, *own]))
 
     def gate_of(self, camera: str) -> GateSection | None:
         """The gate whose parts this camera looks at, or None."""
@@ -343,6 +463,14 @@ def _faults(error: ValidationError) -> list[str]:
         else:
             faults.append(f"{where}: {fault['msg']}")
     return faults
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def _repeated(what: str, names: list[str]) -> list[str]:

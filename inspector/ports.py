@@ -7,7 +7,7 @@ they say that they run on a worker thread.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -30,6 +30,9 @@ from inspector.domain import (
     Sighting,
     Verdict,
 )
+
+MakeReady = Callable[[Delivery], Awaitable[None]]
+"""Returns when the road wants this delivery: the state of its camera is loaded, and there is room for it."""
 
 
 class Clock(Protocol):
@@ -61,8 +64,15 @@ class FrameSource(Adapter, Protocol):
     @property
     def is_connected(self) -> bool: ...
 
-    def deliveries(self) -> AsyncIterator[Delivery]:
-        """Every delivery, across reconnects, until `stop_intake`. One consumer only."""
+    def deliveries(self, make_ready: MakeReady | None = None, /) -> AsyncIterator[Delivery]:
+        """Every delivery, across reconnects, until `stop_intake`. One consumer only.
+
+        A source of many streams awaits `make_ready` before each delivery, for each stream apart, so that
+        one which has to wait holds up no other. A source of one camera need not.
+        """
+
+    def serves(self, camera: str, /) -> bool:
+        """Whether this camera's frames come to this agent now, and not to another of its group."""
 
     async def acknowledge(self, position: Position) -> bool:
         """Everything in the position's stream up to and including it is durable.
@@ -164,7 +174,8 @@ class Ledger(Adapter, Protocol):
         (kept in `conflicts`; the first row wins).
         """
 
-    async def load_gates(self) -> dict[str, GateState]: ...
+    async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
+        """What is known of these gates and cameras; None means all."""
 
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
         """The newest `limit` frames of a camera in the current and previous epoch, oldest first."""

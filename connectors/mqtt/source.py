@@ -25,7 +25,7 @@ from connectors.mqtt.session import Peer, Session
 from inspector.config import CameraSection, Config
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import BrokerRefused, BrokerUnavailable
-from inspector.ports import Clock, Telemetry
+from inspector.ports import Clock, MakeReady, Telemetry
 from inspector.stream.envelope import last_topic_level, open_envelope
 
 MARKER_LOSSES: Final = 2
@@ -101,7 +101,10 @@ class MqttSource(Peer):
         await self.stop_intake()
         await self._session.__aexit__(*exc)
 
-    async def deliveries(self) -> AsyncIterator[Delivery]:
+    def serves(self, _camera: str, /) -> bool:
+        return True
+
+    async def deliveries(self, _make_ready: MakeReady | None = None, /) -> AsyncIterator[Delivery]:
         """Every delivery, across reconnects, until `stop_intake`; none while paused. One consumer only."""
         while not self._is_stopped:
             if self._session.failure is not None:

@@ -55,6 +55,8 @@ async def _findings(config: Config, where: str) -> AsyncIterator[Finding]:
         yield finding
     async for finding in line.check_broker(config):
         yield finding
+    async for finding in line.check_kafka(config):
+        yield finding
     for checks in (line.check_cameras, line.check_gates, machine.check_engine, machine.check_clock):
         for finding in checks(config):
             yield finding

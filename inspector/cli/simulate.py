@@ -16,14 +16,18 @@ import typer
 from inspector.cli import console
 
 if TYPE_CHECKING:
-    from inspector.cli.camera import Shooting, Tally
-    from inspector.config import Config, MqttSection
+    from contextlib import AbstractAsyncContextManager
+
+    from inspector.cli.camera import Shooting, Tally, Wire
+    from inspector.config import Config, KafkaSection, MqttSection
+
+    Broker = MqttSection | KafkaSection
 
 NAME: Final = "simulate"
 HELP: Final = "A camera made of files: publish a folder's images at a steady rate, marked as simulated."
 EXAMPLE: Final = "Example: inspector simulate bottles/ --to mqtt://127.0.0.1:1883 --camera cam1 --rate 5 --loop"
 
-PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "kafka": 9092}
 CONNECT_TIMEOUT_S: Final = 10.0
 _DAY_MS: Final = 86_400_000
 
@@ -31,7 +35,7 @@ _DAY_MS: Final = 86_400_000
 def command(
     *,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of JPEG and PNG files, with all below it.")],
-    to: Annotated[str | None, typer.Option(help="mqtt://host:port; else the configuration's broker.")] = None,
+    to: Annotated[str | None, typer.Option(help="mqtt://host:port or kafka://host:port; else as configured.")] = None,
     camera: Annotated[str, typer.Option(help="Name of the camera, as configured where it is.")],
     rate: Annotated[float, typer.Option(min=0.001, max=10_000, help="Frames a second.")],
     count: Annotated[int | None, typer.Option(min=1, help="So many frames; else each file once.")] = None,
@@ -51,7 +55,7 @@ def command(
     from inspector.telemetry import configure_logging
 
     loaded = load(config)
-    broker = broker_of(to, loaded)
+    broker = broker_of(to, loaded, camera)
     files = image_files(folder)
     if count is not None and count > len(files) and not loop:
         raise UsageError(f"There are only {len(files)} images in {folder}; add --loop to show {count} frames.")
@@ -65,34 +69,34 @@ def command(
         count=count,
         is_looping=loop,
         is_live=as_live,
-        **_plan(loaded, camera, topic, first),
+        **_plan(loaded, camera, topic or _kafka_topic(broker, loaded, camera), first),
     )
     _check_topic_and_marks(shooting, broker)
     configure_logging("error")  # what keeps frames from being taken is said once, at the end
-    tally = asyncio.run(_run(shooting, broker, camera, quiet=as_json))
+    tally = asyncio.run(_run(shooting, _wire(broker, loaded, camera), quiet=as_json))
     _print(shooting, tally, camera, as_json)
 
 
-def broker_of(address: str | None, config: Config) -> MqttSection:
+def broker_of(address: str | None, config: Config, camera: str = "") -> Broker:
     """The broker that `--to` names; user, secret and TLS are the configuration's where it is the same one.
 
-    Raises UsageError for an address that is none.
+    Without an address it is the one that brings the camera's frames. Raises UsageError for an address that is none.
     """
-    from inspector.config import MqttSection
+    from inspector.config import KafkaSection, MqttSection
     from inspector.errors import UsageError
 
     if address is None:
-        return config.mqtt
+        is_kafka = any(each.name == camera and each.source == "kafka" for each in config.camera)
+        return config.kafka if is_kafka else config.mqtt
     parts = urlsplit(address)
-    if parts.scheme == "kafka":
-        raise UsageError(
-            "Publishing to Kafka comes with Kafka support; name an MQTT broker, for example mqtt://127.0.0.1:1883."
-        )
     host, port = _host_and_port(parts)
     if parts.scheme not in PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise UsageError(f"--to {address!r} is no broker; it looks like mqtt://127.0.0.1:1883.")
     if parts.username is not None:
-        raise UsageError("User and password don't belong on a command line; name them in the configuration (mqtt).")
+        raise UsageError("User and password don't belong on a command line; name them in the configuration.")
+    if parts.scheme == "kafka":
+        is_configured = f"{host}:{port}" in config.kafka.bootstrap.split(",")
+        return config.kafka if is_configured else KafkaSection(bootstrap=f"{host}:{port}", topics=config.kafka.topics)
     if (host, port) == (config.mqtt.host, config.mqtt.port):
         return config.mqtt
     return MqttSection(host=host, port=port, tls=parts.scheme == "mqtts", protocol=config.mqtt.protocol)
@@ -142,28 +146,55 @@ def _plan(config: Config, camera: str, topic: str | None, first_trigger: int | N
     }
 
 
-def _check_topic_and_marks(shooting: Shooting, broker: MqttSection) -> None:
+def _kafka_topic(broker: Broker, config: Config, camera: str) -> str | None:
+    """The camera's own topic on Kafka, else the one of all; None on MQTT. Raises UsageError where it must be named."""
+    from inspector.config import KafkaSection
+    from inspector.errors import UsageError
+
+    if not isinstance(broker, KafkaSection):
+        return None
+    own = next((each.topic for each in config.camera if each.name == camera and each.source == "kafka"), None)
+    if own is None and broker.topic_pattern is not None:
+        raise UsageError("The configuration finds Kafka topics by a pattern; name the one to publish on with --topic.")
+    return own or broker.topics[0]
+
+
+def _check_topic_and_marks(shooting: Shooting, broker: Broker) -> None:
     """Raises UsageError where frames can't be published so, or would count as real parts without being asked to."""
+    from inspector.config import KafkaSection
     from inspector.errors import UsageError
 
     if any(wild in shooting.topic for wild in "+#"):
         raise UsageError(f"The topic {shooting.topic} has a wildcard; name the one to publish on with --topic.")
-    is_marked = shooting.is_live or shooting.is_json or broker.protocol == "5"
+    carries_marks = isinstance(broker, KafkaSection) or broker.protocol == "5"
+    is_marked = shooting.is_live or shooting.is_json or carries_marks
     if not is_marked:
         raise UsageError(
             "MQTT 3.1.1 has nowhere to mark a frame as simulated, so the gate would act on it; say --as-live if it may."
         )
 
 
-async def _run(shooting: Shooting, broker: MqttSection, camera: str, *, quiet: bool) -> Tally:
-    from connectors.mqtt.publisher import MqttPublisher
+def _wire(broker: Broker, config: Config, camera: str) -> AbstractAsyncContextManager[Wire]:
+    """The camera's side of its broker, not yet connected."""
+    from inspector.config import MqttSection
+
+    if isinstance(broker, MqttSection):
+        from connectors.mqtt.publisher import MqttPublisher
+
+        return MqttPublisher(broker, f"{camera}:simulated:{os.getpid()}")
+    from connectors.kafka.publisher import KafkaPublisher
+
+    gate = config.gate_of(camera)
+    return KafkaPublisher(broker, camera, gate.name if gate is not None else camera)
+
+
+async def _run(shooting: Shooting, wire: AbstractAsyncContextManager[Wire], *, quiet: bool) -> Tally:
     from inspector.cli.camera import shoot
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    publisher = MqttPublisher(broker, f"{camera}:simulated:{os.getpid()}")
-    async with publisher:
+    async with wire as publisher:
         with console.progress("Showing", quiet=quiet or shooting.total is None) as report:
             return await shoot(shooting, publisher, stop, lambda sent: report("frames", sent, shooting.total or 0))
 

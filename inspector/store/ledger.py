@@ -77,10 +77,13 @@ class SqlLedger:
         conflicting += await self._record([], decisions, gates)
         return conflicting
 
-    async def load_gates(self) -> dict[str, GateState]:
+    async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         await self.database.ensure_current()
+        query = sa.select(tables.gates)
+        if names is not None:
+            query = query.where(tables.gates.c.name.in_(names))
         async with self.database.reading() as connection:
-            rows = (await connection.execute(sa.select(tables.gates))).mappings().all()
+            rows = (await connection.execute(query)).mappings().all()
         return {row["name"]: gate_of(row) for row in rows}
 
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
@@ -255,14 +258,20 @@ def _rank(action: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
 
 
 async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """The newest state stands; one of an older epoch comes from an agent that has lost the gate."""
+    """The state that has come further stands; one that is behind comes from an agent that has lost the gate."""
     statement = _insert(connection, tables.gates)
-    new = statement.excluded
+    new, old = statement.excluded, tables.gates.c
+    is_further = sa.or_(
+        new.epoch > old.epoch,
+        sa.and_(
+            new.epoch == old.epoch, sa.func.coalesce(new.last_trigger, -1) >= sa.func.coalesce(old.last_trigger, -1)
+        ),
+    )
     await connection.execute(
         statement.on_conflict_do_update(
             index_elements=["name"],
             set_={column.name: new[column.name] for column in tables.gates.c if column.name != "name"},
-            where=new.epoch >= tables.gates.c.epoch,
+            where=is_further,
         ),
         rows,
     )

@@ -7,12 +7,12 @@ with absurd metadata is admitted with a `fault`, so that it gets its row.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from inspector.config import CameraSection, Config, GateSection
-from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, TimeSource
+from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, TimeSource, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
 
 LONGEST_ID = 128
@@ -93,8 +93,28 @@ class Admission:
         """The trigger counter of a gate, or of a camera without a gate. Raises KeyError for neither."""
         return self._counters[owner]
 
-    def states(self) -> list[GateState]:
-        return [counter.state for counter in self._counters.values()]
+    def take_over(self, owner: str, state: GateState | None, sightings: dict[str, list[Sighting]]) -> None:
+        """Add what another agent has recorded of a gate (or camera) and its frames while its stream was there."""
+        state = state or GateState(owner)
+        rehearsed = replace(state, last_trigger=None)
+        for camera, seen in sightings.items():
+            self._memories[camera].take_over(state, [each for each in seen if not each.key.simulated])
+            self._rehearsals[camera].take_over(rehearsed, [each for each in seen if each.key.simulated])
+
+    def recorded(self, verdicts: Iterable[Verdict]) -> list[GateState]:
+        """The states that belong into one transaction with the rows of these verdicts: those of their owners only.
+
+        Of a part without a frame nothing is concluded: who finds the gap again finds the same row again. Nor of a
+        simulated one, which is counted apart.
+        """
+        touched: dict[str, TriggerCounter] = {}
+        for verdict in verdicts:
+            owner = verdict.gate or verdict.camera
+            counter = self._counters.get(owner)
+            if counter is not None and verdict.frame_sha256 is not None and not verdict.simulated:
+                counter.record((verdict.epoch, verdict.lap, verdict.trigger_id))
+                touched[owner] = counter
+        return [counter.recorded_state for counter in touched.values()]
 
     def acknowledged(self, camera: str, result_id: ResultId) -> None:
         """The broker won't deliver this frame again."""
@@ -113,7 +133,7 @@ class Admission:
             part_id=meta.part_id,
             sha256=hashlib.sha256(delivery.payload).hexdigest(),
             broker_id=delivery.broker_id,
-            is_redelivered=delivery.redelivered,
+            is_redelivered=delivery.redelivered or _may_come_again(delivery),
             generation=delivery.position.generation,
         )
         memory = (self._rehearsals if meta.is_simulated else self._memories)[camera.name]
@@ -166,6 +186,11 @@ def read_metadata(delivery: Delivery) -> _Metadata:
         is_simulated=properties.get("simulated", "").lower() in ("1", "true", "yes"),
         fault="; ".join(faults) or None,
     )
+
+
+def _may_come_again(delivery: Delivery) -> bool:
+    """A broker that numbers its messages marks no redelivery: what waited there may have been under way before."""
+    return delivery.backlog and delivery.broker_id is not None
 
 
 def _short(properties: Mapping[str, str], name: str, faults: list[str]) -> str | None:

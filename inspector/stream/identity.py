@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from inspector.domain import FrameKey, GateState, ResultId, Sighting
 
 REMEMBERED_TRIGGERS = 4096
+NO_TRIGGER = -1
+"""Stands before every count where counters are compared: no trigger has come in this epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,37 @@ class TriggerCounter:
         self._max_gap = max_gap
         self._seen: OrderedDict[int, None] = OrderedDict()
         self._missed: OrderedDict[int, None] = OrderedDict()
+        self._recorded = _reach(state)
 
     @property
     def state(self) -> GateState:
         return self._state
+
+    @property
+    def recorded_state(self) -> GateState:
+        """The state as far as frames have rows: where a successor goes on. What is under way will come to it again."""
+        epoch, last = self._recorded
+        if self._state.epoch > epoch and self._state.last_trigger is None:
+            return self._state  # a new epoch that was announced, not concluded from a frame
+        return replace(self._state, epoch=epoch, last_trigger=None if last == NO_TRIGGER else last)
+
+    def record(self, key: tuple[int, int, int | None]) -> None:
+        """A frame of this (epoch, lap, number) is about to have its row; rows come in the order of delivery."""
+        epoch, lap, number = key
+        count = NO_TRIGGER if number is None else lap * (self._modulus or 0) + number
+        self._recorded = max(self._recorded, (epoch, count))
+
+    def adopt(self, stored: GateState) -> None:
+        """Take over where another agent has come further; of two that stand equal the more careful one counts."""
+        if _reach(stored) > _reach(self._state):
+            if stored.epoch != self._state.epoch:
+                self._seen.clear()
+                self._missed.clear()
+            self._state = stored
+            self._recorded = max(self._recorded, _reach(stored))
+        elif _reach(stored) == _reach(self._state):
+            streak = max(stored.reject_streak, self._state.reject_streak)
+            self._state = replace(self._state, reject_streak=streak, held=stored.held or self._state.held)
 
     def update(self, state: GateState) -> None:
         """Replace what is kept beside the count (mode, streak, held); epoch and count stay as they are."""
@@ -99,8 +128,10 @@ class TriggerCounter:
         return count % self._modulus if self._modulus else count
 
     def remember(self, count: int) -> None:
-        """A part of this epoch that an earlier run has seen."""
+        """A part of this epoch that an earlier run has seen, perhaps later than the last one it stored."""
         self._note(self._seen, count)
+        if self._state.last_trigger is None or count > self._state.last_trigger:
+            self._state = replace(self._state, last_trigger=count)
 
     def place(self, number: int) -> int:
         """The count of a number that is known to be of this epoch: the nearest to the last one."""
@@ -122,7 +153,8 @@ class TriggerCounter:
             self._note(self._seen, count)
             return TriggerStep(Motion.STILL if ahead == 0 else Motion.BACK_IN_PLACE, self._state.epoch, count)
         if ahead > 0 and (self._max_gap is None or ahead <= self._max_gap + 1):
-            missed = () if self._max_gap is None else tuple(range(last + 1, count))
+            passed = () if self._max_gap is None else range(last + 1, count)
+            missed = tuple(absent for absent in passed if absent not in self._seen)
             return self._advance(count, missed)
         if not can_be_reset:
             return TriggerStep(Motion.BACK_IN_PLACE, self._state.epoch, count)
@@ -142,6 +174,11 @@ class TriggerCounter:
         memory.move_to_end(count)
         while len(memory) > REMEMBERED_TRIGGERS:
             memory.popitem(last=False)
+
+
+def _reach(state: GateState) -> tuple[int, int]:
+    """How far a counter has come; rises over wraps and resets."""
+    return state.epoch, NO_TRIGGER if state.last_trigger is None else state.last_trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +234,11 @@ class FrameMemory:
             self._remember(key, count, sighting.result_id)
             if key.nonce and not sighting.acknowledged:
                 self._expect_again(sighting.result_id, key.sha256, None)
+
+    def take_over(self, state: GateState, sightings: Iterable[Sighting]) -> None:
+        """What another agent knew, added to what is known here."""
+        self._counter.adopt(state)
+        self.fill(sightings)
 
     def classify(self, ids: FrameIds, can_be_reset: bool = True) -> Known | New:
         """Look the frame up, then move the counter. `can_be_reset`: it is newer than the last frame."""

@@ -56,14 +56,14 @@ class InMemoryLedger:
             in_flight = decision.trigger_id == 0 and decision.result_id not in with_trigger_zero
             self._merge(decision, is_published, in_flight)
         for gate in gates:
-            if gate.epoch >= self.gates.get(gate.name, gate).epoch:
+            if _reach(gate) >= _reach(self.gates.get(gate.name, gate)):
                 self.gates[gate.name] = gate
         self.commits += 1
         return conflicting
 
-    async def load_gates(self) -> dict[str, GateState]:
+    async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         self._check()
-        return dict(self.gates)
+        return {name: state for name, state in self.gates.items() if names is None or name in names}
 
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
         self._check()
@@ -136,6 +136,10 @@ class InMemoryLedger:
             worst = new if _WORSE[new.action] > _WORSE[old.action] else old
             new = dataclasses.replace(worst, sent=old.sent + new.sent)
         self.decisions[key] = new
+
+
+def _reach(state: GateState) -> tuple[int, int]:
+    return state.epoch, -1 if state.last_trigger is None else state.last_trigger
 
 
 def _part(verdict: Verdict) -> tuple[int, int, int | None]:

@@ -185,6 +185,21 @@ class LedgerContract:
         await ledger.record([], [], [GateState("g1", 1, 900)])
         assert await ledger.load_gates() == {"g1": new}
 
+    async def test_record_a_gate_that_is_behind_in_its_epoch_changes_nothing(self, ledger: Ledger) -> None:
+        new = GateState("g1", 2, 900, reject_streak=1)
+        await ledger.record([], [], [new])
+        await ledger.record([], [], [GateState("g1", 2, 899)])
+        await ledger.record([], [], [GateState("g1", 2, None)])
+        assert await ledger.load_gates() == {"g1": new}
+        again = GateState("g1", 2, 900, held=True)
+        await ledger.record([], [], [again])
+        assert await ledger.load_gates() == {"g1": again}
+
+    async def test_load_gates_of_given_names_is_no_others(self, ledger: Ledger) -> None:
+        await ledger.record([], [], [GateState("g1", 2, 5), GateState("g2", 1, 7)])
+        assert await ledger.load_gates(["g2", "g3"]) == {"g2": GateState("g2", 1, 7)}
+        assert await ledger.load_gates([]) == {}
+
     async def test_sightings_are_the_newest_frames_oldest_first(self, ledger: Ledger) -> None:
         verdicts = [verdict_of_part(number) for number in range(5)]
         other = verdict_of_part(9, camera="cam2")

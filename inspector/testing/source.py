@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from inspector.domain import Delivery, Position
-from inspector.ports import Clock
+from inspector.ports import Clock, MakeReady
 
 
 @dataclass(slots=True, eq=False)
@@ -39,9 +39,11 @@ class FakeSource:
 
     `break_link` is a connection lost and found again: what is unacknowledged comes again, marked as
     redelivered, under a new generation. What waited in the broker before a connection is backlog.
+    `is_shared`: as in a consumer group, the road is asked before each delivery.
     """
 
-    def __init__(self, camera: str, clock: Clock, broker: FakeBroker | None = None) -> None:
+    def __init__(self, camera: str, clock: Clock, broker: FakeBroker | None = None, *, is_shared: bool = False) -> None:
+        self._is_shared = is_shared
         self.broker = broker if broker is not None else FakeBroker()
         self.acknowledged: list[Position] = []
         self._camera = camera
@@ -92,7 +94,10 @@ class FakeSource:
         self.lose_link()
         self.restore_link()
 
-    async def deliveries(self) -> AsyncIterator[Delivery]:
+    def serves(self, camera: str, /) -> bool:
+        return camera == self._camera
+
+    async def deliveries(self, make_ready: MakeReady | None = None, /) -> AsyncIterator[Delivery]:
         """Every delivery, across reconnects, until `stop_intake`; none while paused. One consumer only."""
         while not self._is_stopped:
             is_waiting = len(self._sent) < len(self.broker.kept)
@@ -100,7 +105,10 @@ class FakeSource:
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            yield self._deliver()
+            delivery = self._deliver()
+            if self._is_shared and make_ready is not None:
+                await make_ready(delivery)
+            yield delivery
 
     async def acknowledge(self, position: Position) -> bool:
         if position.stream != self.name or position.generation != self._generation or not self._is_connected:

@@ -102,7 +102,8 @@ def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
         tensors[f"probe.{number}.prepared"] = probe.prepared
         tensors[f"probe.{number}.routing"] = probe.routing
     text = json.dumps({**artifact.manifest, **_described(artifact)}, sort_keys=True)
-    metadata = {"format": FORMAT, "manifest": text}
+    # One key only: several come out in any order, and equal artifacts must have equal digests.
+    metadata = {FORMAT: text}
     content = save_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
     return content, json.loads(text)
 
@@ -172,12 +173,12 @@ def read_manifest(content: bytes) -> dict[str, Any]:
     try:
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        manifest = json.loads(metadata["manifest"])
-        found = (metadata["format"], manifest["format_version"])
+        manifest = json.loads(metadata[FORMAT])
+        found = manifest["format_version"]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError("The bytes are no artifact of this software.") from error
-    if found != (FORMAT, FORMAT_VERSION):
-        raise ArtifactError(f"The artifact has format {found[0]} {found[1]}; this software reads {FORMAT_VERSION}.")
+    if found != FORMAT_VERSION:
+        raise ArtifactError(f"The artifact has format version {found}; this software reads {FORMAT_VERSION}.")
     return dict(manifest)
 
 

@@ -11,6 +11,7 @@ from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config import CameraSection, Config, GateSection
 
 BROKER: Final = "mqtt"
+KAFKA: Final = "kafka"
 CAMERAS: Final = "cameras"
 GATES: Final = "gates"
 SHORT_WINDOW_MS: Final = 20.0
@@ -27,6 +28,17 @@ async def check_broker(config: Config) -> AsyncIterator[Finding]:
         yield (ok if finding.is_ok else bad)(BROKER, subject, finding.detail)
 
 
+async def check_kafka(config: Config) -> AsyncIterator[Finding]:
+    """What the Kafka cluster says to this agent's user and topics; nothing where nothing of it is used."""
+    from connectors.kafka.probe import probe
+
+    uses_it = any(camera.source == "kafka" for camera in config.camera)
+    if not uses_it and config.kafka.verdict_topic is None and config.kafka.dead_letter_topic is None:
+        return
+    for finding in await probe(config):
+        yield (ok if finding.is_ok else fault)(KAFKA, finding.subject.removeprefix("kafka "), finding.detail)
+
+
 def check_cameras(config: Config) -> Iterator[Finding]:
     """Where each camera's frames come from."""
     if not config.camera:
@@ -35,6 +47,10 @@ def check_cameras(config: Config) -> Iterator[Finding]:
     for camera in config.camera:
         if camera.source == "folder":
             yield _folder(camera)
+        elif camera.source == "kafka":
+            read = config.kafka.topic_pattern or ", ".join(config.kafka_topics)
+            said = camera.topic or f"{read}, by header camera or key"
+            yield ok(CAMERAS, camera.name, f"frames on {said}; unjudged parts: {camera.on_unjudged.value}")
         else:
             yield _topic(camera, config.topic_of(camera), topics)
 

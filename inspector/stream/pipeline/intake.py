@@ -11,21 +11,30 @@ from inspector.ports import FrameSource
 from inspector.stream.admission import Arrival, Repeat
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.settling import Settling
+from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Shared, Ticket
 
 
 class Intake:
     """Takes the deliveries of every source; one task for each source runs `run`."""
 
-    def __init__(self, shared: Shared, settling: Settling, recording: Recording) -> None:
+    def __init__(self, shared: Shared, settling: Settling, recording: Recording, takeover: Takeover) -> None:
         self._shared = shared
+        self._takeover = takeover
         self._settling = settling
         self._recording = recording
 
     async def run(self, source: FrameSource) -> None:
         """Until the source's intake is stopped."""
-        async for delivery in source.deliveries():
+        async for delivery in source.deliveries(self.make_ready):
             await self.take(source, delivery)
+
+    async def make_ready(self, delivery: Delivery) -> None:
+        """Wait, for one stream alone, for what `take` would otherwise hold up every stream of the source with."""
+        camera = delivery.camera
+        await self._takeover.ensure_loaded(camera, delivery.position)
+        while self._shared.gate_of(camera) is None and not self._shared.line.has_room(camera):
+            await self._shared.has_room.wait()
 
     async def take(self, source: FrameSource, delivery: Delivery) -> None:
         """Admit one delivery. Returns when it waits in line, or is settled."""

@@ -36,6 +36,7 @@ from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Decode, Judging
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.settling import Settling
+from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Row, Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 from inspector.stream.pipeline.verdicts import Signature
@@ -87,7 +88,8 @@ class Pipeline:
         self._judging = Judging(
             self._shared, self._settling, adapters.journal, adapters.decode, lambda: self._lineups.current
         )
-        self._intake = Intake(self._shared, self._settling, self._recording)
+        takeover = Takeover(self._shared, adapters.ledger)
+        self._intake = Intake(self._shared, self._settling, self._recording, takeover)
         self._upkeep = Upkeep(
             self._shared, self._lineups, adapters.ledger, adapters.gate_line, adapters.sink, adapters.take_events
         )

@@ -114,7 +114,7 @@ class Recording:
         decisions = [(row.decision, bool(row.verdict.published)) for row in rows if row.decision is not None]
         try:
             conflicts = await self._ledger.record(
-                [row.verdict for row in rows], decisions, self._shared.admission.states()
+                [row.verdict for row in rows], decisions, self._shared.admission.recorded(row.verdict for row in rows)
             )
         except LedgerUnavailable as away:
             self._note_ledger(is_away=True, detail=str(away))

@@ -140,6 +140,10 @@ class Shared:
         section = self.config.gate_of(camera)
         return None if section is None else (section, self.gates[section.name])
 
+    def serves(self, camera: str) -> bool:
+        """Whether this camera's frames come to this agent, and not to another of its group."""
+        return self.sources[camera].serves(camera)
+
     def owner_of(self, camera: str) -> str:
         """The gate a camera stands at, else the camera: who owns the epoch."""
         section = self.config.gate_of(camera)

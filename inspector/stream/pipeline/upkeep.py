@@ -151,6 +151,8 @@ class Upkeep:
         while self._gate_line is not None:
             beat = (beat + 1) % 2**32
             for section in self._shared.config.gate:
+                if not any(self._shared.serves(camera) for camera in section.cameras):
+                    continue  # another agent of the group has this gate and beats for it
                 fault = self.fault(section.name)
                 state = self._shared.admission.counter(section.name).state
                 await self._gate_line.heartbeat(
@@ -210,6 +212,8 @@ class Upkeep:
             }
             await self._sink.state(f"agent/{agent}/state", state)
             for camera in self._shared.config.camera:
+                if not self._shared.serves(camera.name):
+                    continue
                 is_up = self._shared.sources[camera.name].is_connected
                 await self._sink.state(f"{camera.name}/health", {"state": "online" if is_up else "offline"})
             await self._shared.clock.sleep(STATE_S)

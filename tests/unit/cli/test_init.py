@@ -51,6 +51,15 @@ def test_configuration_text_names_every_key_once() -> None:
             assert len(re.findall(rf"^#{key.name} = ", section, re.MULTILINE)) == 1
 
 
+TLS = {"security": "ssl", "cert_file": "c", "key_file": "k", "ca_file": "a"}
+SCRAM = {"security": "sasl_ssl", "username": "u", "password_secret": "p"}
+NEEDS: dict[str, dict[str, Any]] = {
+    **{f"kafka.{name}": TLS for name in ("ca_file", "cert_file", "key_file")},
+    **{f"kafka.{name}": SCRAM for name in ("username", "password_secret")},
+}
+"""Keys that mean something only beside others."""
+
+
 def test_every_example_of_a_key_is_a_value_it_takes() -> None:
     camera = {"name": "cam1", "on_unjudged": "pass"}
     gate = {"name": "g", "cameras": ["cam1"], "window_ms": 10}
@@ -63,7 +72,7 @@ def test_every_example_of_a_key_is_a_value_it_takes() -> None:
             elif table.name == "camera":
                 given["camera"] = [camera | {key.name: value}]
             else:
-                given[table.name] = {key.name: value}
+                given[table.name] = {**NEEDS.get(f"{table.name}.{key.name}", {}), key.name: value}
             parse(given, None)
 
 

@@ -162,8 +162,21 @@ def test_broker_of_the_configured_address_keeps_its_secrets(tmp_path: Path) -> N
     assert simulate.broker_of("mqtts://elsewhere", config).port == 8883
 
 
+def test_broker_of_kafka_addresses_and_cameras(tmp_path: Path) -> None:
+    config = config_of(
+        tmp_path,
+        kafka={"bootstrap": "one:9092,two:9093", "topics": ["parts"]},
+        camera=[{"name": "cam1", "source": "kafka", "on_unjudged": "reject"}],
+    )
+    assert simulate.broker_of(None, config, "cam1") == config.kafka
+    assert simulate.broker_of("kafka://two:9093", config) == config.kafka
+    other = simulate.broker_of("kafka://elsewhere", config)
+    assert (other.bootstrap, other.topics) == ("elsewhere:9092", ("parts",))
+
+
 @pytest.mark.parametrize(
-    "address", ["kafka://h:9092", "h:1883", "mqtt://", "mqtt://h:99999", "mqtt://u:p@h", "mqtt://h/topic", "http://h"]
+    "address",
+    ["kafka://u:p@h", "kafka://", "h:1883", "mqtt://", "mqtt://h:99999", "mqtt://u:p@h", "mqtt://h/topic", "http://h"],
 )
 def test_broker_of_anything_else_raises_usage_error(tmp_path: Path, address: str) -> None:
     with pytest.raises(UsageError):
@@ -189,7 +202,7 @@ def test_simulate_called_wrongly_exits_2_with_one_sentence(shell: Any, folder: P
     for wrong in (
         ("--count", "4"),
         ("--no-triggers", "--trigger-start", "3"),
-        ("--to", "kafka://127.0.0.1:9092"),
+        ("--to", "kafka://127.0.0.1:99999"),
         ("--topic", "line/+/frame"),
     ):
         answer = shell(*common, *wrong)

@@ -19,7 +19,7 @@ def fake_engine() -> FakeEngine:
 def enrolled() -> dict[str, Enrolment]:
     """Three products, enrolled once on the fake engine. Never changed by a test."""
     engine = FakeEngine()
-    return {name: enrol(name, good_images(name, 12), EnrolmentOptions(), engine) for name in ("disc", "plate", "mesh")}
+    return {name: enrol(name, good_images(name, 8), EnrolmentOptions(), engine) for name in ("disc", "plate", "mesh")}
 
 
 @pytest.fixture(scope="session")

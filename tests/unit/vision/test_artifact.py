@@ -37,7 +37,7 @@ def test_manifest_holds_what_an_audit_asks(enrolled: dict[str, Enrolment]) -> No
     assert manifest["head"] == "prototype"
     assert manifest["profile"] == "standard"
     assert manifest["threshold"] == manifest["calibration"]["threshold"]
-    assert len(manifest["images"]) == manifest["counts"]["used"] == 12
+    assert len(manifest["images"]) == manifest["counts"]["used"] == 8
     assert {"name", "sha256"} == set(manifest["images"][0])
     assert manifest["engine"]["name"] == "fake"
     assert len(manifest["graph"]["weights_sha256"]) == 64
@@ -79,6 +79,6 @@ def test_sources_name_the_image_of_each_prototype(enrolled: dict[str, Enrolment]
     for member in artifact.members:
         assert member.sources.shape == (len(member.bank.prototypes), 3)
         assert member.sources[:, 0].min() >= 0
-        assert member.sources[:, 0].max() < 12
+        assert member.sources[:, 0].max() < 8
         assert member.sources[:, 1:].max() < member.grid
         assert np.isfinite(member.bank.prototypes).all()

@@ -40,6 +40,7 @@ def pictures(count: int, side: int) -> np.ndarray:
     return np.stack([draw("disc", seed, size=(side, side)) for seed in range(count)])
 
 
+@pytest.mark.timeout(500)  # one export
 def test_embedder_batch_of_any_size_equals_frame_by_frame(onnx_engine: OnnxEngine) -> None:
     embed = onnx_engine.embedder(small_graph())
     pixels = pictures(3, SMALL_SIZE_PX)
@@ -75,6 +76,7 @@ def test_local_average_border_counts_only_cells_that_exist() -> None:
     torch.testing.assert_close(local_average(layer), expected)
 
 
+@pytest.mark.timeout(500)  # two exports, each with an import of torch
 def test_torch_engine_reproduces_what_onnxruntime_enrolled(onnx_engine: OnnxEngine, engine_cache: Path) -> None:
     from inspector.vision.artifact import unpack
     from inspector.vision.inspection import ProductInspector

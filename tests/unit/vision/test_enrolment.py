@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 from inspector.errors import EnrolmentError, UsageError
+from inspector.vision import enrolment
 from inspector.vision.artifact import unpack
 from inspector.vision.enrolment import EnrolmentOptions, enrol, look_alikes, unknown_bound
 from inspector.vision.folders import ImageSource, load_folder, load_paths
+from inspector.vision.recipes import recipe_for
 from tests.unit.vision.drawings import FakeEngine, draw, encode, good_images
 
 FAST = EnrolmentOptions(profile="fast")
@@ -83,7 +86,10 @@ def test_enrol_unknown_choice_is_a_usage_error(fake_engine: FakeEngine, head: st
         enrol("disc", good_images("disc", 6), EnrolmentOptions(head, profile), fake_engine)
 
 
-def test_enrol_protoad_runs_on_the_stride_4_grid(fake_engine: FakeEngine) -> None:
+def test_enrol_protoad_runs_on_the_stride_4_grid(fake_engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_for("protoad", "standard")
+    small = replace(recipe, members=(replace(recipe.members[0], prototypes=24),))
+    monkeypatch.setattr(enrolment, "recipe_for", lambda *_: small)
     artifact = unpack(enrol("disc", good_images("disc", 5), EnrolmentOptions("protoad"), fake_engine).artifact)
     (only,) = artifact.members
     assert only.grid == 64

@@ -1,0 +1,75 @@
+"""Commits of offsets: one request under way at a time, of each partition only the newest offset."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+Commit = Callable[[dict[TopicPartition, int]], Awaitable[None]]
+
+
+class Commits:
+    """Sends what is noted, by `run`. A commit that a rebalance overtook is dropped: its frames come again.
+
+    `refused` is told of an error that trying again does not mend.
+    """
+
+    def __init__(self, commit: Commit, refused: Callable[[KafkaError], None]) -> None:
+        self._commit = commit
+        self._refused = refused
+        self._waiting: dict[TopicPartition, int] = {}
+        self._sending: asyncio.Task[None] | None = None
+        self._has_some = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    def note(self, partition: TopicPartition, offset: int) -> None:
+        """The next record to read, should somebody begin anew."""
+        self._waiting[partition] = offset
+        self._is_idle.clear()
+        self._has_some.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                await self._has_some.wait()
+                self._has_some.clear()
+                if self._waiting:
+                    await self._send()
+                if not self._waiting:
+                    self._is_idle.set()
+        finally:
+            self.forget()
+
+    async def flush(self, timeout_s: float) -> bool:
+        """True when everything noted was answered; False when it was not in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._is_idle.wait()
+        return self._is_idle.is_set()
+
+    def forget(self) -> None:
+        """The partitions are given up. A request under way must not be tried again under the next membership."""
+        self._waiting.clear()
+        if self._sending is not None:
+            self._sending.cancel()
+        self._is_idle.set()
+
+    async def _send(self) -> None:
+        offsets, self._waiting = self._waiting, {}
+        self._sending = asyncio.create_task(self._attempt(offsets))
+        await asyncio.wait([self._sending])
+        self._sending = None
+
+    async def _attempt(self, offsets: dict[TopicPartition, int]) -> None:
+        try:
+            await self._commit(offsets)
+        except (CommitFailedError, IllegalStateError):
+            return
+        except KafkaError as error:
+            self._refused(error)

@@ -1,0 +1,117 @@
+"""One partition in one assignment: what waits here, what was handed out, what may be committed. No I/O.
+
+Bounded in frames and bytes; whoever fills it asks `wants_more`. A frame that waited in the broker when
+the partition was assigned is backlog: its offset is below the end of the partition at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+
+from connectors.kafka.records import Arrived
+from inspector.domain import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of one partition may be here."""
+
+    frames: int
+    size_bytes: int
+    in_flight: int
+
+
+@dataclass(slots=True)
+class _HandedOut:
+    offset: int
+    is_done: bool
+
+
+class Lane:
+    """Everything of one partition; a new assignment makes a new lane."""
+
+    def __init__(self, partition: TopicPartition, generation: int, bounds: Bounds) -> None:
+        self.partition = partition
+        self.generation = generation
+        self.stream = f"kafka:{partition.topic}/{partition.partition}"
+        self.is_closed = False
+        self.end_offset: int | None = None
+        self._bounds = bounds
+        self._waiting: deque[Arrived] = deque()
+        self._waiting_bytes = 0
+        self._handed_out: deque[_HandedOut] = deque()
+        self._changed = asyncio.Event()
+        self._is_full = False
+
+    @property
+    def wants_more(self) -> bool:
+        """False from full until half empty, so that a partition isn't paused and resumed for every frame."""
+        share = 0.5 if self._is_full else 1.0
+        has_room = (
+            len(self._waiting) < max(1, share * self._bounds.frames)
+            and self._waiting_bytes < share * self._bounds.size_bytes
+        )
+        self._is_full = not has_room
+        return has_room and not self.is_closed
+
+    @property
+    def is_settled(self) -> bool:
+        """Everything handed out was acknowledged."""
+        return not self._handed_out
+
+    def open(self, end_offset: int) -> None:
+        """The end of the partition at its assignment is known; frames may go out."""
+        self.end_offset = end_offset
+        self._changed.set()
+
+    def close(self) -> None:
+        """Nothing goes out any more; what waited stays with the broker."""
+        self.is_closed = True
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    def put(self, records: Iterable[Arrived]) -> None:
+        """Records in the order of their offsets. May go beyond the bounds; `wants_more` is then False."""
+        for arrived in records:
+            self._waiting.append(arrived)
+            self._waiting_bytes += arrived.size_bytes
+        self._changed.set()
+
+    async def next(self) -> Arrived:
+        """The next record, as soon as one may go out: never more than `in_flight` are unacknowledged."""
+        while not self._waiting or self.end_offset is None or len(self._handed_out) >= self._bounds.in_flight:
+            self._changed.clear()
+            await self._changed.wait()
+        arrived = self._waiting.popleft()
+        self._waiting_bytes -= arrived.size_bytes
+        return arrived
+
+    def position_of(self, offset: int) -> Position:
+        return Position(self.stream, self.generation, offset)
+
+    def is_backlog(self, offset: int) -> bool:
+        return self.end_offset is not None and offset < self.end_offset
+
+    def hand_out(self, offset: int, *, is_done: bool = False) -> None:
+        """This one is out, in order; or `is_done`: it never goes to the road, only its turn must come."""
+        self._handed_out.append(_HandedOut(offset, is_done))
+
+    def settle(self, offset: int | None = None) -> int | None:
+        """Everything up to `offset` is durable. What to commit: the offset after the longest done prefix, or None."""
+        if offset is not None:
+            for each in self._handed_out:
+                if each.offset > offset:
+                    break
+                each.is_done = True
+        last: int | None = None
+        while self._handed_out and self._handed_out[0].is_done:
+            last = self._handed_out.popleft().offset
+        if last is None:
+            return None
+        self._changed.set()
+        return last + 1

@@ -1,0 +1,40 @@
+"""How this agent is a member of its consumer group. No tasks, no state."""
+
+from __future__ import annotations
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.partitioner import murmur2
+
+from connectors.kafka.client import client_options
+from inspector.config import Config
+
+
+def new_consumer(config: Config) -> AIOKafkaConsumer:
+    """A consumer not yet started. Raises ConfigError for a missing secret or certificate file."""
+    settings = config.kafka
+    # Partitions stay where they are as far as the balance allows. What a member had is kept in the class,
+    # which two consumers of one process must not share.
+    assignor = type("Membership", (StickyPartitionAssignor,), {})
+    return AIOKafkaConsumer(
+        **client_options(settings, config.agent.name),
+        group_id=settings.group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        partition_assignment_strategy=(assignor,),
+        session_timeout_ms=settings.session_timeout_ms,
+        heartbeat_interval_ms=max(100, settings.session_timeout_ms // 5),
+        rebalance_timeout_ms=settings.session_timeout_ms,
+        max_poll_interval_ms=settings.max_poll_interval_ms,
+        max_partition_fetch_bytes=settings.max_frame_bytes,
+        fetch_max_wait_ms=settings.fetch_wait_ms,
+        consumer_timeout_ms=settings.fetch_wait_ms,
+    )
+
+
+def partition_of(consumer: AIOKafkaConsumer, topic: str, key: str) -> TopicPartition | None:
+    """Where a producer with Kafka's own partitioner sends this key; None where the topic is not known."""
+    partitions = sorted(consumer.partitions_for_topic(topic) or ())
+    if not partitions:
+        return None
+    return TopicPartition(topic, partitions[(murmur2(key.encode()) & 0x7FFFFFFF) % len(partitions)])

@@ -1,0 +1,127 @@
+"""What `inspector doctor` asks a Kafka cluster: is it there, does it let us in, are its topics fit for our frames.
+
+Writes nothing and joins no group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.errors import KafkaError
+
+from connectors.kafka.client import ask, client_options, reach
+from connectors.kafka.refusal import translated
+from inspector.config import Config, KafkaSection
+from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
+
+_MIB: Final = 1024 * 1024
+OVERHEAD_BYTES: Final = 64 * 1024
+"""Room for headers and batch framing beside the frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report. `detail` says what was found, or what to do."""
+
+    subject: str
+    is_ok: bool
+    detail: str
+
+
+async def probe(config: Config) -> list[Finding]:
+    """Findings about the section `kafka`, in the order they were made. Raises nothing of its own."""
+    settings = config.kafka
+    try:
+        connection = await reach(settings)
+    except (BrokerUnavailable, BrokerRefused, ConfigError) as error:
+        return [Finding("kafka cluster", False, str(error))]
+    findings = [Finding("kafka cluster", True, f"{connection.host}:{connection.port} lets us in")]
+    try:
+        # With no names the cluster tells of every topic we may see: patterns need that, and names are few.
+        cluster = await ask(connection, _topics(config))
+    except BrokerUnavailable as error:
+        return [*findings, Finding("kafka metadata", False, str(error))]
+    finally:
+        connection.close()
+    findings += [await _reachable(settings, node.host, node.port) for node in cluster.brokers()]
+    findings += [_topic(cluster, topic) for topic in _topics(config)]
+    findings.append(Finding("kafka frame sizes", True, f"frames of up to {config.kafka.max_frame_mib:g} MiB"))
+    findings += await _limits(config, [topic for topic in _frame_topics(config) if cluster.partitions_for_topic(topic)])
+    return findings
+
+
+def _frame_topics(config: Config) -> tuple[str, ...]:
+    return () if config.kafka.topic_pattern else config.kafka_topics
+
+
+def _topics(config: Config) -> tuple[str, ...]:
+    written = (config.kafka.verdict_topic, config.kafka.dead_letter_topic)
+    return (*_frame_topics(config), *(topic for topic in written if topic is not None))
+
+
+async def _reachable(settings: KafkaSection, host: str, port: int) -> Finding:
+    """Whether the address a broker gives of itself can be used from here."""
+    subject = f"kafka broker {host}:{port}"
+    try:
+        connection = await reach(settings.model_copy(update={"bootstrap": f"{host}:{port}"}))
+    except (BrokerUnavailable, BrokerRefused) as error:
+        return Finding(subject, False, f"{error} Check the broker's advertised.listeners.")
+    connection.close()
+    return Finding(subject, True, "answers under the address it advertises")
+
+
+def _topic(cluster: ClusterMetadata, topic: str) -> Finding:
+    subject = f"kafka topic {topic}"
+    if topic in cluster.unauthorized_topics:
+        return Finding(subject, False, "this user may not use it; check the cluster's access list")
+    partitions = cluster.partitions_for_topic(topic)
+    if not partitions:
+        return Finding(subject, False, "does not exist; create it, or check the name")
+    return Finding(subject, True, f"{len(partitions)} partitions")
+
+
+def _largest_bytes(config: Config) -> int:
+    """The largest frame any Kafka camera may send, with what stands around it."""
+    largest = max((camera.max_mib for camera in config.camera if camera.source == "kafka"), default=0)
+    return int(min(largest, config.kafka.max_frame_mib) * _MIB)
+
+
+async def _limits(config: Config, topics: list[str]) -> list[Finding]:
+    """What the brokers and topics take, against the largest frame. Brokers that don't tell get one finding."""
+    needed = _largest_bytes(config) + OVERHEAD_BYTES
+    admin = AIOKafkaAdminClient(**client_options(config.kafka, f"{config.agent.name}-doctor"))
+    try:
+        await admin.start()
+        brokers = [str(node.nodeId) for node in admin._client.cluster.brokers()]
+        resources = [ConfigResource(ConfigResourceType.BROKER, name) for name in brokers]
+        resources += [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
+        answers = await admin.describe_configs(resources)
+    except (KafkaError, OSError) as failure:
+        return [Finding("kafka limits", False, str(translated(failure, config.kafka.bootstrap)))]
+    finally:
+        await admin.close()
+    return [
+        finding for answer in answers for resource in answer.resources for finding in _judge(tuple(resource), needed)
+    ]
+
+
+def _judge(resource: tuple[Any, ...], needed: int) -> Iterable[Finding]:
+    error_code, _, kind, name, entries = resource
+    what = "broker" if kind == ConfigResourceType.BROKER else "topic"
+    subject = f"kafka limits of {what} {name}"
+    if error_code:
+        yield Finding(subject, False, "the cluster does not tell them to this user; allow DescribeConfigs")
+        return
+    values = {entry[0]: entry[1] for entry in entries}
+    keys = ("message.max.bytes", "replica.fetch.max.bytes") if what == "broker" else ("max.message.bytes",)
+    for key in keys:
+        value = int(values.get(key) or 0)
+        if key in values and value < needed:
+            yield Finding(subject, False, f"{key} is {value}, the largest frame needs {needed}; raise it")
+        elif key in values:
+            yield Finding(subject, True, f"{key} is {value}")

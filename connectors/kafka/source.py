@@ -1,0 +1,356 @@
+"""Frames of all Kafka cameras of one agent: one consumer in a group, each partition a stream of its own.
+
+Every assignment is a generation: positions of an earlier one acknowledge nothing, and what was not
+committed comes again, to this agent or to another. The poll loop only moves records into bounded lanes,
+one for each partition, and never waits for the road: a full lane pauses its partition. Offsets are
+committed only for what was acknowledged. Before partitions are given up, what is under way may finish
+for a short while, so that little comes twice.
+aiokafka knows only eager rebalancing; the sticky assignor leaves partitions where they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import KafkaError
+
+from connectors.kafka.client import Pause, ensure_usable
+from connectors.kafka.commits import Commits
+from connectors.kafka.lane import Bounds, Lane
+from connectors.kafka.link import Link
+from connectors.kafka.members import new_consumer, partition_of
+from connectors.kafka.records import Arrived, CameraFinder, delivery_of
+from connectors.kafka.refusal import translated
+from connectors.kafka.strays import Strays
+from inspector.config import Config
+from inspector.domain import Delivery, Position
+from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
+from inspector.ports import Clock, DeadLetters, MakeReady, Telemetry
+
+GOODBYE_S = 3.0
+ENTER_S = 30.0
+POLL_RECORDS = 64
+LOOK_AGAIN_MS = 20
+"""How long a poll waits while a partition is paused: its lane may have room again."""
+
+NOTHING = TopicPartition("", -1)
+"""Asked for while no lane has room: the poll goes on, as the group wants it, and takes nothing."""
+
+
+class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka comes without types
+    """A FrameSource over every Kafka camera. Entered means partitions were assigned, or it goes on trying.
+
+    Entering raises BrokerRefused where the cluster refuses this agent, ConfigError for a missing secret.
+    Records of cameras that are not configured are told, kept in `letters`, and acknowledged.
+    """
+
+    def __init__(self, config: Config, clock: Clock, telemetry: Telemetry, letters: DeadLetters) -> None:
+        self._config = config
+        self._settings = config.kafka
+        self._clock = clock
+        self._finder = CameraFinder(config)
+        self._strays = Strays(clock, telemetry, letters)
+        self._link = Link(config.kafka, clock, telemetry, "kafka source")
+        megabytes = self._settings.buffer_mib * 1024 * 1024
+        self._bounds = Bounds(self._settings.buffer_frames, int(megabytes), self._settings.in_flight)
+        self._lanes: dict[TopicPartition, Lane] = {}
+        self._pumps: dict[Lane, asyncio.Task[None]] = {}
+        self._offers: deque[tuple[Lane, Delivery, asyncio.Future[None]]] = deque()
+        self._changed = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._consumer: AIOKafkaConsumer | None = None
+        self._commits: Commits | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._first_error: InspectorError | None = None
+        self._make_ready: MakeReady | None = None
+        self._is_delivering = False
+        self._generation = 0
+        self._seen_on: dict[str, TopicPartition] = {}
+        self._is_paused = False
+        self._is_stopped = False
+
+    @property
+    def name(self) -> str:
+        return f"kafka:{self._settings.group}"
+
+    @property
+    def is_connected(self) -> bool:
+        """The cluster answers and partitions are assigned, be it none."""
+        return self._link.is_up and all(lane.end_offset is not None for lane in self._lanes.values())
+
+    def serves(self, camera: str, /) -> bool:
+        """By the partition its frames were last seen on; before the first one, by where its key would go."""
+        seen = self._seen_on.get(camera)
+        if seen is not None and seen in self._lanes:
+            return True
+        if self._consumer is None or seen is not None:
+            return False
+        key = self._key_of(camera)
+        topics = self._consumer.subscription()
+        return any(partition_of(self._consumer, topic, key) in self._lanes for topic in topics)
+
+    async def __aenter__(self) -> Self:
+        self._running = asyncio.create_task(self._run(), name=self.name)
+        self._running.add_done_callback(lambda _: self._wake())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENTER_S):
+                await self._tried.wait()
+        if self._running.done() or isinstance(self._first_error, BrokerRefused):
+            await self._end()
+            self._raise_failure()
+            raise self._first_error or BrokerUnavailable("The Kafka source ended before it began.")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop_intake()
+        if self._commits is not None and self._link.is_up:
+            await self._commits.flush(GOODBYE_S)
+        await self._end()
+
+    async def deliveries(self, make_ready: MakeReady | None = None, /) -> AsyncIterator[Delivery]:
+        """Every delivery, across reconnects, until `stop_intake`; none while paused. One consumer only."""
+        self._make_ready = make_ready
+        self._is_delivering = True
+        for lane in self._lanes.values():
+            self._start_pump(lane)
+        while not self._is_stopped:
+            self._raise_failure()
+            if self._is_paused or not self._offers:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            lane, delivery, taken = self._offers.popleft()
+            if lane.is_closed or taken.cancelled():
+                continue
+            lane.hand_out(delivery.position.offset)
+            taken.set_result(None)
+            yield delivery
+
+    async def acknowledge(self, position: Position) -> bool:
+        """Everything of the partition up to it may be committed. False where its assignment is over."""
+        lane = next((each for each in self._lanes.values() if each.stream == position.stream), None)
+        if lane is None or lane.generation != position.generation:
+            return False
+        self._settle(lane, position.offset)
+        return True
+
+    def pause(self) -> None:
+        self._is_paused = True
+
+    def resume(self) -> None:
+        self._is_paused = False
+        self._wake()
+
+    async def stop_intake(self) -> None:
+        """No new delivery after this; the group goes on seeing this agent until it is left."""
+        self._is_stopped = True
+        for task in self._pumps.values():
+            task.cancel()
+        self._wake()
+
+    # --- what the group tells, through aiokafka ---
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002 - all of them, always
+        """Nothing new goes out; what is under way may finish; then its positions mean nothing any more."""
+        await self._stop_pumps()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.handover_ms / 1000):
+                while not all(lane.is_settled for lane in self._lanes.values()):
+                    self._settled.clear()
+                    await self._settled.wait()
+                if self._commits is not None:
+                    await self._commits.flush(self._settings.handover_ms / 1000)
+        self._drop_lanes()
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Lanes for the new generation; they open when the ends of their partitions are known."""
+        self._drop_lanes()
+        self._generation += 1
+        self._lanes = {partition: Lane(partition, self._generation, self._bounds) for partition in assigned}
+        if self._consumer is not None:
+            self._consumer.pause(*assigned)
+            self._opening = asyncio.create_task(self._open_lanes(self._consumer, self._generation))
+
+    # --- inside ---
+
+    async def _run(self) -> None:
+        pause = Pause(self._settings)
+        while True:
+            try:
+                await self._live(pause)
+            except (KafkaError, OSError, InspectorError) as failure:
+                error = translated(failure, self._settings.bootstrap)
+                if not isinstance(error, BrokerRefused | BrokerUnavailable):
+                    raise
+                self._first_error = None if self._tried.is_set() else error
+                self._link.note_down(error)
+                self._tried.set()
+                await pause.after(error)
+
+    async def _live(self, pause: Pause) -> None:
+        """One consumer from its start to its end. Raises what ended it."""
+        await ensure_usable(self._settings, () if self._settings.topic_pattern else self._topics())
+        consumer = self._consumer = new_consumer(self._config)
+        self._commits = Commits(consumer.commit, lambda error: self._strays.commit_refused(str(error)))
+        try:
+            self._link.note_reached()
+            consumer.subscribe(
+                topics=() if self._settings.topic_pattern else self._topics(),
+                pattern=self._settings.topic_pattern,
+                listener=self,
+            )
+            await consumer.start()
+            pause.reset()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._commits.run())
+                tasks.create_task(self._link.watch())
+                tasks.create_task(self._poll(consumer))
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            await self._leave(consumer)
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        """Move records into their lanes, for ever; waits for the cluster only."""
+        while True:
+            wanted = self._regulate(consumer)
+            is_all_open = bool(wanted) and len(wanted) == len(self._lanes)
+            timeout_ms = self._settings.poll_ms if is_all_open else LOOK_AGAIN_MS
+            fetched = await consumer.getmany(*wanted or [NOTHING], timeout_ms=timeout_ms, max_records=POLL_RECORDS)
+            at, at_ns = self._clock.now(), self._clock.monotonic_ns()
+            for partition, records in fetched.items():
+                lane = self._lanes.get(partition)
+                if lane is None or lane.is_closed:
+                    consumer.seek(partition, records[0].offset)
+                else:
+                    lane.put(Arrived(record, at, at_ns) for record in records)
+
+    def _regulate(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+        """Pause the partitions of full lanes, resume those with room; returns the ones to ask for."""
+        wanted: list[TopicPartition] = []
+        assigned = consumer.assignment()
+        for partition, lane in self._lanes.items():
+            if partition not in assigned:
+                continue
+            if lane.wants_more and lane.end_offset is not None and not self._is_paused and not self._is_stopped:
+                consumer.resume(partition)
+                wanted.append(partition)
+            else:
+                consumer.pause(partition)
+        return wanted
+
+    async def _open_lanes(self, consumer: AIOKafkaConsumer, generation: int) -> None:
+        """Ask where the partitions end now: what lies before has waited."""
+        ends: dict[TopicPartition, int] = {}
+        while self._lanes and not ends:
+            try:
+                ends = await consumer.end_offsets(list(self._lanes))
+            except KafkaError:
+                await asyncio.sleep(self._settings.reconnect_min_s)
+            if generation != self._generation:
+                return
+        for partition, lane in self._lanes.items():
+            lane.open(ends[partition])
+            if self._is_delivering:
+                self._start_pump(lane)
+        self._link.note_up(f"{len(self._lanes)} partitions of {', '.join(sorted(self._topics_read()))}")
+        self._tried.set()
+
+    def _start_pump(self, lane: Lane) -> None:
+        if lane.end_offset is not None and lane not in self._pumps and not self._is_stopped:
+            self._pumps[lane] = asyncio.create_task(self._pump(lane), name=f"{lane.stream} pump")
+            self._pumps[lane].add_done_callback(lambda _: self._wake())
+
+    async def _pump(self, lane: Lane) -> None:
+        """One lane's records to the road, each when the road is ready for it."""
+        while True:
+            arrived = await lane.next()
+            offset = arrived.record.offset
+            camera = self._finder.find(arrived.record)
+            if camera is None:
+                await self._strays.keep(arrived)
+                lane.hand_out(offset, is_done=True)
+                self._settle(lane)
+                continue
+            self._seen_on[camera.name] = lane.partition
+            position = lane.position_of(offset)
+            delivery = delivery_of(arrived, camera, position, is_backlog=lane.is_backlog(offset))
+            if self._make_ready is not None:
+                await self._make_ready(delivery)
+            taken = asyncio.get_running_loop().create_future()
+            self._offers.append((lane, delivery, taken))
+            self._changed.set()
+            await taken
+
+    def _settle(self, lane: Lane, offset: int | None = None) -> None:
+        commit = lane.settle(offset)
+        if commit is not None and self._commits is not None:
+            self._commits.note(lane.partition, commit)
+        self._settled.set()
+
+    async def _stop_pumps(self) -> None:
+        for task in self._pumps.values():
+            task.cancel()
+        if self._pumps:
+            await asyncio.wait(self._pumps.values())
+        self._pumps.clear()
+        self._offers.clear()
+
+    def _drop_lanes(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes = {}
+        if self._commits is not None:
+            self._commits.forget()
+        if self._opening is not None:
+            self._opening.cancel()
+
+    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+        await self._stop_pumps()
+        self._drop_lanes()
+        self._consumer = None
+        # A cluster that is away can't be told; the group notices by itself.
+        with contextlib.suppress(TimeoutError, KafkaError):
+            async with asyncio.timeout(GOODBYE_S):
+                await consumer.stop()
+
+    async def _end(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    def _raise_failure(self) -> None:
+        """An error of ours must not look like a quiet line."""
+        for task in [*self._pumps.values(), *([self._running] if self._running else [])]:
+            if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
+                raise failure
+
+    def _wake(self) -> None:
+        if self._running is not None and self._running.done():
+            self._tried.set()
+        self._changed.set()
+
+    def _topics(self) -> tuple[str, ...]:
+        return self._config.kafka_topics
+
+    def _topics_read(self) -> set[str]:
+        return {partition.topic for partition in self._lanes} or {"nothing yet"}
+
+    def _key_of(self, camera: str) -> str:
+        gate = self._config.gate_of(camera)
+        return gate.name if gate is not None else camera
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

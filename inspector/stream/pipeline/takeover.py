@@ -1,0 +1,50 @@
+"""State of gates and frames that another agent may have carried on, loaded before the first frame is admitted.
+
+A consumer group moves streams between agents. Each assignment is a new generation of the stream's
+positions; what the ledger knows of a camera's gate and its latest frames is loaded once for each.
+"""
+
+from __future__ import annotations
+
+from inspector.domain import Position
+from inspector.errors import LedgerUnavailable
+from inspector.ports import Ledger
+from inspector.stream.pipeline.ticket import Shared
+
+TAKEOVER_SIGHTINGS = 512
+"""Frames looked up per camera: more than an agent has under way. Behind them stands the store's unique key."""
+
+RETRY_S = 1.0
+
+
+class Takeover:
+    """Knows for which assignment each gate (else camera) was loaded."""
+
+    def __init__(self, shared: Shared, ledger: Ledger) -> None:
+        self._shared = shared
+        self._ledger = ledger
+        self._loaded: dict[str, dict[str, int]] = {}
+
+    async def ensure_loaded(self, camera: str, position: Position) -> None:
+        """Returns at once but for the first delivery of an assignment; while the ledger is away, it waits.
+
+        Without the ledger the epoch is not known, and a frame judged under a wrong one would get a second row.
+        """
+        owner = self._shared.owner_of(camera)
+        loaded = self._loaded.setdefault(owner, {})
+        while loaded.get(position.stream) != position.generation:
+            try:
+                await self._load(owner)
+            except LedgerUnavailable:
+                await self._shared.clock.sleep(RETRY_S)
+            else:
+                loaded[position.stream] = position.generation
+
+    async def _load(self, owner: str) -> None:
+        cameras = [each for each in self._shared.config.camera if self._shared.owner_of(each.name) == owner]
+        states = await self._ledger.load_gates([owner])
+        sightings = {
+            each.name: await self._ledger.sightings(each.name, min(each.frame_id_memory, TAKEOVER_SIGHTINGS))
+            for each in cameras
+        }
+        self._shared.admission.take_over(owner, states.get(owner), sightings)

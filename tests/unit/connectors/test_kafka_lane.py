@@ -1,0 +1,139 @@
+"""Lanes and commits of the Kafka source, without a broker."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, KafkaError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.kafka.commits import Commits
+from connectors.kafka.lane import Bounds, Lane
+from connectors.kafka.records import Arrived
+
+PARTITION = TopicPartition("frames", 0)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def record(offset: int, size: int = 10) -> Arrived:
+    kafka_record: Any = SimpleNamespace(offset=offset, value=bytes(size), topic="frames", partition=0, timestamp=5)
+    return Arrived(kafka_record, NOW, 0)
+
+
+def lane(frames: int = 4, size_bytes: int = 1000, in_flight: int = 100) -> Lane:
+    return Lane(PARTITION, 1, Bounds(frames, size_bytes, in_flight))
+
+
+def test_lane_full_in_frames_wants_more_only_when_half_empty() -> None:
+    made = lane(frames=4)
+    assert made.wants_more
+    made.put(record(offset) for offset in range(4))
+    assert not made.wants_more
+    made._waiting.popleft()
+    assert not made.wants_more
+    made._waiting.popleft()
+    made._waiting.popleft()
+    assert made.wants_more
+
+
+def test_lane_full_in_bytes_wants_no_more() -> None:
+    made = lane(size_bytes=100)
+    made.put([record(0, size=100)])
+    assert not made.wants_more
+
+
+@given(st.lists(st.integers(0, 50), unique=True, min_size=1).map(sorted), st.data())
+def test_lane_commits_only_behind_the_longest_done_prefix(offsets: list[int], data: st.DataObject) -> None:
+    """Offsets have holes, strays are done at once; a commit never passes a frame that was not acknowledged."""
+    made = lane()
+    is_stray = {offset: data.draw(st.booleans()) for offset in offsets}
+    committed = 0
+    acknowledged = -1
+    for offset in offsets:
+        made.hand_out(offset, is_done=is_stray[offset])
+    for upto in sorted(data.draw(st.lists(st.sampled_from(offsets)))):
+        acknowledged = upto
+        committed = made.settle(upto) or committed
+    committed = made.settle() or committed
+    open_ones = [offset for offset in offsets if offset > acknowledged and not is_stray[offset]]
+    assert committed <= min(open_ones, default=offsets[-1] + 1)
+    assert made.is_settled == (not open_ones)
+
+
+async def test_lane_gives_no_more_than_may_be_in_flight() -> None:
+    made = lane(in_flight=1)
+    made.put([record(0), record(1)])
+    made.open(end_offset=1)
+    made.hand_out((await made.next()).record.offset)
+    waiting = asyncio.create_task(made.next())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert made.settle(0) == 1
+    assert (await waiting).record.offset == 1
+    assert (made.is_backlog(0), made.is_backlog(1)) == (True, False)
+
+
+async def test_commits_send_one_at_a_time_and_only_the_newest() -> None:
+    sent: list[int] = []
+    may_go = asyncio.Event()
+
+    async def commit(offsets: dict[TopicPartition, int]) -> None:
+        sent.append(offsets[PARTITION])
+        await may_go.wait()
+
+    commits = Commits(commit, refused=lambda _: None)
+    running = asyncio.create_task(commits.run())
+    for offset in range(1, 6):
+        commits.note(PARTITION, offset)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert sent == [1]
+    assert not await commits.flush(0.01)
+    may_go.set()
+    assert await commits.flush(5)
+    assert sent == [1, 5]
+    running.cancel()
+
+
+@pytest.mark.parametrize(("error", "told"), [(CommitFailedError(), 0), (GroupAuthorizationFailedError(), 1)])
+async def test_commits_overtaken_by_a_rebalance_are_dropped_refused_ones_are_told(error: KafkaError, told: int) -> None:
+    refused: list[KafkaError] = []
+
+    async def commit(_: dict[TopicPartition, int]) -> None:
+        raise error
+
+    commits = Commits(commit, refused.append)
+    running = asyncio.create_task(commits.run())
+    commits.note(PARTITION, 7)
+    assert await commits.flush(5)
+    assert len(refused) == told
+    running.cancel()
+
+
+async def test_commits_forgotten_are_not_tried_again() -> None:
+    began = asyncio.Event()
+    ended: list[str] = []
+
+    async def commit(_: dict[TopicPartition, int]) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cancelled")
+
+    commits = Commits(commit, refused=lambda _: None)
+    running = asyncio.create_task(commits.run())
+    commits.note(PARTITION, 7)
+    await began.wait()
+    commits.note(PARTITION, 8)
+    commits.forget()
+    assert await commits.flush(5)
+    await asyncio.sleep(0)
+    assert ended == ["cancelled"]
+    running.cancel()

@@ -320,6 +320,7 @@ class Config(Section):
             if gate.reserve_ms >= gate.window_ms:
                 faults.append(f"gate {gate.name!r} keeps a reserve_ms as long as its whole window_ms")
         for camera in self.camera:
+            faults.extend(_topic_faults(camera))
             if camera.source == "folder" and camera.folder is None:
                 faults.append(f"camera {camera.name!r} has source folder but no folder")
             if camera.name in owner and camera.window_ms is not None:
@@ -471,6 +472,20 @@ def _is_pattern(text: str) -> bool:
     except re.error:
         return False
     return True
+
+
+def _topic_faults(camera: CameraSection) -> list[str]:
+    """A wildcard would bring other cameras' frames, and the agent's own messages, as this camera's."""
+    faults = []
+    topic = camera.topic or ""
+    exact = topic.removesuffix("/+") if camera.trigger_from == "topic" else topic
+    if "#" in exact or "+" in exact:
+        faults.append(
+            f"camera {camera.name!r} has a wildcard in its topic; only a last /+ may be one, with trigger_from = topic"
+        )
+    if camera.trigger_from == "json" and camera.encoding != "json":
+        faults.append(f'camera {camera.name!r} takes its trigger from JSON; set encoding = "json" as well')
+    return faults
 
 
 def _repeated(what: str, names: list[str]) -> list[str]:

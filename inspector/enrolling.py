@@ -6,12 +6,14 @@ Used by the command line and the demo. Running agents notice the new version by 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from inspector import app
-from inspector.config import Config
+from inspector.config import NAME_PATTERN, Config
 from inspector.domain import ProductVersion
+from inspector.errors import UsageError
 from inspector.vision.engines import create_engine
 from inspector.vision.enrolment import Enrolment, EnrolmentOptions, EnrolmentReport, enrol, look_alikes
 from inspector.vision.folders import ImageSource
@@ -45,6 +47,8 @@ async def enrol_into(
 
     Raises EnrolmentError, UsageError, WeightsMissing, EngineError, LedgerUnavailable.
     """
+    if not re.fullmatch(NAME_PATTERN, product):
+        raise UsageError(f"{product!r} can't be a product's name: letters, digits, dots, dashes, at most 64 of them.")
     async with app.open_registry(config) as registry:  # before the minutes of work, not after them
         done: Enrolment = await asyncio.to_thread(_enrol, config, product, images, options, progress)
         live = await registry.live()

@@ -65,6 +65,8 @@ class ArtifactError(InspectorError):
 class RegistryError(InspectorError):
     """The registry has no such product or version, or it may not be changed so."""
 
+    exit_code = 2
+
 
 class LedgerUnavailable(InspectorError):
     """The database does not answer; verdicts are kept in the journal until it does."""

@@ -56,7 +56,7 @@ class LogTelemetry:
             outcome=verdict.outcome.value,
             cause=verdict.cause.value,
             action=verdict.action.value,
-            anomaly=None if verdict.level is None else round(verdict.level, 3),
+            score_level=None if verdict.level is None else round(verdict.level, 3),
             total_ms=None if verdict.total_ms is None else round(verdict.total_ms, 1),
             published=verdict.published,
             result_id=verdict.result_id,

@@ -17,7 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from inspector.config import MqttSection
-from inspector.errors import BrokerRefused
+from inspector.errors import BrokerRefused, ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,9 @@ class _ClosingSocket(ssl.SSLSocket):
 
 def _tls_context(settings: MqttSection) -> ssl.SSLContext:
     try:
+        for file in (settings.ca_file, settings.cert_file, settings.key_file):
+            if file is not None and not file.is_file():
+                raise ConfigError([f"mqtt: there is no file {file}, which the TLS settings name"])
         context = ssl.create_default_context(cafile=settings.ca_file)
         if settings.cert_file is not None:
             context.load_cert_chain(settings.cert_file, settings.key_file)

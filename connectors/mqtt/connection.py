@@ -18,6 +18,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from connectors.mqtt.bridge import CONNECT_TIMEOUT_S, Bridge
 from connectors.mqtt.client import Message, Role, metadata_of, new_client, publish_properties
@@ -159,7 +160,12 @@ class Connection:
     async def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribed with QoS 1 when it returns. Raises BrokerRefused where one isn't allowed, or BrokerUnavailable."""
         try:
-            outcome, packet_id = self._client.subscribe([(each, 1) for each in filters])
+            # As published: a frame sent with retain is told from a live one also while we are connected (MQTT 5).
+            as_published = SubscribeOptions(qos=1, retainAsPublished=True)
+            if self.protocol == "5":
+                outcome, packet_id = self._client.subscribe([(each, as_published) for each in filters])
+            else:
+                outcome, packet_id = self._client.subscribe([(each, 1) for each in filters])
         except ValueError:
             raise BrokerRefused(
                 f"No broker can take a subscription to {', '.join(filters)}; check the topic."

@@ -26,14 +26,12 @@ app = typer.Typer(
 @app.callback()
 def root(
     debug: bool = typer.Option(False, "--debug", help="Show a traceback where something fails."),
-    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=console.print_version, help="Print the version and stop."
+    ),
 ) -> None:
     console.options.debug = debug
-    if version:
-        from inspector import __version__
-
-        typer.echo(f"inspector {__version__}")
-        raise typer.Exit
+    del version  # answered already
 
 
 for module in (demo, init, doctor, enroll, evaluate, run, simulate):

@@ -33,6 +33,8 @@ class Options:
     debug: bool = False
 
 
+INTERRUPTED = 130
+
 options = Options()
 out = Console()
 err = Console(stderr=True)
@@ -41,6 +43,15 @@ err = Console(stderr=True)
 def print_json(document: Any) -> None:
     """The one JSON document of a command."""
     sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+
+
+def print_version(is_wanted: bool) -> None:
+    """Print it and leave, before typer asks for a command."""
+    if is_wanted:
+        from inspector import __version__
+
+        typer.echo(f"inspector {__version__}")
+        raise typer.Exit
 
 
 def user() -> str:
@@ -91,4 +102,13 @@ def guarded(app: typer.Typer) -> int:
             raise
         err.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         return error.exit_code
+    except OSError as error:
+        if options.debug:
+            raise
+        # What no room foresaw: a folder that may not be written, a disk that is full.
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        err.print(f"The system refused: {what}.", style="red", highlight=False, markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0

@@ -77,12 +77,15 @@ class Belt:
 def fresh_folder(folder: Path) -> Path:
     """An empty folder for one run. What an earlier demo left there is removed; anything else is refused."""
     marker = folder / ".inspector-demo"
-    if folder.exists() and any(folder.iterdir()):
+    if folder.is_dir() and any(folder.iterdir()):
         if not marker.exists():
             raise UsageError(f"{folder} holds files that are not the demo's; name another folder with --state.")
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    marker.touch()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    except OSError as error:
+        raise UsageError(f"{folder} can't be made ({error.strerror}); name a folder with --state.") from None
     return folder
 
 

@@ -89,7 +89,9 @@ class Gate:
             while len(self._parts) > self._remembered:
                 forgotten, _ = self._parts.popitem(last=False)
                 self._undecided.pop(forgotten, None)
-        return min(decide_by_ns, self._parts[key].decide_by_ns)
+        undecided = self._undecided.get(key)
+        # A part that has been decided sets no pace any more: what comes of it now is judged for the record.
+        return decide_by_ns if undecided is None else min(decide_by_ns, undecided.decide_by_ns)
 
     def judged(self, admitted: Admitted, verdict: Verdict) -> Decision | None:
         """What must go out now because of this verdict; None when nothing has to."""

@@ -116,11 +116,12 @@ def enrol(
     tell = progress or (lambda _phase, _done, _total: None)
     clock = _PhaseClock()
     recipe = recipe_for(options.head, options.profile)
-    _check_count(product, len(images), 0)
+    _check_count(product, len(images))
     passes = _passes(recipe, options.backbone, engine)
     clock.ended("engine")
     gathered = gather(images, Gatherer(recipe.preparation, options.limits, passes.route_embedder), tell)
-    _check_count(product, len(gathered), len(images) - len(gathered))
+    left_out = [name for name, _ in (*gathered.unreadable, *gathered.duplicates)]
+    _check_count(product, len(gathered) + len(left_out), left_out)
     clock.ended("read")
     if recipe.student is None:
         fitter = HeadFitter(recipe, passes.graph, engine, gathered.inputs, passes.embedder)
@@ -174,10 +175,12 @@ class _PhaseClock:
         self._since = now
 
 
-def _check_count(product: str, usable: int, left_out: int) -> None:
+def _check_count(product: str, images: int, unusable: Sequence[str] = ()) -> None:
+    """`unusable`: the names of those among `images` that were left out."""
+    usable = images - len(unusable)
     if usable >= MINIMUM_IMAGES:
         return
-    because = f" ({left_out} more could not be used)" if left_out else ""
+    because = f" ({', '.join(unusable[:5])}{' and others' if len(unusable) > 5 else ''} left out)" if unusable else ""
     raise EnrolmentError(
         f"{product} has {usable} usable image{'' if usable == 1 else 's'}{because}; "
         f"at least {MINIMUM_IMAGES} different good images are needed, about {ADVISED_IMAGES} are advised."

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from inspector.errors import EnrolmentError
+from inspector.errors import UsageError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 OTHER_IMAGE_SUFFIXES = (".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".pgm", ".ppm")
@@ -34,23 +34,23 @@ class ImageSource:
 def load_folder(path: Path) -> tuple[list[ImageSource], list[str]]:
     """Its JPEG and PNG files in file order, and the names of image files of other kinds, which are not read.
 
-    Raises EnrolmentError where there is no such folder, it is a file, or it holds no image.
+    Raises UsageError where there is no such folder, it is a file, or it holds no image.
     """
     if not path.exists():
-        raise EnrolmentError(f"There is no folder {path}.")
+        raise UsageError(f"There is no folder {path}.")
     if not path.is_dir():
-        raise EnrolmentError(f"{path} is a file; name the folder that holds the good images.")
+        raise UsageError(f"{path} is a file; name the folder that holds the good images.")
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     images = [ImageSource(str(file), path=file) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     others = [str(file) for file in files if file.suffix.lower() in OTHER_IMAGE_SUFFIXES]
     if not images:
         hint = f"; {len(others)} files of other kinds, convert them to PNG" if others else ""
-        raise EnrolmentError(f"There is no JPEG or PNG image in {path}{hint}.")
+        raise UsageError(f"There is no JPEG or PNG image in {path}{hint}.")
     return images, others
 
 
 def load_paths(paths: list[Path]) -> tuple[list[ImageSource], list[str]]:
-    """Images of several files and folders, in the order given. Raises EnrolmentError."""
+    """Images of several files and folders, in the order given. Raises UsageError."""
     images: list[ImageSource] = []
     others: list[str] = []
     for path in paths:

@@ -194,6 +194,11 @@ def test_run_retained_frame_makes_an_event_and_no_row(
     send(broker, tmp_path, encoded("disc", 900), "-r")
     running = agent(gated(broker)).start()
     running.until(lambda: "retained_dropped" in running.log, 10, "the event")
+    send(broker, tmp_path, encoded("disc", 902), "-r")
+    running.until(
+        lambda: running.log.count("event=retained_dropped") == 2, 10, "the event of one sent to a running agent"
+    )
+    broker.publish("-t", "t/cam1/frame", "-n", "-r")  # clearing it is no part either
     send(broker, tmp_path, encoded("disc", 901))
     rows = running.has_rows(1)
     assert len(rows) == 1

@@ -16,7 +16,7 @@ from inspector.cli.checks import machine, state, store
 from inspector.cli.checks.finding import Finding, Level
 from inspector.config import Config, parse
 from inspector.domain import Verdict
-from inspector.errors import WeightsMissing
+from inspector.errors import ConfigError, WeightsMissing
 from inspector.testing.samples import verdict_of_part
 from inspector.vision import backbone
 
@@ -139,9 +139,11 @@ def test_cameras_of_one_topic_are_faults(tmp_path: Path) -> None:
     assert [finding.level for finding in findings] == [Level.FAULT, Level.FAULT, Level.OK]
 
 
-def test_camera_with_a_wildcard_topic_is_a_fault(tmp_path: Path) -> None:
-    config = config_of(tmp_path, camera=[camera("a", topic="line/+/frame"), camera("b", trigger_from="topic")])
-    assert [finding.level for finding in line_checks.check_cameras(config)] == [Level.FAULT, Level.OK]
+@pytest.mark.parametrize("topic", ["line/+/frame", "#", "line/+"])
+def test_camera_with_a_wildcard_topic_is_refused_by_the_configuration(tmp_path: Path, topic: str) -> None:
+    with pytest.raises(ConfigError, match="wildcard"):
+        config_of(tmp_path, camera=[camera("a", topic=topic)])
+    assert config_of(tmp_path, camera=[camera("b", topic="line/b/+", trigger_from="topic")]).camera
 
 
 def test_camera_of_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:

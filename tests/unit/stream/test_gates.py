@@ -125,6 +125,13 @@ def test_open_second_view_has_to_keep_the_first_ones_time(pair: Line) -> None:
     assert pair.gate.open(arrival.admitted) == 45 * MS
 
 
+def test_open_part_that_is_decided_sets_no_pace_for_what_comes_of_it_later(single: Line) -> None:
+    single.judge(single.frame("solo", 7, at_ms=0), Action.PASS)
+    arrival = single.admission.admit(single.make("solo", payload=b"other", headers={"trigger_id": 7}, at_ms=3000))
+    assert isinstance(arrival, Arrival)
+    assert single.gate.open(arrival.admitted) == 3045 * MS
+
+
 def test_forget_epochs_drops_old_parts(single: Line) -> None:
     admitted = single.frame("solo", 7)
     single.gate.forget_epochs_before(2)

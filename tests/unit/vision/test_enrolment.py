@@ -80,7 +80,7 @@ def test_enrol_twice_gives_the_same_head(fake_engine: FakeEngine) -> None:
         np.testing.assert_array_equal(first.bank.prototypes, second.bank.prototypes)
 
 
-@pytest.mark.parametrize(("head", "profile"), [("student", "standard"), ("prototype", "best")])
+@pytest.mark.parametrize(("head", "profile"), [("oracle", "standard"), ("prototype", "best")])
 def test_enrol_unknown_choice_is_a_usage_error(fake_engine: FakeEngine, head: str, profile: str) -> None:
     with pytest.raises(UsageError, match="choose one of"):
         enrol("disc", good_images("disc", 6), EnrolmentOptions(head, profile), fake_engine)

@@ -65,7 +65,7 @@ def test_products_remove_without_a_terminal_needs_yes(
     assert shell("products", "list", "--json").document[0]["live"]
     assert shell("products", "remove", "bottle", "--yes").code == 0
     assert not shell("products", "list", "--json").document[0]["live"]
-    assert shell("products", "remove", "bottle", "--yes").code == 1
+    assert shell("products", "remove", "bottle", "--yes").code == 2
 
 
 @pytest.mark.parametrize("command", [("show",), ("activate", "1"), ("rollback",), ("remove", "--yes"), ("export",)])
@@ -75,7 +75,7 @@ def test_products_of_an_unknown_product_names_the_known_ones(
     enrolled("bottle")
     enrolled("cable")
     answer = shell("products", command[0], "botle", *command[1:])
-    assert (answer.code, answer.out) == (1, "")
+    assert (answer.code, answer.out) == (2, "")
     assert answer.err == "There is no product botle; the products are bottle, cable.\n"
 
 
@@ -84,7 +84,7 @@ def test_products_activate_of_an_unknown_version_names_the_known_ones(
 ) -> None:
     enrolled("bottle")
     answer = shell("products", "activate", "bottle", "7")
-    assert (answer.code, answer.err) == (1, "bottle has no version 7; its versions are 1.\n")
+    assert (answer.code, answer.err) == (2, "bottle has no version 7; its versions are 1.\n")
 
 
 def test_products_export_writes_the_bytes_and_never_over_a_file(

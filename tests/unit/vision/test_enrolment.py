@@ -59,7 +59,7 @@ def test_enrol_unreadable_images_are_named_and_skipped(fake_engine: FakeEngine, 
 
 def test_enrol_too_few_after_skipping_says_how_many_were_left_out(fake_engine: FakeEngine) -> None:
     images = [*good_images("disc", 4), ImageSource("text.png", payload=b"not an image")]
-    with pytest.raises(EnrolmentError, match="4 usable images \\(1 more could not be used\\)"):
+    with pytest.raises(EnrolmentError, match="4 usable images \\(text.png left out\\)"):
         enrol("disc", images, FAST, fake_engine)
 
 
@@ -137,14 +137,14 @@ def test_load_folder_takes_images_in_order_and_names_other_kinds(tmp_path: Path)
 
 
 def test_load_folder_that_holds_nothing_says_why(tmp_path: Path) -> None:
-    with pytest.raises(EnrolmentError, match="There is no folder"):
+    with pytest.raises(UsageError, match="There is no folder"):
         load_folder(tmp_path / "nowhere")
-    with pytest.raises(EnrolmentError, match="There is no JPEG or PNG"):
+    with pytest.raises(UsageError, match="There is no JPEG or PNG"):
         load_folder(tmp_path)
     (tmp_path / "a.tif").write_bytes(b"x")
-    with pytest.raises(EnrolmentError, match="convert them to PNG"):
+    with pytest.raises(UsageError, match="convert them to PNG"):
         load_folder(tmp_path)
-    with pytest.raises(EnrolmentError, match="is a file"):
+    with pytest.raises(UsageError, match="is a file"):
         load_folder(tmp_path / "a.tif")
 
 

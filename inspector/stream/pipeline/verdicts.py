@@ -9,7 +9,6 @@ from inspector.domain import (
     Cause,
     Identity,
     Judgement,
-    Outcome,
     Verdict,
     part_result_id,
 )
@@ -98,44 +97,33 @@ def with_late_score(told: Verdict, judgement: Judgement) -> Verdict:
 
 def missed_part(missed: MissedPart, signature: Signature, policy: Policy, at: datetime) -> Verdict:
     """The row of a part that left a hole in the trigger count: it passed uninspected."""
+    part = PartKey(missed.epoch, missed.lap, missed.trigger_id)
     ruling = rule(Cause.NOT_RECEIVED, policy, "the trigger count jumped over this part")
-    return Verdict(
-        result_id=part_result_id(missed.gate, missed.epoch, missed.trigger_id, f"not_received:{missed.lap}"),
-        camera=missed.camera,
-        view="",
-        epoch=missed.epoch,
-        lap=missed.lap,
-        frame_id=None,
-        trigger_id=missed.trigger_id,
-        part_id=None,
-        outcome=Outcome.UNINSPECTED,
-        cause=ruling.cause,
-        cause_detail=ruling.detail,
-        action=ruling.action,
-        received_at=at,
-        decided_at=at,
-        identity=Identity.STRONG,
-        agent=signature.agent,
-        software=signature.software,
-        config_digest=signature.config_digest,
-        gate=missed.gate,
-        published=False,
-    )
+    what = f"not_received:{missed.lap}"
+    return _frameless(part, (missed.gate, missed.camera, ""), what, ruling, signature, at)
 
 
 def missing_view(
     camera: str, view: str, part: PartKey, gate: str, ruling: Ruling, signature: Signature, at: datetime
 ) -> Verdict:
     """The row of a view that had not come when its part had to be decided."""
-    number = part.number if not part.solo else None
+    what = f"view_missing:{part.lap}:{part.solo}:{camera}"
+    return replace(_frameless(part, (gate, camera, view), what, ruling, signature, at), act_before=at)
+
+
+def _frameless(
+    part: PartKey, where: tuple[str, str, str], what: str, ruling: Ruling, signature: Signature, at: datetime
+) -> Verdict:
+    """A row that no frame stands for. `where`: gate, camera, view; `what` names the row within its part."""
+    gate, camera, view = where
     return Verdict(
-        result_id=part_result_id(gate, part.epoch, part.number, f"view_missing:{part.lap}:{part.solo}:{camera}"),
+        result_id=part_result_id(gate, part.epoch, part.number, what),
         camera=camera,
         view=view,
         epoch=part.epoch,
         lap=part.lap,
         frame_id=None,
-        trigger_id=number,
+        trigger_id=None if part.solo else part.number,
         part_id=None,
         outcome=ruling.outcome,
         cause=ruling.cause,
@@ -148,6 +136,5 @@ def missing_view(
         software=signature.software,
         config_digest=signature.config_digest,
         gate=gate,
-        act_before=at,
         published=False,
     )

@@ -17,7 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from inspector.config import MqttSection
-from inspector.errors import BrokerRefused, ConfigError
+from inspector.errors import BrokerRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _tls_context(settings: MqttSection) -> ssl.SSLContext:
     try:
         for file in (settings.ca_file, settings.cert_file, settings.key_file):
             if file is not None and not file.is_file():
-                raise ConfigError([f"mqtt: there is no file {file}, which the TLS settings name"])
+                raise BrokerRefused(f"The TLS files of the section mqtt can't be used: there is no file {file}.")
         context = ssl.create_default_context(cafile=settings.ca_file)
         if settings.cert_file is not None:
             context.load_cert_chain(settings.cert_file, settings.key_file)

@@ -192,7 +192,7 @@ class StudentTrainer:
             group["lr"] = rate
         self._optimiser.zero_grad(set_to_none=True)
         loss = self._loss(rows, min(1.0, state.step / max(1.0, MINING_RAMP * plan.steps)))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch left it untyped
         self._optimiser.step()
 
     def _loss(self, rows: Sequence[int], blend: float) -> torch.Tensor:

@@ -215,7 +215,8 @@ def unknown_bound(distances: Sequence[float]) -> float:
 
     Never nearer than 2.3 times their median: over six products no good and under 1 % of the
     defective parts lie beyond, and nearly all frames of four left-out products do (the two that stay within
-    are solar cells, taken for each other). On the demo's cells, which were looked at too, 3 of 400 do. Wider where few were held out or they spread.
+    are solar cells, taken for each other). On the demo's cells, which were looked at too, 3 of 400 do.
+    Wider where few were held out or they spread.
     """
     spread = max(distances) * (1.2 + 2.0 / len(distances))
     return max(spread, UNKNOWN_MEDIANS * float(np.median(distances)), 1e-3)

@@ -106,8 +106,7 @@ class Batcher(Generic[T]):
         chosen, left = members[: self._largest], members[self._largest :]
         if left:
             self._members[key] = left
-        # Order of arrival within the batch: heads answer in the order they are asked.
-        return [member.item for member in sorted(chosen, key=lambda m: m.order)]
+        return [member.item for member in chosen]
 
     def _due_ns(self, members: list[_Member[T]]) -> int:
         if len(members) >= self._largest:

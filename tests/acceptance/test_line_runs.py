@@ -165,7 +165,9 @@ def test_run_identity_of_frames_is_as_in_the_contract(
     assert (rows[-1]["epoch"], rows[-1]["trigger_id"]) == (2, 3)
     running.until(lambda: len(decisions.heard()) >= 5, 5, "decisions")
     told = [(body["ep"], body["trig"], body["act"]) for _, body in decisions.heard()]
-    assert told == [(1, 17, 1), (1, 18, 1), (1, 18, 2), (1, 21, 1), (2, 3, 1)]
+    # Parts 17 and 18 were under way at once: a gate tells them apart by number, not by order.
+    assert sorted(told[:2]) == [(1, 17, 1), (1, 18, 1)]
+    assert told[2:] == [(1, 18, 2), (1, 21, 1), (2, 3, 1)]
     running.until(lambda: "counter_reset" in {e["kind"] for e in running.rows("events")}, 5, "the event is stored")
     assert running.end() == 0
 

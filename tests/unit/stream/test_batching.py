@@ -44,12 +44,12 @@ def test_take_never_mixes_keys_and_prefers_the_nearest_deadline() -> None:
     assert batcher.take(5 * MS) == ["a"]
 
 
-def test_take_over_full_takes_the_nearest_deadlines_in_order_of_arrival() -> None:
+def test_take_over_full_takes_the_nearest_deadlines_nearest_first() -> None:
     batcher: Batcher[str] = Batcher(largest=2, wait_ns=0)
     batcher.add("k", "late", now_ns=0)
     batcher.add("k", "second", now_ns=1, deadline_ns=100)
     batcher.add("k", "first", now_ns=2, deadline_ns=50)
-    assert batcher.take(2) == ["second", "first"]
+    assert batcher.take(2) == ["first", "second"]
     assert batcher.take(2) == ["late"]
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from inspector.errors import EnrolmentError, UndecodableFrame, UsageError
 from inspector.stream.decode import DecodeLimits, read_header
+from inspector.vision.adapting import adapted, check_size
 from inspector.vision.anchors import (
     AnchorIndex,
     ProductAnchors,
@@ -29,7 +30,7 @@ from inspector.vision.anchors import (
     trimmed_distance,
 )
 from inspector.vision.artifact import Artifact, Probe, digest_of, pack, unpack
-from inspector.vision.backbone import Backbone
+from inspector.vision.backbone import Backbone, strides_of
 from inspector.vision.calibration import ALPHA
 from inspector.vision.engines import Embedder, Engine
 from inspector.vision.fitted import Fitted, fit
@@ -57,7 +58,8 @@ SUSPECT_SPREADS = 6.0
 class EnrolmentOptions:
     """What the person who enrols may choose. `limits` are the camera's; `alpha` the aimed-at false-reject rate.
 
-    `training`: for the student head alone. `framing`: tiles, region of interest, input size.
+    `training`: for the student head alone; `clustering`: for `protoad` alone, None = its recipe's. `framing`:
+    tiles, region of interest, input size.
     """
 
     head: str = "auto"
@@ -67,6 +69,7 @@ class EnrolmentOptions:
     alpha: float = ALPHA
     training: TrainingPlan = field(default_factory=TrainingPlan)
     framing: Framing = field(default_factory=Framing)
+    clustering: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +127,7 @@ def enrol(
     """
     tell = progress or (lambda _phase, _done, _total: None)
     clock = _PhaseClock()
-    recipe = recipe_for(options.head, options.profile)
-    recipe = replace(recipe, preparation=_framed(recipe.preparation, options, images))
+    recipe = _recipe(options, images)
     _check_count(product, len(images))
     passes = _passes(recipe, options.backbone, engine)
     clock.ended("engine")
@@ -209,6 +211,15 @@ def _passes(recipe: Recipe, backbone: Backbone, engine: Engine) -> _Passes:
     )
 
 
+def _recipe(options: EnrolmentOptions, images: Sequence[ImageSource]) -> Recipe:
+    """The recipe with all that was chosen, on the features that the backbone has. Raises UsageError."""
+    recipe = recipe_for(options.head, options.profile, options.clustering)
+    recipe = adapted(recipe, strides_of(options.backbone), options.backbone.name)
+    recipe = replace(recipe, preparation=_framed(recipe.preparation, options, images))
+    check_size(recipe, options.backbone.name)
+    return recipe
+
+
 def _framed(preparation: Preparation, options: EnrolmentOptions, images: Sequence[ImageSource]) -> Preparation:
     """Raises UsageError, also where pixels are named and the images differ in size."""
     if not options.framing.needs_frame_size:
@@ -257,9 +268,9 @@ def _probes(
     probes = []
     for image in dict.fromkeys((ranked[len(ranked) // 2], ranked[-1])):
         prepared, routing = gathered.inputs[image], gathered.routing[image]
-        score = inspector.judge(passes.embedder(prepared[None]))[0].score
+        judgement = inspector.judge(passes.embedder(prepared[None]))[0]
         distance = inspector.routing_distance(routing, passes.route_embedder)
-        probes.append(Probe(prepared, score, routing, distance))
+        probes.append(Probe(prepared, judgement.score, float(judgement.grid_map.max()), routing, distance))
     return tuple(probes)
 
 

@@ -154,16 +154,15 @@ def prepare(pixels: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.u
     at = place(height, width, preparation)
     inner = resize(pixels[crop_of(height, width, preparation)], at.width, at.height)
     counts = counted(preparation, height, width, (at.height, at.width))
-    if preparation.exposure == "normalised":
-        inner = _normalise_exposure(inner, counts)
     if counts is not None:
         inner = np.where(counts[:, :, None], inner, np.uint8(OUTSIDE))
     canvas_h, canvas_w = preparation.canvas
     right, bottom = canvas_w - at.left - at.width, canvas_h - at.top - at.height
     if at.left or at.top or right or bottom:
-        bordered = cv2.copyMakeBorder(inner, at.top, bottom, at.left, right, cv2.BORDER_REFLECT_101)
-        return np.ascontiguousarray(bordered, dtype=np.uint8)
-    return inner.copy() if np.may_share_memory(inner, pixels) else np.ascontiguousarray(inner)
+        inner = np.asarray(cv2.copyMakeBorder(inner, at.top, bottom, at.left, right, cv2.BORDER_REFLECT_101), np.uint8)
+    if preparation.exposure == "normalised":
+        return normalise_exposure(np.asarray(inner, np.uint8), is_masked=preparation.mask is not None)
+    return inner.copy() if np.may_share_memory(inner, pixels) else np.ascontiguousarray(inner, dtype=np.uint8)
 
 
 @functools.lru_cache(maxsize=8)
@@ -197,13 +196,17 @@ def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
     )
 
 
-def _normalise_exposure(pixels: NDArray[np.uint8], counts: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    seen = pixels if counts is None else pixels[counts]
+def normalise_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.uint8]:
+    """A prepared canvas brought to one mean and contrast; of a masked one only what counts, the rest stays."""
+    outside = (canvas == OUTSIDE).all(axis=2) if is_masked else None
+    seen = canvas if outside is None else canvas[~outside]
     mean, spread = (float(seen.mean()), float(seen.std())) if seen.size else (0.0, 0.0)
     gain = NORMALISED_SPREAD / max(spread, 1.0)  # a blank frame is not amplified into noise
     levels = (np.arange(256, dtype=np.float32) - mean) * gain + NORMALISED_MEAN
-    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(pixels, table), dtype=np.uint8)
+    exposed = cv2.LUT(canvas, np.clip(np.rint(levels), 0, 255).astype(np.uint8))
+    if outside is not None:
+        exposed[outside] = OUTSIDE
+    return np.asarray(exposed, dtype=np.uint8)
 
 
 def restore_map(

@@ -13,6 +13,7 @@ import typer
 from inspector.cli import console
 
 if TYPE_CHECKING:
+    from inspector.config import Config
     from inspector.enrolling import Enrolled
     from inspector.vision.framing import Framing
 
@@ -61,7 +62,7 @@ def command(
         framing=_framing(tiles, roi, mask, input_px),
         backbone=named_backbone(backbone, weights),
         clustering=clustering,
-        **_limits(loaded, camera),
+        **limits_of_camera(loaded, camera),
     )
     with contextlib.suppress(OSError):
         os.nice(10)  # a line that runs on this box comes first
@@ -75,7 +76,8 @@ def command(
         _print(done, other_kinds)
 
 
-def _limits(loaded: Any, camera: str | None) -> dict[str, Any]:
+def limits_of_camera(loaded: Config, camera: str | None) -> dict[str, Any]:
+    """The keyword `limits` for options, or nothing where no camera is named. Raises UsageError."""
     from inspector.app import limits_of
     from inspector.errors import UsageError
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inspector.cli import console
+from inspector.cli.enroll import limits_of_camera
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,6 +35,7 @@ def command(
     input_px: Annotated[
         int | None, typer.Option(min=32, max=4096, help="Side of the square that the backbone sees; else 256.")
     ] = None,
+    camera: Annotated[str | None, typer.Option(help="Take bit depth, black level and limits of this camera.")] = None,
     mode: Annotated[str, typer.Option(help="oracle (the product is told) or routed (anchors find it).")] = "oracle",
     registry: Annotated[bool, typer.Option("--registry", help="Judge the live versions, fit nothing.")] = False,
     config: console.ConfigOption = None,
@@ -56,6 +58,7 @@ def command(
         artifacts=artifacts,
         backbone=named_backbone(backbone, weights),
         framing=Framing(parse_tiles(tiles) if tiles else (1, 1), size_px=input_px),
+        **limits_of_camera(loaded, camera),
     )
     with tempfile.TemporaryDirectory() as scratch, console.progress("Evaluating", quiet=as_json) as report:
         state = loaded.agent.state_dir

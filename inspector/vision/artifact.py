@@ -244,6 +244,9 @@ def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mappi
         _floats(tensors[f"{name}.prototypes"]),
         bool(stored["unit_length"]),
     )
+    width = bank.mean.size if bank.projection is None else bank.projection.shape[1]
+    if bank.prototypes.ndim != 2 or bank.prototypes.shape[1] != width or not len(bank.prototypes):
+        raise ArtifactError("The artifact's prototypes do not fit the space that they are compared in.")
     which = int(stored["embedding"])
     return Member(
         embedding=which,

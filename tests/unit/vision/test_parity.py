@@ -18,7 +18,7 @@ from inspector.config import EngineSection
 from inspector.domain import Event, LiveSet
 from inspector.vision.anchors import routing_profile
 from inspector.vision.artifact import Artifact, Probe, digest_of, pack, unpack
-from inspector.vision.engines import OnnxEngine
+from inspector.vision.engines import Bank, OnnxEngine
 from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol
 from inspector.vision.graphs import write_cached
 from inspector.vision.lineup import VisionLoader
@@ -145,3 +145,17 @@ def test_load_probe_of_another_size_is_refused(versions: dict[str, Enrolment], e
     products, (event,) = load(changed(versions["prototype"], smaller), engine_cache)
     assert products == ()
     assert "probe images are not as its frames" in event.detail
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+def test_load_bank_for_other_channels_is_refused(
+    versions: dict[str, Enrolment], engine_cache: Path, engine: str
+) -> None:
+    """Whole in itself, and made for another backbone."""
+    artifact = unpack(versions["prototype"].artifact)
+    member = artifact.members[0]
+    narrow = Bank(member.bank.mean[:-8], None, np.ascontiguousarray(member.bank.prototypes[:, :-8]))
+    foreign = replace(artifact, members=(replace(member, bank=narrow), *artifact.members[1:]))
+    products, (event,) = load(repacked(foreign, artifact.probes, versions["prototype"]), engine_cache, engine)
+    assert products == ()
+    assert "can't run" in event.detail

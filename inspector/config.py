@@ -207,6 +207,11 @@ class EngineSection(Section):
         default="auto", description="Inference engine; auto = torch-cuda where a GPU is usable, else onnxruntime."
     )
     threads: int = Field(default=0, ge=0, le=256, description="Threads of the main pass; 0 = all cores of this box.")
+    weights_dir: Path | None = Field(
+        default=None,
+        description="Folder with the weights files of named backbones, found by their file name; "
+        "unset = where each lay when its product was enrolled.",
+    )
     decode_workers: int = Field(default=2, ge=1, le=64, description="Threads that decode and route.")
     batch_max: int = Field(default=8, ge=1, le=256, description="Most frames in one main pass.")
     batch_wait_ms: float = Field(default=4.0, ge=0, le=1000, description="Longest a frame waits for its batch.")

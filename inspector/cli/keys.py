@@ -45,6 +45,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "store.url": "postgresql+asyncpg://db.plant.example/inspector",
     "store.user": "inspector",
     "store.password_secret": "store-password",
+    "engine.weights_dir": "/srv/weights",
     "camera.name": "cam1",
     "camera.on_unjudged": "reject",
     "camera.topic": "line1/camera1/frame",

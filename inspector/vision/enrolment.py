@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from inspector.errors import EnrolmentError, UndecodableFrame, UsageError
 from inspector.stream.decode import DecodeLimits, read_header
+from inspector.vision.adapting import adapted, check_size
 from inspector.vision.anchors import (
     AnchorIndex,
     ProductAnchors,
@@ -30,7 +31,7 @@ from inspector.vision.anchors import (
     trimmed_distance,
 )
 from inspector.vision.artifact import Artifact, Probe, digest_of, pack, unpack
-from inspector.vision.backbone import Backbone
+from inspector.vision.backbone import Backbone, strides_of
 from inspector.vision.calibration import ALPHA
 from inspector.vision.choosing import Chosen, Exposed, choose
 from inspector.vision.engines import Embedder, Engine
@@ -44,6 +45,7 @@ from inspector.vision.inspection import ProductInspector
 from inspector.vision.preprocessing import Exposure, Preparation
 from inspector.vision.prototype import Readout
 from inspector.vision.recipes import Recipe, recipe_for
+from inspector.vision.spilling import SpilledPixels
 from inspector.vision.student import TrainingPlan
 from inspector.vision.student_fitting import Apprenticeship, split
 from inspector.vision.tiling import backbone_passes, tiled
@@ -59,8 +61,8 @@ SUSPECT_SPREADS = 6.0
 class EnrolmentOptions:
     """What the person who enrols may choose. `limits` are the camera's; `alpha` the aimed-at false-reject rate.
 
-    `training`: for the student head alone. `framing`: tiles, region of interest, input size. `exposure` None: the good
-    images choose.
+    `training`: for the student head alone; `clustering`: for `protoad` alone, None = its recipe's. `framing`:
+    tiles, region of interest, input size. `exposure` None: the good images choose.
     """
 
     head: str = "auto"
@@ -71,6 +73,7 @@ class EnrolmentOptions:
     training: TrainingPlan = field(default_factory=TrainingPlan)
     framing: Framing = field(default_factory=Framing)
     exposure: Exposure | None = None
+    clustering: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,7 @@ def enrol(
     """
     tell = progress or (lambda _phase, _done, _total: None)
     clock = _PhaseClock()
-    recipe = recipe_for(options.head, options.profile)
-    preparation = replace(recipe.preparation, exposure=options.exposure or recipe.preparation.exposure)
-    recipe = replace(recipe, preparation=_framed(preparation, options, images))
+    recipe = _recipe(options, images)
     _check_count(product, len(images))
     passes = _passes(recipe, options.backbone, engine)
     clock.ended("engine")
@@ -140,7 +141,10 @@ def enrol(
     clock.ended("read")
     chosen = _choose(recipe, passes, engine, gathered, options, tell)
     if chosen.recipe.preparation.exposure != recipe.preparation.exposure:
-        gathered.inputs = list(Exposed(gathered.inputs, recipe.preparation))
+        exposed = SpilledPixels()
+        for canvas in Exposed(gathered.inputs, recipe.preparation):
+            exposed.append(canvas)
+        gathered.inputs = exposed
     recipe = chosen.recipe
     clock.ended("choice")
     if recipe.student is None:
@@ -232,7 +236,8 @@ def _choose(
     if recipe.student is not None:
         parts = split(count)
         usable = sorted(parts.training + parts.checking)
-        judge = replace(recipe_for("prototype", "fast"), preparation=recipe.preparation)
+        judge = adapted(recipe_for("prototype", "fast"), strides_of(options.backbone), options.backbone.name)
+        judge = replace(judge, preparation=recipe.preparation)
         passes = _passes(judge, options.backbone, engine)
 
     def fitter_of(canvases: Sequence[NDArray[np.uint8]]) -> HeadFitter:
@@ -242,6 +247,16 @@ def _choose(
     if recipe.student is not None:
         return Chosen(replace(recipe, preparation=chosen.recipe.preparation), chosen.choices)
     return chosen
+
+
+def _recipe(options: EnrolmentOptions, images: Sequence[ImageSource]) -> Recipe:
+    """The recipe with all that was chosen, on the features that the backbone has. Raises UsageError."""
+    recipe = recipe_for(options.head, options.profile, options.clustering)
+    recipe = adapted(recipe, strides_of(options.backbone), options.backbone.name)
+    preparation = replace(recipe.preparation, exposure=options.exposure or recipe.preparation.exposure)
+    recipe = replace(recipe, preparation=_framed(preparation, options, images))
+    check_size(recipe, options.backbone.name)
+    return recipe
 
 
 def _framed(preparation: Preparation, options: EnrolmentOptions, images: Sequence[ImageSource]) -> Preparation:
@@ -292,9 +307,9 @@ def _probes(
     probes = []
     for image in dict.fromkeys((ranked[len(ranked) // 2], ranked[-1])):
         prepared, routing = gathered.inputs[image], gathered.routing[image]
-        score = inspector.judge(passes.embedder(prepared[None]))[0].score
+        judgement = inspector.judge(passes.embedder(prepared[None]))[0]
         distance = inspector.routing_distance(routing, passes.route_embedder)
-        probes.append(Probe(prepared, score, routing, distance))
+        probes.append(Probe(prepared, judgement.score, float(judgement.grid_map.max()), routing, distance))
     return tuple(probes)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from connectors.folder import FolderSource
 from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
+from connectors.mqtt.command_line import MqttCommandLine
 from connectors.mqtt.gate_line import MqttGateLine
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.verdict_sink import MqttVerdictSink
@@ -102,6 +103,8 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
         letters = await _enter_dead_letters(stack, config, clock, telemetry)
         sink = await stack.enter_async_context(_sink(config, clock, telemetry))
         gate_line = await stack.enter_async_context(MqttGateLine(config, clock, telemetry)) if config.gate else None
+        commands = MqttCommandLine(config, clock, telemetry) if _uses_mqtt(config) else None
+        command_line = None if commands is None else await stack.enter_async_context(commands)
         kafka = KafkaSource(config, clock, telemetry, letters)
         sources = {camera.name: _source(config, camera, clock, telemetry, kafka) for camera in config.camera}
         adapters = Adapters(
@@ -118,6 +121,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             dead_letters=letters,
             decode=decode_for,
             take_events=telemetry.take_events,
+            command_line=command_line,
         )
         pipeline = Pipeline(config, adapters, f"inspector {__version__}", _checkpoint())
         recovered = await pipeline.recover()
@@ -211,13 +215,18 @@ async def _enter_dead_letters(
 
 def _sink(config: Config, clock: SystemClock, telemetry: LogTelemetry) -> VerdictSink:
     """Records to MQTT, unless nothing of this agent is there, and to Kafka where a topic is configured."""
-    is_all_kafka = bool(config.camera) and all(camera.source == "kafka" for camera in config.camera)
     sinks: list[VerdictSink] = []
-    if not is_all_kafka or config.gate or "mqtt" in config.model_fields_set:
+    if _uses_mqtt(config):
         sinks.append(MqttVerdictSink(config, clock, telemetry))
     if config.kafka.verdict_topic is not None:
         sinks.append(KafkaVerdictSink(config, clock, telemetry))
     return FanOutSink(sinks)
+
+
+def _uses_mqtt(config: Config) -> bool:
+    """An agent whose cameras are all on Kafka, without gates, needs no MQTT unless it is configured."""
+    is_all_kafka = bool(config.camera) and all(camera.source == "kafka" for camera in config.camera)
+    return not is_all_kafka or bool(config.gate) or "mqtt" in config.model_fields_set
 
 
 def _source(

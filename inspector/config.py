@@ -66,6 +66,9 @@ class AgentSection(Section):
         default=1.0, ge=0.1, le=60, description="How often the registry is asked for newly activated versions."
     )
     heartbeat_ms: int = Field(default=500, ge=100, le=5000, description="Period of the gate heartbeat.")
+    command_age_s: float = Field(
+        default=30, ge=1, le=3600, description="Oldest command that is obeyed, by its sent_at and this agent's clock."
+    )
 
 
 class MqttSection(Section):

@@ -13,7 +13,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inspector.domain import Action, Cause, Event, GateAction, Outcome, ResultId, Severity, Verdict
+from inspector.domain import (
+    Action,
+    Cause,
+    CommandName,
+    CommandRecord,
+    Event,
+    GateAction,
+    Outcome,
+    ResultId,
+    Severity,
+    Verdict,
+)
 from inspector.store import tables
 from inspector.store.database import Database
 from inspector.store.records import Conflict, StoredDecision
@@ -138,6 +149,25 @@ async def list_gate_actions(database: Database, gate: str | None = None, *, limi
             source=row["source"],
             done=row["done"],
             received_at=row["received_at"],
+        )
+        for row in await _rows(database, query)
+    ]
+
+
+async def list_commands(database: Database, *, limit: int = 100) -> list[CommandRecord]:
+    """The newest `limit` commands, newest first; what each changed stands in the audit."""
+    query = sa.select(tables.commands).order_by(tables.commands.c.id.desc()).limit(limit)
+    return [
+        CommandRecord(
+            cmd_id=row["cmd_id"],
+            name=CommandName(row["name"]),
+            agent=row["agent"],
+            by=row["by_name"],
+            reason=row["reason"],
+            sent_at=row["sent_at"],
+            received_at=row["received_at"],
+            is_obeyed=row["is_obeyed"],
+            detail=row["detail"],
         )
         for row in await _rows(database, query)
     ]

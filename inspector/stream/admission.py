@@ -156,7 +156,9 @@ class Admission:
 
     def _standing(self, owner: str, epoch: int, count: int | None, at: datetime) -> Standing:
         counter = self._counters[owner]
-        return Standing(counter.state.mode_at(at), counter.state.job_of(epoch, counter.reached if count is None else count))
+        return Standing(
+            counter.state.mode_at(at), counter.state.job_of(epoch, counter.reached if count is None else count)
+        )
 
     def _is_newer(self, camera: str, captured_at: datetime, time_source: TimeSource) -> bool:
         last = self._last_captured.get(camera)

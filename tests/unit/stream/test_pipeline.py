@@ -18,7 +18,7 @@ from inspector.config import CameraSection, Config, parse
 from inspector.domain import Action, Cause, Outcome, Verdict
 from inspector.errors import UndecodableFrame
 from inspector.stream.pipeline import Adapters, Pipeline
-from inspector.testing.edges import FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
+from inspector.testing.edges import FakeCommandLine, FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup, FakeLoader, paint
@@ -75,6 +75,7 @@ class Plant:
         self.ledger = earlier.ledger if earlier else InMemoryLedger()
         self.journal = earlier.journal.after_kill() if earlier else InMemoryJournal()
         self.line = FakeGateLine(self.clock)
+        self.commands = FakeCommandLine()
         self.sink, self.images, self.letters = FakeSink(), FakeImages(), FakeDeadLetters()
         self.telemetry = FakeTelemetry()
         self.lineup = FakeLineup()
@@ -95,6 +96,7 @@ class Plant:
             dead_letters=self.letters,
             decode=decode,
             take_events=self.telemetry.take_events,
+            command_line=self.commands,
         )
         return Pipeline(self.config, adapters, "test", checkpoint or self.reached.append)
 

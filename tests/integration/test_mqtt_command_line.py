@@ -54,9 +54,12 @@ async def test_command_line_knows_a_retained_command(
 async def test_command_line_that_may_not_listen_costs_the_commands_only(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
 ) -> None:
-    access = tmp_path / "access"
-    access.write_text("topic readwrite p/s/gate/#\n")
-    broker = mosquitto(f"acl_file {access}")
+    # Its files of access lists let everybody subscribe; its plugin does not.
+    rules = tmp_path / "rules.json"
+    access = {"publishClientSend": True, "publishClientReceive": True, "subscribe": False, "unsubscribe": True}
+    rules.write_text(json.dumps({"defaultACLAccess": access, "clients": [], "groups": [], "roles": []}))
+    plugin = next(Path("/usr/lib").rglob("mosquitto_dynamic_security.so"))
+    broker = mosquitto(f"plugin {plugin}", f"plugin_opt_config_file {rules}")
     async with MqttCommandLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
         assert notebook.kinds == ["commands_refused"]
         await line.reply(CommandName.JOB, {"v": 1})

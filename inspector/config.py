@@ -195,6 +195,32 @@ class StoreSection(Section):
     commit_rows: int = Field(default=128, ge=1, le=10_000, description="Most rows in one group commit.")
 
 
+Days = Annotated[float, Field(ge=1, le=36_500)]
+
+
+class RetentionSection(Section):
+    """How long rows and pictures are kept; what is unset is kept for ever. Holds (`inspector db hold`) come first."""
+
+    passes_days: Days | None = Field(default=None, description="Days that results of passed frames are kept.")
+    rejects_days: Days | None = Field(default=None, description="Days that results of rejected frames are kept.")
+    unjudged_days: Days | None = Field(
+        default=None, description="Days that results of unjudged frames and uninspected parts are kept."
+    )
+    decisions_days: Days | None = Field(
+        default=None, description="Days that decisions, reports of PLCs, shadow results and conflicts are kept."
+    )
+    events_days: Days | None = Field(default=None, description="Days that events are kept.")
+    pictures_days: Days | None = Field(
+        default=None, description="Days that pictures and dead letters are kept, within the bounds of their folders."
+    )
+    every_h: float = Field(
+        default=1,
+        ge=0.01,
+        le=168,
+        description="Hours between two rounds of a running agent that prunes by these rules.",
+    )
+
+
 class JournalSection(Section):
     """The local append-only truth, which is also the spool while the database is away."""
 
@@ -302,6 +328,7 @@ class Config(Section):
     mqtt: MqttSection = Field(default_factory=MqttSection)
     kafka: KafkaSection = Field(default_factory=KafkaSection)
     store: StoreSection = Field(default_factory=StoreSection)
+    retention: RetentionSection = Field(default_factory=RetentionSection)
     journal: JournalSection = Field(default_factory=JournalSection)
     engine: EngineSection = Field(default_factory=EngineSection)
     images: ImagesSection = Field(default_factory=ImagesSection)

@@ -83,7 +83,7 @@ def show(
         results_view.print_one(verdict, kept)
 
 
-def since_time(text: str, now: datetime) -> datetime:
+def since_time(text: str, now: datetime, option: str = "--since") -> datetime:
     """The moment that an age or a time means; a time without a zone is this machine's. Raises UsageError."""
     from inspector.errors import UsageError
 
@@ -93,7 +93,7 @@ def since_time(text: str, now: datetime) -> datetime:
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"--since {text!r} is neither an age such as 30m, 1h or 2d nor a time such as 2025-03-01T06:00."
+            f"{option} {text!r} is neither an age such as 30m, 1h or 2d nor a time such as 2025-03-01T06:00."
         ) from None
 
 

@@ -18,8 +18,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
+from inspector.config_faults import NO_NUMBER, sentences
 from inspector.domain import Action
 from inspector.errors import ConfigError
 
@@ -46,6 +57,14 @@ class Section(BaseModel):
     """Frozen, and a key it doesn't know is a fault."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """true is 1 to Python; a port or a length that is written so is a mistake."""
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
+            raise PydanticCustomError(NO_NUMBER, "true or false can't stand here")
+        return value
 
 
 class AgentSection(Section):
@@ -449,7 +468,7 @@ def parse(table: Mapping[str, Any], path: Path | None) -> Config:
     try:
         return Config.model_validate(dict(table))
     except ValidationError as error:
-        raise ConfigError(_faults(error), str(path) if path else None) from error
+        raise ConfigError(sentences(error), str(path) if path else None) from error
 
 
 def secret(name: str) -> SecretStr:
@@ -476,24 +495,6 @@ def notify_socket() -> tuple[str | None, float | None]:
     """systemd's notification socket and its watchdog period in seconds, where this process runs under it."""
     usec = os.environ.get("WATCHDOG_USEC")
     return os.environ.get("NOTIFY_SOCKET"), int(usec) / 1e6 if usec and usec.isdigit() else None
-
-
-def _faults(error: ValidationError) -> list[str]:
-    faults: list[str] = []
-    for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"])
-        kind = fault["type"]
-        if kind == "extra_forbidden":
-            faults.append(f"{where}: there is no such key")
-        elif kind == "missing" and fault["loc"][-1] == "on_unjudged":
-            faults.append(f"{where}: missing; say what the gate does with an unjudged part: pass, reject or quarantine")
-        elif kind == "missing":
-            faults.append(f"{where}: missing")
-        elif kind == "value_error":
-            faults.extend(str(fault["ctx"]["error"]).split("\n"))
-        else:
-            faults.append(f"{where}: {fault['msg']}")
-    return faults
 
 
 def _is_pattern(text: str) -> bool:

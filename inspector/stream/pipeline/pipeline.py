@@ -141,6 +141,7 @@ class Pipeline:
     async def run(self) -> None:
         """Carry frames until `stop`. Raises what killed a stage, as an ExceptionGroup."""
         await self._lineups.load()
+        self._warn_of_missing_products()
         try:
             async with asyncio.TaskGroup() as upkeep:
                 side = [upkeep.create_task(work, name=name) for name, work in self._side_work().items()]
@@ -158,6 +159,14 @@ class Pipeline:
                     task.cancel()
         finally:
             self._judging.close()
+
+    def _warn_of_missing_products(self) -> None:
+        """A camera that may show one product only rejects every part until that product is enrolled."""
+        live = self._lineups.current.products if self._lineups.current else ()
+        for camera in self._config.camera:
+            if camera.product is not None and camera.product not in live:
+                detail = f"it may show {camera.product} only, of which no version is live; enrol it, or change product"
+                self._shared.event("product_missing", Severity.WARNING, camera.name, detail)
 
     def _side_work(self) -> dict[str, Coroutine[Any, Any, None]]:
         return {

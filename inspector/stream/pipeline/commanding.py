@@ -245,7 +245,8 @@ def _until(moment: Any) -> str:
 def _job_text(job: Job | None) -> str:
     if job is None or job.job_id is None:
         return "none"
-    return f"job {job.job_id}, lot {job.lot or '-'}, product {job.product or '-'}"
+    said = [job.job_id, f"lot {job.lot}" if job.lot else "", f"product {job.product}" if job.product else ""]
+    return ", ".join(part for part in said if part)
 
 
 def _said(plan: _Plan) -> str:

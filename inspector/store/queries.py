@@ -44,6 +44,7 @@ class ResultFilter:
     camera: str | None = None
     gate: str | None = None
     part_id: str | None = None
+    lot: str | None = None
     simulated: bool | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -184,7 +185,7 @@ async def list_conflicts(database: Database, *, limit: int = 100) -> list[Confli
 
 def _conditions(wanted: ResultFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
-    for name in ("product", "outcome", "cause", "camera", "gate", "part_id", "simulated"):
+    for name in ("product", "outcome", "cause", "camera", "gate", "part_id", "lot", "simulated"):
         value = getattr(wanted, name)
         if value is not None:
             conditions.append(_RESULTS[name] == value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -39,7 +40,7 @@ class Mes:
     def __init__(self, broker: Mosquitto, agent: Agent, replies: int) -> None:
         self._broker = broker
         self._process: subprocess.Popen[bytes] = broker.receive(
-            "-t", "t/cmd/+/reply", "-q", "1", "-C", str(replies), "-W", "60", "-F", "%p"
+            "-t", "t/cmd/+/reply", "-q", "1", "-C", str(replies), "-W", "100", "-F", "%p"
         )
         agent.until(lambda: "t/cmd/+/reply (QoS 1)" in broker.log(), 20, "the replies are listened to")
         self._count = 0
@@ -52,7 +53,7 @@ class Mes:
 
     def replies(self) -> list[dict[str, Any]]:
         """All of them, once as many have come as were asked for."""
-        output, _ = self._process.communicate(timeout=70)
+        output, _ = self._process.communicate(timeout=110)
         return [json.loads(line) for line in output.decode().splitlines()]
 
 
@@ -60,9 +61,13 @@ def test_run_is_told_lot_and_mode_and_rows_and_audit_say_so(
     agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
     broker = mosquitto()
-    running = agent(LINE.format(port=broker.port)).start()
+    running = agent(LINE.format(port=broker.port))
+    with sqlite3.connect(running.state / "inspector.db") as database:
+        old = ("2020-01-01T00:00:00.000Z", "storm", "alarm", "gate1", "long ago")
+        database.execute("INSERT INTO events (at, kind, severity, subject, detail) VALUES (?, ?, ?, ?, ?)", old)
+    running.start()
     mes = Mes(broker, running, replies=4)
-    decisions = broker.receive("-t", "t/gate/gate1/decision", "-q", "1", "-C", "2", "-W", "60", "-F", "%p")
+    decisions = broker.receive("-t", "t/gate/gate1/decision", "-q", "1", "-C", "2", "-W", "100", "-F", "%p")
     running.until(lambda: "t/gate/gate1/decision (QoS 1)" in broker.log(), 20, "the decisions are listened to")
 
     def show(trigger: int, seed: int) -> None:
@@ -84,7 +89,7 @@ def test_run_is_told_lot_and_mode_and_rows_and_audit_say_so(
     mes.tell("resync", "-r")
     mes.tell("resync", cmd_id="c2")
     replies = mes.replies()
-    output, _ = decisions.communicate(timeout=70)
+    output, _ = decisions.communicate(timeout=110)
     assert [(reply["cmd_id"], reply["ok"]) for reply in replies[:2]] == [("c1", 1), ("c2", 1)]
     assert sorted((reply["cmd_id"], reply["ok"]) for reply in replies[2:]) == [("c2", 0), ("c3", 0)]
     assert [json.loads(line)["trig"] for line in output.decode().splitlines()] == [1, 2]
@@ -97,4 +102,6 @@ def test_run_is_told_lot_and_mode_and_rows_and_audit_say_so(
     assert [row["action"] for row in rows][2] == "none"
     told = [(row["user_name"], row["object"]) for row in running.rows("audit") if row["user_name"] == "mes"]
     assert told == [("mes", "gate/gate1/job"), ("mes", "gate/gate1/mode")]
+    running.until(lambda: "pruned" in [row["kind"] for row in running.rows("events")], 60, "what is old is taken out")
+    assert "long ago" not in [row["detail"] for row in running.rows("events")]
     assert running.end() == 0

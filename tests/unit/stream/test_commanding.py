@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from inspector.clock import SystemClock
 from inspector.domain import Action, Cause, CommandName, CommandRequest, GateMode, Outcome
 from inspector.stream.record import format_time
 from tests.unit.stream.test_pipeline import BAD, GOOD, Plant, settings, until
@@ -120,10 +121,22 @@ async def test_golden_parts_are_judged_and_marked_and_never_told() -> None:
     assert [decision.trigger_id for decision in plant.line.told] == [3]
 
 
+class Shifted(SystemClock):
+    """A wall clock that a test sets forward; the rest of the time stays as it is."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
 async def test_mode_ends_by_itself() -> None:
     plant = Plant(settings())
+    plant.clock = clock = Shifted()
     async with plant.running():
-        await Talker(plant).tell("mode", mode="bypass", expires_at=later(0.4))
+        await Talker(plant).tell("mode", mode="bypass", expires_at=later(60))
+        assert plant.ledger.gates["gate"].mode is GateMode.BYPASS
+        clock.ahead = timedelta(seconds=61)
         await until(lambda: "mode_expired" in plant.telemetry.kinds())
         plant.push(GOOD, 1)
         await plant.has_rows(1)

@@ -158,6 +158,15 @@ async def test_run_every_kind_of_bad_frame_fails_alone_with_its_cause() -> None:
     assert [letter.payload for letter in plant.letters.letters] == [b"", b"junk"]
 
 
+async def test_run_product_of_a_camera_that_is_not_live_is_told_at_the_start() -> None:
+    camera = {"name": "cam", "on_unjudged": "reject"}
+    for product, is_told in (("gamma", True), ("alpha", False), (None, False)):
+        plant = Plant(parse({"agent": {"name": "agent"}, "camera": [{**camera, "product": product}]}, None))
+        async with plant.running():
+            await until(lambda: "lineup" in plant.telemetry.kinds())  # noqa: B023 - of this turn
+            assert ("product_missing" in plant.telemetry.kinds()) is is_told
+
+
 async def test_run_gate_is_told_pass_and_reject_and_rows_say_so() -> None:
     plant = Plant(settings())
     async with plant.running():

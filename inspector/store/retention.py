@@ -25,6 +25,7 @@ from inspector.store.holds import Hold
 
 BATCH_ROWS: Final = 1000
 LEAST_PAUSE_S: Final = 0.005
+MOST_COUNTED: Final = 1_000_000
 
 Report = Callable[[str, int, int], None]
 """Told `(rule, rows looked at, rows there are)`."""
@@ -56,30 +57,24 @@ class Pruned:
 
 def rules(section: RetentionSection, now: datetime) -> list[Rule]:
     """The rules that are configured, as of now."""
-    results, others = tables.results.c, tables
-    outcomes = {
-        "passes": (section.passes_days, results.outcome == Outcome.PASS.value),
-        "rejects": (section.rejects_days, results.outcome == Outcome.REJECT.value),
-        "unjudged": (
-            section.unjudged_days,
-            results.outcome.in_([Outcome.UNJUDGED.value, Outcome.UNINSPECTED.value]),
-        ),
+    results = tables.results.c
+    days_of = {
+        Outcome.PASS: section.passes_days,
+        Outcome.REJECT: section.rejects_days,
+        Outcome.UNJUDGED: section.unjudged_days,
+        Outcome.UNINSPECTED: section.unjudged_days,
     }
-    # The index of what did not pass is found by this condition alone.
-    not_pass = results.outcome != sa.literal_column("'pass'")
     made = [
-        Rule(
-            name, results.received_at, now - timedelta(days=days), (wanted,) if name == "passes" else (wanted, not_pass)
-        )
-        for name, (days, wanted) in outcomes.items()
+        Rule(outcome.value, results.received_at, now - timedelta(days=days), (results.outcome == outcome.value,))
+        for outcome, days in days_of.items()
         if days is not None
     ]
     aged = (
-        ("decisions", others.decisions.c.updated_at, section.decisions_days),
-        ("gate_actions", others.gate_actions.c.received_at, section.decisions_days),
-        ("shadow_results", others.shadow_results.c.decided_at, section.decisions_days),
-        ("conflicts", others.conflicts.c.at, section.decisions_days),
-        ("events", others.events.c.at, section.events_days),
+        ("decisions", tables.decisions.c.updated_at, section.decisions_days),
+        ("gate_actions", tables.gate_actions.c.received_at, section.decisions_days),
+        ("shadow_results", tables.shadow_results.c.decided_at, section.decisions_days),
+        ("conflicts", tables.conflicts.c.at, section.decisions_days),
+        ("events", tables.events.c.at, section.events_days),
     )
     return made + [Rule(name, at, now - timedelta(days=days)) for name, at, days in aged if days is not None]
 
@@ -101,7 +96,7 @@ async def prune(
         while not walk.is_done:
             began = time.perf_counter()
             await walk.step()
-            report(rule.name, walk.seen, total)
+            report(rule.name, walk.seen, max(total, walk.seen))
             await clock.sleep(max(LEAST_PAUSE_S, time.perf_counter() - began))
         pruned.append(Pruned(rule.name, rule.before, walk.taken, walk.held))
     return pruned
@@ -174,6 +169,8 @@ async def _held_condition(connection: AsyncConnection, rule: Rule, held: Sequenc
 
 
 async def _count(database: Database, rule: Rule) -> int:
-    query = sa.select(sa.func.count()).select_from(rule.table).where(rule.at < rule.before, *rule.wanted)
+    """How many there are to look at, for a bar; not beyond a number that is counted in a moment."""
+    old = sa.select(sa.literal(1)).select_from(rule.table).where(rule.at < rule.before, *rule.wanted)
+    query = sa.select(sa.func.count()).select_from(old.limit(MOST_COUNTED).subquery())
     async with database.reading() as connection:
         return int((await connection.execute(query)).scalar_one())

@@ -1,4 +1,4 @@
-"""Modes and jobs in rows, commands, holds; indexes for lots and for what did not pass.
+"""Modes and jobs in rows, commands, holds; indexes for lots and for outcomes by age.
 
 Columns are only added, with a value for the rows that are there, so no table is copied.
 """
@@ -20,9 +20,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("results", sa.Column("mode", sa.String, nullable=False, server_default="auto"))
     op.create_index("ix_results_lot_received_at", "results", ["lot", "received_at"], **where("lot IS NOT NULL"))
-    op.create_index(
-        "ix_results_outcome_received_at", "results", ["outcome", "received_at"], **where("outcome <> 'pass'")
-    )
+    op.create_index("ix_results_outcome_received_at", "results", ["outcome", "received_at"])
     op.add_column("gates", sa.Column("mode_expires_at", utc_time()))
     op.add_column("gates", sa.Column("jobs", json(), nullable=False, server_default="[]"))
     op.add_column("gates", sa.Column("orders", big(), nullable=False, server_default="0"))

@@ -36,7 +36,7 @@ def test_prune_dry_run_then_prune_with_a_hold_between(shell: Shell, line: Config
     record([part(1, 50, lot="L1"), part(2, 50, lot="L2"), part(3, 1)])
     set_rules("passes_days = 30")
     rehearsed = shell("db", "prune", "--dry-run", "--json").document
-    assert [(rule["rule"], rule["taken"], rule["held"]) for rule in rehearsed["rules"]] == [("passes", 2, 0)]
+    assert [(rule["rule"], rule["taken"], rule["held"]) for rule in rehearsed["rules"]] == [("pass", 2, 0)]
     held = shell("db", "hold", "add", "--lot", "L1", "--reason", "complaint 4711", "--json").document
     assert (held["hold"], held["lot"], held["released_at"]) == (1, "L1", None)
     pruned = shell("db", "prune", "--json").document
@@ -46,7 +46,7 @@ def test_prune_dry_run_then_prune_with_a_hold_between(shell: Shell, line: Config
     assert shell("db", "hold", "release", "1", "--reason", "settled", "--json").document["released_by"]
     assert shell("db", "hold", "list", "--json").document == []
     assert len(shell("db", "hold", "list", "--all", "--json").document) == 1
-    assert "passes" in shell("db", "prune").out
+    assert "pass" in shell("db", "prune").out
     assert [row["trigger_id"] for row in shell("results", "list", "--json").document] == [3]
 
 

@@ -21,6 +21,7 @@ from inspector.vision.engines import Embedder, Engine, Patches, on_host
 from inspector.vision.heads import open_head
 from inspector.vision.preprocessing import restore_map
 from inspector.vision.prototype import Judgement
+from inspector.vision.student_graph import MAPS
 
 MAP_FROM_LEVEL = 0.7
 """A frame clearly below its threshold gets no heat map: drawing one costs more than scoring it."""
@@ -75,7 +76,10 @@ class ProductInspector:
         product = self.artifact.product
         calibration = self.artifact.calibration
         for probe in self.artifact.probes:
-            judged = self.judge(embedder(probe.prepared[None]))[0]
+            embedded = embedder(probe.prepared[None])
+            if any(embedded[index].shape[2] != count for index, count in self._channels().items()):
+                raise ParityError(f"{product} was enrolled on another backbone than this engine runs; enrol it again.")
+            judged = self.judge(embedded)[0]
             moved = abs(judged.score - probe.score) / (calibration.threshold - calibration.median)
             if not moved <= LEVEL_TOLERANCE:  # also for a score that is not a number
                 raise ParityError(
@@ -88,6 +92,14 @@ class ProductInspector:
                 raise ParityError(
                     f"{product} is routed at {distance:.5g} where {probe.routing_distance:.5g} was stored."
                 )
+
+    def _channels(self) -> dict[int, int]:
+        """Channels that the head takes of each embedding it looks at."""
+        student = self.artifact.student
+        if student is None:
+            return {member.embedding: member.bank.mean.size for member in self.artifact.members}
+        sizes = (student.weights.tensors[f"{name}.mean"].size for name in MAPS)
+        return dict(zip(student.embeddings, sizes, strict=True))
 
     def routing_distance(self, copy: NDArray[np.uint8], route_embedder: Embedder) -> float:
         """Trimmed distance of a routing copy [128, 128, 3] to this product's own anchors."""

@@ -18,7 +18,7 @@ MOST_UNACKNOWLEDGED: Final = 4096
 """Weak frames remembered after their row, for brokers that never take an acknowledgement."""
 
 MOST_COUNT: Final = 2**53
-"""Orders and tries beyond it were written by no agent, and could not be written again one higher."""
+"""Orders and tries end here: a damaged record may say any number, and the next one must still be readable."""
 
 MOST_TRIED: Final = 1024
 """Frames remembered that were tried in vain, for frames that are never delivered again."""
@@ -78,7 +78,7 @@ class JournalIndex:
 
     def tried_in_vain(self) -> list[dict[str, Any]]:
         """Records for the frames that the process before this one was trying when it ended."""
-        return [_tries_record(frame, self.tries(frame) + 1) for frame in self._trying]
+        return [_tries_record(frame, min(self.tries(frame) + 1, MOST_COUNT)) for frame in self._trying]
 
     def live_bytes(self, segment: int) -> int:
         """Bytes of live verdicts in a segment."""
@@ -119,7 +119,7 @@ class JournalIndex:
         )
         self._drop(result_id)
         self.entries[result_id] = entry
-        self.next_order = max(self.next_order, order + 1)
+        self.next_order = max(self.next_order, min(order + 1, MOST_COUNT))
         self._live_bytes[place.segment] = self.live_bytes(place.segment) + place.size_bytes
         if sha256 is not None:
             self._tries.pop((verdict["camera"], sha256), None)

@@ -171,6 +171,8 @@ def unpack(content: bytes, digest: str | None = None) -> Artifact:
     check_members(artifact.members, artifact.graph, is_alone=artifact.student is None)
     for probe in artifact.probes:
         check_probe(probe.prepared, probe.routing, artifact.preparation)
+    if not artifact.probes:
+        raise ArtifactError("The artifact has no probe images that an engine could be held against; enrol it again.")
     if not artifact.map_scale.threshold > artifact.map_scale.median:
         raise ArtifactError("The artifact's map has no threshold above its median.")
     return artifact

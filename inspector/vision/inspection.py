@@ -77,7 +77,7 @@ class ProductInspector:
         calibration = self.artifact.calibration
         for probe in self.artifact.probes:
             embedded = embedder(probe.prepared[None])
-            if any(embedded[index].shape[2] != count for index, count in self._channels().items()):
+            if any(embedded[index].shape[2] != count for index, count in self._channels()):
                 raise ParityError(f"{product} was enrolled on another backbone than this engine runs; enrol it again.")
             judged = self.judge(embedded)[0]
             moved = abs(judged.score - probe.score) / (calibration.threshold - calibration.median)
@@ -93,13 +93,13 @@ class ProductInspector:
                     f"{product} is routed at {distance:.5g} where {probe.routing_distance:.5g} was stored."
                 )
 
-    def _channels(self) -> dict[int, int]:
-        """Channels that the head takes of each embedding it looks at."""
+    def _channels(self) -> list[tuple[int, int]]:
+        """Each embedding that the head looks at, with the channels it takes of it."""
         student = self.artifact.student
         if student is None:
-            return {member.embedding: member.bank.mean.size for member in self.artifact.members}
+            return [(member.embedding, member.bank.mean.size) for member in self.artifact.members]
         sizes = (student.weights.tensors[f"{name}.mean"].size for name in MAPS)
-        return dict(zip(student.embeddings, sizes, strict=True))
+        return list(zip(student.embeddings, sizes, strict=True))
 
     def routing_distance(self, copy: NDArray[np.uint8], route_embedder: Embedder) -> float:
         """Trimmed distance of a routing copy [128, 128, 3] to this product's own anchors."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from inspector.vision.artifact import FORMAT, Artifact, MapScale, Probe, pack
 from inspector.vision.calibration import calibrate
 from inspector.vision.engines import Bank
 from inspector.vision.graphs import Embedding, Graph
+from inspector.vision.inspection import ProductInspector
 from inspector.vision.preprocessing import Preparation
 from inspector.vision.prototype import Member, Readout
 from inspector.vision.student import LevelScale, Student
@@ -30,12 +32,13 @@ from inspector.vision.student_graph import (
     StudentWeights,
 )
 from tests.fuzz.mutators import any_text, change_value, mutate_bytes
+from tests.unit.vision.drawings import FakeEngine
 
 SIZE_PX = 32
 CHANNELS = {4: 24, 8: 40, 16: 112}
 
 
-def small_artifact(*, probes: int = 0) -> bytes:
+def small_artifact() -> bytes:
     """A product of two banks over patches of a 32 px square, as `pack` writes it."""
     rng = np.random.default_rng(7)
     embeddings = (Embedding((8,), 8), Embedding((16,), 16))
@@ -52,7 +55,7 @@ def small_artifact(*, probes: int = 0) -> bytes:
         )
         for number, item in enumerate(embeddings)
     )
-    return _packed(embeddings, members, None, probes)
+    return _packed(embeddings, members, None)
 
 
 def small_student_artifact() -> bytes:
@@ -69,15 +72,15 @@ def small_student_artifact() -> bytes:
     for name, stride in (("stem", 4), ("low", 8), ("high", 16)):
         tensors |= {f"{name}.{part}": np.ones(CHANNELS[stride], np.float32) for part in ("mean", "scale")}
     scale = LevelScale(0.0, 1.0)
-    return _packed(STUDENT_EMBEDDINGS, (), Student(StudentWeights(tensors), (0, 1, 2), scale, scale), 0)
+    return _packed(STUDENT_EMBEDDINGS, (), Student(StudentWeights(tensors), (0, 1, 2), scale, scale))
 
 
-def _packed(
-    embeddings: tuple[Embedding, ...], members: tuple[Member, ...], student: Student | None, probes: int
-) -> bytes:
+def _packed(embeddings: tuple[Embedding, ...], members: tuple[Member, ...], student: Student | None) -> bytes:
+    """With one probe, a black square, and what it gets."""
     rng = np.random.default_rng(8)
     channels = len(routing_profile().mean)
-    square = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8)
+    engine = FakeEngine()
+    probe = Probe(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), 0.0, np.zeros((128, 128, 3), np.uint8), 0.0)
     artifact = Artifact(
         product="disc",
         graph=Graph("tf_efficientnet_lite0", "0" * 64, SIZE_PX, embeddings),
@@ -87,11 +90,14 @@ def _packed(
         anchors=ProductAnchors("disc", _normal(rng, 2, channels), _normal(rng, 1, channels), 0.5),
         calibration=calibrate(np.arange(1.0, 30.0), held_out="every fifth", is_cross_fit=False),
         map_scale=MapScale(0.0, 1.0),
-        probes=(Probe(square, 1.0, np.zeros((128, 128, 3), np.uint8), 0.1),) * probes,
+        probes=(probe,),
         manifest={"head": "prototype", "profile": "standard", "images": [{"name": "1.png", "sha256": "0" * 64}]},
         student=student,
     )
-    return pack(artifact)[0]
+    inspector = ProductInspector(artifact, engine)
+    score = inspector.judge(engine.embedder(artifact.graph)(probe.prepared[None]))[0].score
+    distance = inspector.routing_distance(probe.routing, engine.embedder(routing_profile().graph))
+    return pack(replace(artifact, probes=(replace(probe, score=score, routing_distance=distance),)))[0]
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -79,10 +80,11 @@ def _scan_lines(rng: np.random.Generator, height: int, width: int, bits: int, in
 
 
 def zeros(size: int) -> bytes:
-    """So many zeros, deflated without holding them."""
-    packer = zlib.compressobj(9)
-    parts = [packer.compress(bytes(MIB)) for _ in range(size // MIB)]
-    return b"".join([*parts, packer.compress(bytes(size % MIB)), packer.flush()])
+    """So many zeros, deflated at once: one flushed block of a MiB, said again, and the checksum written down."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    last = packer.compress(bytes(size % MIB)) + packer.flush()
+    return b"\x78\xda" + block * (size // MIB) + last + struct.pack(">HH", size % 65521, 1)
 
 
 def black_png(width: int, height: int, bits: int, kind: int, channels: int) -> bytes:
@@ -128,26 +130,35 @@ def cmyk_jpeg(width: int, height: int) -> bytes:
     return ink.getvalue()
 
 
-BOMBS: dict[str, Callable[[], bytes]] = {
-    "png claims 32767 x 32767": lambda: png(32767, 32767, 8, 2, zlib.compress(bytes(100))),
-    "png claims 2^31 - 1 a side": lambda: png(2**31 - 1, 2**31 - 1, 16, 6, zlib.compress(b"")),
-    "png of 31 megapixels, 16 bits, alpha": lambda: black_png(5600, 5600, 16, 6, 4),
-    "png of 31 megapixels, empty": lambda: png(5600, 5600, 16, 6, zlib.compress(b"")),
-    "png of 31 megapixels, interlaced, truncated": lambda: png(5600, 5600, 8, 2, zeros(MIB), interlace=1),
-    "png with 4 GiB behind its last line": lambda: png(4, 4, 8, 0, zeros(4096 * MIB)),
-    "png with 4 GiB of colour profile": lambda: many_chunks(b"iCCP", b"p\0\0" + zeros(4096 * MIB), 1),
-    "png with 1,000 texts of 64 MiB": lambda: many_chunks(b"zTXt", b"t\0\0" + zeros(64 * MIB), 200),
-    "png with 1,300,000 empty texts": lambda: many_chunks(b"tEXt", b"", 1_300_000),
-    "png with 1,300,000 empty data chunks": lambda: split_data(1_300_000),
-    "jpeg of 31 megapixels": lambda: large_jpeg(5600, 5600),
-    "jpeg of 31 megapixels, progressive": lambda: large_jpeg(5600, 5600, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-    "jpeg of 31 megapixels, CMYK": lambda: cmyk_jpeg(5600, 5600),
-    "jpeg claims 65535 x 65535": lambda: _claiming(jpeg_seeds()[0], 65535, 65535),
-    "jpeg claims 31 megapixels": lambda: _claiming(jpeg_seeds()[2], 5600, 5600),
-    "jpeg of 16 megapixels, 20 scans more": lambda: scan_bomb(20),
-    "jpeg of 16 megapixels, 5,000 scans more": lambda: scan_bomb(5000, 400, 400),
-    "jpeg with 4,000,000 empty comments": lambda: many_segments(4_000_000),
-    "jpeg with 8,000,000 bare markers": lambda: many_markers(8_000_000),
+@dataclass(frozen=True)
+class Bomb:
+    """`refused`: what the refusal says, None where the frame is within the limits and is decoded."""
+
+    make: Callable[[], bytes]
+    refused: str | None
+
+
+BOMBS = {
+    "png claims 32767 x 32767": Bomb(lambda: png(32767, 32767, 8, 2, zeros(100)), "limit is"),
+    "png claims 2^31 - 1 a side": Bomb(lambda: png(2**31 - 1, 2**31 - 1, 16, 6, zeros(0)), "no side may exceed"),
+    "png of 31 megapixels, 16 bits, alpha": Bomb(lambda: black_png(5600, 5600, 16, 6, 4), None),
+    "png of 31 megapixels, empty": Bomb(lambda: png(5600, 5600, 16, 6, zeros(0)), "incomplete"),
+    "png of 31 megapixels, interlaced, cut": Bomb(lambda: png(5600, 5600, 8, 2, zeros(MIB), interlace=1), "incomplete"),
+    "png with 1 GiB behind its last line": Bomb(lambda: png(4, 4, 8, 0, zeros(1024 * MIB)), None),
+    "png with 15 GiB behind its last line": Bomb(lambda: png(4, 4, 8, 0, zeros(15360 * MIB)), "more image data"),
+    "png with 4 GiB of colour profile": Bomb(lambda: many_chunks(b"iCCP", b"p\0\0" + zeros(4096 * MIB), 1), None),
+    "png with 200 texts of 64 MiB": Bomb(lambda: many_chunks(b"zTXt", b"t\0\0" + zeros(64 * MIB), 200), None),
+    "png with 1,300,000 empty texts": Bomb(lambda: many_chunks(b"tEXt", b"", 1_300_000), "chunks"),
+    "png with 1,300,000 empty data chunks": Bomb(lambda: split_data(1_300_000), "chunks"),
+    "jpeg of 31 megapixels": Bomb(lambda: large_jpeg(5600, 5600), None),
+    "jpeg of 31 megapixels, progressive": Bomb(lambda: large_jpeg(5600, 5600, cv2.IMWRITE_JPEG_PROGRESSIVE, 1), None),
+    "jpeg of 31 megapixels, CMYK": Bomb(lambda: cmyk_jpeg(5600, 5600), None),
+    "jpeg claims 65535 x 65535": Bomb(lambda: _claiming(jpeg_seeds()[0], 65535, 65535), "no side may exceed"),
+    "jpeg claims 31 megapixels": Bomb(lambda: _claiming(jpeg_seeds()[2], 5600, 5600), "damaged"),
+    "jpeg of 16 megapixels, 20 scans more": Bomb(lambda: scan_bomb(20), "damaged"),
+    "jpeg with 5,000 scans more": Bomb(lambda: scan_bomb(5000, 400, 400), "scans"),
+    "jpeg with 4,000,000 empty comments": Bomb(lambda: many_segments(4_000_000), "segments"),
+    "jpeg with 8,000,000 bare markers": Bomb(lambda: many_markers(8_000_000), "segments"),
 }
 
 

@@ -250,7 +250,7 @@ TARGETS = {
                mutate_json, 4),
         Target("config", load_configuration, (ConfigError,), _config_seeds, mutate_text, 5),
         Target("artifact", load_artifact, (ArtifactError, EngineError),
-               lambda: [containers.small_artifact(), containers.small_artifact(probes=1),
+               lambda: [containers.small_artifact(),
                         containers.small_student_artifact()], containers.mutate_artifact, 3),
         Target("journal", open_journal, (InspectorError,), lambda: [containers.journal_segment()],
                containers.mutate_segment, 2),

@@ -19,8 +19,8 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from inspector.errors import ArtifactError
-from inspector.vision.anchors import ProductAnchors, routing_profile
-from inspector.vision.artifact_checks import check_fit, check_members, check_probe, finite, parse_finite
+from inspector.vision.anchors import ROUTING_SIZE_PX, ProductAnchors, routing_profile
+from inspector.vision.artifact_checks import check_fit, check_members, finite, parse_finite
 from inspector.vision.calibration import Calibration
 from inspector.vision.engines import Bank
 from inspector.vision.graphs import Graph
@@ -51,7 +51,7 @@ class MapScale:
 class Probe:
     """A good image as the passes see it, and what they must make of it.
 
-    `prepared`: uint8 [S, S, 3]; `routing`: uint8 [128, 128, 3].
+    `prepared`: the canvas, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3].
     """
 
     prepared: NDArray[np.uint8]
@@ -169,10 +169,6 @@ def unpack(content: bytes, digest: str | None = None) -> Artifact:
         raise ArtifactError(f"The artifact lacks something or holds it in another form: {error!r}.") from error
     check_fit(artifact.graph, artifact.preparation, artifact.readout, artifact.anchors)
     check_members(artifact.members, artifact.graph, is_alone=artifact.student is None)
-    for probe in artifact.probes:
-        check_probe(probe.prepared, probe.routing, artifact.preparation)
-    if not artifact.probes:
-        raise ArtifactError("The artifact has no probe images that an engine could be held against; enrol it again.")
     if not artifact.map_scale.threshold > artifact.map_scale.median:
         raise ArtifactError("The artifact's map has no threshold above its median.")
     return artifact
@@ -204,6 +200,11 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Art
     anchors = ProductAnchors(
         product, _floats(tensors["anchors"]), _floats(tensors["descriptors"]), finite(manifest["routing"]["bound"])
     )
+    probes = tuple(_probe(number, item, tensors, preparation.canvas) for number, item in enumerate(manifest["probes"]))
+    if not probes:
+        raise ArtifactError(
+            "The artifact has no probe images, so that no engine can be checked against it; enrol again."
+        )
     scale = MapScale(finite(manifest["map_scale"]["median"]), finite(manifest["map_scale"]["threshold"]))
     return Artifact(
         product=product,
@@ -216,7 +217,7 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Art
         anchors=anchors,
         calibration=Calibration.from_manifest(manifest["calibration"]),
         map_scale=scale,
-        probes=tuple(_probe(number, item, tensors) for number, item in enumerate(manifest["probes"])),
+        probes=probes,
         manifest=manifest,
         student=_student(manifest.get("student"), graph, tensors),
     )
@@ -262,13 +263,14 @@ def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mappi
     )
 
 
-def _probe(number: int, stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Probe:
-    return Probe(
-        prepared=tensors[f"probe.{number}.prepared"],
-        score=finite(stored["score"]),
-        routing=tensors[f"probe.{number}.routing"],
-        routing_distance=finite(stored["routing_distance"]),
-    )
+def _probe(
+    number: int, stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], canvas: tuple[int, int]
+) -> Probe:
+    prepared, routing = tensors[f"probe.{number}.prepared"], tensors[f"probe.{number}.routing"]
+    shapes = ((*canvas, 3), (ROUTING_SIZE_PX, ROUTING_SIZE_PX, 3))
+    if (prepared.shape, routing.shape) != shapes or {prepared.dtype, routing.dtype} != {np.dtype(np.uint8)}:
+        raise ArtifactError("The artifact's probe images are not as its frames are prepared.")
+    return Probe(prepared, finite(stored["score"]), routing, finite(stored["routing_distance"]))
 
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float32]:

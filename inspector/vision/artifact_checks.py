@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inspector.errors import ArtifactError
-from inspector.vision.anchors import ROUTING_SIZE_PX, ProductAnchors, routing_profile
+from inspector.vision.anchors import ProductAnchors, routing_profile
 from inspector.vision.graphs import Graph
 from inspector.vision.preprocessing import Preparation
 from inspector.vision.prototype import Member, Readout
@@ -88,10 +87,3 @@ def check_members(members: Sequence[Member], graph: Graph, *, is_alone: bool) ->
             raise ArtifactError(f"The artifact's bank {number} has an impossible weight or unit.")
     if is_alone and not (any(each.in_decision for each in members) and any(each.in_map for each in members)):
         raise ArtifactError("The artifact has no bank that decides, or none that draws the map.")
-
-
-def check_probe(prepared: NDArray[Any], routing: NDArray[Any], preparation: Preparation) -> None:
-    """Pictures as the passes take them."""
-    for picture, side in ((prepared, preparation.size_px), (routing, ROUTING_SIZE_PX)):
-        if picture.dtype != np.uint8 or picture.shape != (side, side, 3):
-            raise ArtifactError(f"A probe of the artifact is {picture.dtype} {picture.shape}, not of {side} px.")

@@ -92,6 +92,15 @@ class _Survey:
     is_adobe: bool
 
 
+def keep_opencv_on_the_callers_thread() -> None:
+    """For the whole process: OpenCV starts no threads of its own.
+
+    Frames are decoded and prepared on several workers at once, beside the backbone's threads; a pool of
+    OpenCV's on top, as wide as the machine, only makes them wait for each other. Pixels are the same either way.
+    """
+    cv2.setNumThreads(1)
+
+
 def read_header(payload: bytes, limits: DecodeLimits | None = None) -> ImageHeader:
     """The header of a whole JPEG or PNG, found without decoding a pixel.
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from tests.fuzz.targets import TARGETS, Target
 
 CORPUS = Path(__file__).with_name("corpus")
-ADDRESS_SPACE_BYTES = 6 * 2**30
-"""Of a child, libraries and thread stacks included, which reserve far more than they use."""
+MOST_GROWTH_BYTES = 3 * 2**30
+"""Of a child's address space, beyond what its libraries and thread stacks reserve at the start."""
 
 INPUT_LIMIT_S = 60.0
 """Several times the agent's own bound on a decode: the machine may be busy with other work."""
@@ -123,7 +123,7 @@ def _child(
     told: MutableSequence[int],
     crashes: multiprocessing.queues.SimpleQueue[tuple[str, str]],
 ) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
+    limit_growth(MOST_GROWTH_BYTES)
     target = TARGETS[name]
     bases = bases_of(target)
     kinds: set[str] = set()
@@ -144,6 +144,13 @@ def _child(
         if kind not in kinds and keep is not None:
             kinds.add(kind)
             kept(data, keep, name)
+
+
+def limit_growth(most_bytes: int) -> None:
+    """So much more address space for this process; beyond it an allocation fails."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + most_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _run(target: Target, data: bytes) -> tuple[str, Exception | None]:

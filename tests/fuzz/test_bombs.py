@@ -17,8 +17,10 @@ from inspector.config import CameraSection
 from inspector.domain import Action
 from inspector.errors import UndecodableFrame
 from tests.fuzz.pictures import BOMBS
+from tests.fuzz.runner import MOST_GROWTH_BYTES, limit_growth
 
-ADDRESS_SPACE_BYTES = 5 * 2**30
+pytestmark = pytest.mark.timeout(600)  # twenty times what it takes: nothing here depends on the clock
+
 MOST_GROWTH_MIB = 1024
 """Four times the pixels of the largest frame, 16 bits and alpha, as the decoder holds them."""
 
@@ -31,7 +33,7 @@ Outcome = tuple[str, float, float]
 
 def defuse(results: multiprocessing.queues.SimpleQueue[tuple[str, Outcome]]) -> None:
     """In the child."""
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
+    limit_growth(MOST_GROWTH_BYTES)
     camera = CameraSection(name="cam1", on_unjudged=Action.REJECT)
     for name, bomb in BOMBS.items():
         payload = bomb.make()
@@ -57,7 +59,7 @@ def outcomes() -> dict[str, Outcome]:
 
 
 def _ends_well(child: multiprocessing.process.BaseProcess) -> bool:
-    child.join(150)
+    child.join(550)
     if child.is_alive():
         child.kill()
         child.join()

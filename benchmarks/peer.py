@@ -158,7 +158,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 _FIGURES = ("image_auroc", "aupro", "fit_s", "ms_per_image", "artifact_mib")
-_PLACES = {"image_auroc": 3, "aupro": 3}
+_PLACES = {"image_auroc": 3, "aupro": 3, "artifact_mib": 2}
 
 
 def _line(row: Row) -> str:

@@ -41,7 +41,7 @@ from inspector.store.images import FolderImages
 from inspector.store.journal import FileJournal
 from inspector.store.ledger import SqlLedger
 from inspector.store.registry import SqlRegistry
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, decode, keep_opencv_on_the_callers_thread
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.telemetry import LogTelemetry
 from inspector.vision.lineup import VisionLoader
@@ -82,6 +82,7 @@ def serve(config: Config) -> None:
 @contextlib.asynccontextmanager
 async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[], bool]) -> AsyncIterator[Agent]:
     """An agent that has recovered what an earlier run left. Sources are connected, nothing is taken yet."""
+    keep_opencv_on_the_callers_thread()
     clock = SystemClock()
     state = config.agent.state_dir
     journal_limits = config.journal

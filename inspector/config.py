@@ -56,7 +56,7 @@ def _host_name() -> str:
 class Section(BaseModel):
     """Frozen, and a key it doesn't know is a fault."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -463,13 +463,17 @@ def load(option: Path | None = None) -> Config:
         raise ConfigError([f"there is no file {path}; write one with `inspector init`"], str(path)) from None
     except OSError as error:
         raise ConfigError([f"it can't be read: {error.strerror}"], str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also what is no UTF-8, and numbers of thousands of digits
         raise ConfigError([f"it is not valid TOML: {error}"], str(path)) from error
+    except RecursionError as error:
+        raise ConfigError(["it is not valid TOML: its brackets are nested too deep"], str(path)) from error
     return parse(table, path)
 
 
 def parse(table: Mapping[str, Any], path: Path | None) -> Config:
     """Check a table as read from TOML. Raises ConfigError with every fault at once."""
+    if faults := _nul_faults(table):
+        raise ConfigError(faults, str(path) if path else None)
     try:
         return Config.model_validate(dict(table))
     except ValidationError as error:
@@ -502,10 +506,25 @@ def notify_socket() -> tuple[str | None, float | None]:
     return os.environ.get("NOTIFY_SOCKET"), int(usec) / 1e6 if usec and usec.isdigit() else None
 
 
+def _nul_faults(table: Mapping[str, Any]) -> list[str]:
+    """No path, topic or URL may hold a NUL, and who opens one would say nothing of the key."""
+    faults: list[str] = []
+    left: list[tuple[str, object]] = list(table.items())
+    while left:  # a file may nest deeper than Python calls
+        where, value = left.pop()
+        if isinstance(value, str) and "\0" in value:
+            faults.append(f"{where}: holds a NUL character")
+        elif isinstance(value, Mapping):
+            left += [(f"{where}.{key}", each) for key, each in value.items()]
+        elif isinstance(value, list | tuple):
+            left += [(f"{where}.{number}", each) for number, each in enumerate(value)]
+    return faults
+
+
 def _is_pattern(text: str) -> bool:
     try:
         re.compile(text)
-    except re.error:
+    except (re.error, OverflowError, RecursionError):  # the last two: counts and brackets beyond measure
         return False
     return True
 

@@ -94,7 +94,8 @@ def _opened(record: ConsumerRecord, camera: CameraSection) -> Envelope:
         except UnicodeDecodeError:
             fault = _NOT_UTF8
     is_json = camera.encoding == "json" or camera.trigger_from == "json"
-    envelope = open_envelope(record.value or b"", pairs, is_json=is_json)
+    most_bytes = int(camera.max_mib * 2**20)
+    envelope = open_envelope(record.value or b"", pairs, is_json=is_json, most_bytes=most_bytes)
     if fault is not None and PROPERTY_FAULT not in envelope.properties:
         return Envelope(envelope.payload, {**envelope.properties, PROPERTY_FAULT: fault})
     return envelope

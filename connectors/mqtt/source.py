@@ -236,6 +236,7 @@ class MqttSource(Peer):
             message.payload,
             message.properties,
             is_json=self._is_json,
+            most_bytes=int(self._camera.max_mib * 2**20),
             fault=_UNREADABLE if self._is_without_metadata else None,
             topic_trigger=last_topic_level(message.topic or "") if by_topic else None,
         )

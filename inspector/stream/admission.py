@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from inspector.config import CameraSection, Config, GateSection
 from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, Standing, TimeSource, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
+from inspector.stream.record import parse_time
 
 LONGEST_ID = 128
 LARGEST_TRIGGER = 2**63 - 1
@@ -220,10 +221,9 @@ def _short(properties: Mapping[str, str], name: str, faults: list[str]) -> str |
 
 def _parse_time(text: str) -> datetime | None:
     try:
-        parsed = datetime.fromisoformat(text)
+        return parse_time(text)
     except ValueError:
         return None
-    return parsed.astimezone(UTC) if parsed.tzinfo is not None else None
 
 
 def _capture_time(camera: CameraSection, meta: _Metadata, received_at: datetime) -> tuple[datetime, TimeSource]:

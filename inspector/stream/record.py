@@ -62,11 +62,14 @@ def format_time(moment: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Aware, UTC. Raises ValueError for text without a zone."""
+    """Aware, UTC. Raises ValueError for anything but a time with its zone."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"the time {text!r} has no zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:  # in the first or last hours of the calendar
+        raise ValueError(f"the time {text!r} lies beyond the calendar in UTC") from error
 
 
 def verdict_record(verdict: Verdict) -> dict[str, Any]:

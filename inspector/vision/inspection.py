@@ -21,6 +21,7 @@ from inspector.vision.engines import Embedder, Engine, Patches, on_host
 from inspector.vision.heads import open_head
 from inspector.vision.preprocessing import restore_map
 from inspector.vision.prototype import Judgement
+from inspector.vision.student_graph import MAPS
 from inspector.vision.tiling import apart, join
 
 MAP_FROM_LEVEL = 0.7
@@ -87,7 +88,11 @@ class ProductInspector:
         calibration, map_scale = self.artifact.calibration, self.artifact.map_scale
         level, map_level = calibration.threshold - calibration.median, map_scale.threshold - map_scale.median
         for probe in self.artifact.probes:
-            (judged,) = self.judge(embedder(probe.prepared[None]))
+            embedded = embedder(probe.prepared[None])
+            if any(embedded[index].shape[2] != count for index, count in self._channels()):
+                product = self.artifact.product
+                raise ParityError(f"{product} was enrolled on another backbone than this engine runs; enrol it again.")
+            (judged,) = self.judge(embedded)
             distance = self.routing_distance(probe.routing, route_embedder)
             peak = float(judged.grid_map.max())
             self._ensure_same("scores", judged.score, probe.score, LEVEL_TOLERANCE * level)
@@ -105,6 +110,14 @@ class ProductInspector:
             f"{self.artifact.product} {what} {found:.5g} where {stored:.5g} was stored ({allowed:.2g} off is allowed): "
             f"this engine can't be trusted with it; it was enrolled on {by}. Use that engine, or enrol it again here."
         )
+
+    def _channels(self) -> list[tuple[int, int]]:
+        """Each embedding that the head looks at, with the channels it takes of it."""
+        student = self.artifact.student
+        if student is None:
+            return [(member.embedding, member.bank.mean.size) for member in self.artifact.members]
+        sizes = (student.weights.tensors[f"{name}.mean"].size for name in MAPS)
+        return list(zip(student.embeddings, sizes, strict=True))
 
     def routing_distance(self, copy: NDArray[np.uint8], route_embedder: Embedder) -> float:
         """Trimmed distance of a routing copy [128, 128, 3] to this product's own anchors."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from inspector.enrolling import Enrolled
     from inspector.vision.discovery import Discovery
     from inspector.vision.enrolment import EnrolmentOptions
+    from inspector.vision.folders import ImageSource
 
 NAME = "discover"
 HELP = "Find the products in a mixed folder of good images, without being told how many; name and enrol them."
@@ -46,6 +47,9 @@ def command(
     head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "auto",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
     shadow: Annotated[bool, typer.Option("--shadow", help="Enrol beside live versions, never decide.")] = False,
+    with_strays: Annotated[
+        bool, typer.Option("--with-strays", help="Enrol the odd images too; look at them first.")
+    ] = False,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
@@ -54,8 +58,6 @@ def command(
     from inspector.vision.enrolment import EnrolmentOptions
 
     loaded = load(config)
-    with contextlib.suppress(OSError):
-        os.nice(10)  # a line that runs on this box comes first
     found = _discovered(loaded, folder, as_json)
     categories = [category.name for category in found.categories]
     named = naming.names_given(names, names_from, categories)
@@ -69,7 +71,18 @@ def command(
             hints = [(each.name, f"{len(each.members)} images, {sheets[each.name]}") for each in found.categories]
             named = naming.names_asked(hints)
     result = _Found(found, sheets, named or {})
-    enrolled = _enrol(loaded, result, EnrolmentOptions(head=head, profile=profile), shadow, as_json) if enroll else []
+    enrolled: list[Enrolled] = []
+    if enroll:
+        images = {
+            product: [
+                image
+                for category in found.categories
+                if result.names.get(category.name) == product
+                for image in found.members(category, with_strays=with_strays)
+            ]
+            for product in sorted(set(result.names.values()))
+        }
+        enrolled = _enrol(loaded, images, EnrolmentOptions(head=head, profile=profile), shadow, as_json)
     if as_json:
         console.print_json(_document(result, enrolled))
     for each in () if as_json else enrolled:
@@ -107,24 +120,26 @@ def _sheets(found: Discovery, out: Path) -> dict[str, Path]:
     return sheets
 
 
-def _enrol(loaded: Config, found: _Found, options: EnrolmentOptions, shadow: bool, as_json: bool) -> list[Enrolled]:
-    """One version per name, from all categories of that name."""
+def _enrol(
+    loaded: Config,
+    images: Mapping[str, list[ImageSource]],
+    options: EnrolmentOptions,
+    shadow: bool,
+    as_json: bool,
+) -> list[Enrolled]:
+    """One version of each product, one after the other."""
     from inspector.enrolling import enrol_into
 
     async def all_of_them() -> list[Enrolled]:
         done = []
-        for product in sorted(set(found.names.values())):
-            images = [
-                image
-                for category in found.discovery.categories
-                if found.names.get(category.name) == product
-                for image in found.discovery.members(category)
-            ]
+        for product, own in images.items():
             with console.progress(f"Enrolling {product}", quiet=as_json) as report:
                 by = console.user()
-                done.append(await enrol_into(loaded, product, images, options, by=by, shadow=shadow, progress=report))
+                done.append(await enrol_into(loaded, product, own, options, by=by, shadow=shadow, progress=report))
         return done
 
+    with contextlib.suppress(OSError):
+        os.nice(10)  # a line that runs on this box comes first
     return asyncio.run(all_of_them())
 
 
@@ -153,7 +168,7 @@ def _say(found: Discovery) -> None:
         say(f"  [yellow]counted once[/] {name}: the same image as {of}", highlight=False)
     for category in found.categories:
         for index in category.strays:
-            where = f"nearest to {category.name}, but not near; not enrolled with it"
+            where = f"nearest to {category.name}, but not near; enrolled only --with-strays"
             say(f"  [yellow]look at[/] {found.images[index].name}: {where}", highlight=False)
 
 
@@ -171,7 +186,7 @@ def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:
                 "nearest": each.nearest[0] if each.nearest else None,
                 "nearest_distance": round(each.nearest[1], 4) if each.nearest else None,
                 "contact_sheet": str(result.sheets[each.name]),
-                "images": [image.name for image in found.members(each)],
+                "images": [image.name for image in found.members(each, with_strays=False)],
                 "strays": [found.images[index].name for index in each.strays],
             }
             for each in found.categories

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.cli import console
+from inspector.cli import console, rendering
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -63,7 +63,7 @@ def command(
     if as_json:
         console.print_json(figures)
     else:
-        console.out.print(_table(figures))
+        rendering.show(_table(figures))
         console.out.print(_routing(figures["routing"]), highlight=False)
         if report is not None:
             console.out.print(f"report: {report}", highlight=False)

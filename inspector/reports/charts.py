@@ -47,7 +47,7 @@ class Axis:
         step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= raw * 0.999)
         first = np.ceil(self.low / step - 1e-9)
         last = np.floor(self.high / step + 1e-9)
-        return [float(step * index) for index in np.arange(first, last + 1)]
+        return [float(step * index) + 0.0 for index in np.arange(first, last + 1)]  # + 0.0: never -0
 
 
 def line_chart(
@@ -169,7 +169,11 @@ def _frame(across: Axis, up: Axis) -> Markup:
 def _upright(across: Axis, value: float, name: str) -> Markup:
     x = _x(across, value)
     line = Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(x, TOP, HEIGHT - BOTTOM)
-    return line + Markup('<text class="tick" x="{:.1f}" y="{}">{}</text>').format(x + 4, TOP + 9, name)
+    # Its name stands on the side that has room, clear of the legend at the upper right.
+    at, anchor = (x + 4, "start") if across.share(value) < 0.4 else (x - 4, "end")
+    return line + Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
+        at, TOP + 9, anchor, name
+    )
 
 
 def _legend(entries: Sequence[tuple[str, str]], top: float = TOP) -> Markup:

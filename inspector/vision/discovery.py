@@ -5,7 +5,7 @@ which category an image is of; each category then gets a head of its own (Local 
 abstract is public. [R] Here CAC begins with one pooled descriptor per image from the routing pass, joined by
 mean linkage until no two groups are alike: the number of categories is found, not given. What is built of
 a category's images at enrolment are the anchors by which CIM then votes on frames. Few odd images are
-no category: they are listed beside the nearest one and never enrolled unseen.
+no category: they are listed beside the nearest one, and enrolled only when a person says so.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from inspector.vision.gathering import Gatherer, Progress, gather
 from inspector.vision.metrics import normalised_mutual_information, purity
 from inspector.vision.preprocessing import Preparation
 
-ALIKE_WITHIN = 0.20
+ALIKE_WITHIN = 0.16
 """Mean cosine distance of routing descriptors up to which groups are one category. On six products any stop from
-0.16 to 0.23 gives the same categories; but for the two kinds of solar cells none are nearer to each other than
-0.40. docs/methods.md has what it does to subsets, unequal sizes and drawn products."""
+0.16 to 0.23 gives the same ones. The low end, since two categories may get one name, and one of two products
+can't be taken apart. docs/methods.md has what it does to subsets, unequal sizes and drawn products."""
 SMALLEST_CATEGORY = 5
 """As many images as an enrolment needs."""
 
@@ -80,9 +80,10 @@ class Discovery:
         """Normalised by the arithmetic mean of both entropies."""
         return normalised_mutual_information(self._true, self.assigned) if self.labels else None
 
-    def members(self, category: Category) -> list[ImageSource]:
-        """Its images in the order they came, without strays: what may be enrolled."""
-        return [self.images[index] for index in sorted(category.members)]
+    def members(self, category: Category, *, with_strays: bool) -> list[ImageSource]:
+        """Its images in the order they came: an enrolment takes neighbours for shots of one part."""
+        chosen = (*category.members, *category.strays) if with_strays else category.members
+        return [self.images[index] for index in sorted(chosen)]
 
     def majority(self, category: Category) -> str | None:
         """The label most of a category's images have; None without labels."""

@@ -53,7 +53,10 @@ class EvaluationOptions:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A test image judged wrongly. `by`: whose head judged it. `heat_map`: uint8 [h, w], 128 = threshold."""
+    """A test image judged wrongly. `by`: whose head judged it.
+
+    `heat_map`: uint8 [h, w], 128 = threshold; where nothing of it reaches the threshold, stretched until its peak does.
+    """
 
     path: Path
     defect: str | None
@@ -100,6 +103,7 @@ class Evaluation:
 
     def _case(self, result: Result) -> Case:
         levels = self._arena.map_levels(result, HEAT_MAP_SIDE_PX)
+        levels = levels / min(1.0, max(float(levels.max()), 1e-6))
         heat_map = np.clip(np.rint(levels * HEAT_AT_THRESHOLD), 0, 255).astype(np.uint8)
         return Case(result.image.path, result.image.defect, result.level, result.by, heat_map)
 
@@ -179,7 +183,9 @@ class _Fitting:
         found = discover(mixed, limits, route_embedder, lambda _phase, done, total: self._tell("discover", done, total))
         contenders = {
             category.name: self._fitted(
-                category.name, found.members(category), product=found.majority(category) or category.name
+                category.name,
+                found.members(category, with_strays=False),
+                product=found.majority(category) or category.name,
             )
             for category in found.categories
         }

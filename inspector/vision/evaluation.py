@@ -55,7 +55,8 @@ class EvaluationOptions:
 class Case:
     """A test image judged wrongly. `by`: whose head judged it.
 
-    `heat_map`: uint8 [h, w], 128 = threshold; where nothing of it reaches the threshold, stretched until its peak does.
+    `heat_map`: uint8 [h, w], 128 = threshold; where nothing of it reaches the threshold, stretched from its lowest
+    to its highest spot, which then does.
     """
 
     path: Path
@@ -103,7 +104,9 @@ class Evaluation:
 
     def _case(self, result: Result) -> Case:
         levels = self._arena.map_levels(result, HEAT_MAP_SIDE_PX)
-        levels = levels / min(1.0, max(float(levels.max()), 1e-6))
+        lowest, peak = float(levels.min()), float(levels.max())
+        if peak < 1.0:
+            levels = (levels - lowest) / max(peak - lowest, 1e-6)
         heat_map = np.clip(np.rint(levels * HEAT_AT_THRESHOLD), 0, 255).astype(np.uint8)
         return Case(result.image.path, result.image.defect, result.level, result.by, heat_map)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import tempfile
 from collections.abc import Mapping
@@ -159,17 +160,17 @@ def _table(found: Discovery, sheets: Mapping[str, Path]) -> Table:
 
 
 def _say(found: Discovery) -> None:
-    say = console.out.print
+    say = functools.partial(console.out.print, highlight=False, soft_wrap=True)
     if found.purity is not None and found.nmi is not None:
-        say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}", highlight=False)
+        say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
     for name, reason in found.unreadable:
-        say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
+        say(f"  [yellow]left out[/] {name}: {reason}")
     for name, of in found.duplicates:
-        say(f"  [yellow]counted once[/] {name}: the same image as {of}", highlight=False)
+        say(f"  [yellow]counted once[/] {name}: the same image as {of}")
     for category in found.categories:
         for index in category.strays:
             where = f"nearest to {category.name}, but not near; enrolled only --with-strays"
-            say(f"  [yellow]look at[/] {found.images[index].name}: {where}", highlight=False)
+            say(f"  [yellow]look at[/] {found.images[index].name}: {where}")
 
 
 def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:

@@ -64,7 +64,8 @@ def command(
         console.print_json(figures)
     else:
         rendering.show(_table(figures))
-        console.out.print(_routing(figures["routing"]), highlight=False)
+        if figures["mode"] != "oracle":
+            console.out.print(_routing(figures["routing"]), highlight=False)
         if report is not None:
             console.out.print(f"report: {report}", highlight=False)
 

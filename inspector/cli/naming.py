@@ -10,7 +10,6 @@ from pathlib import Path
 import typer
 
 from inspector.cli import console
-from inspector.config import NAME_PATTERN
 from inspector.errors import UsageError
 
 
@@ -38,7 +37,7 @@ def names_asked(categories: Sequence[tuple[str, str]]) -> dict[str, str]:
     named: dict[str, str] = {}
     for category, hint in categories:
         while answer := typer.prompt(f"  {category} ({hint})", default="", show_default=False, err=True).strip():
-            if re.fullmatch(NAME_PATTERN, answer):
+            if _is_name(answer):
                 named[category] = answer
                 break
             console.err.print("  A name has letters, digits, dots and dashes, at most 64 of them.")
@@ -50,13 +49,19 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and console.err.is_terminal
 
 
+def _is_name(text: str) -> bool:
+    from inspector.config import NAME_PATTERN
+
+    return re.fullmatch(NAME_PATTERN, text) is not None
+
+
 def _parsed(pairs: Iterable[str], categories: Sequence[str], where: str) -> dict[str, str]:
     named: dict[str, str] = {}
     for pair in (each.strip() for each in pairs):
         if not pair:
             continue
         category, sign, product = (part.strip() for part in pair.partition("="))
-        if not sign or not re.fullmatch(NAME_PATTERN, product):
+        if not sign or not _is_name(product):
             raise UsageError(f"{pair!r} in {where} is no name; write category=product, for example a=bolt.")
         if category not in categories:
             raise UsageError(f"There is no category {category!r}; found: {', '.join(categories)}.")

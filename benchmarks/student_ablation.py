@@ -138,7 +138,7 @@ class Bench:
             pairs = (
                 (
                     restore_map(judgement.grid_map, recipe.preparation, *size, size),
-                    np.zeros(size, np.bool_) if image.mask is None else read_mask(image.mask, size),
+                    read_mask(image.masks, size),
                 )
                 for (judgement, size), image in zip(judged, test, strict=True)
             )

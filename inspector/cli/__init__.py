@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from inspector.cli import console, db, demo, doctor, enroll, evaluate, init, products, results, run, simulate
+from inspector.cli import console, db, demo, discover, doctor, enroll, evaluate, init, products, results, run, simulate
 
 app = typer.Typer(
     name="inspector",
@@ -34,7 +34,7 @@ def root(
     del version  # answered already
 
 
-for module in (demo, init, doctor, enroll, evaluate, run, simulate):
+for module in (demo, init, doctor, enroll, discover, evaluate, run, simulate):
     app.command(module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)
 for group in (products, results, db):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)

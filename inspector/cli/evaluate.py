@@ -1,4 +1,4 @@
-"""`inspector evaluate`: figures on folders in the MVTec-AD layout, heads fitted from good images only."""
+"""`inspector evaluate`: figures on labelled folders, heads fitted from good images only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.cli import console
+from inspector.cli import console, rendering
 from inspector.cli.enroll import limits_of_camera
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from inspector.config import Config
 
 NAME = "evaluate"
-HELP = "Measure heads and routing on ROOT/<product>/{train,test,ground_truth} folders."
-EXAMPLE = "Example: inspector evaluate datasets/ --products bottle,cookie --mode routed"
+HELP = "Measure heads and routing on labelled folders: MVTec AD, MPDD, BTAD, VisA, MVTec LOCO."
+EXAMPLE = "Example: inspector evaluate datasets/ --products bottle,cookie --mode routed --report out.html"
 
 
 def command(
-    root: Annotated[Path, typer.Argument(help="Folder of products in the MVTec-AD layout.")],
+    root: Annotated[Path, typer.Argument(help="Folder of products.")],
     products: Annotated[str | None, typer.Option(help="Only these products, separated by commas.")] = None,
     head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "auto",
     profile: Annotated[str, typer.Option(help="fast, standard or fine.")] = "standard",
@@ -36,18 +36,29 @@ def command(
         int | None, typer.Option(min=32, max=4096, help="Side of the square that the backbone sees; else 256.")
     ] = None,
     camera: Annotated[str | None, typer.Option(help="Take bit depth, black level and limits of this camera.")] = None,
-    mode: Annotated[str, typer.Option(help="oracle (the product is told) or routed (anchors find it).")] = "oracle",
+    mode: Annotated[
+        str,
+        typer.Option(help="oracle (the product is told), routed (anchors find it) or unlabelled (nothing is told)."),
+    ] = "oracle",
+    layout: Annotated[str | None, typer.Option(help="mvtec, btad, visa or loco; else recognised.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write curves and the worst mistakes as one HTML file.")
+    ] = None,
     registry: Annotated[bool, typer.Option("--registry", help="Judge the live versions, fit nothing.")] = False,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     from inspector.config import load
+    from inspector.errors import UsageError
+    from inspector.reports.evaluation import evaluation_html
     from inspector.vision.backbone import named_backbone
     from inspector.vision.engines import create_engine
-    from inspector.vision.evaluation import EvaluationOptions, evaluate
+    from inspector.vision.evaluation import EvaluationOptions, examine
     from inspector.vision.framing import Framing, parse_tiles
 
     loaded = load(config)
+    if report is not None and not report.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {report.parent} to write the report to.")  # before the minutes of work
     chosen = tuple(name.strip() for name in products.split(",") if name.strip()) if products else None
     artifacts = asyncio.run(_live(loaded)) if registry else None
     options = EvaluationOptions(
@@ -56,20 +67,27 @@ def command(
         head=head,
         profile=profile,
         artifacts=artifacts,
+        layout=layout,
         backbone=named_backbone(backbone, weights),
         framing=Framing(parse_tiles(tiles) if tiles else (1, 1), size_px=input_px),
         **limits_of_camera(loaded, camera),
     )
-    with tempfile.TemporaryDirectory() as scratch, console.progress("Evaluating", quiet=as_json) as report:
+    with tempfile.TemporaryDirectory() as scratch, console.progress("Evaluating", quiet=as_json) as tell:
         state = loaded.agent.state_dir
         cache = state / "engines" if state.is_dir() else Path(scratch)
         engine = create_engine(loaded.engine.name, cache, loaded.engine.threads)
-        figures = evaluate(root, options, engine, report)
+        evaluation = examine(root, options, engine, tell)
+        figures = evaluation.figures
+        if report is not None:
+            report.write_text(evaluation_html(evaluation, f"Evaluation of {root.resolve().name}"), encoding="utf-8")
     if as_json:
         console.print_json(figures)
     else:
-        console.out.print(_table(figures))
-        console.out.print(_routing(figures["routing"]), highlight=False)
+        rendering.show(_table(figures))
+        if figures["mode"] != "oracle":
+            console.out.print(_routing(figures["routing"]), highlight=False)
+        if report is not None:
+            console.out.print(f"report: {report}", highlight=False)
 
 
 async def _live(config: Config) -> dict[str, bytes]:

@@ -42,16 +42,25 @@ def overlay_png(payload: bytes, heat_map: NDArray[np.uint8]) -> bytes:
 
     Yellow at the threshold, red from twice it. Raises Undrawable.
     """
+    return _encoded(_overlaid(payload, heat_map, LONGEST_SIDE_PX), "PNG")
+
+
+def overlay_jpeg(payload: bytes, heat_map: NDArray[np.uint8], longest_px: int) -> bytes:
+    """The same as a JPEG of at most `longest_px`. Raises Undrawable."""
+    return _encoded(_overlaid(payload, heat_map, longest_px), "JPEG")
+
+
+def small_jpeg(payload: bytes, longest_px: int = SMALL_SIDE_PX) -> bytes:
+    """A JPEG of at most `longest_px`. Raises Undrawable."""
+    return _encoded(_opened(payload, longest_px), "JPEG")
+
+
+def _overlaid(payload: bytes, heat_map: NDArray[np.uint8], longest_px: int) -> Image:
     from PIL import Image
 
-    frame = _opened(payload, LONGEST_SIDE_PX)
+    frame = _opened(payload, longest_px)
     heat = Image.fromarray(heat_map).resize(frame.size, Image.Resampling.BILINEAR)
-    return _encoded(Image.composite(Image.fromarray(_colours(np.asarray(heat))), frame, _opacity(heat)), "PNG")
-
-
-def small_jpeg(payload: bytes) -> bytes:
-    """A JPEG of at most `SMALL_SIDE_PX`. Raises Undrawable."""
-    return _encoded(_opened(payload, SMALL_SIDE_PX), "JPEG")
+    return Image.composite(Image.fromarray(_colours(np.asarray(heat))), frame, _opacity(heat))
 
 
 def _opacity(heat: Image) -> Image:

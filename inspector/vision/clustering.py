@@ -1,4 +1,4 @@
-"""Picking and clustering vectors: farthest-first cover, k-means, spherical k-means, first-neighbour partition.
+"""Picking and clustering vectors: farthest-first cover, k-means, first-neighbour partition, mean linkage.
 
 Plain NumPy, deterministic for a given generator. Vectors are float32 [N, C].
 """
@@ -109,6 +109,50 @@ def first_neighbour_means(vectors: Vectors, at_most: int) -> Vectors:
         labels = merged[labels]
         means = _unit_means(vectors, labels)
     return means
+
+
+def mean_linkage(vectors: Vectors, within: float) -> NDArray[np.int64]:
+    """Labels 0.. of unit vectors, joined while the mean cosine distance between two groups is at most `within`.
+
+    Agglomeration by average linkage (Sokal and Michener, 1958) along chains of nearest neighbours, which
+    finds the same tree as joining the closest pair first (Murtagh, 1983). The mean cosine between two
+    groups of unit vectors is the product of their means, so only means are kept: memory O(N), time O(N^2).
+    """
+    means = vectors.astype(np.float32, copy=True)
+    sizes = np.ones(len(vectors), np.float32)
+    alive = np.ones(len(vectors), np.bool_)
+    # A group is joined with its mutual nearest only. One whose nearest is too far stays as it is for good:
+    # by average linkage no later union of others comes nearer than its members were.
+    labels = np.arange(len(vectors))
+    chain: list[int] = []
+    waiting = list(range(len(vectors) - 1, -1, -1))
+    while waiting or chain:
+        if not chain:
+            following = waiting.pop()
+            if not alive[following]:
+                continue
+            chain.append(following)
+        last = chain[-1]
+        similarity = np.einsum("nc,c->n", means, means[last])
+        similarity[~alive] = -np.inf
+        similarity[last] = -np.inf
+        nearest = int(similarity.argmax())
+        before = chain[-2] if len(chain) > 1 else -1
+        if before >= 0 and similarity[before] >= similarity[nearest]:
+            nearest = before
+        if 1.0 - similarity[nearest] > within:
+            chain.clear()  # each step of a chain is shorter than the one before: none in it has a nearer mate
+            continue
+        if nearest != before:
+            chain.append(nearest)
+            continue
+        del chain[-2:]
+        total = sizes[last] + sizes[nearest]
+        means[nearest] = (sizes[last] * means[last] + sizes[nearest] * means[nearest]) / total
+        sizes[nearest], alive[last] = total, False
+        labels[labels == last] = nearest
+        waiting.append(nearest)
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
 def _nearest_other(vectors: Vectors, block: int = 2048) -> NDArray[np.int64]:

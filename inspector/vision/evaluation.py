@@ -1,51 +1,47 @@
 """Measures heads and routing on labelled images, with the code that inspects the stream.
 
-Heads are fitted by the enrolment itself from `train/good`; test images choose nothing. In oracle mode
-each image meets its own product's head, in routed mode the head it is routed to: the nearest product's
-level counts even where the frame is called unknown, which counts as routed wrongly. A figure that the
-data can't give is None. Nothing is kept on disk but the engine's graphs.
+Heads are fitted by the enrolment itself from good training images; test images choose nothing. In unlabelled
+mode not even products are told: the training images of all products are mixed, categories are discovered,
+each gets a head, and figures are per true product. Unknown counts as routed wrongly, and does not
+change a level. Nothing is kept on disk but the engine's graphs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.domain import Route
-from inspector.errors import UndecodableFrame, UsageError
-from inspector.stream.decode import DecodeLimits, decode
-from inspector.vision import metrics
-from inspector.vision.anchors import AnchorIndex, routing_copy, routing_profile
-from inspector.vision.artifact import unpack
-from inspector.vision.backbone import Backbone, find_weights
-from inspector.vision.calibration import clopper_pearson
-from inspector.vision.engines import Embedder, Engine, on_host
+from inspector.errors import UsageError
+from inspector.stream.decode import DecodeLimits
+from inspector.vision.anchors import routing_profile
+from inspector.vision.arena import Arena, Contender, Result
+from inspector.vision.backbone import Backbone
+from inspector.vision.discovery import discover
+from inspector.vision.engines import Embedder, Engine
 from inspector.vision.enrolment import EnrolmentOptions, enrol
+from inspector.vision.figures import mean, product_figures, routing_figures
 from inspector.vision.folders import ImageSource
 from inspector.vision.framing import Framing
 from inspector.vision.gathering import Progress
-from inspector.vision.inspection import ProductInspector
-from inspector.vision.layout import LabelledImage, LabelledProduct, read_layout, read_mask
-from inspector.vision.preprocessing import prepare
-from inspector.vision.prototype import Judgement
+from inspector.vision.inspection import HEAT_AT_THRESHOLD, HEAT_MAP_SIDE_PX
+from inspector.vision.layout import LabelledProduct, read_layout
 from inspector.vision.student import TrainingPlan
-from inspector.vision.tiling import tiled
 
-Mode = Literal["oracle", "routed"]
-INTERVAL_CONFIDENCE = 0.95
+MODES = ("oracle", "routed", "unlabelled")
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
     """What to measure. `artifacts`: product -> bytes to judge instead of heads fitted here (`--registry`).
 
-    `training`: of the student head. `backbone`, `framing`: as in the enrolment.
+    `training`: of the student head. `backbone`, `framing`: as in the enrolment. `layout`: of the folders, None to
+    recognise it.
     """
 
     products: tuple[str, ...] | None = None
@@ -57,56 +53,104 @@ class EvaluationOptions:
     training: TrainingPlan = field(default_factory=TrainingPlan)
     backbone: Backbone = field(default_factory=Backbone)
     framing: Framing = field(default_factory=Framing)
+    layout: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Contender:
-    """One product's head under test. `enroll_s` is None where it was not fitted here."""
+class Case:
+    """A test image judged wrongly. `by`: whose head judged it.
 
-    labelled: LabelledProduct
-    inspector: ProductInspector
-    embedder: Embedder
-    enroll_s: float | None
+    `heat_map`: uint8 [h, w], 128 = threshold; where nothing of it reaches the threshold, stretched from its lowest
+    to its highest spot, which then does.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What became of one test image. `by`: the product whose head judged it; `patches`: float16 [P, C]."""
-
-    image: LabelledImage
-    size: tuple[int, int]
+    path: Path
+    defect: str | None
     level: float
-    judgement: Judgement
     by: str
-    route: Route | None
-    patches: NDArray[np.float16] | None
-    ms: float
+    heat_map: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One product's test images: their levels, `defective` by kind of defect."""
+
+    good: tuple[float, ...]
+    defective: Mapping[str, tuple[float, ...]]
+    missed: tuple[Case, ...]
+    rejected: tuple[Case, ...]
+
+
+class Evaluation:
+    """The figures in the form of `inspector evaluate --json`, and what stands behind them."""
+
+    def __init__(self, figures: dict[str, Any], arena: Arena, results: Mapping[str, Sequence[Result]]) -> None:
+        self.figures = figures
+        self._arena = arena
+        self._results = results
+
+    def outcome(self, product: str, at_most: int) -> Outcome:
+        """The levels, with the worst misses and the worst false rejects, at most so many of each."""
+        results = self._results[product]
+        bad = [result for result in results if result.image.defect is not None]
+        missed = sorted((each for each in bad if each.level <= 1.0), key=lambda each: each.level)
+        rejected = sorted(
+            (each for each in results if each.image.defect is None and each.level > 1.0), key=lambda each: -each.level
+        )
+        return Outcome(
+            good=tuple(each.level for each in results if each.image.defect is None),
+            defective={
+                kind: tuple(each.level for each in bad if each.image.defect == kind)
+                for kind in sorted({each.image.defect or "" for each in bad})
+            },
+            missed=tuple(self._case(each) for each in missed[:at_most]),
+            rejected=tuple(self._case(each) for each in rejected[:at_most]),
+        )
+
+    def _case(self, result: Result) -> Case:
+        levels = self._arena.map_levels(result, HEAT_MAP_SIDE_PX)
+        lowest, peak = float(levels.min()), float(levels.max())
+        if peak < 1.0:
+            levels = (levels - lowest) / max(peak - lowest, 1e-6)
+        heat_map = np.clip(np.rint(levels * HEAT_AT_THRESHOLD), 0, 255).astype(np.uint8)
+        return Case(result.image.path, result.image.defect, result.level, result.by, heat_map)
 
 
 def evaluate(
     root: Path, options: EvaluationOptions, engine: Engine, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """The figures, in the form of `inspector evaluate --json`. Blocking, minutes.
+    """The figures alone; otherwise as `examine`."""
+    return examine(root, options, engine, progress).figures
 
-    Raises UsageError for an unknown mode, head or profile and for a wrong layout, EnrolmentError where a
-    product has too few images, ArtifactError.
+
+def examine(root: Path, options: EvaluationOptions, engine: Engine, progress: Progress | None = None) -> Evaluation:
+    """Fit (or open) the heads, judge every test image, make the figures. Blocking, minutes.
+
+    Raises UsageError for an unknown mode, head, profile or layout and for faults of the folders,
+    EnrolmentError where a product has too few images, ArtifactError.
     """
-    if options.mode not in ("oracle", "routed"):
-        raise UsageError(f"There is no mode {options.mode!r}; choose oracle or routed.")
+    if options.mode not in MODES:
+        raise UsageError(f"There is no mode {options.mode!r}; choose {', '.join(MODES[:-1])} or {MODES[-1]}.")
+    if options.mode == "unlabelled" and options.artifacts is not None:
+        raise UsageError("Unlabelled mode fits its own heads on the categories it finds; leave --registry out.")
     tell = progress or (lambda _phase, _done, _total: None)
-    labelled = read_layout(root, options.products)
-    contenders = {item.name: _contender(item, options, engine, tell) for item in labelled}
+    labelled = read_layout(root, options.products, options.layout)
     route_embedder = engine.embedder(routing_profile().graph, small=True)
-    arena = _Arena(contenders, route_embedder, options)
-    results: dict[str, list[_Result]] = {}
+    fitting = _Fitting(options, engine, tell)
+    if options.mode == "unlabelled":
+        arena = fitting.discovered(labelled, route_embedder)
+    else:
+        contenders = {item.name: fitting.contender(item) for item in labelled}
+        arena = Arena(contenders, route_embedder, options.limits, is_routed=options.mode == "routed")
+    results: dict[str, list[Result]] = {}
     for item in labelled:
         results[item.name] = []
         for done, image in enumerate(item.test, start=1):
             results[item.name].append(arena.judge(item.name, image))
             tell(f"test {item.name}", done, len(item.test))
-    products = {name: _product_figures(arena, name, found) for name, found in results.items()}
-    first = next(iter(contenders.values())).inspector.artifact
-    return {
+    products = {item.name: product_figures(arena, item, results[item.name]) for item in labelled}
+    first = next(iter(arena.contenders.values())).inspector.artifact
+    figures = {
         "mode": options.mode,
         "head": first.manifest["head"],
         "profile": first.manifest["profile"],
@@ -114,18 +158,50 @@ def evaluate(
         "engine": engine.name,
         "products": products,
         "mean": {
-            key: _mean([figures[key] for figures in products.values()])
+            key: mean([found[key] for found in products.values()])
             for key in ("image_auroc", "image_ap", "pixel_auroc", "aupro")
         },
-        "routing": _routing_figures(arena, results, products),
+        "routing": routing_figures(arena, results, products),
     }
+    return Evaluation(figures, arena, results)
 
 
-def _contender(labelled: LabelledProduct, options: EvaluationOptions, engine: Engine, progress: Progress) -> _Contender:
-    enroll_s = None
-    if options.artifacts is None:
+class _Fitting:
+    """Makes contenders as an enrolment would."""
+
+    def __init__(self, options: EvaluationOptions, engine: Engine, progress: Progress) -> None:
+        self._options = options
+        self._engine = engine
+        self._tell = progress
+
+    def contender(self, labelled: LabelledProduct) -> Contender:
+        """Of one product, from its artifact where artifacts are given."""
+        name, given = labelled.name, self._options.artifacts
+        if given is None:
+            return self._fitted(name, _sources(labelled), product=name)
+        if name not in given:
+            raise UsageError(f"{name} is not enrolled; enrol it, or leave it out with --products.")
+        n_images = len(labelled.train)
+        return Contender.open(given[name], self._engine, product=name, n_images=n_images, enroll_s=None)
+
+    def discovered(self, labelled: Sequence[LabelledProduct], route_embedder: Embedder) -> Arena:
+        """One contender per category of all training images mixed; strays are left out, as `discover` leaves them."""
+        mixed = {item.name: _sources(item) for item in labelled}
+        limits = self._options.limits
+        found = discover(mixed, limits, route_embedder, lambda _phase, done, total: self._tell("discover", done, total))
+        contenders = {
+            category.name: self._fitted(
+                category.name,
+                found.members(category, with_strays=False),
+                product=found.majority(category) or category.name,
+            )
+            for category in found.categories
+        }
+        return Arena(contenders, route_embedder, limits, is_routed=True, discovery=found)
+
+    def _fitted(self, name: str, images: Sequence[ImageSource], *, product: str) -> Contender:
+        options = self._options
         started = time.perf_counter()
-        images = [ImageSource(str(path), path=path) for path in labelled.train]
         enrolment = EnrolmentOptions(
             options.head,
             options.profile,
@@ -135,175 +211,15 @@ def _contender(labelled: LabelledProduct, options: EvaluationOptions, engine: En
             framing=options.framing,
         )
         content = enrol(
-            labelled.name,
+            name,
             images,
             enrolment,
-            engine,
-            lambda phase, done, total: progress(f"enrol {labelled.name}: {phase}", done, total),
+            self._engine,
+            lambda phase, done, total: self._tell(f"enrol {name}: {phase}", done, total),
         ).artifact
-        enroll_s = time.perf_counter() - started
-    elif labelled.name in options.artifacts:
-        content = options.artifacts[labelled.name]
-    else:
-        raise UsageError(f"{labelled.name} is not enrolled; enrol it, or leave it out with --products.")
-    artifact = unpack(content)
-    weights_file = find_weights(artifact.manifest.get("weights_file"), None)
-    embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)
-    return _Contender(labelled, ProductInspector(artifact, engine), embedder, enroll_s)
+        seconds = time.perf_counter() - started
+        return Contender.open(content, self._engine, product=product, n_images=len(images), enroll_s=seconds)
 
 
-class _Arena:
-    """All contenders side by side, as a lineup would hold them."""
-
-    def __init__(
-        self, contenders: Mapping[str, _Contender], route_embedder: Embedder, options: EvaluationOptions
-    ) -> None:
-        self.contenders = contenders
-        self.is_routed = options.mode == "routed"
-        self._limits = options.limits
-        self._route_embedder = route_embedder
-        self.index = self.index_without(None)
-
-    def index_without(self, left_out: str | None) -> AnchorIndex:
-        return AnchorIndex(
-            [item.inspector.artifact.anchors for name, item in self.contenders.items() if name != left_out]
-        )
-
-    def judge(self, true_product: str, image: LabelledImage) -> _Result:
-        """One image from its bytes to its level, timed. Raises UsageError where it can't be read."""
-        payload = image.path.read_bytes()
-        started = time.perf_counter()
-        try:
-            pixels = decode(payload, self._limits)
-        except UndecodableFrame as error:
-            raise UsageError(f"{image.path} can't be used: {error}") from error
-        route, patches = None, None
-        by = true_product
-        if self.is_routed:
-            unit = routing_profile().patches(on_host(self._route_embedder(routing_copy(pixels)[None])[0])[0])
-            route = self.index.route(unit)
-            by = route.nearest or true_product
-            patches = unit.astype(np.float16)
-        contender = self.contenders[by]
-        artifact = contender.inspector.artifact
-        size = (pixels.shape[0], pixels.shape[1])
-        embedded = contender.embedder(prepare(pixels, artifact.preparation)[None])
-        judgement = contender.inspector.judge(embedded)[0]
-        ms = (time.perf_counter() - started) * 1e3
-        level = artifact.calibration.level(judgement.score)
-        return _Result(image, size, level, judgement, by, route, patches, ms)
-
-    def maps(self, results: Sequence[_Result]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-        """Maps at original resolution with their masks, one at a time."""
-        for result in results:
-            inspector = self.contenders[result.by].inspector
-            mask = np.zeros(result.size, np.bool_)
-            if result.image.mask is not None:
-                mask = read_mask(result.image.mask, result.size)
-            yield inspector.map_levels(result.judgement, result.size), mask
-
-
-def _product_figures(arena: _Arena, name: str, results: Sequence[_Result]) -> dict[str, Any]:
-    contender = arena.contenders[name]
-    calibration = contender.inspector.artifact.calibration
-    good = np.array([r.level for r in results if r.image.defect is None])
-    defective = np.array([r.level for r in results if r.image.defect is not None])
-    pixel_auroc, aupro = None, None
-    if contender.labelled.has_masks:
-        pixel_auroc, aupro = metrics.pixel_figures(arena.maps(results))
-    times = np.array([r.ms for r in results])
-    return {
-        "n_train": len(contender.labelled.train),
-        "n_good": len(good),
-        "n_defect": len(defective),
-        "image_auroc": metrics.image_auroc(good, defective),
-        "image_ap": metrics.average_precision(good, defective),
-        "image_f1_max": metrics.best_f1(good, defective),
-        "pixel_auroc": pixel_auroc,
-        "aupro": aupro,
-        "false_reject_share": _share(good > 1.0),
-        "false_reject_interval": _interval(good > 1.0),
-        "missed_defect_share": _share(defective <= 1.0),
-        "missed_defect_interval": _interval(defective <= 1.0),
-        "threshold": calibration.threshold,
-        "calibration": calibration.statement,
-        "routing_accuracy_good": _routed_rightly(name, results, is_defective=False),
-        "routing_accuracy_defect": _routed_rightly(name, results, is_defective=True),
-        "by_defect": _by_defect(good, results),
-        "enroll_s": contender.enroll_s,
-        "ms_per_image": {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95))},
-    }
-
-
-def _by_defect(good: NDArray[np.float64], results: Sequence[_Result]) -> dict[str, Any]:
-    kinds = sorted({r.image.defect for r in results if r.image.defect is not None})
-    figures = {}
-    for kind in kinds:
-        levels = np.array([r.level for r in results if r.image.defect == kind])
-        figures[kind] = {
-            "n": len(levels),
-            "image_auroc": metrics.image_auroc(good, levels),
-            "missed_share": _share(levels <= 1.0),
-            "missed_interval": _interval(levels <= 1.0),
-        }
-    return figures
-
-
-def _routed_rightly(name: str, results: Sequence[_Result], *, is_defective: bool) -> float | None:
-    """Share routed to their product; unknown counts as wrong. None in oracle mode."""
-    routes = [r.route for r in results if (r.image.defect is not None) == is_defective and r.route is not None]
-    return _share(np.array([route.product == name for route in routes]))
-
-
-def _routing_figures(
-    arena: _Arena, results: Mapping[str, Sequence[_Result]], products: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    def unknown(is_defective: bool) -> float | None:
-        shares = []
-        for found in results.values():
-            routes = [r.route for r in found if (r.image.defect is not None) == is_defective and r.route is not None]
-            shares.append(_share(np.array([route.product is None for route in routes])))
-        return _mean(shares)
-
-    return {
-        "accuracy_good": _mean([figures["routing_accuracy_good"] for figures in products.values()]),
-        "accuracy_defect": _mean([figures["routing_accuracy_defect"] for figures in products.values()]),
-        "unknown_auroc": _unknown_auroc(arena, results),
-        "unknown_rate_good": unknown(False),
-        "unknown_rate_defect": unknown(True),
-        "categories_found": None,
-        "purity": None,
-        "nmi": None,
-    }
-
-
-def _unknown_auroc(arena: _Arena, results: Mapping[str, Sequence[_Result]]) -> float | None:
-    """Mean over products left out: are its images farther from all anchors than those of the known products?"""
-    if not arena.is_routed or len(results) < 2:
-        return None
-    found = []
-    for left_out in results:
-        index = arena.index_without(left_out)
-        known: list[float] = []
-        strange: list[float] = []
-        for name, items in results.items():
-            distances = [index.route(r.patches.astype(np.float32)).distance for r in items if r.patches is not None]
-            (strange if name == left_out else known).extend(distances)
-        found.append(metrics.image_auroc(np.array(known), np.array(strange)))
-    return _mean(found)
-
-
-def _share(flags: NDArray[np.bool_]) -> float | None:
-    return float(flags.mean()) if len(flags) else None
-
-
-def _interval(flags: NDArray[np.bool_]) -> list[float] | None:
-    """The exact 95 % interval of a share."""
-    if not len(flags):
-        return None
-    return list(clopper_pearson(int(flags.sum()), len(flags), INTERVAL_CONFIDENCE))
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+def _sources(labelled: LabelledProduct) -> list[ImageSource]:
+    return [ImageSource(str(path), path=path) for path in labelled.train]

@@ -8,9 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from inspector.errors import UsageError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+BMP = b"BM"
 OTHER_IMAGE_SUFFIXES = (".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".pgm", ".ppm")
 
 
@@ -23,12 +27,19 @@ class ImageSource:
     payload: bytes | None = None
 
     def read(self) -> bytes:
-        """The encoded image. Raises OSError where the file can't be read."""
+        """The encoded image; a BMP, which some published test sets hold, as a PNG. Raises OSError."""
         if self.payload is not None:
             return self.payload
         if self.path is None:
             raise OSError("there is neither a file nor bytes")
-        return self.path.read_bytes()
+        payload = self.path.read_bytes()
+        return _as_png(payload) if payload.startswith(BMP) else payload
+
+
+def _as_png(payload: bytes) -> bytes:
+    """The same pixels losslessly, or the bytes as they were: what can't be read is named where it is decoded."""
+    pixels = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR)
+    return payload if pixels is None else cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def load_folder(path: Path) -> tuple[list[ImageSource], list[str]]:

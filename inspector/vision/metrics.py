@@ -124,3 +124,40 @@ def _area(x: Floats, y: Floats, limit: float) -> float:
         at_limit = y[inside - 1] + share * (y[inside] - y[inside - 1])
         area += float((limit - x[inside - 1]) * (y[inside - 1] + at_limit) / 2.0)
     return area
+
+
+def roc_curve(good: Floats, defective: Floats) -> tuple[Floats, Floats]:
+    """Shares of good and of defective images at or above each distinct score, from (0, 0) to (1, 1)."""
+    hits, false_alarms = _counts_at_thresholds(good, defective)
+    return (
+        np.concatenate([[0.0], false_alarms / max(1, len(good))]),
+        np.concatenate([[0.0], hits / max(1, len(defective))]),
+    )
+
+
+def purity(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> float:
+    """Share of the images whose category is mostly of their label. Both count from 0."""
+    return float(_contingency(labels, categories).max(axis=0).sum() / len(labels))
+
+
+def normalised_mutual_information(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> float:
+    """Mutual information over the arithmetic mean of both entropies; 1 where both are one group alike."""
+    joint = _contingency(labels, categories) / len(labels)
+    own, found = joint.sum(axis=1), joint.sum(axis=0)
+    mean_entropy = (_entropy(own) + _entropy(found)) / 2.0
+    if mean_entropy == 0.0:
+        return 1.0
+    return float((_entropy(own) + _entropy(found) - _entropy(joint.ravel())) / mean_entropy)
+
+
+def _contingency(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> Floats:
+    """How many images have which label (rows) and which category (columns)."""
+    counts = np.zeros((int(labels.max()) + 1, int(categories.max()) + 1))
+    np.add.at(counts, (labels, categories), 1.0)
+    return counts
+
+
+def _entropy(shares: Floats) -> float:
+    """In nats."""
+    present = shares[shares > 0]
+    return float(-(present * np.log(present)).sum())

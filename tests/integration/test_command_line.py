@@ -15,7 +15,7 @@ from tests.brokers import Mosquitto
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    [], ["init"], ["doctor"], ["simulate"], ["run"], ["demo"], ["enroll"], ["evaluate"],
+    [], ["init"], ["doctor"], ["simulate"], ["run"], ["demo"], ["enroll"], ["discover"], ["evaluate"],
     ["products"], ["products", "list"], ["products", "show"], ["products", "activate"], ["products", "rollback"],
     ["products", "remove"], ["products", "export"], ["products", "import"],
     ["results"], ["results", "list"], ["results", "show"], ["db"], ["db", "upgrade"], ["db", "check"],

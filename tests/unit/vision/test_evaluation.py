@@ -97,7 +97,7 @@ def test_evaluate_given_artifacts_fits_nothing(root: Path, enrolled: dict[str, E
 
 
 def test_evaluate_unknown_mode_is_a_usage_error(root: Path) -> None:
-    with pytest.raises(UsageError, match="choose oracle or routed"):
+    with pytest.raises(UsageError, match="choose oracle, routed or unlabelled"):
         evaluate(root, EvaluationOptions(mode="guess"), FakeEngine())
 
 
@@ -124,9 +124,9 @@ def test_read_layout_names_every_fault(root: Path, tmp_path: Path) -> None:
 
 def test_read_mask_of_another_size_is_refused(root: Path) -> None:
     mask = next((root / "disc/ground_truth/spot").iterdir())
-    assert read_mask(mask, (96, 96)).any()
+    assert read_mask([mask], (96, 96)).any()
     with pytest.raises(UsageError, match="its image 50x40"):
-        read_mask(mask, (40, 50))
+        read_mask([mask], (40, 50))
 
 
 @pytest.mark.data

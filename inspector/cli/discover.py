@@ -1,0 +1,208 @@
+"""`inspector discover`: which products a mixed folder of good images holds, shown, named and enrolled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inspector.cli import console, naming, rendering
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from inspector.config import Config
+    from inspector.enrolling import Enrolled
+    from inspector.vision.discovery import Discovery
+    from inspector.vision.enrolment import EnrolmentOptions
+    from inspector.vision.folders import ImageSource
+
+NAME = "discover"
+HELP = "Find the products in a mixed folder of good images, without being told how many; name and enrol them."
+EXAMPLE = "Example: inspector discover mixed/ --names a=bolt,b=nut --enroll"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A discovery with its contact sheets and the names it was given. All by category."""
+
+    discovery: Discovery
+    sheets: Mapping[str, Path]
+    names: Mapping[str, str]
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(help="Good images of several products; or folders in a known layout.")],
+    out: Annotated[Path, typer.Option(help="Where the contact sheets go.")] = Path("discovered"),
+    names: Annotated[str | None, typer.Option(help="category=product, separated by commas: a=bolt,b=nut.")] = None,
+    names_from: Annotated[Path | None, typer.Option(help="File with one category=product per line.")] = None,
+    enroll: Annotated[bool, typer.Option("--enroll", help="Enrol each named category as `enroll` would.")] = False,
+    head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "auto",
+    profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
+    shadow: Annotated[bool, typer.Option("--shadow", help="Enrol beside live versions, never decide.")] = False,
+    with_strays: Annotated[
+        bool, typer.Option("--with-strays", help="Enrol the odd images too; look at them first.")
+    ] = False,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    from inspector.config import load
+    from inspector.errors import UsageError
+    from inspector.vision.enrolment import EnrolmentOptions
+
+    loaded = load(config)
+    found = _discovered(loaded, folder, as_json)
+    categories = [category.name for category in found.categories]
+    named = naming.names_given(names, names_from, categories)
+    if enroll and named is None and (as_json or not naming.can_ask()):
+        raise UsageError("Nobody can be asked here: name the categories with --names or --names-from, then --enroll.")
+    sheets = _sheets(found, out)
+    if not as_json:
+        rendering.show(_table(found, sheets))
+        _say(found)
+        if named is None and naming.can_ask():
+            hints = [(each.name, f"{len(each.members)} images, {sheets[each.name]}") for each in found.categories]
+            named = naming.names_asked(hints)
+    result = _Found(found, sheets, named or {})
+    enrolled: list[Enrolled] = []
+    if enroll:
+        images = {
+            product: [
+                image
+                for category in found.categories
+                if result.names.get(category.name) == product
+                for image in found.members(category, with_strays=with_strays)
+            ]
+            for product in sorted(set(result.names.values()))
+        }
+        enrolled = _enrol(loaded, images, EnrolmentOptions(head=head, profile=profile), shadow, as_json)
+    if as_json:
+        console.print_json(_document(result, enrolled))
+    for each in () if as_json else enrolled:
+        state = "shadow" if each.version.is_shadow else "live"
+        say = f"[bold]{each.report.product}[/] version {each.version.version} is {state}: {each.report.n_used} images."
+        console.out.print(say, f"  {each.report.statement}", sep="\n", highlight=False)
+
+
+def _discovered(loaded: Config, folder: Path, as_json: bool) -> Discovery:
+    from inspector.stream.decode import DecodeLimits
+    from inspector.vision.anchors import routing_profile
+    from inspector.vision.discovery import discover
+    from inspector.vision.engines import create_engine
+    from inspector.vision.folders import load_folder
+    from inspector.vision.layout import training_images
+
+    by_product = training_images(folder) if folder.is_dir() else {}
+    images = by_product or load_folder(folder)[0]
+    with tempfile.TemporaryDirectory() as scratch, console.progress("Discovering", quiet=as_json) as report:
+        state = loaded.agent.state_dir
+        cache = state / "engines" if state.is_dir() else Path(scratch)
+        engine = create_engine(loaded.engine.name, cache, loaded.engine.threads)
+        embedder = engine.embedder(routing_profile().graph, small=True)
+        return discover(images, DecodeLimits(), embedder, report)
+
+
+def _sheets(found: Discovery, out: Path) -> dict[str, Path]:
+    from inspector.stream.decode import DecodeLimits
+    from inspector.vision.contact_sheet import contact_sheet
+
+    out.mkdir(parents=True, exist_ok=True)
+    sheets = {category.name: out / f"category-{category.name}.png" for category in found.categories}
+    for category in found.categories:
+        sheets[category.name].write_bytes(contact_sheet(found, category, DecodeLimits()))
+    return sheets
+
+
+def _enrol(
+    loaded: Config,
+    images: Mapping[str, list[ImageSource]],
+    options: EnrolmentOptions,
+    shadow: bool,
+    as_json: bool,
+) -> list[Enrolled]:
+    """One version of each product, one after the other."""
+    from inspector.enrolling import enrol_into
+
+    async def all_of_them() -> list[Enrolled]:
+        done = []
+        for product, own in images.items():
+            with console.progress(f"Enrolling {product}", quiet=as_json) as report:
+                by = console.user()
+                done.append(await enrol_into(loaded, product, own, options, by=by, shadow=shadow, progress=report))
+        return done
+
+    with contextlib.suppress(OSError):
+        os.nice(10)  # a line that runs on this box comes first
+    return asyncio.run(all_of_them())
+
+
+def _table(found: Discovery, sheets: Mapping[str, Path]) -> Table:
+    columns = ["category", "images", "strays", "nearest", "distance", "most typical", "contact sheet"]
+    if found.labels is not None:
+        columns.insert(1, "mostly")
+    table = rendering.table(*columns, right=("images", "strays", "distance"))
+    for each in found.categories:
+        nearest, distance = each.nearest or (rendering.ABSENT, None)
+        row = [each.name, str(len(each.members)), str(len(each.strays)), nearest, rendering.number(distance, 2)]
+        row += [Path(found.images[each.members[0]].name).name, str(sheets[each.name])]
+        if found.labels is not None:
+            row.insert(1, found.majority(each) or rendering.ABSENT)
+        table.add_row(*row)
+    return table
+
+
+def _say(found: Discovery) -> None:
+    say = functools.partial(console.out.print, highlight=False, soft_wrap=True)
+    if found.purity is not None and found.nmi is not None:
+        say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
+    for name, reason in found.unreadable:
+        say(f"  [yellow]left out[/] {name}: {reason}")
+    for name, of in found.duplicates:
+        say(f"  [yellow]counted once[/] {name}: the same image as {of}")
+    for category in found.categories:
+        for index in category.strays:
+            where = f"nearest to {category.name}, but not near; enrolled only --with-strays"
+            say(f"  [yellow]look at[/] {found.images[index].name}: {where}")
+
+
+def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:
+    found = result.discovery
+    return {
+        "categories_found": len(found.categories),
+        "purity": found.purity,
+        "nmi": found.nmi,
+        "categories": [
+            {
+                "category": each.name,
+                "name": result.names.get(each.name),
+                "mostly": found.majority(each),
+                "nearest": each.nearest[0] if each.nearest else None,
+                "nearest_distance": round(each.nearest[1], 4) if each.nearest else None,
+                "contact_sheet": str(result.sheets[each.name]),
+                "images": [image.name for image in found.members(each, with_strays=False)],
+                "strays": [found.images[index].name for index in each.strays],
+            }
+            for each in found.categories
+        ],
+        "unreadable": [{"image": name, "reason": reason} for name, reason in found.unreadable],
+        "duplicates": [{"image": name, "of": of} for name, of in found.duplicates],
+        "enrolled": [
+            {
+                "product": each.version.product,
+                "version": each.version.version,
+                "live": each.version.is_live,
+                "shadow": each.version.is_shadow,
+                "used": each.report.n_used,
+                "statement": each.report.statement,
+            }
+            for each in enrolled
+        ],
+    }

@@ -1,0 +1,70 @@
+"""Names for discovered categories: from the command line, from a file, or asked for at the terminal."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import typer
+
+from inspector.cli import console
+from inspector.errors import UsageError
+
+
+def names_given(names: str | None, names_from: Path | None, categories: Sequence[str]) -> dict[str, str] | None:
+    """Category -> product, as said with `--names` or in the file of `--names-from`; None where neither is given.
+
+    Raises UsageError for what is no `category=product` and for categories that were not found.
+    """
+    if names is not None and names_from is not None:
+        raise UsageError("Say --names or --names-from, not both.")
+    if names is not None:
+        return _parsed(names.split(","), categories, "--names")
+    if names_from is None:
+        return None
+    try:
+        lines = names_from.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The names in {names_from} can't be read: {error}.") from error
+    return _parsed((line.partition("#")[0] for line in lines), categories, str(names_from))
+
+
+def names_asked(categories: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Asks for each (category, hint); an empty answer leaves it without a name."""
+    console.err.print("Name each category; two may get one name, Enter leaves one out.")
+    named: dict[str, str] = {}
+    for category, hint in categories:
+        while answer := typer.prompt(f"  {category} ({hint})", default="", show_default=False, err=True).strip():
+            if _is_name(answer):
+                named[category] = answer
+                break
+            console.err.print("  A name has letters, digits, dots and dashes, at most 64 of them.")
+    return named
+
+
+def can_ask() -> bool:
+    """Whether a person sits at both ends."""
+    return sys.stdin.isatty() and console.err.is_terminal
+
+
+def _is_name(text: str) -> bool:
+    from inspector.config import NAME_PATTERN
+
+    return re.fullmatch(NAME_PATTERN, text) is not None
+
+
+def _parsed(pairs: Iterable[str], categories: Sequence[str], where: str) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for pair in (each.strip() for each in pairs):
+        if not pair:
+            continue
+        category, sign, product = (part.strip() for part in pair.partition("="))
+        if not sign or not _is_name(product):
+            raise UsageError(f"{pair!r} in {where} is no name; write category=product, for example a=bolt.")
+        if category not in categories:
+            raise UsageError(f"There is no category {category!r}; found: {', '.join(categories)}.")
+        if named.setdefault(category, product) != product:
+            raise UsageError(f"{where} gives the category {category} two names.")
+    return named

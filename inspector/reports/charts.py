@@ -116,6 +116,7 @@ def level_histogram(good: Sequence[float], defective: Sequence[float], *, limit:
             [
                 (f"{name}, {len(group)}", tone)
                 for tone, name, group in (("good", "good", good), ("defect", "defective", defective))
+                if len(group)
             ]
         )
     )

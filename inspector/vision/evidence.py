@@ -59,7 +59,10 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`suspects`: all by name; `oddities`: those that are shown. `held_out`: (name, score) of what calibrated."""
+    """`suspects`: all by name; `oddities`: those that are shown. `held_out`: (name, score) of what calibrated.
+
+    `choices`: what was chosen, from what and why, one mapping each.
+    """
 
     hygiene: Hygiene
     suspects: tuple[str, ...]
@@ -70,6 +73,7 @@ class Evidence:
     routing: RoutingCheck
     examples: tuple[Shown, ...]
     phases: tuple[Phase, ...] = ()
+    choices: tuple[Mapping[str, Any], ...] = ()
 
     def to_manifest(self) -> dict[str, Any]:
         """Without pictures and times; what else it says stands beside it in the manifest."""
@@ -78,6 +82,7 @@ class Evidence:
             "held_out_scores": [round(score, 5) for _, score in self.held_out],
             "detectability": None if self.detectability is None else self.detectability.to_manifest(),
             "routing": self.routing.to_manifest(),
+            "choices": [dict(each) for each in self.choices],
         }
 
     def _suspects(self) -> list[dict[str, Any]]:

@@ -63,11 +63,6 @@ def command(
             sources += _from_camera(loaded, product, camera, count, timeout_s, tell)
         if not sources and not add:
             raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
-        sources, unknown = without(sources, exclude or [])
-        if unknown and not add:
-            raise UsageError(
-                f"There is no image {unknown[0]} among those given; --exclude takes a path or a file name."
-            )
         options = EnrolmentOptions(
             head=head, profile=profile, is_strict=strict, measures_detectability=True, **_limits(loaded, camera)
         )

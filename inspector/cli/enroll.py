@@ -157,7 +157,10 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
         say(f"  [yellow]look at[/] {', '.join(report.suspects)}: they score oddly among the good ones", highlight=False)
     for name, likeness in done.alike:
         say(f"  [yellow]looks like[/] {name} ({likeness:.2f}): the router may take one for the other", highlight=False)
+    named = {*report.suspects, *(name for name, _ in (*report.unreadable, *report.left_out, *report.duplicates))}
     for warning in report.warnings:
+        if any(warning.startswith(f"{name} ") for name in named):
+            continue  # said above
         say(f"  [yellow]note[/] {warning}", highlight=False)
     took = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in report.phases)
     total = sum(phase.passes for phase in report.phases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,12 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, other_kinds: S
 
 
 def _shown(shown: Shown) -> dict[str, Any]:
-    return {"name": shown.name, "uri": frame_uri(encoded(shown.picture))}
+    return {"name": _file(shown.name), "uri": frame_uri(encoded(shown.picture))}
+
+
+def _file(name: str) -> str:
+    """A path's last part: under a picture there is no room for more."""
+    return PurePath(name).name
 
 
 def _oddity(oddity: Oddity) -> dict[str, Any]:
@@ -67,9 +73,9 @@ def _oddity(oddity: Oddity) -> dict[str, Any]:
         height, width = picture.shape[:2]
         picture = ringed(picture, (oddity.at[0] * width, oddity.at[1] * height), RING_SHARE * max(height, width))
     return {
-        "name": oddity.suspect.name,
+        "name": _file(oddity.suspect.name),
         "uri": frame_uri(encoded(picture)),
-        "neighbour": oddity.neighbour.name,
+        "neighbour": _file(oddity.neighbour.name),
         "neighbour_uri": frame_uri(encoded(oddity.neighbour.picture)),
         "spreads": oddity.spreads,
     }

@@ -15,7 +15,7 @@ from inspector import app
 from inspector.config import NAME_PATTERN, Config
 from inspector.domain import ProductVersion
 from inspector.enrolled_images import folder_of, keep_list, load_list, without
-from inspector.errors import EnrolmentError, UsageError
+from inspector.errors import ArtifactError, EnrolmentError, UsageError
 from inspector.reports.enrolment import enrolment_page
 from inspector.store.registry import SqlRegistry
 from inspector.vision.engines import create_engine
@@ -74,12 +74,13 @@ async def enrol_into(
     if order.page is not None and not order.page.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {order.page.absolute().parent} for the report.")
     async with app.open_registry(config) as registry:  # before the minutes of work, not after them
-        live = await _neighbours(registry)
+        live, refused = await _neighbours(registry)
         before = await _images_before(config, registry, product) if order.adds else []
         sources, unknown = without([*before, *images], order.excluded)
         if unknown:
             raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
         done = await asyncio.to_thread(_enrol, config, product, sources, options, live, progress)
+        done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *refused)))
         version = await registry.add_version(
             product, done.artifact, done.manifest, by=order.by, activate=not order.shadow, shadow=order.shadow
         )
@@ -94,10 +95,17 @@ def ensure_name(product: str) -> None:
         raise UsageError(f"{product!r} can't be a product's name: letters, digits, dots, dashes, at most 64 of them.")
 
 
-async def _neighbours(registry: SqlRegistry) -> list[Neighbour]:
-    """The live products as routing sees them, one artifact in memory at a time."""
-    live = await registry.live()
-    return [neighbour_of(await registry.artifact(each.product, each.version)) for each in live.versions]
+async def _neighbours(registry: SqlRegistry) -> tuple[list[Neighbour], list[str]]:
+    """The live products as routing sees them, one artifact in memory at a time; and a warning for each unreadable one,
+    which agents refuse as well.
+    """
+    found, refused = [], []
+    for each in (await registry.live()).versions:
+        try:
+            found.append(neighbour_of(await registry.artifact(each.product, each.version)))
+        except ArtifactError as error:
+            refused.append(f"{each.product} took no part in the routing check, its live version can't be read: {error}")
+    return found, refused
 
 
 async def _images_before(config: Config, registry: SqlRegistry, product: str) -> list[ImageSource]:

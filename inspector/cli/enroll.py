@@ -86,10 +86,12 @@ def _from_camera(
     from inspector.collecting import Wish, collect, folder_for
     from inspector.enrolled_images import folder_of
     from inspector.errors import UsageError
+    from inspector.telemetry import configure_logging
     from inspector.vision.folders import ImageSource
 
     if camera is None:
         raise UsageError("--count takes frames from a running camera; name it with --camera.")
+    configure_logging("error")  # what keeps frames from coming is said once, at the end
     folder = folder_for(folder_of(loaded.agent.state_dir, product), camera)
     files = asyncio.run(collect(loaded, Wish(camera, count, folder, timeout_s), tell))
     console.err.print(f"{len(files)} frames of {camera} are kept in {folder}", highlight=False, soft_wrap=True)

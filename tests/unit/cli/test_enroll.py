@@ -32,8 +32,9 @@ def folder_of_discs(path: Path, seeds: range) -> Path:
 
 
 def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
-    shell: Callable[..., Any], line: Config, tmp_path: Path
+    shell: Callable[..., Any], line: Config, enrolled: Callable[[str], int], tmp_path: Path
 ) -> None:
+    enrolled("broken")
     first = folder_of_discs(tmp_path / "first", range(8))
     (first / "notes.bmp").write_bytes(b"x")
     made = shell("enroll", "disc", str(first), "--profile", "fast", "--exclude", "disc-7.png", "--json")
@@ -42,6 +43,7 @@ def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
     assert (document["version"], document["live"], document["used"]) == (1, True, 7)
     assert set(document["passes"]) == {"engine", "read", "hygiene", "fit", "anchors_and_probes", "detectability"}
     assert document["evidence"]["detectability"]["steps"]
+    assert any("broken took no part in the routing check" in warning for warning in document["warnings"])
     page = Path(document["report"])
     assert page.parent == line.agent.state_dir / "enrolment" / "disc"
     text = page.read_text()

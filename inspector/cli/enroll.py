@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inspector.config import Config
     from inspector.enrolling import Enrolled
     from inspector.vision.folders import ImageSource
+    from inspector.vision.framing import Framing
 
 NAME = "enroll"
 HELP = "Enrol a product from good images; running agents take it up within seconds."
@@ -41,6 +42,14 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop where an image is odd, copied, unreadable or of another product.")
     ] = False,
+    tiles: Annotated[
+        str | None, typer.Option(metavar="ROWSxCOLUMNS", help="Look at large frames in tiles, for example 4x6.")
+    ] = None,
+    roi: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="Region of interest: shares of the frame from 0 to 1, or pixels."),
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="PNG over the whole frame, dark where nothing counts.")] = None,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="File for the HTML report; else in the state folder, named at the end.")
@@ -55,6 +64,14 @@ def command(
 
     loaded = load(config)
     ensure_name(product)
+    options = EnrolmentOptions(
+        head=head,
+        profile=profile,
+        framing=_framing(tiles, roi, mask),
+        is_strict=strict,
+        measures_detectability=True,
+        **_limits(loaded, camera),
+    )
     with contextlib.suppress(OSError):
         os.nice(10)  # a line that runs on this box comes first
     sources, other_kinds = _offered(images)
@@ -63,9 +80,6 @@ def command(
             sources += _from_camera(loaded, product, camera, count, timeout_s, tell)
         if not sources and not add:
             raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
-        options = EnrolmentOptions(
-            head=head, profile=profile, is_strict=strict, measures_detectability=True, **_limits(loaded, camera)
-        )
         order = EnrolmentOrder(console.user(), shadow, add, report, tuple(other_kinds), tuple(exclude or ()))
         done = asyncio.run(enrol_into(loaded, product, sources, options, order, tell))
     if as_json:
@@ -111,6 +125,18 @@ def _limits(loaded: Config, camera: str | None) -> dict[str, Any]:
         raise UsageError(f"There is no camera {camera!r} in the configuration; configured: {known}.") from None
 
 
+def _framing(tiles: str | None, roi: str | None, mask: Path | None) -> Framing:
+    from inspector.errors import UsageError
+    from inspector.vision.framing import Framing, parse_roi, parse_tiles
+
+    where, is_px = parse_roi(roi) if roi else (None, False)
+    try:
+        content = mask.read_bytes() if mask else None
+    except OSError as error:
+        raise UsageError(f"The mask {mask} can't be read ({error.strerror}).") from error
+    return Framing(parse_tiles(tiles) if tiles else (1, 1), where, is_px, content)
+
+
 def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
     report = done.report
     return {
@@ -136,6 +162,7 @@ def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
         "passes": {phase.name: phase.passes for phase in report.phases},
         "evidence": done.version.manifest["evidence"],
         "report": str(done.page),
+        "backbone_passes": report.backbone_passes,
     }
 
 
@@ -164,6 +191,8 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
         if any(warning.startswith(f"{name} ") for name in named):
             continue  # said above
         say(f"  [yellow]note[/] {warning}", highlight=False)
+    if report.backbone_passes != 1.0:
+        say(f"  a frame costs {report.backbone_passes:g} backbone passes instead of one", highlight=False)
     took = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in report.phases)
     total = sum(phase.passes for phase in report.phases)
     say(

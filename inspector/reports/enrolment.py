@@ -51,7 +51,7 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, other_kinds: S
         detectability=found,
         kinds=[] if found is None else [_kind(found, kind) for kind in DefectKind if found.of(kind)],
         exhibits=[] if found is None else [_exhibit(each) for each in found.exhibits],
-        blind=None if found is None or found.blind_spots is None else _blind(found.blind_spots, evidence.examples[0]),
+        blind=None if found is None or found.blind_spots is None else _blind(found.blind_spots),
         routing=evidence.routing,
         choices=_table(evidence.choices),
         phases=evidence.phases,
@@ -110,8 +110,8 @@ def _exhibit(exhibit: Exhibit) -> dict[str, Any]:
     }
 
 
-def _blind(spots: BlindSpots, example: Shown) -> dict[str, Any]:
-    picture = example.picture
+def _blind(spots: BlindSpots) -> dict[str, Any]:
+    picture = spots.frame
     shares = spots.found.astype(np.float64) / spots.n
     return {
         "uri": heat_uri(encoded(picture), blind_heat(shares, (picture.shape[0], picture.shape[1]))),

@@ -64,12 +64,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class BlindSpots:
-    """Where a spot of one size is found. `found`: int [g, g] of `n` in each cell, rows from the top."""
+    """Where a spot of one size is found. `found`: int [g, g] of `n` in each cell, rows from the top of the frame.
+
+    `frame`: one of the frames, uint8 [h, w, 3].
+    """
 
     size_share: float
     size_px: float
     n: int
     found: NDArray[np.int64]
+    frame: NDArray[np.uint8]
 
     @property
     def blind(self) -> int:
@@ -254,7 +258,7 @@ class DetectabilityTrial:
             scores = np.array(self._scores(frames)).reshape(BLIND_GRID, len(used))
             found[row] = (scores > self._threshold).sum(axis=1)
         size_px = float(np.median([share * max(each.pixels.shape[:2]) * each.scale for each in used]))
-        return BlindSpots(share, size_px, len(used), found)
+        return BlindSpots(share, size_px, len(used), found, used[0].pixels)
 
     def _scores(self, frames: Sequence[NDArray[np.uint8]]) -> list[float]:
         return [score for score, _ in self._judge(frames)]

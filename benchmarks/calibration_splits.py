@@ -5,10 +5,10 @@
 ROOT holds products in MVTec AD layout. First table: training images go in groups (runs of the file order, since
 neighbours are often shots of one part). Five times half of the groups make a head; twenty times the other half is split
 by groups into images that calibrate it and fresh ones, and the statement is held against the share of fresh good images
-that is rejected. That share is of few images and scatters by itself. `by chance`: how often it would lie at or below the bound
-if the images were exchangeable and the threshold were the largest score, without its margin. `not refuted`: in so many
-splits the rejected ones are no more than a true rate at the bound gives in 95 of 100 such samples. Beside it, what the
-thresholds cost: the share of the product's defective test images that is missed.
+that is rejected. That share is of few images and scatters by itself. `by chance`: how often it would lie at or below
+the bound if the images were exchangeable and the threshold were the largest score, without its margin. `not refuted`:
+in so many splits the rejected ones are no more than a true rate at the bound gives in 95 of 100 such samples. Beside
+it, what the thresholds cost: the share of the product's defective test images that is missed.
 Second table: the product is enrolled as `inspector enroll` does it, and its good test images, which nothing has seen,
 are judged. Patches are embedded once and kept in memory; only banks and thresholds are made anew.
 """
@@ -192,7 +192,8 @@ def _deployed(item: LabelledProduct, engine: Engine, profile: str) -> str:
 def _line(figures: SplitFigures) -> str:
     return (
         f"| {figures.product} | {figures.n} | {figures.fresh} | {figures.bound:.1%} | {figures.rejected:.1%} "
-        f"| {figures.held:.0%} | {1 - figures.by_chance:.0%} | {figures.not_refuted:.0%} | {figures.missed:.1%} | {figures.missed_most:.1%} |"
+        f"| {figures.held:.0%} | {1 - figures.by_chance:.0%} | {figures.not_refuted:.0%} "
+        f"| {figures.missed:.1%} | {figures.missed_most:.1%} |"
     )
 
 

@@ -20,19 +20,21 @@ from numpy.typing import NDArray
 from connectors.folder import FolderSource
 from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
+from connectors.kafka.tap import KafkaTap
 from connectors.mqtt.command_line import MqttCommandLine
 from connectors.mqtt.gate_line import MqttGateLine
 from connectors.mqtt.source import MqttSource
+from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
 from inspector import __version__
 from inspector import config as configuration
 from inspector.clock import SystemClock
 from inspector.config import CameraSection, Config
 from inspector.domain import Event, Severity
-from inspector.errors import InspectorError, LedgerUnavailable
+from inspector.errors import InspectorError, LedgerUnavailable, UsageError
 from inspector.fan_out import FanOutSink, FirstDeadLetters
 from inspector.notify import Notifier
-from inspector.ports import DeadLetters, FrameSource, VerdictSink
+from inspector.ports import DeadLetters, FrameSource, FrameTap, VerdictSink
 from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.dead_letters import FolderDeadLetters
 from inspector.store.folders import Held
@@ -66,6 +68,17 @@ async def open_registry(config: Config) -> AsyncIterator[SqlRegistry]:
         await ensure_schema(database)
         async with SqlRegistry(database, SystemClock()) as registry:
             yield registry
+
+
+def tap_of(config: Config, camera: CameraSection) -> FrameTap:
+    """What listens beside the agents to this camera, not yet entered. Raises UsageError for a watched folder."""
+    match camera.source:
+        case "kafka":
+            return KafkaTap(config, camera)
+        case "mqtt":
+            return MqttTap(config, camera)
+        case "folder":
+            raise UsageError(f"The camera {camera.name} is a folder; enrol from it by naming {camera.folder}.")
 
 
 def serve(config: Config) -> None:

@@ -92,6 +92,17 @@ class FrameSource(Adapter, Protocol):
         """No new delivery after this; `deliveries` ends, acknowledgements still go out."""
 
 
+class FrameTap(Adapter, Protocol):
+    """Copies of one camera's frames, from when it was entered; whoever else reads them is not disturbed."""
+
+    @property
+    def name(self) -> str:
+        """Where it listens, for people."""
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """Encoded images as they come, without end. One consumer only."""
+
+
 class Router(Protocol):
     """Finds out which product a frame shows and prepares it for that product's head. Runs on decode workers."""
 

@@ -78,6 +78,11 @@ def delivery_of(arrived: Arrived, camera: CameraSection, position: Position, *, 
     )
 
 
+def payload_of(record: ConsumerRecord, camera: CameraSection) -> bytes:
+    """Only the encoded image."""
+    return _opened(record, camera).payload
+
+
 def plain_headers(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
     """Headers as text, for keeping: what is no UTF-8 is marked, nothing raises."""
     return plain_properties([(name, _text(value)) for name, value in headers])

@@ -65,7 +65,8 @@ class Probe:
 class Artifact:
     """Everything that inspecting one product needs: either `members` or a `student`.
 
-    `manifest` holds what is only for reading.
+    `manifest` holds what is only for reading. `routing_frames`: float16 [R, P, C], unit patches of good frames which
+    routing is checked on when another product is enrolled; None in versions that kept none.
     """
 
     product: str
@@ -79,6 +80,7 @@ class Artifact:
     probes: tuple[Probe, ...]
     manifest: Mapping[str, Any]
     student: Student | None = None
+    routing_frames: NDArray[np.float16] | None = None
 
 
 def digest_of(content: bytes) -> str:
@@ -98,6 +100,8 @@ def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
         tensors[f"member.{number}.sources"] = member.sources
         if member.bank.projection is not None:
             tensors[f"member.{number}.projection"] = member.bank.projection
+    if artifact.routing_frames is not None:
+        tensors["routing_frames"] = artifact.routing_frames
     if artifact.student is not None:
         tensors |= {f"student.{name}": value for name, value in artifact.student.weights.tensors.items()}
     for number, probe in enumerate(artifact.probes):
@@ -224,6 +228,7 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Art
         probes=probes,
         manifest=manifest,
         student=_student(manifest.get("student"), graph, tensors),
+        routing_frames=tensors.get("routing_frames"),
     )
 
 

@@ -46,7 +46,7 @@ def test_manifest_holds_what_an_audit_asks(enrolled: dict[str, Enrolment]) -> No
     assert {"name", "sha256"} == set(manifest["images"][0])
     assert manifest["engine"]["name"] == "fake"
     assert len(manifest["graph"]["weights_sha256"]) == 64
-    assert set(manifest["seconds"]) == {"engine", "read", "hygiene", "fit", "anchors_and_probes"}
+    assert set(manifest["seconds"]) == {"engine", "read", "hygiene", "choice", "fit", "anchors_and_probes"}
     json.dumps(manifest)
 
 

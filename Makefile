@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd maven default-jre-headless
 
-.PHONY: demo test check bench install system-parts clean
+.PHONY: demo test check bench fuzz install system-parts clean
 
 demo: $(VENV)/.installed
 	$(BIN)/inspector demo
@@ -21,6 +21,10 @@ check: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+# Minutes; SEED= for other inputs. A part of it runs in `make test`.
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m tests.fuzz --count 200000 --seed $(or $(SEED),1)
 
 install: $(VENV)/.installed
 

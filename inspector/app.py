@@ -20,25 +20,30 @@ from numpy.typing import NDArray
 from connectors.folder import FolderSource
 from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
+from connectors.kafka.tap import KafkaTap
+from connectors.mqtt.command_line import MqttCommandLine
 from connectors.mqtt.gate_line import MqttGateLine
 from connectors.mqtt.source import MqttSource
+from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
 from inspector import __version__
 from inspector import config as configuration
 from inspector.clock import SystemClock
 from inspector.config import CameraSection, Config
 from inspector.domain import Event, Severity
-from inspector.errors import InspectorError, LedgerUnavailable
+from inspector.errors import InspectorError, LedgerUnavailable, UsageError
 from inspector.fan_out import FanOutSink, FirstDeadLetters
 from inspector.notify import Notifier
-from inspector.ports import DeadLetters, FrameSource, VerdictSink
+from inspector.ports import DeadLetters, FrameSource, FrameTap, VerdictSink
 from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.dead_letters import FolderDeadLetters
+from inspector.store.folders import Held
+from inspector.store.housekeeping import Housekeeping
 from inspector.store.images import FolderImages
 from inspector.store.journal import FileJournal
 from inspector.store.ledger import SqlLedger
 from inspector.store.registry import SqlRegistry
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, decode, keep_opencv_on_the_callers_thread
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.telemetry import LogTelemetry
 from inspector.vision.lineup import VisionLoader
@@ -53,6 +58,7 @@ class Agent:
 
     pipeline: Pipeline
     telemetry: LogTelemetry
+    housekeeping: Housekeeping
 
 
 @contextlib.asynccontextmanager
@@ -62,6 +68,17 @@ async def open_registry(config: Config) -> AsyncIterator[SqlRegistry]:
         await ensure_schema(database)
         async with SqlRegistry(database, SystemClock()) as registry:
             yield registry
+
+
+def tap_of(config: Config, camera: CameraSection) -> FrameTap:
+    """What listens beside the agents to this camera, not yet entered. Raises UsageError for a watched folder."""
+    match camera.source:
+        case "kafka":
+            return KafkaTap(config, camera)
+        case "mqtt":
+            return MqttTap(config, camera)
+        case "folder":
+            raise UsageError(f"The camera {camera.name} is a folder; enrol from it by naming {camera.folder}.")
 
 
 def serve(config: Config) -> None:
@@ -78,6 +95,7 @@ def serve(config: Config) -> None:
 @contextlib.asynccontextmanager
 async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[], bool]) -> AsyncIterator[Agent]:
     """An agent that has recovered what an earlier run left. Sources are connected, nothing is taken yet."""
+    keep_opencv_on_the_callers_thread()
     clock = SystemClock()
     state = config.agent.state_dir
     journal_limits = config.journal
@@ -95,13 +113,17 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
         await _reach(database, telemetry, is_stopped)
         ledger = await stack.enter_async_context(SqlLedger(database, clock))
         registry = await stack.enter_async_context(SqlRegistry(database, clock))
-        kept = config.images
+        held, kept = Held(), config.images
         images = await stack.enter_async_context(
-            FolderImages(state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock)
+            FolderImages(
+                state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock, held=held
+            )
         )
-        letters = await _enter_dead_letters(stack, config, clock, telemetry)
+        letters = await _enter_dead_letters(stack, config, (clock, telemetry), held)
         sink = await stack.enter_async_context(_sink(config, clock, telemetry))
         gate_line = await stack.enter_async_context(MqttGateLine(config, clock, telemetry)) if config.gate else None
+        commands = MqttCommandLine(config, clock, telemetry) if _uses_mqtt(config) else None
+        command_line = None if commands is None else await stack.enter_async_context(commands)
         kafka = KafkaSource(config, clock, telemetry, letters)
         sources = {camera.name: _source(config, camera, clock, telemetry, kafka) for camera in config.camera}
         adapters = Adapters(
@@ -118,6 +140,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             dead_letters=letters,
             decode=decode_for,
             take_events=telemetry.take_events,
+            command_line=command_line,
         )
         pipeline = Pipeline(config, adapters, f"inspector {__version__}", _checkpoint())
         recovered = await pipeline.recover()
@@ -127,7 +150,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             )
         for source in {id(source): source for source in sources.values()}.values():
             await stack.enter_async_context(source)
-        yield Agent(pipeline, telemetry)
+        yield Agent(pipeline, telemetry, Housekeeping(database, clock, telemetry, config.retention, (state, held)))
 
 
 def decode_for(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
@@ -157,6 +180,7 @@ async def _serve(config: Config) -> None:
         side = [
             tasks.create_task(_announce(agent, notifier, watchdog_s)),
             tasks.create_task(_stop_when(stop, agent, notifier)),
+            tasks.create_task(agent.housekeeping.run(), name="housekeeping"),
         ]
         await agent.pipeline.run()
         for task in side:
@@ -198,26 +222,32 @@ async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callab
 
 
 async def _enter_dead_letters(
-    stack: contextlib.AsyncExitStack, config: Config, clock: SystemClock, telemetry: LogTelemetry
+    stack: contextlib.AsyncExitStack, config: Config, told: tuple[SystemClock, LogTelemetry], held: Held
 ) -> DeadLetters:
     """The Kafka topic where one is configured, with the folder behind it; else the folder."""
-    folder = FolderDeadLetters(config.agent.state_dir / "dead-letters", max_bytes=config.images.dead_letter_mib * MIB)
+    max_bytes = config.images.dead_letter_mib * MIB
+    folder = FolderDeadLetters(config.agent.state_dir / "dead-letters", max_bytes=max_bytes, held=held)
     await stack.enter_async_context(folder)
     if config.kafka.dead_letter_topic is None:
         return folder
-    topic = await stack.enter_async_context(KafkaDeadLetters(config, clock, telemetry))
+    topic = await stack.enter_async_context(KafkaDeadLetters(config, *told))
     return FirstDeadLetters([topic, folder])
 
 
 def _sink(config: Config, clock: SystemClock, telemetry: LogTelemetry) -> VerdictSink:
     """Records to MQTT, unless nothing of this agent is there, and to Kafka where a topic is configured."""
-    is_all_kafka = bool(config.camera) and all(camera.source == "kafka" for camera in config.camera)
     sinks: list[VerdictSink] = []
-    if not is_all_kafka or config.gate or "mqtt" in config.model_fields_set:
+    if _uses_mqtt(config):
         sinks.append(MqttVerdictSink(config, clock, telemetry))
     if config.kafka.verdict_topic is not None:
         sinks.append(KafkaVerdictSink(config, clock, telemetry))
     return FanOutSink(sinks)
+
+
+def _uses_mqtt(config: Config) -> bool:
+    """An agent whose cameras are all on Kafka, without gates, needs no MQTT unless it is configured."""
+    is_all_kafka = bool(config.camera) and all(camera.source == "kafka" for camera in config.camera)
+    return not is_all_kafka or bool(config.gate) or "mqtt" in config.model_fields_set
 
 
 def _source(

@@ -1,4 +1,4 @@
-"""Enrolment composed: good images in, a version in the registry out, its look-alikes named.
+"""Enrolment composed: good images in, a version in the registry out, its report beside it, its look-alikes named.
 
 Used by the command line and the demo. Running agents notice the new version by themselves.
 """
@@ -9,28 +9,52 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from inspector import app
 from inspector.config import NAME_PATTERN, Config
 from inspector.domain import ProductVersion
-from inspector.errors import UsageError
+from inspector.enrolled_images import folder_of, keep_list, load_list, without
+from inspector.errors import ArtifactError, EnrolmentError, UsageError
+from inspector.reports.enrolment import enrolment_page
+from inspector.store.registry import SqlRegistry
 from inspector.vision.engines import create_engine
-from inspector.vision.enrolment import Enrolment, EnrolmentOptions, EnrolmentReport, enrol, look_alikes
+from inspector.vision.enrolment import Enrolment, EnrolmentOptions, EnrolmentReport, enrol, neighbour_of
 from inspector.vision.folders import ImageSource
-
-ALIKE = 0.9
-"""Products whose anchors are this much alike are named: the router may take one for the other."""
+from inspector.vision.routing_check import Neighbour
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolmentOrder:
+    """What to do around the enrolment itself.
+
+    `adds`: the live version's images come before the new ones. `page`: where the report goes, None for the state
+    folder. `other_kinds`: files that were offered and are no JPEG or PNG, for the report. `excluded`: images that are
+    left out, by path or file name.
+    """
+
+    by: str
+    shadow: bool = False
+    adds: bool = False
+    page: Path | None = None
+    other_kinds: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Enrolled:
-    """A stored version with what a person should read about it. `alike`: (product, likeness 0 to 1)."""
+    """A stored version with what a person should read about it. `alike`: (product, likeness 0 to 1).
+
+    `page`: the report's file.
+    """
 
     version: ProductVersion
     report: EnrolmentReport
     alike: tuple[tuple[str, float], ...]
+    page: Path
+    enrolment: Enrolment
 
 
 async def enrol_into(
@@ -38,30 +62,58 @@ async def enrol_into(
     product: str,
     images: Sequence[ImageSource],
     options: EnrolmentOptions,
-    *,
-    by: str,
-    shadow: bool = False,
+    order: EnrolmentOrder,
     progress: Progress | None = None,
 ) -> Enrolled:
     """Enrol `product` and make it live (or its shadow). Nothing is stored unless all of it went well.
 
-    Raises EnrolmentError, UsageError, WeightsMissing, EngineError, LedgerUnavailable.
+    Raises EnrolmentError, UsageError, WeightsMissing, EngineError, LedgerUnavailable, OSError for a report that can't
+    be written; the version is stored then.
     """
+    ensure_name(product)
+    if order.page is not None and not order.page.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {order.page.absolute().parent} for the report.")
+    async with app.open_registry(config) as registry:  # before the minutes of work, not after them
+        live, refused = await _neighbours(registry)
+        before = await _images_before(config, registry, product) if order.adds else []
+        sources, unknown = without([*before, *images], order.excluded)
+        if unknown:
+            raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
+        done = await asyncio.to_thread(_enrol, config, product, sources, options, live, progress)
+        done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *refused)))
+        version = await registry.add_version(
+            product, done.artifact, done.manifest, by=order.by, activate=not order.shadow, shadow=order.shadow
+        )
+    await asyncio.to_thread(_keep_list, config, product, done, sources)
+    page = await asyncio.to_thread(_write_page, config, done, version, order)
+    return Enrolled(version, done.report, done.evidence.routing.alike, page, done)
+
+
+def ensure_name(product: str) -> None:
+    """Raises UsageError for what can't be a product's name."""
     if not re.fullmatch(NAME_PATTERN, product):
         raise UsageError(f"{product!r} can't be a product's name: letters, digits, dots, dashes, at most 64 of them.")
-    async with app.open_registry(config) as registry:  # before the minutes of work, not after them
-        done: Enrolment = await asyncio.to_thread(_enrol, config, product, images, options, progress)
-        live = await registry.live()
-        others = [
-            await registry.artifact(version.product, version.version)
-            for version in live.versions
-            if version.product != product
-        ]
-        version = await registry.add_version(
-            product, done.artifact, done.manifest, by=by, activate=not shadow, shadow=shadow
-        )
-    alike = tuple((name, likeness) for name, likeness in look_alikes(done.artifact, others) if likeness >= ALIKE)
-    return Enrolled(version, done.report, alike)
+
+
+async def _neighbours(registry: SqlRegistry) -> tuple[list[Neighbour], list[str]]:
+    """The live products as routing sees them, one artifact in memory at a time; and a warning for each unreadable one,
+    which agents refuse as well.
+    """
+    found, refused = [], []
+    for each in (await registry.live()).versions:
+        try:
+            found.append(neighbour_of(await registry.artifact(each.product, each.version)))
+        except ArtifactError as error:
+            refused.append(f"{each.product} took no part in the routing check, its live version can't be read: {error}")
+    return found, refused
+
+
+async def _images_before(config: Config, registry: SqlRegistry, product: str) -> list[ImageSource]:
+    """What the live version was enrolled from. Raises EnrolmentError."""
+    live = {each.product: each for each in (await registry.live()).versions}
+    if product not in live:
+        raise EnrolmentError(f"There is no live version of {product} to add to; enrol it without --add.")
+    return await asyncio.to_thread(load_list, config.agent.state_dir, product, live[product].digest)
 
 
 def _enrol(
@@ -69,10 +121,27 @@ def _enrol(
     product: str,
     images: Sequence[ImageSource],
     options: EnrolmentOptions,
+    live: Sequence[Neighbour],
     progress: Progress | None,
 ) -> Enrolment:
     engine = create_engine(config.engine.name, config.agent.state_dir / "engines", config.engine.threads)
     # A training of minutes that was interrupted goes on when the same images are enrolled again.
     training = replace(options.training, folder=options.training.folder or config.agent.state_dir / "training")
-    options = replace(options, training=training)
-    return enrol(product, images, options, engine, progress)
+    options = replace(options, training=training, scratch=options.scratch or folder_of(config.agent.state_dir, product))
+    return enrol(product, images, options, engine, progress, live)
+
+
+def _keep_list(config: Config, product: str, done: Enrolment, sources: Sequence[ImageSource]) -> None:
+    """Of the images that were used; those that were left out stay out when more are added."""
+    by_name = {source.name: source for source in sources}
+    used = [(by_name[each["name"]], each["sha256"]) for each in done.manifest["images"]]
+    keep_list(config.agent.state_dir, product, done.digest, used)
+
+
+def _write_page(config: Config, done: Enrolment, version: ProductVersion, order: EnrolmentOrder) -> Path:
+    page = order.page
+    if page is None:
+        page = folder_of(config.agent.state_dir, version.product) / f"version-{version.version}.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(enrolment_page(done, version, order.other_kinds), encoding="utf-8")
+    return page

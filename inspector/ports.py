@@ -12,6 +12,9 @@ from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
 from inspector.domain import (
+    CommandName,
+    CommandRecord,
+    CommandRequest,
     DeadLetter,
     Decision,
     Delivery,
@@ -87,6 +90,17 @@ class FrameSource(Adapter, Protocol):
 
     async def stop_intake(self) -> None:
         """No new delivery after this; `deliveries` ends, acknowledgements still go out."""
+
+
+class FrameTap(Adapter, Protocol):
+    """Copies of one camera's frames, from when it was entered; whoever else reads them is not disturbed."""
+
+    @property
+    def name(self) -> str:
+        """Where it listens, for people."""
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """Encoded images as they come, without end. One consumer only."""
 
 
 class Router(Protocol):
@@ -185,6 +199,12 @@ class Ledger(Adapter, Protocol):
 
     async def record_events(self, events: Sequence[Event]) -> None: ...
 
+    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+        """The command, its audit rows and the states it leads to, in one durable transaction.
+
+        False where this agent has had a command of that id before; then nothing is written.
+        """
+
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
 
 
@@ -229,6 +249,16 @@ class GateLine(Adapter, Protocol):
 
     @property
     def is_connected(self) -> bool: ...
+
+
+class CommandLine(Adapter, Protocol):
+    """The wire on which a line is told its job and mode: nothing is kept for an agent that is away."""
+
+    def requests(self) -> AsyncIterator[CommandRequest]:
+        """What is asked, as it comes, until the line is closed. One consumer only."""
+
+    async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
+        """Best effort: whoever asked and hears nothing asks again under a new id."""
 
 
 class VerdictSink(Adapter, Protocol):

@@ -78,6 +78,11 @@ def delivery_of(arrived: Arrived, camera: CameraSection, position: Position, *, 
     )
 
 
+def payload_of(record: ConsumerRecord, camera: CameraSection) -> bytes:
+    """Only the encoded image."""
+    return _opened(record, camera).payload
+
+
 def plain_headers(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
     """Headers as text, for keeping: what is no UTF-8 is marked, nothing raises."""
     return plain_properties([(name, _text(value)) for name, value in headers])
@@ -94,7 +99,8 @@ def _opened(record: ConsumerRecord, camera: CameraSection) -> Envelope:
         except UnicodeDecodeError:
             fault = _NOT_UTF8
     is_json = camera.encoding == "json" or camera.trigger_from == "json"
-    envelope = open_envelope(record.value or b"", pairs, is_json=is_json)
+    most_bytes = int(camera.max_mib * 2**20)
+    envelope = open_envelope(record.value or b"", pairs, is_json=is_json, most_bytes=most_bytes)
     if fault is not None and PROPERTY_FAULT not in envelope.properties:
         return Envelope(envelope.payload, {**envelope.properties, PROPERTY_FAULT: fault})
     return envelope

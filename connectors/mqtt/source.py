@@ -22,6 +22,7 @@ from paho.mqtt.client import topic_matches_sub
 from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.session import Peer, Session
+from connectors.mqtt.tap import unshared
 from inspector.config import CameraSection, Config
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import BrokerRefused, BrokerUnavailable
@@ -219,7 +220,7 @@ class MqttSource(Peer):
                 self._marker = None
                 self._marker_losses = 0
             return False
-        if message.topic is None or not topic_matches_sub(_plain_filter(self._filter), message.topic):
+        if message.topic is None or not topic_matches_sub(unshared(self._filter), message.topic):
             # An older configuration's subscription lives on in the broker's session.
             self._report("unexpected_topic", f"a message on {message.topic!r}, which is not {self._filter}")
             if message.topic is not None:
@@ -236,6 +237,7 @@ class MqttSource(Peer):
             message.payload,
             message.properties,
             is_json=self._is_json,
+            most_bytes=int(self._camera.max_mib * 2**20),
             fault=_UNREADABLE if self._is_without_metadata else None,
             topic_trigger=last_topic_level(message.topic or "") if by_topic else None,
         )
@@ -292,9 +294,3 @@ class MqttSource(Peer):
 
     def _report(self, kind: str, detail: str) -> None:
         self._telemetry.event(Event(self._clock.now(), kind, Severity.WARNING, self._camera.name, detail))
-
-
-def _plain_filter(topic_filter: str) -> str:
-    """Without the prefix of a shared subscription, which is no part of a message's topic."""
-    levels = topic_filter.split("/", 2)
-    return levels[2] if levels[0] == "$share" and len(levels) == 3 else topic_filter

@@ -80,14 +80,14 @@ async def _run(
 
 
 async def _enrol(config: Config, splits: dict[str, Split], as_json: bool) -> None:
-    from inspector.enrolling import enrol_into
+    from inspector.enrolling import EnrolmentOrder, enrol_into
     from inspector.vision.enrolment import EnrolmentOptions
     from inspector.vision.folders import ImageSource
 
     for product, parts in splits.items():
         images = [ImageSource(cell.path.name, path=cell.path) for cell in parts.train]
         with console.progress(f"Enrolling {product}", quiet=as_json) as report:
-            done = await enrol_into(config, product, images, EnrolmentOptions(), by="demo", progress=report)
+            done = await enrol_into(config, product, images, EnrolmentOptions(), EnrolmentOrder(by="demo"), report)
         if not as_json:
             console.err.print(f"Enrolled {product} from {len(images)} good cells. {done.report.statement}")
 

@@ -129,14 +129,14 @@ def _enrol(
     as_json: bool,
 ) -> list[Enrolled]:
     """One version of each product, one after the other."""
-    from inspector.enrolling import enrol_into
+    from inspector.enrolling import EnrolmentOrder, enrol_into
 
     async def all_of_them() -> list[Enrolled]:
         done = []
         for product, own in images.items():
             with console.progress(f"Enrolling {product}", quiet=as_json) as report:
-                by = console.user()
-                done.append(await enrol_into(loaded, product, own, options, by=by, shadow=shadow, progress=report))
+                order = EnrolmentOrder(console.user(), shadow)
+                done.append(await enrol_into(loaded, product, own, options, order, report))
         return done
 
     with contextlib.suppress(OSError):

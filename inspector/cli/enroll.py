@@ -13,19 +13,35 @@ import typer
 from inspector.cli import console
 
 if TYPE_CHECKING:
+    from inspector.config import Config
     from inspector.enrolling import Enrolled
+    from inspector.vision.folders import ImageSource
     from inspector.vision.framing import Framing
 
 NAME = "enroll"
 HELP = "Enrol a product from good images; running agents take it up within seconds."
-EXAMPLE = "Example: inspector enroll bottle good-bottles/"
+EXAMPLE = "Example: inspector enroll bottle good-bottles/     or: inspector enroll bottle --camera cam1 --count 200"
 
 
 def command(
     product: Annotated[str, typer.Argument(help="Name of the product.")],
-    images: Annotated[list[Path], typer.Argument(help="Good images: files and folders of JPEG and PNG.")],
+    images: Annotated[list[Path] | None, typer.Argument(help="Good images: files and folders of JPEG and PNG.")] = None,
     head: Annotated[str, typer.Option(help="prototype, protoad (as published), student or auto.")] = "auto",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
+    camera: Annotated[
+        str | None, typer.Option(help="Take bit depth, black level and limits of this camera; with --count its frames.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Take so many frames from the running camera.")
+    ] = None,
+    timeout_s: Annotated[
+        float, typer.Option(min=1, max=86_400, help="Give up when no new frame has come for so long.")
+    ] = 60.0,
+    add: Annotated[bool, typer.Option("--add", help="Together with the images of the live version.")] = False,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave this image out, by path or file name.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop where an image is odd, copied, unreadable or of another product.")
+    ] = False,
     tiles: Annotated[
         str | None, typer.Option(metavar="ROWSxCOLUMNS", help="Look at large frames in tiles, for example 4x6.")
     ] = None,
@@ -34,33 +50,86 @@ def command(
         typer.Option(metavar="X,Y,W,H", help="Region of interest: shares of the frame from 0 to 1, or pixels."),
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="PNG over the whole frame, dark where nothing counts.")] = None,
-    camera: Annotated[str | None, typer.Option(help="Take bit depth, black level and limits of this camera.")] = None,
+    exposure: Annotated[
+        str, typer.Option(help="auto, as_is or normalised: whether frames are brought to one brightness and contrast.")
+    ] = "auto",
+    input_px: Annotated[
+        int | None, typer.Option(min=32, max=4096, help="Side of the square that the backbone sees; else 256.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="A timm model by name; needs --weights.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The backbone's weights: .pth or .safetensors.")] = None,
+    clustering: Annotated[
+        str | None, typer.Option(help="spherical-kmeans or first-neighbour: how protoad makes its prototypes.")
+    ] = None,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="File for the HTML report; else in the state folder, named at the end.")
+    ] = None,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     from inspector.config import load
-    from inspector.enrolling import enrol_into
+    from inspector.enrolling import EnrolmentOrder, enrol_into, ensure_name
+    from inspector.errors import UsageError
+    from inspector.vision.backbone import named_backbone
+    from inspector.vision.choosing import parse_exposure
     from inspector.vision.enrolment import EnrolmentOptions
-    from inspector.vision.folders import load_paths
 
     loaded = load(config)
-    sources, other_kinds = load_paths(images)
-    framing = _framing(tiles, roi, mask)
-    options = EnrolmentOptions(head=head, profile=profile, framing=framing, **_limits(loaded, camera))
+    ensure_name(product)
+    options = EnrolmentOptions(
+        head=head,
+        profile=profile,
+        framing=_framing(tiles, roi, mask, input_px),
+        backbone=named_backbone(backbone, weights),
+        clustering=clustering,
+        exposure=parse_exposure(exposure),
+        is_strict=strict,
+        measures_detectability=True,
+        **limits_of_camera(loaded, camera),
+    )
     with contextlib.suppress(OSError):
         os.nice(10)  # a line that runs on this box comes first
-    with console.progress(f"Enrolling {product}", quiet=as_json) as report:
-        done = asyncio.run(
-            enrol_into(loaded, product, sources, options, by=console.user(), shadow=shadow, progress=report)
-        )
+    sources, other_kinds = _offered(images)
+    with console.progress(f"Enrolling {product}", quiet=as_json) as tell:
+        if count is not None:
+            sources += _from_camera(loaded, product, camera, count, timeout_s, tell)
+        if not sources and not add:
+            raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
+        order = EnrolmentOrder(console.user(), shadow, add, report, tuple(other_kinds), tuple(exclude or ()))
+        done = asyncio.run(enrol_into(loaded, product, sources, options, order, tell))
     if as_json:
         console.print_json(_document(done, other_kinds))
     else:
         _print(done, other_kinds)
 
 
-def _limits(loaded: Any, camera: str | None) -> dict[str, Any]:
+def _offered(images: list[Path] | None) -> tuple[list[ImageSource], list[str]]:
+    from inspector.vision.folders import load_paths
+
+    return load_paths(images) if images else ([], [])
+
+
+def _from_camera(
+    loaded: Config, product: str, camera: str | None, count: int, timeout_s: float, tell: Any
+) -> list[ImageSource]:
+    from inspector.collecting import Wish, collect, folder_for
+    from inspector.enrolled_images import folder_of
+    from inspector.errors import UsageError
+    from inspector.telemetry import configure_logging
+    from inspector.vision.folders import ImageSource
+
+    if camera is None:
+        raise UsageError("--count takes frames from a running camera; name it with --camera.")
+    configure_logging("error")  # what keeps frames from coming is said once, at the end
+    folder = folder_for(folder_of(loaded.agent.state_dir, product), camera)
+    files = asyncio.run(collect(loaded, Wish(camera, count, folder, timeout_s), tell))
+    console.err.print(f"{len(files)} frames of {camera} are kept in {folder}", highlight=False, soft_wrap=True)
+    return [ImageSource(str(file), path=file) for file in files]
+
+
+def limits_of_camera(loaded: Config, camera: str | None) -> dict[str, Any]:
+    """The keyword `limits` for options, or nothing where no camera is named. Raises UsageError."""
     from inspector.app import limits_of
     from inspector.errors import UsageError
 
@@ -73,7 +142,7 @@ def _limits(loaded: Any, camera: str | None) -> dict[str, Any]:
         raise UsageError(f"There is no camera {camera!r} in the configuration; configured: {known}.") from None
 
 
-def _framing(tiles: str | None, roi: str | None, mask: Path | None) -> Framing:
+def _framing(tiles: str | None, roi: str | None, mask: Path | None, input_px: int | None) -> Framing:
     from inspector.errors import UsageError
     from inspector.vision.framing import Framing, parse_roi, parse_tiles
 
@@ -82,7 +151,7 @@ def _framing(tiles: str | None, roi: str | None, mask: Path | None) -> Framing:
         content = mask.read_bytes() if mask else None
     except OSError as error:
         raise UsageError(f"The mask {mask} can't be read ({error.strerror}).") from error
-    return Framing(parse_tiles(tiles) if tiles else (1, 1), where, is_px, content)
+    return Framing(parse_tiles(tiles) if tiles else (1, 1), where, is_px, content, input_px)
 
 
 def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
@@ -100,12 +169,16 @@ def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
         "unreadable": [{"image": name, "reason": reason} for name, reason in report.unreadable],
         "other_kinds": other_kinds,
         "duplicates": [{"image": name, "of": of} for name, of in report.duplicates],
+        "left_out": [{"image": name, "reason": reason} for name, reason in report.left_out],
         "suspects": list(report.suspects),
         "look_alikes": [{"product": name, "likeness": round(likeness, 3)} for name, likeness in done.alike],
         "warnings": list(report.warnings),
         "statement": report.statement,
         "threshold": report.threshold,
         "seconds": report.seconds,
+        "passes": {phase.name: phase.passes for phase in report.phases},
+        "evidence": done.version.manifest["evidence"],
+        "report": str(done.page),
         "backbone_passes": report.backbone_passes,
     }
 
@@ -116,19 +189,43 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
     say = console.out.print
     say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {report.n_images} images.")
     say(f"  {report.statement}", highlight=False)
+    for line in _detectability(done):
+        say(f"  {line}", highlight=False)
     for name, reason in report.unreadable:
         say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
     for name in other_kinds:
         say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG", highlight=False)
+    for name, reason in report.left_out:
+        say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
     for name, of in report.duplicates:
         say(f"  [yellow]counted once[/] {name}: the same image as {of}", highlight=False)
     if report.suspects:
         say(f"  [yellow]look at[/] {', '.join(report.suspects)}: they score oddly among the good ones", highlight=False)
     for name, likeness in done.alike:
         say(f"  [yellow]looks like[/] {name} ({likeness:.2f}): the router may take one for the other", highlight=False)
+    named = {*report.suspects, *(name for name, _ in (*report.unreadable, *report.left_out, *report.duplicates))}
     for warning in report.warnings:
+        if any(warning.startswith(f"{name} ") for name in named):
+            continue  # said above
         say(f"  [yellow]note[/] {warning}", highlight=False)
     if report.backbone_passes != 1.0:
         say(f"  a frame costs {report.backbone_passes:g} backbone passes instead of one", highlight=False)
-    took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items())
-    say(f"  [dim]{took}; {version.size_bytes / 1e6:.1f} MB[/]", highlight=False)
+    took = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in report.phases)
+    total = sum(phase.passes for phase in report.phases)
+    say(
+        f"  [dim]{took}; {total:.1f} backbone passes over the images; {version.size_bytes / 1e6:.1f} MB[/]",
+        highlight=False,
+    )
+    say(f"  report: {done.page}", highlight=False, soft_wrap=True)
+
+
+def _detectability(done: Enrolled) -> list[str]:
+    """One line: from which length on drawn defects are found."""
+    found = done.version.manifest["evidence"]["detectability"]
+    if found is None:
+        return []
+    sizes = [
+        f"{kind.replace('_', ' ')} " + ("none" if step is None else f"{step['size_px']:.0f} px")
+        for kind, step in found["smallest_found"].items()
+    ]
+    return [f"drawn defects found in 90 % and more, from: {', '.join(sizes)}"]

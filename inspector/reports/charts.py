@@ -116,7 +116,9 @@ def level_histogram(good: Sequence[float], defective: Sequence[float], *, limit:
             [
                 (f"{name}, {len(group)}", tone)
                 for tone, name, group in (("good", "good", good), ("defect", "defective", defective))
-            ]
+                if len(group)
+            ],
+            TOP + 14,  # below the threshold's name
         )
     )
     return _svg(parts, "histogram of levels")
@@ -139,7 +141,7 @@ def _frame(across: Axis, up: Axis) -> Markup:
         parts.append(Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(x, TOP, floor))
         parts.append(
             Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{:g}</text>').format(
-                x, floor + 14, round(tick, 6)
+                x, floor + 14, round(tick, 6) + 0.0
             )
         )
     for tick in up.ticks():
@@ -149,7 +151,7 @@ def _frame(across: Axis, up: Axis) -> Markup:
         )
         parts.append(
             Markup('<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{:g}</text>').format(
-                LEFT - 5, y + 3.5, round(tick, 6)
+                LEFT - 5, y + 3.5, round(tick, 6) + 0.0
             )
         )
     middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + floor) / 2

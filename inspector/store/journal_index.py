@@ -17,6 +17,9 @@ from inspector.store.segment_log import Place
 MOST_UNACKNOWLEDGED: Final = 4096
 """Weak frames remembered after their row, for brokers that never take an acknowledgement."""
 
+MOST_COUNT: Final = 2**53
+"""Orders and tries end here: a damaged record may say any number, and the next one must still be readable."""
+
 MOST_TRIED: Final = 1024
 """Frames remembered that were tried in vain, for frames that are never delivered again."""
 
@@ -63,7 +66,7 @@ class JournalIndex:
             case "attempt":
                 self._trying[record["camera"], record["sha256"]] = place.segment
             case "tries":
-                self._keep_tries((record["camera"], record["sha256"]), record["count"], place.segment)
+                self._keep_tries((record["camera"], record["sha256"]), _count(record["count"]), place.segment)
             case "close":
                 self._trying.clear()
             case unknown:
@@ -75,7 +78,7 @@ class JournalIndex:
 
     def tried_in_vain(self) -> list[dict[str, Any]]:
         """Records for the frames that the process before this one was trying when it ended."""
-        return [_tries_record(frame, self.tries(frame) + 1) for frame in self._trying]
+        return [_tries_record(frame, min(self.tries(frame) + 1, MOST_COUNT)) for frame in self._trying]
 
     def live_bytes(self, segment: int) -> int:
         """Bytes of live verdicts in a segment."""
@@ -103,19 +106,20 @@ class JournalIndex:
         self._live_bytes.pop(segment, None)
 
     def _verdict(self, record: dict[str, Any], place: Place, is_earlier: bool) -> None:
-        verdict = record["verdict"]
+        verdict, order = _verdict_in(record), _count(record["order"])
         result_id, sha256 = ResultId(verdict["result_id"]), verdict["frame_sha256"]
-        self._drop(result_id)
-        self.next_order = max(self.next_order, record["order"] + 1)
-        entry = self.entries[result_id] = Entry(
+        entry = Entry(
             place=place,
-            order=record["order"],
+            order=order,
             is_weak=verdict["identity"] == Identity.WEAK.value and sha256 is not None,
             is_earlier=is_earlier,
             published=verdict["published"],
             is_recorded=record.get("recorded", False),
             is_acknowledged=record.get("acknowledged", False),
         )
+        self._drop(result_id)
+        self.entries[result_id] = entry
+        self.next_order = max(self.next_order, min(order + 1, MOST_COUNT))
         self._live_bytes[place.segment] = self.live_bytes(place.segment) + place.size_bytes
         if sha256 is not None:
             self._tries.pop((verdict["camera"], sha256), None)
@@ -155,6 +159,23 @@ class JournalIndex:
         self._tries[frame] = (count, segment)
         if len(self._tries) > MOST_TRIED:
             del self._tries[next(iter(self._tries))]
+
+
+def _verdict_in(record: dict[str, Any]) -> dict[str, Any]:
+    """What is wrong with it shows here, before anything is changed, and not when the entry is read back."""
+    verdict, decision = record["verdict"], record["decision"]
+    if not isinstance(verdict, dict) or not (decision is None or isinstance(decision, dict)):
+        raise ValueError("its verdict or its decision is no table")
+    for key in ("result_id", "camera", "frame_sha256"):
+        if not isinstance(verdict[key], str) and (key != "frame_sha256" or verdict[key] is not None):
+            raise ValueError(f"its {key} is not text")
+    return verdict
+
+
+def _count(found: object) -> int:
+    if type(found) is not int or not 0 <= found <= MOST_COUNT:
+        raise ValueError(f"{found!r} counts nothing")
+    return found
 
 
 def _tries_record(frame: Tried, count: int) -> dict[str, Any]:

@@ -70,9 +70,10 @@ def _next_record(content: bytes, start: int) -> Record | None:
         if body > len(content):
             return None
         _, length, checksum = _HEADER.unpack_from(content, at)
-        payload = content[body : body + length] if length <= MOST_PAYLOAD_BYTES else b""
-        if len(payload) == length and zlib.crc32(payload) == checksum:
-            return Record(at, payload)
+        if length <= min(MOST_PAYLOAD_BYTES, len(content) - body):
+            payload = content[body : body + length]
+            if zlib.crc32(payload) == checksum:
+                return Record(at, payload)
         at += 1
     return None
 

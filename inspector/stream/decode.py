@@ -25,6 +25,15 @@ MAX_SIDE_PX = 32_767
 MAX_SCANS = 32
 """A progressive JPEG needs about ten scans; each one costs a pass over all pixels."""
 
+MAX_SEGMENTS = 4096
+"""Of a JPEG: a frame with a colour profile and previews has a few hundred. Walking them holds the interpreter."""
+
+MAX_CHUNKS = 65_536
+"""Of a PNG: as many as 512 MiB have in chunks of 8 KiB, the usual size."""
+
+UNCOUNTED_BYTES = 2 * 1024 * 1024
+"""Deflated data of a PNG that are not counted before they are decoded: they give at most 2 GiB, in a few seconds."""
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -83,6 +92,15 @@ class _Survey:
     is_adobe: bool
 
 
+def keep_opencv_on_the_callers_thread() -> None:
+    """For the whole process: OpenCV starts no threads of its own.
+
+    Frames are decoded and prepared on several workers at once, beside the backbone's threads; a pool of
+    OpenCV's on top, as wide as the machine, only makes them wait for each other. Pixels are the same either way.
+    """
+    cv2.setNumThreads(1)
+
+
 def read_header(payload: bytes, limits: DecodeLimits | None = None) -> ImageHeader:
     """The header of a whole JPEG or PNG, found without decoding a pixel.
 
@@ -136,7 +154,7 @@ def _survey_jpeg(payload: bytes, limits: DecodeLimits) -> _Survey:
     is_adobe = False
     scans = 0
     at = 2
-    while True:
+    for _ in range(MAX_SEGMENTS):
         marker, at = _next_jpeg_marker(payload, at)
         if marker == 0xD9:
             break
@@ -156,6 +174,8 @@ def _survey_jpeg(payload: bytes, limits: DecodeLimits) -> _Survey:
             scans += 1
             if scans > MAX_SCANS:
                 raise UndecodableFrame(f"The JPEG has more than {MAX_SCANS} scans.")
+    else:
+        raise UndecodableFrame(f"The JPEG has more than {MAX_SEGMENTS} segments.")
     if header is None or scans == 0:
         raise UndecodableFrame("The JPEG ends before its image data.")
     return _Survey(header, payload, header.channels == 1, is_adobe)
@@ -205,9 +225,11 @@ def _decode_jpeg(survey: _Survey) -> NDArray[np.uint8]:
 
 def _cmyk_to_rgb(ink: NDArray[np.uint8], is_inverted: bool) -> NDArray[np.uint8]:
     """`ink`: uint8 [H, W, 4]. Adobe stores 255 - ink."""
-    light = ink if is_inverted else 255 - ink
-    product = light[:, :, :3].astype(np.uint16) * light[:, :, 3:]
-    return ((product + 127) // 255).astype(np.uint8)  # [H, W, 3]
+    *colours, black = cv2.split(ink if is_inverted else cv2.bitwise_not(ink))
+    # OpenCV rounds to the nearest in place: NumPy would hold the lock, and the frame eight times over.
+    for colour in colours:
+        cv2.multiply(colour, black, dst=colour, scale=1 / 255)
+    return np.asarray(cv2.merge(colours), dtype=np.uint8)  # [H, W, 3]
 
 
 # ---------------------------------------------------------------- PNG (ISO/IEC 15948)
@@ -218,16 +240,19 @@ def _survey_png(payload: bytes, limits: DecodeLimits) -> _Survey:
     header: ImageHeader | None = None
     kind = 0
     kept = [_PNG_SIGNATURE]
+    deflated: list[bytes] = []
     has_data = False
     at = len(_PNG_SIGNATURE)
-    while True:
+    for _ in range(MAX_CHUNKS):
         name, body, end = _png_chunk(payload, at)
         if header is None:
             header, kind = _png_image_header(name, body)
             _check_size(header.width, header.height, limits)
         elif name == b"IHDR":
             raise UndecodableFrame("The PNG has two image headers.")
-        has_data = has_data or name == b"IDAT"
+        if name == b"IDAT":
+            has_data = True
+            deflated.append(body)
         if name in _PNG_CRITICAL:
             kept.append(payload[at:end])
         elif not name[0] & 0x20:
@@ -235,8 +260,11 @@ def _survey_png(payload: bytes, limits: DecodeLimits) -> _Survey:
         at = end
         if name == b"IEND":
             break
+    else:
+        raise UndecodableFrame(f"The PNG has more than {MAX_CHUNKS} chunks.")
     if not has_data:
         raise UndecodableFrame("The PNG has no image data.")
+    _check_inflated_size(header, deflated)
     return _Survey(header, b"".join(kept), kind in _PNG_GRAY_KINDS, False)
 
 
@@ -252,6 +280,26 @@ def _png_chunk(payload: bytes, at: int) -> tuple[bytes, bytes, int]:
     if zlib.crc32(payload[at + 4 : end - 4]) != int.from_bytes(payload[end - 4 : end], "big"):
         raise UndecodableFrame(f"The PNG is damaged: the checksum of chunk {name!r} is wrong.")
     return name, payload[at + 8 : end - 4], end
+
+
+def _check_inflated_size(header: ImageHeader, deflated: list[bytes]) -> None:
+    """Refuses a PNG that goes on behind its last line: the decoder would inflate it to its end, for minutes."""
+    if sum(map(len, deflated)) <= UNCOUNTED_BYTES:
+        return
+    # Seven interlaced passes have no more than 15 lines for 8 rows, each with a filter byte and a byte begun.
+    most_bytes = header.height * (header.width * header.channels * header.bits // 8 + 1) + 4 * (header.height + 8)
+    stream = zlib.decompressobj()
+    found = 0
+    try:
+        for body in deflated:
+            rest = body
+            while rest and found <= most_bytes:
+                found += len(stream.decompress(rest, 1 << 20))
+                rest = stream.unconsumed_tail
+    except zlib.error as error:
+        raise UndecodableFrame("The PNG is damaged: its image data are incomplete or corrupt.") from error
+    if found > most_bytes:
+        raise UndecodableFrame("The PNG has more image data than its header says.")
 
 
 def _png_image_header(name: bytes, body: bytes) -> tuple[ImageHeader, int]:

@@ -27,6 +27,8 @@ LONGEST_PROPERTY_BYTES: Final = 1024
 _UNFIT: Final = frozenset({"Cc", "Cs"})  # control characters and lone surrogates break logs, SQL and UTF-8
 _IMAGE_KEY: Final = "image"
 _TRIGGER: Final = "trigger-id"
+_METADATA_BYTES: Final = 64 * 1024
+"""Room of a JSON form for what is not the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ def open_envelope(
     pairs: Iterable[tuple[str, str]],
     *,
     is_json: bool,
+    most_bytes: int | None = None,
     topic_trigger: str | None = None,
     fault: str | None = None,
 ) -> Envelope:
@@ -49,11 +52,13 @@ def open_envelope(
 
     `pairs` are the metadata as they came; where a name comes twice the last one counts, a key of the
     JSON form before a property, and `topic_trigger` (for cameras whose topic ends in it) before both.
-    `fault` is what the connector already knows to be wrong with the metadata.
+    `fault` is what the connector already knows to be wrong with the metadata. JSON that can't be an image
+    of at most `most_bytes` is not opened: read into objects it may be twenty times its size.
     """
     named = list(pairs)
     if is_json:
-        opened = _open_json(payload)
+        is_too_large = most_bytes is not None and len(payload) > most_bytes * 4 // 3 + _METADATA_BYTES
+        opened = f"JSON of {len(payload)} bytes, too large" if is_too_large else _open_json(payload)
         if isinstance(opened, str):
             return _closed(payload, named, opened)
         payload, keys = opened

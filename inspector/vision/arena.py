@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from inspector.errors import UndecodableFrame, UsageError
 from inspector.stream.decode import DecodeLimits, decode
 from inspector.vision.anchors import AnchorIndex, routing_copy, routing_profile
 from inspector.vision.artifact import unpack
+from inspector.vision.backbone import find_weights
 from inspector.vision.discovery import Discovery
 from inspector.vision.engines import Embedder, Engine, on_host
 from inspector.vision.folders import ImageSource
@@ -46,8 +46,8 @@ class Contender:
     def open(cls, content: bytes, engine: Engine, *, product: str, n_images: int, enroll_s: float | None) -> Contender:
         """From an artifact's bytes. Raises ArtifactError."""
         artifact = unpack(content)
-        hint = artifact.manifest.get("weights_file")
-        embedder = tiled(engine.embedder(artifact.graph, Path(hint) if hint else None), artifact.preparation)
+        weights_file = find_weights(artifact.manifest.get("weights_file"), None)
+        embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)
         return cls(product, n_images, ProductInspector(artifact, engine), embedder, enroll_s)
 
 

@@ -20,6 +20,7 @@ from safetensors.numpy import save as save_tensors
 
 from inspector.errors import ArtifactError
 from inspector.vision.anchors import ROUTING_SIZE_PX, ProductAnchors, routing_profile
+from inspector.vision.artifact_checks import check_fit, check_members, finite, parse_finite
 from inspector.vision.calibration import Calibration
 from inspector.vision.engines import Bank
 from inspector.vision.graphs import Graph
@@ -48,13 +49,14 @@ class MapScale:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A good image as the passes see it, and what they must make of it.
+    """A good image as the passes see it, and what they must make of it. `map_peak`: highest value of the shown map.
 
     `prepared`: the canvas, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3].
     """
 
     prepared: NDArray[np.uint8]
     score: float
+    map_peak: float
     routing: NDArray[np.uint8]
     routing_distance: float
 
@@ -63,7 +65,8 @@ class Probe:
 class Artifact:
     """Everything that inspecting one product needs: either `members` or a `student`.
 
-    `manifest` holds what is only for reading.
+    `manifest` holds what is only for reading. `routing_frames`: float16 [R, P, C], unit patches of good frames which
+    routing is checked on when another product is enrolled; None in versions that kept none.
     """
 
     product: str
@@ -77,6 +80,7 @@ class Artifact:
     probes: tuple[Probe, ...]
     manifest: Mapping[str, Any]
     student: Student | None = None
+    routing_frames: NDArray[np.float16] | None = None
 
 
 def digest_of(content: bytes) -> str:
@@ -96,6 +100,8 @@ def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
         tensors[f"member.{number}.sources"] = member.sources
         if member.bank.projection is not None:
             tensors[f"member.{number}.projection"] = member.bank.projection
+    if artifact.routing_frames is not None:
+        tensors["routing_frames"] = artifact.routing_frames
     if artifact.student is not None:
         tensors |= {f"student.{name}": value for name, value in artifact.student.weights.tensors.items()}
     for number, probe in enumerate(artifact.probes):
@@ -140,7 +146,10 @@ def _described(artifact: Artifact) -> dict[str, Any]:
         },
         "calibration": artifact.calibration.to_manifest(),
         "map_scale": {"median": artifact.map_scale.median, "threshold": artifact.map_scale.threshold},
-        "probes": [{"score": probe.score, "routing_distance": probe.routing_distance} for probe in artifact.probes],
+        "probes": [
+            {"score": probe.score, "map_peak": probe.map_peak, "routing_distance": probe.routing_distance}
+            for probe in artifact.probes
+        ],
         "level_tolerance": LEVEL_TOLERANCE,
     }
 
@@ -161,11 +170,16 @@ def unpack(content: bytes, digest: str | None = None) -> Artifact:
     manifest = read_manifest(content)
     try:
         tensors = load_tensors(content)
-        return _assemble(manifest, tensors)
+        artifact = _assemble(manifest, tensors)
     except SafetensorError as error:
         raise ArtifactError(f"The artifact's bytes are damaged: {error}.") from error
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ArtifactError(f"The artifact lacks something or holds it in another form: {error!r}.") from error
+    check_fit(artifact.graph, artifact.preparation, artifact.readout, artifact.anchors)
+    check_members(artifact.members, artifact.graph, is_alone=artifact.student is None)
+    if not artifact.map_scale.threshold > artifact.map_scale.median:
+        raise ArtifactError("The artifact's map has no threshold above its median.")
+    return artifact
 
 
 def read_manifest(content: bytes) -> dict[str, Any]:
@@ -173,9 +187,9 @@ def read_manifest(content: bytes) -> dict[str, Any]:
     try:
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        manifest = json.loads(metadata[FORMAT])
+        manifest = parse_finite(metadata[FORMAT])
         found = manifest["format_version"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ArtifactError("The bytes are no artifact of this software.") from error
     if found != FORMAT_VERSION:
         raise ArtifactError(f"The artifact has format version {found}; this software reads {FORMAT_VERSION}.")
@@ -187,29 +201,34 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Art
     preparation = Preparation.from_manifest(manifest["preparation"])
     readout = manifest["readout"]
     product = str(manifest["product"])
+    if not isinstance(manifest.get("weights_file"), str | None):
+        raise ArtifactError("The artifact names its weights in an unknown way.")
     if manifest["routing"]["profile"] != routing_profile().key:
         raise ArtifactError("The product was enrolled for another routing profile; enrol it again.")
     anchors = ProductAnchors(
-        product, _floats(tensors["anchors"]), _floats(tensors["descriptors"]), float(manifest["routing"]["bound"])
+        product, _floats(tensors["anchors"]), _floats(tensors["descriptors"]), finite(manifest["routing"]["bound"])
     )
     probes = tuple(_probe(number, item, tensors, preparation.canvas) for number, item in enumerate(manifest["probes"]))
     if not probes:
         raise ArtifactError(
             "The artifact has no probe images, so that no engine can be checked against it; enrol again."
         )
-    scale = MapScale(float(manifest["map_scale"]["median"]), float(manifest["map_scale"]["threshold"]))
+    scale = MapScale(finite(manifest["map_scale"]["median"]), finite(manifest["map_scale"]["threshold"]))
     return Artifact(
         product=product,
         graph=graph,
         preparation=preparation,
         members=tuple(_member(number, item, graph, tensors) for number, item in enumerate(manifest["members"])),
-        readout=Readout(readout["reading"], readout["top_share"], readout["sigma_px"], preparation.size_px),
+        readout=Readout(
+            readout["reading"], finite(readout["top_share"]), finite(readout["sigma_px"]), preparation.size_px
+        ),
         anchors=anchors,
         calibration=Calibration.from_manifest(manifest["calibration"]),
         map_scale=scale,
         probes=probes,
         manifest=manifest,
         student=_student(manifest.get("student"), graph, tensors),
+        routing_frames=tensors.get("routing_frames"),
     )
 
 
@@ -222,7 +241,7 @@ def _student(stored: Mapping[str, Any] | None, graph: Graph, tensors: Mapping[st
     stem, low, high = (int(index) for index in stored["embeddings"])
     if not all(0 <= index < len(graph.embeddings) for index in (stem, low, high)):
         raise ArtifactError("The artifact's student stands on embeddings that its pass does not give.")
-    scales = [LevelScale(**{name: float(stored[level][name]) for name in _SCALE_FIELDS}) for level in LEVELS]
+    scales = [LevelScale(**{name: finite(stored[level][name]) for name in _SCALE_FIELDS}) for level in LEVELS]
     if not all(scale.tenth > scale.zero for scale in scales):
         raise ArtifactError("The artifact's student has a level without a scale.")
     return Student(weights, (stem, low, high), *scales)
@@ -240,15 +259,18 @@ def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mappi
         _floats(tensors[f"{name}.prototypes"]),
         bool(stored["unit_length"]),
     )
+    width = bank.mean.size if bank.projection is None else bank.projection.shape[1]
+    if bank.prototypes.ndim != 2 or bank.prototypes.shape[1] != width or not len(bank.prototypes):
+        raise ArtifactError("The artifact's prototypes do not fit the space that they are compared in.")
     which = int(stored["embedding"])
     return Member(
         embedding=which,
         grid=graph.grid(which),
         bank=bank,
-        in_decision=float(stored["in_decision"]),
-        in_map=float(stored["in_map"]),
-        score_unit=float(stored["score_unit"]),
-        map_unit=float(stored["map_unit"]),
+        in_decision=finite(stored["in_decision"]),
+        in_map=finite(stored["in_map"]),
+        score_unit=finite(stored["score_unit"]),
+        map_unit=finite(stored["map_unit"]),
         sources=tensors[f"{name}.sources"],
     )
 
@@ -260,7 +282,8 @@ def _probe(
     shapes = ((*canvas, 3), (ROUTING_SIZE_PX, ROUTING_SIZE_PX, 3))
     if (prepared.shape, routing.shape) != shapes or {prepared.dtype, routing.dtype} != {np.dtype(np.uint8)}:
         raise ArtifactError("The artifact's probe images are not as its frames are prepared.")
-    return Probe(prepared, float(stored["score"]), routing, float(stored["routing_distance"]))
+    score, map_peak, distance = (finite(stored[name]) for name in ("score", "map_peak", "routing_distance"))
+    return Probe(prepared, score, map_peak, routing, distance)
 
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float32]:

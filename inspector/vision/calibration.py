@@ -58,13 +58,14 @@ class Calibration:
         if self.kind == "certified":
             return (
                 f"certified: with {self.confidence:.0%} confidence fewer than {self.false_reject_bound:.1%} of good "
-                f"parts like these are rejected ({self.n} held-out images, {self.rule})"
+                f"parts like these are rejected ({self.n} held-out images: {self.held_out}; {self.rule})"
                 + ("; provisional, enrol more good images to tighten it" if self.provisional else "")
             )
         low, high = self.false_reject_interval or (0.0, 1.0)
         return (
-            f"estimate: between {low:.1%} and {high:.1%} of good parts like these are rejected "
-            f"({self.n} images scored by cross-fit heads, not by the one deployed; {self.rule}); provisional"
+            f"estimate: with {self.confidence:.0%} confidence between {low:.1%} and {high:.1%} of good parts "
+            f"like these are rejected ({self.n} images scored by heads that are not the one deployed: {self.held_out}; "
+            f"{self.rule}); provisional"
         )
 
     def to_manifest(self) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Calibration:
         threshold, median = fields["threshold"], fields["median"]
         if not isinstance(threshold, float) or not isinstance(median, float) or not threshold > median:
             raise ArtifactError("The artifact's calibration can't be read: no threshold above its median.")
-        return cls(**fields)  # type: ignore[arg-type]
+        return cls(**fields)  # type: ignore[arg-type]  # a manifest's JSON says no types; the two that judge are checked
 
 
 def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool, alpha: float = ALPHA) -> Calibration:

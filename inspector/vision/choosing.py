@@ -16,6 +16,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.errors import UsageError
 from inspector.vision.fitting import HeadFitter, spread_of
 from inspector.vision.gathering import Progress
 from inspector.vision.metrics import image_auroc
@@ -50,6 +51,14 @@ class Choice:
     def to_manifest(self) -> dict[str, Any]:
         rounded = {name: round(value, 4) for name, value in self.evidence.items()}
         return {"what": self.what, "chosen": self.chosen, "evidence": rounded, "reason": self.reason}
+
+
+def parse_exposure(text: str) -> Exposure | None:
+    """As a person writes it; None where the good images choose. Raises UsageError."""
+    known: dict[str, Exposure | None] = {"auto": None, "as_is": "as_is", "normalised": "normalised"}
+    if text not in known:
+        raise UsageError(f"There is no exposure {text!r}; choose one of {', '.join(known)}.")
+    return known[text]
 
 
 class Exposed(Sequence[Canvas]):

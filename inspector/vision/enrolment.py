@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from inspector.errors import EnrolmentError, UndecodableFrame, UsageError
 from inspector.stream.decode import DecodeLimits, read_header
+from inspector.vision.adapting import adapted, check_size
 from inspector.vision.anchors import (
     AnchorIndex,
     ProductAnchors,
@@ -30,20 +32,32 @@ from inspector.vision.anchors import (
     trimmed_distance,
 )
 from inspector.vision.artifact import Artifact, Probe, digest_of, pack, unpack
-from inspector.vision.backbone import Backbone
+from inspector.vision.backbone import Backbone, strides_of
 from inspector.vision.calibration import ALPHA
 from inspector.vision.choosing import Chosen, Exposed, choose
 from inspector.vision.engines import Embedder, Engine
+from inspector.vision.evidence import (
+    Evidence,
+    Examined,
+    Phase,
+    evidence_of,
+    measure_detectability,
+    pass_seconds,
+    phases_of,
+)
 from inspector.vision.fitted import SPLIT_FROM, Fitted, fit
 from inspector.vision.fitting import HeadFitter, held_out
 from inspector.vision.folders import ImageSource
 from inspector.vision.framing import Framing
 from inspector.vision.gathering import Gathered, Gatherer, Progress, gather
 from inspector.vision.graphs import BackboneFile, Graph
+from inspector.vision.hygiene import Hygiene, inspect, suspects_among
 from inspector.vision.inspection import ProductInspector
 from inspector.vision.preprocessing import Exposure, Preparation
 from inspector.vision.prototype import Readout
 from inspector.vision.recipes import Recipe, recipe_for
+from inspector.vision.routing_check import Neighbour, check_routing, kept_frames
+from inspector.vision.spill import Spill
 from inspector.vision.student import TrainingPlan
 from inspector.vision.student_fitting import Apprenticeship, split
 from inspector.vision.tiling import backbone_passes, tiled
@@ -51,16 +65,16 @@ from inspector.vision.tiling import backbone_passes, tiled
 MINIMUM_IMAGES = 5
 ADVISED_IMAGES = 100
 UNKNOWN_MEDIANS = 2.3
-SUSPECT_SPREADS = 6.0
-"""A held-out score so many robust spreads above the median may be a bad part among the good."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentOptions:
     """What the person who enrols may choose. `limits` are the camera's; `alpha` the aimed-at false-reject rate.
 
-    `training`: for the student head alone. `framing`: tiles, region of interest, input size. `exposure` None: the good
-    images choose.
+    `training`: for the student head alone; `clustering`: for `protoad` alone, None = its recipe's. `framing`:
+    tiles, region of interest, input size. `is_strict`: whatever is found among the images stops the enrolment.
+    `measures_detectability`: defects are drawn on held-out images, at a few passes over 200 of them. `scratch`: folder
+    for temporary files, None for the system's own. `exposure` None: the good images choose.
     """
 
     head: str = "auto"
@@ -69,8 +83,12 @@ class EnrolmentOptions:
     backbone: Backbone = field(default_factory=Backbone)
     alpha: float = ALPHA
     training: TrainingPlan = field(default_factory=TrainingPlan)
+    is_strict: bool = False
+    measures_detectability: bool = False
+    scratch: Path | None = None
     framing: Framing = field(default_factory=Framing)
     exposure: Exposure | None = None
+    clustering: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +96,8 @@ class EnrolmentReport:
     """What a person should read before activating. Names are those the images came with.
 
     `unreadable`: (name, reason); `duplicates`: (name, of which); `suspects`: good images that score oddly;
-    `seconds` per phase. `backbone_passes`: what one frame costs, counted at 256 px.
+    `left_out`: (name, reason) of near-identical images and of those that another product claims; `seconds` per phase,
+    `phases` the same with their cost in backbone passes. `backbone_passes`: what one frame costs, counted at 256 px.
     """
 
     product: str
@@ -86,22 +105,25 @@ class EnrolmentReport:
     n_used: int
     unreadable: tuple[tuple[str, str], ...]
     duplicates: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...]
     suspects: tuple[str, ...]
     warnings: tuple[str, ...]
     statement: str
     threshold: float
     seconds: dict[str, float]
+    phases: tuple[Phase, ...]
     backbone_passes: float
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """A new version's bytes, its manifest and its report. Nothing is stored yet."""
+    """A new version's bytes, its manifest, its report, and the evidence with pictures. Nothing is stored yet."""
 
     artifact: bytes
     digest: str
     manifest: dict[str, Any]
     report: EnrolmentReport
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,27 +142,40 @@ def enrol(
     options: EnrolmentOptions,
     engine: Engine,
     progress: Progress | None = None,
+    live: Sequence[Neighbour] = (),
 ) -> Enrolment:
     """A version of `product` from its good images. Blocking: about a minute for 200 images on two cores.
 
-    Raises EnrolmentError where fewer than 5 usable images remain, UsageError for an unknown head or
-    profile, WeightsMissing, EngineError.
+    `live`: the products it will stand beside, an earlier version of its own included. Raises EnrolmentError where
+    fewer than 5 usable images remain or, if strict, where anything is wrong with them; UsageError for an unknown head
+    or profile, WeightsMissing, EngineError.
     """
     tell = progress or (lambda _phase, _done, _total: None)
     clock = _PhaseClock()
-    recipe = recipe_for(options.head, options.profile)
-    preparation = replace(recipe.preparation, exposure=options.exposure or recipe.preparation.exposure)
-    recipe = replace(recipe, preparation=_framed(preparation, options, images))
+    recipe = _recipe(options, images)
     _check_count(product, len(images))
     passes = _passes(recipe, options.backbone, engine)
     clock.ended("engine")
-    gathered = gather(images, Gatherer(recipe.preparation, options.limits, passes.route_embedder), tell)
+    gatherer = Gatherer(recipe.preparation, options.limits, passes.route_embedder, options.scratch)
+    gathered = gather(images, gatherer, tell)
     left_out = [name for name, _ in (*gathered.unreadable, *gathered.duplicates)]
     _check_count(product, len(gathered) + len(left_out), left_out)
     clock.ended("read")
+    hygiene = inspect(gathered, [each.anchors for each in live if each.product != product])
+    left_out += [gathered.names[image] for image in sorted(hygiene.left_out)]
+    gathered = gathered.without(hygiene.left_out)
+    _check_count(product, len(gathered) + len(left_out), left_out)
+    suspects = suspects_among(gathered.inputs, gathered.route_patches, passes.graph, engine, passes.embedder, tell)
+    if options.is_strict:
+        _ensure_clean(product, hygiene, [gathered.names[each.image] for each in suspects], left_out)
+    pass_s = pass_seconds(passes.embedder, gathered.inputs)
+    clock.ended("hygiene")
     chosen = _choose(recipe, passes, engine, gathered, options, tell)
     if chosen.recipe.preparation.exposure != recipe.preparation.exposure:
-        gathered.inputs = list(Exposed(gathered.inputs, recipe.preparation))
+        exposed = Spill(options.scratch)
+        for canvas in Exposed(gathered.inputs, recipe.preparation):
+            exposed.append(canvas)
+        gathered = replace(gathered, inputs=exposed)
     recipe = chosen.recipe
     clock.ended("choice")
     if recipe.student is None:
@@ -160,16 +195,35 @@ def enrol(
         calibration=fitted.calibration,
         map_scale=fitted.map_scale,
         probes=(),
-        manifest=_manifest(recipe, options, engine, gathered, len(images))
-        | {"choices": [each.to_manifest() for each in chosen.choices]},
+        manifest=_manifest(recipe, options, engine, gathered, len(images)),
         student=fitted.student,
+        routing_frames=kept_frames(gathered.route_patches, np.flatnonzero(held_out(len(gathered))).tolist()),
     )
     artifact = replace(artifact, probes=_probes(artifact, gathered, fitted, engine, passes))
+    examined = Examined(gathered, hygiene, suspects, fitted, check_routing(_as_neighbour(artifact), live))
     clock.ended("anchors_and_probes")
-    artifact = replace(artifact, manifest={**artifact.manifest, "seconds": clock.seconds})
+    evidence = replace(
+        evidence_of(artifact.calibration, examined), choices=tuple(each.to_manifest() for each in chosen.choices)
+    )
+    if options.measures_detectability:
+        inspector = ProductInspector(artifact, engine)
+        detectability = measure_detectability(inspector, passes.embedder, examined, options.limits, tell)
+        evidence = replace(evidence, detectability=detectability)
+        clock.ended("detectability")
+    evidence = replace(evidence, phases=phases_of(clock.seconds, pass_s, len(gathered)))
+    costs = {each.name: each.passes for each in evidence.phases}
+    artifact = replace(
+        artifact,
+        manifest={
+            **artifact.manifest,
+            "seconds": clock.seconds,
+            "passes": costs,
+            "evidence": evidence.to_manifest(),
+        },
+    )
     content, manifest = pack(artifact)
-    report = _report(artifact, gathered, fitted, len(images), clock.seconds)
-    return Enrolment(content, digest_of(content), manifest, report)
+    report = _report(artifact, gathered, evidence, len(images), clock.seconds)
+    return Enrolment(content, digest_of(content), manifest, report, evidence)
 
 
 def look_alikes(artifact: bytes, others: Sequence[bytes]) -> list[tuple[str, float]]:
@@ -232,7 +286,8 @@ def _choose(
     if recipe.student is not None:
         parts = split(count)
         usable = sorted(parts.training + parts.checking)
-        judge = replace(recipe_for("prototype", "fast"), preparation=recipe.preparation)
+        judge = adapted(recipe_for("prototype", "fast"), strides_of(options.backbone), options.backbone.name)
+        judge = replace(judge, preparation=recipe.preparation)
         passes = _passes(judge, options.backbone, engine)
 
     def fitter_of(canvases: Sequence[NDArray[np.uint8]]) -> HeadFitter:
@@ -242,6 +297,16 @@ def _choose(
     if recipe.student is not None:
         return Chosen(replace(recipe, preparation=chosen.recipe.preparation), chosen.choices)
     return chosen
+
+
+def _recipe(options: EnrolmentOptions, images: Sequence[ImageSource]) -> Recipe:
+    """The recipe with all that was chosen, on the features that the backbone has. Raises UsageError."""
+    recipe = recipe_for(options.head, options.profile, options.clustering)
+    recipe = adapted(recipe, strides_of(options.backbone), options.backbone.name)
+    preparation = replace(recipe.preparation, exposure=options.exposure or recipe.preparation.exposure)
+    recipe = replace(recipe, preparation=_framed(preparation, options, images))
+    check_size(recipe, options.backbone.name)
+    return recipe
 
 
 def _framed(preparation: Preparation, options: EnrolmentOptions, images: Sequence[ImageSource]) -> Preparation:
@@ -292,9 +357,9 @@ def _probes(
     probes = []
     for image in dict.fromkeys((ranked[len(ranked) // 2], ranked[-1])):
         prepared, routing = gathered.inputs[image], gathered.routing[image]
-        score = inspector.judge(passes.embedder(prepared[None]))[0].score
+        judgement = inspector.judge(passes.embedder(prepared[None]))[0]
         distance = inspector.routing_distance(routing, passes.route_embedder)
-        probes.append(Probe(prepared, score, routing, distance))
+        probes.append(Probe(prepared, judgement.score, float(judgement.grid_map.max()), routing, distance))
     return tuple(probes)
 
 
@@ -329,12 +394,17 @@ def _is_installed() -> bool:
 
 
 def _report(
-    artifact: Artifact, gathered: Gathered, fitted: Fitted, n_images: int, seconds: dict[str, float]
+    artifact: Artifact, gathered: Gathered, evidence: Evidence, n_images: int, seconds: dict[str, float]
 ) -> EnrolmentReport:
-    warnings = [f"{name} was left out: {reason}" for name, reason in gathered.unreadable]
+    hygiene = evidence.hygiene
+    left_out = [(name, f"nearly the same picture as {of}") for name, of in hygiene.copies]
+    left_out += [(name, f"{product} claims it, which is enrolled already") for name, product in hygiene.strangers]
+    warnings = [f"{name} was left out: {reason}" for name, reason in (*gathered.unreadable, *left_out)]
     warnings += [f"{name} equals {twin} and counts once" for name, twin in gathered.duplicates]
-    suspects = _suspects(gathered, fitted)
-    warnings += [f"{name} scores far above the other good images; look at it before you activate" for name in suspects]
+    warnings += [
+        f"{name} scores far above the other good images; look at it before you activate" for name in evidence.suspects
+    ]
+    warnings += [*hygiene.warnings, *evidence.routing.warnings]
     if artifact.calibration.provisional:
         warnings.append(f"the threshold is provisional; {ADVISED_IMAGES} and more good images make it firmer")
     return EnrolmentReport(
@@ -343,17 +413,31 @@ def _report(
         n_used=len(gathered),
         unreadable=tuple(gathered.unreadable),
         duplicates=tuple(gathered.duplicates),
-        suspects=suspects,
+        left_out=tuple(left_out),
+        suspects=evidence.suspects,
         warnings=tuple(warnings),
         statement=artifact.calibration.statement,
         threshold=artifact.calibration.threshold,
         seconds=dict(seconds),
+        phases=evidence.phases,
         backbone_passes=backbone_passes(artifact.preparation),
     )
 
 
-def _suspects(gathered: Gathered, fitted: Fitted) -> tuple[str, ...]:
-    scores = np.array([judgement.score for _, judgement in fitted.judged])
-    spread = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
-    limit = float(np.median(scores)) + SUSPECT_SPREADS * spread
-    return tuple(gathered.names[image] for image, judgement in fitted.judged if spread and judgement.score > limit)
+def _ensure_clean(product: str, hygiene: Hygiene, suspects: Sequence[str], left_out: Sequence[str]) -> None:
+    """Raises EnrolmentError that names everything found, so that one round of looking is enough."""
+    findings = [f"left out {', '.join(left_out)}"] if left_out else []
+    findings += [f"look at {', '.join(suspects)}"] if suspects else []
+    findings += hygiene.warnings
+    if findings:
+        raise EnrolmentError(f"{product} was not enrolled, as --strict asks: {'; '.join(findings)}.")
+
+
+def _as_neighbour(artifact: Artifact) -> Neighbour:
+    frames = artifact.routing_frames
+    return Neighbour(artifact.anchors, np.zeros((0, 1, 1), np.float16) if frames is None else frames)
+
+
+def neighbour_of(artifact: bytes) -> Neighbour:
+    """A live product's artifact as routing sees it. Raises ArtifactError."""
+    return _as_neighbour(unpack(artifact))

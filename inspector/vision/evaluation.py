@@ -21,11 +21,13 @@ from inspector.errors import UsageError
 from inspector.stream.decode import DecodeLimits
 from inspector.vision.anchors import routing_profile
 from inspector.vision.arena import Arena, Contender, Result
+from inspector.vision.backbone import Backbone
 from inspector.vision.discovery import discover
 from inspector.vision.engines import Embedder, Engine
 from inspector.vision.enrolment import EnrolmentOptions, enrol
 from inspector.vision.figures import mean, product_figures, routing_figures
 from inspector.vision.folders import ImageSource
+from inspector.vision.framing import Framing
 from inspector.vision.gathering import Progress
 from inspector.vision.inspection import HEAT_AT_THRESHOLD, HEAT_MAP_SIDE_PX
 from inspector.vision.layout import LabelledProduct, read_layout
@@ -38,7 +40,8 @@ MODES = ("oracle", "routed", "unlabelled")
 class EvaluationOptions:
     """What to measure. `artifacts`: product -> bytes to judge instead of heads fitted here (`--registry`).
 
-    `training`: of the student head. `layout`: of the folders, None to recognise it.
+    `training`: of the student head. `backbone`, `framing`: as in the enrolment. `layout`: of the folders, None to
+    recognise it.
     """
 
     products: tuple[str, ...] | None = None
@@ -48,6 +51,8 @@ class EvaluationOptions:
     artifacts: Mapping[str, bytes] | None = None
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     training: TrainingPlan = field(default_factory=TrainingPlan)
+    backbone: Backbone = field(default_factory=Backbone)
+    framing: Framing = field(default_factory=Framing)
     layout: str | None = None
 
 
@@ -197,7 +202,14 @@ class _Fitting:
     def _fitted(self, name: str, images: Sequence[ImageSource], *, product: str) -> Contender:
         options = self._options
         started = time.perf_counter()
-        enrolment = EnrolmentOptions(options.head, options.profile, options.limits, training=options.training)
+        enrolment = EnrolmentOptions(
+            options.head,
+            options.profile,
+            options.limits,
+            options.backbone,
+            training=options.training,
+            framing=options.framing,
+        )
         content = enrol(
             name,
             images,

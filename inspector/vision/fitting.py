@@ -181,7 +181,9 @@ def build_bank(
     if recipe.clustering == "spherical-kmeans":
         means = spherical_kmeans(projected, recipe.prototypes, rng)
     else:
-        means = first_neighbour_means(projected[:FIRST_NEIGHBOUR_PATCHES], recipe.prototypes)
+        # Of all images: the sample lies in their order.
+        some = rng.permutation(len(projected))[:FIRST_NEIGHBOUR_PATCHES]
+        means = first_neighbour_means(projected[np.sort(some)], recipe.prototypes)
     return Bank(mean, projection, means, unit_length=True), None
 
 

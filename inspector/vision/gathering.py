@@ -1,14 +1,15 @@
 """Reads the images of an enrolment once: decoded, prepared, looked at by the routing pass, named faults aside.
 
-Memory per image: its prepared square and its routing copy, a quarter of a megabyte at 256 px, whatever the
-camera's resolution.
+Pixels and patches go to a temporary file, a quarter of a megabyte an image at 256 px whatever the camera's
+resolution, so that memory does not grow with the number of images.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from inspector.vision.anchors import routing_copy, routing_profile
 from inspector.vision.engines import Embedder, on_host
 from inspector.vision.folders import ImageSource
 from inspector.vision.preprocessing import Preparation, prepare
+from inspector.vision.spill import Spill
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase's name, how much of it is done, and how much it is."""
@@ -29,31 +31,47 @@ class Gathered:
     """The usable images in the order they came, one entry each in every list down to `route_patches`.
 
     `inputs`: the prepared canvases, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3]; `route_patches`: float16
-    [P, C], unit length.
+    [P, C], unit length; `sources`: where they came from.
     `unreadable`: (name, reason); `duplicates`: (name, of which).
     """
 
+    inputs: Spill
+    routing: Spill
+    route_patches: Spill
     names: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
-    inputs: list[NDArray[np.uint8]] = field(default_factory=list)
-    routing: list[NDArray[np.uint8]] = field(default_factory=list)
-    route_patches: list[NDArray[np.float16]] = field(default_factory=list)
+    sources: list[ImageSource] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def without(self, indices: frozenset[int]) -> Gathered:
+        """The same set but these images."""
+        kept = [index for index in range(len(self)) if index not in indices]
+        return replace(
+            self,
+            inputs=self.inputs.without(indices),
+            routing=self.routing.without(indices),
+            route_patches=self.route_patches.without(indices),
+            names=[self.names[index] for index in kept],
+            digests=[self.digests[index] for index in kept],
+            sources=[self.sources[index] for index in kept],
+        )
+
 
 class Gatherer:
-    """Takes images one by one. `route_embedder` is the routing pass."""
+    """Takes images one by one. `route_embedder` is the routing pass; `folder` is where the temporary files lie."""
 
-    def __init__(self, preparation: Preparation, limits: DecodeLimits, route_embedder: Embedder) -> None:
+    def __init__(
+        self, preparation: Preparation, limits: DecodeLimits, route_embedder: Embedder, folder: Path | None = None
+    ) -> None:
         self._preparation = preparation
         self._limits = limits
         self._route_embedder = route_embedder
         self._first_name: dict[str, str] = {}
-        self.gathered = Gathered()
+        self.gathered = Gathered(Spill(folder), Spill(folder), Spill(folder))
 
     def add(self, image: ImageSource) -> None:
         """Keep it, or note why not: it can't be read, or an equal one is there."""
@@ -72,13 +90,14 @@ class Gatherer:
             self.gathered.duplicates.append((image.name, twin))
             return
         self._first_name[digest] = self._first_name[looks] = image.name
-        self._keep(image.name, digest, pixels, prepared)
+        self._keep(image, digest, pixels, prepared)
 
-    def _keep(self, name: str, digest: str, pixels: NDArray[np.uint8], prepared: NDArray[np.uint8]) -> None:
+    def _keep(self, image: ImageSource, digest: str, pixels: NDArray[np.uint8], prepared: NDArray[np.uint8]) -> None:
         copy = routing_copy(pixels)
         patches = routing_profile().patches(on_host(self._route_embedder(copy[None])[0])[0])
         kept = self.gathered
-        kept.names.append(name)
+        kept.names.append(image.name)
+        kept.sources.append(image)
         kept.digests.append(digest)
         kept.inputs.append(prepared)
         kept.routing.append(copy)

@@ -179,7 +179,10 @@ def counted(preparation: Preparation, height: int, width: int, shown: tuple[int,
 
 @functools.lru_cache(maxsize=16)
 def _open_mask(content: bytes) -> NDArray[np.uint8]:
-    mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    try:
+        mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:  # more pixels than OpenCV takes, or none
+        raise ArtifactError("The artifact's mask can't be read or lets nothing count.") from error
     if mask is None or not mask.any():
         raise ArtifactError("The artifact's mask can't be read or lets nothing count.")
     return np.asarray(mask, np.uint8)

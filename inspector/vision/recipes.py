@@ -19,6 +19,9 @@ HEADS = ("prototype", "protoad", "student")
 PROFILES = ("fast", "standard", "fine")
 
 Clustering = Literal["farthest-first", "kmeans", "spherical-kmeans", "first-neighbour"]
+MEANS: tuple[Clustering, ...] = ("spherical-kmeans", "first-neighbour")
+"""Clusterings of unit vectors to their means; ProtoAD's own code for it was never published."""
+
 Reading = Literal["top_share", "smoothed_max"]
 
 
@@ -131,8 +134,11 @@ _RECIPES = {
 }
 
 
-def recipe_for(head: str, profile: str) -> Recipe:
-    """The recipe; `auto` is the prototype head, `protoad` and `student` have one profile each. Raises UsageError."""
+def recipe_for(head: str, profile: str, clustering: str | None = None) -> Recipe:
+    """The recipe; `auto` is the prototype head, `protoad` and `student` have one profile each.
+
+    `clustering`: how `protoad` makes its prototypes, which the paper leaves open. Raises UsageError.
+    """
     if profile not in PROFILES:
         raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
     if head == "auto":
@@ -140,4 +146,9 @@ def recipe_for(head: str, profile: str) -> Recipe:
     if head not in HEADS:
         raise UsageError(f"There is no head {head!r}; choose one of auto, {', '.join(HEADS)}.")
     only = {"protoad": "standard", "student": "fine"}
-    return _RECIPES[head, only.get(head, profile)]
+    found = _RECIPES[head, only.get(head, profile)]
+    if clustering is None:
+        return found
+    if head != "protoad" or clustering not in MEANS:
+        raise UsageError(f"The clustering is a choice of the head protoad: one of {', '.join(MEANS)}.")
+    return replace(found, members=tuple(replace(each, clustering=clustering) for each in found.members))

@@ -62,7 +62,8 @@ def draw(
     for _ in range(TRIES):
         centre = at if at is not None else (int(rng.integers(width)), int(rng.integers(height)))
         changed = _PAINTERS[kind](image, size_px, centre, rng)
-        moved = np.abs(changed.astype(np.int16) - image).max(axis=2) >= VISIBLE_LEVELS
+        apart = cv2.absdiff(changed, image) >= VISIBLE_LEVELS
+        moved = apart[..., 0] | apart[..., 1] | apart[..., 2]
         if moved.any():
             return Planted(changed, moved)
     return Planted(changed, np.zeros((height, width), np.bool_))
@@ -114,7 +115,7 @@ def _smear(image: Pixels, size_px: float, centre: tuple[int, int], rng: np.rando
 def _missing(image: Pixels, size_px: float, centre: tuple[int, int], rng: np.random.Generator) -> Pixels:
     """A piece broken out: what lies behind the part, taken from the image's border, shows through."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    noise = rng.normal(0, max(1.0, float(border.std()) * 0.1), image.shape)
+    noise = rng.standard_normal(image.shape, np.float32) * np.float32(max(1.0, float(border.std()) * 0.1))
     behind = np.asarray(np.median(border, axis=0) + noise, np.float32)
     return _mixed(image, behind, _blot(image.shape[:2], size_px, centre, rng, softness=0.05))
 

@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inspector.errors import UndecodableFrame
-from inspector.stream.decode import MAX_SCANS, DecodeLimits, decode, read_header
+from inspector.stream.decode import (
+    MAX_CHUNKS,
+    MAX_SCANS,
+    MAX_SEGMENTS,
+    UNCOUNTED_BYTES,
+    DecodeLimits,
+    _cmyk_to_rgb,
+    decode,
+    keep_opencv_on_the_callers_thread,
+    read_header,
+)
 
 LIMITS = DecodeLimits(max_bytes=4_000_000, max_pixels=4_000_000)
 RGB = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -134,6 +144,50 @@ def test_decode_jpeg_cmyk_becomes_rgb() -> None:
     np.testing.assert_allclose(decode(without_marker, LIMITS)[8, 8], [0, 255, 255], atol=4)
 
 
+def test_decode_jpeg_cmyk_product_is_rounded_to_the_nearest() -> None:
+    """Every pair of a colour and a black, by the formula in whole numbers."""
+    colour, black = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
+    found = _cmyk_to_rgb(np.dstack([colour, colour, colour, black]), is_inverted=True)
+    wanted = (colour.astype(int) * black + 127) // 255
+    np.testing.assert_array_equal(found, np.repeat(wanted[:, :, None], 3, axis=2))
+
+
+def test_decode_png_of_many_bytes_is_counted_and_decoded() -> None:
+    """Noise is beyond the bytes that are decoded uncounted, plain and interlaced."""
+    noise = np.random.default_rng(6).integers(0, 256, (1000, 900, 3), dtype=np.uint8)
+    payload = png(noise, 8, 2)
+    assert len(payload) > UNCOUNTED_BYTES
+    np.testing.assert_array_equal(decode(payload, LIMITS), noise)
+
+
+def test_decode_png_with_more_data_than_its_header_says_is_refused_before_decoding() -> None:
+    lines = np.random.default_rng(6).bytes(UNCOUNTED_BYTES + 1000)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 30, 20, 8, 2, 0, 0, 0))
+    payload = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    with pytest.raises(UndecodableFrame, match="more image data"):
+        read_header(payload, LIMITS)
+
+
+def test_decode_png_damaged_beyond_the_uncounted_bytes_is_refused() -> None:
+    noise = np.random.default_rng(6).integers(0, 256, (1000, 900, 3), dtype=np.uint8)
+    raw = b"".join(b"\0" + row.tobytes() for row in noise)
+    data = bytearray(zlib.compress(raw))
+    data[0] = 0
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 900, 1000, 8, 2, 0, 0, 0))
+    payload = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", bytes(data)) + chunk(b"IEND", b"")
+    with pytest.raises(UndecodableFrame, match="corrupt"):
+        decode(payload, LIMITS)
+
+
+def test_keep_opencv_on_the_callers_thread_leaves_it_one() -> None:
+    threads = cv2.getNumThreads()
+    try:
+        keep_opencv_on_the_callers_thread()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(threads)
+
+
 def test_decode_exif_rotation_is_ignored() -> None:
     payload = jpeg(SMOOTH)
     tiff = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, 6, 0, 0)
@@ -180,6 +234,8 @@ def holed_jpeg() -> bytes:
     return payload[: len(payload) // 2] + b"\xff\xd9"
 
 
+SMALL_JPEG = jpeg(SMOOTH)
+
 BAD = {
     "empty": (b"", "empty"),
     "text": (b"hello, line 4", "neither JPEG nor PNG"),
@@ -197,6 +253,8 @@ BAD = {
     "png with missing data": (short_png(), "incomplete"),
     "png of no width": (png(np.zeros((3, 0, 3), np.uint8), 8, 2), "0x3"),
     "png of impossible depth": (png(np.zeros((3, 3, 3), np.uint8), 3, 2), "does not know"),
+    "jpeg with too many segments": (SMALL_JPEG[:2] + b"\xff\xfe\0\2" * MAX_SEGMENTS + SMALL_JPEG[2:], "segments"),
+    "png with too many chunks": (png(RGB, 8, 2, chunk(b"tEXt", b"") * MAX_CHUNKS), "chunks"),
     "lossless jpeg": (jpeg(SMOOTH).replace(b"\xff\xc0", b"\xff\xc3"), "not supported"),
     "12-bit jpeg": (jpeg(SMOOTH).replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c"), "12 bits"),
 }

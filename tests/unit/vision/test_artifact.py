@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +16,7 @@ from hypothesis import strategies as st
 
 from inspector.errors import ArtifactError, ParityError
 from inspector.vision.anchors import routing_profile
-from inspector.vision.artifact import digest_of, pack, read_manifest, unpack
+from inspector.vision.artifact import FORMAT, digest_of, pack, read_manifest, unpack
 from inspector.vision.enrolment import Enrolment
 from inspector.vision.inspection import ProductInspector
 from tests.unit.vision.drawings import FakeEngine
@@ -41,7 +46,7 @@ def test_manifest_holds_what_an_audit_asks(enrolled: dict[str, Enrolment]) -> No
     assert {"name", "sha256"} == set(manifest["images"][0])
     assert manifest["engine"]["name"] == "fake"
     assert len(manifest["graph"]["weights_sha256"]) == 64
-    assert set(manifest["seconds"]) == {"engine", "read", "fit", "anchors_and_probes"}
+    assert set(manifest["seconds"]) == {"engine", "read", "hygiene", "fit", "anchors_and_probes"}
     json.dumps(manifest)
 
 
@@ -63,6 +68,62 @@ def test_unpack_any_bytes_are_refused(content: bytes) -> None:
 def test_unpack_truncated_is_refused(enrolled: dict[str, Enrolment], length: int) -> None:
     with pytest.raises(ArtifactError):
         unpack(enrolled["disc"].artifact[:length])
+
+
+def rewritten(content: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The artifact with its manifest changed, the header's length right again."""
+    length = int.from_bytes(content[:8], "little")
+    table = json.loads(content[8 : 8 + length])
+    manifest = json.loads(table["__metadata__"][FORMAT])
+    change(manifest)
+    header = json.dumps({**table, "__metadata__": {FORMAT: json.dumps(manifest)}}).encode()
+    return struct.pack("<Q", len(header)) + header + content[8 + length :]
+
+
+NONSENSE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a threshold that is no number would pass every part": lambda m: m["calibration"].update(threshold=math.nan),
+    "an infinite bound would know every product": lambda m: m["routing"].update(bound=math.inf),
+    "the same as text": lambda m: m["routing"].update(bound="inf"),
+    "a Gaussian wider than the picture": lambda m: m["readout"].update(sigma_px=1e6),
+    "a negative share": lambda m: m["readout"].update(top_share=-1),
+    "the last embedding by a negative number": lambda m: m["members"][0].update(embedding=-1),
+    "a bank of another embedding": lambda m: m["members"][0].update(score_unit=0),
+    "no bank": lambda m: m.update(members=[]),
+    "a pass of another size": lambda m: m["graph"].update(size_px=512),
+    "a number of 400 digits": lambda m: m["map_scale"].update(threshold=10**400),
+    "weights that are no path": lambda m: m.update(weights_file=5),
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_unpack_whole_bytes_that_say_nonsense_are_refused(enrolled: dict[str, Enrolment], name: str) -> None:
+    content = enrolled["disc"].artifact
+    unpack(rewritten(content, lambda manifest: None))
+    with pytest.raises(ArtifactError):
+        unpack(rewritten(content, NONSENSE[name]))
+
+
+def test_unpack_manifest_nested_too_deep_is_refused() -> None:
+    header = json.dumps({"__metadata__": {FORMAT: "[" * 100_000}}).encode()
+    with pytest.raises(ArtifactError):
+        unpack(struct.pack("<Q", len(header)) + header)
+
+
+def test_probes_banks_of_other_channels_than_the_pass_are_refused(enrolled: dict[str, Enrolment]) -> None:
+    artifact = unpack(enrolled["disc"].artifact)
+    first = artifact.members[0]
+    narrow = replace(
+        first.bank,
+        mean=first.bank.mean[:-1],
+        projection=None if first.bank.projection is None else first.bank.projection[:-1],
+        prototypes=first.bank.prototypes[:, :-1] if first.bank.projection is None else first.bank.prototypes,
+    )
+    other = replace(artifact, members=(replace(first, bank=narrow), *artifact.members[1:]))
+    engine = FakeEngine()
+    with pytest.raises(ParityError, match="another backbone"):
+        ProductInspector(other, engine).check_probes(
+            engine.embedder(other.graph), engine.embedder(routing_profile().graph)
+        )
 
 
 def test_probes_same_engine_reproduces_them(enrolled: dict[str, Enrolment]) -> None:

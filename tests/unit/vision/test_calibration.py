@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.errors import ArtifactError
@@ -100,3 +100,56 @@ def test_calibration_without_a_threshold_above_its_median_is_refused() -> None:
         Calibration.from_manifest({**stored, "threshold": stored["median"]})
     with pytest.raises(ArtifactError):
         Calibration.from_manifest({})
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(st.integers(1, 400), st.sampled_from([0.01, 0.02, 0.05]))
+def test_certified_statement_of_a_known_distribution_holds_at_its_confidence(n: int, alpha: float) -> None:
+    """Invariant: whatever n and the rank, the true rate lies below the bound in 95 of 100 calibrations at least.
+
+    Scores are exponential, so that the true rate above a threshold t is exp(-t).
+    """
+    rng = np.random.default_rng(n)
+    trials = 200
+    held = 0
+    for scores in rng.exponential(1.0, (trials, n)):
+        found = calibrate(scores, held_out="", is_cross_fit=False, alpha=alpha)
+        assert found.kind == "certified"
+        assert found.false_reject_bound is not None
+        held += math.exp(-found.threshold) < found.false_reject_bound
+    assert held / trials >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / trials)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 3000), st.floats(0.001, 0.5))
+def test_certified_statement_is_not_vacuous(n: int, p: float) -> None:
+    """Invariant: with as many images as p needs, and no more, the bound at the largest score is p or less."""
+    needed = math.ceil(math.log(0.05) / math.log1p(-p))
+    assert upper_bound(0, needed, 0.95) <= p + 1e-9
+    assert needed == 1 or upper_bound(0, needed - 1, 0.95) > p - 1e-9
+    assert upper_bound(0, n, 0.95) <= min(1.0, 3.0 / n)
+    assert upper_bound(0, n, 0.95) > 0.9 / n
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(120, 0.01), (250, 0.02)])
+def test_certified_statement_without_a_margin_is_exact(n: int, alpha: float) -> None:
+    """The bound is no larger than it must be: with an order statistic it holds in 95 of 100 calibrations, not in 99."""
+    rng = np.random.default_rng(n)
+    trials = 800
+    held = 0
+    for scores in rng.exponential(1.0, (trials, n)):
+        found = calibrate(scores, held_out="", is_cross_fit=False, alpha=alpha)
+        held += math.exp(-found.threshold) < (found.false_reject_bound or 0.0)
+    assert held / trials == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / trials))
+
+
+def test_statement_says_n_how_held_out_confidence_and_for_which_parts() -> None:
+    certified = calibrate(np.arange(1.0, 41.0), held_out="40 of 200 images in runs", is_cross_fit=False).statement
+    estimate = calibrate(np.arange(1.0, 41.0), held_out="10-fold cross-fit over 40", is_cross_fit=True).statement
+    for statement in (certified, estimate):
+        assert "95%" in statement
+        assert "parts like these" in statement
+        assert "40" in statement
+    assert "40 of 200 images in runs" in certified
+    assert "10-fold cross-fit over 40" in estimate
+    assert "provisional" in estimate

@@ -111,7 +111,7 @@ def test_enrol_reports_progress_to_its_end(fake_engine: FakeEngine) -> None:
         fake_engine,
         lambda phase, done, total: seen.update({phase: (done, total)}),
     )
-    assert set(seen) == {"read", "features", "held-out scores", "prototypes"}
+    assert set(seen) == {"read", "hygiene", "features", "held-out scores", "prototypes"}
     assert all(done == total for done, total in seen.values())
 
 

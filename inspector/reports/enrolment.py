@@ -1,0 +1,143 @@
+"""The report of one enrolment: what a quality engineer reads before the version is trusted, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from inspector.domain import ProductVersion
+from inspector.reports.charts import Axis, Series, level_histogram, line_chart
+from inspector.reports.page import render
+from inspector.reports.pictures import frame_uri, heat_uri
+from inspector.vision.detectability import SIZES, BlindSpots, Detectability, Exhibit
+from inspector.vision.enrolment import Enrolment
+from inspector.vision.evidence import Oddity, Shown
+from inspector.vision.showing import blind_heat, encoded, ringed
+from inspector.vision.synthetic import DefectKind
+
+RING_SHARE = 0.08
+"""Radius of the ring around a suspect's oddest place, as a share of the picture."""
+KIND_NAMES = {
+    DefectKind.SCRATCH: "scratch",
+    DefectKind.SPOT: "spot",
+    DefectKind.CUT_PASTE: "piece in the wrong place",
+    DefectKind.SMEAR: "smear",
+    DefectKind.MISSING: "missing piece",
+}
+
+
+def enrolment_page(enrolment: Enrolment, version: ProductVersion, other_kinds: Sequence[str] = ()) -> str:
+    """The page as HTML. `other_kinds`: files that were not read because they are no JPEG or PNG."""
+    report, evidence, manifest = enrolment.report, enrolment.evidence, enrolment.manifest
+    found = evidence.detectability
+    levels = [evidence.calibration.level(score) for _, score in evidence.held_out]
+    return render(
+        "enrolment.html.j2",
+        title=f"Enrolment of {report.product}, version {version.version}",
+        report=report,
+        version=version,
+        manifest=manifest,
+        calibration=evidence.calibration,
+        statement=report.statement,
+        histogram=level_histogram(levels, []),
+        examples=[_shown(each) for each in evidence.examples],
+        oddities=[_oddity(each) for each in evidence.oddities],
+        other_kinds=list(other_kinds),
+        hygiene=evidence.hygiene,
+        detectability=found,
+        kinds=[] if found is None else [_kind(found, kind) for kind in DefectKind if found.of(kind)],
+        exhibits=[] if found is None else [_exhibit(each) for each in found.exhibits],
+        blind=None if found is None or found.blind_spots is None else _blind(found.blind_spots),
+        routing=evidence.routing,
+        choices=_table(evidence.choices),
+        phases=evidence.phases,
+    )
+
+
+def _shown(shown: Shown) -> dict[str, Any]:
+    return {"name": _file(shown.name), "uri": frame_uri(encoded(shown.picture))}
+
+
+def _file(name: str) -> str:
+    """A path's last part: under a picture there is no room for more."""
+    return PurePath(name).name
+
+
+def _oddity(oddity: Oddity) -> dict[str, Any]:
+    picture = oddity.suspect.picture
+    if oddity.at is not None:
+        height, width = picture.shape[:2]
+        picture = ringed(picture, (oddity.at[0] * width, oddity.at[1] * height), RING_SHARE * max(height, width))
+    return {
+        "name": _file(oddity.suspect.name),
+        "uri": frame_uri(encoded(picture)),
+        "neighbour": _file(oddity.neighbour.name),
+        "neighbour_uri": frame_uri(encoded(oddity.neighbour.picture)),
+        "spreads": oddity.spreads,
+    }
+
+
+def _kind(found: Detectability, kind: DefectKind) -> dict[str, Any]:
+    steps = found.of(kind)
+    sizes = [100 * step.size_share for step in steps]
+    across = Axis("size, % of the longer side", 0.0, 100 * SIZES[0])
+    chart = line_chart(
+        [
+            Series("", sizes, [step.interval[0] for step in steps], "faint"),
+            Series("", sizes, [step.interval[1] for step in steps], "faint"),
+            Series("found, with 95 % interval", sizes, [step.share for step in steps], "defect", with_dots=True),
+        ],
+        across,
+        Axis("share found"),
+        low_legend=True,
+    )
+    return {"name": KIND_NAMES[kind], "steps": steps, "smallest": found.smallest_found(kind), "chart": chart}
+
+
+def _exhibit(exhibit: Exhibit) -> dict[str, Any]:
+    x, y, size = exhibit.at
+    return {
+        "kind": KIND_NAMES[exhibit.step.kind],
+        "size_px": exhibit.step.size_px,
+        "is_found": exhibit.is_found,
+        "level": exhibit.level,
+        "uri": frame_uri(encoded(ringed(exhibit.frame, (x, y), 0.75 * size))),
+        "heat_uri": heat_uri(encoded(exhibit.frame), exhibit.heat),
+    }
+
+
+def _blind(spots: BlindSpots) -> dict[str, Any]:
+    picture = spots.frame
+    shares = spots.found.astype(np.float64) / spots.n
+    return {
+        "uri": heat_uri(encoded(picture), blind_heat(shares, (picture.shape[0], picture.shape[1]))),
+        "rows": [[f"{int(cell)}/{spots.n}" for cell in row] for row in spots.found],
+        "spots": spots,
+    }
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What was chosen and why, with whatever columns the choice gives."""
+    if not rows:
+        return None
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return {
+        "columns": [column.replace("_", " ") for column in columns],
+        "rows": [[_cell(row.get(column)) for column in columns] for row in rows],
+    }
+
+
+def _cell(value: Any) -> str | Markup:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(each) for each in value)
+    return str(value)

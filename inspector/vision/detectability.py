@@ -1,0 +1,328 @@
+"""How small a drawn defect the deployed head still finds, and where in the picture it finds none.
+
+Defects of growing size are drawn on held-out good images, at their own resolution, and take the road that frames
+take: prepared, embedded, judged at the deployed threshold. A share of them found is evidence about drawn defects of
+these kinds on parts like these, with its binomial interval; it is no plant's escape rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import UndecodableFrame
+from inspector.stream.decode import DecodeLimits, decode
+from inspector.vision.calibration import CONFIDENCE, clopper_pearson
+from inspector.vision.engines import Embedder
+from inspector.vision.folders import ImageSource
+from inspector.vision.gathering import Progress
+from inspector.vision.inspection import ProductInspector
+from inspector.vision.preprocessing import Preparation, prepare, resize
+from inspector.vision.prototype import Judgement
+from inspector.vision.synthetic import DefectKind, draw
+
+SIZES = (0.16, 0.08, 0.04, 0.02, 0.01)
+"""Of the picture's longer side, largest first: once none is found, smaller ones are not tried."""
+PER_CELL = 16
+"""Defects of one kind and size: all of 16 found says 79 % or more with 95 % confidence."""
+FOUND_SHARE = 0.9
+BLIND_GRID = 6
+BLIND_IMAGES = 3
+BATCH = 8
+DRAWN_SIDE = 2
+MOST_DRAWN_PX = 2048
+"""A frame is drawn on at no more than twice the resolution that the head sees (finer strokes are averaged away),
+and never larger than this, so that memory stays bounded."""
+CROP_SIDES = 4.0
+SMALLEST_CROP_PX = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Defects of one kind and size. `size_px`: the median length in the frames' own pixels; `size_share`: of the
+    longer side. `interval`: exact, two-sided, 95 %.
+    """
+
+    kind: DefectKind
+    size_share: float
+    size_px: float
+    found: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        return self.found / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return clopper_pearson(self.found, self.n, CONFIDENCE)
+
+
+@dataclass(frozen=True, slots=True)
+class BlindSpots:
+    """Where a spot of one size is found. `found`: int [g, g] of `n` in each cell, rows from the top of the frame.
+
+    `frame`: one of the frames, uint8 [h, w, 3].
+    """
+
+    size_share: float
+    size_px: float
+    n: int
+    found: NDArray[np.int64]
+    frame: NDArray[np.uint8]
+
+    @property
+    def blind(self) -> int:
+        """Cells in which fewer than half are found."""
+        return int((self.found * 2 < self.n).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """A drawn defect with what the head makes of it. `frame`: uint8 [h, w, 3]; `heat`: uint8 [h, w], 128 = threshold.
+
+    `at`: the defect's centre and length in pixels of `frame`.
+    """
+
+    step: Step
+    is_found: bool
+    level: float
+    frame: NDArray[np.uint8]
+    heat: NDArray[np.uint8]
+    at: tuple[int, int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Detectability:
+    """The curve, the blind spots, and examples. `n_images`: good images drawn on; `are_seen`: they are in the bank."""
+
+    steps: tuple[Step, ...]
+    blind_spots: BlindSpots | None
+    exhibits: tuple[Exhibit, ...]
+    n_images: int
+    are_seen: bool
+
+    def of(self, kind: DefectKind) -> list[Step]:
+        """The steps of one kind, smallest first."""
+        return sorted((step for step in self.steps if step.kind == kind), key=lambda step: step.size_share)
+
+    def smallest_found(self, kind: DefectKind) -> Step | None:
+        """The smallest size from which on at least 90 % were found at each size tried; None where there is none."""
+        smallest = None
+        for step in reversed(self.of(kind)):
+            if step.share < FOUND_SHARE:
+                break
+            smallest = step
+        return smallest
+
+    def to_manifest(self) -> dict[str, Any]:
+        smallest = {kind: self.smallest_found(kind) for kind in DefectKind}
+        spots = self.blind_spots
+        return {
+            "n_images": self.n_images,
+            "drawn_on": "images of the bank" if self.are_seen else "held-out images",
+            "confidence": CONFIDENCE,
+            "smallest_found": {
+                kind.value: None if step is None else _described(step) for kind, step in smallest.items()
+            },
+            "steps": [{"kind": step.kind.value, **_described(step)} for step in self.steps],
+            "blind_spots": None
+            if spots is None
+            else {
+                "size_share": spots.size_share,
+                "size_px": spots.size_px,
+                "n": spots.n,
+                "found": spots.found.tolist(),
+            },
+        }
+
+
+def _described(step: Step) -> dict[str, Any]:
+    low, high = step.interval
+    return {
+        "size_px": round(step.size_px, 1),
+        "size_share": step.size_share,
+        "found": step.found,
+        "n": step.n,
+        "interval": [round(low, 4), round(high, 4)],
+    }
+
+
+class DetectabilityTrial:
+    """Draws on `images`, which the deployed head accepts, and asks it. Deterministic.
+
+    `seen`: the images are in the head's bank, which the statement then says.
+    """
+
+    def __init__(
+        self,
+        inspector: ProductInspector,
+        embedder: Embedder,
+        images: Sequence[ImageSource],
+        limits: DecodeLimits,
+        *,
+        seen: bool,
+    ) -> None:
+        self._inspector = inspector
+        self._embedder = embedder
+        self._threshold = inspector.artifact.calibration.threshold
+        self._preparation = inspector.artifact.preparation
+        self._limits = limits
+        self._seen = seen
+        self._images = images
+
+    def run(self, progress: Progress) -> Detectability | None:
+        """All kinds and sizes, then the blind spots; None where no image is left that is accepted as it is."""
+        accepted = self._accepted()
+        if not accepted:
+            return None
+        steps: list[Step] = []
+        exhibits: list[Exhibit] = []
+        for number, kind in enumerate(DefectKind):
+            for share in SIZES:
+                step, shown = self._step(kind, share, accepted)
+                if step is None:
+                    break
+                steps.append(step)
+                exhibits += shown
+                if step.found == 0:
+                    break
+            progress("detectability", number + 1, len(DefectKind) + 1)
+        measured = Detectability(tuple(steps), None, tuple(_instructive(exhibits)), len(accepted), self._seen)
+        blind = self._blind_spots(measured, accepted)
+        progress("detectability", len(DefectKind) + 1, len(DefectKind) + 1)
+        return Detectability(measured.steps, blind, measured.exhibits, len(accepted), self._seen)
+
+    def _accepted(self) -> list[_Canvas]:
+        """Held-out images that pass as they are, at most as many as one cell needs, spread over the set."""
+        count = min(len(self._images), PER_CELL)
+        canvases = []
+        for index in np.unique(np.linspace(0, len(self._images) - 1, count).round().astype(int)).tolist():
+            try:
+                pixels = decode(self._images[index].read(), self._limits)
+            except (OSError, UndecodableFrame):
+                continue  # it could be read a minute ago; one image fewer
+            canvases.append(_Canvas.of(pixels, self._preparation))
+        scores = self._scores([each.pixels for each in canvases])
+        return [each for each, score in zip(canvases, scores, strict=True) if score <= self._threshold]
+
+    def _step(self, kind: DefectKind, share: float, canvases: Sequence[_Canvas]) -> tuple[Step | None, list[Exhibit]]:
+        planted, sizes = [], []
+        for number in range(PER_CELL):
+            rng = np.random.default_rng([list(DefectKind).index(kind), round(share * 10_000), number])
+            canvas = canvases[number % len(canvases)]
+            size_px = share * max(canvas.pixels.shape[:2])
+            drawn = _draw_near(kind, canvas.pixels, size_px, rng, None)
+            if drawn is not None:
+                planted.append((drawn, size_px))
+                sizes.append(size_px * canvas.scale)
+        if not planted:
+            return None, []
+        judged = self._judge([frame for (frame, _), _ in planted])
+        is_found = [score > self._threshold for score, _ in judged]
+        step = Step(kind, share, float(np.median(sizes)), sum(is_found), len(planted))
+        shown = []
+        for wanted in (True, False):
+            if wanted in is_found:
+                first = is_found.index(wanted)
+                (frame, at), size_px = planted[first]
+                shown.append(self._exhibit(step, wanted, frame, (*at, size_px), judged[first][1]))
+        return step, shown
+
+    def _exhibit(
+        self, step: Step, is_found: bool, frame: NDArray[np.uint8], at: tuple[int, int, float], judgement: Judgement
+    ) -> Exhibit:
+        scored = self._inspector.scored(judgement, (frame.shape[0], frame.shape[1]), always_map=True)
+        assert scored.heat_map is not None  # noqa: S101 - asked for with always_map
+        return Exhibit(step, is_found, scored.level, frame, scored.heat_map, at)
+
+    def _blind_spots(self, measured: Detectability, canvases: Sequence[_Canvas]) -> BlindSpots | None:
+        """The same spots moved over the picture: differences between cells are the place's."""
+        smallest = measured.smallest_found(DefectKind.SPOT)
+        share = SIZES[0] if smallest is None else smallest.size_share
+        used = [canvases[number % len(canvases)] for number in range(BLIND_IMAGES)]
+        found = np.zeros((BLIND_GRID, BLIND_GRID), np.int64)
+        for row in range(BLIND_GRID):
+            frames = []
+            for column in range(BLIND_GRID):
+                for number, canvas in enumerate(used):
+                    height, width = canvas.pixels.shape[:2]
+                    at = (int((column + 0.5) / BLIND_GRID * width), int((row + 0.5) / BLIND_GRID * height))
+                    rng = np.random.default_rng([99, number])
+                    drawn = _draw_near(DefectKind.SPOT, canvas.pixels, share * max(height, width), rng, at)
+                    frames.append(canvas.pixels if drawn is None else drawn[0])
+            scores = np.array(self._scores(frames)).reshape(BLIND_GRID, len(used))
+            found[row] = (scores > self._threshold).sum(axis=1)
+        size_px = float(np.median([share * max(each.pixels.shape[:2]) * each.scale for each in used]))
+        return BlindSpots(share, size_px, len(used), found, used[0].pixels)
+
+    def _scores(self, frames: Sequence[NDArray[np.uint8]]) -> list[float]:
+        return [score for score, _ in self._judge(frames)]
+
+    def _judge(self, frames: Sequence[NDArray[np.uint8]]) -> list[tuple[float, Judgement]]:
+        judged: list[tuple[float, Judgement]] = []
+        for start in range(0, len(frames), BATCH):
+            batch = np.stack([prepare(frame, self._preparation) for frame in frames[start : start + BATCH]])
+            judged += [(each.score, each) for each in self._inspector.judge(self._embedder(batch))]
+        return judged
+
+
+@dataclass(frozen=True, slots=True)
+class _Canvas:
+    """A frame to draw on, and how many of its own pixels one of the canvas is."""
+
+    pixels: NDArray[np.uint8]
+    scale: float
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8], preparation: Preparation) -> _Canvas:
+        height, width = pixels.shape[:2]
+        seen = max(prepare(pixels, preparation).shape)
+        limit = min(MOST_DRAWN_PX, max(DRAWN_SIDE * preparation.size_px, seen))
+        if max(height, width) <= limit:
+            return cls(pixels, 1.0)
+        scale = max(height, width) / limit
+        return cls(resize(pixels, max(1, round(width / scale)), max(1, round(height / scale))), scale)
+
+
+def _draw_near(
+    kind: DefectKind, pixels: NDArray[np.uint8], size_px: float, rng: np.random.Generator, at: tuple[int, int] | None
+) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
+    """The frame with one defect, and where it is; None where it can't be seen.
+
+    Drawn in a crop: the cost is the defect's, not the frame's. What a defect borrows (a piece from elsewhere, what
+    lies behind the part) must come from the whole frame, so those kinds are drawn on all of it.
+    """
+    height, width = pixels.shape[:2]
+    x, y = at if at is not None else (int(rng.integers(width)), int(rng.integers(height)))
+    size_px = max(1.0, size_px)
+    if kind in (DefectKind.CUT_PASTE, DefectKind.MISSING):
+        planted = draw(kind, pixels, size_px, rng, (x, y))
+        return (planted.image, (x, y)) if planted.mask.any() else None
+    reach = round(max(SMALLEST_CROP_PX, CROP_SIDES * size_px) / 2)
+    left, top = max(0, x - reach), max(0, y - reach)
+    window = (slice(top, min(height, y + reach)), slice(left, min(width, x + reach)))
+    planted = draw(kind, np.ascontiguousarray(pixels[window]), size_px, rng, (x - left, y - top))
+    if not planted.mask.any():
+        return None
+    frame = pixels.copy()
+    frame[window] = planted.image
+    return frame, (x, y)
+
+
+def _instructive(exhibits: Sequence[Exhibit]) -> Iterator[Exhibit]:
+    """For each kind the smallest that was found and the largest that was missed."""
+    for kind in DefectKind:
+        mine = [each for each in exhibits if each.step.kind == kind]
+        if found := [each for each in mine if each.is_found]:
+            yield min(found, key=_size_of)
+        if missed := [each for each in mine if not each.is_found]:
+            yield max(missed, key=_size_of)
+
+
+def _size_of(exhibit: Exhibit) -> float:
+    return exhibit.step.size_share

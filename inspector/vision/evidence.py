@@ -1,0 +1,186 @@
+"""What an enrolment is signed on: the state of its images, its held-out scores, what drawn defects it finds, what it
+does to its neighbours, and what all that cost. Figures go into the manifest, pictures only into the report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.stream.decode import DecodeLimits
+from inspector.vision.calibration import Calibration
+from inspector.vision.detectability import Detectability, DetectabilityTrial
+from inspector.vision.engines import Embedder
+from inspector.vision.fitted import Fitted
+from inspector.vision.gathering import Gathered, Progress
+from inspector.vision.hygiene import SUSPECT_SPREADS, Hygiene, Suspect, nearest_usual
+from inspector.vision.inspection import ProductInspector
+from inspector.vision.routing_check import RoutingCheck
+
+EXAMPLES = 6
+MOST_SHOWN = 24
+TIMED_FRAMES = 8
+TIMED_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A good image by name, as the head sees it: uint8 [H, W, 3]."""
+
+    name: str
+    picture: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """A suspect to be looked at beside the image it is most like. `spreads`: how far its score lies above the median,
+    in robust spreads. `at`: centre (x, y) of its oddest place as shares of the picture, None where it is not known.
+    """
+
+    suspect: Shown
+    neighbour: Shown
+    spreads: float
+    at: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of an enrolment. `passes`: its time in passes of the product's backbone over all its images."""
+
+    name: str
+    seconds: float
+    passes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """`suspects`: all by name; `oddities`: those that are shown. `held_out`: (name, score) of what calibrated.
+
+    `choices`: what was chosen, from what and why, one mapping each.
+    """
+
+    hygiene: Hygiene
+    suspects: tuple[str, ...]
+    oddities: tuple[Oddity, ...]
+    calibration: Calibration
+    held_out: tuple[tuple[str, float], ...]
+    detectability: Detectability | None
+    routing: RoutingCheck
+    examples: tuple[Shown, ...]
+    phases: tuple[Phase, ...] = ()
+    choices: tuple[Mapping[str, Any], ...] = ()
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Without pictures and times; what else it says stands beside it in the manifest."""
+        return {
+            "hygiene": {**self.hygiene.to_manifest(), "suspects": self._suspects()},
+            "held_out_scores": [round(score, 5) for _, score in self.held_out],
+            "detectability": None if self.detectability is None else self.detectability.to_manifest(),
+            "routing": self.routing.to_manifest(),
+            "choices": [dict(each) for each in self.choices],
+        }
+
+    def _suspects(self) -> list[dict[str, Any]]:
+        shown = {each.suspect.name: each for each in self.oddities}
+        return [
+            {"image": name}
+            | (
+                {"nearest": shown[name].neighbour.name, "spreads": round(shown[name].spreads, 2)}
+                if name in shown
+                else {}
+            )
+            for name in self.suspects
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What an enrolment found on its way to an artifact."""
+
+    gathered: Gathered
+    hygiene: Hygiene
+    suspects: Sequence[Suspect]
+    fitted: Fitted
+    routing: RoutingCheck
+
+
+def evidence_of(calibration: Calibration, examined: Examined) -> Evidence:
+    """All but the detectability and the phases. Suspects: those found before learning, then the deployed head's own."""
+    gathered, fitted = examined.gathered, examined.fitted
+    odd = {each.image: each for each in examined.suspects}
+    for each in suspects_of_head(fitted, gathered):
+        odd.setdefault(each.image, each)
+    names = gathered.names
+    return Evidence(
+        hygiene=examined.hygiene,
+        suspects=tuple(names[image] for image in odd),
+        oddities=oddities_of(list(odd.values()), names, gathered.inputs),
+        calibration=calibration,
+        held_out=tuple((names[image], judgement.score) for image, judgement in fitted.judged),
+        detectability=None,
+        routing=examined.routing,
+        examples=examples_of(names, gathered.inputs),
+    )
+
+
+def suspects_of_head(fitted: Fitted, gathered: Gathered) -> list[Suspect]:
+    """Held-out images that the deployed head finds odd: it sees more than the banks that looked before it."""
+    scores = np.array([judgement.score for _, judgement in fitted.judged])
+    spread = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
+    if spread <= 0:
+        return []
+    spreads = (scores - np.median(scores)) / spread
+    odd = [(fitted.judged[row][0], float(spreads[row])) for row in np.flatnonzero(spreads > SUSPECT_SPREADS)]
+    nearest = nearest_usual([image for image, _ in odd], gathered.route_patches)
+    return [Suspect(image, near, far, None) for (image, far), near in zip(odd, nearest, strict=True)]
+
+
+def measure_detectability(
+    inspector: ProductInspector, embedder: Embedder, examined: Examined, limits: DecodeLimits, progress: Progress
+) -> Detectability | None:
+    """Of the deployed head, on the images that calibrated it; None where it accepts none of them as they are."""
+    sources = [examined.gathered.sources[image] for image, _ in examined.fitted.judged]
+    is_seen = inspector.artifact.calibration.kind != "certified"
+    return DetectabilityTrial(inspector, embedder, sources, limits, seen=is_seen).run(progress)
+
+
+def pass_seconds(embedder: Embedder, inputs: Sequence[NDArray[np.uint8]]) -> float:
+    """Seconds of one frame's pass, as this machine is now: the fastest of three batches of eight."""
+    batch = np.stack([inputs[index % len(inputs)] for index in range(TIMED_FRAMES)])
+    fastest = float("inf")
+    for _ in range(TIMED_ROUNDS):
+        started = time.perf_counter()
+        embedder(batch)
+        fastest = min(fastest, time.perf_counter() - started)
+    return fastest / TIMED_FRAMES
+
+
+def phases_of(seconds: Mapping[str, float], pass_s: float, n_images: int) -> tuple[Phase, ...]:
+    """Each phase's time in passes over all images."""
+    return tuple(Phase(name, took, round(took / (pass_s * n_images), 2)) for name, took in seconds.items())
+
+
+def examples_of(names: Sequence[str], inputs: Sequence[NDArray[np.uint8]]) -> tuple[Shown, ...]:
+    """A few, spread over the set."""
+    chosen = np.unique(np.linspace(0, len(names) - 1, min(EXAMPLES, len(names))).round().astype(int))
+    return tuple(Shown(names[index], inputs[index]) for index in chosen)
+
+
+def oddities_of(
+    suspects: Sequence[Suspect], names: Sequence[str], inputs: Sequence[NDArray[np.uint8]]
+) -> tuple[Oddity, ...]:
+    """The oddest of them with their pictures."""
+    return tuple(
+        Oddity(
+            Shown(names[each.image], inputs[each.image]),
+            Shown(names[each.neighbour], inputs[each.neighbour]),
+            each.spreads,
+            each.at,
+        )
+        for each in suspects[:MOST_SHOWN]
+    )

@@ -1,0 +1,271 @@
+"""What a set of good images looks like before anything is learnt from it: odd ones, copies, strangers, monotony.
+
+Every image is scored by banks that did not see it, nor its neighbours in file order; what stands out is shown beside
+the image it is most like. Nothing is decided here but one thing: copies and images that another enrolled product
+knows as its own are left out, since they are safe to miss and not safe to learn. The rest is for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.vision.anchors import (
+    AnchorIndex,
+    ProductAnchors,
+    build_anchors,
+    pick_anchor_images,
+    pooled,
+    trimmed_distance,
+)
+from inspector.vision.clustering import farthest_first
+from inspector.vision.engines import Bank, Embedder, Engine, on_host
+from inspector.vision.gathering import Gathered, Progress
+from inspector.vision.graphs import Graph
+from inspector.vision.prototype import top_mean
+from inspector.vision.spill import Spill
+
+FOLDS = 5
+SAMPLED_PATCHES = 10_000
+PROTOTYPES = 256
+TOP_SHARE = 0.02
+SUSPECT_SPREADS = 6.0
+"""A score so many robust spreads above the median may be a bad part among the good."""
+MOST_SUSPECT_SHARE = 0.1
+"""If more stand out, the set is of several kinds, and naming a crowd helps nobody: the oddest tenth is named."""
+
+SAME_RMS = 1.5
+SAME_SHARE = 0.25
+"""Near-identical: at 128 px not more than 1.5 of 255 levels apart (root mean square), and not more than a quarter of
+what separates this set's images from their nearest neighbours. Parts of six products are 2.4 apart or more."""
+BLOCK = 512
+
+TYPICAL_SHARE = 0.8
+STRANGE_RATIO = 1.5
+"""A stranger is also so many times as far from the set's own anchors as its images usually are. Over six products
+no image of a pure set is taken for a stranger, and all planted ones are found but cells among cells."""
+STRANGE_SHARE = 0.2
+"""If another product claims more of the set than this, the two look alike and nothing is left out for it."""
+FEW_IMAGES = 20
+BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A good image that stands out. Indices are those of the set. `spreads`: how far its score is above the
+    median, in robust spreads; `at`: the centre (x, y) of its oddest place, as shares of the
+    prepared square; None for tiles.
+    """
+
+    image: int
+    neighbour: int
+    spreads: float
+    at: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hygiene:
+    """What was found; images by name. `copies`: (name, of which) near-identical ones, left out.
+
+    `strangers`: (name, product) that another product claims, left out. `look_alike`: (product, share) where it claims
+    so many that none was left out. `neighbour_rms`: the median difference of an image to its nearest one, in levels.
+    """
+
+    copies: tuple[tuple[str, str], ...] = ()
+    strangers: tuple[tuple[str, str], ...] = ()
+    look_alike: tuple[str, float] | None = None
+    neighbour_rms: float = 0.0
+    warnings: tuple[str, ...] = ()
+    left_out: frozenset[int] = frozenset()
+
+    def to_manifest(self) -> dict[str, Any]:
+        return {
+            "near_identical": [{"image": name, "of": of} for name, of in self.copies],
+            "other_product": [{"image": name, "product": product} for name, product in self.strangers],
+            "look_alike": None if self.look_alike is None else list(self.look_alike),
+            "neighbour_rms_levels": round(self.neighbour_rms, 2),
+            "warnings": list(self.warnings),
+        }
+
+
+def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
+    """Copies, strangers and monotony of a set of n >= 2 images. `others`: the anchors of the other live products."""
+    names = gathered.names
+    copies, rms = near_identical(gathered.routing)
+    strangers, look_alike = strangers_among(gathered.route_patches, others)
+    warnings = []
+    usable = len(names) - len({image for image, _ in copies} | {image for image, _ in strangers})
+    if usable < FEW_IMAGES:
+        warnings.append(
+            f"{usable} images are few: poses and lots that are not among them will be rejected; "
+            f"take at least {FEW_IMAGES}, from several lots and shifts"
+        )
+    if rms < SAME_RMS:
+        warnings.append(
+            f"the images hardly differ ({rms:.1f} of 255 levels from one to the next like it): one part shot many "
+            "times teaches one part; take different parts"
+        )
+    if look_alike is not None:
+        name, share = look_alike
+        warnings.append(f"{share:.0%} of the images look like {name}, which is enrolled already")
+    return Hygiene(
+        copies=tuple((names[image], names[of]) for image, of in copies),
+        strangers=tuple((names[image], product) for image, product in strangers),
+        look_alike=look_alike,
+        neighbour_rms=rms,
+        warnings=tuple(warnings),
+        left_out=frozenset([image for image, _ in copies] + [image for image, _ in strangers]),
+    )
+
+
+def near_identical(copies: Sequence[NDArray[np.uint8]]) -> tuple[list[tuple[int, int]], float]:
+    """Images that show the same picture as an earlier one: (image, the earlier one), and the median nearest distance.
+
+    `copies`: uint8 [128, 128, 3] each. Distances are root mean squares of the gray image, in levels.
+    """
+    count = len(copies)
+    if count < 2:
+        return [], 0.0
+    small = np.stack([_thumbnail(each) for each in copies])  # [n, 1024]
+    squares = np.einsum("nc,nc->n", small, small)
+    nearest = np.empty(count, np.int64)
+    for start in range(0, count, BLOCK):
+        block = slice(start, start + BLOCK)
+        distance = squares[block, None] + squares[None] - 2.0 * small[block] @ small.T
+        rows = np.arange(len(distance))
+        distance[rows, rows + start] = np.inf
+        nearest[block] = distance.argmin(axis=1)
+    apart = np.array([_rms(copies[image], copies[int(other)]) for image, other in enumerate(nearest)])
+    usual = float(np.median(apart))
+    limit = min(SAME_RMS, SAME_SHARE * usual)
+    found = []
+    kept_as: dict[int, int] = {}
+    for image, other in enumerate(nearest.tolist()):
+        if apart[image] <= limit and other < image:
+            kept_as[image] = kept_as.get(other, other)
+            found.append((image, kept_as[image]))
+    return found, usual
+
+
+def strangers_among(
+    route_patches: Sequence[NDArray[np.floating]], others: Sequence[ProductAnchors]
+) -> tuple[list[tuple[int, str]], tuple[str, float] | None]:
+    """Images that another product claims against anchors of the set's more typical images: (image, product).
+
+    None are named where one product claims more than a fifth of the set; then that product and its share are.
+    """
+    if not others:
+        return [], None
+    rng = np.random.default_rng(0)
+    descriptors = np.stack([pooled(np.asarray(each, np.float32)) for each in route_patches])
+    typical = np.argsort(-(descriptors @ descriptors.mean(axis=0)), kind="stable")
+    typical = np.sort(typical[: max(2, round(TYPICAL_SHARE * len(typical)))])
+    picked = typical[pick_anchor_images(descriptors[typical], rng)]
+    anchors = build_anchors(np.concatenate([np.asarray(route_patches[i], np.float32) for i in picked]), rng)
+    # The bound plays no part: a frame of a known product is within that product's own.
+    own = ProductAnchors("", anchors, descriptors[picked], bound=1e9)
+    index = AnchorIndex([own, *others])
+    claimed, away = [], np.empty(len(route_patches))
+    for image, patches in enumerate(route_patches):
+        found = np.asarray(patches, np.float32)
+        away[image] = trimmed_distance(found, anchors)
+        claimed.append(index.route(found).product or "")
+    for product in (item.product for item in others):
+        share = claimed.count(product) / len(claimed)
+        if share > STRANGE_SHARE:
+            return [], (product, share)
+    far = away > STRANGE_RATIO * np.median(away)
+    return [(image, name) for image, name in enumerate(claimed) if name and far[image]], None
+
+
+def suspects_among(
+    inputs: Sequence[NDArray[np.uint8]],
+    route_patches: Sequence[NDArray[np.floating]],
+    graph: Graph,
+    engine: Engine,
+    embedder: Embedder,
+    progress: Progress,
+) -> list[Suspect]:
+    """Images that stand out from the others, oddest first. One pass over the images.
+
+    Five folds in runs over the file order; each image is scored on the pass's coarsest grid by a bank of the other
+    four. Robust: a bad image in a bank shifts neither median nor spread.
+    """
+    which = min(range(len(graph.embeddings)), key=graph.grid)
+    grid = graph.grid(which)
+    patches = _embedded(inputs, which, embedder, progress)
+    scores, peaks = _left_out_scores(patches, engine)
+    spread = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
+    if spread <= 0:
+        return []
+    spreads = (scores - np.median(scores)) / spread
+    found = np.flatnonzero(spreads > SUSPECT_SPREADS)
+    most = max(1, round(MOST_SUSPECT_SHARE * len(scores)))
+    found = found[np.argsort(-spreads[found], kind="stable")][:most]
+    nearest = nearest_usual(found.tolist(), route_patches)
+    suspects = []
+    for image, near in zip(found.tolist(), nearest, strict=True):
+        row, column = divmod(int(peaks[image]), grid)
+        is_square = len(patches[image]) == grid * grid
+        at = ((column + 0.5) / grid, (row + 0.5) / grid) if is_square else None
+        suspects.append(Suspect(image, near, float(spreads[image]), at))
+    return suspects
+
+
+def nearest_usual(odd: Sequence[int], route_patches: Sequence[NDArray[np.floating]]) -> list[int]:
+    """For each odd image the one among the rest that looks most like it as a whole."""
+    if not odd:
+        return []
+    descriptors = np.stack([pooled(np.asarray(each, np.float32)) for each in route_patches])
+    usual = np.setdiff1d(np.arange(len(route_patches)), odd)
+    return [int(usual[(descriptors[usual] @ descriptors[image]).argmax()]) for image in odd]
+
+
+def _embedded(inputs: Sequence[NDArray[np.uint8]], which: int, embedder: Embedder, progress: Progress) -> Spill:
+    """The patches of one embedding, float16 [P, C] each."""
+    kept = Spill()
+    for start in range(0, len(inputs), BATCH):
+        batch = np.stack([inputs[i] for i in range(start, min(start + BATCH, len(inputs)))])
+        for frame in on_host(embedder(batch)[which]):
+            kept.append(frame.astype(np.float16))
+        progress("hygiene", start + len(batch), len(inputs))
+    return kept
+
+
+def _left_out_scores(
+    patches: Sequence[NDArray[np.floating]], engine: Engine
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The score of each image by a bank without its fold, and its oddest patch."""
+    count = len(patches)
+    rng = np.random.default_rng(0)
+    fold_of = (np.arange(count) // max(1, count // 50)) % min(FOLDS, count)
+    per_image = max(1, -(-SAMPLED_PATCHES // count))
+    sampled = []
+    for image in range(count):
+        frame = np.asarray(patches[image], np.float32)
+        sampled.append(frame[rng.permutation(len(frame))[:per_image]])
+    scores, peaks = np.zeros(count), np.zeros(count, np.int64)
+    for fold in np.unique(fold_of):
+        others = np.concatenate([sampled[i] for i in np.flatnonzero(fold_of != fold)])
+        prototypes = others[farthest_first(others, PROTOTYPES, rng)]
+        search = engine.search(Bank(np.zeros(others.shape[1], np.float32), None, prototypes))
+        for image in np.flatnonzero(fold_of == fold).tolist():
+            distances = search.distances(np.asarray(patches[image], np.float32)[None])[0]
+            scores[image] = top_mean(distances, TOP_SHARE)
+            peaks[image] = int(distances.argmax())
+    return scores, peaks
+
+
+def _thumbnail(copy: NDArray[np.uint8]) -> NDArray[np.float32]:
+    gray = cv2.cvtColor(copy, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+
+
+def _rms(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    gray = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float32) for each in (one, other)]
+    return float(np.sqrt(np.mean((gray[0] - gray[1]) ** 2)))

@@ -1,0 +1,94 @@
+"""`inspector enroll` from end to end on drawn parts: a version, its report, more images added, wrong use answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspector import enrolling
+from inspector.config import Config
+from inspector.vision import detectability
+from tests.unit.vision.drawings import FakeEngine, draw, encode
+
+
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine without a network, and few drawn defects: what is tested here is how it all hangs together."""
+    monkeypatch.setattr(enrolling, "create_engine", lambda *_: FakeEngine())
+    monkeypatch.setattr(detectability, "PER_CELL", 2)
+    monkeypatch.setattr(detectability, "SIZES", (0.3,))
+    monkeypatch.setattr(detectability, "BLIND_GRID", 2)
+    monkeypatch.setattr("os.nice", lambda _: 0)
+
+
+def folder_of_discs(path: Path, seeds: range) -> Path:
+    path.mkdir()
+    for seed in seeds:
+        (path / f"disc-{seed}.png").write_bytes(encode(draw("disc", seed)))
+    return path
+
+
+def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
+    shell: Callable[..., Any], line: Config, enrolled: Callable[[str], int], tmp_path: Path
+) -> None:
+    enrolled("broken")
+    first = folder_of_discs(tmp_path / "first", range(8))
+    (first / "notes.bmp").write_bytes(b"x")
+    made = shell("enroll", "disc", str(first), "--profile", "fast", "--exclude", "disc-7.png", "--json")
+    assert made.code == 0, made.err
+    document = made.document
+    assert (document["version"], document["live"], document["used"]) == (1, True, 7)
+    assert set(document["passes"]) == {"engine", "read", "hygiene", "fit", "anchors_and_probes", "detectability"}
+    assert document["evidence"]["detectability"]["steps"]
+    assert any("broken took no part in the routing check" in warning for warning in document["warnings"])
+    page = Path(document["report"])
+    assert page.parent == line.agent.state_dir / "enrolment" / "disc"
+    text = page.read_text()
+    for wanted in (document["statement"].split("(")[0], "notes.bmp", "Blind spots", "What it cost", "data:image/jpeg"):
+        assert wanted in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+
+    more = folder_of_discs(tmp_path / "more", range(20, 24))
+    elsewhere = tmp_path / "second.html"
+    added = shell("enroll", "disc", str(more), "--profile", "fast", "--add", "--report", str(elsewhere), "--json")
+    assert added.code == 0, added.err
+    assert (added.document["version"], added.document["used"]) == (2, 11)
+    assert "version 2" in elsewhere.read_text()
+    assert shell("products", "rollback", "disc", "--reason", "back").code == 0
+
+    (first / "disc-3.png").unlink()
+    lost = shell("enroll", "disc", str(more), "--add")
+    assert lost.code == 1
+    assert "disc-3.png" in lost.err
+
+
+@pytest.mark.usefixtures("line")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, "--camera and --count"),
+        (("--count", "5"), 2, "name it with --camera"),
+        (("--count", "5", "--camera", "cam77"), 2, "There is no camera 'cam77'"),
+        (("--add",), 1, "There is no live version of disc"),
+    ],
+)
+def test_enroll_wrong_use_is_answered(
+    shell: Callable[..., Any], arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    answer = shell("enroll", "disc", *arguments)
+    assert answer.code == code
+    assert said in " ".join(answer.err.split())
+
+
+@pytest.mark.usefixtures("line")
+def test_enroll_excluding_an_image_that_is_not_there_is_wrong_use(shell: Callable[..., Any], tmp_path: Path) -> None:
+    folder = folder_of_discs(tmp_path / "good", range(2))
+    answer = shell("enroll", "disc", str(folder), "--exclude", "disc-9.png")
+    assert answer.code == 2
+    assert "disc-9.png" in answer.err
+    answer = shell("enroll", "disc", str(folder), "--report", str(tmp_path / "none" / "r.html"))
+    assert answer.code == 2
+    assert "There is no folder" in answer.err

@@ -40,7 +40,7 @@ async def live(config: Config) -> set[str]:
 
 
 def test_discover_finds_names_and_enrols(shell: Shell, line: Config, mixed: Path) -> None:
-    answer = shell("discover", str(mixed), "--names", "a=mesh", "--enroll", "--head", "prototype", "--json")
+    answer = shell("discover", str(mixed), "--names", "a=mesh", "--enroll", "--profile", "fast", "--json")
     assert answer.code == 0, answer.err
     found = answer.document
     assert (found["categories_found"], found["purity"], found["nmi"]) == (2, None, None)
@@ -57,7 +57,7 @@ def test_discover_finds_names_and_enrols(shell: Shell, line: Config, mixed: Path
 def test_discover_two_categories_of_one_name_are_one_product(shell: Shell, line: Config, mixed: Path) -> None:
     names = mixed.parent / "names"
     names.write_text("a=part\nb=part\n")
-    answer = shell("discover", str(mixed), "--names-from", str(names), "--enroll", "--head", "prototype")
+    answer = shell("discover", str(mixed), "--names-from", str(names), "--enroll", "--profile", "fast")
     assert answer.code == 0, answer.err
     assert "part version 1 is live: 13 images" in answer.out
     assert asyncio.run(live(line)) == {"part"}
@@ -70,7 +70,7 @@ def test_discover_strays_are_enrolled_only_when_asked(shell: Shell, line: Config
     (odd,) = [each for each in found["categories"] if each["strays"]]
     assert sorted(Path(name).name for name in odd["strays"]) == ["0-p.png", "1-p.png"]
     assert not {"0-p.png", "1-p.png"} & {Path(name).name for each in found["categories"] for name in each["images"]}
-    names = ("--names", f"{odd['category']}=part", "--head", "prototype", "--json")
+    names = ("--names", f"{odd['category']}=part", "--profile", "fast", "--json")
     (done,) = shell("discover", str(mixed), "--enroll", "--with-strays", *names).document["enrolled"]
     assert done["used"] == len(odd["images"]) + 2
 
@@ -125,7 +125,7 @@ def test_evaluate_report_is_written_and_its_folder_asked_for_first(shell: Shell,
     assert refused.code == 2
     assert "There is no folder" in refused.err
     report = tmp_path / "out.html"
-    options = ("--head", "prototype", "--profile", "fast", "--report", str(report), "--json")
+    options = ("--profile", "fast", "--report", str(report), "--json")
     answer = shell("evaluate", str(tmp_path / "sets"), *options)
     assert answer.code == 0, answer.err
     assert answer.document["products"]["disc"]["n_defect"] == 6

@@ -41,7 +41,15 @@ def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
     assert made.code == 0, made.err
     document = made.document
     assert (document["version"], document["live"], document["used"]) == (1, True, 7)
-    assert set(document["passes"]) == {"engine", "read", "hygiene", "fit", "anchors_and_probes", "detectability"}
+    assert set(document["passes"]) == {
+        "engine",
+        "read",
+        "hygiene",
+        "choice",
+        "fit",
+        "anchors_and_probes",
+        "detectability",
+    }
     assert document["evidence"]["detectability"]["steps"]
     assert any("broken took no part in the routing check" in warning for warning in document["warnings"])
     page = Path(document["report"])

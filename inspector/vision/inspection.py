@@ -103,9 +103,7 @@ class ProductInspector:
     def _ensure_same(self, what: str, found: float, stored: float, allowed: float) -> None:
         if abs(found - stored) <= allowed:  # false also for what is not a number
             return
-        made = self.artifact.manifest.get("engine", {})
-        versions = ", ".join(f"{name} {number}" for name, number in made.get("versions", {}).items())
-        by = f"{made.get('name')} ({versions})"
+        by = _named_engine(self.artifact.manifest.get("engine"))
         raise ParityError(
             f"{self.artifact.product} {what} {found:.5g} where {stored:.5g} was stored ({allowed:.2g} off is allowed): "
             f"this engine can't be trusted with it; it was enrolled on {by}. Use that engine, or enrol it again here."
@@ -123,6 +121,13 @@ class ProductInspector:
         """Trimmed distance of a routing copy [128, 128, 3] to this product's own anchors."""
         patches = routing_profile().patches(on_host(route_embedder(copy[None])[0])[0])
         return trimmed_distance(patches, self.artifact.anchors.anchors)
+
+
+def _named_engine(made: object) -> str:
+    """The engine that a manifest names, whatever may stand there: this is only for reading."""
+    if not isinstance(made, dict) or not isinstance(made.get("versions"), dict):
+        return f"an engine that it does not name ({made!r:.60})"
+    return f"{made.get('name')} ({', '.join(f'{name} {number}' for name, number in made['versions'].items())})"
 
 
 def find_regions(levels: NDArray[np.float32], size: tuple[int, int], *, is_reject: bool) -> tuple[Region, ...]:

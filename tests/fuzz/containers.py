@@ -80,7 +80,7 @@ def _packed(embeddings: tuple[Embedding, ...], members: tuple[Member, ...], stud
     rng = np.random.default_rng(8)
     channels = len(routing_profile().mean)
     engine = FakeEngine()
-    probe = Probe(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), 0.0, np.zeros((128, 128, 3), np.uint8), 0.0)
+    probe = Probe(np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8), 0.0, 0.0, np.zeros((128, 128, 3), np.uint8), 0.0)
     artifact = Artifact(
         product="disc",
         graph=Graph("tf_efficientnet_lite0", "0" * 64, SIZE_PX, embeddings),
@@ -91,13 +91,21 @@ def _packed(embeddings: tuple[Embedding, ...], members: tuple[Member, ...], stud
         calibration=calibrate(np.arange(1.0, 30.0), held_out="every fifth", is_cross_fit=False),
         map_scale=MapScale(0.0, 1.0),
         probes=(probe,),
-        manifest={"head": "prototype", "profile": "standard", "images": [{"name": "1.png", "sha256": "0" * 64}]},
+        manifest={
+            "head": "prototype",
+            "profile": "standard",
+            "images": [{"name": "1.png", "sha256": "0" * 64}],
+            "engine": {"name": "fake", "versions": {"fake": "1"}},
+        },
         student=student,
     )
     inspector = ProductInspector(artifact, engine)
-    score = inspector.judge(engine.embedder(artifact.graph)(probe.prepared[None]))[0].score
+    judged = inspector.judge(engine.embedder(artifact.graph)(probe.prepared[None]))[0]
+    peak = float(judged.grid_map.max())
     distance = inspector.routing_distance(probe.routing, engine.embedder(routing_profile().graph))
-    return pack(replace(artifact, probes=(replace(probe, score=score, routing_distance=distance),)))[0]
+    return pack(
+        replace(artifact, probes=(replace(probe, score=judged.score, map_peak=peak, routing_distance=distance),))
+    )[0]
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:

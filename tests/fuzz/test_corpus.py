@@ -21,6 +21,19 @@ def test_corpus_input_is_accepted_or_refused(name: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
+def test_seeds_are_accepted(name: str) -> None:
+    """Else mutation would start from what is refused at the door, and find nothing."""
+    for seed in TARGETS[name].seeds():
+        TARGETS[name].run(seed)
+
+
+def test_whole_artifact_of_the_corpus_is_accepted() -> None:
+    """Where the artifact's form has changed, the corpus has to be made again from `containers`."""
+    (whole,) = (path for path in corpus_of("artifact") if path.stem == "whole")
+    TARGETS["artifact"].run(whole.read_bytes())
+
+
+@pytest.mark.parametrize("name", TARGETS)
 def test_mutated_inputs_are_accepted_or_refused(name: str) -> None:
     """A few of the long run's, so that a target that no longer runs is seen at once."""
     target = TARGETS[name]

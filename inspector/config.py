@@ -442,6 +442,17 @@ def fault_point() -> tuple[str, int] | None:
     return stage, int(nth or 1)
 
 
+def fault_frames() -> tuple[str, bytes] | None:
+    """For tests of the invariant only: `INSPECTOR_FAULT_FRAME=crash:TEXT` ends the decoder by a segmentation fault
+    at each frame with these bytes in it, `hang:TEXT` never lets it come back.
+    """
+    named = os.environ.get("INSPECTOR_FAULT_FRAME")
+    if not named:
+        return None
+    how, _, text = named.partition(":")
+    return how, text.encode()
+
+
 def notify_socket() -> tuple[str | None, float | None]:
     """systemd's notification socket and its watchdog period in seconds, where this process runs under it."""
     usec = os.environ.get("WATCHDOG_USEC")

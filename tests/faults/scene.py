@@ -12,7 +12,7 @@ from typing import Protocol, Self, TypeVar
 
 from tests.agents import Agent
 from tests.brokers import Mosquitto
-from tests.faults.account import Account, Row, of_frames
+from tests.faults.account import Account, Row, key_of_row, of_frames
 from tests.faults.cameras import Ear, MqttCamera
 from tests.faults.outcome import Fault, Outcome
 from tests.faults.proxy import FaultProxy
@@ -131,6 +131,18 @@ class Scene:
         """The cause was gone at `since` (time.monotonic): until a frame of now, and all before it, have rows."""
         shoot()
         self.settle(agent)
+        if self.recovery_s is None:
+            self.recovery_s = round(time.monotonic() - since, 2)
+
+    def note_recovery(self, agent: Agent, since: float) -> None:
+        """The same while frames go on coming: until one of them that was sent after this has its row."""
+        before = set(self.account.deliveries)
+
+        def is_back() -> bool:
+            written = {key_of_row(row) for row in self._rows_or_none()}
+            return any(key in written and key not in before for key in self.account.deliveries)
+
+        agent.until(is_back, SETTLE_S, "a frame of now has its row")
         self.recovery_s = round(time.monotonic() - since, 2)
 
     def outcome(self, fault: Fault, failure: str | None = None) -> Outcome:
@@ -152,10 +164,14 @@ class Scene:
         )
 
     def _missing(self) -> bool:
+        return bool(self.account.missing(self._rows_or_none()))
+
+    def _rows_or_none(self) -> list[Row]:
+        """A database that is away is asked again."""
         try:
-            return bool(self.account.missing(self.rows()))
+            return self.rows()
         except (sqlite3.Error, OSError):
-            return True  # a database that is away is asked again
+            return []
 
     # ---------------------------------------------------------------- the usual line
 
@@ -183,6 +199,10 @@ class Line:
 
     def settle(self) -> list[Row]:
         return self.scene.settle(self.agent)
+
+    def note_recovery(self, since: float) -> None:
+        """While frames are being shot."""
+        self.scene.note_recovery(self.agent, since)
 
     def recover(self, since: float) -> None:
         """One more frame, and until all have rows."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from inspector.domain import Event, GateMode, ProductVersion, Severity
 from inspector.errors import EngineError, InspectorError, LedgerUnavailable
@@ -136,7 +136,7 @@ class Upkeep:
             return Fault.CAMERA_LINK
         return Fault.HELD if self._shared.admission.counter(gate).state.held else Fault.NONE
 
-    async def run_canary(self, scorer: ThreadPoolExecutor) -> None:
+    async def run_canary(self, scorer: Executor) -> None:
         """Stored probe images through the whole scoring path, on the scorer's own thread."""
         while True:
             lineup = self._lineups.current
@@ -218,7 +218,7 @@ class Upkeep:
                 await self._sink.state(f"{camera.name}/health", {"state": "online" if is_up else "offline"})
             await self._shared.clock.sleep(STATE_S)
 
-    async def _check(self, lineup: Lineup, scorer: ThreadPoolExecutor) -> None:
+    async def _check(self, lineup: Lineup, scorer: Executor) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(scorer, lineup.check_canary)

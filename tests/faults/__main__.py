@@ -97,7 +97,7 @@ def _print(outcome: Outcome) -> None:
     numbers = (outcome.deliveries, outcome.rows, outcome.missed, outcome.double_rows, outcome.rejects_without_row)
     _print_row((outcome.fault, *numbers, recovery))
     for broken in outcome.broken[:5]:
-        print(f"    BROKEN: {broken}", flush=True)
+        print(f"    BROKEN: {broken.splitlines()[0]}", flush=True)
 
 
 def _print_row(cells: Sequence[object]) -> None:

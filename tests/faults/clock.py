@@ -1,4 +1,4 @@
-"""The system's wall clock steps by an hour; the monotonic clock goes on, as it does when ntpd or a person sets the time."""
+"""The wall clock steps by an hour and the monotonic one goes on, as when ntpd or a person sets the time."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sqlite3
 import time
@@ -92,7 +91,7 @@ def read_only(scene: Scene) -> None:
     line.camera.shoot(20)
     line.settle()
     line.finish()
-    files = [file for file in line.agent.state.glob("inspector.db*")]
+    files = list(line.agent.state.glob("inspector.db*"))
     modes = {file: file.stat().st_mode for file in files}
     for file in files:
         file.chmod(0o444)
@@ -103,7 +102,7 @@ def read_only(scene: Scene) -> None:
     )
     scene.check("can't be written" in line.agent.log, "nobody is told that the file can't be written")
     for file, mode in modes.items():
-        os.chmod(file, mode)
+        file.chmod(mode)
     since = time.monotonic()
     if line.agent.has_ended():
         line.start()

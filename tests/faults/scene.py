@@ -79,9 +79,9 @@ class Scene:
         self._resources.callback(broker.kill)
         return broker
 
-    def proxy(self, port: int) -> FaultProxy:
-        """Before a server of this machine."""
-        return self._resources.enter_context(FaultProxy(("127.0.0.1", port)))
+    def proxy(self, to: int, port: int = 0) -> FaultProxy:
+        """Before the server on port `to` of this machine; `port` is its own, 0 means any."""
+        return self._resources.enter_context(FaultProxy(("127.0.0.1", to), port))
 
     def agent(self, config: str, name: str = "agent") -> Agent:
         """Not started. The first one's rows are those that count, unless `read_rows_by` says otherwise."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from inspector.domain import Event, GateMode, ProductVersion, Severity
-from inspector.errors import EngineError, InspectorError, LedgerUnavailable
+from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
 from inspector.ports import GateLine, Ledger, Lineup, LineupLoader, Registry, VerdictSink
 from inspector.stream.pipeline.ticket import Shared
 
@@ -57,11 +57,12 @@ class LineupWatch:
         return self._lineup
 
     async def load(self) -> None:
-        """Load what is live now, if it is not what is loaded. Raises LedgerUnavailable, ArtifactError, EngineError."""
+        """Load what is live now, if it is not what is loaded. Raises LedgerUnavailable, EngineError."""
         live = await self._registry.live()
         if self._lineup is not None and live.revision == self._lineup.revision:
             return
-        artifacts = {version.digest: await self._fetch(version) for version in live.versions}
+        fetched = {version.digest: await self._fetch(version) for version in live.versions}
+        artifacts = {digest: content for digest, content in fetched.items() if content is not None}
         loop = asyncio.get_running_loop()
         lineup, events = await loop.run_in_executor(self._loading, self._loader.load, live, artifacts, self._lineup)
         self._lineup = lineup
@@ -88,8 +89,12 @@ class LineupWatch:
                 failed_revision = revision
                 self._shared.event("lineup_refused", Severity.ALARM, revision, str(error))
 
-    async def _fetch(self, version: ProductVersion) -> bytes:
-        return await self._registry.artifact(version.product, version.version)
+    async def _fetch(self, version: ProductVersion) -> bytes | None:
+        """None for bytes that are damaged or gone: the loader refuses that version alone, if it has none loaded."""
+        try:
+            return await self._registry.artifact(version.product, version.version)
+        except (ArtifactError, RegistryError):
+            return None
 
 
 class Upkeep:

@@ -50,8 +50,8 @@ def corrupt(scene: Scene) -> None:
     with line.shooting(60, 0.05):
         _change(
             line,
-            "UPDATE product_versions SET artifact = substr(artifact, 1, 5000) || zeroblob(64) || substr(artifact, 5065)"
-            " WHERE product = 'bar'",
+            "UPDATE product_versions SET artifact = CAST(substr(artifact, 1, 5000) || zeroblob(64) ||"
+            " substr(artifact, 5065) AS BLOB) WHERE product = 'bar'",
         )
     line.settle()
     since = _restart(line)

@@ -69,6 +69,10 @@ class KafkaLine:
         self.scene.recover(self.agent, lambda: self.camera.shoot(1), since)
         self.is_told("kafka_link_up", 2)
         self.scene.check_edges(self.agent, kafka_link_down=1, kafka_link_up=2)
+        self.finish()
+
+    def finish(self) -> None:
+        """Ends the agent by SIGTERM, then reads all it has said."""
         code = self.agent.end(signal.SIGTERM)
         self.scene.check(code == 0, f"the agent ended with {code} after SIGTERM")
         asyncio.run(self._hear())
@@ -133,5 +137,4 @@ def half_open(scene: Scene) -> None:
     scene.note_recovery(line.agent, since)
     shots.result()
     scene.recover(line.agent, lambda: line.camera.shoot(1), since)
-    code = line.agent.end(signal.SIGTERM)
-    scene.check(code == 0, f"the agent ended with {code} after SIGTERM")
+    line.finish()

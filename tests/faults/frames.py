@@ -21,7 +21,7 @@ def decoder_crashes(scene: Scene) -> None:
     line.camera.shoot(10)
     line.camera.shoot(1, note=POISON)
     line.camera.shoot(10)
-    deaths = 0
+    deaths, since = 0, time.monotonic()
     while scene.account.missing(scene.rows()):
         line.agent.until(lambda: line.agent.has_ended() or not scene.account.missing(scene.rows()), 60, "it goes on")
         if line.agent.has_ended():

@@ -9,16 +9,20 @@ from tests.faults.outcome import fault
 from tests.faults.scene import Line, Scene
 
 SMALL = "[journal]\nmax_mib = 1\nsegment_mib = 1\n"
+MOST_ROUNDS = 12
+ROUND_S = 5.0
 
 
 def fill(line: Line) -> None:
     """Until the agent says that its journal is full; the ledger is away already."""
-    for _ in range(40):
-        line.camera.shoot(100, 0.002)
-        if "event=journal_full " in line.agent.log:
-            return
-        time.sleep(0.2)
-    line.agent.until(lambda: "event=journal_full " in line.agent.log, 60, "the journal is full")
+    for _ in range(MOST_ROUNDS):
+        line.camera.shoot(150)
+        waited_until = time.monotonic() + ROUND_S
+        while time.monotonic() < waited_until:
+            if "event=journal_full " in line.agent.log:
+                return
+            time.sleep(0.1)
+    raise AssertionError("the journal does not fill")
 
 
 @fault("journal full")

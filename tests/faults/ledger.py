@@ -71,10 +71,9 @@ def disk_full(scene: Scene) -> None:
     line.camera.shoot(20)
     line.settle()
     filler = disk / "filler"
-    with filler.open("wb") as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"\0" * 4096)
-            file.flush()
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"\0" * 4096):
+            pass
     line.camera.shoot(300)
     is_away(line)
     _goes_on_meanwhile(line)

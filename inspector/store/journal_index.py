@@ -7,6 +7,7 @@ ended while a frame was being tried, not attempts: equal frames in flight at onc
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -85,9 +86,10 @@ class JournalIndex:
         """Live entries in the order of their last verdict."""
         return sorted(self.entries.items(), key=lambda item: item[1].order)
 
-    def entries_in(self, segment: int) -> list[tuple[ResultId, Entry]]:
-        """Live entries whose verdict lies in the segment."""
-        return [(result_id, entry) for result_id, entry in self.in_order() if entry.place.segment == segment]
+    def oldest(self, segment: int, most: int) -> list[tuple[ResultId, Entry]]:
+        """At most so many live entries of the oldest segment: they stand first, as they were appended first."""
+        first = itertools.takewhile(lambda item: item[1].place.segment <= segment, self.entries.items())
+        return list(itertools.islice(first, most))
 
     def notes_in(self, segment: int) -> Iterator[dict[str, Any]]:
         """Records that say again what only this segment says of tried frames."""

@@ -5,7 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd maven default-jre-headless
 
-.PHONY: demo test check bench install system-parts clean
+# Needed by some faults besides.
+FAULT_PARTS := faketime libfaketime util-linux
+
+.PHONY: demo test check bench faults install system-parts clean
 
 demo: $(VENV)/.installed
 	$(BIN)/inspector demo
@@ -21,6 +24,10 @@ check: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+faults: system-parts $(VENV)/.installed
+	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || sh tests/install_system_parts.sh $(FAULT_PARTS)
+	$(BIN)/python -m tests.faults
 
 install: $(VENV)/.installed
 

@@ -100,29 +100,38 @@ class Agent:
             self.process.wait()
 
 
-@pytest.fixture(scope="session")
-def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 good parts of each of two products, as the cameras of the tests encode them."""
-    root = tmp_path_factory.mktemp("parts")
+def make_parts(root: Path) -> Path:
+    """24 good parts of each of two products, as the cameras of the tests encode them; returns `root`."""
     for product in ("disc", "bar"):
         folder = root / product
-        folder.mkdir()
+        folder.mkdir(parents=True)
         for seed in range(24):
             (folder / f"{seed:03}.jpg").write_bytes(encoded(product, seed))
     return root
 
 
-@pytest.fixture(scope="session")
-def enrolled_state(parts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder with both products live, enrolled by the command line."""
-    folder = tmp_path_factory.mktemp("enrolled")
+def enrol(folder: Path, parts: Path) -> Path:
+    """A state folder within `folder` with both products live, enrolled by the command line."""
+    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "inspector.toml"
     config.write_text(f'[agent]\nstate_dir = "{folder / "state"}"\n')
     for product in ("disc", "bar"):
-        done = inspector("enroll", product, parts_folder / product, "--config", config, "--json")
+        done = inspector("enroll", product, parts / product, "--config", config, "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["product"] == product
     return folder / "state"
+
+
+@pytest.fixture(scope="session")
+def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 good parts of each of two products."""
+    return make_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="session")
+def enrolled_state(parts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with both products live."""
+    return enrol(tmp_path_factory.mktemp("enrolled"), parts_folder)
 
 
 @pytest.fixture

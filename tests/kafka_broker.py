@@ -73,6 +73,10 @@ class Kafka:
         """TLS with a certificate of yesterday."""
         return f"localhost:{self._ports['expired']}"
 
+    def ensure_running(self) -> None:
+        if self._process is None:
+            self.start()
+
     def start(self) -> None:
         """Answering when it returns."""
         with (self.folder / "output.txt").open("ab") as output:
@@ -219,9 +223,8 @@ class KafkaTopics:
             await producer.send_and_wait(topic, value, key=encoded, partition=partition, headers=headers)
 
 
-@pytest.fixture(scope="session")
-def kafka_jars() -> Path:
-    """Where Kafka's jars are; fetched once where Maven is there."""
+def find_jars() -> Path:
+    """Where Kafka's jars are; fetched once where Maven is there. Skips what needs them where they can't be had."""
     if shutil.which("java") is None:
         pytest.skip("Kafka needs Java (Debian package: default-jre-headless), or KAFKA_BOOTSTRAP")
     if home := os.environ.get("KAFKA_HOME"):
@@ -239,15 +242,19 @@ def kafka_jars() -> Path:
     return CACHE
 
 
-@pytest.fixture(scope="session")
-def kafka_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker of our own, for tests that kill it or need its passwords. Running at the start of each test."""
+def own_kafka(folder: Path) -> Kafka:
+    """A broker of our own, for what kills it or needs its passwords; started. Skips where it can't be had."""
     if os.environ.get("KAFKA_BOOTSTRAP"):
         pytest.skip("KAFKA_BOOTSTRAP names a cluster that tests may not stop")
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    jars = request.getfixturevalue("kafka_jars")
-    server = Kafka(tmp_path_factory.mktemp("kafka") / "node", jars)
+    return Kafka(folder, find_jars())
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker of our own, running."""
+    server = own_kafka(tmp_path_factory.mktemp("kafka") / "node")
     yield server
     server.kill()
 

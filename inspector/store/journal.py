@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import logging
-from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -115,13 +113,11 @@ class FileJournal:
         return [(verdict, decision) for _, verdict, decision in self._read(wanted)]
 
     def sightings(self, most: int) -> list[Sighting]:
-        newest: dict[str, deque[tuple[int, Sighting]]] = defaultdict(lambda: deque(maxlen=most))
-        for entry, verdict, _ in self._read(self._index.in_order()):
-            if verdict.frame_sha256 is not None:
-                sighting = sighting_of(verdict, verdict.frame_sha256, acknowledged=entry.is_acknowledged)
-                newest[verdict.camera].append((entry.order, sighting))
-        by_order = heapq.merge(*newest.values(), key=lambda pair: pair[0])
-        return [sighting for _, sighting in by_order]
+        return [
+            sighting_of(verdict, verdict.frame_sha256, acknowledged=entry.is_acknowledged)
+            for entry, verdict, _ in self._read(self._index.newest_frames(most))
+            if verdict.frame_sha256 is not None
+        ]
 
     @property
     def size_bytes(self) -> int:

@@ -105,8 +105,8 @@ async def _fetch(url: str, query: str) -> list[Any]:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Raises OSError for a server that is away or going away."""
+    """Raises OSError for whatever the server says, and where it is away."""
     try:
         return asyncio.run(work)
-    except (asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise OSError(str(error)) from error

@@ -14,7 +14,7 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-pytest_plugins = ["tests.brokers", "tests.agents", "tests.kafka_broker"]
+pytest_plugins = ["tests.brokers", "tests.agents", "tests.kafka_broker", "tests.plant_database"]
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from tests.faults.outcome import fault
 from tests.faults.scene import Line, Scene
 
 BLACK_HOLE_S = 30.0
+CLIENTS = 3
+"""Of the agent's: records, gates, and the one of the camera."""
 
 
 def _begin(scene: Scene, *, through_proxy: bool = False) -> Line:
@@ -27,6 +29,16 @@ def _end(line: Line, since: float) -> None:
     _is_told(line, "mqtt_broker_up", 2)
     line.scene.check_edges(line.agent, mqtt_broker_down=1, mqtt_broker_up=2)
     line.finish()
+
+
+def _end_one_by_one(line: Line, since: float) -> None:
+    """Each client may find its own connection dead when the others are back: one edge each way for each, at most."""
+    line.recover(since)
+    _is_told(line, "mqtt_broker_up", 2)
+    line.finish()
+    down, up = (line.agent.log.count(f"event=mqtt_broker_{edge} ") for edge in ("down", "up"))
+    line.scene.check(1 <= down <= CLIENTS, f"{down} lines of mqtt_broker_down for {CLIENTS} clients")
+    line.scene.check(up == down + 1, f"{up} lines of mqtt_broker_up after {down} of mqtt_broker_down")
 
 
 @fault("MQTT broker kill -9", is_fast=True)
@@ -74,7 +86,7 @@ def half_open(scene: Scene) -> None:
         line.proxy.half_open()
         since = time.monotonic()
         line.note_recovery(since)
-    _end(line, since)
+    _end_one_by_one(line, since)
 
 
 @fault("MQTT connections reset while frames come")
@@ -86,7 +98,7 @@ def reset(scene: Scene) -> None:
         line.proxy.reset()
         since = time.monotonic()
         line.note_recovery(since)
-    _end(line, since)
+    _end_one_by_one(line, since)
 
 
 @fault("MQTT 200 ms late, each way, for 5 s")

@@ -28,7 +28,7 @@ def fill(line: Line) -> None:
 @fault("journal full")
 def journal_full(scene: Scene) -> None:
     """The gate is told that it is not ready, and nothing that was delivered is lost."""
-    line = scene.line(more=SMALL, window_ms=2000).start()
+    line = scene.line(more=SMALL, window_ms=2000, is_persistent=False).start()
     line.camera.shoot(20)
     line.settle()
     with locked(line.agent.state / "inspector.db"):

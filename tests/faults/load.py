@@ -16,7 +16,7 @@ MEASURED = 200
 @fault("10 times the load for a minute")
 def overload(scene: Scene) -> None:
     """What it can take is measured first: so many frames at once, judged as fast as it goes."""
-    line = scene.line(window_ms=1000).start()
+    line = scene.line(window_ms=1000, is_persistent=False).start()
     line.camera.shoot(20)
     line.settle()
     began = time.monotonic()

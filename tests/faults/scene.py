@@ -175,17 +175,23 @@ class Scene:
 
     # ---------------------------------------------------------------- the usual line
 
-    def line(self, *, through_proxy: bool = False, window_ms: int = 20_000, more: str = "") -> Line:
-        """A broker, a gated camera, a subscriber, an agent that is not started; `more` goes into its configuration."""
-        return Line(self, through_proxy=through_proxy, config=LINE.replace("{window_ms}", str(window_ms)) + more)
+    def line(
+        self, *, through_proxy: bool = False, window_ms: int = 20_000, more: str = "", is_persistent: bool = True
+    ) -> Line:
+        """A broker, a gated camera, a subscriber, an agent that is not started; `more` goes into its configuration.
+
+        A broker that does not end needs no file; with one, mosquitto writes all it holds anew at each change.
+        """
+        config = LINE.replace("{window_ms}", str(window_ms)) + more
+        return Line(self, through_proxy, config, is_persistent)
 
 
 class Line:
     """One gated camera `cam1` on MQTT, at gate `gate1`. The camera and the subscriber go past the proxy."""
 
-    def __init__(self, scene: Scene, *, through_proxy: bool, config: str) -> None:
+    def __init__(self, scene: Scene, through_proxy: bool, config: str, is_persistent: bool) -> None:
         self.scene = scene
-        self.broker = scene.mosquitto()
+        self.broker = scene.mosquitto(is_persistent=is_persistent)
         self.proxy = scene.proxy(self.broker.port) if through_proxy else None
         port = self.proxy.port if self.proxy else self.broker.port
         self.agent = scene.agent(config.format(port=port))

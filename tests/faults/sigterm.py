@@ -59,7 +59,7 @@ def while_decoder_hangs(scene: Scene) -> None:
 
 @fault("SIGTERM under overload")
 def under_overload(scene: Scene) -> None:
-    line = _begin(scene.line(window_ms=1000))
+    line = _begin(scene.line(window_ms=1000, is_persistent=False))
     with line.shooting(1500, 0.001):
         time.sleep(0.7)
         line.finish()
@@ -68,7 +68,7 @@ def under_overload(scene: Scene) -> None:
 
 @fault("SIGTERM while the journal is full")
 def while_journal_full(scene: Scene) -> None:
-    line = _begin(scene.line(more=SMALL, window_ms=2000))
+    line = _begin(scene.line(more=SMALL, window_ms=2000, is_persistent=False))
     with locked(line.agent.state / "inspector.db"):
         fill(line)
         line.finish()

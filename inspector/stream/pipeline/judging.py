@@ -19,8 +19,9 @@ from inspector.config import CameraSection
 from inspector.domain import Admitted, Cause, Failure, Frame, Judgement, Routed, Scored, Severity
 from inspector.errors import FrameError
 from inspector.ports import Journal, Lineup
+from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
-from inspector.stream.pipeline.ticket import Shared, Stage, Ticket, when_journal_has_room
+from inspector.stream.pipeline.ticket import Shared, Stage, Ticket
 from inspector.stream.pipeline.workers import Workers
 
 Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
@@ -34,11 +35,16 @@ class Judging:
     """Takes tickets from the line through decode, route and score. `lineup` is asked anew for each frame."""
 
     def __init__(
-        self, shared: Shared, settling: Settling, journal: Journal, decode: Decode, lineup: Callable[[], Lineup | None]
+        self,
+        shared: Shared,
+        settling: Settling,
+        journal: tuple[Journal, JournalRoom],
+        decode: Decode,
+        lineup: Callable[[], Lineup | None],
     ) -> None:
         self._shared = shared
         self._settling = settling
-        self._journal = journal
+        self._journal, self._room = journal
         self._decode = decode
         self._lineup = lineup
         workers = shared.config.engine.decode_workers
@@ -52,9 +58,9 @@ class Judging:
         return self._scorer
 
     def close(self) -> None:
-        """Does not wait for a thread that hangs."""
-        self._decoders.shutdown()
-        self._scorer.shutdown()
+        """Does not wait long for a thread that hangs."""
+        self._decoders.shutdown(wait=True)
+        self._scorer.shutdown(wait=True)
 
     async def run_decoder(self) -> None:
         """One decode worker."""
@@ -103,7 +109,7 @@ class Judging:
         await self._wait_for_turn(ticket, is_suspect=self._journal.tries(camera, sha256) > 0)
         if ticket.is_settled:
             return
-        tries = await when_journal_has_room(self._shared, lambda: self._journal.append_attempt(camera, sha256))
+        tries = await self._room.taken(lambda: self._journal.append_attempt(camera, sha256))
         if tries >= MOST_KILLED_TRIES:
             self._fail(ticket, Cause.UNDECODABLE, f"its decoding ended the agent {tries} times; not tried again")
             return

@@ -13,13 +13,12 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from inspector.domain import Event, GateMode, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
-from inspector.ports import GateLine, Ledger, Lineup, LineupLoader, Registry, VerdictSink
+from inspector.ports import GateLine, Ledger, Lineup, LineupLoader, Registry
 from inspector.stream.pipeline.ticket import Shared
 
 CANARY_S = 5.0
 CANARY_OVERDUE_S = 15.0
 SCORER_HUNG_S = 60.0
-STATE_S = 5.0
 EVENTS_S = 0.5
 
 MODE_NUMBERS: dict[GateMode, int] = {
@@ -106,14 +105,12 @@ class Upkeep:
         lineups: LineupWatch,
         ledger: Ledger,
         gate_line: GateLine | None,
-        sink: VerdictSink,
         take_events: Callable[[], list[Event]],
     ) -> None:
         self._shared = shared
         self._lineups = lineups
         self._ledger = ledger
         self._gate_line = gate_line
-        self._sink = sink
         self._take_events = take_events
         self._canary_ok_ns: int | None = None
         self._canary_fault = False
@@ -201,27 +198,6 @@ class Upkeep:
         except LedgerUnavailable:
             return events[-10_000:]
         return []
-
-    async def run_states(self) -> None:
-        """Retained state for dashboards."""
-        agent = self._shared.config.agent.name
-        while True:
-            lineup = self._lineups.current
-            state = {
-                "state": "online",
-                "fault": self.fault().name.lower(),
-                "products": list(lineup.products) if lineup else [],
-                "registry_revision": lineup.revision if lineup else None,
-                "in_flight": len(self._shared.in_flight),
-                "ledger": "down" if self._shared.ledger_is_away else "up",
-            }
-            await self._sink.state(f"agent/{agent}/state", state)
-            for camera in self._shared.config.camera:
-                if not self._shared.serves(camera.name):
-                    continue
-                is_up = self._shared.sources[camera.name].is_connected
-                await self._sink.state(f"{camera.name}/health", {"state": "online" if is_up else "offline"})
-            await self._shared.clock.sleep(STATE_S)
 
     async def _check(self, lineup: Lineup, scorer: Executor) -> None:
         loop = asyncio.get_running_loop()

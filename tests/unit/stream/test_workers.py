@@ -17,7 +17,7 @@ workers = Workers(1, "decode")
 begun = threading.Event()
 workers.submit(lambda: (begun.set(), threading.Event().wait()))
 begun.wait()
-workers.shutdown()
+workers.shutdown(wait=True)
 print("ended")
 """
 

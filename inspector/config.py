@@ -443,14 +443,9 @@ def fault_point() -> tuple[str, int] | None:
 
 
 def fault_frames() -> tuple[str, bytes] | None:
-    """For tests of the invariant only: `INSPECTOR_FAULT_FRAME=crash:TEXT` ends the decoder by a segmentation fault
-    at each frame with these bytes in it, `hang:TEXT` never lets it come back.
-    """
-    named = os.environ.get("INSPECTOR_FAULT_FRAME")
-    if not named:
-        return None
-    how, _, text = named.partition(":")
-    return how, text.encode()
+    """For tests only: `INSPECTOR_FAULT_FRAME=crash:TEXT`, or `hang:`, does so to the decoder of frames with TEXT in."""
+    how, _, text = os.environ.get("INSPECTOR_FAULT_FRAME", "").partition(":")
+    return (how, text.encode()) if text else None
 
 
 def notify_socket() -> tuple[str | None, float | None]:

@@ -10,7 +10,7 @@ from tests.faults.outcome import Fault, all_faults
 from tests.faults.running import run_fault
 from tests.kafka_broker import Kafka
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
 
 class SessionWorkshop:

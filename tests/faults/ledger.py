@@ -74,7 +74,7 @@ def disk_full(scene: Scene) -> None:
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(b"\0" * 4096):
             pass
-    line.camera.shoot(300)
+    line.camera.shoot(100)
     is_away(line)
     _goes_on_meanwhile(line)
     filler.unlink()

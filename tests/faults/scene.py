@@ -18,7 +18,7 @@ from tests.faults.outcome import Fault, Outcome
 from tests.faults.proxy import FaultProxy
 from tests.kafka_broker import Kafka
 
-SETTLE_S = 120.0
+SETTLE_S = 300.0
 
 LINE = """
 [mqtt]

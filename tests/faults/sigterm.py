@@ -60,7 +60,7 @@ def while_decoder_hangs(scene: Scene) -> None:
 @fault("SIGTERM under overload")
 def under_overload(scene: Scene) -> None:
     line = _begin(scene.line(window_ms=1000, is_persistent=False))
-    with line.shooting(1500, 0.001):
+    with line.shooting(500, 0.001):
         time.sleep(0.7)
         line.finish()
     _again(line)

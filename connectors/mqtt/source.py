@@ -3,9 +3,9 @@
 One connection and one persistent session per camera, under a fixed client id, so that the broker keeps
 frames while the agent is away, of a shared camera the agent's share. Each connection is a generation;
 its positions mean nothing to the next. Whatever this room drops itself (retained frames, its own markers)
-is acknowledged in its turn, and every drop of a frame is an event. Frames that waited in the broker are told from live ones by a marker
-that the source sends to itself through the same session: what comes before it is backlog.
-A frame whose metadata paho can't read is fetched without them, over MQTT 3.1.1, and says so.
+is acknowledged in its turn, and every drop of a frame is an event. Frames that waited in the broker are
+told from live ones by a marker that the source sends to itself through the same session: what comes before
+it is backlog. A frame whose metadata paho can't read is fetched without them, over MQTT 3.1.1, and says so.
 """
 
 from __future__ import annotations

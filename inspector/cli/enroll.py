@@ -14,6 +14,7 @@ from inspector.cli import console
 
 if TYPE_CHECKING:
     from inspector.enrolling import Enrolled
+    from inspector.vision.framing import Framing
 
 NAME = "enroll"
 HELP = "Enrol a product from good images; running agents take it up within seconds."
@@ -25,6 +26,14 @@ def command(
     images: Annotated[list[Path], typer.Argument(help="Good images: files and folders of JPEG and PNG.")],
     head: Annotated[str, typer.Option(help="prototype, protoad (as published), student or auto.")] = "auto",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
+    tiles: Annotated[
+        str | None, typer.Option(metavar="ROWSxCOLUMNS", help="Look at large frames in tiles, for example 4x6.")
+    ] = None,
+    roi: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="Region of interest: shares of the frame from 0 to 1, or pixels."),
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="PNG over the whole frame, dark where nothing counts.")] = None,
     camera: Annotated[str | None, typer.Option(help="Take bit depth, black level and limits of this camera.")] = None,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
     config: console.ConfigOption = None,
@@ -37,7 +46,8 @@ def command(
 
     loaded = load(config)
     sources, other_kinds = load_paths(images)
-    options = EnrolmentOptions(head=head, profile=profile, **_limits(loaded, camera))
+    framing = _framing(tiles, roi, mask)
+    options = EnrolmentOptions(head=head, profile=profile, framing=framing, **_limits(loaded, camera))
     with contextlib.suppress(OSError):
         os.nice(10)  # a line that runs on this box comes first
     with console.progress(f"Enrolling {product}", quiet=as_json) as report:
@@ -63,6 +73,18 @@ def _limits(loaded: Any, camera: str | None) -> dict[str, Any]:
         raise UsageError(f"There is no camera {camera!r} in the configuration; configured: {known}.") from None
 
 
+def _framing(tiles: str | None, roi: str | None, mask: Path | None) -> Framing:
+    from inspector.errors import UsageError
+    from inspector.vision.framing import Framing, parse_roi, parse_tiles
+
+    where, is_px = parse_roi(roi) if roi else (None, False)
+    try:
+        content = mask.read_bytes() if mask else None
+    except OSError as error:
+        raise UsageError(f"The mask {mask} can't be read ({error.strerror}).") from error
+    return Framing(parse_tiles(tiles) if tiles else (1, 1), where, is_px, content)
+
+
 def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
     report = done.report
     return {
@@ -84,6 +106,7 @@ def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
         "statement": report.statement,
         "threshold": report.threshold,
         "seconds": report.seconds,
+        "backbone_passes": report.backbone_passes,
     }
 
 
@@ -105,5 +128,7 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
         say(f"  [yellow]looks like[/] {name} ({likeness:.2f}): the router may take one for the other", highlight=False)
     for warning in report.warnings:
         say(f"  [yellow]note[/] {warning}", highlight=False)
+    if report.backbone_passes != 1.0:
+        say(f"  a frame costs {report.backbone_passes:g} backbone passes instead of one", highlight=False)
     took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in report.seconds.items())
     say(f"  [dim]{took}; {version.size_bytes / 1e6:.1f} MB[/]", highlight=False)

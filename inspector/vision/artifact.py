@@ -19,7 +19,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from inspector.errors import ArtifactError
-from inspector.vision.anchors import ProductAnchors, routing_profile
+from inspector.vision.anchors import ROUTING_SIZE_PX, ProductAnchors, routing_profile
 from inspector.vision.calibration import Calibration
 from inspector.vision.engines import Bank
 from inspector.vision.graphs import Graph
@@ -50,7 +50,7 @@ class MapScale:
 class Probe:
     """A good image as the passes see it, and what they must make of it.
 
-    `prepared`: uint8 [S, S, 3]; `routing`: uint8 [128, 128, 3].
+    `prepared`: the canvas, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3].
     """
 
     prepared: NDArray[np.uint8]
@@ -192,6 +192,11 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Art
     anchors = ProductAnchors(
         product, _floats(tensors["anchors"]), _floats(tensors["descriptors"]), float(manifest["routing"]["bound"])
     )
+    probes = tuple(_probe(number, item, tensors, preparation.canvas) for number, item in enumerate(manifest["probes"]))
+    if not probes:
+        raise ArtifactError(
+            "The artifact has no probe images, so that no engine can be checked against it; enrol again."
+        )
     scale = MapScale(float(manifest["map_scale"]["median"]), float(manifest["map_scale"]["threshold"]))
     return Artifact(
         product=product,
@@ -202,7 +207,7 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Art
         anchors=anchors,
         calibration=Calibration.from_manifest(manifest["calibration"]),
         map_scale=scale,
-        probes=tuple(_probe(number, item, tensors) for number, item in enumerate(manifest["probes"])),
+        probes=probes,
         manifest=manifest,
         student=_student(manifest.get("student"), graph, tensors),
     )
@@ -248,13 +253,14 @@ def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mappi
     )
 
 
-def _probe(number: int, stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Probe:
-    return Probe(
-        prepared=tensors[f"probe.{number}.prepared"],
-        score=float(stored["score"]),
-        routing=tensors[f"probe.{number}.routing"],
-        routing_distance=float(stored["routing_distance"]),
-    )
+def _probe(
+    number: int, stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], canvas: tuple[int, int]
+) -> Probe:
+    prepared, routing = tensors[f"probe.{number}.prepared"], tensors[f"probe.{number}.routing"]
+    shapes = ((*canvas, 3), (ROUTING_SIZE_PX, ROUTING_SIZE_PX, 3))
+    if (prepared.shape, routing.shape) != shapes or {prepared.dtype, routing.dtype} != {np.dtype(np.uint8)}:
+        raise ArtifactError("The artifact's probe images are not as its frames are prepared.")
+    return Probe(prepared, float(stored["score"]), routing, float(stored["routing_distance"]))
 
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float32]:

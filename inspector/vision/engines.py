@@ -236,6 +236,17 @@ def on_host(patches: Patches) -> NDArray[np.float32]:
     return patches if isinstance(patches, np.ndarray) else np.asarray(patches.cpu().numpy())
 
 
+def concatenated(parts: Sequence[Patches]) -> Patches:
+    """Embeddings joined along their first axis, where they are."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    import torch  # only tensors come here: it is loaded
+
+    return torch.cat(list(parts))
+
+
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to length one; a zero row stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -7,6 +7,7 @@ deployed head and in a certified calibration.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import time
@@ -16,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from inspector.errors import EnrolmentError
-from inspector.stream.decode import DecodeLimits
+from inspector.errors import EnrolmentError, UndecodableFrame, UsageError
+from inspector.stream.decode import DecodeLimits, read_header
 from inspector.vision.anchors import (
     AnchorIndex,
     ProductAnchors,
@@ -34,13 +35,16 @@ from inspector.vision.engines import Embedder, Engine
 from inspector.vision.fitted import Fitted, fit
 from inspector.vision.fitting import HeadFitter, held_out
 from inspector.vision.folders import ImageSource
+from inspector.vision.framing import Framing
 from inspector.vision.gathering import Gathered, Gatherer, Progress, gather
 from inspector.vision.graphs import BackboneFile, Graph
 from inspector.vision.inspection import ProductInspector
+from inspector.vision.preprocessing import Preparation
 from inspector.vision.prototype import Readout
 from inspector.vision.recipes import Recipe, recipe_for
 from inspector.vision.student import TrainingPlan
 from inspector.vision.student_fitting import Apprenticeship
+from inspector.vision.tiling import backbone_passes, tiled
 
 MINIMUM_IMAGES = 5
 ADVISED_IMAGES = 100
@@ -53,7 +57,7 @@ SUSPECT_SPREADS = 6.0
 class EnrolmentOptions:
     """What the person who enrols may choose. `limits` are the camera's; `alpha` the aimed-at false-reject rate.
 
-    `training`: for the student head alone.
+    `training`: for the student head alone. `framing`: tiles, region of interest, input size.
     """
 
     head: str = "auto"
@@ -62,6 +66,7 @@ class EnrolmentOptions:
     backbone: Backbone = field(default_factory=Backbone)
     alpha: float = ALPHA
     training: TrainingPlan = field(default_factory=TrainingPlan)
+    framing: Framing = field(default_factory=Framing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class EnrolmentReport:
     """What a person should read before activating. Names are those the images came with.
 
     `unreadable`: (name, reason); `duplicates`: (name, of which); `suspects`: good images that score oddly;
-    `seconds` per phase.
+    `seconds` per phase. `backbone_passes`: what one frame costs, counted at 256 px.
     """
 
     product: str
@@ -82,6 +87,7 @@ class EnrolmentReport:
     statement: str
     threshold: float
     seconds: dict[str, float]
+    backbone_passes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,11 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class _Passes:
+    """`embedder` takes prepared canvases, `square_embedder` one tile each."""
+
     graph: Graph
     embedder: Embedder
+    square_embedder: Embedder
     route_embedder: Embedder
 
 
@@ -116,6 +125,7 @@ def enrol(
     tell = progress or (lambda _phase, _done, _total: None)
     clock = _PhaseClock()
     recipe = recipe_for(options.head, options.profile)
+    recipe = replace(recipe, preparation=_framed(recipe.preparation, options, images))
     _check_count(product, len(images))
     passes = _passes(recipe, options.backbone, engine)
     clock.ended("engine")
@@ -128,7 +138,7 @@ def enrol(
         fitted = fit(fitter, len(gathered), options.alpha, tell)
         clock.ended("fit")
     else:
-        apprenticeship = Apprenticeship(recipe, passes.graph, engine, gathered.inputs, passes.embedder)
+        apprenticeship = Apprenticeship(recipe, passes.graph, engine, gathered.inputs, passes.square_embedder)
         fitted = apprenticeship.fit(options.training, options.alpha, tell, clock.ended)
     artifact = Artifact(
         product=product,
@@ -190,11 +200,27 @@ def _check_count(product: str, images: int, unusable: Sequence[str] = ()) -> Non
 def _passes(recipe: Recipe, backbone: Backbone, engine: Engine) -> _Passes:
     installed = BackboneFile.installed(backbone)
     graph = Graph(backbone.name, installed.sha256, recipe.preparation.size_px, recipe.embeddings)
+    square_embedder = engine.embedder(graph, backbone.weights_file)
     return _Passes(
         graph,
-        engine.embedder(graph, backbone.weights_file),
+        tiled(square_embedder, recipe.preparation),
+        square_embedder,
         engine.embedder(routing_profile().graph, small=True),
     )
+
+
+def _framed(preparation: Preparation, options: EnrolmentOptions, images: Sequence[ImageSource]) -> Preparation:
+    """Raises UsageError, also where pixels are named and the images differ in size."""
+    if not options.framing.needs_frame_size:
+        return options.framing.applied(preparation)
+    sizes = set()
+    for image in images:
+        with contextlib.suppress(OSError, UndecodableFrame):  # named when they are read
+            header = read_header(image.read(), options.limits)
+            sizes.add((header.height, header.width))
+    if len(sizes) > 1 and options.framing.is_roi_px:
+        raise UsageError("The images differ in size; give the region of interest in shares of the frame.")
+    return options.framing.applied(preparation, min(sizes, default=None))
 
 
 def _anchors(product: str, gathered: Gathered) -> ProductAnchors:
@@ -244,6 +270,7 @@ def _manifest(
     return {
         "head": recipe.head,
         "profile": recipe.profile,
+        "backbone_passes": backbone_passes(recipe.preparation),
         "weights_file": str(options.backbone.weights_file) if options.backbone.weights_file else None,
         "clustering": [member.clustering for member in recipe.members],
         "training": None if recipe.student is None else options.training.to_manifest(),
@@ -286,6 +313,7 @@ def _report(
         statement=artifact.calibration.statement,
         threshold=artifact.calibration.threshold,
         seconds=dict(seconds),
+        backbone_passes=backbone_passes(artifact.preparation),
     )
 
 

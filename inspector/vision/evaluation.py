@@ -33,6 +33,7 @@ from inspector.vision.layout import LabelledImage, LabelledProduct, read_layout,
 from inspector.vision.preprocessing import prepare
 from inspector.vision.prototype import Judgement
 from inspector.vision.student import TrainingPlan
+from inspector.vision.tiling import tiled
 
 Mode = Literal["oracle", "routed"]
 INTERVAL_CONFIDENCE = 0.95
@@ -136,7 +137,7 @@ def _contender(labelled: LabelledProduct, options: EvaluationOptions, engine: En
         raise UsageError(f"{labelled.name} is not enrolled; enrol it, or leave it out with --products.")
     artifact = unpack(content)
     hint = artifact.manifest.get("weights_file")
-    embedder = engine.embedder(artifact.graph, Path(hint) if hint else None)
+    embedder = tiled(engine.embedder(artifact.graph, Path(hint) if hint else None), artifact.preparation)
     return _Contender(labelled, ProductInspector(artifact, engine), embedder, enroll_s)
 
 

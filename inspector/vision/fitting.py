@@ -19,6 +19,7 @@ from inspector.vision.gathering import Progress
 from inspector.vision.graphs import Graph
 from inspector.vision.prototype import Judgement, Member, PrototypeHead, Readout
 from inspector.vision.recipes import MemberRecipe, Recipe
+from inspector.vision.tiling import apart, join
 
 SAMPLED_PATCHES = 40_000
 BATCH = 8
@@ -30,7 +31,7 @@ SMALLEST_UNIT = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Sampled patches of one embedding. `places`: int32 [M, 3], image, row, column."""
+    """Sampled patches of one embedding. `places`: int32 [M, 3], image, row, column, tiles one below the other."""
 
     vectors: NDArray[np.float32]
     places: NDArray[np.int32]
@@ -39,7 +40,8 @@ class _Sample:
 class HeadFitter:
     """Fits heads of one recipe on subsets of one set of images; each image is sampled once.
 
-    `inputs`: the prepared squares, uint8 [S, S, 3] each; images are named by their index in it.
+    `inputs`: the prepared canvases, uint8 [Hc, Wc, 3] each; images are named by their index in it. `embedder`
+    takes whole canvases; a frame's tiles share one bank.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class HeadFitter:
         self._engine = engine
         self._inputs = inputs
         self._embedder = embedder
+        self._batch = max(1, BATCH // recipe.preparation.tile_count)
         self._samples: list[_Sample] = []
         self._readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
 
@@ -58,21 +61,21 @@ class HeadFitter:
         rng = np.random.default_rng(0)
         per_image = max(1, -(-SAMPLED_PATCHES // len(indices)))
         kept: list[list[_Sample]] = [[] for _ in self._graph.embeddings]
-        for start in range(0, len(indices), BATCH):
-            batch = indices[start : start + BATCH]
+        for start in range(0, len(indices), self._batch):
+            batch = indices[start : start + self._batch]
             embedded = self._embedder(np.stack([self._inputs[i] for i in batch]))
             for number, patches in enumerate(embedded):
                 rows = on_host(patches)
                 for image, frame in zip(batch, rows, strict=True):
                     kept[number].append(self._pick(frame, image, self._graph.grid(number), per_image, rng))
-            progress("features", min(start + BATCH, len(indices)), len(indices))
+            progress("features", min(start + self._batch, len(indices)), len(indices))
         self._samples = [
             _Sample(np.concatenate([s.vectors for s in parts]), np.concatenate([s.places for s in parts]))
             for parts in kept
         ]
 
     def _pick(self, frame: NDArray[np.float32], image: int, grid: int, count: int, rng: np.random.Generator) -> _Sample:
-        cells = np.arange(grid * grid)
+        cells = np.arange(len(frame))
         if len(cells) > count:
             cells = rng.choice(cells, count, replace=False)
         places = np.stack([np.full(len(cells), image), cells // grid, cells % grid], axis=1).astype(np.int32)
@@ -105,21 +108,22 @@ class HeadFitter:
         """Raw maps of these images, one `RawMaps` each, in order."""
         head = self.head(members)
         found: list[RawMaps] = []
-        for start in range(0, len(indices), BATCH):
-            batch = indices[start : start + BATCH]
+        for start in range(0, len(indices), self._batch):
+            batch = indices[start : start + self._batch]
             embedded = self._embedder(np.stack([self._inputs[i] for i in batch]))
-            maps = [head.measure(number, embedded[member.embedding]) for number, member in enumerate(members)]
-            found += [RawMaps(image, [each[row] for each in maps]) for row, image in enumerate(batch)]
-            progress("held-out scores", min(start + BATCH, len(indices)), len(indices))
+            tiles = apart(embedded, self._recipe.preparation)
+            maps = [head.measure(number, tiles[member.embedding]) for number, member in enumerate(members)]
+            grouped = [each.reshape(len(batch), -1, *each.shape[1:]) for each in maps]  # [B, T, g, g]
+            found += [RawMaps(image, [each[row] for each in grouped]) for row, image in enumerate(batch)]
+            progress("held-out scores", min(start + self._batch, len(indices)), len(indices))
         return found
 
     def units(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Member]:
         """The same members with the spreads of these images' scores and patch distances as their units."""
         scaled = []
         for number, member in enumerate(members):
-            maps = [raw.maps[number] for raw in measured]
-            scores = np.array([self._readout.score(each) for each in maps])
-            patches = np.stack(maps)
+            patches = np.concatenate([raw.maps[number] for raw in measured])  # [N * T, g, g]
+            scores = np.array([self._readout.score(each) for each in patches])
             scaled.append(replace(member, score_unit=_spread(scores), map_unit=_spread(patches)))
         return scaled
 
@@ -134,12 +138,13 @@ class HeadFitter:
     def blend(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Judgement]:
         """What a head of these members says of maps that were measured already."""
         head = self.head(members)
-        return [head.blend(raw.maps) for raw in measured]
+        of_tiles = [head.blend(maps) for raw in measured for maps in zip(*raw.maps, strict=True)]
+        return join(of_tiles, self._recipe.preparation)
 
 
 @dataclass(frozen=True, slots=True)
 class RawMaps:
-    """One image's maps before they are blended, one float32 [g, g] per member."""
+    """One image's maps before they are blended, one float32 [T, g, g] per member, T being its tiles."""
 
     image: int
     maps: list[NDArray[np.float32]]

@@ -28,7 +28,8 @@ Progress = Callable[[str, int, int], None]
 class Gathered:
     """The usable images in the order they came, one entry each in every list down to `route_patches`.
 
-    `inputs`: uint8 [S, S, 3]; `routing`: uint8 [128, 128, 3]; `route_patches`: float16 [P, C], unit length.
+    `inputs`: the prepared canvases, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3]; `route_patches`: float16
+    [P, C], unit length.
     `unreadable`: (name, reason); `duplicates`: (name, of which).
     """
 

@@ -21,10 +21,12 @@ from inspector.vision.engines import Embedder, Engine, Patches, on_host
 from inspector.vision.heads import open_head
 from inspector.vision.preprocessing import restore_map
 from inspector.vision.prototype import Judgement
+from inspector.vision.tiling import apart, join
 
 MAP_FROM_LEVEL = 0.7
 """A frame clearly below its threshold gets no heat map: drawing one costs more than scoring it."""
 HEAT_MAP_SIDE_PX = 256
+LARGEST_HEAT_MAP_PX = 1024
 HEAT_AT_THRESHOLD = 128
 MAX_REGIONS = 16
 ROUTING_TOLERANCE = 0.02
@@ -38,8 +40,9 @@ class ProductInspector:
         self._head = open_head(artifact.members, artifact.student, artifact.readout, engine)
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
-        """`embedded`: one [B, P, C] per embedding of the artifact's pass."""
-        return self._head.judge(embedded)
+        """`embedded`: one [B, T * P, C] per embedding of the artifact's pass, T being its tiles."""
+        preparation = self.artifact.preparation
+        return join(self._head.judge(apart(embedded, preparation)), preparation)
 
     def scored(
         self, judgement: Judgement, size: tuple[int, int], *, threshold: float | None = None, always_map: bool = False
@@ -51,7 +54,7 @@ class ProductInspector:
         heat_map: NDArray[np.uint8] | None = None
         regions: tuple[Region, ...] = ()
         if always_map or level > MAP_FROM_LEVEL:
-            levels = self.map_levels(judgement, size, HEAT_MAP_SIDE_PX)
+            levels = self.map_levels(judgement, size, self._heat_map_side())
             heat_map = np.clip(np.rint(levels * HEAT_AT_THRESHOLD), 0, 255).astype(np.uint8)
             regions = find_regions(levels, size, is_reject=judgement.score > limit)
         return Scored(judgement.score, limit, level, regions, heat_map)
@@ -67,8 +70,17 @@ class ProductInspector:
         if longest_px is not None and max(size) > longest_px:
             scale = longest_px / max(size)
             height, width = max(1, round(height * scale)), max(1, round(width * scale))
-        restored = restore_map(judgement.grid_map, self.artifact.preparation, *size, (height, width))
-        return self.artifact.map_scale.levels(restored)
+        of_map = self.artifact.map_scale
+        shown = (height, width)
+        return of_map.levels(
+            restore_map(judgement.grid_map, self.artifact.preparation, *size, shown, outside=of_map.median)
+        )
+
+    def _heat_map_side(self) -> int:
+        """Long side of a heat map: with tiles so much that no cell of the joined map falls between its pixels."""
+        if self.artifact.preparation.tile_count == 1:
+            return HEAT_MAP_SIDE_PX
+        return min(LARGEST_HEAT_MAP_PX, max(HEAT_MAP_SIDE_PX, max(self.artifact.preparation.canvas) // 2))
 
     def check_probes(self, embedder: Embedder, route_embedder: Embedder) -> None:
         """Raises ParityError where a stored image does not get its stored score or its distance to the anchors."""

@@ -23,10 +23,11 @@ from inspector.domain import Cause, Event, Failure, Frame, LiveSet, ProductVersi
 from inspector.errors import ArtifactError, EngineError, InspectorError
 from inspector.ports import Lineup
 from inspector.vision.anchors import AnchorIndex, routing_copy, routing_profile
-from inspector.vision.artifact import unpack
+from inspector.vision.artifact import Artifact, unpack
 from inspector.vision.engines import Embedder, Engine, create_engine, on_host
 from inspector.vision.inspection import ProductInspector
 from inspector.vision.preprocessing import prepare
+from inspector.vision.tiling import tiled
 
 CANARY_PRODUCTS = 4
 """So many products are checked by one canary call, in turn: the scorer thread is not held for long."""
@@ -87,9 +88,14 @@ class VisionLoader:
             raise ArtifactError("its bytes were not handed over")
         artifact = replace(unpack(content, version.digest), product=version.product)
         hint = artifact.manifest.get("weights_file")
-        embedder = engine.embedder(artifact.graph, Path(hint) if hint else None)
+        embedder = tiled(engine.embedder(artifact.graph, Path(hint) if hint else None), artifact.preparation)
         inspector = ProductInspector(artifact, engine)
-        return LoadedProduct(version, inspector, embedder, f"{engine.name}:{artifact.graph.key}")
+        return LoadedProduct(version, inspector, embedder, _batch_key(engine, artifact))
+
+
+def _batch_key(engine: Engine, artifact: Artifact) -> str:
+    height, width = artifact.preparation.canvas
+    return f"{engine.name}:{artifact.graph.key}:{height}x{width}"
 
 
 def _refused(version: ProductVersion, error: InspectorError) -> Event:
@@ -141,9 +147,9 @@ class VisionLineup:
         """Every pass once at the smallest and the largest batch: no frame is the one that waits for memory."""
         by_key = {item.batch_key: item for item in self.loaded.values()}
         for item in by_key.values():
-            side = item.inspector.artifact.preparation.size_px
-            for count in (1, batch_max):
-                item.embedder(np.zeros((count, side, side, 3), np.uint8))
+            preparation = item.inspector.artifact.preparation
+            for count in (1, batch_max) if preparation.tile_count == 1 else (1,):
+                item.embedder(np.zeros((count, *preparation.canvas, 3), np.uint8))
 
 
 class VisionRouter:
@@ -183,7 +189,7 @@ class VisionRouter:
             product=route.product,
             product_version=item.version.version,
             prepared=prepared,
-            batch_key=item.batch_key,
+            batch_key=_own_key(item, frame),
             lineup_revision=self._revision,
             size_px=(width, height),
             decode_ms=frame.decode_ms,
@@ -191,6 +197,13 @@ class VisionRouter:
             threshold=item.threshold,
             artifact_digest=item.version.digest,
         )
+
+
+def _own_key(item: LoadedProduct, frame: Frame) -> str:
+    """A frame in tiles is a batch by itself: more of them together are no faster, and each would wait for all."""
+    if item.inspector.artifact.preparation.tile_count == 1:
+        return item.batch_key
+    return f"{item.batch_key}:{frame.admitted.key.sha256}"
 
 
 class VisionScorer:
@@ -223,10 +236,10 @@ class VisionScorer:
         item = self._loaded.get(routed.artifact_digest)
         if item is None:
             return f"{routed.product} version {routed.product_version} is not in this lineup"
-        side = item.inspector.artifact.preparation.size_px
+        shape = (*item.inspector.artifact.preparation.canvas, 3)
         prepared = routed.prepared
-        if not isinstance(prepared, np.ndarray) or prepared.shape != (side, side, 3) or prepared.dtype != np.uint8:
-            return f"the prepared frame is not uint8 [{side}, {side}, 3]"
+        if not isinstance(prepared, np.ndarray) or prepared.shape != shape or prepared.dtype != np.uint8:
+            return f"the prepared frame is not uint8 {list(shape)}"
         return None
 
     def _score_alike(self, frames: list[Routed]) -> list[Scored | Failure]:
@@ -240,7 +253,7 @@ class VisionScorer:
 
     def _score_together(self, frames: list[Routed]) -> list[Scored | Failure]:
         started = time.perf_counter()
-        pixels: NDArray[np.uint8] = np.stack([frame.prepared for frame in frames])  # [B, S, S, 3]
+        pixels: NDArray[np.uint8] = np.stack([frame.prepared for frame in frames])  # [B, Hc, Wc, 3]
         embedded = self._loaded[frames[0].artifact_digest].embedder(pixels)
         embed_ms = (time.perf_counter() - started) * 1e3 / len(frames)
         by_version: dict[str, list[int]] = {}

@@ -23,6 +23,7 @@ from inspector.vision.recipes import Recipe, StudentRecipe
 from inspector.vision.student import LevelScale, Student, StudentHead, TrainingPlan, scale_of
 from inspector.vision.student_cache import TeacherMaps, look
 from inspector.vision.student_graph import STUDENT_EMBEDDINGS, StudentWeights
+from inspector.vision.tiling import Squares, join
 
 CALIBRATING = 20
 """So many images are held out where a third of them are at least so many; else a third."""
@@ -47,7 +48,10 @@ def split(count: int) -> Split:
 
 
 class Apprenticeship:
-    """Fits one student. `inputs`: the prepared squares, uint8 [S, S, 3] each, named by their index."""
+    """Fits one student. `inputs`: the prepared canvases, uint8 [Hc, Wc, 3] each, named by their index.
+
+    `embedder` takes squares: a tile is an image to the student, and all tiles of an image stay in one part.
+    """
 
     def __init__(
         self, recipe: Recipe, graph: Graph, engine: Engine, inputs: Sequence[NDArray[np.uint8]], embedder: Embedder
@@ -58,6 +62,8 @@ class Apprenticeship:
         stem, low, high = (graph.embeddings.index(item) for item in STUDENT_EMBEDDINGS)
         self._embeddings = (stem, low, high)
         self._engine, self._inputs, self._embedder = engine, inputs, embedder
+        self._preparation = recipe.preparation
+        self._squares = Squares(inputs, recipe.preparation)
         self._parts = split(len(inputs))
         self._readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
 
@@ -70,8 +76,8 @@ class Apprenticeship:
 
     def train(self, plan: TrainingPlan, progress: Progress, ended: Callable[[str], None]) -> StudentWeights:
         """Only the student's weights; `finish` makes a head of them."""
-        seen = sorted(self._parts.training + self._parts.checking)
-        maps = look(self._inputs, seen, self._three, lambda done, total: progress("teacher maps", done, total))
+        seen = self._squares.of(sorted(self._parts.training + self._parts.checking))
+        maps = look(self._squares, seen, self._three, lambda done, total: progress("teacher maps", done, total))
         ended("teacher_maps")
         weights = self._train(maps, plan, progress)
         ended("training")
@@ -92,8 +98,8 @@ class Apprenticeship:
         from inspector.vision.student_training import StudentTrainer, Variant, usable_device
 
         kept = set(maps.indices)
-        training = [image for image in self._parts.training if image in kept]
-        checking = [image for image in self._parts.checking if image in kept]
+        training = [square for square in self._squares.of(self._parts.training) if square in kept]
+        checking = [square for square in self._squares.of(self._parts.checking) if square in kept]
         device = usable_device() if self._engine.name == "torch-cuda" else "cpu"
         trainer = StudentTrainer(
             maps, training, checking, plan, Variant(self._recipe.levels, self._recipe.is_coded), device
@@ -104,20 +110,21 @@ class Apprenticeship:
         """The head with its maps' units, which come from images that did not train it."""
         recipe, unit = self._recipe, LevelScale(0.0, 1.0)
         raw = StudentHead(Student(weights, self._embeddings, unit, unit), self._readout, self._engine)
+        squares = self._squares.of(images)
         maps = []
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            maps += raw.measure(self._embedder(np.stack([self._inputs[i] for i in batch])))
-            progress("map units", start + len(batch), len(images))
+        for start in range(0, len(squares), BATCH):
+            batch = squares[start : start + BATCH]
+            maps += raw.measure(self._embedder(np.stack([self._squares[i] for i in batch])))
+            progress("map units", start + len(batch), len(squares))
         low = scale_of(np.stack([each for each, _ in maps]), recipe.low_in_decision, recipe.low_in_map)
         high = scale_of(np.stack([each for _, each in maps]), recipe.high_in_decision, recipe.high_in_map)
         return StudentHead(Student(weights, self._embeddings, low, high), self._readout, self._engine)
 
     def _judge(self, head: StudentHead, images: Sequence[int], progress: Progress) -> list[tuple[int, Judgement]]:
-        judged: list[tuple[int, Judgement]] = []
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            found = head.judge(self._embedder(np.stack([self._inputs[i] for i in batch])))
-            judged += zip(batch, found, strict=True)
-            progress("held-out scores", start + len(batch), len(images))
-        return judged
+        squares = self._squares.of(images)
+        found: list[Judgement] = []
+        for start in range(0, len(squares), BATCH):
+            batch = squares[start : start + BATCH]
+            found += head.judge(self._embedder(np.stack([self._squares[i] for i in batch])))
+            progress("held-out scores", start + len(batch), len(squares))
+        return list(zip(images, join(found, self._preparation), strict=True))

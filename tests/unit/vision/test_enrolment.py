@@ -14,7 +14,12 @@ from inspector.vision import enrolment
 from inspector.vision.artifact import unpack
 from inspector.vision.enrolment import EnrolmentOptions, enrol, look_alikes, unknown_bound
 from inspector.vision.folders import ImageSource, load_folder, load_paths
+from inspector.vision.framing import Framing
+from inspector.vision.inspection import ProductInspector
+from inspector.vision.preprocessing import Preparation
 from inspector.vision.recipes import recipe_for
+from inspector.vision.student import TrainingPlan
+from inspector.vision.tiling import cut, tiled
 from tests.unit.vision.drawings import FakeEngine, draw, encode, good_images
 
 FAST = EnrolmentOptions(profile="fast")
@@ -155,3 +160,45 @@ def test_load_paths_mixes_files_and_folders(tmp_path: Path) -> None:
     (folder / "two.png").write_bytes(b"2")
     images, _ = load_paths([tmp_path / "one.png", folder])
     assert [image.read() for image in images] == [b"1", b"2"]
+
+
+def test_enrol_with_tiles_calibrates_on_whole_parts(fake_engine: FakeEngine) -> None:
+    options = EnrolmentOptions(profile="fast", framing=Framing(tiles=(2, 2)))
+    found = enrol("disc", good_images("disc", 6), options, fake_engine)
+    assert found.manifest["calibration"]["n"] == 6
+    assert found.manifest["preparation"]["tiles"] == [2, 2]
+    assert (found.manifest["backbone_passes"], found.report.backbone_passes) == (4.0, 4.0)
+    artifact = unpack(found.artifact)
+    assert artifact.preparation.canvas == (480, 480)
+    embedder = tiled(fake_engine.embedder(artifact.graph), artifact.preparation)
+    inspector = ProductInspector(artifact, fake_engine)
+    for probe in artifact.probes:
+        (whole,) = inspector.judge(embedder(probe.prepared[None]))
+        alone = ProductInspector(replace(artifact, preparation=Preparation()), fake_engine)
+        tiles = alone.judge(fake_engine.embedder(artifact.graph)(cut(probe.prepared, artifact.preparation)))
+        assert whole.score == pytest.approx(max(tile.score for tile in tiles))
+        assert whole.score == pytest.approx(probe.score)
+        assert whole.grid_map.shape == (30, 30)
+    rows = {int(row) for member in artifact.members for row in member.sources[:, 1]}
+    assert max(rows) > 16  # of tiles below the first
+
+
+def test_enrol_students_learn_from_tiles_of_whole_images(fake_engine: FakeEngine) -> None:
+    options = EnrolmentOptions("student", training=TrainingPlan(steps=2), framing=Framing(tiles=(1, 2), size_px=64))
+    found = enrol("disc", good_images("disc", 6), options, fake_engine)
+    artifact = unpack(found.artifact)
+    assert found.manifest["calibration"]["n"] == 2
+    assert artifact.preparation.canvas == (64, 112)
+    embedder = tiled(fake_engine.embedder(artifact.graph), artifact.preparation)
+    (judged,) = ProductInspector(artifact, fake_engine).judge(embedder(artifact.probes[0].prepared[None]))
+    assert judged.score == pytest.approx(artifact.probes[0].score)
+    assert judged.grid_map.shape == (64, 112)
+
+
+def test_enrol_region_in_pixels_needs_frames_of_one_size(fake_engine: FakeEngine) -> None:
+    options = EnrolmentOptions(profile="fast", framing=Framing(roi=(24, 24, 48, 48), is_roi_px=True))
+    found = enrol("disc", good_images("disc", 5), options, fake_engine)
+    assert found.manifest["preparation"]["roi"] == [0.25, 0.25, 0.5, 0.5]
+    wider = ImageSource("wide.png", payload=encode(draw("disc", 9, size=(96, 120))))
+    with pytest.raises(UsageError, match="differ in size"):
+        enrol("disc", [*good_images("disc", 5), wider], options, fake_engine)

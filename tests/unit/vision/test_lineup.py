@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,9 +14,11 @@ from inspector.config import EngineSection
 from inspector.domain import Cause, Failure, LiveSet, ProductVersion, Routed, Scored, Severity
 from inspector.errors import ParityError
 from inspector.vision import lineup as lineup_module
-from inspector.vision.enrolment import Enrolment
+from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol
+from inspector.vision.folders import ImageSource
+from inspector.vision.framing import Framing
 from inspector.vision.lineup import VisionLineup, VisionLoader
-from tests.unit.vision.drawings import FakeEngine, draw, frame_of, version_of
+from tests.unit.vision.drawings import FakeEngine, draw, encode, frame_of, version_of
 
 NAMES = ("disc", "plate", "mesh")
 
@@ -227,3 +230,44 @@ def test_version_of_other_product_name_routes_under_the_registry_name(
     renamed: ProductVersion = replace(live.versions[0], product="disc-b")
     found, _ = loader.load(LiveSet("r3", (renamed,)), artifacts, None)
     assert found.products == ("disc-b",)
+
+
+def test_score_tiled_frame_is_a_batch_by_itself_and_the_region_lies_on_the_defect(
+    loader: VisionLoader, fake_engine: FakeEngine
+) -> None:
+    """Frames of 3:1, tiles in a row, only the right two thirds looked at."""
+    size = (100, 300)
+    images = [ImageSource(f"{seed}", payload=encode(draw("mesh", seed, size=size))) for seed in range(8)]
+    framing = Framing(tiles=(1, 2), roi=(1 / 3, 0.0, 2 / 3, 1.0))
+    enrolment = enrol("mesh", images, EnrolmentOptions(profile="fast", framing=framing), fake_engine)
+    version = version_of(enrolment, "mesh")
+    found, events = loader.load(LiveSet("r1", (version,)), {version.digest: enrolment.artifact}, None)
+    assert (events, found.products) == ([], ("mesh",))
+
+    def answer(at: tuple[int, int] | None, seed: int) -> Scored:
+        pixels = draw("mesh", seed, size=size)
+        if at is not None:
+            cv2.circle(pixels, at, 7, (255, 255, 0), -1)
+        frame = found.router.route(frame_of(pixels, str(seed)))
+        assert isinstance(frame, Routed)
+        assert isinstance(frame.prepared, np.ndarray)
+        assert frame.prepared.shape == (256, 480, 3)
+        frames.append(frame)
+        (scored,) = found.scorer.score([frame])
+        assert isinstance(scored, Scored)
+        return scored
+
+    frames: list[Routed] = []
+    good, outside, inside = answer(None, 50), answer((40, 50), 50), answer((260, 30), 51)
+    assert good.level < 1.0
+    assert outside.level == good.level
+    assert inside.level > 1.0
+    region = inside.regions[0]
+    assert region.x <= 260 <= region.x + region.width
+    assert region.y <= 30 <= region.y + region.height
+    assert region.x >= 100
+    assert len({frame.batch_key for frame in frames}) == 3
+    fake_engine.batches.clear()
+    together = found.scorer.score(frames)
+    assert fake_engine.batches == [2, 2, 2]
+    assert [each.level for each in together if isinstance(each, Scored)] == [good.level, outside.level, inside.level]

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -40,6 +41,7 @@ from inspector.store.ledger import SqlLedger
 from inspector.store.registry import SqlRegistry
 from inspector.stream.decode import DecodeLimits, decode
 from inspector.stream.pipeline import Adapters, Pipeline
+from inspector.stream.pipeline.judging import Decode
 from inspector.telemetry import LogTelemetry
 from inspector.vision.lineup import VisionLoader
 
@@ -116,7 +118,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             gate_line=gate_line,
             images=images,
             dead_letters=letters,
-            decode=decode_for,
+            decode=_decoder(),
             take_events=telemetry.take_events,
         )
         pipeline = Pipeline(config, adapters, f"inspector {__version__}", _checkpoint())
@@ -248,6 +250,23 @@ def _checkpoint() -> Callable[[str], None]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return pass_by
+
+
+def _decoder() -> Decode:
+    """`decode_for`, unless a test names the frames that a decoder is to die or to hang at."""
+    named = configuration.fault_frames()
+    if named is None:
+        return decode_for
+    how, text = named
+
+    def decode_or_not(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
+        if text in payload:
+            if how == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            threading.Event().wait()
+        return decode_for(payload, camera)
+
+    return decode_or_not
 
 
 def _first(group: BaseExceptionGroup[InspectorError]) -> InspectorError:

@@ -458,6 +458,12 @@ def fault_point() -> tuple[str, int] | None:
     return stage, int(nth or 1)
 
 
+def fault_frames() -> tuple[str, bytes] | None:
+    """For tests only: `INSPECTOR_FAULT_FRAME=crash:TEXT`, or `hang:`, does so to the decoder of frames with TEXT in."""
+    how, _, text = os.environ.get("INSPECTOR_FAULT_FRAME", "").partition(":")
+    return (how, text.encode()) if text else None
+
+
 def notify_socket() -> tuple[str | None, float | None]:
     """systemd's notification socket and its watchdog period in seconds, where this process runs under it."""
     usec = os.environ.get("WATCHDOG_USEC")

@@ -138,6 +138,9 @@ class Journal(Adapter, Protocol):
     def append_attempt(self, camera: str, sha256: str) -> int:
         """Note that a frame is about to be decoded; returns how often it was tried without ending in a verdict."""
 
+    def tries(self, camera: str, sha256: str) -> int:
+        """The same number, nothing noted."""
+
     def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
         """Raises JournalFull when the bound is reached. A later entry of the same result_id replaces the earlier."""
 

@@ -43,6 +43,8 @@ class Agent:
         self.config.write_text(f'[agent]\nname = "agent"\nprefix = "t"\nstate_dir = "{self.state}"\n{config}')
         self._log = folder / "agent.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.runs_under: tuple[str, ...] = ()
+        """A command before the agent's own, for example `setpriv`."""
 
     @property
     def log(self) -> str:
@@ -53,7 +55,7 @@ class Agent:
         began_at = len(self.log)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "inspector", "run", "--config", str(self.config)],
+                [*self.runs_under, sys.executable, "-m", "inspector", "run", "--config", str(self.config)],
                 stderr=log,
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, **env},
@@ -82,7 +84,12 @@ class Agent:
 
     def rows(self, table: str = "results") -> list[dict[str, Any]]:
         """All rows, oldest first."""
-        with sqlite3.connect(f"file:{self.state / 'inspector.db'}?mode=ro", uri=True, timeout=30) as database:
+        return self.rows_of(self.state / "inspector.db", table)
+
+    @staticmethod
+    def rows_of(file: Path, table: str = "results") -> list[dict[str, Any]]:
+        """The same of a database that stands elsewhere."""
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]
 

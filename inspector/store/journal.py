@@ -76,6 +76,9 @@ class FileJournal:
         """How many processes ended while this frame was being tried. Raises JournalFull at the bound."""
         self._check_room()
         self._append({"k": "attempt", "camera": camera, "sha256": sha256})
+        return self.tries(camera, sha256)
+
+    def tries(self, camera: str, sha256: str) -> int:
         return self._index.tries((camera, sha256))
 
     def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:

@@ -61,6 +61,9 @@ class InMemoryJournal:
         self._check_room()
         self.entries.append(("attempt", (camera, sha256)))
         self._trying.add((camera, sha256))
+        return self.tries(camera, sha256)
+
+    def tries(self, camera: str, sha256: str) -> int:
         return self._tries.get((camera, sha256), 0)
 
     def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:

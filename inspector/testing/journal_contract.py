@@ -168,7 +168,9 @@ class JournalContract:
         assert journal.append_attempt("cam1", "a") == 0
         assert journal.append_attempt("cam1", "a") == 0  # an equal frame in flight beside it
         journal = await box.kill()
+        assert journal.tries("cam1", "a") == 1
         assert journal.append_attempt("cam1", "a") == 1
+        assert journal.tries("cam2", "a") == 0
         assert journal.append_attempt("cam2", "a") == 0
         journal = await box.kill()
         assert journal.append_attempt("cam1", "a") == 2

@@ -85,7 +85,7 @@ class VisionLoader:
     def _open(self, version: ProductVersion, artifacts: dict[str, bytes], engine: Engine) -> LoadedProduct:
         content = artifacts.get(version.digest)
         if content is None:
-            raise ArtifactError("its bytes were not handed over")
+            raise ArtifactError("its stored bytes are damaged or gone; enrol it again or roll it back")
         artifact = replace(unpack(content, version.digest), product=version.product)
         hint = artifact.manifest.get("weights_file")
         embedder = tiled(engine.embedder(artifact.graph, Path(hint) if hint else None), artifact.preparation)

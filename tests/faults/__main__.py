@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import shutil
 import sys
 import tempfile
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list or not chosen:
         print("\n".join(f"{fault.name}{' (fast)' if fault.is_fast else ''}" for fault in chosen))
         return 0 if chosen else 2
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the cameras': they speak of the brokers we end
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     folder.chmod(0o755)
     began = time.monotonic()
@@ -97,7 +99,7 @@ def _print(outcome: Outcome) -> None:
     numbers = (outcome.deliveries, outcome.rows, outcome.missed, outcome.double_rows, outcome.rejects_without_row)
     _print_row((outcome.fault, *numbers, recovery))
     for broken in outcome.broken[:5]:
-        print(f"    BROKEN: {broken}", flush=True)
+        print(f"    BROKEN: {broken.splitlines()[0]}", flush=True)
 
 
 def _print_row(cells: Sequence[object]) -> None:

@@ -48,12 +48,12 @@ class Account:
 
     def missing(self, rows: Sequence[Row]) -> list[Key]:
         """Deliveries without a row."""
-        written = {_key(row) for row in rows}
+        written = {key_of_row(row) for row in rows}
         return [key for key in self.deliveries if key not in written]
 
     def double_rows(self, rows: Sequence[Row]) -> int:
         """Rows beyond the first of each frame."""
-        return sum(times - 1 for times in Counter(_key(row) for row in of_frames(rows)).values())
+        return sum(times - 1 for times in Counter(key_of_row(row) for row in of_frames(rows)).values())
 
     def rejects_without_row(self, rows: Sequence[Row]) -> int:
         """Reject records and reject decisions on the wire that no row stands for."""
@@ -70,6 +70,8 @@ class Account:
         """What else was wrong on the wire: a frame under two ids, a verdict whose row says something else."""
         ids: dict[Key, set[str]] = {}
         for body in self.heard("/verdict"):
+            if body["frame_sha256"] is None:
+                continue
             ids.setdefault((body["camera"], body["frame_id"], body["frame_sha256"]), set()).add(body["result_id"])
         broken = [
             f"{key[1]} of {key[0]} is on the wire under {len(set_)} ids" for key, set_ in ids.items() if len(set_) > 1
@@ -87,5 +89,6 @@ def of_frames(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["frame_sha256"] and not row["simulated"] and not row["shadow"]]
 
 
-def _key(row: Row) -> Key:
+def key_of_row(row: Row) -> Key:
+    """The frame that a row stands for."""
     return row["camera"], row["frame_id"], row["frame_sha256"]

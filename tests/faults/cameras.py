@@ -45,13 +45,26 @@ class Film:
     def __init__(self, camera: str) -> None:
         self.camera = camera
         self._numbers = itertools.count(1)
+        self._triggers = itertools.count(1)
+        self._life = 1
         self._images = [encoded("disc" if n % 2 else "bar", 500 + n, is_good=n % 4 != 0) for n in range(KINDS)]
+
+    def count_again(self) -> None:
+        """Ids and triggers begin at 1, as after the camera was switched off; the pictures are others."""
+        self._numbers = itertools.count(1)
+        self._triggers = itertools.count(1)
+        self._life += 1
+
+    def set_trigger(self, first: int) -> None:
+        """Triggers count on from there; frame ids go on as they were."""
+        self._triggers = itertools.count(first)
 
     def next(self, note: str = "") -> Shot:
         """The next frame; `note` stands in its bytes, and no decoder minds."""
         number = next(self._numbers)
-        payload = commented(self._images[number % KINDS], f"{self.camera} {number} {note}")
-        return Shot(self.camera, f"f{number}", number, payload)
+        text = f"{self.camera} {number} of life {self._life} {note}"
+        trigger = next(self._triggers)
+        return Shot(self.camera, f"f{number}", trigger, commented(self._images[number % KINDS], text))
 
 
 def commented(jpeg: bytes, text: str) -> bytes:

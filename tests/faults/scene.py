@@ -12,7 +12,7 @@ from typing import Protocol, Self, TypeVar
 
 from tests.agents import Agent
 from tests.brokers import Mosquitto
-from tests.faults.account import Account, Row, of_frames
+from tests.faults.account import Account, Row, key_of_row, of_frames
 from tests.faults.cameras import Ear, MqttCamera
 from tests.faults.outcome import Fault, Outcome
 from tests.faults.proxy import FaultProxy
@@ -79,9 +79,9 @@ class Scene:
         self._resources.callback(broker.kill)
         return broker
 
-    def proxy(self, port: int) -> FaultProxy:
-        """Before a server of this machine."""
-        return self._resources.enter_context(FaultProxy(("127.0.0.1", port)))
+    def proxy(self, to: int, port: int = 0) -> FaultProxy:
+        """Before the server on port `to` of this machine; `port` is its own, 0 means any."""
+        return self._resources.enter_context(FaultProxy(("127.0.0.1", to), port))
 
     def agent(self, config: str, name: str = "agent") -> Agent:
         """Not started. The first one's rows are those that count, unless `read_rows_by` says otherwise."""
@@ -131,6 +131,18 @@ class Scene:
         """The cause was gone at `since` (time.monotonic): until a frame of now, and all before it, have rows."""
         shoot()
         self.settle(agent)
+        if self.recovery_s is None:
+            self.recovery_s = round(time.monotonic() - since, 2)
+
+    def note_recovery(self, agent: Agent, since: float) -> None:
+        """The same while frames go on coming: until one of them that was sent after this has its row."""
+        before = set(self.account.deliveries)
+
+        def is_back() -> bool:
+            written = {key_of_row(row) for row in self._rows_or_none()}
+            return any(key in written and key not in before for key in self.account.deliveries)
+
+        agent.until(is_back, SETTLE_S, "a frame of now has its row")
         self.recovery_s = round(time.monotonic() - since, 2)
 
     def outcome(self, fault: Fault, failure: str | None = None) -> Outcome:
@@ -152,24 +164,34 @@ class Scene:
         )
 
     def _missing(self) -> bool:
+        return bool(self.account.missing(self._rows_or_none()))
+
+    def _rows_or_none(self) -> list[Row]:
+        """A database that is away is asked again."""
         try:
-            return bool(self.account.missing(self.rows()))
+            return self.rows()
         except (sqlite3.Error, OSError):
-            return True  # a database that is away is asked again
+            return []
 
     # ---------------------------------------------------------------- the usual line
 
-    def line(self, *, through_proxy: bool = False, window_ms: int = 20_000, more: str = "") -> Line:
-        """A broker, a gated camera, a subscriber, an agent that is not started; `more` goes into its configuration."""
-        return Line(self, through_proxy=through_proxy, config=LINE.replace("{window_ms}", str(window_ms)) + more)
+    def line(
+        self, *, through_proxy: bool = False, window_ms: int = 20_000, more: str = "", is_persistent: bool = True
+    ) -> Line:
+        """A broker, a gated camera, a subscriber, an agent that is not started; `more` goes into its configuration.
+
+        A broker that does not end needs no file; with one, mosquitto writes all it holds anew at each change.
+        """
+        config = LINE.replace("{window_ms}", str(window_ms)) + more
+        return Line(self, through_proxy, config, is_persistent)
 
 
 class Line:
     """One gated camera `cam1` on MQTT, at gate `gate1`. The camera and the subscriber go past the proxy."""
 
-    def __init__(self, scene: Scene, *, through_proxy: bool, config: str) -> None:
+    def __init__(self, scene: Scene, through_proxy: bool, config: str, is_persistent: bool) -> None:
         self.scene = scene
-        self.broker = scene.mosquitto()
+        self.broker = scene.mosquitto(is_persistent=is_persistent)
         self.proxy = scene.proxy(self.broker.port) if through_proxy else None
         port = self.proxy.port if self.proxy else self.broker.port
         self.agent = scene.agent(config.format(port=port))
@@ -183,6 +205,10 @@ class Line:
 
     def settle(self) -> list[Row]:
         return self.scene.settle(self.agent)
+
+    def note_recovery(self, since: float) -> None:
+        """While frames are being shot."""
+        self.scene.note_recovery(self.agent, since)
 
     def recover(self, since: float) -> None:
         """One more frame, and until all have rows."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from inspector.domain import Event, GateMode, ProductVersion, Severity
-from inspector.errors import EngineError, InspectorError, LedgerUnavailable
+from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
 from inspector.ports import GateLine, Ledger, Lineup, LineupLoader, Registry
 from inspector.stream.pipeline.ticket import Shared
 
@@ -56,11 +56,12 @@ class LineupWatch:
         return self._lineup
 
     async def load(self) -> None:
-        """Load what is live now, if it is not what is loaded. Raises LedgerUnavailable, ArtifactError, EngineError."""
+        """Load what is live now, if it is not what is loaded. Raises LedgerUnavailable, EngineError."""
         live = await self._registry.live()
         if self._lineup is not None and live.revision == self._lineup.revision:
             return
-        artifacts = {version.digest: await self._fetch(version) for version in live.versions}
+        fetched = {version.digest: await self._fetch(version) for version in live.versions}
+        artifacts = {digest: content for digest, content in fetched.items() if content is not None}
         loop = asyncio.get_running_loop()
         lineup, events = await loop.run_in_executor(self._loading, self._loader.load, live, artifacts, self._lineup)
         self._lineup = lineup
@@ -87,8 +88,12 @@ class LineupWatch:
                 failed_revision = revision
                 self._shared.event("lineup_refused", Severity.ALARM, revision, str(error))
 
-    async def _fetch(self, version: ProductVersion) -> bytes:
-        return await self._registry.artifact(version.product, version.version)
+    async def _fetch(self, version: ProductVersion) -> bytes | None:
+        """None for bytes that are damaged or gone: the loader refuses that version alone, if it has none loaded."""
+        try:
+            return await self._registry.artifact(version.product, version.version)
+        except (ArtifactError, RegistryError):
+            return None
 
 
 class Upkeep:
@@ -133,7 +138,7 @@ class Upkeep:
             return Fault.CAMERA_LINK
         return Fault.HELD if self._shared.admission.counter(gate).state.held else Fault.NONE
 
-    async def run_canary(self, scorer: ThreadPoolExecutor) -> None:
+    async def run_canary(self, scorer: Executor) -> None:
         """Stored probe images through the whole scoring path, on the scorer's own thread."""
         while True:
             lineup = self._lineups.current
@@ -194,7 +199,7 @@ class Upkeep:
             return events[-10_000:]
         return []
 
-    async def _check(self, lineup: Lineup, scorer: ThreadPoolExecutor) -> None:
+    async def _check(self, lineup: Lineup, scorer: Executor) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(scorer, lineup.check_canary)

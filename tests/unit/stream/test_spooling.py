@@ -97,7 +97,7 @@ async def test_rows_left_by_an_agent_that_died_while_the_ledger_was_away_are_wri
 
 
 async def test_decision_of_a_frame_told_late_is_kept_while_its_row_waits() -> None:
-    plant = Plant(settings(window_ms=80, reserve_ms=20))
+    plant = Plant(settings(window_ms=400, reserve_ms=20))
     plant.lineup = FakeLineup(gate=threading.Event())
     async with plant.running():
         plant.ledger.is_available = False
@@ -115,7 +115,8 @@ async def test_decision_of_a_frame_told_late_is_kept_while_its_row_waits() -> No
 async def test_journal_full_holds_back_the_camera_until_there_is_room_and_says_so() -> None:
     plant = Plant(FREE)
     state: Callable[[], dict[str, Any]] = lambda: plant.sink.states.get("agent/agent/state", {})  # noqa: E731 - short
-    async with plant.running():
+    async with plant.running() as pipeline:
+        await until(lambda: pipeline.fault == "none")
         plant.journal.is_full = True
         plant.push(GOOD, frame_id=0)
         await until(lambda: state().get("journal") == "full")

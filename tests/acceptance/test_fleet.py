@@ -159,6 +159,25 @@ def test_enrolment_on_one_machine_reaches_every_agent_of_the_fleet(
         assert len(rows) == len(shots)
 
 
+def test_camera_shared_by_two_agents_each_frame_has_one_row_also_when_one_is_away_for_a_while(fleet: Fleet) -> None:
+    config = FREE.format(mqtt_port=fleet.broker.port, camera="cam1") + 'shared_group = "hall"\n'
+    agents = {name: fleet.join(name, config) for name in ("one", "two")}
+    camera = MqttCamera((fleet.broker.host, fleet.broker.port), fleet.account)
+    camera.shoot(40)
+    agents["one"].until(lambda: fleet.database.count() == 40, 60, "40 rows")
+    assert {row["agent"] for row in fleet.database.rows()} == {"one", "two"}
+    assert agents["two"].end() == 0
+    camera.shoot(20)
+    agents["two"].start()
+    camera.shoot(20)
+    agents["one"].until(lambda: fleet.database.count() >= 80, 60, "80 rows")
+    camera.close()
+    assert [agent.end() for agent in agents.values()] == [0, 0]
+    rows = fleet.database.rows()
+    assert (fleet.account.missing(rows), fleet.account.double_rows(rows), len(rows)) == ([], 0, 80)
+    assert fleet.account.broken_on_wire(rows) == []
+
+
 def moment_of(log: str, words: str) -> datetime:
     """When the first line with these words was written."""
     line = next(line for line in log.splitlines() if words in line)

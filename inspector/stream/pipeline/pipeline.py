@@ -35,6 +35,7 @@ from inspector.stream.gates import Gate
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Decode, Judging
 from inspector.stream.pipeline.recording import Recording
+from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
 from inspector.stream.pipeline.states import States
@@ -95,6 +96,7 @@ class Pipeline:
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover)
         self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.gate_line, adapters.take_events)
+        self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
         spool = (adapters.journal, self._writing)
         self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, spool)
         self._stop = asyncio.Event()
@@ -148,6 +150,7 @@ class Pipeline:
                     for stage in stages:
                         stage.cancel()
                     self._settling.abandon()
+                await self._reports.store()
                 await self._upkeep.store_events()
                 for task in side:
                     task.cancel()
@@ -159,7 +162,7 @@ class Pipeline:
             "lineups": self._lineups.run(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
             "heartbeats": self._upkeep.run_heartbeats(),
-            "gate actions": self._upkeep.run_gate_actions(),
+            "gate actions": self._reports.run(),
             "events": self._upkeep.run_events(),
             "states": self._states.run(),
             "reports": self._states.run_reports(),

@@ -1,4 +1,4 @@
-"""What runs beside the road: live products, heartbeats, canary, gate acknowledgements, stored events.
+"""What runs beside the road: live products, heartbeats, canary, stored events.
 
 A gate is told `ready` only while everything that makes a verdict trustworthy was seen to work: the
 scoring path (canary or real frames), the journal, the cameras' connection, and no held gate.
@@ -97,7 +97,7 @@ class LineupWatch:
 
 
 class Upkeep:
-    """Heartbeats, canary, PLC acknowledgements and stored events."""
+    """Heartbeats, canary and stored events."""
 
     def __init__(
         self,
@@ -169,17 +169,6 @@ class Upkeep:
                     },
                 )
             await self._shared.clock.sleep(self._shared.config.agent.heartbeat_ms / 1000)
-
-    async def run_gate_actions(self) -> None:
-        """What PLCs report, into the ledger; lost only while the ledger is away, with an event."""
-        if self._gate_line is None:
-            return
-        async for action in self._gate_line.actions():
-            try:
-                await self._ledger.record_gate_actions([action])
-            except LedgerUnavailable:
-                detail = f"epoch {action.epoch} trigger {action.trigger_id}: no database to keep what the PLC reported"
-                self._shared.event("gate_action_lost", Severity.WARNING, action.gate, detail)
 
     async def run_events(self) -> None:
         """Events into the ledger; kept for the next round while it is away."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import signal
 import time
 import uuid
@@ -182,6 +183,7 @@ def leader_moves(scene: Scene) -> None:
 
 
 def _broker_dies(scene: Scene, which: Callable[[KafkaCluster, Fleet, str], int]) -> None:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the cameras' clients tell of every try
     cluster = scene.keep(KafkaCluster(scene.folder / "kafka", find_jars()))
     topic = f"t-{uuid.uuid4().hex[:12]}"
     cluster.create(topic, PARTITIONS)

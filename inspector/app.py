@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from connectors.folder import FolderSource
 from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
+from connectors.mqtt.command_line import MqttCommandLine
 from connectors.mqtt.gate_line import MqttGateLine
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.verdict_sink import MqttVerdictSink
@@ -35,6 +36,8 @@ from inspector.notify import Notifier
 from inspector.ports import DeadLetters, FrameSource, VerdictSink
 from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.dead_letters import FolderDeadLetters
+from inspector.store.folders import Held
+from inspector.store.housekeeping import Housekeeping
 from inspector.store.images import FolderImages
 from inspector.store.journal import FileJournal
 from inspector.store.ledger import SqlLedger
@@ -55,6 +58,7 @@ class Agent:
 
     pipeline: Pipeline
     telemetry: LogTelemetry
+    housekeeping: Housekeeping
 
 
 @contextlib.asynccontextmanager
@@ -97,13 +101,17 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
         await _reach(database, telemetry, is_stopped)
         ledger = await stack.enter_async_context(SqlLedger(database, clock))
         registry = await stack.enter_async_context(SqlRegistry(database, clock))
-        kept = config.images
+        held, kept = Held(), config.images
         images = await stack.enter_async_context(
-            FolderImages(state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock)
+            FolderImages(
+                state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock, held=held
+            )
         )
-        letters = await _enter_dead_letters(stack, config, clock, telemetry)
+        letters = await _enter_dead_letters(stack, config, (clock, telemetry), held)
         sink = await stack.enter_async_context(_sink(config, clock, telemetry))
         gate_line = await stack.enter_async_context(MqttGateLine(config, clock, telemetry)) if config.gate else None
+        commands = MqttCommandLine(config, clock, telemetry) if _uses_mqtt(config) else None
+        command_line = None if commands is None else await stack.enter_async_context(commands)
         kafka = KafkaSource(config, clock, telemetry, letters)
         sources = {camera.name: _source(config, camera, clock, telemetry, kafka) for camera in config.camera}
         adapters = Adapters(
@@ -120,6 +128,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             dead_letters=letters,
             decode=_decoder(),
             take_events=telemetry.take_events,
+            command_line=command_line,
         )
         pipeline = Pipeline(config, adapters, f"inspector {__version__}", _checkpoint())
         recovered = await pipeline.recover()
@@ -129,7 +138,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             )
         for source in {id(source): source for source in sources.values()}.values():
             await stack.enter_async_context(source)
-        yield Agent(pipeline, telemetry)
+        yield Agent(pipeline, telemetry, Housekeeping(database, clock, telemetry, config.retention, (state, held)))
 
 
 def decode_for(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
@@ -159,6 +168,7 @@ async def _serve(config: Config) -> None:
         side = [
             tasks.create_task(_announce(agent, notifier, watchdog_s)),
             tasks.create_task(_stop_when(stop, agent, notifier)),
+            tasks.create_task(agent.housekeeping.run(), name="housekeeping"),
         ]
         await agent.pipeline.run()
         for task in side:
@@ -200,26 +210,32 @@ async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callab
 
 
 async def _enter_dead_letters(
-    stack: contextlib.AsyncExitStack, config: Config, clock: SystemClock, telemetry: LogTelemetry
+    stack: contextlib.AsyncExitStack, config: Config, told: tuple[SystemClock, LogTelemetry], held: Held
 ) -> DeadLetters:
     """The Kafka topic where one is configured, with the folder behind it; else the folder."""
-    folder = FolderDeadLetters(config.agent.state_dir / "dead-letters", max_bytes=config.images.dead_letter_mib * MIB)
+    max_bytes = config.images.dead_letter_mib * MIB
+    folder = FolderDeadLetters(config.agent.state_dir / "dead-letters", max_bytes=max_bytes, held=held)
     await stack.enter_async_context(folder)
     if config.kafka.dead_letter_topic is None:
         return folder
-    topic = await stack.enter_async_context(KafkaDeadLetters(config, clock, telemetry))
+    topic = await stack.enter_async_context(KafkaDeadLetters(config, *told))
     return FirstDeadLetters([topic, folder])
 
 
 def _sink(config: Config, clock: SystemClock, telemetry: LogTelemetry) -> VerdictSink:
     """Records to MQTT, unless nothing of this agent is there, and to Kafka where a topic is configured."""
-    is_all_kafka = bool(config.camera) and all(camera.source == "kafka" for camera in config.camera)
     sinks: list[VerdictSink] = []
-    if not is_all_kafka or config.gate or "mqtt" in config.model_fields_set:
+    if _uses_mqtt(config):
         sinks.append(MqttVerdictSink(config, clock, telemetry))
     if config.kafka.verdict_topic is not None:
         sinks.append(KafkaVerdictSink(config, clock, telemetry))
     return FanOutSink(sinks)
+
+
+def _uses_mqtt(config: Config) -> bool:
+    """An agent whose cameras are all on Kafka, without gates, needs no MQTT unless it is configured."""
+    is_all_kafka = bool(config.camera) and all(camera.source == "kafka" for camera in config.camera)
+    return not is_all_kafka or bool(config.gate) or "mqtt" in config.model_fields_set
 
 
 def _source(

@@ -18,8 +18,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
+from inspector.config_faults import NO_NUMBER, sentences
 from inspector.domain import Action
 from inspector.errors import ConfigError
 
@@ -47,6 +58,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
+        """true is 1 to Python; a port or a length that is written so is a mistake."""
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
+            raise PydanticCustomError(NO_NUMBER, "true or false can't stand here")
+        return value
+
 
 class AgentSection(Section):
     """Who this agent is and where it keeps its files."""
@@ -66,6 +85,9 @@ class AgentSection(Section):
         default=1.0, ge=0.1, le=60, description="How often the registry is asked for newly activated versions."
     )
     heartbeat_ms: int = Field(default=500, ge=100, le=5000, description="Period of the gate heartbeat.")
+    command_age_s: float = Field(
+        default=30, ge=1, le=3600, description="Oldest command that is obeyed, by its sent_at and this agent's clock."
+    )
 
 
 class MqttSection(Section):
@@ -192,6 +214,32 @@ class StoreSection(Section):
     commit_rows: int = Field(default=128, ge=1, le=10_000, description="Most rows in one group commit.")
 
 
+Days = Annotated[float, Field(ge=1, le=36_500)]
+
+
+class RetentionSection(Section):
+    """How long rows and pictures are kept; what is unset is kept for ever. Holds (`inspector db hold`) come first."""
+
+    passes_days: Days | None = Field(default=None, description="Days that results of passed frames are kept.")
+    rejects_days: Days | None = Field(default=None, description="Days that results of rejected frames are kept.")
+    unjudged_days: Days | None = Field(
+        default=None, description="Days that results of unjudged frames and uninspected parts are kept."
+    )
+    decisions_days: Days | None = Field(
+        default=None, description="Days that decisions, reports of PLCs, shadow results and conflicts are kept."
+    )
+    events_days: Days | None = Field(default=None, description="Days that events are kept.")
+    pictures_days: Days | None = Field(
+        default=None, description="Days that pictures and dead letters are kept, within the bounds of their folders."
+    )
+    every_h: float = Field(
+        default=1,
+        ge=0.01,
+        le=168,
+        description="Hours between two rounds of a running agent that prunes by these rules.",
+    )
+
+
 class JournalSection(Section):
     """The local append-only truth, which is also the spool while the database is away."""
 
@@ -207,6 +255,11 @@ class EngineSection(Section):
         default="auto", description="Inference engine; auto = torch-cuda where a GPU is usable, else onnxruntime."
     )
     threads: int = Field(default=0, ge=0, le=256, description="Threads of the main pass; 0 = all cores of this box.")
+    weights_dir: Path | None = Field(
+        default=None,
+        description="Folder with the weights files of named backbones, found by their file name; "
+        "unset = where each lay when its product was enrolled.",
+    )
     decode_workers: int = Field(default=2, ge=1, le=64, description="Threads that decode and route.")
     batch_max: int = Field(default=8, ge=1, le=256, description="Most frames in one main pass.")
     batch_wait_ms: float = Field(default=4.0, ge=0, le=1000, description="Longest a frame waits for its batch.")
@@ -303,6 +356,7 @@ class Config(Section):
     mqtt: MqttSection = Field(default_factory=MqttSection)
     kafka: KafkaSection = Field(default_factory=KafkaSection)
     store: StoreSection = Field(default_factory=StoreSection)
+    retention: RetentionSection = Field(default_factory=RetentionSection)
     journal: JournalSection = Field(default_factory=JournalSection)
     engine: EngineSection = Field(default_factory=EngineSection)
     images: ImagesSection = Field(default_factory=ImagesSection)
@@ -435,7 +489,7 @@ def parse(table: Mapping[str, Any], path: Path | None) -> Config:
     try:
         return Config.model_validate(dict(table))
     except ValidationError as error:
-        raise ConfigError(_faults(error), str(path) if path else None) from error
+        raise ConfigError(sentences(error), str(path) if path else None) from error
 
 
 def secret(name: str) -> SecretStr:
@@ -468,24 +522,6 @@ def notify_socket() -> tuple[str | None, float | None]:
     """systemd's notification socket and its watchdog period in seconds, where this process runs under it."""
     usec = os.environ.get("WATCHDOG_USEC")
     return os.environ.get("NOTIFY_SOCKET"), int(usec) / 1e6 if usec and usec.isdigit() else None
-
-
-def _faults(error: ValidationError) -> list[str]:
-    faults: list[str] = []
-    for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"])
-        kind = fault["type"]
-        if kind == "extra_forbidden":
-            faults.append(f"{where}: there is no such key")
-        elif kind == "missing" and fault["loc"][-1] == "on_unjudged":
-            faults.append(f"{where}: missing; say what the gate does with an unjudged part: pass, reject or quarantine")
-        elif kind == "missing":
-            faults.append(f"{where}: missing")
-        elif kind == "value_error":
-            faults.extend(str(fault["ctx"]["error"]).split("\n"))
-        else:
-            faults.append(f"{where}: {fault['msg']}")
-    return faults
 
 
 def _is_pattern(text: str) -> bool:

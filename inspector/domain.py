@@ -78,7 +78,7 @@ class TimeSource(enum.StrEnum):
 
 
 class GateMode(enum.StrEnum):
-    """What the line is doing; recorded in each row through its cause."""
+    """What the line is doing; recorded in each row."""
 
     AUTO = "auto"
     BYPASS = "bypass"
@@ -172,6 +172,33 @@ def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> Result
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """What a line is told to make, from one part of its gate (or camera without a gate) on.
+
+    `job_id` None: no job runs from there. `product` is announced, a claim to check. It is of effect for parts
+    from (`from_epoch`, `from_count`) on, the count going on over wraps; -1 stands before every count.
+    """
+
+    job_id: str | None
+    lot: str | None
+    product: str | None
+    from_epoch: int
+    from_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a gate (or a camera without a gate) was told to do when a part came: its mode and its job."""
+
+    mode: GateMode = GateMode.AUTO
+    job: Job | None = None
+
+
+NOTHING_TOLD = Standing()
+"""Auto, and no job."""
+
+
+@dataclass(frozen=True, slots=True)
 class Admitted:
     """A delivery found to be a new frame, with its identity and its time limits.
 
@@ -193,6 +220,7 @@ class Admitted:
     missing_trigger: bool = False
     is_late: bool = False
     fault: str | None = None
+    standing: Standing = NOTHING_TOLD
 
     @property
     def result_id(self) -> ResultId:
@@ -321,6 +349,7 @@ class Verdict:
     config_digest: str
     gate: str | None = None
     lap: int = 0
+    mode: GateMode = GateMode.AUTO
     inspection_no: int | None = None
     lot: str | None = None
     job_id: str | None = None
@@ -369,7 +398,9 @@ class Decision:
 class GateState:
     """What must survive a restart about one gate (or one camera without a gate).
 
-    `last_trigger` counts on over wraps: lap x modulus + the number the camera sent.
+    `last_trigger` counts on over wraps: lap x modulus + the number the camera sent. `mode` is of effect until
+    `mode_expires_at` (None: for good), then it is auto. `jobs`: the one that runs and its neighbours, oldest first.
+    `orders` counts the commands obeyed: of two states, mode and jobs of the one with more of them count.
     """
 
     name: str
@@ -378,6 +409,19 @@ class GateState:
     reject_streak: int = 0
     held: bool = False
     mode: GateMode = GateMode.AUTO
+    mode_expires_at: datetime | None = None
+    jobs: tuple[Job, ...] = ()
+    orders: int = 0
+
+    def mode_at(self, now: datetime) -> GateMode:
+        """The mode, unless its time is over."""
+        is_over = self.mode_expires_at is not None and now >= self.mode_expires_at
+        return GateMode.AUTO if is_over else self.mode
+
+    def job_of(self, epoch: int, count: int) -> Job | None:
+        """The job of the part with this count; None where no job runs."""
+        begun = [job for job in self.jobs if (job.from_epoch, job.from_count) <= (epoch, count)]
+        return begun[-1] if begun and begun[-1].job_id is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +438,51 @@ class GateAction:
     source: int
     done: int
     received_at: datetime
+
+
+class CommandName(enum.StrEnum):
+    """What a line may be told."""
+
+    JOB = "job"
+    MODE = "mode"
+    RESYNC = "resync"
+    GOLDEN = "golden"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRequest:
+    """A message of a command topic as it arrived."""
+
+    name: CommandName
+    payload: bytes
+    received_at: datetime
+    is_retained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One change that a command makes: to which gate (or camera), from what to what. Goes into the audit."""
+
+    owner: str
+    what: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """A command that was obeyed or refused, as the store keeps it. `cmd_id` is used once per agent."""
+
+    cmd_id: str
+    name: CommandName
+    agent: str
+    by: str
+    reason: str
+    sent_at: datetime
+    received_at: datetime
+    is_obeyed: bool
+    detail: str
+    orders: tuple[Order, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

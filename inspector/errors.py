@@ -34,6 +34,10 @@ class ConfigError(InspectorError):
         super().__init__(f"The configuration{where} has {len(faults)} fault(s): " + "; ".join(faults))
 
 
+class CommandRefused(InspectorError):
+    """A command of the line was not obeyed; nothing was changed, and the reply says why."""
+
+
 class FrameError(InspectorError):
     """A frame can't be used as an image; the frame is to blame, not the agent."""
 

@@ -12,6 +12,9 @@ from datetime import datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
 from inspector.domain import (
+    CommandName,
+    CommandRecord,
+    CommandRequest,
     DeadLetter,
     Decision,
     Delivery,
@@ -194,6 +197,12 @@ class Ledger(Adapter, Protocol):
 
     async def record_events(self, events: Sequence[Event]) -> None: ...
 
+    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+        """The command, its audit rows and the states it leads to, in one durable transaction.
+
+        False where this agent has had a command of that id before; then nothing is written.
+        """
+
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
 
 
@@ -238,6 +247,16 @@ class GateLine(Adapter, Protocol):
 
     @property
     def is_connected(self) -> bool: ...
+
+
+class CommandLine(Adapter, Protocol):
+    """The wire on which a line is told its job and mode: nothing is kept for an agent that is away."""
+
+    def requests(self) -> AsyncIterator[CommandRequest]:
+        """What is asked, as it comes, until the line is closed. One consumer only."""
+
+    async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
+        """Best effort: whoever asked and hears nothing asks again under a new id."""
 
 
 class VerdictSink(Adapter, Protocol):

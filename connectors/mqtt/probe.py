@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from connectors.mqtt.client import Message, Role
+from connectors.mqtt.command_line import topics as command_topics
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.session import Peer
 from inspector.config import Config, secret
@@ -167,7 +168,7 @@ def _topics_read(config: Config) -> list[str]:
         if camera.source == "mqtt"
     ]
     gates = [f"{config.agent.prefix}/gate/{gate.name}/ack" for gate in config.gate]
-    return [*cameras, *gates]
+    return [*cameras, *gates, *command_topics(config)]
 
 
 async def _subscription(connection: Connection, topic: str) -> Finding:

@@ -1,21 +1,23 @@
-"""`inspector db`: the database's tables, upgraded or checked."""
+"""`inspector db`: the database's tables, upgraded, checked, or relieved of what is old."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from inspector.cli import console
+from inspector.cli import console, holds
 
 if TYPE_CHECKING:
     from inspector.config import Config
+    from inspector.store.retention import Pruned
 
 NAME: Final = "db"
-HELP: Final = "Upgrade or check the database."
+HELP: Final = "Upgrade, check or prune the database; hold what must be kept."
 
 app = typer.Typer(no_args_is_help=True, epilog="Example: inspector db check")
+app.add_typer(holds.app, name=holds.NAME, help=holds.HELP)
 
 
 @app.command(epilog="Example: inspector db upgrade --config /etc/inspector/inspector.toml")
@@ -51,6 +53,65 @@ def check(config: console.ConfigOption = None, as_json: console.JsonOption = Fal
         console.err.print(found["detail"], style="red", highlight=False, markup=False, soft_wrap=True)
     if not found["ok"]:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: inspector db prune --dry-run")
+def prune(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; take nothing out.")] = False,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Take out rows and pictures older than the rules of [retention] say, but for what is held.
+
+    Works beside running agents, in short transactions. They do the same by themselves every retention.every_h.
+    """
+    from inspector.config import load
+
+    loaded = load(config)
+    pruned = asyncio.run(_prune(loaded, dry_run, as_json))
+    if as_json:
+        console.print_json({"dry_run": dry_run, "rules": [_pruned_document(each) for each in pruned]})
+    else:
+        _print_pruned(pruned, dry_run)
+
+
+def _pruned_document(pruned: Pruned) -> dict[str, Any]:
+    from inspector.stream.record import format_time
+
+    return {
+        "rule": pruned.rule,
+        "before": format_time(pruned.before),
+        "taken": pruned.taken,
+        "held": pruned.held,
+    }
+
+
+def _print_pruned(pruned: list[Pruned], dry_run: bool) -> None:
+    from inspector.cli.rendering import local_time, show, table
+
+    if not pruned:
+        console.out.print("No rule is set, so everything is kept; see the section retention of the configuration.")
+        return
+    taken = "would go" if dry_run else "taken out"
+    made = table("rule", "older than", taken, "held", right=(taken, "held"))
+    for each in pruned:
+        made.add_row(each.rule, local_time(each.before), str(each.taken), str(each.held))
+    show(made)
+
+
+async def _prune(config: Config, dry_run: bool, quiet: bool) -> list[Pruned]:
+    from inspector.cli.opening import database_of
+    from inspector.clock import SystemClock
+    from inspector.store import picture_retention, retention
+
+    clock, section = SystemClock(), config.retention
+    async with database_of(config) as database:
+        with console.progress("prune", quiet) as report:
+            pruned = await retention.prune(database, clock, section, dry_run=dry_run, report=report)
+            return pruned + await picture_retention.prune_pictures(
+                database, clock, config.agent.state_dir, section, dry_run=dry_run, report=report
+            )
 
 
 async def _upgrade(config: Config) -> tuple[str | None, str | None, str]:

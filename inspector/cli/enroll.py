@@ -13,6 +13,7 @@ import typer
 from inspector.cli import console
 
 if TYPE_CHECKING:
+    from inspector.config import Config
     from inspector.enrolling import Enrolled
     from inspector.vision.framing import Framing
 
@@ -34,6 +35,14 @@ def command(
         typer.Option(metavar="X,Y,W,H", help="Region of interest: shares of the frame from 0 to 1, or pixels."),
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="PNG over the whole frame, dark where nothing counts.")] = None,
+    input_px: Annotated[
+        int | None, typer.Option(min=32, max=4096, help="Side of the square that the backbone sees; else 256.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="A timm model by name; needs --weights.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The backbone's weights: .pth or .safetensors.")] = None,
+    clustering: Annotated[
+        str | None, typer.Option(help="spherical-kmeans or first-neighbour: how protoad makes its prototypes.")
+    ] = None,
     camera: Annotated[str | None, typer.Option(help="Take bit depth, black level and limits of this camera.")] = None,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
     config: console.ConfigOption = None,
@@ -41,13 +50,20 @@ def command(
 ) -> None:
     from inspector.config import load
     from inspector.enrolling import enrol_into
+    from inspector.vision.backbone import named_backbone
     from inspector.vision.enrolment import EnrolmentOptions
     from inspector.vision.folders import load_paths
 
     loaded = load(config)
     sources, other_kinds = load_paths(images)
-    framing = _framing(tiles, roi, mask)
-    options = EnrolmentOptions(head=head, profile=profile, framing=framing, **_limits(loaded, camera))
+    options = EnrolmentOptions(
+        head=head,
+        profile=profile,
+        framing=_framing(tiles, roi, mask, input_px),
+        backbone=named_backbone(backbone, weights),
+        clustering=clustering,
+        **limits_of_camera(loaded, camera),
+    )
     with contextlib.suppress(OSError):
         os.nice(10)  # a line that runs on this box comes first
     with console.progress(f"Enrolling {product}", quiet=as_json) as report:
@@ -60,7 +76,8 @@ def command(
         _print(done, other_kinds)
 
 
-def _limits(loaded: Any, camera: str | None) -> dict[str, Any]:
+def limits_of_camera(loaded: Config, camera: str | None) -> dict[str, Any]:
+    """The keyword `limits` for options, or nothing where no camera is named. Raises UsageError."""
     from inspector.app import limits_of
     from inspector.errors import UsageError
 
@@ -73,7 +90,7 @@ def _limits(loaded: Any, camera: str | None) -> dict[str, Any]:
         raise UsageError(f"There is no camera {camera!r} in the configuration; configured: {known}.") from None
 
 
-def _framing(tiles: str | None, roi: str | None, mask: Path | None) -> Framing:
+def _framing(tiles: str | None, roi: str | None, mask: Path | None, input_px: int | None) -> Framing:
     from inspector.errors import UsageError
     from inspector.vision.framing import Framing, parse_roi, parse_tiles
 
@@ -82,7 +99,7 @@ def _framing(tiles: str | None, roi: str | None, mask: Path | None) -> Framing:
         content = mask.read_bytes() if mask else None
     except OSError as error:
         raise UsageError(f"The mask {mask} can't be read ({error.strerror}).") from error
-    return Framing(parse_tiles(tiles) if tiles else (1, 1), where, is_px, content)
+    return Framing(parse_tiles(tiles) if tiles else (1, 1), where, is_px, content, input_px)
 
 
 def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inspector.cli import console
+from inspector.cli.enroll import limits_of_camera
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,19 +27,39 @@ def command(
     products: Annotated[str | None, typer.Option(help="Only these products, separated by commas.")] = None,
     head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "auto",
     profile: Annotated[str, typer.Option(help="fast, standard or fine.")] = "standard",
+    backbone: Annotated[str | None, typer.Option(help="A timm model by name; needs --weights.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The backbone's weights: .pth or .safetensors.")] = None,
+    tiles: Annotated[
+        str | None, typer.Option(metavar="ROWSxCOLUMNS", help="Look at large frames in tiles, for example 4x6.")
+    ] = None,
+    input_px: Annotated[
+        int | None, typer.Option(min=32, max=4096, help="Side of the square that the backbone sees; else 256.")
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="Take bit depth, black level and limits of this camera.")] = None,
     mode: Annotated[str, typer.Option(help="oracle (the product is told) or routed (anchors find it).")] = "oracle",
     registry: Annotated[bool, typer.Option("--registry", help="Judge the live versions, fit nothing.")] = False,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     from inspector.config import load
+    from inspector.vision.backbone import named_backbone
     from inspector.vision.engines import create_engine
     from inspector.vision.evaluation import EvaluationOptions, evaluate
+    from inspector.vision.framing import Framing, parse_tiles
 
     loaded = load(config)
     chosen = tuple(name.strip() for name in products.split(",") if name.strip()) if products else None
     artifacts = asyncio.run(_live(loaded)) if registry else None
-    options = EvaluationOptions(products=chosen, mode=mode, head=head, profile=profile, artifacts=artifacts)
+    options = EvaluationOptions(
+        products=chosen,
+        mode=mode,
+        head=head,
+        profile=profile,
+        artifacts=artifacts,
+        backbone=named_backbone(backbone, weights),
+        framing=Framing(parse_tiles(tiles) if tiles else (1, 1), size_px=input_px),
+        **limits_of_camera(loaded, camera),
+    )
     with tempfile.TemporaryDirectory() as scratch, console.progress("Evaluating", quiet=as_json) as report:
         state = loaded.agent.state_dir
         cache = state / "engines" if state.is_dir() else Path(scratch)

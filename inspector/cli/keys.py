@@ -18,7 +18,14 @@ from pydantic.fields import FieldInfo
 
 from inspector.config import NAME_PATTERN, Config, Section
 
-UNITS: Final = {"_s": "seconds", "_ms": "milliseconds", "_mib": "MiB", "_mpx": "megapixels"}
+UNITS: Final = {
+    "_s": "seconds",
+    "_ms": "milliseconds",
+    "_h": "hours",
+    "_days": "days",
+    "_mib": "MiB",
+    "_mpx": "megapixels",
+}
 
 _MADE_DEFAULTS: Final = {
     "agent.name": "this host's name",
@@ -45,6 +52,13 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "store.url": "postgresql+asyncpg://db.plant.example/inspector",
     "store.user": "inspector",
     "store.password_secret": "store-password",
+    "engine.weights_dir": "/srv/weights",
+    "retention.passes_days": 90,
+    "retention.rejects_days": 730,
+    "retention.unjudged_days": 730,
+    "retention.decisions_days": 730,
+    "retention.events_days": 365,
+    "retention.pictures_days": 365,
     "camera.name": "cam1",
     "camera.on_unjudged": "reject",
     "camera.topic": "line1/camera1/frame",

@@ -35,6 +35,7 @@ def list_(
     product: Annotated[str | None, typer.Option(help="Only this product.")] = None,
     camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
     cause: Annotated[str | None, typer.Option(help="Only this cause, for example unknown_product.")] = None,
+    lot: Annotated[str | None, typer.Option(help="Only this lot.")] = None,
     since: Annotated[str | None, typer.Option(help="An age (30m, 1h, 2d) or a time (2025-03-01T06:00).")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 50,
     config: console.ConfigOption = None,
@@ -50,6 +51,7 @@ def list_(
         outcome=_word(Outcome, outcome, "--outcome"),
         cause=_word(Cause, cause, "--cause"),
         camera=camera,
+        lot=lot,
         since=since_time(since, datetime.now(UTC)) if since else None,
     )
     verdicts = asyncio.run(_listed(load(config), wanted, limit))
@@ -83,7 +85,7 @@ def show(
         results_view.print_one(verdict, kept)
 
 
-def since_time(text: str, now: datetime) -> datetime:
+def since_time(text: str, now: datetime, option: str = "--since") -> datetime:
     """The moment that an age or a time means; a time without a zone is this machine's. Raises UsageError."""
     from inspector.errors import UsageError
 
@@ -93,7 +95,7 @@ def since_time(text: str, now: datetime) -> datetime:
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
-            f"--since {text!r} is neither an age such as 30m, 1h or 2d nor a time such as 2025-03-01T06:00."
+            f"{option} {text!r} is neither an age such as 30m, 1h or 2d nor a time such as 2025-03-01T06:00."
         ) from None
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from inspector.cli import console, rendering
 from inspector.cli.rendering import ABSENT, facts, local_time, number, outcome_text
-from inspector.domain import Cause, Identity, Verdict
+from inspector.domain import Cause, GateMode, Identity, Verdict
 from inspector.stream.record import format_time
 
 SHORT_ID: Final = 8
@@ -118,6 +118,7 @@ def _part(v: Verdict) -> Facts:
     yield "part", v.part_id if v.inspection_no is None else f"{v.part_id}, inspection {v.inspection_no}"
     yield "lot", v.lot
     yield "job", v.job_id
+    yield "mode", None if v.mode is GateMode.AUTO else v.mode.value
     yield "flags", ", ".join(_flags(v))
 
 

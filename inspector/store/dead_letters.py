@@ -14,20 +14,21 @@ from typing import Self
 import orjson
 
 from inspector.domain import DeadLetter
-from inspector.store.folders import BoundedFolder, safe_name
+from inspector.store.folders import BoundedFolder, Held, safe_name
 from inspector.stream.record import format_time, plain
 
 
 class FolderDeadLetters:
     """The port `DeadLetters` on a folder of at most `max_bytes`. Raises StateUnusable where it can't be written."""
 
-    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+    def __init__(self, folder: Path, *, max_bytes: int, held: Held | None = None) -> None:
         self._path = folder
+        self._held = held
         self._max_bytes = max_bytes
         self._resources = contextlib.ExitStack()
 
     async def __aenter__(self) -> Self:
-        self._folder = await asyncio.to_thread(BoundedFolder, self._path, self._max_bytes)
+        self._folder = await asyncio.to_thread(BoundedFolder, self._path, self._max_bytes, held=self._held)
         # One thread: a letter whose caller was cancelled is finished before the next one begins.
         self._worker = self._resources.enter_context(concurrent.futures.ThreadPoolExecutor(1, "dead-letters"))
         return self

@@ -19,7 +19,7 @@ from typing import Final, Self
 from inspector.domain import Outcome, Picture, ResultId
 from inspector.errors import StateUnusable
 from inspector.ports import Clock
-from inspector.store.folders import BoundedFolder, safe_name, write_whole
+from inspector.store.folders import BoundedFolder, Held, safe_name, write_whole
 from inspector.store.overlay import Undrawable, overlay_png, small_jpeg, suffix_of
 
 _LOG = logging.getLogger(__name__)
@@ -35,8 +35,11 @@ class FolderImages:
     Entering raises StateUnusable where the folder can't be written.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, keep_passes: float, clock: Clock) -> None:
+    def __init__(
+        self, folder: Path, *, max_bytes: int, keep_passes: float, clock: Clock, held: Held | None = None
+    ) -> None:
         self._path = folder
+        self._held = held or Held()
         self._max_bytes = max_bytes
         self._keep_passes = keep_passes
         self._clock = clock
@@ -46,7 +49,9 @@ class FolderImages:
         self._is_failing = False
 
     async def __aenter__(self) -> Self:
-        folder = await asyncio.to_thread(BoundedFolder, self._path, self._max_bytes, self._path / "latest")
+        folder = await asyncio.to_thread(
+            BoundedFolder, self._path, self._max_bytes, self._path / "latest", held=self._held
+        )
         self._writer = threading.Thread(target=self._write_all, args=(folder,), name="images", daemon=True)
         self._writer.start()
         return self
@@ -93,6 +98,7 @@ class FolderImages:
 
     def _write(self, folder: BoundedFolder, picture: Picture) -> None:
         verdict = picture.verdict
+        self._held.note(verdict)
         base = self._path / f"{verdict.decided_at:%Y-%m-%d}" / safe_name(verdict.camera)
         name = safe_name(verdict.result_id)
         folder.add(base / f"{name}.{suffix_of(picture.payload)}", picture.payload)

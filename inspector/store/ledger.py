@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import (
     Action,
+    CommandRecord,
     Decision,
     Event,
     GateAction,
@@ -28,11 +29,21 @@ from inspector.domain import (
 )
 from inspector.errors import LedgerUnavailable
 from inspector.ports import Clock
-from inspector.store import tables
+from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
 from inspector.store.inspections import numbered
-from inspector.store.rows import decision_row, gate_of, gate_row, reduced_row, storable, verdict_of, verdict_row
+from inspector.store.rows import (
+    command_row,
+    decision_row,
+    gate_of,
+    gate_row,
+    reduced_row,
+    storable,
+    verdict_of,
+    verdict_row,
+)
+from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.record import journal_record, sighting_of
 
 _LOG = logging.getLogger(__name__)
@@ -112,6 +123,25 @@ class SqlLedger:
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await _insert_events(connection, events)
+
+    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+        await self.database.ensure_current()
+        now = self._clock.now()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            is_known = sa.select(tables.commands.c.id).where(
+                tables.commands.c.cmd_id == storable(command.cmd_id), tables.commands.c.agent == command.agent
+            )
+            if (await connection.execute(is_known)).first() is not None:
+                return False
+            await connection.execute(tables.commands.insert(), command_row(command))
+            for order in command.orders:
+                why = f"{command.reason} (command {command.cmd_id})"
+                change = audit.Change(command.by, f"gate/{order.owner}/{order.what}", order.old, order.new, why)
+                await audit.append(connection, now, change)
+            if gates:
+                await _upsert_gates(connection, [gate_row(state, now) for state in gates])
+        return True
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
         await self.database.ensure_current()
@@ -267,13 +297,11 @@ async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, An
             new.epoch == old.epoch, sa.func.coalesce(new.last_trigger, -1) >= sa.func.coalesce(old.last_trigger, -1)
         ),
     )
+    replaced = {column.name: new[column.name] for column in tables.gates.c if column.name != "name"}
+    for name in COMMANDED_FIELDS:  # a state made before a command must not undo it
+        replaced[name] = sa.case((new.orders >= old.orders, new[name]), else_=old[name])
     await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name"],
-            set_={column.name: new[column.name] for column in tables.gates.c if column.name != "name"},
-            where=is_further,
-        ),
-        rows,
+        statement.on_conflict_do_update(index_elements=["name"], set_=replaced, where=is_further), rows
     )
 
 

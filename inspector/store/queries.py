@@ -13,7 +13,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inspector.domain import Action, Cause, Event, GateAction, Outcome, ResultId, Severity, Verdict
+from inspector.domain import (
+    Action,
+    Cause,
+    CommandName,
+    CommandRecord,
+    Event,
+    GateAction,
+    Outcome,
+    ResultId,
+    Severity,
+    Verdict,
+)
 from inspector.store import tables
 from inspector.store.database import Database
 from inspector.store.records import Conflict, StoredDecision
@@ -33,6 +44,7 @@ class ResultFilter:
     camera: str | None = None
     gate: str | None = None
     part_id: str | None = None
+    lot: str | None = None
     simulated: bool | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -143,6 +155,25 @@ async def list_gate_actions(database: Database, gate: str | None = None, *, limi
     ]
 
 
+async def list_commands(database: Database, *, limit: int = 100) -> list[CommandRecord]:
+    """The newest `limit` commands, newest first; what each changed stands in the audit."""
+    query = sa.select(tables.commands).order_by(tables.commands.c.id.desc()).limit(limit)
+    return [
+        CommandRecord(
+            cmd_id=row["cmd_id"],
+            name=CommandName(row["name"]),
+            agent=row["agent"],
+            by=row["by_name"],
+            reason=row["reason"],
+            sent_at=row["sent_at"],
+            received_at=row["received_at"],
+            is_obeyed=row["is_obeyed"],
+            detail=row["detail"],
+        )
+        for row in await _rows(database, query)
+    ]
+
+
 async def list_conflicts(database: Database, *, limit: int = 100) -> list[Conflict]:
     """The newest `limit` verdicts that were refused because a row said otherwise, newest first."""
     query = sa.select(tables.conflicts).order_by(tables.conflicts.c.id.desc()).limit(limit)
@@ -154,7 +185,7 @@ async def list_conflicts(database: Database, *, limit: int = 100) -> list[Confli
 
 def _conditions(wanted: ResultFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
-    for name in ("product", "outcome", "cause", "camera", "gate", "part_id", "simulated"):
+    for name in ("product", "outcome", "cause", "camera", "gate", "part_id", "lot", "simulated"):
         value = getattr(wanted, name)
         if value is not None:
             conditions.append(_RESULTS[name] == value)

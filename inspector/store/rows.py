@@ -7,7 +7,7 @@ by U+FFFD; a number beyond 64 bits or not finite becomes NULL.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,10 +15,12 @@ from inspector.domain import (
     SCHEMA_VERSION,
     Action,
     Cause,
+    CommandRecord,
     Decision,
     GateMode,
     GateState,
     Identity,
+    Job,
     Outcome,
     ResultId,
     TimeSource,
@@ -27,7 +29,7 @@ from inspector.domain import (
 from inspector.stream.record import plain, regions_from_record, regions_record
 
 _VERDICT_FIELDS: Final = tuple(field.name for field in fields(Verdict) if field.name != "regions")
-_ENUMS: Final = {"outcome": Outcome, "cause": Cause, "action": Action, "identity": Identity}
+_ENUMS: Final = {"outcome": Outcome, "cause": Cause, "action": Action, "identity": Identity, "mode": GateMode}
 
 REDUCED_FIELDS: Final = (
     "frame_id",
@@ -89,6 +91,21 @@ def decision_row(decision: Decision, *, is_published: bool, in_flight: bool, now
     }
 
 
+def command_row(command: CommandRecord) -> dict[str, Any]:
+    """One row of `commands`."""
+    return {
+        "cmd_id": storable(command.cmd_id),
+        "agent": command.agent,
+        "name": command.name.value,
+        "by_name": storable(command.by),
+        "reason": storable(command.reason),
+        "sent_at": command.sent_at,
+        "received_at": command.received_at,
+        "is_obeyed": command.is_obeyed,
+        "detail": storable(command.detail),
+    }
+
+
 def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
     """One row of `gates`."""
     return {
@@ -98,6 +115,9 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
         "reject_streak": gate.reject_streak,
         "held": gate.held,
         "mode": gate.mode.value,
+        "mode_expires_at": gate.mode_expires_at,
+        "jobs": [{name: storable(value) for name, value in asdict(job).items()} for job in gate.jobs],
+        "orders": gate.orders,
         "updated_at": now,
     }
 
@@ -111,6 +131,9 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         reject_streak=row["reject_streak"],
         held=row["held"],
         mode=GateMode(row["mode"]),
+        mode_expires_at=row["mode_expires_at"],
+        jobs=tuple(Job(**job) for job in row["jobs"]),
+        orders=row["orders"],
     )
 
 

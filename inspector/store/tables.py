@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 from inspector.stream.record import format_time, parse_time
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """The newest migration: what the database must be at for this software."""
 
 metadata = sa.MetaData(
@@ -76,6 +76,7 @@ results = sa.Table(
     sa.Column("gate", sa.String),
     sa.Column("epoch", BIG, nullable=False),
     sa.Column("lap", BIG, nullable=False),
+    sa.Column("mode", sa.String, nullable=False, server_default="auto"),
     sa.Column("frame_id", sa.String),
     sa.Column("trigger_id", BIG),
     sa.Column("part_id", sa.String),
@@ -124,6 +125,14 @@ results = sa.Table(
         postgresql_where=sa.text("part_id IS NOT NULL"),
         sqlite_where=sa.text("part_id IS NOT NULL"),
     ),
+    sa.Index(
+        "ix_results_lot_received_at",
+        "lot",
+        "received_at",
+        postgresql_where=sa.text("lot IS NOT NULL"),
+        sqlite_where=sa.text("lot IS NOT NULL"),
+    ),
+    sa.Index("ix_results_outcome_received_at", "outcome", "received_at"),  # each outcome is kept for a time of its own
     sqlite_autoincrement=True,
 )
 
@@ -136,6 +145,9 @@ gates = sa.Table(
     sa.Column("reject_streak", sa.Integer, nullable=False),
     _flag("held"),
     sa.Column("mode", sa.String, nullable=False),
+    sa.Column("mode_expires_at", UtcTime),
+    sa.Column("jobs", JSON, nullable=False, server_default="[]"),
+    sa.Column("orders", BIG, nullable=False, server_default="0"),
     sa.Column("updated_at", UtcTime, nullable=False),
 )
 
@@ -310,4 +322,36 @@ reviews = sa.Table(
     sa.Column("result_id", sa.String, nullable=False, index=True),
     sa.Column("label", sa.String, nullable=False),
     sa.Column("comment", sa.String, nullable=False),
+)
+
+commands = sa.Table(
+    "commands",
+    metadata,
+    _number(),
+    sa.Column("cmd_id", sa.String, nullable=False),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("by_name", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("sent_at", UtcTime, nullable=False),
+    sa.Column("received_at", UtcTime, nullable=False),
+    _flag("is_obeyed"),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.UniqueConstraint("cmd_id", "agent"),
+)
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    _number(),
+    sa.Column("lot", sa.String),
+    sa.Column("product", sa.String),
+    sa.Column("result_id", sa.String),
+    sa.Column("since", UtcTime),
+    sa.Column("until", UtcTime),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("by_name", sa.String, nullable=False),
+    sa.Column("held_at", UtcTime, nullable=False),
+    sa.Column("released_at", UtcTime),
+    sa.Column("released_by", sa.String),
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from inspector.config import CameraSection, Config, GateSection
-from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, TimeSource, Verdict
+from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, Standing, TimeSource, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
 
 LONGEST_ID = 128
@@ -141,10 +141,24 @@ class Admission:
         if isinstance(found, Known):
             return Repeat(found.result_id)
         admitted = _admitted(delivery, camera, gate, meta, found, captured_at, time_source)
+        owner = gate.name if gate else camera.name
+        standing = self._standing(owner, found.key.epoch, found.count, delivery.received_at)
+        admitted = replace(admitted, standing=standing)
         if meta.is_simulated:
             return Arrival(admitted)
         self._last_captured[camera.name] = captured_at
         return Arrival(admitted, self._missed(gate, found), found.was_reset)
+
+    def standing(self, owner: str, epoch: int, lap: int, number: int | None, at: datetime) -> Standing:
+        """Mode and job for a part of a gate (or camera without a gate); `number` None: the one that is there."""
+        counter = self._counters[owner]
+        return self._standing(owner, epoch, None if number is None else lap * (counter.modulus or 0) + number, at)
+
+    def _standing(self, owner: str, epoch: int, count: int | None, at: datetime) -> Standing:
+        counter = self._counters[owner]
+        return Standing(
+            counter.state.mode_at(at), counter.state.job_of(epoch, counter.reached if count is None else count)
+        )
 
     def _is_newer(self, camera: str, captured_at: datetime, time_source: TimeSource) -> bool:
         last = self._last_captured.get(camera)

@@ -7,7 +7,7 @@ camera's policy, which has no default.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inspector.config import CameraSection
 from inspector.domain import Action, Cause, GateMode, Judgement, Outcome
@@ -72,7 +72,11 @@ def rule(cause: Cause, policy: Policy, detail: str | None = None) -> Ruling:
 def decide(judgement: Judgement, policy: Policy, mode: GateMode, is_late: bool) -> Ruling:
     """The one ruling of a judged frame. Never raises: what it can't judge is `scorer_error`."""
     cause, detail = _find_cause(judgement, policy, mode, is_late)
-    return rule(cause, policy, detail)
+    ruling = rule(cause, policy, detail)
+    if mode is not GateMode.GOLDEN:
+        return ruling
+    # A reference part is shown to the camera, not made by the line: judged for the record, nothing for the gate.
+    return replace(ruling, action=Action.NONE, detail=f"golden: {detail}" if detail else "golden")
 
 
 def _find_cause(judgement: Judgement, policy: Policy, mode: GateMode, is_late: bool) -> tuple[Cause, str | None]:
@@ -98,9 +102,11 @@ def _by_score(judgement: Judgement, policy: Policy) -> tuple[Cause, str | None]:
     scored, route = judgement.scored, judgement.route
     if scored is None or route is None:
         return Cause.SCORER_ERROR, "a score without a route"
-    expected = policy.expected_product or judgement.admitted.claimed_product
-    if expected is not None and route.product != expected:
-        return Cause.WRONG_PRODUCT, f"{expected} was announced, {route.product} is shown"
+    job = judgement.admitted.standing.job
+    claims = (policy.expected_product or judgement.admitted.claimed_product, job.product if job else None)
+    for expected in claims:
+        if expected is not None and route.product != expected:
+            return Cause.WRONG_PRODUCT, f"{expected} was announced, {route.product} is shown"
     # Strictly above: the threshold itself is a held-out good score, which a good part may reach.
     if scored.score > scored.threshold:
         return Cause.ANOMALY, None

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
 from inspector.config import GateSection
-from inspector.domain import Action, Admitted, Cause, Decision, GateState, ResultId, Verdict
+from inspector.domain import Action, Admitted, Cause, Decision, GateMode, GateState, ResultId, Verdict
 
 SEVERITY: dict[Action, int] = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
 
@@ -35,6 +35,7 @@ class _Part:
     decide_by_ns: int
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     told: Action = Action.NONE
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Gate:
         self._remembered = remembered
         self._parts: OrderedDict[PartKey, _Part] = OrderedDict()
         self._undecided: dict[PartKey, _Part] = {}
+        self._oldest_epoch = 0
 
     @property
     def name(self) -> str:
@@ -100,7 +102,10 @@ class Gate:
         if key is None or part is None or not _may_be_told(admitted):
             return None
         if verdict.cause in UNTOLD_CAUSES:
+            # Its other views may come in another mode: none of them alone says anything of the part.
+            part.is_closed = True
             self._undecided.pop(key, None)
+        if part.is_closed:
             return None
         known = part.verdicts.get(verdict.camera)
         if known is None or SEVERITY[verdict.action] > SEVERITY[known.action]:
@@ -134,10 +139,15 @@ class Gate:
         return self._tell(key, part, worst)
 
     def forget_epochs_before(self, epoch: int) -> None:
-        """After a resync: decisions of older epochs are dropped."""
+        """After a resync: decisions of older epochs are dropped, also those on their way to the wire."""
+        self._oldest_epoch = max(self._oldest_epoch, epoch)
         for key in [key for key in self._parts if key.epoch < epoch]:
             del self._parts[key]
             self._undecided.pop(key, None)
+
+    def is_dropped(self, decision: Decision) -> bool:
+        """Whether a resync came after this decision was made: its part is not the PLC's any more."""
+        return decision.epoch < self._oldest_epoch
 
     def _tell(self, key: PartKey, part: _Part, worst: Verdict) -> Decision | None:
         if SEVERITY[worst.action] <= SEVERITY[part.told]:
@@ -161,8 +171,9 @@ class Gate:
 
 
 def _may_be_told(admitted: Admitted) -> bool:
-    """Simulated and backlog frames never reach a gate."""
-    return not (admitted.simulated or admitted.delivery.backlog or admitted.is_late)
+    """Simulated and backlog frames and reference parts never reach a gate."""
+    is_golden = admitted.standing.mode is GateMode.GOLDEN
+    return not (admitted.simulated or admitted.delivery.backlog or admitted.is_late or is_golden)
 
 
 def count_streak(state: GateState, action: Action) -> GateState:

@@ -24,6 +24,9 @@ REMEMBERED_TRIGGERS = 4096
 NO_TRIGGER = -1
 """Stands before every count where counters are compared: no trigger has come in this epoch."""
 
+COMMANDED_FIELDS = ("mode", "mode_expires_at", "jobs", "orders")
+"""What of a gate's state only commands change."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrameIds:
@@ -96,6 +99,7 @@ class TriggerCounter:
 
     def adopt(self, stored: GateState) -> None:
         """Take over where another agent has come further; of two that stand equal the more careful one counts."""
+        ordered = max(stored, self._state, key=lambda state: state.orders)
         if _reach(stored) > _reach(self._state):
             if stored.epoch != self._state.epoch:
                 self._seen.clear()
@@ -105,9 +109,12 @@ class TriggerCounter:
         elif _reach(stored) == _reach(self._state):
             streak = max(stored.reject_streak, self._state.reject_streak)
             self._state = replace(self._state, reject_streak=streak, held=stored.held or self._state.held)
+        # What was commanded is no matter of how far the count has come.
+        commanded = {name: getattr(ordered, name) for name in COMMANDED_FIELDS}
+        self._state = replace(self._state, **commanded)
 
     def update(self, state: GateState) -> None:
-        """Replace what is kept beside the count (mode, streak, held); epoch and count stay as they are."""
+        """Replace what is kept beside the count (mode, jobs, streak, held); epoch and count stay as they are."""
         self._state = replace(state, epoch=self._state.epoch, last_trigger=self._state.last_trigger)
 
     def new_epoch(self) -> None:
@@ -115,6 +122,11 @@ class TriggerCounter:
         self._state = replace(self._state, epoch=self._state.epoch + 1, last_trigger=None)
         self._seen.clear()
         self._missed.clear()
+
+    @property
+    def reached(self) -> int:
+        """The last count of this epoch; -1 before the first."""
+        return NO_TRIGGER if self._state.last_trigger is None else self._state.last_trigger
 
     @property
     def modulus(self) -> int | None:

@@ -21,6 +21,7 @@ from inspector.domain import (
     Cause,
     Decision,
     FrameKey,
+    GateMode,
     Identity,
     Outcome,
     Region,
@@ -39,7 +40,7 @@ RECORD_KEYS: Final = (
 )  # fmt: skip
 """The contract's keys, in the contract's order."""
 
-EXTRA_KEYS: Final = ("gate", "lap", "id_conflict", "regions")
+EXTRA_KEYS: Final = ("gate", "lap", "mode", "id_conflict", "regions")
 """What a row has beyond the contract's keys."""
 
 _INT64_MAX: Final = 2**63 - 1
@@ -81,6 +82,7 @@ def journal_record(verdict: Verdict) -> dict[str, Any]:
     record = verdict_record(verdict)
     record["gate"] = plain(verdict.gate)
     record["lap"] = verdict.lap
+    record["mode"] = plain(verdict.mode)
     record["id_conflict"] = verdict.id_conflict
     record["regions"] = regions_record(verdict.regions)
     return record
@@ -97,6 +99,7 @@ def verdict_from_record(record: Mapping[str, Any]) -> Verdict:
         fields = {key: _typed(key, record[key]) for key in RECORD_KEYS[1:]}
         fields["gate"] = record.get("gate")
         fields["lap"] = record.get("lap", 0)
+        fields["mode"] = GateMode(record.get("mode", GateMode.AUTO))
         fields["id_conflict"] = bool(record.get("id_conflict", False))
         fields["regions"] = regions_from_record(record.get("regions") or [])
     except (KeyError, TypeError) as error:

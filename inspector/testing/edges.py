@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
-from inspector.domain import DeadLetter, Decision, Event, GateAction, Picture, Verdict
+from inspector.domain import CommandName, CommandRequest, DeadLetter, Decision, Event, GateAction, Picture, Verdict
 from inspector.ports import Clock
 
 
@@ -41,6 +41,21 @@ class FakeGateLine(_Edge):
     async def actions(self) -> AsyncIterator[GateAction]:
         while True:
             yield await self.reported.get()
+
+
+class FakeCommandLine(_Edge):
+    """Hands on what is put into `asked`; keeps what was answered."""
+
+    def __init__(self) -> None:
+        self.asked: asyncio.Queue[CommandRequest] = asyncio.Queue()
+        self.replies: list[tuple[CommandName, dict[str, Any]]] = []
+
+    async def requests(self) -> AsyncIterator[CommandRequest]:
+        while True:
+            yield await self.asked.get()
+
+    async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
+        self.replies.append((name, payload))
 
 
 class FakeSink(_Edge):

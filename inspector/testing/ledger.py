@@ -12,6 +12,7 @@ from typing import Self
 
 from inspector.domain import (
     Action,
+    CommandRecord,
     Decision,
     Event,
     GateAction,
@@ -22,6 +23,7 @@ from inspector.domain import (
 )
 from inspector.errors import LedgerUnavailable
 from inspector.store.records import Conflict, StoredDecision
+from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.record import sighting_of
 
 _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
@@ -39,6 +41,7 @@ class InMemoryLedger:
         self.conflicts: list[Conflict] = []
         self.events: list[Event] = []
         self.gate_actions: list[GateAction] = []
+        self.commands: list[CommandRecord] = []
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -55,9 +58,7 @@ class InMemoryLedger:
         for decision, is_published in decisions:
             in_flight = decision.trigger_id == 0 and decision.result_id not in with_trigger_zero
             self._merge(decision, is_published, in_flight)
-        for gate in gates:
-            if _reach(gate) >= _reach(self.gates.get(gate.name, gate)):
-                self.gates[gate.name] = gate
+        self._keep(gates)
         self.commits += 1
         return conflicting
 
@@ -84,6 +85,14 @@ class InMemoryLedger:
         self._check()
         self.events.extend(events)
 
+    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+        self._check()
+        if any((known.cmd_id, known.agent) == (command.cmd_id, command.agent) for known in self.commands):
+            return False
+        self.commands.append(command)
+        self._keep(gates)
+        return True
+
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
         self._check()
         self.gate_actions.extend(actions)
@@ -91,6 +100,13 @@ class InMemoryLedger:
     def _check(self) -> None:
         if not self.is_available:
             raise LedgerUnavailable("The database does not answer (test).")
+
+    def _keep(self, states: Sequence[GateState]) -> None:
+        for state in states:
+            old = self.gates.get(state.name, state)
+            if _reach(state) >= _reach(old):
+                commanded = {name: getattr(old, name) for name in COMMANDED_FIELDS} if old.orders > state.orders else {}
+                self.gates[state.name] = dataclasses.replace(state, **commanded)
 
     def _insert(self, verdict: Verdict) -> ResultId | None:
         first = self.rows.get(verdict.result_id)

@@ -14,11 +14,13 @@ import pytest
 from inspector.domain import (
     Action,
     Cause,
+    CommandRecord,
     Event,
     GateAction,
     GateMode,
     GateState,
     Identity,
+    Job,
     Outcome,
     Region,
     Severity,
@@ -28,7 +30,7 @@ from inspector.domain import (
 from inspector.ports import Ledger
 from inspector.store.records import Conflict, StoredDecision
 from inspector.testing.clock import START
-from inspector.testing.samples import decision_for, event_of, gate_action_of, verdict_of_part
+from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Stored:
     conflicts: list[Conflict]
     events: list[Event]
     gate_actions: list[GateAction]
+    commands: list[CommandRecord]
 
 
 class LedgerContract:
@@ -53,6 +56,7 @@ class LedgerContract:
             1,
             gate="g1",
             lap=3,
+            mode=GateMode.GOLDEN,
             part_id="p-1",
             inspection_no=2,
             outcome=Outcome.REJECT,
@@ -241,6 +245,28 @@ class LedgerContract:
     async def test_record_simulated_parts_are_counted_apart(self, ledger: Ledger) -> None:
         await ledger.record([verdict_of_part(1, part_id="p", simulated=True), verdict_of_part(2, part_id="p")], [], [])
         assert [row.inspection_no for row in (await self.stored(ledger)).rows] == [1, 1]
+
+    async def test_record_a_gate_made_before_a_command_does_not_undo_it(self, ledger: Ledger) -> None:
+        job = Job("J1", "L1", "bolt", 1, 6)
+        ordered = GateState("g1", 1, 5, 0, False, GateMode.CLEAN, START, (job,), orders=2)
+        await ledger.record([], [], [GateState("g1", 1, 5)])
+        assert await ledger.record_command(command_of("c1"), [ordered])
+        await ledger.record([], [], [GateState("g1", 1, 6, reject_streak=1, orders=1)])
+        await ledger.record([], [], [GateState("g2", 1, 1)])
+        told = dataclasses.replace(ordered, last_trigger=6, reject_streak=1)
+        assert await ledger.load_gates() == {"g1": told, "g2": GateState("g2", 1, 1)}
+
+    async def test_record_command_again_writes_nothing(self, ledger: Ledger) -> None:
+        assert await ledger.record_command(command_of("c1"), [GateState("g1", 2, None, orders=1)])
+        assert not await ledger.record_command(command_of("c1"), [GateState("g1", 3, None, orders=2)])
+        assert await ledger.record_command(command_of("c1", agent="agent2"), [])
+        assert await ledger.record_command(command_of("c2", is_obeyed=False, orders=()), [])
+        assert await ledger.load_gates() == {"g1": GateState("g1", 2, None, orders=1)}
+        assert [(found.cmd_id, found.agent, found.is_obeyed) for found in (await self.stored(ledger)).commands] == [
+            ("c1", "agent1", True),
+            ("c1", "agent2", True),
+            ("c2", "agent1", False),
+        ]
 
     async def test_record_events_and_gate_actions_are_kept_in_order(self, ledger: Ledger) -> None:
         happened = [event_of("link_down"), event_of("link_up", severity=Severity.INFO)]

@@ -9,11 +9,14 @@ from typing import Any
 from inspector.domain import (
     Action,
     Cause,
+    CommandName,
+    CommandRecord,
     Decision,
     Event,
     FrameKey,
     GateAction,
     Identity,
+    Order,
     Outcome,
     Severity,
     TimeSource,
@@ -88,6 +91,23 @@ def decision_for(verdict: Verdict, action: Action = Action.PASS, **changes: Any)
 def event_of(kind: str = "link_down", **changes: Any) -> Event:
     """A warning about camera `cam1`."""
     return dataclasses.replace(Event(START, kind, Severity.WARNING, "cam1", "a test"), **changes)
+
+
+def command_of(cmd_id: str, **changes: Any) -> CommandRecord:
+    """Ada has put gate `g1` into clean mode, obeyed by agent1."""
+    usual = CommandRecord(
+        cmd_id=cmd_id,
+        name=CommandName.MODE,
+        agent="agent1",
+        by="ada",
+        reason="belt is cleaned",
+        sent_at=START,
+        received_at=START,
+        is_obeyed=True,
+        detail="g1: mode clean",
+        orders=(Order("g1", "mode", "auto", "clean"),),
+    )
+    return dataclasses.replace(usual, **changes)
 
 
 def gate_action_of(trigger_id: int, **changes: Any) -> GateAction:

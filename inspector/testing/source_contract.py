@@ -45,7 +45,7 @@ class Reader:
         self.task = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        async with aclosing(self.source.deliveries()) as deliveries:  # type: ignore[type-var]
+        async with aclosing(self.source.deliveries()) as deliveries:  # type: ignore[type-var]  # a generator
             async for delivery in deliveries:
                 self.got.append(delivery)
 

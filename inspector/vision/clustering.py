@@ -1,4 +1,4 @@
-"""Picking and clustering vectors: farthest-first cover, spherical k-means, first-neighbour partition.
+"""Picking and clustering vectors: farthest-first cover, k-means, spherical k-means, first-neighbour partition.
 
 Plain NumPy, deterministic for a given generator. Vectors are float32 [N, C].
 """
@@ -37,6 +37,35 @@ def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> ND
         if len(picked) == min(count, len(vectors)) or nearest[following] <= 1e-9 * max(1.0, float(squares[following])):
             return np.array(picked, np.int64)
         picked.append(following)
+
+
+def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int = 8) -> Vectors:
+    """At most `count` centres by Euclidean distance, float32 [K, C].
+
+    Begun farthest-first, so that a rare pattern keeps a centre of its own.
+    """
+    centres = vectors[farthest_first(vectors, count, rng)].copy()
+    labels = np.full(len(vectors), -1, np.int64)
+    for _ in range(rounds):
+        found = _nearest_centre(vectors, centres)
+        if np.array_equal(found, labels):
+            break
+        labels = found
+        counts = np.bincount(labels, minlength=len(centres))[:, None]
+        # A centre that lost its members stays where it was.
+        centres = np.where(counts, _sums(vectors, labels, len(centres)) / np.maximum(counts, 1), centres)
+        centres = centres.astype(np.float32)
+    return centres
+
+
+def _nearest_centre(vectors: Vectors, centres: Vectors, block: int = 4096) -> NDArray[np.int64]:
+    """In blocks: all distances at once would be the largest array of an enrolment."""
+    half_squares = 0.5 * np.einsum("kc,kc->k", centres, centres)
+    found = np.empty(len(vectors), np.int64)
+    for start in range(0, len(vectors), block):
+        rows = slice(start, start + block)
+        found[rows] = (vectors[rows] @ centres.T - half_squares).argmax(axis=1)
+    return found
 
 
 def spherical_kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int = 20) -> Vectors:

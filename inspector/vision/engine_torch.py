@@ -6,10 +6,11 @@ On a GPU: pinned input, asynchronous copy, features kept on the device until the
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,15 @@ class TorchEngine:
         return _TorchCompare(weights, self._device)
 
 
+@contextlib.contextmanager
+def _faults_named() -> Iterator[None]:
+    """Raises EngineError where what a pass is fed does not fit it, or memory does not suffice."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise EngineError(f"torch can't run the pass: {str(error).splitlines()[0]}") from error
+
+
 class _TorchEmbedder:
     def __init__(self, network: EmbeddingNetwork, device: torch.device) -> None:
         self._network = network
@@ -80,7 +90,7 @@ class _TorchEmbedder:
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[Patches]:
         on_host = torch.from_numpy(pixels)
-        with torch.inference_mode():
+        with _faults_named(), torch.inference_mode():
             if self._device.type == "cpu":
                 return list(self._network(on_host))
             on_device = on_host.pin_memory().to(self._device, non_blocking=True)
@@ -96,7 +106,8 @@ class _TorchCompare:
         self._device = device
 
     def __call__(self, embedded: Sequence[Patches]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        return compare(self._comparison, [torch.as_tensor(each, device=self._device) for each in embedded])
+        with _faults_named():
+            return compare(self._comparison, [torch.as_tensor(each, device=self._device) for each in embedded])
 
 
 class _TorchSearch:
@@ -108,12 +119,12 @@ class _TorchSearch:
         self._unit_length = bank.unit_length
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
-        with torch.inference_mode():
+        with _faults_named(), torch.inference_mode():
             found = torch.stack([self._nearest(frame)[0] for frame in patches])
         return np.asarray(found.cpu().numpy(), np.float32)
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
-        with torch.inference_mode():
+        with _faults_named(), torch.inference_mode():
             found = torch.stack([self._nearest(frame)[1] for frame in patches])
         return np.asarray(found.cpu().numpy(), np.int64)
 

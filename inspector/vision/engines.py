@@ -176,6 +176,16 @@ def _session(content: bytes, threads: int) -> Any:
         raise EngineError(f"ONNX Runtime can't load the exported graph: {error}") from error
 
 
+def _run(session: Any, wanted: list[str], feeds: dict[str, Any], options: Any = None) -> list[Any]:
+    """The session's answers. Raises EngineError where what it is fed does not fit it, or memory does not suffice."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as faults
+
+    try:
+        return list(session.run(wanted, feeds, options))
+    except (faults.Fail, faults.InvalidArgument, faults.RuntimeException) as error:
+        raise EngineError(f"ONNX Runtime can't run the pass: {str(error).splitlines()[0]}") from error
+
+
 class _OnnxEmbedder:
     def __init__(self, session: Any, size_px: int) -> None:
         self._session = session
@@ -183,7 +193,7 @@ class _OnnxEmbedder:
         self._names = [output.name for output in session.get_outputs()]
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[Patches]:
-        return list(self._session.run(self._names, {"pixels": pixels}))
+        return _run(self._session, self._names, {"pixels": pixels})
 
 
 class _OnnxSearch:
@@ -213,7 +223,7 @@ class _OnnxSearch:
         rows = []
         for frame in patches:
             cells = unit_length(frame) if self._unit_length else frame
-            rows.append(self._session.run([wanted], {"patches": cells, **self._feeds}, self._options)[0])
+            rows += _run(self._session, [wanted], {"patches": cells, **self._feeds}, self._options)
         return np.stack(rows)
 
 
@@ -226,7 +236,7 @@ class _OnnxCompare:
     def __call__(self, embedded: Sequence[Patches]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         found = []
         for row in range(len(embedded[0])):
-            low, high = self._session.run(self._names, {**as_squares(embedded, row), **self._feeds})
+            low, high = _run(self._session, self._names, {**as_squares(embedded, row), **self._feeds})
             found.append((low, high))
         return found
 

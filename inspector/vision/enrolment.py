@@ -16,9 +16,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inspector.errors import EnrolmentError, UndecodableFrame, UsageError
 from inspector.stream.decode import DecodeLimits, read_header
+from inspector.vision.adapting import adapted, check_size
 from inspector.vision.anchors import (
     AnchorIndex,
     ProductAnchors,
@@ -29,21 +31,23 @@ from inspector.vision.anchors import (
     trimmed_distance,
 )
 from inspector.vision.artifact import Artifact, Probe, digest_of, pack, unpack
-from inspector.vision.backbone import Backbone
+from inspector.vision.backbone import Backbone, strides_of
 from inspector.vision.calibration import ALPHA
+from inspector.vision.choosing import Chosen, Exposed, choose
 from inspector.vision.engines import Embedder, Engine
-from inspector.vision.fitted import Fitted, fit
+from inspector.vision.fitted import SPLIT_FROM, Fitted, fit
 from inspector.vision.fitting import HeadFitter, held_out
 from inspector.vision.folders import ImageSource
 from inspector.vision.framing import Framing
 from inspector.vision.gathering import Gathered, Gatherer, Progress, gather
 from inspector.vision.graphs import BackboneFile, Graph
 from inspector.vision.inspection import ProductInspector
-from inspector.vision.preprocessing import Preparation
+from inspector.vision.preprocessing import Exposure, Preparation
 from inspector.vision.prototype import Readout
 from inspector.vision.recipes import Recipe, recipe_for
+from inspector.vision.spilling import SpilledPixels
 from inspector.vision.student import TrainingPlan
-from inspector.vision.student_fitting import Apprenticeship
+from inspector.vision.student_fitting import Apprenticeship, split
 from inspector.vision.tiling import backbone_passes, tiled
 
 MINIMUM_IMAGES = 5
@@ -57,7 +61,8 @@ SUSPECT_SPREADS = 6.0
 class EnrolmentOptions:
     """What the person who enrols may choose. `limits` are the camera's; `alpha` the aimed-at false-reject rate.
 
-    `training`: for the student head alone. `framing`: tiles, region of interest, input size.
+    `training`: for the student head alone; `clustering`: for `protoad` alone, None = its recipe's. `framing`:
+    tiles, region of interest, input size. `exposure` None: the good images choose.
     """
 
     head: str = "auto"
@@ -67,6 +72,8 @@ class EnrolmentOptions:
     alpha: float = ALPHA
     training: TrainingPlan = field(default_factory=TrainingPlan)
     framing: Framing = field(default_factory=Framing)
+    exposure: Exposure | None = None
+    clustering: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +131,7 @@ def enrol(
     """
     tell = progress or (lambda _phase, _done, _total: None)
     clock = _PhaseClock()
-    recipe = recipe_for(options.head, options.profile)
-    recipe = replace(recipe, preparation=_framed(recipe.preparation, options, images))
+    recipe = _recipe(options, images)
     _check_count(product, len(images))
     passes = _passes(recipe, options.backbone, engine)
     clock.ended("engine")
@@ -133,6 +139,14 @@ def enrol(
     left_out = [name for name, _ in (*gathered.unreadable, *gathered.duplicates)]
     _check_count(product, len(gathered) + len(left_out), left_out)
     clock.ended("read")
+    chosen = _choose(recipe, passes, engine, gathered, options, tell)
+    if chosen.recipe.preparation.exposure != recipe.preparation.exposure:
+        exposed = SpilledPixels()
+        for canvas in Exposed(gathered.inputs, recipe.preparation):
+            exposed.append(canvas)
+        gathered.inputs = exposed
+    recipe = chosen.recipe
+    clock.ended("choice")
     if recipe.student is None:
         fitter = HeadFitter(recipe, passes.graph, engine, gathered.inputs, passes.embedder)
         fitted = fit(fitter, len(gathered), options.alpha, tell)
@@ -150,7 +164,8 @@ def enrol(
         calibration=fitted.calibration,
         map_scale=fitted.map_scale,
         probes=(),
-        manifest=_manifest(recipe, options, engine, gathered, len(images)),
+        manifest=_manifest(recipe, options, engine, gathered, len(images))
+        | {"choices": [each.to_manifest() for each in chosen.choices]},
         student=fitted.student,
     )
     artifact = replace(artifact, probes=_probes(artifact, gathered, fitted, engine, passes))
@@ -209,6 +224,41 @@ def _passes(recipe: Recipe, backbone: Backbone, engine: Engine) -> _Passes:
     )
 
 
+def _choose(
+    recipe: Recipe, passes: _Passes, engine: Engine, gathered: Gathered, options: EnrolmentOptions, tell: Progress
+) -> Chosen:
+    """By the banks that decide; a student's exposure by those of the cheapest prototype head."""
+    if not recipe.is_chosen:
+        return Chosen(recipe, ())
+    count = len(gathered)
+    usable = np.flatnonzero(~held_out(count)).tolist() if count >= SPLIT_FROM else list(range(count))
+    judge = recipe
+    if recipe.student is not None:
+        parts = split(count)
+        usable = sorted(parts.training + parts.checking)
+        judge = adapted(recipe_for("prototype", "fast"), strides_of(options.backbone), options.backbone.name)
+        judge = replace(judge, preparation=recipe.preparation)
+        passes = _passes(judge, options.backbone, engine)
+
+    def fitter_of(canvases: Sequence[NDArray[np.uint8]]) -> HeadFitter:
+        return HeadFitter(judge.deciding, passes.graph, engine, canvases, passes.embedder)
+
+    chosen = choose(judge, gathered.inputs, usable, fitter_of, tell, exposure=options.exposure)
+    if recipe.student is not None:
+        return Chosen(replace(recipe, preparation=chosen.recipe.preparation), chosen.choices)
+    return chosen
+
+
+def _recipe(options: EnrolmentOptions, images: Sequence[ImageSource]) -> Recipe:
+    """The recipe with all that was chosen, on the features that the backbone has. Raises UsageError."""
+    recipe = recipe_for(options.head, options.profile, options.clustering)
+    recipe = adapted(recipe, strides_of(options.backbone), options.backbone.name)
+    preparation = replace(recipe.preparation, exposure=options.exposure or recipe.preparation.exposure)
+    recipe = replace(recipe, preparation=_framed(preparation, options, images))
+    check_size(recipe, options.backbone.name)
+    return recipe
+
+
 def _framed(preparation: Preparation, options: EnrolmentOptions, images: Sequence[ImageSource]) -> Preparation:
     """Raises UsageError, also where pixels are named and the images differ in size."""
     if not options.framing.needs_frame_size:
@@ -257,9 +307,9 @@ def _probes(
     probes = []
     for image in dict.fromkeys((ranked[len(ranked) // 2], ranked[-1])):
         prepared, routing = gathered.inputs[image], gathered.routing[image]
-        score = inspector.judge(passes.embedder(prepared[None]))[0].score
+        judgement = inspector.judge(passes.embedder(prepared[None]))[0]
         distance = inspector.routing_distance(routing, passes.route_embedder)
-        probes.append(Probe(prepared, score, routing, distance))
+        probes.append(Probe(prepared, judgement.score, float(judgement.grid_map.max()), routing, distance))
     return tuple(probes)
 
 

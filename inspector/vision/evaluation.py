@@ -23,10 +23,12 @@ from inspector.stream.decode import DecodeLimits, decode
 from inspector.vision import metrics
 from inspector.vision.anchors import AnchorIndex, routing_copy, routing_profile
 from inspector.vision.artifact import unpack
+from inspector.vision.backbone import Backbone, find_weights
 from inspector.vision.calibration import clopper_pearson
 from inspector.vision.engines import Embedder, Engine, on_host
 from inspector.vision.enrolment import EnrolmentOptions, enrol
 from inspector.vision.folders import ImageSource
+from inspector.vision.framing import Framing
 from inspector.vision.gathering import Progress
 from inspector.vision.inspection import ProductInspector
 from inspector.vision.layout import LabelledImage, LabelledProduct, read_layout, read_mask
@@ -43,7 +45,7 @@ INTERVAL_CONFIDENCE = 0.95
 class EvaluationOptions:
     """What to measure. `artifacts`: product -> bytes to judge instead of heads fitted here (`--registry`).
 
-    `training`: of the student head.
+    `training`: of the student head. `backbone`, `framing`: as in the enrolment.
     """
 
     products: tuple[str, ...] | None = None
@@ -53,6 +55,8 @@ class EvaluationOptions:
     artifacts: Mapping[str, bytes] | None = None
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     training: TrainingPlan = field(default_factory=TrainingPlan)
+    backbone: Backbone = field(default_factory=Backbone)
+    framing: Framing = field(default_factory=Framing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,14 @@ def _contender(labelled: LabelledProduct, options: EvaluationOptions, engine: En
     if options.artifacts is None:
         started = time.perf_counter()
         images = [ImageSource(str(path), path=path) for path in labelled.train]
-        enrolment = EnrolmentOptions(options.head, options.profile, options.limits, training=options.training)
+        enrolment = EnrolmentOptions(
+            options.head,
+            options.profile,
+            options.limits,
+            options.backbone,
+            training=options.training,
+            framing=options.framing,
+        )
         content = enrol(
             labelled.name,
             images,
@@ -136,8 +147,8 @@ def _contender(labelled: LabelledProduct, options: EvaluationOptions, engine: En
     else:
         raise UsageError(f"{labelled.name} is not enrolled; enrol it, or leave it out with --products.")
     artifact = unpack(content)
-    hint = artifact.manifest.get("weights_file")
-    embedder = tiled(engine.embedder(artifact.graph, Path(hint) if hint else None), artifact.preparation)
+    weights_file = find_weights(artifact.manifest.get("weights_file"), None)
+    embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)
     return _Contender(labelled, ProductInspector(artifact, engine), embedder, enroll_s)
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from inspector.errors import EngineError, WeightsMissing
+from inspector.errors import EngineError, InspectorError, WeightsMissing
 from inspector.vision.backbone import Backbone, weights_digest
 from inspector.vision.graphs import WEIGHTS_MISSING_EXIT, Graph, write_cached
 
@@ -62,6 +62,9 @@ def main(arguments: list[str]) -> int:
     except WeightsMissing as error:
         print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads this line
         return WEIGHTS_MISSING_EXIT
+    except InspectorError as error:
+        print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads this line
+        return 1
     write_cached(graph.key, content, Path(order["cache"]), versions())
     return 0
 

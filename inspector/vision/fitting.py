@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import UsageError
-from inspector.vision.clustering import farthest_first, first_neighbour_means, spherical_kmeans
+from inspector.vision.clustering import farthest_first, first_neighbour_means, kmeans, spherical_kmeans
 from inspector.vision.engines import Bank, Embedder, Engine, on_host, unit_length
 from inspector.vision.gathering import Progress
 from inspector.vision.graphs import Graph
@@ -118,13 +118,18 @@ class HeadFitter:
             progress("held-out scores", min(start + self._batch, len(indices)), len(indices))
         return found
 
+    def scores(self, measured: Sequence[RawMaps]) -> NDArray[np.float64]:
+        """Image scores of each member on its own, its worst tile's, float64 [members, images]; before any unit."""
+        worst = [[max(map(self._readout.score, maps)) for maps in raw.maps] for raw in measured]
+        return np.array(worst, np.float64).T
+
     def units(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Member]:
         """The same members with the spreads of these images' scores and patch distances as their units."""
         scaled = []
         for number, member in enumerate(members):
             patches = np.concatenate([raw.maps[number] for raw in measured])  # [N * T, g, g]
             scores = np.array([self._readout.score(each) for each in patches])
-            scaled.append(replace(member, score_unit=_spread(scores), map_unit=_spread(patches)))
+            scaled.append(replace(member, score_unit=spread_of(scores), map_unit=spread_of(patches)))
         return scaled
 
     @staticmethod
@@ -150,7 +155,8 @@ class RawMaps:
     maps: list[NDArray[np.float32]]
 
 
-def _spread(values: NDArray[np.floating]) -> float:
+def spread_of(values: NDArray[np.floating]) -> float:
+    """Standard deviation, not believed where it is next to nothing beside the mean."""
     return float(max(values.std(), SMALLEST_UNIT * abs(values.mean()), 1e-6))
 
 
@@ -168,12 +174,16 @@ def build_bank(
     if recipe.clustering == "farthest-first":
         picked = farthest_first(projected, recipe.prototypes, rng)
         return Bank(mean, projection, np.ascontiguousarray(projected[picked]), recipe.unit_length), picked
+    if recipe.clustering == "kmeans":
+        return Bank(mean, projection, kmeans(projected, recipe.prototypes, rng), recipe.unit_length), None
     if not recipe.unit_length:
         raise UsageError(f"The clustering {recipe.clustering} needs vectors of unit length.")
     if recipe.clustering == "spherical-kmeans":
         means = spherical_kmeans(projected, recipe.prototypes, rng)
     else:
-        means = first_neighbour_means(projected[:FIRST_NEIGHBOUR_PATCHES], recipe.prototypes)
+        # Of all images: the sample lies in their order.
+        some = rng.permutation(len(projected))[:FIRST_NEIGHBOUR_PATCHES]
+        means = first_neighbour_means(projected[np.sort(some)], recipe.prototypes)
     return Bank(mean, projection, means, unit_length=True), None
 
 

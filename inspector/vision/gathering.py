@@ -1,7 +1,7 @@
 """Reads the images of an enrolment once: decoded, prepared, looked at by the routing pass, named faults aside.
 
-Memory per image: its prepared square and its routing copy, a quarter of a megabyte at 256 px, whatever the
-camera's resolution.
+Memory per image: its prepared canvas and its routing copy, a quarter of a megabyte at 256 px without tiles,
+whatever the camera's resolution; canvases beyond half a gigabyte wait on disk.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from inspector.vision.anchors import routing_copy, routing_profile
 from inspector.vision.engines import Embedder, on_host
 from inspector.vision.folders import ImageSource
 from inspector.vision.preprocessing import Preparation, prepare
+from inspector.vision.spilling import SpilledPixels
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase's name, how much of it is done, and how much it is."""
@@ -35,7 +36,7 @@ class Gathered:
 
     names: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
-    inputs: list[NDArray[np.uint8]] = field(default_factory=list)
+    inputs: SpilledPixels = field(default_factory=SpilledPixels)
     routing: list[NDArray[np.uint8]] = field(default_factory=list)
     route_patches: list[NDArray[np.float16]] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)

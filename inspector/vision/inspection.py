@@ -83,23 +83,28 @@ class ProductInspector:
         return min(LARGEST_HEAT_MAP_PX, max(HEAT_MAP_SIDE_PX, max(self.artifact.preparation.canvas) // 2))
 
     def check_probes(self, embedder: Embedder, route_embedder: Embedder) -> None:
-        """Raises ParityError where a stored image does not get its stored score or its distance to the anchors."""
-        product = self.artifact.product
-        calibration = self.artifact.calibration
+        """Raises ParityError where a stored image does not get its stored score, map or distance to the anchors."""
+        calibration, map_scale = self.artifact.calibration, self.artifact.map_scale
+        level, map_level = calibration.threshold - calibration.median, map_scale.threshold - map_scale.median
         for probe in self.artifact.probes:
-            judged = self.judge(embedder(probe.prepared[None]))[0]
-            moved = abs(judged.score - probe.score) / (calibration.threshold - calibration.median)
-            if not moved <= LEVEL_TOLERANCE:  # also for a score that is not a number
-                raise ParityError(
-                    f"{product} scores {judged.score:.5g} where {probe.score:.5g} was stored "
-                    f"({moved:.3f} of a level, {LEVEL_TOLERANCE} allowed); this engine can't be trusted with it."
-                )
+            (judged,) = self.judge(embedder(probe.prepared[None]))
             distance = self.routing_distance(probe.routing, route_embedder)
+            peak = float(judged.grid_map.max())
+            self._ensure_same("scores", judged.score, probe.score, LEVEL_TOLERANCE * level)
+            self._ensure_same("has its map's peak at", peak, probe.map_peak, LEVEL_TOLERANCE * map_level)
             allowed = ROUTING_TOLERANCE * self.artifact.anchors.bound
-            if not abs(distance - probe.routing_distance) <= allowed:
-                raise ParityError(
-                    f"{product} is routed at {distance:.5g} where {probe.routing_distance:.5g} was stored."
-                )
+            self._ensure_same("is routed at", distance, probe.routing_distance, allowed)
+
+    def _ensure_same(self, what: str, found: float, stored: float, allowed: float) -> None:
+        if abs(found - stored) <= allowed:  # false also for what is not a number
+            return
+        made = self.artifact.manifest.get("engine", {})
+        versions = ", ".join(f"{name} {number}" for name, number in made.get("versions", {}).items())
+        by = f"{made.get('name')} ({versions})"
+        raise ParityError(
+            f"{self.artifact.product} {what} {found:.5g} where {stored:.5g} was stored ({allowed:.2g} off is allowed): "
+            f"this engine can't be trusted with it; it was enrolled on {by}. Use that engine, or enrol it again here."
+        )
 
     def routing_distance(self, copy: NDArray[np.uint8], route_embedder: Embedder) -> float:
         """Trimmed distance of a routing copy [128, 128, 3] to this product's own anchors."""

@@ -24,6 +24,7 @@ from inspector.errors import ArtifactError, EngineError, InspectorError
 from inspector.ports import Lineup
 from inspector.vision.anchors import AnchorIndex, routing_copy, routing_profile
 from inspector.vision.artifact import Artifact, unpack
+from inspector.vision.backbone import find_weights
 from inspector.vision.engines import Embedder, Engine, create_engine, on_host
 from inspector.vision.inspection import ProductInspector
 from inspector.vision.preprocessing import prepare
@@ -87,8 +88,8 @@ class VisionLoader:
         if content is None:
             raise ArtifactError("its stored bytes are damaged or gone; enrol it again or roll it back")
         artifact = replace(unpack(content, version.digest), product=version.product)
-        hint = artifact.manifest.get("weights_file")
-        embedder = tiled(engine.embedder(artifact.graph, Path(hint) if hint else None), artifact.preparation)
+        weights_file = find_weights(artifact.manifest.get("weights_file"), self._section.weights_dir)
+        embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)
         inspector = ProductInspector(artifact, engine)
         return LoadedProduct(version, inspector, embedder, _batch_key(engine, artifact))
 

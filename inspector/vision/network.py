@@ -22,7 +22,7 @@ class EmbeddingNetwork(torch.nn.Module):
         super().__init__()
         self._graph = graph
         self._strides = tuple(sorted({stride for item in graph.embeddings for stride in item.strides}))
-        self._network, _ = load_network(backbone, self._strides)
+        self._network, _ = load_network(backbone, self._strides, graph.size_px)
         mean, std = normalisation(backbone)
         self.register_buffer("_gain", 1.0 / (255.0 * torch.tensor(std)).view(3, 1, 1, 1))
         self.register_buffer("_shift", -torch.tensor(mean) / torch.tensor(std))

@@ -7,7 +7,7 @@ so that a product may come to choose its own without a new kind of artifact.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from inspector.errors import UsageError
@@ -18,13 +18,19 @@ from inspector.vision.student_graph import LEVELS, STUDENT_EMBEDDINGS
 HEADS = ("prototype", "protoad", "student")
 PROFILES = ("fast", "standard", "fine")
 
-Clustering = Literal["farthest-first", "spherical-kmeans", "first-neighbour"]
+Clustering = Literal["farthest-first", "kmeans", "spherical-kmeans", "first-neighbour"]
+MEANS: tuple[Clustering, ...] = ("spherical-kmeans", "first-neighbour")
+"""Clusterings of unit vectors to their means; ProtoAD's own code for it was never published."""
+
 Reading = Literal["top_share", "smoothed_max"]
 
 
 @dataclass(frozen=True, slots=True)
 class MemberRecipe:
-    """One bank over one embedding. `whiten`: decorrelate channels, else they are compared as they come."""
+    """One bank over one embedding. `whiten`: decorrelate channels, else they are compared as they come.
+
+    `is_optional`: it decides only for products whose good images say that it helps.
+    """
 
     embedding: Embedding
     prototypes: int
@@ -33,6 +39,7 @@ class MemberRecipe:
     in_decision: float = 0.0
     in_map: float = 0.0
     clustering: Clustering = "farthest-first"
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class Recipe:
 
     `reading` says how a map becomes an image score: the mean of its highest `top_share`, or the maximum of
     the map smoothed by a Gaussian of `sigma_px` at input resolution. The map that is shown is smoothed either way.
+    `is_chosen`: whether a product's good images may choose its exposure and optional members.
     """
 
     head: str
@@ -65,9 +73,15 @@ class Recipe:
     preparation: Preparation
     members: tuple[MemberRecipe, ...]
     reading: Reading = "top_share"
-    top_share: float = 0.02
+    top_share: float = 0.03
     sigma_px: float = 0.0
     student: StudentRecipe | None = None
+    is_chosen: bool = True
+
+    @property
+    def deciding(self) -> Recipe:
+        """The same with those banks alone that weigh in the decision."""
+        return replace(self, members=tuple(member for member in self.members if member.in_decision))
 
     @property
     def embeddings(self) -> tuple[Embedding, ...]:
@@ -76,13 +90,17 @@ class Recipe:
         return (*dict.fromkeys(member.embedding for member in self.members), *of_student)
 
 
-# Means over six products (mean image AUROC / mean AUPRO of the masked four, see docs/experiments.md):
-# the coarse grid detects as well as the fine one at a sixth of the cost, channels unscaled; the
-# whitened strides 4+8 detect poorly and localise best, so they only draw the map.
+# Means over six products (mean image AUROC / mean AUPRO of the masked four, see docs/experiments.md): the coarse
+# grid detects as well as the fine one at a sixth of the cost, channels unscaled, with covers for banks, since means
+# lose rare good patterns. The map is another matter: centres of clusters draw it better than picked patches, and
+# the whitened strides 4+8, which detect poorly, localise best.
 _DEEP = MemberRecipe(Embedding((16,), 16), prototypes=512, in_decision=1.0)
-_BROAD = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=1024, in_decision=1.0, in_map=1.0)
-_SHARP = MemberRecipe(Embedding((4, 8), 8), prototypes=512, whiten=True, in_map=1.0)
-_FINE = MemberRecipe(Embedding((8, 16), 8), prototypes=512, in_decision=1.0, in_map=0.5)
+_BROAD = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=512, in_decision=1.0)
+_BROAD_MAP = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=512, in_map=1.0, clustering="kmeans")
+_SHARP = MemberRecipe(Embedding((4, 8), 8), prototypes=512, whiten=True, in_map=1.0, clustering="kmeans")
+_SHARP_PLAIN = MemberRecipe(Embedding((4, 8), 8), prototypes=512, in_map=1.0, clustering="kmeans")
+_SHARP_TOO = MemberRecipe(Embedding((4, 8), 8), prototypes=512, in_decision=1.0, is_optional=True)
+_FINE = MemberRecipe(Embedding((8, 16), 8), prototypes=512, in_decision=1.0)
 
 _PROTOAD = MemberRecipe(
     Embedding((4, 8, 16), 4, pool=1, join="nearest"),
@@ -94,11 +112,21 @@ _PROTOAD = MemberRecipe(
 )
 
 _RECIPES = {
-    ("prototype", "fast"): Recipe("prototype", "fast", Preparation(), (_DEEP, _BROAD)),
-    ("prototype", "standard"): Recipe("prototype", "standard", Preparation(), (_DEEP, _BROAD, _SHARP)),
-    ("prototype", "fine"): Recipe("prototype", "fine", Preparation(), (_DEEP, _BROAD, _SHARP, _FINE)),
+    ("prototype", "fast"): Recipe("prototype", "fast", Preparation(), (_DEEP, _BROAD, _BROAD_MAP)),
+    ("prototype", "standard"): Recipe(
+        "prototype", "standard", Preparation(), (_DEEP, _BROAD, _BROAD_MAP, _SHARP, _SHARP_PLAIN, _SHARP_TOO)
+    ),
+    ("prototype", "fine"): Recipe(
+        "prototype", "fine", Preparation(), (_DEEP, _BROAD, _BROAD_MAP, _SHARP, _SHARP_PLAIN, _SHARP_TOO, _FINE)
+    ),
     ("protoad", "standard"): Recipe(
-        "protoad", "standard", Preparation(fit="squash"), (_PROTOAD,), reading="smoothed_max", sigma_px=4.0
+        "protoad",
+        "standard",
+        Preparation(fit="squash"),
+        (_PROTOAD,),
+        reading="smoothed_max",
+        sigma_px=4.0,
+        is_chosen=False,
     ),
     # `fine`, whatever is asked for: its dense convolutions cost more than the pass they stand on. The mean of
     # the highest cells decides better than the maximum of the smoothed map (docs/student.md); the map is smoothed.
@@ -106,8 +134,11 @@ _RECIPES = {
 }
 
 
-def recipe_for(head: str, profile: str) -> Recipe:
-    """The recipe; `auto` is the prototype head, `protoad` and `student` have one profile each. Raises UsageError."""
+def recipe_for(head: str, profile: str, clustering: str | None = None) -> Recipe:
+    """The recipe; `auto` is the prototype head, `protoad` and `student` have one profile each.
+
+    `clustering`: how `protoad` makes its prototypes, which the paper leaves open. Raises UsageError.
+    """
     if profile not in PROFILES:
         raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
     if head == "auto":
@@ -115,4 +146,9 @@ def recipe_for(head: str, profile: str) -> Recipe:
     if head not in HEADS:
         raise UsageError(f"There is no head {head!r}; choose one of auto, {', '.join(HEADS)}.")
     only = {"protoad": "standard", "student": "fine"}
-    return _RECIPES[head, only.get(head, profile)]
+    found = _RECIPES[head, only.get(head, profile)]
+    if clustering is None:
+        return found
+    if head != "protoad" or clustering not in MEANS:
+        raise UsageError(f"The clustering is a choice of the head protoad: one of {', '.join(MEANS)}.")
+    return replace(found, members=tuple(replace(each, clustering=clustering) for each in found.members))

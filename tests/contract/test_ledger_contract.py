@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from inspector.ports import Ledger
-from inspector.store import queries
+from inspector.store import audit, queries
 from inspector.store.database import Database
 from inspector.store.ledger import SqlLedger
 from inspector.testing.clock import FakeClock
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.ledger_contract import LedgerContract, Stored
+from inspector.testing.samples import command_of
 
 
 class TestInMemoryLedger(LedgerContract):
@@ -29,6 +30,7 @@ class TestInMemoryLedger(LedgerContract):
             conflicts=ledger.conflicts,
             events=ledger.events,
             gate_actions=ledger.gate_actions,
+            commands=ledger.commands,
         )
 
 
@@ -47,7 +49,17 @@ class SqlLedgerContract(LedgerContract):
             conflicts=(await queries.list_conflicts(database))[::-1],
             events=(await queries.list_events(database))[::-1],
             gate_actions=(await queries.list_gate_actions(database))[::-1],
+            commands=(await queries.list_commands(database))[::-1],
         )
+
+    async def test_record_command_is_audited_in_the_same_transaction(self, database: Database) -> None:
+        async with SqlLedger(database, FakeClock()) as ledger:
+            await ledger.record_command(command_of("c1"), [])
+            await ledger.record_command(command_of("c1"), [])
+        (entry,) = await audit.entries(database)
+        assert (entry.user, entry.object, entry.old, entry.new) == ("ada", "gate/g1/mode", "auto", "clean")
+        assert entry.reason == "belt is cleaned (command c1)"
+        assert await audit.verify(database) == []
 
 
 class TestSqliteLedger(SqlLedgerContract):

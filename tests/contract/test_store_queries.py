@@ -1,4 +1,4 @@
-"""Reads for people, and taking old rows out, on both databases."""
+"""Reads for people, on both databases."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from inspector.clock import SystemClock
+from inspector.config import RetentionSection
 from inspector.domain import Cause, Outcome, Verdict
 from inspector.store import queries, retention
 from inspector.store.database import Database
@@ -103,24 +105,9 @@ class QueriesContract:
         assert [decision.trigger_id for decision in await queries.list_decisions(database, "g1", limit=1)] == [2]
         assert await queries.list_decisions(database, "g2") == []
 
-    async def test_prune_results_takes_out_the_older_ones_in_batches(self, filled: Database) -> None:
-        assert await retention.prune_results(filled, START + timedelta(minutes=12), batch_rows=5) == 12
-        assert await queries.list_results(filled) == history()[:11:-1]
-        assert await retention.prune_results(filled, START, batch_rows=5) == 0
-
-    async def test_prune_takes_out_what_grows_with_the_line(self, filled: Database) -> None:
-        async with SqlLedger(filled, FakeClock()) as ledger:
-            await ledger.record_events([event_of("old"), event_of("new", at=START + timedelta(days=2))])
-            await ledger.record_gate_actions([gate_action_of(1)])
-        taken = await retention.prune(filled, START + timedelta(days=1))
-        assert {name: count for name, count in taken.items() if count} == {
-            "results": 20,
-            "events": 1,
-            "gate_actions": 1,
-        }
-
     async def test_record_after_prune_never_uses_a_sequence_number_twice(self, filled: Database) -> None:
-        await retention.prune_results(filled, START + timedelta(days=1))
+        section = RetentionSection(passes_days=1, rejects_days=1, unjudged_days=1)
+        await retention.prune(filled, SystemClock(), section)
         async with SqlLedger(filled, FakeClock()) as ledger:
             await ledger.record([verdict_of_part(100)], [], [])
         async with filled.reading() as connection:

@@ -71,11 +71,9 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
 
 def _products(config: Config, live: LiveSet) -> list[Finding]:
     names = {version.product: version for version in live.versions}
-    if not names:
-        return [_no_product()]
     found = [
         ok(PRODUCTS, name, f"version {version.version} is live, {version.head} head") for name, version in names.items()
-    ]
+    ] or [_no_product()]
     return found + [
         _missing(camera, sorted(names)) for camera in config.camera if camera.product and camera.product not in names
     ]
@@ -85,7 +83,7 @@ def _missing(camera: CameraSection, names: list[str]) -> Finding:
     return fault(
         PRODUCTS,
         f"camera {camera.name}",
-        f"it may show {camera.product} only, which is not live (live: {', '.join(names)}). "
+        f"it may show {camera.product} only, which is not live (live: {', '.join(names) or 'none'}). "
         f"Enrol it with `inspector enroll {camera.product} IMAGES...`, or change camera.product.",
     )
 

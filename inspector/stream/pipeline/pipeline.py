@@ -17,6 +17,7 @@ from inspector.config import Config
 from inspector.domain import Event, Severity, Sighting
 from inspector.ports import (
     Clock,
+    CommandLine,
     DeadLetters,
     FrameSource,
     GateLine,
@@ -32,6 +33,7 @@ from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gates import Gate
+from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Decode, Judging
 from inspector.stream.pipeline.recording import Recording
@@ -66,6 +68,7 @@ class Adapters:
     dead_letters: DeadLetters
     decode: Decode
     take_events: Callable[[], list[Event]]
+    command_line: CommandLine | None = None
 
 
 class Pipeline:
@@ -99,6 +102,12 @@ class Pipeline:
         self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
         spool = (adapters.journal, self._writing)
         self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, spool)
+        self._commanding = Commanding(
+            self._shared,
+            adapters.ledger,
+            adapters.command_line,
+            lambda: self._lineups.current.products if self._lineups.current else (),
+        )
         self._stop = asyncio.Event()
         self.has_started = asyncio.Event()
 
@@ -138,6 +147,7 @@ class Pipeline:
     async def run(self) -> None:
         """Carry frames until `stop`. Raises what killed a stage, as an ExceptionGroup."""
         await self._lineups.load()
+        self._warn_of_missing_products()
         try:
             async with asyncio.TaskGroup() as upkeep:
                 side = [upkeep.create_task(work, name=name) for name, work in self._side_work().items()]
@@ -157,6 +167,14 @@ class Pipeline:
         finally:
             self._judging.close()
 
+    def _warn_of_missing_products(self) -> None:
+        """A camera that may show one product only rejects every part until that product is enrolled."""
+        live = self._lineups.current.products if self._lineups.current else ()
+        for camera in self._config.camera:
+            if camera.product is not None and camera.product not in live:
+                detail = f"it may show {camera.product} only, of which no version is live; enrol it, or change product"
+                self._shared.event("product_missing", Severity.WARNING, camera.name, detail)
+
     def _side_work(self) -> dict[str, Coroutine[Any, Any, None]]:
         return {
             "lineups": self._lineups.run(),
@@ -164,6 +182,8 @@ class Pipeline:
             "heartbeats": self._upkeep.run_heartbeats(),
             "gate actions": self._reports.run(),
             "events": self._upkeep.run_events(),
+            "commands": self._commanding.run(),
+            "modes": self._commanding.run_expiry(),
             "states": self._states.run(),
             "reports": self._states.run_reports(),
         }

@@ -17,7 +17,6 @@ from inspector.domain import (
     DeadLetter,
     Decision,
     Failure,
-    GateMode,
     Judgement,
     Outcome,
     Picture,
@@ -32,7 +31,14 @@ from inspector.stream.gates import MissingView, count_streak
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import Row, Shared, Ticket
-from inspector.stream.pipeline.verdicts import Signature, missed_part, missing_view, verdict_of, with_late_score
+from inspector.stream.pipeline.verdicts import (
+    Signature,
+    missed_part,
+    missing_view,
+    of_standing,
+    verdict_of,
+    with_late_score,
+)
 
 T = TypeVar("T")
 
@@ -95,7 +101,7 @@ class Settling:
         """A part passed uninspected: a row and an event, nothing for the gate."""
         policy = self._shared.policies[missed.camera]
         verdict = missed_part(missed, self._signature, policy, self._shared.clock.now())
-        self._spawn(self._finish_frameless(verdict, None))
+        self._spawn(self._finish_frameless(self._with_standing(verdict), None))
 
     def settle_missing_view(self, gate: str, missing: MissingView) -> None:
         """A view did not come in time: its row, and the part's decision if it was the last one awaited."""
@@ -104,6 +110,7 @@ class Settling:
         verdict = missing_view(
             missing.camera, camera.view, missing.part, gate, ruling, self._signature, self._shared.clock.now()
         )
+        verdict = self._with_standing(verdict)
         self._spawn(self._finish_frameless(verdict, self._shared.gates[gate].missing_view(missing.part, verdict)))
 
     def _is_late(self, ticket: Ticket) -> bool:
@@ -113,7 +120,7 @@ class Settling:
 
     def _rule(self, ticket: Ticket, judgement: Judgement, is_late: bool) -> tuple[Verdict, Decision | None]:
         at_gate = self._shared.gate_of(ticket.camera)
-        mode = self._shared.admission.counter(at_gate[0].name).state.mode if at_gate else GateMode.AUTO
+        mode = judgement.admitted.standing.mode
         ruling = decide(judgement, self._shared.policies[ticket.camera], mode, is_late)
         verdict = self._verdict(judgement, ruling, at_gate[0].name if at_gate else None)
         decision = at_gate[1].judged(judgement.admitted, verdict) if at_gate else None
@@ -124,6 +131,13 @@ class Settling:
     def _verdict(self, judgement: Judgement, ruling: Ruling, gate: str | None) -> Verdict:
         age_ns = self._shared.clock.monotonic_ns() - judgement.admitted.delivery.received_ns
         return verdict_of(judgement, ruling, self._signature, gate, self._shared.clock.now(), age_ns / 1e6)
+
+    def _with_standing(self, verdict: Verdict) -> Verdict:
+        """A row without a frame belongs to the job of its part."""
+        standing = self._shared.admission.standing(
+            verdict.gate or verdict.camera, verdict.epoch, verdict.lap, verdict.trigger_id, verdict.decided_at
+        )
+        return replace(verdict, **of_standing(standing))
 
     def _count_streak(self, decision: Decision) -> None:
         counter = self._shared.admission.counter(decision.gate)
@@ -142,7 +156,8 @@ class Settling:
         self._shared.checkpoint("journaled")
         if decision is None or self._gate_line is None:
             return verdict
-        is_published = await self._gate_line.publish(decision)
+        is_dropped = self._shared.gates[decision.gate].is_dropped(decision)
+        is_published = not is_dropped and await self._gate_line.publish(decision)
         self._shared.checkpoint("published")
         self._journal.append_published(verdict.result_id, is_published)
         self._shared.telemetry.count("decisions", action=decision.action.value, published=str(is_published).lower())

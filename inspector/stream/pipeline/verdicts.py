@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from inspector.domain import (
     Cause,
     Identity,
     Judgement,
+    Standing,
     Verdict,
     part_result_id,
 )
@@ -52,6 +54,7 @@ def verdict_of(
         software=signature.software,
         config_digest=signature.config_digest,
         gate=gate,
+        **of_standing(admitted.standing),
         product=route.product if route else None,
         product_version=judgement.product_version,
         level=scored.level if scored else None,
@@ -76,6 +79,12 @@ def verdict_of(
         engine=scored.engine if scored else None,
         regions=scored.regions if scored else (),
     )
+
+
+def of_standing(standing: Standing) -> dict[str, Any]:
+    """Mode, lot and job as they stand in a row."""
+    job = standing.job
+    return {"mode": standing.mode, "lot": job.lot if job else None, "job_id": job.job_id if job else None}
 
 
 def with_late_score(told: Verdict, judgement: Judgement) -> Verdict:

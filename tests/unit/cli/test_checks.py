@@ -118,6 +118,15 @@ def test_camera_whose_product_is_not_live_is_a_fault(line: Config, enrolled: Cal
     assert "live: bottle" in finding.detail
 
 
+def test_camera_whose_product_is_not_live_is_a_fault_also_where_none_is(
+    line: Config, record: Callable[[Sequence[Verdict]], None]
+) -> None:
+    record([])  # makes the database
+    only = line.camera[0].model_copy(update={"product": "cable"})
+    finding = found(store_findings(line.model_copy(update={"camera": (only,)})), "camera cam1")
+    assert (finding.level, "live: none" in finding.detail) == (Level.FAULT, True)
+
+
 @pytest.mark.parametrize(("slowest_ms", "level"), [(900.0, Level.OK), (999.0, Level.WARNING)])
 def test_gate_window_is_compared_with_the_slowest_of_a_thousand(
     line: Config, record: Callable[[Sequence[Verdict]], None], slowest_ms: float, level: Level

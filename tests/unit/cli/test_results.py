@@ -12,7 +12,7 @@ import pytest
 from inspector.cli import results_view
 from inspector.cli.results import since_time
 from inspector.config import Config
-from inspector.domain import Action, Cause, Outcome, Region
+from inspector.domain import Action, Cause, GateMode, Outcome, Region
 from inspector.errors import UsageError
 from inspector.stream.record import RECORD_KEYS
 from inspector.testing.samples import verdict_of_part
@@ -57,6 +57,9 @@ def test_results_list_with_filters_shows_only_those(shell: Callable[..., Any], r
     record([verdict_of_part(n, **(REJECT if n % 2 else {})) for n in range(1, 7)])
     assert len(shell("results", "list", "--outcome", "reject", "--json").document) == 3
     assert len(shell("results", "list", "--cause", "ok", "--limit", "2", "--json").document) == 2
+    record([verdict_of_part(9, lot="L1", mode=GateMode.GOLDEN)])
+    assert [row["trigger_id"] for row in shell("results", "list", "--lot", "L1", "--json").document] == [9]
+    assert "golden" in shell("results", "show", verdict_of_part(9).result_id).out
     assert shell("results", "list", "--camera", "cam9").out == "No result is like that.\n"
     assert shell("results", "list", "--outcome", "rejected").code == 2
 

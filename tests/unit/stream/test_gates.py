@@ -8,7 +8,18 @@ from dataclasses import replace
 import pytest
 
 from inspector.config import Config
-from inspector.domain import Action, Admitted, Cause, Delivery, GateState, Judgement, Verdict
+from inspector.domain import (
+    Action,
+    Admitted,
+    Cause,
+    Decision,
+    Delivery,
+    GateMode,
+    GateState,
+    Judgement,
+    Standing,
+    Verdict,
+)
 from inspector.stream.admission import Admission, Arrival
 from inspector.stream.deciding import Policy, rule
 from inspector.stream.gates import Gate, count_streak
@@ -144,3 +155,29 @@ def test_count_streak_counts_rejects_and_anything_else_ends_it() -> None:
         state = count_streak(state, Action.REJECT)
     assert state.reject_streak == 3
     assert count_streak(state, Action.QUARANTINE).reject_streak == 0
+
+
+def test_judged_part_of_which_one_view_was_bypassed_is_never_told(pair: Line) -> None:
+    left = pair.frame("left", 7)
+    bypassed = replace(pair.verdict(left, Action.PASS), cause=Cause.BYPASS, action=Action.NONE)
+    assert pair.gate.judged(left, bypassed) is None
+    assert pair.judge(pair.frame("right", 7), Action.REJECT) is None
+    assert pair.gate.expire(2**62) == []
+
+
+def test_judged_reference_part_is_never_told(single: Line) -> None:
+    admitted = replace(single.frame("solo", 7), standing=Standing(GateMode.GOLDEN))
+    assert single.gate.open(admitted) is None
+    assert single.judge(admitted, Action.REJECT) is None
+
+
+def test_forget_epochs_before_drops_parts_and_decisions_on_their_way(single: Line) -> None:
+    decided = single.frame("solo", 7)
+    decision = single.gate.judged(decided, single.verdict(decided, Action.PASS))
+    assert isinstance(decision, Decision)
+    undecided = single.frame("solo", 8)
+    single.gate.forget_epochs_before(2)
+    assert single.gate.is_dropped(decision)
+    assert single.judge(undecided, Action.REJECT) is None
+    assert single.gate.next_expiry_ns() is None
+    assert not single.gate.is_dropped(replace(decision, epoch=2))

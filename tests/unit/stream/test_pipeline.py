@@ -18,7 +18,7 @@ from inspector.config import CameraSection, Config, parse
 from inspector.domain import Action, Cause, Outcome, Verdict
 from inspector.errors import UndecodableFrame
 from inspector.stream.pipeline import Adapters, Pipeline
-from inspector.testing.edges import FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
+from inspector.testing.edges import FakeCommandLine, FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup, FakeLoader, paint
@@ -78,6 +78,7 @@ class Plant:
         self.ledger = earlier.ledger if earlier else InMemoryLedger()
         self.journal = earlier.journal.after_kill() if earlier else InMemoryJournal()
         self.line = FakeGateLine(self.clock)
+        self.commands = FakeCommandLine()
         self.sink, self.images, self.letters = FakeSink(), FakeImages(), FakeDeadLetters()
         self.telemetry = FakeTelemetry()
         self.lineup = FakeLineup()
@@ -98,6 +99,7 @@ class Plant:
             dead_letters=self.letters,
             decode=decode,
             take_events=self.telemetry.take_events,
+            command_line=self.commands,
         )
         return Pipeline(self.config, adapters, "test", checkpoint or self.reached.append)
 
@@ -157,6 +159,15 @@ async def test_run_every_kind_of_bad_frame_fails_alone_with_its_cause() -> None:
         Cause.OK,
     ]
     assert [letter.payload for letter in plant.letters.letters] == [b"", b"junk"]
+
+
+async def test_run_product_of_a_camera_that_is_not_live_is_told_at_the_start() -> None:
+    camera = {"name": "cam", "on_unjudged": "reject"}
+    for product, is_told in (("gamma", True), ("alpha", False), (None, False)):
+        plant = Plant(parse({"agent": {"name": "agent"}, "camera": [{**camera, "product": product}]}, None))
+        async with plant.running():
+            await until(lambda: "lineup" in plant.telemetry.kinds())  # noqa: B023 - of this turn
+            assert ("product_missing" in plant.telemetry.kinds()) is is_told
 
 
 async def test_run_gate_is_told_pass_and_reject_and_rows_say_so() -> None:

@@ -1,0 +1,114 @@
+"""The wire on which a line is told its job and mode: `{prefix}/cmd/{name}`, answered on `.../reply`.
+
+A client of its own with a clean start: nothing waits in the broker for an agent that is away, since a command
+that comes late is refused in any case. A broker that does not let us listen costs the commands, never the line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, Self
+
+import orjson
+
+from connectors.mqtt.client import Message, Role
+from connectors.mqtt.connection import Connection
+from connectors.mqtt.session import Peer, Session
+from inspector.config import Config
+from inspector.domain import CommandName, CommandRequest, Event, Severity
+from inspector.errors import BrokerRefused
+from inspector.ports import Clock, Telemetry
+
+REQUESTS_KEPT: Final = 1000
+"""Commands kept until they are read; a flood beyond is not taken, with one event."""
+
+REPLY_S: Final = 5.0
+
+
+class MqttCommandLine(Peer):
+    """A CommandLine over MQTT. Entered means connected, or trying; entering raises BrokerRefused where refused."""
+
+    def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
+        self._clock = clock
+        self._telemetry = telemetry
+        self._session = Session(config.mqtt, Role(f"{config.agent.name}:commands"), peer=self)
+        self._prefix = f"{config.agent.prefix}/cmd"
+        self._names = {topic: name for name, topic in zip(CommandName, topics(config), strict=True)}
+        self._requests: deque[CommandRequest] = deque()
+        self._changed = asyncio.Event()
+        self._is_closed = False
+        self._is_deaf = False
+        self._is_overrun = False
+
+    async def __aenter__(self) -> Self:
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._session.__aexit__(*exc)
+        self._is_closed = True
+        self._changed.set()
+
+    async def requests(self) -> AsyncIterator[CommandRequest]:
+        """What is asked, until the line is closed. One consumer only."""
+        while not self._is_closed:
+            if self._session.failure is not None:
+                raise self._session.failure
+            if self._requests:
+                self._is_overrun = False
+                yield self._requests.popleft()
+            else:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def reply(self, name: CommandName, payload: Mapping[str, Any]) -> None:
+        """QoS 1, not retained; gone where the link is down or stays jammed for seconds."""
+        connection = self._session.connection
+        if connection is None:
+            return
+        try:
+            async with asyncio.timeout(REPLY_S):
+                await connection.wait_for_room()
+                await asyncio.shield(connection.publish(f"{self._prefix}/{name}/reply", orjson.dumps(payload)))
+        except TimeoutError:
+            self._telemetry.count("command_replies_lost")
+
+    # --- what the session tells ---
+
+    async def prepare(self, connection: Connection) -> None:
+        try:
+            await connection.subscribe(list(self._names))
+        except BrokerRefused as refusal:
+            if not self._is_deaf:
+                self._report("commands_refused", f"{refusal} Commands don't reach this agent.")
+            self._is_deaf = True
+        else:
+            self._is_deaf = False
+
+    def disconnected(self) -> None:
+        self._changed.set()
+
+    def received(self, connection: Connection, message: Message) -> None:
+        if message.packet_id:
+            connection.acknowledge(message.packet_id)
+        name = self._names.get(message.topic or "")
+        if name is None:
+            return
+        if len(self._requests) >= REQUESTS_KEPT:
+            self._telemetry.count("commands_lost")
+            if not self._is_overrun:
+                self._is_overrun = True
+                self._report("commands_lost", "commands come faster than they can be obeyed")
+            return
+        self._requests.append(CommandRequest(name, message.payload, self._clock.now(), message.is_retained))
+        self._changed.set()
+
+    def _report(self, kind: str, detail: str) -> None:
+        self._telemetry.event(Event(self._clock.now(), kind, Severity.WARNING, self._prefix, detail))
+
+
+def topics(config: Config) -> list[str]:
+    """The topics an agent of this configuration takes commands on, in the order of `CommandName`."""
+    return [f"{config.agent.prefix}/cmd/{name}" for name in CommandName]

@@ -1,0 +1,94 @@
+"""What pydantic finds wrong with a configuration, in sentences for whoever wrote the file. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+NO_NUMBER: Final = "bool_for_number"
+"""Our own kind of fault: true or false where a number or text is wanted. TOML tells them apart, Python does not."""
+
+_PLAIN: Final = {
+    "extra_forbidden": "there is no such key",
+    "missing": "missing",
+    NO_NUMBER: "true or false can't stand here",
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number",
+    "float_parsing": "write a number",
+    "finite_number": "write a number",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "string_type": "write a text in quotes",
+    "path_type": "write a path in quotes",
+    "tuple_type": "write a list in [ ], or in [[ ]] the header of a section that may come several times",
+    "model_type": "write a section with keys of its own",
+    "model_attributes_type": "write a section with keys of its own",
+}
+"""Sentences that need nothing of the case."""
+
+_BOUNDED: Final = {
+    "greater_than_equal": "write {ge} or more",
+    "greater_than": "write more than {gt}",
+    "less_than_equal": "write {le} or less",
+    "less_than": "write less than {lt}",
+    "string_too_short": "write at least {min_length} characters",
+    "string_too_long": "write at most {max_length} characters",
+    "too_short": "name at least {min_length}",
+    "too_long": "name at most {max_length}",
+}
+
+_PATTERNS: Final = {
+    "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name is 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first",
+    r"^[^+#\x00]{1,200}$": "write 1 to 200 characters without + and #, which are wildcards of MQTT",
+    "^[A-Za-z0-9._-]{1,249}$": "a topic of Kafka is 1 to 249 letters, digits, '.', '_' or '-'",
+    r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$": "write host:port, several separated by commas",
+}
+"""What each pattern of the configuration wants. A test says when one is missing."""
+
+
+def sentences(error: ValidationError) -> list[str]:
+    """Every fault, with the key it is about in front where it is about one."""
+    said: list[str] = []
+    for fault in error.errors():
+        context: Mapping[str, Any] = fault.get("ctx", {})
+        if fault["type"] == "value_error":
+            said.extend(str(context["error"]).split("\n"))
+            continue
+        where = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "missing" and fault["loc"][-1] == "on_unjudged":
+            said.append(f"{where}: missing; say what the gate does with an unjudged part: pass, reject or quarantine")
+            continue
+        said.append(f"{where}: {_sentence(fault['type'], context, fault['msg'])}")
+    return said
+
+
+def patterns() -> frozenset[str]:
+    """The patterns that have a sentence."""
+    return frozenset(_PATTERNS)
+
+
+def _sentence(kind: str, context: Mapping[str, Any], message: str) -> str:
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if kind in _BOUNDED:
+        return _BOUNDED[kind].format(**{name: _number(value) for name, value in context.items()})
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], f"it has to match {context['pattern']}")
+    if kind in ("literal_error", "enum"):
+        return f"write one of {_choices(context['expected'])}"
+    return message
+
+
+def _number(value: Any) -> Any:
+    """A whole number without the `.0` that its field's type gives it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _choices(expected: str) -> str:
+    """pydantic shows an enum's member as Python does: `<Action.PASS: 'pass'>`."""
+    words = [word.rpartition(": ")[2].strip("<>") for word in expected.replace(" or ", ", ").split(", ")]
+    return ", ".join(word.replace("'", '"') for word in words)

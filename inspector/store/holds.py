@@ -1,0 +1,207 @@
+"""Holds: what must be kept, however old it is, until a person releases it.
+
+A hold covers results by lot, product, result id and time of receipt, all that it names at once, and with
+each result what belongs to it: its decision, what the PLC reported, conflicts, shadow results, its picture, and
+the events of that time. Adding and releasing are audited. Whoever takes rows out asks `covered`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inspector.domain import Verdict
+from inspector.errors import UsageError
+from inspector.ports import Clock
+from inspector.store import audit
+from inspector.store.database import Database
+from inspector.store.rows import storable
+from inspector.store.tables import holds, results
+from inspector.stream.record import format_time
+
+AROUND: Final = timedelta(hours=1)
+"""So long before the first and after the last result of a hold, what happened is kept with it."""
+
+_IDS_PER_QUERY: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which results; None means any. `since` and `until` are over `received_at`, `until` not included."""
+
+    lot: str | None = None
+    product: str | None = None
+    result_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __str__(self) -> str:
+        parts = [f"{name} {getattr(self, name)}" for name in ("lot", "product", "result_id") if getattr(self, name)]
+        parts += [f"{name} {format_time(at)}" for name in ("since", "until") if (at := getattr(self, name))]
+        return ", ".join(parts)
+
+    def covers(self, verdict: Verdict) -> bool:
+        """As `condition` says it of a row."""
+        return (
+            self.lot in (None, verdict.lot)
+            and self.product in (None, verdict.product)
+            and self.result_id in (None, verdict.result_id)
+            and (self.since is None or verdict.received_at >= self.since)
+            and (self.until is None or verdict.received_at < self.until)
+        )
+
+    def condition(self) -> sa.ColumnElement[bool]:
+        """True for the rows of `results` it covers; for others false or unknown (NULL)."""
+        column = results.c
+        wanted = [
+            column[name] == getattr(self, name) for name in ("lot", "product", "result_id") if getattr(self, name)
+        ]
+        if self.since is not None:
+            wanted.append(column.received_at >= self.since)
+        if self.until is not None:
+            wanted.append(column.received_at < self.until)
+        return sa.and_(*wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One hold; `released_at` None while it is of effect."""
+
+    number: int
+    selection: Selection
+    reason: str
+    by: str
+    held_at: datetime
+    released_at: datetime | None = None
+    released_by: str | None = None
+
+
+Span = tuple[datetime | None, datetime | None]
+"""From when to when, both included; None means without an end."""
+
+
+async def add(database: Database, clock: Clock, selection: Selection, *, by: str, reason: str) -> Hold:
+    """Of effect when this returns, also for a prune under way. Raises UsageError for one that names nothing."""
+    if selection == Selection():
+        raise UsageError("A hold needs a lot, a product, a result or a time; holding everything is having no rules.")
+    if selection.since is not None and selection.until is not None and selection.since >= selection.until:
+        raise UsageError("A hold can't end before it begins; change --since or --until.")
+    now = clock.now()
+    row = {
+        "lot": storable(selection.lot),
+        "product": storable(selection.product),
+        "result_id": selection.result_id,
+        "since": selection.since,
+        "until": selection.until,
+        "reason": storable(reason),
+        "by_name": storable(by),
+        "held_at": now,
+    }
+    async with database.writing() as connection:
+        await audit.hold_lock(connection)
+        number = (await connection.execute(holds.insert().values(**row))).inserted_primary_key[0]  # type: ignore[index]  # one row, one key
+        change = audit.Change(by, f"hold/{number}", None, str(selection), reason)
+        await audit.append(connection, now, change)
+    return Hold(number, selection, reason, by, now)
+
+
+async def release(database: Database, clock: Clock, number: int, *, by: str, reason: str) -> Hold:
+    """Raises UsageError where there is no such hold or it is released already."""
+    now = clock.now()
+    async with database.writing() as connection:
+        await audit.hold_lock(connection)
+        found = await _read(connection, holds.c.id == number)
+        if not found or found[0].released_at is not None:
+            what = "is released already" if found else "is none"
+            raise UsageError(f"There is nothing to release: {number} {what}; see `inspector db hold list`.")
+        await connection.execute(
+            holds.update().where(holds.c.id == number).values(released_at=now, released_by=storable(by))
+        )
+        await audit.append(connection, now, audit.Change(by, f"hold/{number}", str(found[0].selection), None, reason))
+        return (await _read(connection, holds.c.id == number))[0]
+
+
+async def listed(database: Database, *, with_released: bool = False) -> list[Hold]:
+    """By number."""
+    async with database.reading() as connection:
+        return await (_read(connection) if with_released else active(connection))
+
+
+async def active(connection: AsyncConnection) -> list[Hold]:
+    """Those of effect now."""
+    return await _read(connection, holds.c.released_at.is_(None))
+
+
+def covered(held: Sequence[Hold]) -> sa.ColumnElement[bool]:
+    """True for the rows of `results` that a hold covers, false for all others."""
+    # Where a row has no lot, "its lot is that" is unknown, and what is unknown must not count as held or not.
+    return sa.func.coalesce(sa.or_(sa.false(), *(hold.selection.condition() for hold in held)), sa.false())
+
+
+def covered_by_result(result_id: sa.ColumnElement[str], held: Sequence[Hold]) -> sa.ColumnElement[bool]:
+    """True where the result of that id is covered."""
+    if not held:
+        return sa.false()
+    return sa.exists().where(results.c.result_id == result_id, covered(held)).correlate_except(results)
+
+
+def covered_in_time(at: sa.ColumnElement[datetime], spans: Sequence[Span]) -> sa.ColumnElement[bool]:
+    """True within one of the spans."""
+    within = []
+    for first, last in spans:
+        ends = [at >= first] if first is not None else []
+        within.append(sa.and_(sa.true(), *ends, *([at <= last] if last is not None else [])))
+    return sa.or_(sa.false(), *within)
+
+
+async def spans(connection: AsyncConnection, held: Sequence[Hold]) -> list[Span]:
+    """The time of each hold: of its results where a lot or an id names them, else as it says itself."""
+    return [span for hold in held if (span := await _span(connection, hold.selection)) is not None]
+
+
+async def held_ids(database: Database, result_ids: Sequence[str]) -> set[str]:
+    """Which of these results are covered now; nothing is asked of `results` where there is no hold."""
+    found: set[str] = set()
+    async with database.reading() as connection:
+        held = await active(connection)
+        if not held:
+            return found
+        found.update(hold.selection.result_id for hold in held if hold.selection.result_id is not None)
+        for start in range(0, len(result_ids), _IDS_PER_QUERY):
+            ids = result_ids[start : start + _IDS_PER_QUERY]
+            query = sa.select(results.c.result_id).where(results.c.result_id.in_(ids), covered(held))
+            found.update((await connection.execute(query)).scalars())
+    return found
+
+
+async def _span(connection: AsyncConnection, selection: Selection) -> Span | None:
+    if selection.lot is None and selection.result_id is None:
+        since, until = selection.since, selection.until
+        return (since - AROUND if since else None, until + AROUND if until else None)
+    query = sa.select(
+        sa.func.min(results.c.received_at, type_=results.c.received_at.type),
+        sa.func.max(results.c.received_at, type_=results.c.received_at.type),
+    ).where(selection.condition())
+    first, last = (await connection.execute(query)).one()
+    return None if first is None else (first - AROUND, last + AROUND)
+
+
+async def _read(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]) -> list[Hold]:
+    rows = (await connection.execute(sa.select(holds).where(*wanted).order_by(holds.c.id))).mappings()
+    return [
+        Hold(
+            number=row["id"],
+            selection=Selection(row["lot"], row["product"], row["result_id"], row["since"], row["until"]),
+            reason=row["reason"],
+            by=row["by_name"],
+            held_at=row["held_at"],
+            released_at=row["released_at"],
+            released_by=row["released_by"],
+        )
+        for row in rows
+    ]

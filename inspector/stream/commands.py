@@ -1,0 +1,168 @@
+"""What a line is told by a person or a MES, read from the payload of a command topic. Pure.
+
+`{"v":1,"cmd_id":"...","sent_at":"...","by":"...","reason":"...", ...}`; keys that a command doesn't know are
+refused, since a mistyped one would else be obeyed in part. Every refusal is one sentence for the reply.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from inspector.config import NAME_PATTERN
+from inspector.domain import CommandName, CommandRequest, GateMode
+from inspector.errors import CommandRefused
+
+VERSION: Final = 1
+MOST_BYTES: Final = 4096
+LONGEST_TEXT: Final = 128
+LONGEST_REASON: Final = 500
+LARGEST_TRIGGER: Final = 2**63 - 1
+
+_COMMON: Final = frozenset({"v", "cmd_id", "sent_at", "by", "reason", "gate", "camera"})
+_OWN: Final[dict[CommandName, frozenset[str]]] = {
+    CommandName.JOB: frozenset({"job_id", "lot", "product", "effective_from_trig"}),
+    CommandName.MODE: frozenset({"mode", "expires_at"}),
+    CommandName.RESYNC: frozenset(),
+    CommandName.GOLDEN: frozenset({"expires_at"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command whose form is right. `owner` names a gate, or a camera without one; None means all of the agent.
+
+    `mode` is set for mode and golden; `job_id` None ends the job; `from_trigger` None means from the next part on.
+    """
+
+    name: CommandName
+    cmd_id: str
+    sent_at: datetime
+    by: str
+    reason: str
+    owner: str | None = None
+    mode: GateMode | None = None
+    expires_at: datetime | None = None
+    job_id: str | None = None
+    lot: str | None = None
+    product: str | None = None
+    from_trigger: int | None = None
+
+
+def read(request: CommandRequest) -> Command:
+    """Raises CommandRefused for a payload of any other form."""
+    table = _table(request)
+    gate, camera = _name(table, "gate"), _name(table, "camera")
+    if gate is not None and camera is not None:
+        raise CommandRefused("It names a gate and a camera; name one of them, or neither for all of the line.")
+    return Command(
+        name=request.name,
+        cmd_id=_text(table, "cmd_id"),
+        sent_at=_time(table, "sent_at"),
+        by=_text(table, "by"),
+        reason=_text(table, "reason", LONGEST_REASON),
+        owner=gate or camera,
+        mode=_mode(request.name, table),
+        expires_at=_time(table, "expires_at") if table.get("expires_at") is not None else None,
+        job_id=_text(table, "job_id") if table.get("job_id") is not None else None,
+        lot=_text(table, "lot") if table.get("lot") is not None else None,
+        product=_name(table, "product"),
+        from_trigger=_trigger(table),
+    )
+
+
+def check_time(command: Command, now: datetime, largest_age_s: float) -> None:
+    """Raises CommandRefused for one that is too old, from the future, or of a mode whose time is over."""
+    age_s = (now - command.sent_at).total_seconds()
+    if age_s > largest_age_s:
+        raise CommandRefused(
+            f"It was sent {age_s:.0f} s ago and has expired after {largest_age_s:g} s; send it under a new cmd_id."
+        )
+    if age_s < -largest_age_s:
+        raise CommandRefused(f"Its sent_at is {-age_s:.0f} s ahead of this agent's clock; set the clocks right.")
+    if command.mode in (None, GateMode.AUTO):
+        return
+    if command.expires_at is None:
+        raise CommandRefused(f"The mode {command.mode} needs expires_at, so that no line stays in it unnoticed.")
+    if command.expires_at <= now:
+        raise CommandRefused("Its expires_at is over already.")
+
+
+def cmd_id_of(payload: bytes) -> str | None:
+    """For the reply to a command that can't be read whole; None where not even its id can."""
+    try:
+        table = orjson.loads(payload) if len(payload) <= MOST_BYTES else None
+    except orjson.JSONDecodeError:
+        return None
+    found = table.get("cmd_id") if isinstance(table, dict) else None
+    return found if isinstance(found, str) and len(found) <= LONGEST_TEXT and found.isprintable() else None
+
+
+def _table(request: CommandRequest) -> dict[str, Any]:
+    if len(request.payload) > MOST_BYTES:
+        raise CommandRefused(f"It has more than {MOST_BYTES} bytes.")
+    try:
+        table = orjson.loads(request.payload)
+    except orjson.JSONDecodeError:
+        raise CommandRefused("It is not valid JSON.") from None
+    if not isinstance(table, dict):
+        raise CommandRefused("It is not a JSON object.")
+    if type(table.get("v")) is not int or table["v"] != VERSION:
+        raise CommandRefused(f"Its v is not {VERSION}, the only version this software reads.")
+    known = _COMMON | _OWN[request.name]
+    if strange := sorted(table.keys() - known):
+        raise CommandRefused(f"The command {request.name} has no key {', '.join(strange)[:LONGEST_TEXT]}.")
+    if request.name is CommandName.JOB and "job_id" not in table:
+        raise CommandRefused("It has no job_id; null ends the job that runs.")
+    return table
+
+
+def _mode(name: CommandName, table: dict[str, Any]) -> GateMode | None:
+    if name is CommandName.GOLDEN:
+        return GateMode.GOLDEN
+    if name is not CommandName.MODE:
+        return None
+    try:
+        return GateMode(str(table.get("mode")))
+    except ValueError:
+        raise CommandRefused(f"Its mode is none of {', '.join(GateMode)}.") from None
+
+
+def _text(table: dict[str, Any], key: str, longest: int = LONGEST_TEXT) -> str:
+    value = table.get(key)
+    if not isinstance(value, str) or not value.strip() or len(value) > longest or not value.isprintable():
+        raise CommandRefused(f"Its {key} is not a text of 1 to {longest} printable characters.")
+    return value
+
+
+def _name(table: dict[str, Any], key: str) -> str | None:
+    value = table.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not re.fullmatch(NAME_PATTERN, value):
+        raise CommandRefused(f"Its {key} is not a name of letters, digits, '_', '.' and '-'.")
+    return value
+
+
+def _time(table: dict[str, Any], key: str) -> datetime:
+    value = table.get(key)
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise CommandRefused(f"Its {key} is not an RFC 3339 time with its offset, such as 2025-03-01T06:00:00Z.")
+
+
+def _trigger(table: dict[str, Any]) -> int | None:
+    value = table.get("effective_from_trig")
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value <= LARGEST_TRIGGER:
+        raise CommandRefused("Its effective_from_trig is not a whole number from 0 on.")
+    return value

@@ -1,0 +1,255 @@
+"""Obeys what the line is told: its job, its mode, a new epoch. Each command once, stored before it is of effect.
+
+A command is refused when it is retained, reused, expired, of a wrong form, or can't be stored; the reply says why.
+In a group only the agent that has a gate now obeys for it, and only that one answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from inspector.domain import (
+    CommandName,
+    CommandRecord,
+    CommandRequest,
+    GateMode,
+    GateState,
+    Job,
+    Order,
+    Severity,
+)
+from inspector.errors import CommandRefused, LedgerUnavailable
+from inspector.ports import CommandLine, Ledger
+from inspector.stream.commands import Command, check_time, cmd_id_of, read
+from inspector.stream.identity import TriggerCounter
+from inspector.stream.pipeline.ticket import Shared
+from inspector.stream.record import format_time
+
+EXPIRY_S = 0.5
+JOBS_KEPT = 8
+"""Jobs remembered per gate: late views and announced jobs need few."""
+
+AWAY = "The database is away, and what is not stored is not obeyed; send it again under a new cmd_id."
+
+Change = Callable[[GateState], GateState]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a command means for one gate (or camera without a gate)."""
+
+    order: Order
+    change: Change
+    is_resync: bool = False
+    remark: str = ""
+
+
+class Commanding:
+    """Two tasks: one takes commands, one ends modes whose time is over."""
+
+    def __init__(
+        self, shared: Shared, ledger: Ledger, line: CommandLine | None, products: Callable[[], tuple[str, ...]]
+    ) -> None:
+        self._shared = shared
+        self._ledger = ledger
+        self._line = line
+        self._products = products
+
+    async def run(self) -> None:
+        """Obey and answer, one command at a time, until the line is closed."""
+        if self._line is None:
+            return
+        async for request in self._line.requests():
+            answer = await self._answer(request)
+            if answer is not None:
+                await self._line.reply(request.name, answer)
+
+    async def run_expiry(self) -> None:
+        """Back to auto, with an event, where a mode's time is over; on the road it counts no more in any case."""
+        while True:
+            await self._shared.clock.sleep(EXPIRY_S)
+            for owner in self._served():
+                await self._expire(owner)
+
+    async def _expire(self, owner: str) -> None:
+        counter = self._shared.admission.counter(owner)
+        over = counter.state.mode
+        if over is counter.state.mode_at(self._shared.clock.now()):
+            return
+        counter.update(replace(counter.state, mode=GateMode.AUTO, mode_expires_at=None))
+        self._shared.event("mode_expired", Severity.INFO, owner, f"{over} is over; auto again")
+        with contextlib.suppress(LedgerUnavailable):  # the time it ends at is stored, so it stays over
+            await self._ledger.record([], [], [counter.recorded_state])
+
+    async def _answer(self, request: CommandRequest) -> dict[str, Any] | None:
+        """The reply; None where another agent of the group has to answer."""
+        cmd_id = cmd_id_of(request.payload)
+        try:
+            if request.is_retained:
+                raise CommandRefused("It is retained, so it may be of any age; send it without retain.")
+            command = read(request)
+            owners = self._owners(command)
+            if not owners:
+                return None
+            detail = await self._obey(command, request, owners)
+        except CommandRefused as refusal:
+            self._shared.event(
+                "command_refused", Severity.WARNING, f"cmd/{request.name}", f"{cmd_id or 'no cmd_id'}: {refusal}"
+            )
+            return self._reply(cmd_id, [], str(refusal), is_obeyed=False)
+        return self._reply(cmd_id, owners, detail, is_obeyed=True)
+
+    async def _obey(self, command: Command, request: CommandRequest, owners: list[str]) -> str:
+        try:
+            check_time(command, self._shared.clock.now(), self._shared.config.agent.command_age_s)
+        except CommandRefused as refusal:
+            with contextlib.suppress(LedgerUnavailable):
+                await self._ledger.record_command(self._record(command, request, str(refusal), is_obeyed=False), [])
+            raise
+        plans = {owner: self._plan(command, owner) for owner in owners}
+        detail = "; ".join(_said(plan) for plan in plans.values())
+        record = self._record(command, request, detail, is_obeyed=True)
+        record = replace(record, orders=tuple(plan.order for plan in plans.values()))
+        states = [self._planned(owner, plan) for owner, plan in plans.items()]
+        try:
+            is_new = await self._ledger.record_command(record, states)
+        except LedgerUnavailable:
+            raise CommandRefused(AWAY) from None
+        if not is_new:
+            raise CommandRefused("Its cmd_id was used before; each command needs one of its own.")
+        for owner, plan in plans.items():
+            self._apply(owner, plan)
+            self._shared.event("command_obeyed", Severity.INFO, owner, f"{_said(plan)}; {command.by}: {command.reason}")
+        return detail
+
+    def _planned(self, owner: str, plan: _Plan) -> GateState:
+        """What the store is told: as far as frames have rows, since those under way will come to it by themselves."""
+        counter = self._shared.admission.counter(owner)
+        if plan.is_resync:
+            return replace(plan.change(counter.state), epoch=counter.state.epoch + 1, last_trigger=None)
+        return plan.change(counter.recorded_state)
+
+    def _apply(self, owner: str, plan: _Plan) -> None:
+        counter = self._shared.admission.counter(owner)
+        counter.update(plan.change(counter.state))
+        if plan.is_resync:
+            counter.new_epoch()
+            gate = self._shared.gates.get(owner)
+            if gate is not None:
+                gate.forget_epochs_before(counter.state.epoch)
+
+    def _plan(self, command: Command, owner: str) -> _Plan:
+        counter = self._shared.admission.counter(owner)
+        match command.name:
+            case CommandName.JOB:
+                return self._plan_job(command, owner, counter)
+            case CommandName.RESYNC:
+                epoch = counter.state.epoch
+                order = Order(owner, "epoch", str(epoch), str(epoch + 1))
+                return _Plan(order, lambda state: replace(state, orders=state.orders + 1), is_resync=True)
+            case CommandName.MODE | CommandName.GOLDEN:
+                return _plan_mode(command, owner, counter.state)
+
+    def _plan_job(self, command: Command, owner: str, counter: TriggerCounter) -> _Plan:
+        next_count = counter.reached + 1 if counter.state.last_trigger is not None else counter.reached
+        wanted = next_count if command.from_trigger is None else counter.place(command.from_trigger)
+        count = max(wanted, next_count)
+        job = Job(command.job_id, command.lot, command.product, counter.state.epoch, count)
+        remarks = []
+        if wanted < count:
+            remarks.append(f"from trigger {counter.number(count)}, since earlier parts have been seen already")
+        if command.product is not None and command.product not in self._products():
+            remarks.append(f"no version of {command.product} is live, so its parts can't pass")
+
+        def change(state: GateState) -> GateState:
+            begin = (job.from_epoch, job.from_count)
+            before = [each for each in state.jobs if (each.from_epoch, each.from_count) < begin]
+            return replace(state, jobs=(*before, job)[-JOBS_KEPT:], orders=state.orders + 1)
+
+        running = counter.state.job_of(counter.state.epoch, counter.reached)
+        return _Plan(Order(owner, "job", _job_text(running), _job_text(job)), change, remark="; ".join(remarks))
+
+    def _owners(self, command: Command) -> list[str]:
+        """The gates (and cameras without one) it is for and this agent has now. Raises CommandRefused for no name."""
+        if command.owner is None:
+            return self._served()
+        owners = {self._shared.owner_of(camera.name) for camera in self._shared.config.camera}
+        if command.owner not in owners:
+            agent = self._shared.config.agent.name
+            raise CommandRefused(
+                f"The agent {agent} has no gate {command.owner} and no camera of that name without a gate."
+            )
+        return [command.owner] if command.owner in self._served() else []
+
+    def _served(self) -> list[str]:
+        cameras = [camera.name for camera in self._shared.config.camera if self._shared.serves(camera.name)]
+        return list(dict.fromkeys(self._shared.owner_of(camera) for camera in cameras))
+
+    def _record(self, command: Command, request: CommandRequest, detail: str, *, is_obeyed: bool) -> CommandRecord:
+        return CommandRecord(
+            cmd_id=command.cmd_id,
+            name=command.name,
+            agent=self._shared.config.agent.name,
+            by=command.by,
+            reason=command.reason,
+            sent_at=command.sent_at,
+            received_at=request.received_at,
+            is_obeyed=is_obeyed,
+            detail=detail,
+        )
+
+    def _reply(self, cmd_id: str | None, owners: list[str], detail: str, *, is_obeyed: bool) -> dict[str, Any]:
+        now = self._shared.clock.now()
+        counters = [self._shared.admission.counter(owner) for owner in owners]
+        return {
+            "v": 1,
+            "cmd_id": cmd_id,
+            "ok": int(is_obeyed),
+            "agent": self._shared.config.agent.name,
+            "at": format_time(now),
+            "detail": detail,
+            "gates": [_state_record(counter, counter.state.mode_at(now)) for counter in counters],
+        }
+
+
+def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:
+    mode = command.mode or GateMode.AUTO
+    until = None if mode is GateMode.AUTO else command.expires_at
+
+    def change(state: GateState) -> GateState:
+        return replace(state, mode=mode, mode_expires_at=until, orders=state.orders + 1)
+
+    return _Plan(Order(owner, "mode", state.mode.value, mode.value), change, remark=_until(until))
+
+
+def _state_record(counter: TriggerCounter, mode: GateMode) -> dict[str, Any]:
+    state = counter.state
+    job = state.jobs[-1] if state.jobs else None
+    return {
+        "gate": state.name,
+        "ep": state.epoch,
+        "mode": mode.value,
+        "job_id": job.job_id if job else None,
+        "lot": job.lot if job else None,
+        "effective_from_trig": counter.number(job.from_count) if job and job.from_count >= 0 else None,
+    }
+
+
+def _until(moment: Any) -> str:
+    return "" if moment is None else f"until {format_time(moment)}"
+
+
+def _job_text(job: Job | None) -> str:
+    if job is None or job.job_id is None:
+        return "none"
+    said = [job.job_id, f"lot {job.lot}" if job.lot else "", f"product {job.product}" if job.product else ""]
+    return ", ".join(part for part in said if part)
+
+
+def _said(plan: _Plan) -> str:
+    order = plan.order
+    said = f"{order.owner}: {order.what} {order.new} (was {order.old})"
+    return f"{said} {plan.remark}" if plan.remark else said

@@ -1,0 +1,59 @@
+"""`inspector db prune` and `inspector db hold` as a shell sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from inspector.config import Config
+from inspector.domain import Verdict
+from inspector.testing.samples import verdict_of_part
+from tests.unit.cli.conftest import Shell
+
+Record = Callable[[Sequence[Verdict]], None]
+
+
+def part(number: int, days: float, **changes: object) -> Verdict:
+    at = datetime.now(UTC) - timedelta(days=days)
+    return verdict_of_part(number, received_at=at, decided_at=at, **changes)
+
+
+def set_rules(*lines: str) -> None:
+    path = Path("inspector.toml")
+    text = path.read_text().replace("[retention]\n", "[retention]\n" + "".join(f"{line}\n" for line in lines))
+    path.write_text(text)
+
+
+def test_prune_without_rules_keeps_everything_and_says_so(shell: Shell, line: Config, record: Record) -> None:
+    record([part(1, 1000)])
+    answer = shell("db", "prune")
+    assert (answer.code, "everything is kept" in answer.out) == (0, True)
+    assert shell("db", "prune", "--json").document == {"dry_run": False, "rules": []}
+
+
+def test_prune_dry_run_then_prune_with_a_hold_between(shell: Shell, line: Config, record: Record) -> None:
+    record([part(1, 50, lot="L1"), part(2, 50, lot="L2"), part(3, 1)])
+    set_rules("passes_days = 30")
+    rehearsed = shell("db", "prune", "--dry-run", "--json").document
+    assert [(rule["rule"], rule["taken"], rule["held"]) for rule in rehearsed["rules"]] == [("pass", 2, 0)]
+    held = shell("db", "hold", "add", "--lot", "L1", "--reason", "complaint 4711", "--json").document
+    assert (held["hold"], held["lot"], held["released_at"]) == (1, "L1", None)
+    pruned = shell("db", "prune", "--json").document
+    assert [(rule["taken"], rule["held"]) for rule in pruned["rules"]] == [(1, 1)]
+    assert sorted(row["trigger_id"] for row in shell("results", "list", "--json").document) == [1, 3]
+    assert "complaint 4711" in shell("db", "hold", "list").out
+    assert shell("db", "hold", "release", "1", "--reason", "settled", "--json").document["released_by"]
+    assert shell("db", "hold", "list", "--json").document == []
+    assert len(shell("db", "hold", "list", "--all", "--json").document) == 1
+    assert "pass" in shell("db", "prune").out
+    assert [row["trigger_id"] for row in shell("results", "list", "--json").document] == [3]
+
+
+def test_hold_that_names_nothing_or_no_time_is_wrong_use(shell: Shell, line: Config) -> None:
+    nothing = shell("db", "hold", "add", "--reason", "all")
+    assert (nothing.code, "needs a lot" in nothing.err) == (2, True)
+    no_time = shell("db", "hold", "add", "--until", "yesterday", "--reason", "x")
+    assert (no_time.code, "--until 'yesterday'" in no_time.err) == (2, True)
+    assert shell("db", "hold", "release", "9", "--reason", "x").code == 2
+    assert shell("db", "hold", "add", "--lot", "L1").code == 2

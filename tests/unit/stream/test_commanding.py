@@ -1,0 +1,234 @@
+"""A line that is told its job and mode: rows say so, the gate hears no more than it may, each command counts once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from inspector.clock import SystemClock
+from inspector.domain import Action, Cause, CommandName, CommandRequest, GateMode, Outcome
+from inspector.stream.record import format_time
+from tests.unit.stream.test_pipeline import BAD, GOOD, Plant, settings, until
+
+
+class Talker:
+    """Whoever tells the line something, under ids of its own."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+        self._count = 0
+
+    async def tell(self, name: str, *, is_retained: bool = False, **keys: Any) -> dict[str, Any]:
+        """The reply to a command sent now, whose keys may be changed."""
+        self._count += 1
+        now = datetime.now(UTC)
+        table = {"v": 1, "cmd_id": f"c{self._count}", "sent_at": format_time(now), "by": "ada", "reason": "a test"}
+        before = len(self._plant.commands.replies)
+        request = CommandRequest(CommandName(name), orjson.dumps(table | keys), now, is_retained)
+        await self._plant.commands.asked.put(request)
+        await until(lambda: len(self._plant.commands.replies) > before)
+        told, reply = self._plant.commands.replies[-1]
+        assert told == name
+        return reply
+
+
+def later(seconds: float = 60) -> str:
+    return format_time(datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+async def test_job_from_a_trigger_on_stands_in_rows_and_its_product_is_checked() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.push(GOOD, 10)
+        await plant.has_rows(1)
+        reply = await Talker(plant).tell(
+            "job", gate="gate", job_id="J2", lot="L2", product="beta", effective_from_trig=12
+        )
+        assert reply["ok"] == 1, reply
+        assert reply["gates"] == [
+            {"gate": "gate", "ep": 1, "mode": "auto", "job_id": "J2", "lot": "L2", "effective_from_trig": 12}
+        ]
+        for trigger in (11, 12, 14):
+            plant.push(GOOD, trigger)
+        plant.push(b"1:0.20", 15)
+        await plant.has_rows(6)
+    found = {row.trigger_id: row for row in plant.rows()}
+    assert {number: (row.lot, row.job_id) for number, row in found.items()} == {
+        10: (None, None),
+        11: (None, None),
+        12: ("L2", "J2"),
+        13: ("L2", "J2"),
+        14: ("L2", "J2"),
+        15: ("L2", "J2"),
+    }
+    assert found[11].cause is Cause.OK
+    assert found[12].cause is Cause.WRONG_PRODUCT
+    assert found[13].cause is Cause.NOT_RECEIVED, "a part that was never seen belongs to the job too"
+    assert found[15].cause is Cause.OK
+
+
+async def test_job_for_parts_seen_already_begins_with_the_next_and_says_so() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.push(GOOD, 10)
+        await plant.has_rows(1)
+        talker = Talker(plant)
+        reply = await talker.tell("job", job_id="J1", lot="L1", effective_from_trig=5)
+        assert reply["gates"][0]["effective_from_trig"] == 11
+        assert "from trigger 11" in reply["detail"]
+        plant.push(GOOD, 11)
+        await plant.has_rows(2)
+        await talker.tell("job", job_id=None)
+        plant.push(GOOD, 12)
+        await plant.has_rows(3)
+    assert [row.lot for row in plant.rows()] == [None, "L1", None]
+
+
+async def test_job_and_mode_outlive_a_restart() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        talker = Talker(plant)
+        await talker.tell("job", job_id="J1", lot="L1")
+        await talker.tell("mode", mode="clean", expires_at=later())
+    again = Plant(settings(), earlier=plant)
+    async with again.running():
+        again.push(GOOD, 1)
+        await again.has_rows(1)
+    (row,) = again.rows()
+    assert (row.lot, row.mode, row.outcome, row.cause) == ("L1", GateMode.CLEAN, Outcome.UNINSPECTED, Cause.BYPASS)
+    assert not again.line.told
+
+
+async def test_golden_parts_are_judged_and_marked_and_never_told() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        talker = Talker(plant)
+        assert (await talker.tell("golden", expires_at=later()))["gates"][0]["mode"] == "golden"
+        plant.push(BAD, 1)
+        plant.push(GOOD, 2)
+        await plant.has_rows(2)
+        await talker.tell("mode", mode="auto")
+        plant.push(BAD, 3)
+        await plant.has_rows(3)
+    golden, also_golden, real = plant.rows()
+    assert (golden.outcome, golden.action, golden.mode) == (Outcome.REJECT, Action.NONE, GateMode.GOLDEN)
+    assert (also_golden.outcome, also_golden.action) == (Outcome.PASS, Action.NONE)
+    assert golden.cause_detail == "golden"
+    assert (real.outcome, real.action, real.mode) == (Outcome.REJECT, Action.REJECT, GateMode.AUTO)
+    assert [decision.trigger_id for decision in plant.line.told] == [3]
+
+
+class Shifted(SystemClock):
+    """A wall clock that a test sets forward; the rest of the time stays as it is."""
+
+    ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+async def test_mode_ends_by_itself() -> None:
+    plant = Plant(settings())
+    plant.clock = clock = Shifted()
+    async with plant.running():
+        await Talker(plant).tell("mode", mode="bypass", expires_at=later(60))
+        assert plant.ledger.gates["gate"].mode is GateMode.BYPASS
+        clock.ahead = timedelta(seconds=61)
+        await until(lambda: "mode_expired" in plant.telemetry.kinds())
+        plant.push(GOOD, 1)
+        await plant.has_rows(1)
+        await until(lambda: plant.ledger.gates["gate"].mode is GateMode.AUTO)
+    assert [row.mode for row in plant.rows()] == [GateMode.AUTO]
+    assert [decision.trigger_id for decision in plant.line.told] == [1]
+
+
+async def test_resync_begins_an_epoch_without_a_reset() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.push(GOOD, 900)
+        await plant.has_rows(1)
+        reply = await Talker(plant).tell("resync", gate="gate")
+        assert reply["gates"][0]["ep"] == 2
+        assert plant.ledger.gates["gate"].epoch == 2
+        plant.push(GOOD, 1)
+        await plant.has_rows(2)
+    assert [(row.epoch, row.trigger_id) for row in plant.rows()] == [(1, 900), (2, 1)]
+    assert "counter_reset" not in plant.telemetry.kinds()
+
+
+async def test_resync_drops_decisions_that_are_under_way() -> None:
+    plant = Plant(settings(window_ms=60_000))
+    async with plant.running():
+        plant.journal.is_full = True
+        plant.push(GOOD, 900)
+        await until(lambda: "journal_full" in plant.telemetry.kinds())
+        await Talker(plant).tell("resync")
+        plant.journal.is_full = False
+        await plant.has_rows(1)
+        plant.push(GOOD, 1)
+        await plant.has_rows(2)
+    assert [(row.epoch, row.published) for row in plant.rows()] == [(1, False), (2, True)]
+    assert [decision.epoch for decision in plant.line.told] == [2]
+    assert plant.ledger.gates["gate"].epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"is_retained": True}, "retained"),
+        ({"sent_at": "2025-01-01T00:00:00Z"}, "expired"),
+        ({"gate": "nowhere"}, "no gate nowhere"),
+        ({"unknown": 1}, "no key unknown"),
+    ],
+)
+async def test_command_that_may_not_be_obeyed_changes_nothing_and_is_answered(keys: dict[str, Any], said: str) -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        reply = await Talker(plant).tell("resync", **keys)
+        assert (reply["ok"], reply["cmd_id"], reply["gates"]) == (0, "c1", [])
+        assert said in reply["detail"]
+    assert "command_refused" in plant.telemetry.kinds()
+    assert not any(command.is_obeyed for command in plant.ledger.commands)
+    assert "gate" not in plant.ledger.gates
+
+
+async def test_command_id_that_was_used_is_refused_also_after_a_restart() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        assert (await Talker(plant).tell("resync"))["ok"] == 1
+    again = Plant(settings(), earlier=plant)
+    async with again.running():
+        reply = await Talker(again).tell("resync")
+        assert reply["ok"] == 0
+        assert "used before" in reply["detail"]
+    assert again.ledger.gates["gate"].epoch == 2
+
+
+async def test_command_while_the_database_is_away_is_refused() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.ledger.is_available = False
+        talker = Talker(plant)
+        reply = await talker.tell("mode", mode="bypass", expires_at=later())
+        assert (reply["ok"], "database is away" in reply["detail"]) == (0, True)
+        plant.ledger.is_available = True
+        assert (await talker.tell("mode", mode="auto"))["ok"] == 1
+        plant.push(GOOD, 1)
+        await plant.has_rows(1)
+    assert [row.mode for row in plant.rows()] == [GateMode.AUTO]
+
+
+async def test_command_for_what_another_agent_has_is_left_to_it() -> None:
+    plant = Plant(settings())
+    plant.source.serves = lambda camera: False  # type: ignore[method-assign]  # another agent of the group has it
+    async with plant.running():
+        now = datetime.now(UTC)
+        table = {"v": 1, "cmd_id": "c1", "sent_at": format_time(now), "by": "ada", "reason": "a test"}
+        await plant.commands.asked.put(CommandRequest(CommandName.RESYNC, orjson.dumps(table), now))
+        reply = await Talker(plant).tell("resync", gate="nowhere", cmd_id="c2")
+    assert reply["cmd_id"] == "c2"
+    assert [answer["cmd_id"] for _, answer in plant.commands.replies] == ["c2"]
+    assert not plant.ledger.commands

@@ -1,0 +1,99 @@
+"""Commands are read whole or refused with a sentence, and none is obeyed that is old."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspector.domain import CommandName, CommandRequest, GateMode
+from inspector.errors import CommandRefused
+from inspector.stream.commands import Command, check_time, cmd_id_of, read
+from inspector.testing.clock import START
+
+BASICS = {"v": 1, "cmd_id": "c1", "sent_at": "2025-03-01T06:00:00Z", "by": "mes", "reason": "next lot"}
+
+
+def asked(name: str, **changes: Any) -> CommandRequest:
+    return CommandRequest(CommandName(name), orjson.dumps({**BASICS, **changes}), START)
+
+
+def test_read_job_with_all_its_keys() -> None:
+    command = read(asked("job", gate="g1", job_id="J1", lot="L 7", product="bolt", effective_from_trig=4711))
+    assert (command.owner, command.job_id, command.lot, command.product) == ("g1", "J1", "L 7", "bolt")
+    assert command.from_trigger == 4711
+
+
+def test_read_mode_golden_and_resync() -> None:
+    assert read(asked("mode", mode="bypass", expires_at="2025-03-01T07:00:00+01:00")).mode is GateMode.BYPASS
+    assert read(asked("golden", expires_at="2025-03-01T07:00:00Z", camera="cam1")).mode is GateMode.GOLDEN
+    assert read(asked("resync")).mode is None
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("job", {"job_id": "J1", "effective_from_trigger": 3}, "no key effective_from_trigger"),
+        ("job", {}, "no job_id"),
+        ("job", {"job_id": "J1", "effective_from_trig": True}, "whole number"),
+        ("job", {"job_id": "J1", "product": "a/b"}, "product is not a name"),
+        ("job", {"job_id": "J1", "gate": "g1", "camera": "c1"}, "a gate and a camera"),
+        ("mode", {"mode": "off"}, "none of auto, bypass"),
+        ("mode", {"mode": "auto", "v": True}, "v is not 1"),
+        ("mode", {"mode": "auto", "by": " "}, "by is not a text"),
+        ("mode", {"mode": "auto", "reason": "x" * 501}, "reason is not a text"),
+        ("resync", {"sent_at": "2025-03-01T06:00:00"}, "sent_at is not an RFC 3339"),
+        ("resync", {"cmd_id": 7}, "cmd_id is not a text"),
+    ],
+)
+def test_read_another_form_is_refused_with_its_sentence(name: str, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(CommandRefused, match=said):
+        read(asked(name, **changes))
+
+
+@given(st.sampled_from(CommandName), st.binary(max_size=200))
+def test_read_any_bytes_is_a_command_or_a_refusal(name: CommandName, payload: bytes) -> None:
+    request = CommandRequest(name, payload, START)
+    cmd_id_of(payload)
+    with pytest.raises(CommandRefused):
+        read(request)
+
+
+JSON = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=20)
+
+
+@given(
+    st.sampled_from(CommandName),
+    st.dictionaries(st.sampled_from([*BASICS, "job_id", "lot", "product", "mode", "expires_at", "gate"]), JSON),
+)
+def test_read_any_values_is_a_command_or_a_refusal(name: CommandName, changes: dict[str, Any]) -> None:
+    try:
+        command = read(CommandRequest(name, orjson.dumps({**BASICS, **changes}), START))
+    except (CommandRefused, orjson.JSONEncodeError):
+        return
+    assert isinstance(command, Command)
+
+
+@pytest.mark.parametrize(("age_s", "is_obeyed"), [(0, True), (30, True), (31, False), (-30, True), (-31, False)])
+def test_check_time_of_an_old_or_future_command_is_refused(age_s: int, is_obeyed: bool) -> None:
+    command = Command(CommandName.RESYNC, "c1", START, "mes", "plc restarted")
+    now = START + timedelta(seconds=age_s)
+    if is_obeyed:
+        check_time(command, now, 30)
+    else:
+        with pytest.raises(CommandRefused):
+            check_time(command, now, 30)
+
+
+def test_check_time_of_a_mode_needs_an_end_to_come() -> None:
+    command = Command(CommandName.MODE, "c1", START, "ada", "cleaning", mode=GateMode.CLEAN)
+    with pytest.raises(CommandRefused, match="needs expires_at"):
+        check_time(command, START, 30)
+    over = Command(CommandName.MODE, "c1", START, "ada", "cleaning", mode=GateMode.CLEAN, expires_at=START)
+    with pytest.raises(CommandRefused, match="over already"):
+        check_time(over, START, 30)
+    check_time(Command(CommandName.MODE, "c1", START, "ada", "done", mode=GateMode.AUTO), START, 30)

@@ -44,6 +44,12 @@ def connected(proxy: FaultProxy) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxy.port), timeout=30)
 
 
+def first_byte(proxy: FaultProxy) -> bytes:
+    """Of a connection of its own."""
+    with connected(proxy) as client:
+        return client.recv(1)
+
+
 def echo(client: socket.socket, data: bytes) -> bytes:
     """What comes back, as many bytes as went."""
     sending = threading.Thread(target=client.sendall, args=(data,))
@@ -118,4 +124,4 @@ def test_proxy_without_a_server_resets_its_clients() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: a connection to it is refused
         with FaultProxy(("127.0.0.1", taken.getsockname()[1])) as proxy, pytest.raises(ConnectionResetError):
-            connected(proxy).recv(1)
+            first_byte(proxy)

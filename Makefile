@@ -5,7 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd maven default-jre-headless
 
-.PHONY: demo test check bench fuzz install system-parts clean
+# Needed by some faults besides.
+FAULT_PARTS := faketime libfaketime util-linux
+
+.PHONY: demo test check bench fuzz faults install system-parts clean
 
 demo: $(VENV)/.installed
 	$(BIN)/inspector demo
@@ -25,6 +28,10 @@ bench: $(VENV)/.installed
 # Minutes; SEED= for other inputs. A part of it runs in `make test`.
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m tests.fuzz --count 200000 --seed $(or $(SEED),1)
+
+faults: system-parts $(VENV)/.installed
+	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || sh tests/install_system_parts.sh $(FAULT_PARTS)
+	$(BIN)/python -m tests.faults
 
 install: $(VENV)/.installed
 

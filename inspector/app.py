@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ from inspector.store.ledger import SqlLedger
 from inspector.store.registry import SqlRegistry
 from inspector.stream.decode import DecodeLimits, decode, keep_opencv_on_the_callers_thread
 from inspector.stream.pipeline import Adapters, Pipeline
+from inspector.stream.pipeline.judging import Decode
 from inspector.telemetry import LogTelemetry
 from inspector.vision.lineup import VisionLoader
 
@@ -138,7 +140,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             gate_line=gate_line,
             images=images,
             dead_letters=letters,
-            decode=decode_for,
+            decode=_decoder(),
             take_events=telemetry.take_events,
             command_line=command_line,
         )
@@ -278,6 +280,23 @@ def _checkpoint() -> Callable[[str], None]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return pass_by
+
+
+def _decoder() -> Decode:
+    """`decode_for`, unless a test names the frames that a decoder is to die or to hang at."""
+    named = configuration.fault_frames()
+    if named is None:
+        return decode_for
+    how, text = named
+
+    def decode_or_not(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
+        if text in payload:
+            if how == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            threading.Event().wait()
+        return decode_for(payload, camera)
+
+    return decode_or_not
 
 
 def _first(group: BaseExceptionGroup[InspectorError]) -> InspectorError:

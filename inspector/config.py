@@ -284,6 +284,10 @@ class CameraSection(Section):
         description="Topic of its frames; unset = {prefix}/{camera}/frame, which may end in /+ for a trigger. "
         "With Kafka: a topic of its own; unset = the camera is named by header or key.",
     )
+    shared_group: Name | None = Field(
+        default=None,
+        description="MQTT, not at a gate: agents that name the same group share this camera's frames ($share).",
+    )
     folder: Path | None = Field(default=None, description='Watched folder, for source = "folder".')
     view: str = Field(default="", max_length=64, description="Which view of the part it shows, at a gate of several.")
     on_unjudged: GateAnswer = Field(
@@ -377,6 +381,13 @@ class Config(Section):
             faults.extend(_topic_faults(camera))
             if camera.source == "folder" and camera.folder is None:
                 faults.append(f"camera {camera.name!r} has source folder but no folder")
+            if camera.shared_group is not None and camera.name in owner:
+                faults.append(
+                    f"camera {camera.name!r} stands at a gate, whose frames one agent must have in order; "
+                    "remove its shared_group"
+                )
+            if camera.shared_group is not None and camera.source != "mqtt":
+                faults.append(f"camera {camera.name!r} has a shared_group, which only MQTT knows; remove it")
             if camera.name in owner and camera.window_ms is not None:
                 faults.append(f"camera {camera.name!r} stands at a gate, whose window_ms counts; remove its own")
         faults += [*self.kafka.faults(), *self._kafka_camera_faults()]
@@ -426,11 +437,16 @@ class Config(Section):
         raise KeyError(name)
 
     def topic_of(self, camera: CameraSection) -> str:
-        """The topic filter this camera's frames come on."""
+        """The topic filter this camera's frames come on, without the group that shares them."""
         base = camera.topic or f"{self.agent.prefix}/{camera.name}/frame"
         if camera.trigger_from == "topic" and not base.endswith("/+"):
             return base + "/+"
         return base
+
+    def subscription_of(self, camera: CameraSection) -> str:
+        """What the agent subscribes to for this camera's frames."""
+        topic = self.topic_of(camera)
+        return topic if camera.shared_group is None else f"$share/{camera.shared_group}/{topic}"
 
     @property
     def store_url(self) -> str:
@@ -500,6 +516,12 @@ def fault_point() -> tuple[str, int] | None:
     return stage, int(nth or 1)
 
 
+def fault_frames() -> tuple[str, bytes] | None:
+    """For tests only: `INSPECTOR_FAULT_FRAME=crash:TEXT`, or `hang:`, does so to the decoder of frames with TEXT in."""
+    how, _, text = os.environ.get("INSPECTOR_FAULT_FRAME", "").partition(":")
+    return (how, text.encode()) if text else None
+
+
 def notify_socket() -> tuple[str | None, float | None]:
     """systemd's notification socket and its watchdog period in seconds, where this process runs under it."""
     usec = os.environ.get("WATCHDOG_USEC")
@@ -534,6 +556,8 @@ def _topic_faults(camera: CameraSection) -> list[str]:
     faults = []
     topic = camera.topic or ""
     exact = topic.removesuffix("/+") if camera.trigger_from == "topic" else topic
+    if topic.startswith("$"):
+        faults.append(f"camera {camera.name!r} has a topic that begins with $; to share its frames set shared_group")
     if "#" in exact or "+" in exact:
         faults.append(
             f"camera {camera.name!r} has a wildcard in its topic; only a last /+ may be one, with trigger_from = topic"

@@ -152,6 +152,9 @@ class Journal(Adapter, Protocol):
     def append_attempt(self, camera: str, sha256: str) -> int:
         """Note that a frame is about to be decoded; returns how often it was tried without ending in a verdict."""
 
+    def tries(self, camera: str, sha256: str) -> int:
+        """The same number, nothing noted."""
+
     def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
         """Raises JournalFull when the bound is reached. A later entry of the same result_id replaces the earlier."""
 
@@ -165,15 +168,21 @@ class Journal(Adapter, Protocol):
     async def sync(self) -> None:
         """Everything appended before the call is on stable storage; concurrent calls share one fsync."""
 
-    def unrecorded(self) -> list[tuple[Verdict, Decision | None]]:
-        """Verdicts of earlier runs that have no row yet, in order, `published` as last known."""
+    def unrecorded(self) -> list[ResultId]:
+        """Verdicts of earlier runs that have no row yet, in order."""
 
-    def sightings(self) -> list[Sighting]:
-        """Frames the journal knows, oldest first."""
+    def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
+        """What was appended of those that have no row yet, in the order asked for, `published` as last known."""
+
+    def sightings(self, most: int) -> list[Sighting]:
+        """Frames the journal knows, oldest first, of each camera the newest `most`."""
 
     @property
-    def fill(self) -> float:
-        """Share of the bound in use, 0 to 1."""
+    def size_bytes(self) -> int: ...
+
+    @property
+    def limit_bytes(self) -> int:
+        """The bound of `size_bytes`."""
 
 
 class Ledger(Adapter, Protocol):
@@ -294,6 +303,15 @@ class Telemetry(Protocol):
     def count(self, name: str, amount: int = 1, **labels: str) -> None: ...
 
     def observe_ms(self, name: str, value: float) -> None: ...
+
+    def gauge(self, name: str, value: float | None, **labels: str) -> None:
+        """How much there is now of what this name and these labels stand for; None where there is no such thing."""
+
+    def gauges(self) -> dict[str, float]:
+        """The latest value of each gauge under `name,label=value`, by name."""
+
+    def report(self) -> None:
+        """One log line of all gauges."""
 
     def verdict(self, verdict: Verdict) -> None:
         """The one canonical log line of a frame."""

@@ -1,4 +1,4 @@
-"""Counters, events and the one log line of each frame, through structlog. No metrics server of its own.
+"""Counters, gauges, events and the one log line of each frame, through structlog. No metrics server of its own.
 
 Events are kept until `take_events` fetches them for the store; the log has them at once.
 """
@@ -27,6 +27,7 @@ class LogTelemetry:
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self.counters: Counter[str] = Counter()
         self.latest_ms: dict[str, float] = {}
+        self._gauges: dict[str, float] = {}
 
     def event(self, event: Event) -> None:
         self._events.append(event)
@@ -40,11 +41,22 @@ class LogTelemetry:
         return events
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
-        key = name + "".join(f",{label}={value}" for label, value in sorted(labels.items()))
-        self.counters[key] += amount
+        self.counters[_key(name, labels)] += amount
 
     def observe_ms(self, name: str, value: float) -> None:
         self.latest_ms[name] = value
+
+    def gauge(self, name: str, value: float | None, **labels: str) -> None:
+        if value is None:
+            self._gauges.pop(_key(name, labels), None)
+        else:
+            self._gauges[_key(name, labels)] = value
+
+    def gauges(self) -> dict[str, float]:
+        return dict(sorted(self._gauges.items()))
+
+    def report(self) -> None:
+        self._log.info("gauges", **self.gauges())
 
     def verdict(self, verdict: Verdict) -> None:
         self.counters[f"verdicts,outcome={verdict.outcome.value}"] += 1
@@ -61,6 +73,10 @@ class LogTelemetry:
             published=verdict.published,
             result_id=verdict.result_id,
         )
+
+
+def _key(name: str, labels: dict[str, str]) -> str:
+    return name + "".join(f",{label}={value}" for label, value in sorted(labels.items()))
 
 
 def configure_logging(level: str = "info", as_json: bool = False, file: TextIO | None = None) -> None:

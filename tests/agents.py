@@ -43,6 +43,8 @@ class Agent:
         self.config.write_text(f'[agent]\nname = "agent"\nprefix = "t"\nstate_dir = "{self.state}"\n{config}')
         self._log = folder / "agent.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.runs_under: tuple[str, ...] = ()
+        """A command before the agent's own, for example `setpriv`."""
 
     @property
     def log(self) -> str:
@@ -53,7 +55,7 @@ class Agent:
         began_at = len(self.log)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "inspector", "run", "--config", str(self.config)],
+                [*self.runs_under, sys.executable, "-m", "inspector", "run", "--config", str(self.config)],
                 stderr=log,
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, **env},
@@ -82,7 +84,12 @@ class Agent:
 
     def rows(self, table: str = "results") -> list[dict[str, Any]]:
         """All rows, oldest first."""
-        with sqlite3.connect(f"file:{self.state / 'inspector.db'}?mode=ro", uri=True, timeout=30) as database:
+        return self.rows_of(self.state / "inspector.db", table)
+
+    @staticmethod
+    def rows_of(file: Path, table: str = "results") -> list[dict[str, Any]]:
+        """The same of a database that stands elsewhere."""
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]
 
@@ -100,29 +107,38 @@ class Agent:
             self.process.wait()
 
 
-@pytest.fixture(scope="session")
-def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 good parts of each of two products, as the cameras of the tests encode them."""
-    root = tmp_path_factory.mktemp("parts")
+def make_parts(root: Path) -> Path:
+    """24 good parts of each of two products, as the cameras of the tests encode them; returns `root`."""
     for product in ("disc", "bar"):
         folder = root / product
-        folder.mkdir()
+        folder.mkdir(parents=True)
         for seed in range(24):
             (folder / f"{seed:03}.jpg").write_bytes(encoded(product, seed))
     return root
 
 
-@pytest.fixture(scope="session")
-def enrolled_state(parts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder with both products live, enrolled by the command line."""
-    folder = tmp_path_factory.mktemp("enrolled")
+def enrol(folder: Path, parts: Path) -> Path:
+    """A state folder within `folder` with both products live, enrolled by the command line."""
+    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "inspector.toml"
     config.write_text(f'[agent]\nstate_dir = "{folder / "state"}"\n')
     for product in ("disc", "bar"):
-        done = inspector("enroll", product, parts_folder / product, "--config", config, "--json")
+        done = inspector("enroll", product, parts / product, "--config", config, "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["product"] == product
     return folder / "state"
+
+
+@pytest.fixture(scope="session")
+def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 good parts of each of two products."""
+    return make_parts(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="session")
+def enrolled_state(parts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with both products live."""
+    return enrol(tmp_path_factory.mktemp("enrolled"), parts_folder)
 
 
 @pytest.fixture

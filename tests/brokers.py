@@ -122,6 +122,7 @@ class Notebook:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.counts: dict[str, int] = {}
+        self.gauged: dict[tuple[str, ...], float] = {}
 
     def event(self, event: Event) -> None:
         self.events.append(event)
@@ -130,6 +131,13 @@ class Notebook:
         self.counts[name] = self.counts.get(name, 0) + amount
 
     def observe_ms(self, name: str, value: float) -> None: ...
+
+    def gauge(self, name: str, value: float | None, **labels: str) -> None:
+        key = (name, *labels.values())
+        if value is None:
+            self.gauged.pop(key, None)
+        else:
+            self.gauged[key] = value
 
     @property
     def kinds(self) -> list[str]:

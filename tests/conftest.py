@@ -14,7 +14,13 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-pytest_plugins = ["tests.brokers", "tests.agents", "tests.kafka_broker", "tests.contract_suites"]
+pytest_plugins = [
+    "tests.brokers",
+    "tests.agents",
+    "tests.kafka_broker",
+    "tests.plant_database",
+    "tests.contract_suites",
+]
 
 
 @pytest.fixture(scope="session")

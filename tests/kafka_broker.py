@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 POM = ROOT / "tests" / "kafka" / "pom.xml"
 CACHE = ROOT / ".cache" / "kafka"
 START_TIMEOUT_S = 60.0
+PORTS = ("plain", "secure", "expired", "proxied", "proxy", "controller")
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 MAX_BYTES = 5 * 1024 * 1024
 
@@ -49,7 +50,7 @@ class Kafka:
     def __init__(self, folder: Path, jars: Path) -> None:
         self.folder = folder
         self._jars = jars
-        self._ports = {name: free_port() for name in ("plain", "secure", "expired", "controller")}
+        self._ports = {name: free_port() for name in PORTS}
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
         _make_certificates(folder)
@@ -72,6 +73,19 @@ class Kafka:
     def expired(self) -> str:
         """TLS with a certificate of yesterday."""
         return f"localhost:{self._ports['expired']}"
+
+    @property
+    def behind_proxy(self) -> int:
+        """Port of a plain listener that sends its clients to `proxy_port`: a proxy of the test's stands there."""
+        return self._ports["proxied"]
+
+    @property
+    def proxy_port(self) -> int:
+        return self._ports["proxy"]
+
+    def ensure_running(self) -> None:
+        if self._process is None:
+            self.start()
 
     def start(self) -> None:
         """Answering when it returns."""
@@ -131,14 +145,15 @@ class Kafka:
             self._process = None
 
     def _write_properties(self) -> None:
-        plain, secure, expired, controller = self._ports.values()
+        plain, secure, expired, proxied, proxy, controller = self._ports.values()
         files = self.folder
         lines = [
             "process.roles=broker,controller", "node.id=1", f"controller.quorum.voters=1@127.0.0.1:{controller}",
             f"listeners=PLAIN://127.0.0.1:{plain},SECURE://127.0.0.1:{secure},EXPIRED://127.0.0.1:{expired},"
-            f"CONTROLLER://127.0.0.1:{controller}",
-            f"advertised.listeners=PLAIN://127.0.0.1:{plain},SECURE://localhost:{secure},EXPIRED://localhost:{expired}",
-            "listener.security.protocol.map=PLAIN:PLAINTEXT,SECURE:SASL_SSL,EXPIRED:SSL,CONTROLLER:PLAINTEXT",
+            f"PROXIED://127.0.0.1:{proxied},CONTROLLER://127.0.0.1:{controller}",
+            f"advertised.listeners=PLAIN://127.0.0.1:{plain},SECURE://localhost:{secure},EXPIRED://localhost:{expired},"
+            f"PROXIED://127.0.0.1:{proxy}",
+            "listener.security.protocol.map=PLAIN:PLAINTEXT,SECURE:SASL_SSL,EXPIRED:SSL,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "controller.listener.names=CONTROLLER", "inter.broker.listener.name=PLAIN", f"log.dirs={files / 'data'}",
             "offsets.topic.replication.factor=1", "transaction.state.log.replication.factor=1",
             "transaction.state.log.min.isr=1", "share.coordinator.state.topic.replication.factor=1",
@@ -219,9 +234,8 @@ class KafkaTopics:
             await producer.send_and_wait(topic, value, key=encoded, partition=partition, headers=headers)
 
 
-@pytest.fixture(scope="session")
-def kafka_jars() -> Path:
-    """Where Kafka's jars are; fetched once where Maven is there."""
+def find_jars() -> Path:
+    """Where Kafka's jars are; fetched once where Maven is there. Skips what needs them where they can't be had."""
     if shutil.which("java") is None:
         pytest.skip("Kafka needs Java (Debian package: default-jre-headless), or KAFKA_BOOTSTRAP")
     if home := os.environ.get("KAFKA_HOME"):
@@ -239,15 +253,19 @@ def kafka_jars() -> Path:
     return CACHE
 
 
-@pytest.fixture(scope="session")
-def kafka_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker of our own, for tests that kill it or need its passwords. Running at the start of each test."""
+def own_kafka(folder: Path) -> Kafka:
+    """A broker of our own, for what kills it or needs its passwords; started. Skips where it can't be had."""
     if os.environ.get("KAFKA_BOOTSTRAP"):
         pytest.skip("KAFKA_BOOTSTRAP names a cluster that tests may not stop")
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    jars = request.getfixturevalue("kafka_jars")
-    server = Kafka(tmp_path_factory.mktemp("kafka") / "node", jars)
+    return Kafka(folder, find_jars())
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker of our own, running."""
+    server = own_kafka(tmp_path_factory.mktemp("kafka") / "node")
     yield server
     server.kill()
 

@@ -45,6 +45,7 @@ class Lane:
         self._waiting: deque[Arrived] = deque()
         self._waiting_bytes = 0
         self._handed_out: deque[_HandedOut] = deque()
+        self._offered: int | None = None  # taken by `next`, not yet handed out
         self._changed = asyncio.Event()
         self._is_full = False
 
@@ -63,6 +64,15 @@ class Lane:
     def is_settled(self) -> bool:
         """Everything handed out was acknowledged."""
         return not self._handed_out
+
+    @property
+    def first_offset(self) -> int | None:
+        """Of what is here and not acknowledged; None where nothing is."""
+        if self._handed_out:
+            return self._handed_out[0].offset
+        if self._offered is not None:
+            return self._offered
+        return self._waiting[0].record.offset if self._waiting else None
 
     def open(self, end_offset: int) -> None:
         """The end of the partition at its assignment is known; frames may go out."""
@@ -89,6 +99,7 @@ class Lane:
             await self._changed.wait()
         arrived = self._waiting.popleft()
         self._waiting_bytes -= arrived.size_bytes
+        self._offered = arrived.record.offset
         return arrived
 
     def position_of(self, offset: int) -> Position:
@@ -99,6 +110,7 @@ class Lane:
 
     def hand_out(self, offset: int, *, is_done: bool = False) -> None:
         """This one is out, in order; or `is_done`: it never goes to the road, only its turn must come."""
+        self._offered = None
         self._handed_out.append(_HandedOut(offset, is_done))
 
     def settle(self, offset: int | None = None) -> int | None:

@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError
 
 from connectors.kafka.client import Pause, ensure_usable
 from connectors.kafka.commits import Commits
+from connectors.kafka.lag import LagWatch
 from connectors.kafka.lane import Bounds, Lane
 from connectors.kafka.link import Link
 from connectors.kafka.members import new_consumer, partition_of
@@ -56,6 +57,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._clock = clock
         self._finder = CameraFinder(config)
         self._strays = Strays(clock, telemetry, letters)
+        self._lag = LagWatch(telemetry)
         self._link = Link(config.kafka, clock, telemetry, "kafka source")
         megabytes = self._settings.buffer_mib * 1024 * 1024
         self._bounds = Bounds(self._settings.buffer_frames, int(megabytes), self._settings.in_flight)
@@ -212,6 +214,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._commits.run())
                 tasks.create_task(self._link.watch())
+                tasks.create_task(self._lag.run(consumer, lambda: self._lanes, self._seen_on))
                 tasks.create_task(self._poll(consumer))
         except BaseExceptionGroup as group:
             raise _first(group) from group

@@ -161,8 +161,12 @@ class _Doctor(Peer):
 
 
 def _topics_read(config: Config) -> list[str]:
-    """Everything this agent would subscribe to."""
-    cameras = [config.topic_of(camera) for camera in config.camera if camera.source == "mqtt"]
+    """Everything this agent would subscribe to; shared frames by a group of our own, which takes none from anyone."""
+    cameras = [
+        config.topic_of(camera) if camera.shared_group is None else f"$share/doctor/{config.topic_of(camera)}"
+        for camera in config.camera
+        if camera.source == "mqtt"
+    ]
     gates = [f"{config.agent.prefix}/gate/{gate.name}/ack" for gate in config.gate]
     return [*cameras, *gates, *command_topics(config)]
 

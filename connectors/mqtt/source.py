@@ -1,11 +1,11 @@
 """Frames of one camera from MQTT: kept by the broker until acknowledged, in receive order.
 
 One connection and one persistent session per camera, under a fixed client id, so that the broker keeps
-frames while the agent is away. Each connection is a generation; its positions mean nothing to the next.
-Whatever this room drops itself (retained frames, its own markers) is acknowledged in its turn, and
-every drop of a frame is an event. Frames that waited in the broker are told from live ones by a marker
-that the source sends to itself through the same session: what comes before it is backlog.
-A frame whose metadata paho can't read is fetched without them, over MQTT 3.1.1, and says so.
+frames while the agent is away, of a shared camera the agent's share. Each connection is a generation;
+its positions mean nothing to the next. Whatever this room drops itself (retained frames, its own markers)
+is acknowledged in its turn, and every drop of a frame is an event. Frames that waited in the broker are
+told from live ones by a marker that the source sends to itself through the same session: what comes before
+it is backlog. A frame whose metadata paho can't read is fetched without them, over MQTT 3.1.1, and says so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from paho.mqtt.client import topic_matches_sub
 from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.session import Peer, Session
-from connectors.mqtt.tap import unshared
 from inspector.config import CameraSection, Config
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import BrokerRefused, BrokerUnavailable
@@ -64,7 +63,8 @@ class MqttSource(Peer):
         self._clock = clock
         self._telemetry = telemetry
         self._in_flight = config.mqtt.in_flight
-        self._filter = config.topic_of(camera)
+        self._topic = config.topic_of(camera)
+        self._filter = config.subscription_of(camera)
         client_id = f"{config.agent.name}-{camera.name}"
         self._marker_topic = f"{config.agent.prefix}/{camera.name}/marker/{client_id}"
         self._session = Session(
@@ -166,6 +166,8 @@ class MqttSource(Peer):
             await connection.subscribe([self._filter])
 
     async def serve(self, connection: Connection) -> None:
+        if self._filter != self._topic:
+            connection.unsubscribe(self._topic)  # of a session from before its frames were shared: they came twice
         if self._marker is not None:
             await self._await_marker(connection, self._marker)
         if self._is_without_metadata:
@@ -220,9 +222,9 @@ class MqttSource(Peer):
                 self._marker = None
                 self._marker_losses = 0
             return False
-        if message.topic is None or not topic_matches_sub(unshared(self._filter), message.topic):
+        if message.topic is None or not topic_matches_sub(self._topic, message.topic):
             # An older configuration's subscription lives on in the broker's session.
-            self._report("unexpected_topic", f"a message on {message.topic!r}, which is not {self._filter}")
+            self._report("unexpected_topic", f"a message on {message.topic!r}, which is not {self._topic}")
             if message.topic is not None:
                 connection.unsubscribe(message.topic)
             return False

@@ -62,6 +62,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "camera.name": "cam1",
     "camera.on_unjudged": "reject",
     "camera.topic": "line1/camera1/frame",
+    "camera.shared_group": "hall2",
     "camera.folder": "/srv/frames",
     "camera.on_late": "quarantine",
     "camera.on_wrong_product": "reject",

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from inspector.config import Config, secret
-from inspector.errors import ConfigError, SchemaOutdated
+from inspector.errors import ConfigError, LedgerUnavailable, SchemaOutdated
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION
 
@@ -67,8 +67,13 @@ class Database:
 
         Raises LedgerUnavailable or SchemaOutdated for whatever the database says, also at commit.
         """
-        async with self._transaction(self._engine.execution_options(**{_WRITES: True})) as connection:
-            yield connection
+        try:
+            async with self._transaction(self._engine.execution_options(**{_WRITES: True})) as connection:
+                yield connection
+        except LedgerUnavailable:
+            if self.is_sqlite:  # what was opened while the file could not be written stays read-only for ever
+                await self._engine.dispose()
+            raise
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -35,6 +35,9 @@ _LEAST_SEGMENTS: Final = 8
 _MOST_LIVE: Final = 0.25
 _MOST_LIVE_WHEN_FULL: Final = 0.75
 """Share of a segment that is copied to free the rest; more copying pays once space is short."""
+
+_MOST_COPIED: Final = 64
+"""Entries copied at a time."""
 
 
 class FileJournal:
@@ -73,6 +76,9 @@ class FileJournal:
         """How many processes ended while this frame was being tried. Raises JournalFull at the bound."""
         self._check_room()
         self._append({"k": "attempt", "camera": camera, "sha256": sha256})
+        return self.tries(camera, sha256)
+
+    def tries(self, camera: str, sha256: str) -> int:
         return self._index.tries((camera, sha256))
 
     def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
@@ -101,23 +107,28 @@ class FileJournal:
         self._pay()
         await self._log.ensure_durable()
 
-    def unrecorded(self) -> list[tuple[Verdict, Decision | None]]:
-        return [
-            (verdict, decision)
-            for entry, verdict, decision in self._read_all()
-            if entry.is_earlier and not entry.is_recorded
-        ]
+    def unrecorded(self) -> list[ResultId]:
+        return [result_id for result_id, entry in self._index.in_order() if entry.is_earlier and not entry.is_recorded]
 
-    def sightings(self) -> list[Sighting]:
+    def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
+        entries = ((result_id, self._index.entries.get(result_id)) for result_id in result_ids)
+        wanted = [(result_id, entry) for result_id, entry in entries if entry is not None and not entry.is_recorded]
+        return [(verdict, decision) for _, verdict, decision in self._read(wanted)]
+
+    def sightings(self, most: int) -> list[Sighting]:
         return [
             sighting_of(verdict, verdict.frame_sha256, acknowledged=entry.is_acknowledged)
-            for entry, verdict, _ in self._read_all()
+            for entry, verdict, _ in self._read(self._index.newest_frames(most))
             if verdict.frame_sha256 is not None
         ]
 
     @property
-    def fill(self) -> float:
-        return min(1.0, self._log.size_bytes / self._max_bytes)
+    def size_bytes(self) -> int:
+        return self._log.size_bytes
+
+    @property
+    def limit_bytes(self) -> int:
+        return self._max_bytes
 
     def _open(self) -> None:
         with contextlib.ExitStack() as undo:
@@ -136,9 +147,9 @@ class FileJournal:
         self.damage.append(JournalDamaged(what))
         _LOG.error("%s", what)
 
-    def _read_all(self) -> Iterator[tuple[Entry, Verdict, Decision | None]]:
-        """Every live entry in order, with what was noted since folded in."""
-        for result_id, entry in self._index.in_order():
+    def _read(self, entries: Iterable[tuple[ResultId, Entry]]) -> Iterator[tuple[Entry, Verdict, Decision | None]]:
+        """These live entries, read one by one, with what was noted since folded in."""
+        for result_id, entry in entries:
             record = self._folded(entry)
             decision = record["decision"]
             try:
@@ -184,22 +195,31 @@ class FileJournal:
             del self._owed[0]
 
     def _free_segments(self) -> None:
-        """Removes the oldest segments while little lives in them, saying that little again in the newest."""
+        """Removes the oldest segments while little lives in them, saying that little again in the newest.
+
+        A few entries each time, so that the road never waits for long.
+        """
+        left = _MOST_COPIED
         while (oldest := self._log.oldest_sealed) is not None:
             number, size_bytes = oldest
-            most_live = _MOST_LIVE_WHEN_FULL if self.fill > 0.5 else _MOST_LIVE
+            most_live = _MOST_LIVE_WHEN_FULL if self.size_bytes > 0.5 * self._max_bytes else _MOST_LIVE
             if self._index.live_bytes(number) > most_live * size_bytes:
                 return
             try:
-                self._say_again(number)
+                left -= self._say_again(number, left)
+                if self._index.live_bytes(number):
+                    return
+                for record in self._index.notes_in(number):
+                    self._append(record)
             except JournalFull as error:
                 _LOG.warning("a finished journal segment stays for now: %s", error)
                 return
             self._log.remove_oldest()
             self._index.forget_segment(number)
 
-    def _say_again(self, segment: int) -> None:
-        for _, entry in self._index.entries_in(segment):
+    def _say_again(self, segment: int, most: int) -> int:
+        """How many entries of the oldest segment were copied."""
+        entries = self._index.oldest(segment, most)
+        for _, entry in entries:
             self._append(self._folded(entry), is_earlier=entry.is_earlier)
-        for record in self._index.notes_in(segment):
-            self._append(record)
+        return len(entries)

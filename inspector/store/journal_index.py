@@ -7,6 +7,9 @@ ended while a frame was being tried, not attempts: equal frames in flight at onc
 
 from __future__ import annotations
 
+import itertools
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,9 +32,14 @@ Tried = tuple[str, str]
 
 @dataclass(slots=True)
 class Entry:
-    """One live verdict: where it lies and what was noted since. `order` is its place among all verdicts ever."""
+    """One live verdict: where it lies and what was noted since. `order` is its place among all verdicts ever.
+
+    There may be half a million of them, so a verdict itself is never here.
+    """
 
     place: Place
+    camera: str
+    has_frame: bool
     order: int
     is_weak: bool
     is_earlier: bool
@@ -88,9 +96,20 @@ class JournalIndex:
         """Live entries in the order of their last verdict."""
         return sorted(self.entries.items(), key=lambda item: item[1].order)
 
-    def entries_in(self, segment: int) -> list[tuple[ResultId, Entry]]:
-        """Live entries whose verdict lies in the segment."""
-        return [(result_id, entry) for result_id, entry in self.in_order() if entry.place.segment == segment]
+    def newest_frames(self, most: int) -> list[tuple[ResultId, Entry]]:
+        """Of each camera the newest `most` entries that a frame stands behind, oldest first."""
+        taken: Counter[str] = Counter()
+        chosen: list[tuple[ResultId, Entry]] = []
+        for result_id, entry in reversed(self.in_order()):
+            if entry.has_frame and taken[entry.camera] < most:
+                taken[entry.camera] += 1
+                chosen.append((result_id, entry))
+        return chosen[::-1]
+
+    def oldest(self, segment: int, most: int) -> list[tuple[ResultId, Entry]]:
+        """At most so many live entries of the oldest segment: they stand first, as they were appended first."""
+        first = itertools.takewhile(lambda item: item[1].place.segment <= segment, self.entries.items())
+        return list(itertools.islice(first, most))
 
     def notes_in(self, segment: int) -> Iterator[dict[str, Any]]:
         """Records that say again what only this segment says of tried frames."""
@@ -110,6 +129,8 @@ class JournalIndex:
         result_id, sha256 = ResultId(verdict["result_id"]), verdict["frame_sha256"]
         entry = Entry(
             place=place,
+            camera=sys.intern(verdict["camera"]),
+            has_frame=sha256 is not None,
             order=order,
             is_weak=verdict["identity"] == Identity.WEAK.value and sha256 is not None,
             is_earlier=is_earlier,

@@ -89,11 +89,13 @@ class FakeDeadLetters(_Edge):
 
 
 class FakeTelemetry:
-    """Keeps events and counters."""
+    """Keeps events, counters and gauges."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.counters: Counter[str] = Counter()
+        self.values: dict[str, float] = {}
+        self.reports = 0
         self.lines: list[Verdict] = []
         self._taken = 0
 
@@ -110,6 +112,19 @@ class FakeTelemetry:
 
     def observe_ms(self, name: str, value: float) -> None:
         self.counters[name] += 1
+
+    def gauge(self, name: str, value: float | None, **labels: str) -> None:
+        key = name + "".join(f",{label}={text}" for label, text in sorted(labels.items()))
+        if value is None:
+            self.values.pop(key, None)
+        else:
+            self.values[key] = value
+
+    def gauges(self) -> dict[str, float]:
+        return dict(sorted(self.values.items()))
+
+    def report(self) -> None:
+        self.reports += 1
 
     def verdict(self, verdict: Verdict) -> None:
         self.lines.append(verdict)

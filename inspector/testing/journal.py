@@ -8,6 +8,7 @@ raise JournalFull. What was appended stands in `entries`, in order.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -60,6 +61,9 @@ class InMemoryJournal:
         self._check_room()
         self.entries.append(("attempt", (camera, sha256)))
         self._trying.add((camera, sha256))
+        return self.tries(camera, sha256)
+
+    def tries(self, camera: str, sha256: str) -> int:
         return self._tries.get((camera, sha256), 0)
 
     def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
@@ -94,23 +98,38 @@ class InMemoryJournal:
     async def sync(self) -> None:
         self.syncs += 1
 
-    def unrecorded(self) -> list[tuple[Verdict, Decision | None]]:
+    def unrecorded(self) -> list[ResultId]:
         return [
-            (entry.verdict, entry.decision)
+            result_id
             for result_id, entry in self._verdicts.items()
             if result_id in self._earlier and not entry.is_recorded
         ]
 
-    def sightings(self) -> list[Sighting]:
-        return [
+    def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
+        entries = [self._verdicts[result_id] for result_id in result_ids if result_id in self._verdicts]
+        return [(entry.verdict, entry.decision) for entry in entries if not entry.is_recorded]
+
+    def sightings(self, most: int) -> list[Sighting]:
+        found = [
             sighting_of(entry.verdict, entry.verdict.frame_sha256, acknowledged=entry.is_acknowledged)
             for entry in self._verdicts.values()
             if entry.verdict.frame_sha256 is not None
         ]
+        count = Counter(sighting.key.camera for sighting in found)
+        kept: list[Sighting] = []
+        for sighting in found:
+            if count[sighting.key.camera] <= most:
+                kept.append(sighting)
+            count[sighting.key.camera] -= 1
+        return kept
 
     @property
-    def fill(self) -> float:
-        return 1.0 if self.is_full else 0.0
+    def size_bytes(self) -> int:
+        return self.limit_bytes if self.is_full else len(self._verdicts)
+
+    @property
+    def limit_bytes(self) -> int:
+        return 1_000_000
 
     def _check_room(self) -> None:
         if self.is_full:

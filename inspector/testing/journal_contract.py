@@ -44,13 +44,18 @@ def weak(number: int) -> Verdict:
     return verdict_of_part(number, trigger_id=None, frame_id=None, identity=Identity.WEAK)
 
 
+def left(journal: Journal) -> list[tuple[Verdict, Decision | None]]:
+    """What earlier lives left, read back."""
+    return journal.read(journal.unrecorded())
+
+
 class JournalContract:
     """Subclass as `Test...`."""
 
     async def test_unrecorded_of_a_new_journal_is_empty(self, box: Box) -> None:
         journal = await box.open()
         assert journal.unrecorded() == []
-        assert journal.sightings() == []
+        assert journal.sightings(100) == []
 
     async def test_unrecorded_after_kill_has_every_verdict_in_order(self, box: Box) -> None:
         journal = await box.open()
@@ -59,7 +64,7 @@ class JournalContract:
         for verdict, decision in zip(verdicts, decisions, strict=True):
             journal.append_verdict(verdict, decision)
         assert journal.unrecorded() == []  # these are this process's own
-        assert (await box.kill()).unrecorded() == list(zip(verdicts, decisions, strict=True))
+        assert left(await box.kill()) == list(zip(verdicts, decisions, strict=True))
 
     async def test_unrecorded_leaves_out_what_has_a_row(self, box: Box) -> None:
         journal = await box.open()
@@ -68,11 +73,11 @@ class JournalContract:
             journal.append_verdict(verdict, None)
         journal.append_recorded([verdicts[1].result_id])
         journal = await box.kill()
-        assert [verdict for verdict, _ in journal.unrecorded()] == [verdicts[0], verdicts[2]]
+        assert [verdict for verdict, _ in left(journal)] == [verdicts[0], verdicts[2]]
         journal.append_recorded([verdicts[0].result_id])
-        assert [verdict for verdict, _ in journal.unrecorded()] == [verdicts[2]]
+        assert [verdict for verdict, _ in left(journal)] == [verdicts[2]]
         journal = await box.restart()
-        assert [verdict for verdict, _ in journal.unrecorded()] == [verdicts[2]]
+        assert [verdict for verdict, _ in left(journal)] == [verdicts[2]]
 
     async def test_append_verdict_again_replaces_the_earlier_entry(self, box: Box) -> None:
         journal = await box.open()
@@ -82,7 +87,7 @@ class JournalContract:
         journal.append_verdict(other, None)
         journal.append_verdict(last, decision_for(last, Action.REJECT))
         journal = await box.kill()
-        assert journal.unrecorded() == [(other, None), (last, decision_for(last, Action.REJECT))]
+        assert left(journal) == [(other, None), (last, decision_for(last, Action.REJECT))]
 
     @pytest.mark.parametrize("published", [True, False])
     async def test_unrecorded_knows_what_was_published(self, box: Box, published: bool) -> None:
@@ -90,7 +95,7 @@ class JournalContract:
         verdict = verdict_of_part(1)
         journal.append_verdict(verdict, decision_for(verdict))
         journal.append_published(verdict.result_id, published)
-        (found, _) = (await box.kill()).unrecorded()[0]
+        (found, _) = left(await box.kill())[0]
         assert found.published is published
 
     async def test_notes_about_unknown_results_are_ignored(self, box: Box) -> None:
@@ -107,7 +112,7 @@ class JournalContract:
         journal.append_verdict(second, None)
         journal.append_recorded([first.result_id])
         journal = await box.kill()
-        (found,) = journal.sightings()
+        (found,) = journal.sightings(100)
         assert found.result_id == found.key.result_id == second.result_id
         assert not found.acknowledged
 
@@ -120,21 +125,42 @@ class JournalContract:
         journal.append_acknowledged([verdicts[0].result_id])
         journal = await box.kill()
         assert journal.unrecorded() == []
-        assert [sighting.result_id for sighting in journal.sightings()] == [v.result_id for v in verdicts[1:]]
+        assert [sighting.result_id for sighting in journal.sightings(100)] == [v.result_id for v in verdicts[1:]]
         journal.append_acknowledged([verdicts[1].result_id])
-        assert [sighting.result_id for sighting in journal.sightings()] == [verdicts[2].result_id]
+        assert [sighting.result_id for sighting in journal.sightings(100)] == [verdicts[2].result_id]
 
     async def test_sightings_of_a_weak_frame_acknowledged_before_its_row_say_so(self, box: Box) -> None:
         journal = await box.open()
         journal.append_verdict(weak(1), None)
         journal.append_acknowledged([weak(1).result_id])
-        (found,) = (await box.kill()).sightings()
+        (found,) = (await box.kill()).sightings(100)
         assert found.acknowledged
+
+    async def test_sightings_are_the_newest_of_each_camera_in_order(self, box: Box) -> None:
+        journal = await box.open()
+        verdicts = [verdict_of_part(number, camera=f"cam{number % 2}") for number in range(8)]
+        for verdict in verdicts:
+            journal.append_verdict(verdict, None)
+        journal = await box.kill()
+        assert [sighting.result_id for sighting in journal.sightings(3)] == [each.result_id for each in verdicts[2:]]
+
+    async def test_read_gives_what_has_no_row_in_the_order_asked_for(self, box: Box) -> None:
+        journal = await box.open()
+        verdicts = [verdict_of_part(number) for number in range(4)]
+        for verdict in verdicts:
+            journal.append_verdict(verdict, decision_for(verdict))
+        journal.append_published(verdicts[3].result_id, True)
+        journal.append_recorded([verdicts[1].result_id])
+        asked = [verdicts[number].result_id for number in (3, 1, 0)]
+        published = dataclasses.replace(verdicts[3], published=True)
+        expected = [(published, decision_for(verdicts[3])), (verdicts[0], decision_for(verdicts[0]))]
+        assert journal.read([*asked, ResultId("nobody")]) == expected
+        assert 0 < journal.size_bytes < journal.limit_bytes
 
     async def test_sightings_leave_out_rows_without_a_frame(self, box: Box) -> None:
         journal = await box.open()
         journal.append_verdict(verdict_of_part(1, frame_sha256=None), None)
-        assert journal.sightings() == []
+        assert journal.sightings(100) == []
         assert len((await box.kill()).unrecorded()) == 1
 
     async def test_append_attempt_counts_the_processes_it_ended(self, box: Box) -> None:
@@ -142,7 +168,9 @@ class JournalContract:
         assert journal.append_attempt("cam1", "a") == 0
         assert journal.append_attempt("cam1", "a") == 0  # an equal frame in flight beside it
         journal = await box.kill()
+        assert journal.tries("cam1", "a") == 1
         assert journal.append_attempt("cam1", "a") == 1
+        assert journal.tries("cam2", "a") == 0
         assert journal.append_attempt("cam2", "a") == 0
         journal = await box.kill()
         assert journal.append_attempt("cam1", "a") == 2
@@ -198,4 +226,4 @@ async def check_history(box: Box, steps: list[Step]) -> None:
                 journal.append_acknowledged([result_id])
             case _:
                 journal = await box.kill()
-    assert (await box.kill()).unrecorded() == list(expected.values())
+    assert left(await box.kill()) == list(expected.values())

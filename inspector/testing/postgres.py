@@ -59,6 +59,11 @@ class PostgresServer:
             options += " -c fsync=off -c full_page_writes=off"
         self._pg_ctl("start", "-w", "-l", str(self._folder / "log"), "-o", options)
 
+    def ensure_running(self) -> None:
+        """As `start`, where it is down."""
+        if not (self._data_dir / "postmaster.pid").exists():
+            self.start()
+
     def stop(self, *, at_once: bool = False) -> None:
         """Ends the server; `at_once` without a checkpoint, as a crash does. Does nothing where it is down."""
         if (self._data_dir / "postmaster.pid").exists():

@@ -86,7 +86,7 @@ class VisionLoader:
     def _open(self, version: ProductVersion, artifacts: dict[str, bytes], engine: Engine) -> LoadedProduct:
         content = artifacts.get(version.digest)
         if content is None:
-            raise ArtifactError("its bytes were not handed over")
+            raise ArtifactError("its stored bytes are damaged or gone; enrol it again or roll it back")
         artifact = replace(unpack(content, version.digest), product=version.product)
         weights_file = find_weights(artifact.manifest.get("weights_file"), self._section.weights_dir)
         embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)

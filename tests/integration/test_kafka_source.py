@@ -369,3 +369,24 @@ async def test_ensure_usable_without_a_broker_says_where_it_looked(tmp_path: Pat
     config = kafka_config(KafkaTopics(settings["bootstrap"]), "t", tmp_path)
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1"):
         await ensure_usable(config.kafka, ("t",))
+
+
+async def test_source_lag_is_told_by_partition_and_camera_and_ends_with_the_assignment(
+    kafka: KafkaTopics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.kafka.lag.LOOK_S", 0.3)
+    topic = await kafka.create()
+    async with member(kafka_config(kafka, topic, tmp_path)) as source:
+        gauged = source.notebook.gauged
+        await until(lambda: gauged.get(("kafka_lag_frames", f"{topic}/0")) == 0)
+        for number in range(5):
+            await kafka.send(topic, b"frame %d" % number, key="cam1")
+        await until(lambda: gauged.get(("kafka_lag_frames", f"{topic}/0")) == 5)
+        source.pause()
+        worker = Worker(source)
+        await kafka.send(topic, b"one more", key="cam1")
+        await until(lambda: gauged.get(("kafka_lag_frames", f"{topic}/0")) == 6)
+        source.resume()
+        await until(lambda: gauged.get(("kafka_lag_frames", "cam1")) == 0)
+        assert len(worker.done) == 6
+    assert not gauged

@@ -33,7 +33,7 @@ class Intake:
         """Wait, for one stream alone, for what `take` would otherwise hold up every stream of the source with."""
         camera = delivery.camera
         await self._takeover.ensure_loaded(camera, delivery.position)
-        while self._shared.gate_of(camera) is None and not self._shared.line.has_room(camera):
+        while self._shared.gate_of(camera) is None and not self._shared.has_room_for(camera):
             await self._shared.has_room.wait()
 
     async def take(self, source: FrameSource, delivery: Delivery) -> None:

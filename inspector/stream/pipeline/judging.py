@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -20,39 +19,48 @@ from inspector.config import CameraSection
 from inspector.domain import Admitted, Cause, Failure, Frame, Judgement, Routed, Scored, Severity
 from inspector.errors import FrameError
 from inspector.ports import Journal, Lineup
+from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
-from inspector.stream.pipeline.ticket import Shared, Stage, Ticket, when_journal_has_room
+from inspector.stream.pipeline.ticket import Shared, Stage, Ticket
+from inspector.stream.pipeline.workers import Workers
 
 Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
 
 DECODE_LIMIT_S = 10.0
 MOST_KILLED_TRIES = 2
+TURN_STEP_S = 0.01
 
 
 class Judging:
     """Takes tickets from the line through decode, route and score. `lineup` is asked anew for each frame."""
 
     def __init__(
-        self, shared: Shared, settling: Settling, journal: Journal, decode: Decode, lineup: Callable[[], Lineup | None]
+        self,
+        shared: Shared,
+        settling: Settling,
+        journal: tuple[Journal, JournalRoom],
+        decode: Decode,
+        lineup: Callable[[], Lineup | None],
     ) -> None:
         self._shared = shared
         self._settling = settling
-        self._journal = journal
+        self._journal, self._room = journal
         self._decode = decode
         self._lineup = lineup
         workers = shared.config.engine.decode_workers
-        self._decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-        self._scorer = ThreadPoolExecutor(1, thread_name_prefix="score")
+        self._decoders = Workers(workers, "decode")
+        self._scorer = Workers(1, "score")
+        self._suspect: Ticket | None = None
 
     @property
-    def scorer_thread(self) -> ThreadPoolExecutor:
+    def scorer_thread(self) -> Workers:
         """Where warm-up and canary run, so that they never run beside a batch."""
         return self._scorer
 
     def close(self) -> None:
-        """Does not wait for a thread that hangs."""
-        self._decoders.shutdown(wait=False, cancel_futures=True)
-        self._scorer.shutdown(wait=False, cancel_futures=True)
+        """Does not wait long for a thread that hangs."""
+        self._decoders.shutdown(wait=True)
+        self._scorer.shutdown(wait=True)
 
     async def run_decoder(self) -> None:
         """One decode worker."""
@@ -98,7 +106,10 @@ class Judging:
             return
         admitted = ticket.judgement.admitted
         camera, sha256 = ticket.camera, admitted.key.sha256
-        tries = await when_journal_has_room(self._shared, lambda: self._journal.append_attempt(camera, sha256))
+        await self._wait_for_turn(ticket, is_suspect=self._journal.tries(camera, sha256) > 0)
+        if ticket.is_settled:
+            return
+        tries = await self._room.taken(lambda: self._journal.append_attempt(camera, sha256))
         if tries >= MOST_KILLED_TRIES:
             self._fail(ticket, Cause.UNDECODABLE, f"its decoding ended the agent {tries} times; not tried again")
             return
@@ -117,6 +128,19 @@ class Judging:
             self._fail(ticket, Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")
         else:
             self._take_routed(ticket, result)
+
+    async def _wait_for_turn(self, ticket: Ticket, is_suspect: bool) -> None:
+        """A frame that was on the road when the agent was killed goes alone: only the guilty one kills it again."""
+        while self._suspect is not None and not self._suspect.is_settled:
+            await self._shared.clock.sleep(TURN_STEP_S)
+        if not is_suspect:
+            return
+        self._suspect = ticket
+        while any(other.stage is not Stage.WAITING and not other.is_settled for other in self._others(ticket)):
+            await self._shared.clock.sleep(TURN_STEP_S)
+
+    def _others(self, ticket: Ticket) -> list[Ticket]:
+        return [other for other in self._shared.in_flight.values() if other is not ticket]
 
     def _decode_and_route(self, admitted: Admitted, ticket: Ticket) -> tuple[Routed | Failure, float]:
         """On a decode worker."""
@@ -195,9 +219,9 @@ class Judging:
 
     def _replace_decoders(self, ticket: Ticket) -> None:
         # A thread can't be stopped. The hung one is left to itself and its pool with it.
-        self._decoders.shutdown(wait=False)
+        self._decoders.shutdown()
         workers = self._shared.config.engine.decode_workers
-        self._decoders = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._decoders = Workers(workers, "decode")
         detail = f"a frame was not decoded within {DECODE_LIMIT_S:g} s; its thread was left behind"
         self._shared.event("decoder_hung", Severity.ALARM, ticket.camera, detail)
 

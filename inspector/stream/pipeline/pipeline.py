@@ -37,11 +37,15 @@ from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Decode, Judging
 from inspector.stream.pipeline.recording import Recording
+from inspector.stream.pipeline.reports import Reports
+from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
+from inspector.stream.pipeline.states import States
 from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Row, Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 from inspector.stream.pipeline.verdicts import Signature
+from inspector.stream.pipeline.writing import Writing
 from inspector.stream.watermark import Watermark
 
 DRAIN_STEP_S = 0.02
@@ -77,25 +81,27 @@ class Pipeline:
         self._adapters = adapters
         self._shared = _share(config, adapters, checkpoint)
         signature = Signature(config.agent.name, software, config.digest)
-        self._recording = Recording(self._shared, adapters.ledger, adapters.journal)
+        self._writing = Writing(self._shared, adapters.ledger, adapters.journal)
+        self._recording = Recording(self._shared, self._writing, adapters.journal)
+        self._room = JournalRoom(self._shared, adapters.journal)
+        journal = (adapters.journal, self._room)
         self._settling = Settling(
             self._shared,
             signature,
-            adapters.journal,
+            journal,
             self._recording,
             adapters.gate_line,
             adapters.sink,
             (adapters.images, adapters.dead_letters),
         )
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
-        self._judging = Judging(
-            self._shared, self._settling, adapters.journal, adapters.decode, lambda: self._lineups.current
-        )
+        self._judging = Judging(self._shared, self._settling, journal, adapters.decode, lambda: self._lineups.current)
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover)
-        self._upkeep = Upkeep(
-            self._shared, self._lineups, adapters.ledger, adapters.gate_line, adapters.sink, adapters.take_events
-        )
+        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.gate_line, adapters.take_events)
+        self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
+        spool = (adapters.journal, self._writing)
+        self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, spool)
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,
@@ -131,11 +137,11 @@ class Pipeline:
         gates = await self._adapters.ledger.load_gates()
         sightings = await self._load_sightings()
         self._shared.admission.assign(gates, sightings)
-        for verdict, decision in left:
-            self._recording.add(Row(verdict, decision))
-            await self._adapters.sink.publish(verdict)
-        while self._recording.waiting:
-            await self._recording.write_once()
+        for at in range(0, len(left), self._config.store.commit_rows):
+            found = self._adapters.journal.read(left[at : at + self._config.store.commit_rows])
+            for verdict, _ in found:
+                await self._adapters.sink.publish(verdict)
+            await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in found])
         return len(left)
 
     async def run(self) -> None:
@@ -154,6 +160,7 @@ class Pipeline:
                     for stage in stages:
                         stage.cancel()
                     self._settling.abandon()
+                await self._reports.store()
                 await self._upkeep.store_events()
                 for task in side:
                     task.cancel()
@@ -173,11 +180,12 @@ class Pipeline:
             "lineups": self._lineups.run(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
             "heartbeats": self._upkeep.run_heartbeats(),
-            "gate actions": self._upkeep.run_gate_actions(),
+            "gate actions": self._reports.run(),
             "events": self._upkeep.run_events(),
             "commands": self._commanding.run(),
             "modes": self._commanding.run_expiry(),
-            "states": self._upkeep.run_states(),
+            "states": self._states.run(),
+            "reports": self._states.run_reports(),
         }
 
     def _stages(self) -> dict[str, Coroutine[Any, Any, None]]:
@@ -185,6 +193,8 @@ class Pipeline:
             "score": self._judging.run_scorer(),
             "deadlines": self._judging.run_deadlines(),
             "record": self._recording.run(),
+            "write": self._writing.run(),
+            "journal": self._room.run(),
         }
         for number in range(self._config.engine.decode_workers):
             stages[f"decode {number}"] = self._judging.run_decoder()
@@ -198,18 +208,25 @@ class Pipeline:
             await source.stop_intake()
         try:
             async with asyncio.timeout(self._config.agent.drain_s):
-                while self._shared.in_flight or self._recording.waiting:  # noqa: ASYNC110 - at most once, at the end
+                while not self._is_drained():  # noqa: ASYNC110 - at most once, at the end
                     await asyncio.sleep(DRAIN_STEP_S)
         except TimeoutError:
-            detail = f"{len(self._shared.in_flight)} frames stay with their brokers"
+            frames, rows = len(self._shared.in_flight), self._writing.waiting
+            detail = f"{frames} frames stay with their brokers, {rows} rows in the journal"
             self._shared.event("drain_cut_short", Severity.WARNING, self._config.agent.name, detail)
+
+    def _is_drained(self) -> bool:
+        """Nothing is under way; rows that wait for a ledger that is away are safe where they are."""
+        waits_for_ledger = self._writing.waiting and not self._shared.ledger_is_away
+        return not (self._shared.in_flight or self._recording.waiting or waits_for_ledger)
 
     def _distinct_sources(self) -> list[FrameSource]:
         return list({id(source): source for source in self._shared.sources.values()}.values())
 
     async def _load_sightings(self) -> dict[str, list[Sighting]]:
         """Known frames by camera, oldest first; what the journal says of a frame counts over the ledger."""
-        journaled = {sighting.result_id: sighting for sighting in self._adapters.journal.sightings()}
+        most = max((camera.frame_id_memory for camera in self._config.camera), default=1)
+        journaled = {sighting.result_id: sighting for sighting in self._adapters.journal.sightings(most)}
         by_camera: dict[str, list[Sighting]] = {}
         for camera in self._config.camera:
             recorded = await self._adapters.ledger.sightings(camera.name, camera.frame_id_memory)

@@ -1,23 +1,19 @@
-"""Rows into the ledger by group commit, then acknowledgements; the journal stands in while it is away.
+"""Rows by group commit, then acknowledgements.
 
 Rows are released in the order their frames were delivered, so that the ledger's sequence is each
-camera's. A position is acknowledged after everything before it in its stream is durable. While the
-ledger is away the journal is what is durable: it is synced, frames are acknowledged, and their rows
-wait here in order until the ledger is back.
+camera's. A position is acknowledged after everything before it in its stream is durable: in the ledger,
+or in the journal while the ledger is away.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from dataclasses import dataclass
 
-from inspector.domain import Identity, Position, ResultId, Severity
-from inspector.errors import LedgerUnavailable
-from inspector.ports import FrameSource, Journal, Ledger
+from inspector.domain import Identity, Position, ResultId
+from inspector.ports import FrameSource, Journal
 from inspector.stream.pipeline.ticket import Row, Shared, Signal, Ticket
-
-LEDGER_RETRY_S = 1.0
+from inspector.stream.pipeline.writing import Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +23,18 @@ class _Entry:
 
 
 class Recording:
-    """The one task that writes rows and acknowledges. Everyone else only hands entries in."""
+    """The one task that makes rows durable and acknowledges. Everyone else only hands entries in."""
 
-    def __init__(self, shared: Shared, ledger: Ledger, journal: Journal) -> None:
+    def __init__(self, shared: Shared, writing: Writing, journal: Journal) -> None:
         self._shared = shared
-        self._ledger = ledger
+        self._writing = writing
         self._journal = journal
         self._entries: deque[_Entry] = deque()
-        self._spooled: deque[Row] = deque()
         self._has_entry = Signal()
-        self._next_try_ns = 0
-
-    @property
-    def backlog(self) -> int:
-        """Rows and acknowledgements not yet done."""
-        return len(self._entries) + len(self._spooled)
 
     @property
     def waiting(self) -> int:
-        """Entries not yet durable anywhere but in the journal, less what is spooled on purpose."""
+        """Rows and acknowledgements not yet done."""
         return len(self._entries)
 
     def finish(self, ticket: Ticket, row: Row) -> None:
@@ -66,25 +55,19 @@ class Recording:
         store = self._shared.config.store
         while True:
             if not self._entries:
-                await self._has_entry.wait(LEDGER_RETRY_S if self._spooled else None)
+                await self._has_entry.wait()
             if self._entries and len(self._entries) < store.commit_rows:
                 await self._shared.clock.sleep(store.commit_wait_ms / 1000)
             await self.write_once()
 
     async def write_once(self) -> None:
-        """One group commit of what is there, replaying the spool first."""
-        if self._spooled:
-            await self._replay()
+        """One group of what is there: durable, then acknowledged."""
         limit = self._shared.config.store.commit_rows
         group = [self._entries.popleft() for _ in range(min(limit, len(self._entries)))]
         if not group:
             return
         rows = [entry.row for entry in group if entry.row is not None]
-        if not self._spooled and await self._record(rows):
-            self._journal.append_recorded([row.verdict.result_id for row in rows])
-        else:
-            await self._journal.sync()
-            self._spooled.extend(rows)
+        await self._writing.ensure_durable(rows)
         self._shared.checkpoint("recorded")
         self._let_followers_go(rows)
         await self._acknowledge(group)
@@ -93,45 +76,6 @@ class Recording:
         for released in self._shared.watermark.finish(position, row):
             self._entries.append(_Entry(released.value, (source, released.position)))
         self._has_entry.set()
-
-    async def _replay(self) -> None:
-        now_ns = self._shared.clock.monotonic_ns()
-        if now_ns < self._next_try_ns:
-            return
-        while self._spooled:
-            chunk = list(itertools.islice(self._spooled, self._shared.config.store.commit_rows))
-            if not await self._record(chunk):
-                self._next_try_ns = self._shared.clock.monotonic_ns() + int(LEDGER_RETRY_S * 1e9)
-                return
-            self._journal.append_recorded([row.verdict.result_id for row in chunk])
-            for _ in chunk:
-                self._spooled.popleft()
-
-    async def _record(self, rows: list[Row]) -> bool:
-        """False when the ledger is away; the edge is one event each way."""
-        if not rows:
-            return not self._spooled
-        decisions = [(row.decision, bool(row.verdict.published)) for row in rows if row.decision is not None]
-        try:
-            conflicts = await self._ledger.record(
-                [row.verdict for row in rows], decisions, self._shared.admission.recorded(row.verdict for row in rows)
-            )
-        except LedgerUnavailable as away:
-            self._note_ledger(is_away=True, detail=str(away))
-            return False
-        self._note_ledger(is_away=False, detail=f"{len(self._spooled)} rows wait for replay")
-        for result_id in conflicts:
-            self._shared.event(
-                "conflict", Severity.ALARM, result_id, "another outcome is recorded already; the first row stays"
-            )
-        return True
-
-    def _note_ledger(self, is_away: bool, detail: str) -> None:
-        if is_away == self._shared.ledger_is_away:
-            return
-        self._shared.ledger_is_away = is_away
-        kind, severity = ("ledger_down", Severity.ALARM) if is_away else ("ledger_up", Severity.INFO)
-        self._shared.event(kind, severity, "ledger", detail)
 
     def _let_followers_go(self, rows: list[Row]) -> None:
         for row in rows:

@@ -29,7 +29,8 @@ from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Ruling, decide, rule
 from inspector.stream.gates import MissingView, count_streak
 from inspector.stream.pipeline.recording import Recording
-from inspector.stream.pipeline.ticket import Row, Shared, Ticket, when_journal_has_room
+from inspector.stream.pipeline.room import JournalRoom
+from inspector.stream.pipeline.ticket import Row, Shared, Ticket
 from inspector.stream.pipeline.verdicts import (
     Signature,
     missed_part,
@@ -49,7 +50,7 @@ class Settling:
         self,
         shared: Shared,
         signature: Signature,
-        journal: Journal,
+        journal: tuple[Journal, JournalRoom],
         recording: Recording,
         gate_line: GateLine | None,
         sink: VerdictSink,
@@ -57,7 +58,7 @@ class Settling:
     ) -> None:
         self._shared = shared
         self._signature = signature
-        self._journal = journal
+        self._journal, self._room = journal
         self._recording = recording
         self._gate_line = gate_line
         self._sink = sink
@@ -164,7 +165,7 @@ class Settling:
 
     async def _append(self, verdict: Verdict, decision: Decision | None) -> None:
         # No decision without an entry: while the journal is full the gate's own default stands.
-        await when_journal_has_room(self._shared, lambda: self._journal.append_verdict(verdict, decision))
+        await self._room.taken(lambda: self._journal.append_verdict(verdict, decision))
 
     async def _release(self, ticket: Ticket, judgement: Judgement, verdict: Verdict, decision: Decision | None) -> None:
         admitted = judgement.admitted
@@ -203,7 +204,7 @@ class Settling:
     async def _finish_late(self, ticket: Ticket, judgement: Judgement) -> None:
         announcement, decision = self._told.pop(ticket)
         verdict = with_late_score(await announcement, judgement)
-        await self._append(verdict, None)
+        await self._append(verdict, decision)
         await self._release(ticket, judgement, verdict, decision)
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -10,21 +10,15 @@ import asyncio
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from inspector.config import Config, GateSection
 from inspector.domain import Decision, Event, Judgement, Position, ResultId, Routed, Severity, Verdict
-from inspector.errors import JournalFull
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gates import Gate
 from inspector.stream.watermark import Watermark
-
-JOURNAL_RETRY_S = 0.2
-
-T = TypeVar("T")
 
 
 class Stage(enum.IntEnum):
@@ -112,6 +106,7 @@ class Shared:
     has_batch_room: Signal = field(default_factory=Signal)
     has_routed: Signal = field(default_factory=Signal)
     has_deadline: Signal = field(default_factory=Signal)
+    has_news: Signal = field(default_factory=Signal)
     decoding: int = 0
     journal_has_room: bool = True
     ledger_is_away: bool = False
@@ -119,13 +114,14 @@ class Shared:
     last_scored_ns: int = 0
     sources: dict[str, FrameSource] = field(default_factory=dict)
 
-    def note_journal(self, has_room: bool, detail: str) -> None:
-        """Keep whether the journal takes entries; a change is an event."""
-        if has_room == self.journal_has_room:
+    def note_ledger(self, is_away: bool, detail: str) -> None:
+        """Keep whether the ledger is away; a change is an event."""
+        if is_away == self.ledger_is_away:
             return
-        self.journal_has_room = has_room
-        kind, severity = ("journal_has_room", Severity.INFO) if has_room else ("journal_full", Severity.ALARM)
-        self.event(kind, severity, self.config.agent.name, detail)
+        self.ledger_is_away = is_away
+        kind, severity = ("ledger_down", Severity.ALARM) if is_away else ("ledger_up", Severity.INFO)
+        self.event(kind, severity, "ledger", detail)
+        self.has_news.set()
 
     def event(self, kind: str, severity: Severity, subject: str, detail: str) -> None:
         """Something a person may have to know, now."""
@@ -144,20 +140,16 @@ class Shared:
         """Whether this camera's frames come to this agent, and not to another of its group."""
         return self.sources[camera].serves(camera)
 
+    def ungated_sources(self) -> list[FrameSource]:
+        """Each source none of whose cameras stands at a gate, once."""
+        gated = {id(self.sources[camera]) for gate in self.config.gate for camera in gate.cameras}
+        return list({id(each): each for each in self.sources.values() if id(each) not in gated}.values())
+
+    def has_room_for(self, camera: str) -> bool:
+        """Whether a frame of a camera without a gate may be taken from its broker."""
+        return self.journal_has_room and self.line.has_room(camera)
+
     def owner_of(self, camera: str) -> str:
         """The gate a camera stands at, else the camera: who owns the epoch."""
         section = self.config.gate_of(camera)
         return camera if section is None else section.name
-
-
-async def when_journal_has_room(shared: Shared, append: Callable[[], T]) -> T:
-    """What `append` returns, as soon as the journal takes it; the edge to full and back is one event each."""
-    while True:
-        try:
-            taken = append()
-        except JournalFull as full:
-            shared.note_journal(has_room=False, detail=str(full))
-            await shared.clock.sleep(JOURNAL_RETRY_S)
-        else:
-            shared.note_journal(has_room=True, detail="")
-            return taken

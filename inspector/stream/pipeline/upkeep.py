@@ -1,4 +1,4 @@
-"""What runs beside the road: live products, heartbeats, canary, gate acknowledgements, stored events.
+"""What runs beside the road: live products, heartbeats, canary, stored events.
 
 A gate is told `ready` only while everything that makes a verdict trustworthy was seen to work: the
 scoring path (canary or real frames), the journal, the cameras' connection, and no held gate.
@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from inspector.domain import Event, GateMode, ProductVersion, Severity
-from inspector.errors import EngineError, InspectorError, LedgerUnavailable
-from inspector.ports import GateLine, Ledger, Lineup, LineupLoader, Registry, VerdictSink
+from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
+from inspector.ports import GateLine, Ledger, Lineup, LineupLoader, Registry
 from inspector.stream.pipeline.ticket import Shared
 
 CANARY_S = 5.0
 CANARY_OVERDUE_S = 15.0
 SCORER_HUNG_S = 60.0
-STATE_S = 5.0
 EVENTS_S = 0.5
 
 MODE_NUMBERS: dict[GateMode, int] = {
@@ -57,11 +56,12 @@ class LineupWatch:
         return self._lineup
 
     async def load(self) -> None:
-        """Load what is live now, if it is not what is loaded. Raises LedgerUnavailable, ArtifactError, EngineError."""
+        """Load what is live now, if it is not what is loaded. Raises LedgerUnavailable, EngineError."""
         live = await self._registry.live()
         if self._lineup is not None and live.revision == self._lineup.revision:
             return
-        artifacts = {version.digest: await self._fetch(version) for version in live.versions}
+        fetched = {version.digest: await self._fetch(version) for version in live.versions}
+        artifacts = {digest: content for digest, content in fetched.items() if content is not None}
         loop = asyncio.get_running_loop()
         lineup, events = await loop.run_in_executor(self._loading, self._loader.load, live, artifacts, self._lineup)
         self._lineup = lineup
@@ -88,12 +88,16 @@ class LineupWatch:
                 failed_revision = revision
                 self._shared.event("lineup_refused", Severity.ALARM, revision, str(error))
 
-    async def _fetch(self, version: ProductVersion) -> bytes:
-        return await self._registry.artifact(version.product, version.version)
+    async def _fetch(self, version: ProductVersion) -> bytes | None:
+        """None for bytes that are damaged or gone: the loader refuses that version alone, if it has none loaded."""
+        try:
+            return await self._registry.artifact(version.product, version.version)
+        except (ArtifactError, RegistryError):
+            return None
 
 
 class Upkeep:
-    """Heartbeats, canary, PLC acknowledgements and stored events."""
+    """Heartbeats, canary and stored events."""
 
     def __init__(
         self,
@@ -101,14 +105,12 @@ class Upkeep:
         lineups: LineupWatch,
         ledger: Ledger,
         gate_line: GateLine | None,
-        sink: VerdictSink,
         take_events: Callable[[], list[Event]],
     ) -> None:
         self._shared = shared
         self._lineups = lineups
         self._ledger = ledger
         self._gate_line = gate_line
-        self._sink = sink
         self._take_events = take_events
         self._canary_ok_ns: int | None = None
         self._canary_fault = False
@@ -136,7 +138,7 @@ class Upkeep:
             return Fault.CAMERA_LINK
         return Fault.HELD if self._shared.admission.counter(gate).state.held else Fault.NONE
 
-    async def run_canary(self, scorer: ThreadPoolExecutor) -> None:
+    async def run_canary(self, scorer: Executor) -> None:
         """Stored probe images through the whole scoring path, on the scorer's own thread."""
         while True:
             lineup = self._lineups.current
@@ -168,17 +170,6 @@ class Upkeep:
                 )
             await self._shared.clock.sleep(self._shared.config.agent.heartbeat_ms / 1000)
 
-    async def run_gate_actions(self) -> None:
-        """What PLCs report, into the ledger; lost only while the ledger is away, with an event."""
-        if self._gate_line is None:
-            return
-        async for action in self._gate_line.actions():
-            try:
-                await self._ledger.record_gate_actions([action])
-            except LedgerUnavailable:
-                detail = f"epoch {action.epoch} trigger {action.trigger_id}: no database to keep what the PLC reported"
-                self._shared.event("gate_action_lost", Severity.WARNING, action.gate, detail)
-
     async def run_events(self) -> None:
         """Events into the ledger; kept for the next round while it is away."""
         kept: list[Event] = []
@@ -197,28 +188,7 @@ class Upkeep:
             return events[-10_000:]
         return []
 
-    async def run_states(self) -> None:
-        """Retained state for dashboards."""
-        agent = self._shared.config.agent.name
-        while True:
-            lineup = self._lineups.current
-            state = {
-                "state": "online",
-                "fault": self.fault().name.lower(),
-                "products": list(lineup.products) if lineup else [],
-                "registry_revision": lineup.revision if lineup else None,
-                "in_flight": len(self._shared.in_flight),
-                "ledger": "down" if self._shared.ledger_is_away else "up",
-            }
-            await self._sink.state(f"agent/{agent}/state", state)
-            for camera in self._shared.config.camera:
-                if not self._shared.serves(camera.name):
-                    continue
-                is_up = self._shared.sources[camera.name].is_connected
-                await self._sink.state(f"{camera.name}/health", {"state": "online" if is_up else "offline"})
-            await self._shared.clock.sleep(STATE_S)
-
-    async def _check(self, lineup: Lineup, scorer: ThreadPoolExecutor) -> None:
+    async def _check(self, lineup: Lineup, scorer: Executor) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(scorer, lineup.check_canary)

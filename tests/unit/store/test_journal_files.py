@@ -52,7 +52,7 @@ async def written(folder: Path, verdicts: list[Verdict]) -> list[int]:
 
 async def left(folder: Path) -> list[ResultId]:
     async with journal_in(folder) as journal:
-        return [verdict.result_id for verdict, _ in journal.unrecorded()]
+        return journal.unrecorded()
 
 
 @settings(max_examples=50, deadline=None)
@@ -85,7 +85,7 @@ async def test_journal_damaged_in_the_middle_keeps_what_is_before_and_behind(tmp
         file.seek(sizes[1] + 20)
         file.write(b"\x00" * 50)
     async with journal_in(tmp_path) as journal:
-        assert [verdict for verdict, _ in journal.unrecorded()] == PARTS[:2] + PARTS[3:]
+        assert [verdict for verdict, _ in journal.read(journal.unrecorded())] == PARTS[:2] + PARTS[3:]
         (damage,) = journal.damage
         assert str(sizes[1]) in str(damage)
 
@@ -96,7 +96,7 @@ async def test_journal_of_newer_software_is_damage_and_not_lost(tmp_path: Path) 
     newer = framed(b'{"k":"telepathy"}') + framed(b"[]") + framed(b"no json")
     files(tmp_path)[0].write_bytes(newer + content)
     async with journal_in(tmp_path) as journal:
-        assert [verdict for verdict, _ in journal.unrecorded()] == PARTS
+        assert [verdict for verdict, _ in journal.read(journal.unrecorded())] == PARTS
         assert len(journal.damage) == 3
 
 
@@ -133,16 +133,16 @@ async def test_journal_carries_over_what_still_lives_in_an_old_segment(tmp_path:
     for name, content in copied:
         (killed / name).write_bytes(content)
     async with journal_in(killed) as journal:
-        ((found, _),) = journal.unrecorded()
+        ((found, _),) = journal.read(journal.unrecorded())
         assert (found.result_id, found.published) == (stuck.result_id, True)
-        assert {sighting.result_id for sighting in journal.sightings()} == {weak.result_id, stuck.result_id}
+        assert {sighting.result_id for sighting in journal.sightings(100)} == {weak.result_id, stuck.result_id}
         assert journal.append_attempt("cam1", "tried in vain") == 1
 
 
 async def test_journal_at_its_bound_is_full_until_rows_are_recorded(tmp_path: Path) -> None:
     async with journal_in(tmp_path, max_bytes=40_000) as journal:
         taken: list[ResultId] = []
-        while journal.fill < 1.0:
+        while journal.size_bytes < journal.limit_bytes:
             journal.append_verdict(verdict_of_part(len(taken)), None)
             taken.append(verdict_of_part(len(taken)).result_id)
         with pytest.raises(JournalFull, match=r"journal\.max_mib"):
@@ -151,7 +151,7 @@ async def test_journal_at_its_bound_is_full_until_rows_are_recorded(tmp_path: Pa
             journal.append_attempt("cam1", "a")
         journal.append_published(taken[0], True)  # notes are never refused
         journal.append_recorded(taken)
-        assert journal.fill < 0.5
+        assert journal.size_bytes < 0.5 * journal.limit_bytes
         journal.append_verdict(verdict_of_part(5000), None)
     assert await left(tmp_path) == [verdict_of_part(5000).result_id]
 

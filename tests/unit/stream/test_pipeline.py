@@ -27,11 +27,14 @@ from inspector.testing.source import FakeBroker, FakeSource
 
 GOOD, BAD, NAN = b"0:0.20", b"0:1.50", b"0:nan"
 UNKNOWN = b"9:0.20"
+POISON = b"poison"
 
 
 def decode(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
     if payload == b"hang":
         threading.Event().wait(0.3)
+    if payload == POISON:
+        raise Died
     try:
         product, score = payload.split(b"#")[0].decode().split(":")
         return paint(int(product), float(score))
@@ -225,7 +228,7 @@ async def test_run_backlog_is_recorded_late_and_never_told() -> None:
 
 
 async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_score() -> None:
-    plant = Plant(settings(window_ms=80, reserve_ms=20))
+    plant = Plant(settings(window_ms=400, reserve_ms=20))
     plant.lineup = FakeLineup(gate=threading.Event())
     async with plant.running():
         plant.push(GOOD, 17)
@@ -240,7 +243,7 @@ async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_sco
 
 
 async def test_run_waiting_frame_is_shed_as_overload_at_its_deadline() -> None:
-    plant = Plant(settings(window_ms=80, reserve_ms=20))
+    plant = Plant(settings(window_ms=400, reserve_ms=20))
     plant.lineup = FakeLineup(gate=threading.Event())
     async with plant.running():
         plant.push(GOOD, 1)
@@ -364,6 +367,34 @@ async def test_restart_after_death_at_any_stage_leaves_one_row_each(stage: str) 
     assert len({row.result_id for row in rows}) == 6
     recorded = {row.result_id for row in rows}
     assert {result_id for _, result_id in sent_before} <= recorded, "no decision on the wire without a row"
+
+
+async def test_restart_after_a_decoder_died_gives_up_the_guilty_frame_alone() -> None:
+    """Frames that were under way beside it are tried again one by one, and judged."""
+    plant = Plant(FREE)
+    scoring = threading.Event()
+    plant.lineup = FakeLineup(gate=scoring)  # nothing before the poisoned frame ends in a verdict
+    for number in range(4):
+        plant.push(GOOD, frame_id=number)
+    plant.push(POISON, frame_id=4)
+    for number in range(5, 8):
+        plant.push(GOOD, frame_id=number)
+    for _ in range(2):
+        async with plant.source:
+            pipeline = plant.pipeline()
+            await pipeline.recover()
+            run = asyncio.ensure_future(pipeline.run())
+            with pytest.raises(BaseExceptionGroup) as ended:
+                await run
+            assert ended.value.subgroup(Died) is not None
+        plant = Plant(FREE, earlier=plant)
+    scoring.set()
+    async with plant.running():
+        await until(lambda: not plant.source.broker.kept)
+    causes = {row.frame_id: row.cause for row in plant.rows()}
+    assert causes.pop("4") is Cause.UNDECODABLE
+    assert len(causes) == 7
+    assert Cause.UNDECODABLE not in causes.values()
 
 
 async def test_stop_drains_what_is_under_way_and_leaves_the_rest_with_the_broker() -> None:

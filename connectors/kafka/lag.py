@@ -1,0 +1,63 @@
+"""How far this agent is behind its partitions, as gauges. Asks the cluster; commits and fetches nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from connectors.kafka.lane import Lane
+from inspector.ports import Telemetry
+
+LOOK_S: Final = 5.0
+ANSWER_S: Final = 5.0
+
+GAUGE: Final = "kafka_lag_frames"
+
+Cameras = Mapping[str, TopicPartition]
+
+
+class LagWatch:
+    """Frames of each partition that are not acknowledged yet; under a camera's name, those of its partition."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._told: set[tuple[str, str]] = set()
+
+    async def run(
+        self, consumer: AIOKafkaConsumer, lanes: Callable[[], Mapping[TopicPartition, Lane]], cameras: Cameras
+    ) -> None:
+        """Look every `LOOK_S`, until cancelled; then nothing is told any more. `cameras`: where each was seen last."""
+        try:
+            while True:
+                await asyncio.sleep(LOOK_S)
+                # Without an answer, or with partitions moving: look again soon.
+                with contextlib.suppress(KafkaError, TimeoutError):
+                    async with asyncio.timeout(ANSWER_S):
+                        self._tell(await _behind(consumer, lanes()), cameras)
+        finally:
+            self._tell({}, {})
+
+    def _tell(self, behind: Mapping[TopicPartition, int], cameras: Cameras) -> None:
+        values = {("partition", f"{each.topic}/{each.partition}"): lag for each, lag in behind.items()}
+        values |= {("camera", name): behind[each] for name, each in cameras.items() if each in behind}
+        for label, name in self._told - values.keys():
+            self._telemetry.gauge(GAUGE, None, **{label: name})
+        for (label, name), lag in values.items():
+            self._telemetry.gauge(GAUGE, lag, **{label: name})
+        self._told = set(values)
+
+
+async def _behind(consumer: AIOKafkaConsumer, lanes: Mapping[TopicPartition, Lane]) -> dict[TopicPartition, int]:
+    """How many offsets lie between what is acknowledged and the end. Raises KafkaError."""
+    partitions = [partition for partition in lanes if partition in consumer.assignment()]
+    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions) if partitions else {}
+    behind: dict[TopicPartition, int] = {}
+    for partition, end in ends.items():
+        first = lanes[partition].first_offset
+        behind[partition] = max(0, end - (await consumer.position(partition) if first is None else first))
+    return behind

@@ -1,0 +1,84 @@
+"""What PLCs report of their gates, into the ledger, in order; it waits here while the ledger is away.
+
+The only true count of parts: beyond the bound the oldest are lost, and both edges of that are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from typing import Final
+
+from inspector.domain import GateAction, Severity
+from inspector.errors import LedgerUnavailable
+from inspector.ports import GateLine, Ledger
+from inspector.stream.pipeline.ticket import Shared, Signal
+
+MOST_KEPT: Final = 100_000
+RETRY_S: Final = 1.0
+GROUP: Final = 128
+
+
+class Reports:
+    """Takes reports from the gate line as they come, and writes them as the ledger takes them."""
+
+    def __init__(self, shared: Shared, ledger: Ledger, gate_line: GateLine | None) -> None:
+        self._shared = shared
+        self._ledger = ledger
+        self._gate_line = gate_line
+        self._kept: deque[GateAction] = deque()
+        self._has_some = Signal()
+        self._lost = 0
+
+    async def run(self) -> None:
+        """Until cancelled, or at once where there is no gate."""
+        if self._gate_line is None:
+            return
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._take(self._gate_line))
+            both.create_task(self._write())
+
+    async def store(self) -> None:
+        """What is left at the end, if the ledger is there; what it does not take is told as lost."""
+        try:
+            while self._kept:
+                await self._write_oldest()
+        except LedgerUnavailable:
+            self._lose(len(self._kept))
+
+    async def _take(self, gate_line: GateLine) -> None:
+        async for action in gate_line.actions():
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.popleft()
+                self._lose(1)
+            self._kept.append(action)
+            self._has_some.set()
+
+    async def _write(self) -> None:
+        while True:
+            if not self._kept:
+                await self._has_some.wait()
+                continue
+            try:
+                await self._write_oldest()
+            except LedgerUnavailable:
+                await self._shared.clock.sleep(RETRY_S)
+
+    async def _write_oldest(self) -> None:
+        group = list(itertools.islice(self._kept, GROUP))
+        await self._ledger.record_gate_actions(group)
+        for action in group:
+            if self._kept and self._kept[0] is action:  # the oldest may have been lost meanwhile
+                self._kept.popleft()
+        if self._lost and len(self._kept) < MOST_KEPT:
+            detail = f"{self._lost} reports of PLCs were lost while there was no database to keep them"
+            self._shared.event("gate_actions_kept", Severity.WARNING, self._shared.config.agent.name, detail)
+            self._lost = 0
+
+    def _lose(self, count: int) -> None:
+        self._shared.telemetry.count("gate_actions_lost", count)
+        if not self._lost:
+            detail = "no database to keep what PLCs report, and no more room: the oldest are lost"
+            self._shared.event("gate_actions_lost", Severity.ALARM, self._shared.config.agent.name, detail)
+        self._lost += count

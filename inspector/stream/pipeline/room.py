@@ -1,0 +1,62 @@
+"""Whether the journal has room: while it has not, ungated cameras wait at their brokers and gates are told.
+
+A frame whose entry is refused waits here with its verdict, so nothing is dropped. A journal at its bound
+takes an entry now and then as segments are freed; it counts as full until there is room to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from inspector.domain import Severity
+from inspector.errors import JournalFull
+from inspector.ports import Journal
+from inspector.stream.pipeline.ticket import Shared
+
+RETRY_S = 0.2
+CALM_S = 1.0
+"""So long nothing was refused before the journal counts as having room again."""
+
+LOW_FILL = 0.9
+"""And so much of its bound is in use at most."""
+
+T = TypeVar("T")
+
+
+class JournalRoom:
+    """Holds `Shared.journal_has_room`; each change is one event."""
+
+    def __init__(self, shared: Shared, journal: Journal) -> None:
+        self._shared = shared
+        self._journal = journal
+        self._refused_ns = 0
+
+    async def taken(self, append: Callable[[], T]) -> T:
+        """What `append` returns, as soon as the journal takes it."""
+        while True:
+            try:
+                return append()
+            except JournalFull as full:
+                self._refused_ns = self._shared.clock.monotonic_ns()
+                self._note(has_room=False, detail=str(full))
+                await self._shared.clock.sleep(RETRY_S)
+
+    async def run(self) -> None:
+        """Finds out when there is room again, until cancelled."""
+        while True:
+            await self._shared.clock.sleep(RETRY_S)
+            since_ns = self._shared.clock.monotonic_ns() - self._refused_ns
+            if since_ns >= CALM_S * 1e9 and self._journal.size_bytes <= LOW_FILL * self._journal.limit_bytes:
+                self._note(has_room=True, detail=f"{self._journal.size_bytes >> 20} MiB are in use")
+
+    def _note(self, has_room: bool, detail: str) -> None:
+        if has_room == self._shared.journal_has_room:
+            return
+        self._shared.journal_has_room = has_room
+        kind, severity = ("journal_has_room", Severity.INFO) if has_room else ("journal_full", Severity.ALARM)
+        self._shared.event(kind, severity, self._shared.config.agent.name, detail)
+        for source in self._shared.ungated_sources():
+            source.resume() if has_room else source.pause()
+        self._shared.has_room.set()
+        self._shared.has_news.set()

@@ -1,0 +1,65 @@
+"""How the agent fares, for dashboards: gauges, the retained state topics, and a log line now and then."""
+
+from __future__ import annotations
+
+from inspector.ports import Journal, VerdictSink
+from inspector.stream.pipeline.ticket import Shared
+from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
+from inspector.stream.pipeline.writing import Writing
+
+STATE_S = 5.0
+REPORT_S = 60.0
+
+
+class States:
+    """Looks and tells; changes nothing."""
+
+    def __init__(
+        self, shared: Shared, lineups: LineupWatch, upkeep: Upkeep, sink: VerdictSink, spool: tuple[Journal, Writing]
+    ) -> None:
+        self._shared = shared
+        self._lineups = lineups
+        self._upkeep = upkeep
+        self._sink = sink
+        self._journal, self._writing = spool
+
+    async def run(self) -> None:
+        """Retained state of the agent and its cameras, every `STATE_S` and at once when something changes."""
+        while True:
+            await self._tell()
+            await self._shared.has_news.wait(STATE_S)
+
+    async def run_reports(self) -> None:
+        """All gauges on one log line, every `REPORT_S`."""
+        while True:
+            await self._shared.clock.sleep(REPORT_S)
+            self._measure()
+            self._shared.telemetry.report()
+
+    async def _tell(self) -> None:
+        lineup = self._lineups.current
+        self._measure()
+        state = {
+            "state": "online",
+            "fault": self._upkeep.fault().name.lower(),
+            "products": list(lineup.products) if lineup else [],
+            "registry_revision": lineup.revision if lineup else None,
+            "in_flight": len(self._shared.in_flight),
+            "ledger": "down" if self._shared.ledger_is_away else "up",
+            "journal": "ok" if self._shared.journal_has_room else "full",
+            "gauges": self._shared.telemetry.gauges(),
+        }
+        await self._sink.state(f"agent/{self._shared.config.agent.name}/state", state)
+        for camera in self._shared.config.camera:
+            if self._shared.serves(camera.name):
+                is_up = self._shared.sources[camera.name].is_connected
+                await self._sink.state(f"{camera.name}/health", {"state": "online" if is_up else "offline"})
+
+    def _measure(self) -> None:
+        gauge = self._shared.telemetry.gauge
+        gauge("frames_in_flight", len(self._shared.in_flight))
+        gauge("frames_waiting", len(self._shared.line))
+        gauge("journal_bytes", self._journal.size_bytes)
+        gauge("journal_limit_bytes", self._journal.limit_bytes)
+        gauge("ledger_away", int(self._shared.ledger_is_away))
+        gauge("rows_spooled", self._writing.waiting)

@@ -1,0 +1,105 @@
+"""Rows into the ledger, in order, without anyone waiting for it: what it does not take at once waits in the journal.
+
+While rows wait, only their names are here; they are read back from the journal group by group, and new
+rows queue behind them, so that the ledger's sequence stays the order of delivery. A write that takes long
+goes on by itself, with its rows first in the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Sequence
+
+from inspector.domain import ResultId, Severity
+from inspector.errors import LedgerUnavailable
+from inspector.ports import Journal, Ledger
+from inspector.stream.pipeline.ticket import Row, Shared, Signal
+
+LEDGER_RETRY_S = 1.0
+LEDGER_PATIENCE_S = 0.25
+"""How long acknowledgements wait for the ledger's answer before the journal stands in."""
+
+
+class Writing:
+    """One write to the ledger at a time. `ensure_durable` is called by one task only, `run` is the other."""
+
+    def __init__(self, shared: Shared, ledger: Ledger, journal: Journal) -> None:
+        self._shared = shared
+        self._ledger = ledger
+        self._journal = journal
+        self._waiting: deque[ResultId] = deque()
+        self._under_way: tuple[asyncio.Task[bool], int] | None = None
+        self._has_waiting = Signal()
+
+    @property
+    def waiting(self) -> int:
+        """Rows that only the journal has."""
+        return len(self._waiting)
+
+    async def ensure_durable(self, rows: Sequence[Row]) -> None:
+        """The ledger has them when this returns, or else the stable part of the journal."""
+        if not rows:
+            return
+        ids = [row.verdict.result_id for row in rows]
+        if not self._waiting:
+            write = asyncio.create_task(self._record(rows))
+            try:
+                await asyncio.wait([write], timeout=LEDGER_PATIENCE_S)
+            except asyncio.CancelledError:
+                write.cancel()
+                raise
+            if write.done() and write.result():
+                self._journal.append_recorded(ids)
+                return
+            if not write.done():
+                self._under_way = write, len(ids)
+        self._waiting.extend(ids)
+        self._has_waiting.set()
+        await self._journal.sync()
+
+    async def run(self) -> None:
+        """Write what waits, the oldest first, until cancelled."""
+        try:
+            while True:
+                if not self._waiting:
+                    await self._has_waiting.wait()
+                elif not await self._write_oldest():
+                    await self._shared.clock.sleep(LEDGER_RETRY_S)
+        finally:
+            if self._under_way is not None:
+                self._under_way[0].cancel()
+
+    async def _write_oldest(self) -> bool:
+        """False where the ledger did not take them."""
+        if self._under_way is not None:
+            write, count = self._under_way
+            await asyncio.wait([write])
+            self._under_way = None
+            is_written = write.result()
+        else:
+            count = min(len(self._waiting), self._shared.config.store.commit_rows)
+            ids = dict.fromkeys(itertools.islice(self._waiting, count))
+            rows = [Row(verdict, decision) for verdict, decision in self._journal.read(list(ids))]
+            is_written = not rows or await self._record(rows)
+        if is_written:
+            self._journal.append_recorded([self._waiting.popleft() for _ in range(count)])
+        return is_written
+
+    async def _record(self, rows: Sequence[Row]) -> bool:
+        """False when the ledger is away; the edge is one event each way."""
+        decisions = [(row.decision, bool(row.verdict.published)) for row in rows if row.decision is not None]
+        try:
+            conflicts = await self._ledger.record(
+                [row.verdict for row in rows], decisions, self._shared.admission.recorded(row.verdict for row in rows)
+            )
+        except LedgerUnavailable as away:
+            self._shared.note_ledger(is_away=True, detail=str(away))
+            return False
+        self._shared.note_ledger(is_away=False, detail=f"{len(self._waiting)} rows wait to be written")
+        for result_id in conflicts:
+            self._shared.event(
+                "conflict", Severity.ALARM, result_id, "another outcome is recorded already; the first row stays"
+            )
+        return True

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import multiprocessing.queues
 import random
 import re
 import resource
 import time
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -77,14 +78,15 @@ def fuzz(name: str, count: int, seed: int, keep: Path | None = None) -> Tally:
     total, first = Tally(), 0
     while first < count:
         told = context.RawArray("q", len(_Slot))
+        told[_Slot.INDEX] = first - 1
         crashes = context.SimpleQueue()
         child = context.Process(target=_child, args=(name, range(first, count), seed, keep, told, crashes))
         child.start()
-        is_hung = _hangs(child, told)
-        while not crashes.empty():
-            total.crashes.append(crashes.get())
+        is_hung = _hangs(child, told, lambda: _take(crashes, total))
         _add(total, told)
-        first = count
+        first_before, first = first, count
+        if child.exitcode != 0 and told[_Slot.INDEX] < first_before:
+            raise RuntimeError(f"The seeds of {name} do not run; see `pytest tests/fuzz/test_corpus.py`.")
         if child.exitcode != 0:
             first = told[_Slot.INDEX] + 1
             data = make_input(TARGETS[name], bases_of(TARGETS[name]), seed, first - 1)
@@ -93,17 +95,24 @@ def fuzz(name: str, count: int, seed: int, keep: Path | None = None) -> Tally:
     return total
 
 
-def _hangs(child: multiprocessing.process.BaseProcess, told: MutableSequence[int]) -> bool:
-    """Waits for the child's end; kills it where one input takes too long."""
+def _take(crashes: multiprocessing.queues.SimpleQueue[tuple[str, str]], total: Tally) -> None:
+    while not crashes.empty():
+        total.crashes.append(crashes.get())
+
+
+def _hangs(child: multiprocessing.process.BaseProcess, told: MutableSequence[int], listen: Callable[[], None]) -> bool:
+    """Waits for the child's end; kills it where one input takes too long. `listen`: so that it can go on talking."""
     index, since = -1, time.monotonic()
     while child.is_alive():
         child.join(_LOOK_S)
+        listen()
         if told[_Slot.INDEX] != index:
             index, since = told[_Slot.INDEX], time.monotonic()
         elif time.monotonic() - since > INPUT_LIMIT_S:
             child.kill()
             child.join()
             return True
+    listen()
     return False
 
 
@@ -128,7 +137,7 @@ def _child(
     bases = bases_of(target)
     kinds: set[str] = set()
     for base in target.seeds():
-        _run(target, base)
+        target.run(base)
     told[_Slot.BASE_KIB] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for index in indices:
         told[_Slot.INDEX] = index

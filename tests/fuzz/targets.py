@@ -210,13 +210,13 @@ async def _open_journal(data: bytes) -> None:
         (folder / "0000000001.journal").write_bytes(data)
         new = verdict_of_part(99)
         async with FileJournal(folder, max_bytes=1 << 20, segment_bytes=1 << 16) as journal:
-            journal.sightings()
-            before = len(journal.unrecorded())
+            journal.sightings(most=1000)
+            before = len(journal.read(journal.unrecorded()))
             journal.append_attempt("cam1", "b" * 64)
             journal.append_verdict(new, None)
             await journal.sync()
         async with FileJournal(folder, max_bytes=1 << 20, segment_bytes=1 << 16) as journal:
-            kept = journal.unrecorded()
+            kept = journal.read(journal.unrecorded())
         promise(kept[-1][0].result_id == new.result_id and len(kept) >= before, "a new verdict is kept")
     finally:
         shutil.rmtree(folder)

@@ -47,7 +47,7 @@ def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int =
     centres = vectors[farthest_first(vectors, count, rng)].copy()
     labels = np.full(len(vectors), -1, np.int64)
     for _ in range(rounds):
-        found = _nearest_centre(vectors, centres)
+        found = nearest_to(vectors, centres)
         if np.array_equal(found, labels):
             break
         labels = found
@@ -58,8 +58,8 @@ def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int =
     return centres
 
 
-def _nearest_centre(vectors: Vectors, centres: Vectors, block: int = 4096) -> NDArray[np.int64]:
-    """In blocks: all distances at once would be the largest array of an enrolment."""
+def nearest_to(vectors: Vectors, centres: Vectors, block: int = 1024) -> NDArray[np.int64]:
+    """Which centre each vector is nearest to, int64 [N]; in blocks, so that no array is as large as all distances."""
     half_squares = 0.5 * np.einsum("kc,kc->k", centres, centres)
     found = np.empty(len(vectors), np.int64)
     for start in range(0, len(vectors), block):

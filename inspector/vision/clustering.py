@@ -39,7 +39,7 @@ def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> ND
         picked.append(following)
 
 
-def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int = 8) -> Vectors:
+def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int = 4) -> Vectors:
     """At most `count` centres by Euclidean distance, float32 [K, C].
 
     Begun farthest-first, so that a rare pattern keeps a centre of its own.

@@ -15,6 +15,10 @@ SKETCH_CHANNELS = 64
 keep to about a tenth (Johnson and Lindenstrauss, 1984), and picking a bank costs a fifth."""
 
 
+BEGUN_FROM = 10_000
+"""Centres that will move are begun from so many vectors: a cover of all of them would take longer than the moving."""
+
+
 def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Indices of at most `count` vectors, each the farthest from those before it (Gonzalez, 1985).
 
@@ -44,7 +48,10 @@ def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int =
 
     Begun farthest-first, so that a rare pattern keeps a centre of its own.
     """
-    centres = vectors[farthest_first(vectors, count, rng)].copy()
+    begun = vectors
+    if len(vectors) > BEGUN_FROM:
+        begun = vectors[rng.choice(len(vectors), BEGUN_FROM, replace=False)]
+    centres = begun[farthest_first(begun, count, rng)].copy()
     labels = np.full(len(vectors), -1, np.int64)
     for _ in range(rounds):
         found = nearest_to(vectors, centres)

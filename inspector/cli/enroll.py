@@ -61,6 +61,10 @@ def command(
     clustering: Annotated[
         str | None, typer.Option(help="spherical-kmeans or first-neighbour: how protoad makes its prototypes.")
     ] = None,
+    detectability: Annotated[
+        bool,
+        typer.Option(help="Draw defects on held-out images: how small a one is found. Takes as long as the rest."),
+    ] = True,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="File for the HTML report; else in the state folder, named at the end.")
@@ -85,7 +89,7 @@ def command(
         clustering=clustering,
         exposure=parse_exposure(exposure),
         is_strict=strict,
-        measures_detectability=True,
+        measures_detectability=detectability,
         **limits_of_camera(loaded, camera),
     )
     with contextlib.suppress(OSError):

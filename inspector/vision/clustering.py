@@ -15,6 +15,10 @@ SKETCH_CHANNELS = 64
 keep to about a tenth (Johnson and Lindenstrauss, 1984), and picking a bank costs a fifth."""
 
 
+BEGUN_FROM = 10_000
+"""Centres that will move are begun from so many vectors: a cover of all of them would take longer than the moving."""
+
+
 def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Indices of at most `count` vectors, each the farthest from those before it (Gonzalez, 1985).
 
@@ -39,15 +43,18 @@ def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> ND
         picked.append(following)
 
 
-def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int = 8) -> Vectors:
+def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int = 4) -> Vectors:
     """At most `count` centres by Euclidean distance, float32 [K, C].
 
     Begun farthest-first, so that a rare pattern keeps a centre of its own.
     """
-    centres = vectors[farthest_first(vectors, count, rng)].copy()
+    begun = vectors
+    if len(vectors) > BEGUN_FROM:
+        begun = vectors[rng.choice(len(vectors), BEGUN_FROM, replace=False)]
+    centres = begun[farthest_first(begun, count, rng)].copy()
     labels = np.full(len(vectors), -1, np.int64)
     for _ in range(rounds):
-        found = _nearest_centre(vectors, centres)
+        found = nearest_to(vectors, centres)
         if np.array_equal(found, labels):
             break
         labels = found
@@ -58,8 +65,8 @@ def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int =
     return centres
 
 
-def _nearest_centre(vectors: Vectors, centres: Vectors, block: int = 4096) -> NDArray[np.int64]:
-    """In blocks: all distances at once would be the largest array of an enrolment."""
+def nearest_to(vectors: Vectors, centres: Vectors, block: int = 1024) -> NDArray[np.int64]:
+    """Which centre each vector is nearest to, int64 [N]; in blocks, so that no array is as large as all distances."""
     half_squares = 0.5 * np.einsum("kc,kc->k", centres, centres)
     found = np.empty(len(vectors), np.int64)
     for start in range(0, len(vectors), block):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import UsageError
-from inspector.vision.clustering import farthest_first, first_neighbour_means, kmeans, spherical_kmeans
+from inspector.vision.clustering import farthest_first, first_neighbour_means, kmeans, nearest_to, spherical_kmeans
 from inspector.vision.engines import Bank, Embedder, Engine, on_host, unit_length
 from inspector.vision.gathering import Progress
 from inspector.vision.graphs import Graph
@@ -163,7 +163,7 @@ def spread_of(values: NDArray[np.floating]) -> float:
 def build_bank(
     vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator
 ) -> tuple[Bank, NDArray[np.int64] | None]:
-    """Prototypes of sampled patches [N, C]; and which patches they are, None where they are means."""
+    """Prototypes of sampled patches [N, C]; and which patches they are or are nearest to, None where none is."""
     if recipe.unit_length:
         mean = np.zeros(vectors.shape[1], np.float32)
         projected, projection = unit_length(vectors), None
@@ -175,7 +175,8 @@ def build_bank(
         picked = farthest_first(projected, recipe.prototypes, rng)
         return Bank(mean, projection, np.ascontiguousarray(projected[picked]), recipe.unit_length), picked
     if recipe.clustering == "kmeans":
-        return Bank(mean, projection, kmeans(projected, recipe.prototypes, rng), recipe.unit_length), None
+        centres = kmeans(projected, recipe.prototypes, rng)
+        return Bank(mean, projection, centres, recipe.unit_length), nearest_to(centres, projected)
     if not recipe.unit_length:
         raise UsageError(f"The clustering {recipe.clustering} needs vectors of unit length.")
     if recipe.clustering == "spherical-kmeans":

@@ -117,7 +117,7 @@ _RECIPES = {
         "prototype", "standard", Preparation(), (_DEEP, _BROAD, _BROAD_MAP, _SHARP, _SHARP_PLAIN, _SHARP_TOO)
     ),
     ("prototype", "fine"): Recipe(
-        "prototype", "fine", Preparation(), (_DEEP, _BROAD, _BROAD_MAP, _SHARP, _SHARP_PLAIN, _SHARP_TOO, _FINE)
+        "prototype", "fine", Preparation(), (_DEEP, _BROAD, _BROAD_MAP, _SHARP, _SHARP_PLAIN, _FINE, _SHARP_TOO)
     ),
     ("protoad", "standard"): Recipe(
         "protoad",

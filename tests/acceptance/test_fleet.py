@@ -1,4 +1,4 @@
-"""Several agents, one registry and ledger: a gate that moves with its cameras, and an enrolment that reaches all."""
+"""Several agents, one registry and ledger: a gate that moves with its cameras, and a new product that reaches all."""
 
 from __future__ import annotations
 
@@ -133,22 +133,25 @@ def test_gate_whose_agent_dies_goes_on_at_another_with_its_count_and_nothing_lat
     assert fleet.database.rows("conflicts") == []
 
 
-def test_enrolment_on_one_machine_reaches_every_agent_of_the_fleet(
-    fleet: Fleet, parts_folder: Path, record_property: Callable[[str, object], None]
+def test_product_made_live_on_one_machine_reaches_every_agent_of_the_fleet(
+    fleet: Fleet, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
+    """By an import: what it writes into the registry is what the last step of an enrolment writes."""
     cameras = {"one": "cam1", "two": "cam2"}
     configs = {name: FREE.format(mqtt_port=fleet.broker.port, camera=camera) for name, camera in cameras.items()}
     fleet.database.execute("UPDATE products SET live_version = NULL WHERE name = 'bar'")
     agents = {name: fleet.join(name, config) for name, config in configs.items()}
     agents["one"].until(lambda: all("live products: disc" in each.log for each in agents.values()), 30, "disc is live")
-    done = inspector("enroll", "bar", parts_folder / "bar", "--config", agents["one"].config, "--json")
-    assert done.returncode == 0, done.stderr
+    file = tmp_path / "bar.artifact"
+    for command in (("export", "bar", "--output", file), ("import", file, "--activate")):
+        done = inspector("products", *command, "--config", agents["one"].config)
+        assert done.returncode == 0, done.stderr
     newest = max(row["created_at"] for row in fleet.database.rows("product_versions"))
     for name, agent in agents.items():
         agent.until(lambda agent=agent: "live products: bar, disc" in agent.log, 60, "the new product is live")  # type: ignore[misc]  # bound now
         took_s = (moment_of(agent.log, "live products: bar, disc") - newest).total_seconds()
-        record_property(f"enrolment_reached_{name}_s", took_s)
-        print(f"the enrolment reached agent {name} after {took_s:.2f} s")  # noqa: T201 - read by people
+        record_property(f"new_product_reached_{name}_s", took_s)
+        print(f"the new product reached agent {name} after {took_s:.2f} s")  # noqa: T201 - read by people
     for name, camera in cameras.items():
         source = MqttCamera((fleet.broker.host, fleet.broker.port), fleet.account, camera)
         shots = source.shoot(2)  # a disc and a bar

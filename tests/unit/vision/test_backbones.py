@@ -96,7 +96,11 @@ def test_adapted_recipe_of_the_default_backbone_is_the_recipe() -> None:
 def test_adapted_recipe_of_one_stride_has_no_bank_twice() -> None:
     recipe = adapted(recipe_for("prototype", "fine"), (14,), "vit")
     assert recipe.embeddings == (Embedding((14,), 14),)
-    assert [member.whiten for member in recipe.members] == [False, True]
+    assert [(member.clustering, member.whiten) for member in recipe.members] == [
+        ("farthest-first", False),
+        ("kmeans", False),
+        ("kmeans", True),
+    ]
     assert sum(member.in_decision for member in recipe.members) == 3.0
     assert recipe.preparation.size_px == 252
     check_size(recipe, "vit")

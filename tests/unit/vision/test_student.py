@@ -356,7 +356,16 @@ def test_enrol_student_is_certified_by_images_it_never_saw(taught: dict[str, Enr
     assert "never seen by the student" in manifest["calibration"]["held_out"]
     assert manifest["training"]["steps"] == 8
     assert "folder" not in manifest["training"]
-    assert list(report.seconds) == ["engine", "read", "teacher_maps", "training", "calibration", "anchors_and_probes"]
+    assert list(report.seconds) == [
+        "engine",
+        "read",
+        "hygiene",
+        "choice",
+        "teacher_maps",
+        "training",
+        "calibration",
+        "anchors_and_probes",
+    ]
 
 
 def test_evaluate_student_head_gives_the_figures(tmp_path: Path) -> None:

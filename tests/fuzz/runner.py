@@ -6,6 +6,7 @@ before it starts on it, and where the child ends, the parent makes the input aga
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import multiprocessing
 import multiprocessing.queues
@@ -82,7 +83,7 @@ def fuzz(name: str, count: int, seed: int, keep: Path | None = None) -> Tally:
         crashes = context.SimpleQueue()
         child = context.Process(target=_child, args=(name, range(first, count), seed, keep, told, crashes))
         child.start()
-        is_hung = _hangs(child, told, lambda: _take(crashes, total))
+        is_hung = _hangs(child, told, functools.partial(_take, crashes, total))
         _add(total, told)
         first_before, first = first, count
         if child.exitcode != 0 and told[_Slot.INDEX] < first_before:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final, Self
@@ -26,6 +28,9 @@ from inspector.store.tables import SCHEMA_REVISION
 
 BUSY_TIMEOUT_MS: Final = 5000
 """How long SQLite waits for another process's transaction."""
+
+WAL_TRIES: Final = 50
+WAL_RETRY_MS: Final = 20
 
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 15.0
@@ -212,11 +217,25 @@ def _engine(url: sa.URL) -> AsyncEngine:
     return engine
 
 
+def _switch_to_wal(cursor: Any) -> None:
+    """SQLite does not wait while another process switches the same new file, whatever its timeout."""
+    for _ in range(WAL_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(WAL_RETRY_MS / 1000)
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
+
+
 def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late and never IMMEDIATE
     cursor = connection.cursor()
+    _switch_to_wal(cursor)
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
         f"busy_timeout={BUSY_TIMEOUT_MS}",

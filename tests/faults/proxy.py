@@ -24,6 +24,7 @@ class FaultProxy:
         self._to = to
         self._delay_s = 0.0
         self._links: set[_Link] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_open = asyncio.Event()
         self._is_open.set()
         self._loop = asyncio.new_event_loop()
@@ -67,11 +68,17 @@ class FaultProxy:
         return len(self._links)
 
     async def _listen(self, port: int) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", port)
+        return await asyncio.start_server(self._accept, "127.0.0.1", port)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Known before its task runs: one that is cancelled before that would leave the connection to nobody.
         link = _Link(reader, writer)
         self._links.add(link)
+        task = self._loop.create_task(self._serve(link))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, link: _Link) -> None:
         try:
             await self._is_open.wait()
             await link.connect(self._to)
@@ -101,11 +108,14 @@ class FaultProxy:
 
     async def _close(self) -> None:
         self._server.close()
+        links = set(self._links)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._each(_Link.reset)
+        for link in links:
+            link.reset()
+        await asyncio.sleep(0.01)  # transports close in the loop's next turns
 
     def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)

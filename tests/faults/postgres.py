@@ -49,9 +49,8 @@ def _line(scene: Scene) -> tuple[Line, PlantDatabase]:
 
 def _tell_before(line: Line, undo: Callable[[], object]) -> None:
     """Parts come while the fault lasts, and the gate is told of each of them before `undo` ends it."""
-    told = len(_decisions(line))
-    line.camera.shoot(PARTS, 0.05)
-    line.agent.until(lambda: len(_decisions(line)) == told + PARTS, 60, "the gate is told of every part")
+    parts = {shot.trigger_id for shot in line.camera.shoot(PARTS, 0.05)}
+    line.agent.until(lambda: parts <= {told["trig"] for told in _decisions(line)}, 60, "the gate is told of every part")
     undo()
 
 
@@ -107,9 +106,10 @@ def connections_exhausted(scene: Scene) -> None:
     line.camera.shoot(1)
     line.settle()
     with _session(database) as run:
+        before = line.agent.log.count("event=ledger_down ")  # the restart was one already
         hogs = run(lambda first: _occupy_all(first, database))
         line.camera.shoot(1)
-        line.agent.until(lambda: "event=ledger_down " in line.agent.log, 60, "the ledger counts as away")
+        line.agent.until(lambda: line.agent.log.count("event=ledger_down ") > before, 60, "the ledger counts as away")
         _tell_before(line, lambda: run(lambda _: _close_all(hogs)))
     _finish(line, time.monotonic())
 

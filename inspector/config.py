@@ -53,6 +53,10 @@ def _host_name() -> str:
     return cleaned[:64] or "agent"
 
 
+LONGEST_FILE_NAME = 255
+"""Of every usual file system of Linux; asking for a longer name is an error, not a no."""
+
+
 class Section(BaseModel):
     """Frozen, and a key it doesn't know is a fault."""
 
@@ -64,6 +68,15 @@ class Section(BaseModel):
         """true is 1 to Python; a port or a length that is written so is a mistake."""
         if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
             raise PydanticCustomError(NO_NUMBER, "true or false can't stand here")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _is_possible_path(cls, value: Any) -> Any:
+        if isinstance(value, Path) and any(len(os.fsencode(part)) > LONGEST_FILE_NAME for part in value.parts):
+            raise PydanticCustomError(
+                "path_too_long", f"a file's or folder's name has at most {LONGEST_FILE_NAME} bytes"
+            )
         return value
 
 

@@ -38,6 +38,10 @@ def faults(table: dict[str, Any]) -> list[str]:
         ({"mqtt": {"prot": "4"}}, "mqtt.prot: there is no such key"),
         ({"agent": {"drain_s": "long"}}, "agent.drain_s: write a number"),
         ({"agent": {"state_dir": 3}}, "agent.state_dir: write a path in quotes"),
+        (
+            {"agent": {"state_dir": "/a/" + "b" * 256}},
+            "agent.state_dir: a file's or folder's name has at most 255 bytes",
+        ),
         ({"agent": {"prefix": "a/+"}}, f"agent.prefix: {PREFIX}"),
         ({"store": 5}, "store: write a section with keys of its own"),
         ({"retention": {"passes_days": 0}}, "retention.passes_days: write 1 or more"),

@@ -26,7 +26,7 @@ SETTLE_S = 30.0
 MOST_WAITING = 6
 
 
-@dataclass
+@dataclass(eq=False)
 class Watched(LogTelemetry):
     """Telemetry that also keeps verdicts and events for the table on the screen."""
 

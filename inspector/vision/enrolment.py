@@ -29,7 +29,6 @@ from inspector.vision.anchors import (
     pick_anchor_images,
     pooled,
     routing_profile,
-    trimmed_distance,
 )
 from inspector.vision.artifact import Artifact, Probe, digest_of, pack, unpack
 from inspector.vision.backbone import Backbone, strides_of
@@ -64,7 +63,7 @@ from inspector.vision.tiling import backbone_passes, tiled
 
 MINIMUM_IMAGES = 5
 ADVISED_IMAGES = 100
-UNKNOWN_MEDIANS = 2.3
+UNKNOWN_MEDIANS = 2.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,16 +331,16 @@ def _anchors(product: str, gathered: Gathered) -> ProductAnchors:
     own = np.flatnonzero(~is_held)
     picked = own[pick_anchor_images(descriptors[own], rng)]
     anchors = build_anchors(np.concatenate([patches[i] for i in picked]), rng)
-    distances = [trimmed_distance(patches[i], anchors) for i in np.flatnonzero(is_held)]
-    return ProductAnchors(product, anchors, descriptors[picked], unknown_bound(distances))
+    unbounded = ProductAnchors(product, anchors, descriptors[picked], bound=1.0)
+    distances = [unbounded.distance(patches[i]) for i in np.flatnonzero(is_held)]
+    return replace(unbounded, bound=unknown_bound(distances))
 
 
 def unknown_bound(distances: Sequence[float]) -> float:
-    """The trimmed distance beyond which a frame is of no known product, from held-out good images.
+    """The distance beyond which a frame is of no known product, from held-out good images.
 
-    Never nearer than 2.3 times their median: over six products no good and under 1 % of the
-    defective parts lie beyond, and nearly all frames of four left-out products do (the two that stay within
-    are solar cells, taken for each other). On the demo's cells, which were looked at too, 3 of 400 do.
+    Never nearer than 2.6 times their median: over six products no good and under 2 % of the defective parts lie
+    beyond, and all frames of five left-out products do (the sixth are mono solar cells, taken for poly ones).
     Wider where few were held out or they spread.
     """
     spread = max(distances) * (1.2 + 2.0 / len(distances))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inspector.domain import Region, Scored
 from inspector.errors import ParityError
-from inspector.vision.anchors import routing_profile, trimmed_distance
+from inspector.vision.anchors import routing_profile
 from inspector.vision.artifact import LEVEL_TOLERANCE, Artifact
 from inspector.vision.engines import Embedder, Engine, Patches, on_host
 from inspector.vision.heads import open_head
@@ -118,9 +118,9 @@ class ProductInspector:
         return list(zip(student.embeddings, sizes, strict=True))
 
     def routing_distance(self, copy: NDArray[np.uint8], route_embedder: Embedder) -> float:
-        """Trimmed distance of a routing copy [128, 128, 3] to this product's own anchors."""
+        """Distance of a routing copy [128, 128, 3] to this product."""
         patches = routing_profile().patches(on_host(route_embedder(copy[None])[0])[0])
-        return trimmed_distance(patches, self.artifact.anchors.anchors)
+        return self.artifact.anchors.distance(patches)
 
 
 def _named_engine(made: object) -> str:

@@ -7,7 +7,15 @@ import pytest
 from numpy.typing import NDArray
 
 from inspector.errors import ArtifactError
-from inspector.vision.anchors import AnchorIndex, ProductAnchors, build_anchors, routing_profile, trimmed_distance
+from inspector.vision.anchors import (
+    AnchorIndex,
+    ProductAnchors,
+    build_anchors,
+    joint_distance,
+    pooled,
+    routing_profile,
+    trimmed_distance,
+)
 
 
 def around(axis: int, count: int, seed: int, spread: float = 0.1) -> NDArray[np.float32]:
@@ -91,6 +99,27 @@ def test_trimmed_distance_ignores_the_worst_fifth() -> None:
     patches = np.repeat(anchors, 10, axis=0)
     patches[:2] = np.eye(12, dtype=np.float32)[5]
     assert trimmed_distance(patches, anchors) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_route_frame_of_one_part_of_a_product_is_farther_than_one_in_its_shares() -> None:
+    """A smooth product is not a rough one that has smooth places: each patch finds its like, the shares do not."""
+    both = np.concatenate([around(1, 30, 4, 0.02), around(2, 30, 5, 0.02)])
+    rough = ProductAnchors("rough", both, pooled(both)[None], 0.003)
+    in_shares = np.concatenate([around(1, 30, 6, 0.02), around(2, 30, 7, 0.02)])
+    smooth = around(1, 60, 8, 0.02)
+    assert trimmed_distance(smooth, both) == pytest.approx(trimmed_distance(in_shares, both), rel=0.5)
+    index = AnchorIndex([rough])
+    assert index.route(in_shares).product == "rough"
+    assert index.route(smooth).product is None
+
+
+def test_joint_distance_of_an_anchor_image_itself_stays_above_rounding() -> None:
+    assert joint_distance(0.1, 0.0) == joint_distance(0.1, -1e-7) > 0.0
+
+
+def test_distance_is_what_routing_compares_with_the_bound() -> None:
+    bolt = product("bolt", 1)
+    assert AnchorIndex([bolt]).route(picture(1)).distance == pytest.approx(bolt.distance(picture(1)) / bolt.bound)
 
 
 def test_build_anchors_are_unit_and_few() -> None:

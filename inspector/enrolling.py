@@ -19,7 +19,8 @@ from inspector.errors import ArtifactError, EnrolmentError, UsageError
 from inspector.reports.enrolment import enrolment_page
 from inspector.store.registry import SqlRegistry
 from inspector.vision.engines import create_engine
-from inspector.vision.enrolment import Enrolment, EnrolmentOptions, EnrolmentReport, enrol, neighbour_of
+from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol, neighbour_of
+from inspector.vision.enrolment_report import EnrolmentReport
 from inspector.vision.folders import ImageSource
 from inspector.vision.routing_check import Neighbour
 

@@ -45,7 +45,7 @@ def command(
     names: Annotated[str | None, typer.Option(help="category=product, separated by commas: a=bolt,b=nut.")] = None,
     names_from: Annotated[Path | None, typer.Option(help="File with one category=product per line.")] = None,
     enroll: Annotated[bool, typer.Option("--enroll", help="Enrol each named category as `enroll` would.")] = False,
-    head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "auto",
+    head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "prototype",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
     shadow: Annotated[bool, typer.Option("--shadow", help="Enrol beside live versions, never decide.")] = False,
     with_strays: Annotated[

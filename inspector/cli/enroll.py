@@ -26,7 +26,9 @@ EXAMPLE = "Example: inspector enroll bottle good-bottles/     or: inspector enro
 def command(
     product: Annotated[str, typer.Argument(help="Name of the product.")],
     images: Annotated[list[Path] | None, typer.Argument(help="Good images: files and folders of JPEG and PNG.")] = None,
-    head: Annotated[str, typer.Option(help="prototype, protoad (as published), student or auto.")] = "auto",
+    head: Annotated[
+        str, typer.Option(help="prototype, protoad (as published), student, or auto: the good images choose.")
+    ] = "prototype",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
     camera: Annotated[
         str | None, typer.Option(help="Take bit depth, black level and limits of this camera; with --count its frames.")
@@ -193,7 +195,7 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
     say = console.out.print
     say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {report.n_images} images.")
     say(f"  {report.statement}", highlight=False)
-    for line in _detectability(done):
+    for line in (*_choices(done), *_detectability(done)):
         say(f"  {line}", highlight=False)
     for name, reason in report.unreadable:
         say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
@@ -221,6 +223,18 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
         highlight=False,
     )
     say(f"  report: {done.page}", highlight=False, soft_wrap=True)
+
+
+def _choices(done: Enrolled) -> list[str]:
+    """One line for each thing that the good images chose, with what each candidate tells of drawn defects."""
+    lines = []
+    for choice in done.version.manifest["evidence"]["choices"]:
+        told = ", ".join(f"{name} {value:.3f}" for name, value in choice["evidence"].items())
+        if told:
+            lines.append(f"chosen {choice['what']}: {choice['chosen']} (AUROC of drawn defects: {told})")
+        elif choice["what"] == "head":
+            lines.append(f"chosen {choice['what']}: {choice['chosen']} ({choice['reason']})")
+    return lines
 
 
 def _detectability(done: Enrolled) -> list[str]:

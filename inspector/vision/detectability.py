@@ -30,6 +30,10 @@ SIZES = (0.16, 0.08, 0.04, 0.02, 0.01)
 """Of the picture's longer side, largest first: once none is found, smaller ones are not tried."""
 PER_CELL = 16
 """Defects of one kind and size: all of 16 found says 79 % or more with 95 % confidence."""
+LEAST_PER_CELL = 8
+"""Of few images: all of 8 found says 63 %."""
+FULL_FROM = 100
+"""Fewer images are drawn on less often: the cost of this evidence stays in proportion to theirs."""
 FOUND_SHARE = 0.9
 BLIND_GRID = 6
 BLIND_IMAGES = 3
@@ -150,7 +154,7 @@ def _described(step: Step) -> dict[str, Any]:
 class DetectabilityTrial:
     """Draws on `images`, which the deployed head accepts, and asks it. Deterministic.
 
-    `seen`: the images are in the head's bank, which the statement then says.
+    `seen`: the images are in the head's bank, which the statement then says. `learnt`: how many images were enrolled.
     """
 
     def __init__(
@@ -161,6 +165,7 @@ class DetectabilityTrial:
         limits: DecodeLimits,
         *,
         seen: bool,
+        learnt: int = FULL_FROM,
     ) -> None:
         self._inspector = inspector
         self._embedder = embedder
@@ -169,6 +174,9 @@ class DetectabilityTrial:
         self._limits = limits
         self._seen = seen
         self._images = images
+        share = min(1.0, learnt / FULL_FROM)
+        self._per_cell = max(min(LEAST_PER_CELL, PER_CELL), round(PER_CELL * share))
+        self._blind_images = max(1, round(BLIND_IMAGES * share))
 
     def run(self, progress: Progress) -> Detectability | None:
         """All kinds and sizes, then the blind spots; None where no image is left that is accepted as it is."""
@@ -194,7 +202,7 @@ class DetectabilityTrial:
 
     def _accepted(self) -> list[Ground]:
         """Held-out images that pass as they are, at most as many as one cell needs, spread over the set."""
-        count = min(len(self._images), PER_CELL)
+        count = min(len(self._images), self._per_cell)
         canvases = []
         for index in np.unique(np.linspace(0, len(self._images) - 1, count).round().astype(int)).tolist():
             try:
@@ -207,7 +215,7 @@ class DetectabilityTrial:
 
     def _step(self, kind: DefectKind, share: float, canvases: Sequence[Ground]) -> tuple[Step | None, list[Exhibit]]:
         planted, sizes = [], []
-        for number in range(PER_CELL):
+        for number in range(self._per_cell):
             rng = np.random.default_rng([list(DefectKind).index(kind), round(share * 10_000), number])
             canvas = canvases[number % len(canvases)]
             size_px = share * max(canvas.pixels.shape[:2])
@@ -239,7 +247,7 @@ class DetectabilityTrial:
         """The same spots moved over the picture: differences between cells are the place's."""
         smallest = measured.smallest_found(DefectKind.SPOT)
         share = SIZES[0] if smallest is None else smallest.size_share
-        used = [canvases[number % len(canvases)] for number in range(BLIND_IMAGES)]
+        used = [canvases[number % len(canvases)] for number in range(self._blind_images)]
         found = np.zeros((BLIND_GRID, BLIND_GRID), np.int64)
         for row in range(BLIND_GRID):
             frames = []

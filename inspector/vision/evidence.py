@@ -146,7 +146,8 @@ def measure_detectability(
     """Of the deployed head, on the images that calibrated it; None where it accepts none of them as they are."""
     sources = [examined.gathered.sources[image] for image, _ in examined.fitted.judged]
     is_seen = inspector.artifact.calibration.kind != "certified"
-    return DetectabilityTrial(inspector, embedder, sources, limits, seen=is_seen).run(progress)
+    learnt = len(examined.gathered)
+    return DetectabilityTrial(inspector, embedder, sources, limits, seen=is_seen, learnt=learnt).run(progress)
 
 
 class PhaseClock:

@@ -260,7 +260,7 @@ def _artifact(run: _Run, plan: _Plan, fitted: Fitted) -> Artifact:
         preparation=recipe.preparation,
         members=tuple(fitted.members),
         readout=Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px),
-        anchors=_anchors(run.product, gathered),
+        anchors=anchors_of(run.product, gathered.route_patches),
         calibration=fitted.calibration,
         map_scale=fitted.map_scale,
         probes=(),
@@ -346,10 +346,10 @@ def _framed(preparation: Preparation, options: EnrolmentOptions, images: Sequenc
     return options.framing.applied(preparation, min(sizes, default=None))
 
 
-def _anchors(product: str, gathered: Gathered) -> ProductAnchors:
-    """CAC on images that do not set the bound; the bound from those held out."""
+def anchors_of(product: str, route_patches: Sequence[NDArray[np.floating]]) -> ProductAnchors:
+    """CAC on images that do not set the bound; the bound from those held out. `route_patches`: [P, C] each, unit."""
     rng = np.random.default_rng(0)
-    patches = [each.astype(np.float32) for each in gathered.route_patches]
+    patches = [each.astype(np.float32) for each in route_patches]
     descriptors = np.stack([pooled(each) for each in patches])
     is_held = held_out(len(patches))
     own = np.flatnonzero(~is_held)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -135,12 +133,10 @@ def _enrol(
         done = []
         for product, own in images.items():
             with console.progress(f"Enrolling {product}", quiet=as_json) as report:
-                order = EnrolmentOrder(console.user(), shadow)
+                order = EnrolmentOrder(console.user(), shadow, gives_way=True)
                 done.append(await enrol_into(loaded, product, own, options, order, report))
         return done
 
-    with contextlib.suppress(OSError):
-        os.nice(10)  # a line that runs on this box comes first
     return asyncio.run(all_of_them())
 
 

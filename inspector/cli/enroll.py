@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,6 +65,9 @@ def command(
         bool,
         typer.Option(help="Draw defects on held-out images: how small a one is found. Takes as long as the rest."),
     ] = True,
+    full_speed: Annotated[
+        bool, typer.Option("--full-speed", help="Take all cores; else a line that runs on this box comes first.")
+    ] = False,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="File for the HTML report; else in the state folder, named at the end.")
@@ -94,15 +95,15 @@ def command(
         measures_detectability=detectability,
         **limits_of_camera(loaded, camera),
     )
-    with contextlib.suppress(OSError):
-        os.nice(10)  # a line that runs on this box comes first
     sources, other_kinds = _offered(images)
     with console.progress(f"Enrolling {product}", quiet=as_json) as tell:
         if count is not None:
             sources += _from_camera(loaded, product, camera, count, timeout_s, tell)
         if not sources and not add:
             raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
-        order = EnrolmentOrder(console.user(), shadow, add, report, tuple(other_kinds), tuple(exclude or ()))
+        order = EnrolmentOrder(
+            console.user(), shadow, add, report, tuple(other_kinds), tuple(exclude or ()), not full_speed
+        )
         done = asyncio.run(enrol_into(loaded, product, sources, options, order, tell))
     if as_json:
         console.print_json(_document(done, other_kinds))

@@ -15,13 +15,12 @@ from tests.unit.vision.drawings import FakeEngine, draw, encode
 
 
 @pytest.fixture(autouse=True)
-def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn(monkeypatch: pytest.MonkeyPatch, enrols_here: None) -> None:
     """An engine without a network, and few drawn defects: what is tested here is how it all hangs together."""
     monkeypatch.setattr(enrolling, "create_engine", lambda *_: FakeEngine())
     monkeypatch.setattr(detectability, "PER_CELL", 2)
     monkeypatch.setattr(detectability, "SIZES", (0.3,))
     monkeypatch.setattr(detectability, "BLIND_GRID", 2)
-    monkeypatch.setattr("os.nice", lambda _: 0)
 
 
 def folder_of_discs(path: Path, seeds: range) -> Path:

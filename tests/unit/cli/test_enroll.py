@@ -73,6 +73,14 @@ def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
 
 
 @pytest.mark.usefixtures("line")
+def test_enroll_auto_says_which_head_was_chosen_and_why(shell: Callable[..., Any], tmp_path: Path) -> None:
+    folder = folder_of_discs(tmp_path / "good", range(6))
+    answer = shell("enroll", "disc", str(folder), "--head", "auto", "--profile", "fast", "--no-detectability")
+    assert answer.code == 0, answer.err
+    assert "chosen head: prototype (6 images leave fewer than 50" in " ".join(answer.out.split())
+
+
+@pytest.mark.usefixtures("line")
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -37,8 +37,8 @@ AUTO = "auto"
 DEFAULT = "prototype"
 RIVALS = ("protoad", "student")
 LEAST_LEAD = 0.1
-"""Of AUROC of drawn defects: a rival that leads by less wins by sharpness alone. The student leads by 0.00 to 0.07 on each
-product measured, whether or not it is the better head on real defects."""
+"""Of AUROC of drawn defects: a rival that leads by less wins by sharpness alone. The student leads by 0.00 to 0.07 on
+each product measured, whether or not it is the better head on real defects."""
 STEPS_SHARE = 0.25
 """A trial student trains for so much of its steps: it tells defects nearly as well as a finished one."""
 PLANTED = 200

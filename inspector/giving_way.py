@@ -12,9 +12,11 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,8 +49,7 @@ async def apart(work: Work[Result], progress: Progress) -> Result:
         process.join()
         raise EnrolmentError(_ended(process.exitcode)) from None
     finally:
-        process.kill()
-        process.join()
+        _end(process)
         here.close()
 
 
@@ -76,6 +77,15 @@ def _do(work: Work[Any], wire: Connection) -> None:
             wire.send(("failed", error))
         else:
             wire.send(("done", found))
+
+
+def _end(process: BaseProcess) -> None:
+    """The process is gone, and whatever it started in its own session (the export of a graph)."""
+    if process.is_alive() and process.pid is not None:  # not waited for yet: the number is still its own
+        with contextlib.suppress(ProcessLookupError):  # it had not come to a session of its own
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+    process.join()
 
 
 def _heard(wire: Connection, progress: Progress) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from functools import partial
@@ -38,9 +39,16 @@ def dies(_progress: Progress) -> None:
 
 
 def waits(named: Path, progress: Progress) -> None:
-    named.write_text(str(os.getpid()))
+    helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    named.write_text(f"{os.getpid()} {helper.pid}")
     progress("waiting", 0, 1)
     time.sleep(600)
+
+
+def is_running(pid: int) -> bool:
+    """Not gone, and not merely waiting for whoever inherited it to notice."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def quiet(_phase: str, _done: int, _total: int) -> None:
@@ -82,5 +90,9 @@ async def test_apart_cancelled_leaves_no_process_behind(tmp_path: Path) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    worker, helper = (int(each) for each in named.read_text().split())
     with pytest.raises(ProcessLookupError):
-        os.kill(int(named.read_text()), 0)
+        os.kill(worker, 0)
+    async with asyncio.timeout(60):  # it dies when it comes to run, and it comes last
+        while is_running(helper):
+            await asyncio.sleep(0.05)

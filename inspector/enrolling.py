@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from inspector import app
@@ -16,10 +17,12 @@ from inspector.config import NAME_PATTERN, Config
 from inspector.domain import ProductVersion
 from inspector.enrolled_images import folder_of, keep_list, load_list, without
 from inspector.errors import ArtifactError, EnrolmentError, UsageError
+from inspector.giving_way import apart
 from inspector.reports.enrolment import enrolment_page
 from inspector.store.registry import SqlRegistry
 from inspector.vision.engines import create_engine
-from inspector.vision.enrolment import Enrolment, EnrolmentOptions, EnrolmentReport, enrol, neighbour_of
+from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol, neighbour_of
+from inspector.vision.enrolment_report import EnrolmentReport
 from inspector.vision.folders import ImageSource
 from inspector.vision.routing_check import Neighbour
 
@@ -32,7 +35,7 @@ class EnrolmentOrder:
 
     `adds`: the live version's images come before the new ones. `page`: where the report goes, None for the state
     folder. `other_kinds`: files that were offered and are no JPEG or PNG, for the report. `excluded`: images that are
-    left out, by path or file name.
+    left out, by path or file name. `gives_way`: the work is done where a line that runs on this box does not feel it.
     """
 
     by: str
@@ -41,6 +44,7 @@ class EnrolmentOrder:
     page: Path | None = None
     other_kinds: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    gives_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,9 @@ async def enrol_into(
         sources, unknown = without([*before, *images], order.excluded)
         if unknown:
             raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
-        done = await asyncio.to_thread(_enrol, config, product, sources, options, live, progress)
+        work = partial(_enrol, _one_thread(config) if order.gives_way else config, product, sources, options, live)
+        tell = progress or (lambda _phase, _done, _total: None)
+        done = await (apart(work, tell) if order.gives_way else asyncio.to_thread(work, tell))
         done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *refused)))
         version = await registry.add_version(
             product, done.artifact, done.manifest, by=order.by, activate=not order.shadow, shadow=order.shadow
@@ -122,13 +128,17 @@ def _enrol(
     images: Sequence[ImageSource],
     options: EnrolmentOptions,
     live: Sequence[Neighbour],
-    progress: Progress | None,
+    progress: Progress,
 ) -> Enrolment:
     engine = create_engine(config.engine.name, config.agent.state_dir / "engines", config.engine.threads)
     # A training of minutes that was interrupted goes on when the same images are enrolled again.
     training = replace(options.training, folder=options.training.folder or config.agent.state_dir / "training")
     options = replace(options, training=training, scratch=options.scratch or folder_of(config.agent.state_dir, product))
     return enrol(product, images, options, engine, progress, live)
+
+
+def _one_thread(config: Config) -> Config:
+    return config.model_copy(update={"engine": config.engine.model_copy(update={"threads": 1})})
 
 
 def _keep_list(config: Config, product: str, done: Enrolment, sources: Sequence[ImageSource]) -> None:

@@ -123,7 +123,9 @@ def enrol(folder: Path, parts: Path) -> Path:
     config = folder / "inspector.toml"
     config.write_text(f'[agent]\nstate_dir = "{folder / "state"}"\n')
     for product in ("disc", "bar"):
-        done = inspector("enroll", product, parts / product, "--no-detectability", "--config", config, "--json")
+        done = inspector(
+            "enroll", product, parts / product, "--no-detectability", "--full-speed", "--config", config, "--json"
+        )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["product"] == product
     return folder / "state"

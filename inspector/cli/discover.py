@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +43,7 @@ def command(
     names: Annotated[str | None, typer.Option(help="category=product, separated by commas: a=bolt,b=nut.")] = None,
     names_from: Annotated[Path | None, typer.Option(help="File with one category=product per line.")] = None,
     enroll: Annotated[bool, typer.Option("--enroll", help="Enrol each named category as `enroll` would.")] = False,
-    head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "auto",
+    head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "prototype",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
     shadow: Annotated[bool, typer.Option("--shadow", help="Enrol beside live versions, never decide.")] = False,
     with_strays: Annotated[
@@ -135,12 +133,10 @@ def _enrol(
         done = []
         for product, own in images.items():
             with console.progress(f"Enrolling {product}", quiet=as_json) as report:
-                order = EnrolmentOrder(console.user(), shadow)
+                order = EnrolmentOrder(console.user(), shadow, gives_way=True)
                 done.append(await enrol_into(loaded, product, own, options, order, report))
         return done
 
-    with contextlib.suppress(OSError):
-        os.nice(10)  # a line that runs on this box comes first
     return asyncio.run(all_of_them())
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +24,9 @@ EXAMPLE = "Example: inspector enroll bottle good-bottles/     or: inspector enro
 def command(
     product: Annotated[str, typer.Argument(help="Name of the product.")],
     images: Annotated[list[Path] | None, typer.Argument(help="Good images: files and folders of JPEG and PNG.")] = None,
-    head: Annotated[str, typer.Option(help="prototype, protoad (as published), student or auto.")] = "auto",
+    head: Annotated[
+        str, typer.Option(help="prototype, protoad (as published), student, or auto: the good images choose.")
+    ] = "prototype",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
     camera: Annotated[
         str | None, typer.Option(help="Take bit depth, black level and limits of this camera; with --count its frames.")
@@ -65,6 +65,9 @@ def command(
         bool,
         typer.Option(help="Draw defects on held-out images: how small a one is found. Takes as long as the rest."),
     ] = True,
+    full_speed: Annotated[
+        bool, typer.Option("--full-speed", help="Take all cores; else a line that runs on this box comes first.")
+    ] = False,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="File for the HTML report; else in the state folder, named at the end.")
@@ -92,15 +95,15 @@ def command(
         measures_detectability=detectability,
         **limits_of_camera(loaded, camera),
     )
-    with contextlib.suppress(OSError):
-        os.nice(10)  # a line that runs on this box comes first
     sources, other_kinds = _offered(images)
     with console.progress(f"Enrolling {product}", quiet=as_json) as tell:
         if count is not None:
             sources += _from_camera(loaded, product, camera, count, timeout_s, tell)
         if not sources and not add:
             raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
-        order = EnrolmentOrder(console.user(), shadow, add, report, tuple(other_kinds), tuple(exclude or ()))
+        order = EnrolmentOrder(
+            console.user(), shadow, add, report, tuple(other_kinds), tuple(exclude or ()), not full_speed
+        )
         done = asyncio.run(enrol_into(loaded, product, sources, options, order, tell))
     if as_json:
         console.print_json(_document(done, other_kinds))
@@ -193,7 +196,7 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
     say = console.out.print
     say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {report.n_images} images.")
     say(f"  {report.statement}", highlight=False)
-    for line in _detectability(done):
+    for line in (*_choices(done), *_detectability(done)):
         say(f"  {line}", highlight=False)
     for name, reason in report.unreadable:
         say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
@@ -221,6 +224,18 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
         highlight=False,
     )
     say(f"  report: {done.page}", highlight=False, soft_wrap=True)
+
+
+def _choices(done: Enrolled) -> list[str]:
+    """One line for each thing that the good images chose, with what each candidate tells of drawn defects."""
+    lines = []
+    for choice in done.version.manifest["evidence"]["choices"]:
+        told = ", ".join(f"{name} {value:.3f}" for name, value in choice["evidence"].items())
+        if told:
+            lines.append(f"chosen {choice['what']}: {choice['chosen']} (AUROC of drawn defects: {told})")
+        elif choice["what"] == "head":
+            lines.append(f"chosen {choice['what']}: {choice['chosen']} ({choice['reason']})")
+    return lines
 
 
 def _detectability(done: Enrolled) -> list[str]:

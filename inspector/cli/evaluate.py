@@ -25,7 +25,7 @@ EXAMPLE = "Example: inspector evaluate datasets/ --products bottle,cookie --mode
 def command(
     root: Annotated[Path, typer.Argument(help="Folder of products.")],
     products: Annotated[str | None, typer.Option(help="Only these products, separated by commas.")] = None,
-    head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "auto",
+    head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "prototype",
     profile: Annotated[str, typer.Option(help="fast, standard or fine.")] = "standard",
     backbone: Annotated[str | None, typer.Option(help="A timm model by name; needs --weights.")] = None,
     weights: Annotated[Path | None, typer.Option(help="The backbone's weights: .pth or .safetensors.")] = None,

@@ -30,6 +30,8 @@ CHOOSING_FROM = 50
 """Fewer images leave a lot of less than ten, too small to tell anything by."""
 TRIAL_IMAGES = 128
 PLANTED = 200
+PLANTED_PER_IMAGE = 10
+"""More on one good image tells little more: a small lot costs less."""
 PLANTED_BYTES = 256 * 2**20
 SIZES = (0.02, 0.19)
 """Length of a drawn defect as shares of the input side; logarithmically spread."""
@@ -177,7 +179,7 @@ class _Trial:
 def _planted(lot: Sequence[Canvas], size_px: int) -> list[Canvas]:
     """Copies of these canvases with one defect each, all kinds alike; those where none can be seen left out."""
     rng = np.random.default_rng(0)
-    count = min(PLANTED, max(len(DefectKind) * 2, PLANTED_BYTES // lot[0].nbytes))
+    count = min(PLANTED, PLANTED_PER_IMAGE * len(lot), max(len(DefectKind) * 2, PLANTED_BYTES // lot[0].nbytes))
     kinds = list(DefectKind)
     found = []
     for number in range(count):

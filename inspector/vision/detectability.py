@@ -21,24 +21,23 @@ from inspector.vision.engines import Embedder
 from inspector.vision.folders import ImageSource
 from inspector.vision.gathering import Progress
 from inspector.vision.inspection import ProductInspector
-from inspector.vision.preprocessing import Preparation, prepare, resize
+from inspector.vision.planting import Ground, plant
+from inspector.vision.preprocessing import prepare
 from inspector.vision.prototype import Judgement
-from inspector.vision.synthetic import DefectKind, draw
+from inspector.vision.synthetic import DefectKind
 
 SIZES = (0.16, 0.08, 0.04, 0.02, 0.01)
 """Of the picture's longer side, largest first: once none is found, smaller ones are not tried."""
 PER_CELL = 16
 """Defects of one kind and size: all of 16 found says 79 % or more with 95 % confidence."""
+LEAST_PER_CELL = 8
+"""Of few images: all of 8 found says 63 %."""
+FULL_FROM = 100
+"""Fewer images are drawn on less often: the cost of this evidence stays in proportion to theirs."""
 FOUND_SHARE = 0.9
 BLIND_GRID = 6
 BLIND_IMAGES = 3
 BATCH = 8
-DRAWN_SIDE = 2
-MOST_DRAWN_PX = 2048
-"""A frame is drawn on at no more than twice the resolution that the head sees (finer strokes are averaged away),
-and never larger than this, so that memory stays bounded."""
-CROP_SIDES = 4.0
-SMALLEST_CROP_PX = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ def _described(step: Step) -> dict[str, Any]:
 class DetectabilityTrial:
     """Draws on `images`, which the deployed head accepts, and asks it. Deterministic.
 
-    `seen`: the images are in the head's bank, which the statement then says.
+    `seen`: the images are in the head's bank, which the statement then says. `learnt`: how many images were enrolled.
     """
 
     def __init__(
@@ -166,6 +165,7 @@ class DetectabilityTrial:
         limits: DecodeLimits,
         *,
         seen: bool,
+        learnt: int = FULL_FROM,
     ) -> None:
         self._inspector = inspector
         self._embedder = embedder
@@ -174,6 +174,9 @@ class DetectabilityTrial:
         self._limits = limits
         self._seen = seen
         self._images = images
+        share = min(1.0, learnt / FULL_FROM)
+        self._per_cell = max(min(LEAST_PER_CELL, PER_CELL), round(PER_CELL * share))
+        self._blind_images = max(1, round(BLIND_IMAGES * share))
 
     def run(self, progress: Progress) -> Detectability | None:
         """All kinds and sizes, then the blind spots; None where no image is left that is accepted as it is."""
@@ -197,26 +200,26 @@ class DetectabilityTrial:
         progress("detectability", len(DefectKind) + 1, len(DefectKind) + 1)
         return Detectability(measured.steps, blind, measured.exhibits, len(accepted), self._seen)
 
-    def _accepted(self) -> list[_Canvas]:
+    def _accepted(self) -> list[Ground]:
         """Held-out images that pass as they are, at most as many as one cell needs, spread over the set."""
-        count = min(len(self._images), PER_CELL)
+        count = min(len(self._images), self._per_cell)
         canvases = []
         for index in np.unique(np.linspace(0, len(self._images) - 1, count).round().astype(int)).tolist():
             try:
                 pixels = decode(self._images[index].read(), self._limits)
             except (OSError, UndecodableFrame):
                 continue  # it could be read a minute ago; one image fewer
-            canvases.append(_Canvas.of(pixels, self._preparation))
+            canvases.append(Ground.of(pixels, self._preparation))
         scores = self._scores([each.pixels for each in canvases])
         return [each for each, score in zip(canvases, scores, strict=True) if score <= self._threshold]
 
-    def _step(self, kind: DefectKind, share: float, canvases: Sequence[_Canvas]) -> tuple[Step | None, list[Exhibit]]:
+    def _step(self, kind: DefectKind, share: float, canvases: Sequence[Ground]) -> tuple[Step | None, list[Exhibit]]:
         planted, sizes = [], []
-        for number in range(PER_CELL):
+        for number in range(self._per_cell):
             rng = np.random.default_rng([list(DefectKind).index(kind), round(share * 10_000), number])
             canvas = canvases[number % len(canvases)]
             size_px = share * max(canvas.pixels.shape[:2])
-            drawn = _draw_near(kind, canvas.pixels, size_px, rng, None)
+            drawn = plant(kind, canvas.pixels, size_px, rng)
             if drawn is not None:
                 planted.append((drawn, size_px))
                 sizes.append(size_px * canvas.scale)
@@ -240,11 +243,11 @@ class DetectabilityTrial:
         assert scored.heat_map is not None  # noqa: S101 - asked for with always_map
         return Exhibit(step, is_found, scored.level, frame, scored.heat_map, at)
 
-    def _blind_spots(self, measured: Detectability, canvases: Sequence[_Canvas]) -> BlindSpots | None:
+    def _blind_spots(self, measured: Detectability, canvases: Sequence[Ground]) -> BlindSpots | None:
         """The same spots moved over the picture: differences between cells are the place's."""
         smallest = measured.smallest_found(DefectKind.SPOT)
         share = SIZES[0] if smallest is None else smallest.size_share
-        used = [canvases[number % len(canvases)] for number in range(BLIND_IMAGES)]
+        used = [canvases[number % len(canvases)] for number in range(self._blind_images)]
         found = np.zeros((BLIND_GRID, BLIND_GRID), np.int64)
         for row in range(BLIND_GRID):
             frames = []
@@ -253,7 +256,7 @@ class DetectabilityTrial:
                     height, width = canvas.pixels.shape[:2]
                     at = (int((column + 0.5) / BLIND_GRID * width), int((row + 0.5) / BLIND_GRID * height))
                     rng = np.random.default_rng([99, number])
-                    drawn = _draw_near(DefectKind.SPOT, canvas.pixels, share * max(height, width), rng, at)
+                    drawn = plant(DefectKind.SPOT, canvas.pixels, share * max(height, width), rng, at)
                     frames.append(canvas.pixels if drawn is None else drawn[0])
             scores = np.array(self._scores(frames)).reshape(BLIND_GRID, len(used))
             found[row] = (scores > self._threshold).sum(axis=1)
@@ -269,49 +272,6 @@ class DetectabilityTrial:
             batch = np.stack([prepare(frame, self._preparation) for frame in frames[start : start + BATCH]])
             judged += [(each.score, each) for each in self._inspector.judge(self._embedder(batch))]
         return judged
-
-
-@dataclass(frozen=True, slots=True)
-class _Canvas:
-    """A frame to draw on, and how many of its own pixels one of the canvas is."""
-
-    pixels: NDArray[np.uint8]
-    scale: float
-
-    @classmethod
-    def of(cls, pixels: NDArray[np.uint8], preparation: Preparation) -> _Canvas:
-        height, width = pixels.shape[:2]
-        seen = max(prepare(pixels, preparation).shape)
-        limit = min(MOST_DRAWN_PX, max(DRAWN_SIDE * preparation.size_px, seen))
-        if max(height, width) <= limit:
-            return cls(pixels, 1.0)
-        scale = max(height, width) / limit
-        return cls(resize(pixels, max(1, round(width / scale)), max(1, round(height / scale))), scale)
-
-
-def _draw_near(
-    kind: DefectKind, pixels: NDArray[np.uint8], size_px: float, rng: np.random.Generator, at: tuple[int, int] | None
-) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
-    """The frame with one defect, and where it is; None where it can't be seen.
-
-    Drawn in a crop: the cost is the defect's, not the frame's. What a defect borrows (a piece from elsewhere, what
-    lies behind the part) must come from the whole frame, so those kinds are drawn on all of it.
-    """
-    height, width = pixels.shape[:2]
-    x, y = at if at is not None else (int(rng.integers(width)), int(rng.integers(height)))
-    size_px = max(1.0, size_px)
-    if kind in (DefectKind.CUT_PASTE, DefectKind.MISSING):
-        planted = draw(kind, pixels, size_px, rng, (x, y))
-        return (planted.image, (x, y)) if planted.mask.any() else None
-    reach = round(max(SMALLEST_CROP_PX, CROP_SIDES * size_px) / 2)
-    left, top = max(0, x - reach), max(0, y - reach)
-    window = (slice(top, min(height, y + reach)), slice(left, min(width, x + reach)))
-    planted = draw(kind, np.ascontiguousarray(pixels[window]), size_px, rng, (x - left, y - top))
-    if not planted.mask.any():
-        return None
-    frame = pixels.copy()
-    frame[window] = planted.image
-    return frame, (x, y)
 
 
 def _instructive(exhibits: Sequence[Exhibit]) -> Iterator[Exhibit]:

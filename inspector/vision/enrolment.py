@@ -8,9 +8,6 @@ deployed head and in a certified calibration.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import platform
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import EnrolmentError, UndecodableFrame, UsageError
-from inspector.stream.decode import DecodeLimits, read_header
+from inspector.stream.decode import DecodeLimits, decode, read_header
 from inspector.vision.adapting import adapted, check_size
 from inspector.vision.anchors import (
     AnchorIndex,
@@ -28,17 +25,17 @@ from inspector.vision.anchors import (
     build_anchors,
     pick_anchor_images,
     pooled,
-    routing_profile,
 )
 from inspector.vision.artifact import Artifact, Probe, digest_of, pack, unpack
 from inspector.vision.backbone import Backbone, strides_of
 from inspector.vision.calibration import ALPHA
-from inspector.vision.choosing import Chosen, Exposed, choose
-from inspector.vision.engines import Embedder, Engine
+from inspector.vision.choosing import CHOOSING_FROM, Choice, Chosen, Exposed, choose
+from inspector.vision.engines import Engine
+from inspector.vision.enrolment_report import ADVISED_IMAGES, EnrolmentReport, manifest_of, report_of
 from inspector.vision.evidence import (
     Evidence,
     Examined,
-    Phase,
+    PhaseClock,
     evidence_of,
     measure_detectability,
     pass_seconds,
@@ -49,20 +46,19 @@ from inspector.vision.fitting import HeadFitter, held_out
 from inspector.vision.folders import ImageSource
 from inspector.vision.framing import Framing
 from inspector.vision.gathering import Gathered, Gatherer, Progress, gather
-from inspector.vision.graphs import BackboneFile, Graph
-from inspector.vision.hygiene import Hygiene, inspect, suspects_among
+from inspector.vision.head_choice import AUTO, DEFAULT, RIVALS, Candidate, choose_head, lot_of
+from inspector.vision.hygiene import Hygiene, Suspect, inspect, suspects_among
 from inspector.vision.inspection import ProductInspector
-from inspector.vision.preprocessing import Exposure, Preparation
+from inspector.vision.passes import Passes, passes_for
+from inspector.vision.preprocessing import Exposure, Preparation, prepare
 from inspector.vision.prototype import Readout
 from inspector.vision.recipes import Recipe, recipe_for
 from inspector.vision.routing_check import Neighbour, check_routing, kept_frames
 from inspector.vision.spill import Spill
 from inspector.vision.student import TrainingPlan
 from inspector.vision.student_fitting import Apprenticeship, split
-from inspector.vision.tiling import backbone_passes, tiled
 
 MINIMUM_IMAGES = 5
-ADVISED_IMAGES = 100
 UNKNOWN_MEDIANS = 2.6
 
 
@@ -73,10 +69,10 @@ class EnrolmentOptions:
     `training`: for the student head alone; `clustering`: for `protoad` alone, None = its recipe's. `framing`:
     tiles, region of interest, input size. `is_strict`: whatever is found among the images stops the enrolment.
     `measures_detectability`: defects are drawn on held-out images, at a few passes over 200 of them. `scratch`: folder
-    for temporary files, None for the system's own. `exposure` None: the good images choose.
+    for temporary files, None for the system's own. `exposure` None and `head` "auto": the good images choose.
     """
 
-    head: str = "auto"
+    head: str = DEFAULT
     profile: str = "standard"
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     backbone: Backbone = field(default_factory=Backbone)
@@ -91,30 +87,6 @@ class EnrolmentOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class EnrolmentReport:
-    """What a person should read before activating. Names are those the images came with.
-
-    `unreadable`: (name, reason); `duplicates`: (name, of which); `suspects`: good images that score oddly;
-    `left_out`: (name, reason) of near-identical images and of those that another product claims; `seconds` per phase,
-    `phases` the same with their cost in backbone passes. `backbone_passes`: what one frame costs, counted at 256 px.
-    """
-
-    product: str
-    n_images: int
-    n_used: int
-    unreadable: tuple[tuple[str, str], ...]
-    duplicates: tuple[tuple[str, str], ...]
-    left_out: tuple[tuple[str, str], ...]
-    suspects: tuple[str, ...]
-    warnings: tuple[str, ...]
-    statement: str
-    threshold: float
-    seconds: dict[str, float]
-    phases: tuple[Phase, ...]
-    backbone_passes: float
-
-
-@dataclass(frozen=True, slots=True)
 class Enrolment:
     """A new version's bytes, its manifest, its report, and the evidence with pictures. Nothing is stored yet."""
 
@@ -123,16 +95,6 @@ class Enrolment:
     manifest: dict[str, Any]
     report: EnrolmentReport
     evidence: Evidence
-
-
-@dataclass(frozen=True, slots=True)
-class _Passes:
-    """`embedder` takes prepared canvases, `square_embedder` one tile each."""
-
-    graph: Graph
-    embedder: Embedder
-    square_embedder: Embedder
-    route_embedder: Embedder
 
 
 def enrol(
@@ -149,80 +111,166 @@ def enrol(
     fewer than 5 usable images remain or, if strict, where anything is wrong with them; UsageError for an unknown head
     or profile, WeightsMissing, EngineError.
     """
-    tell = progress or (lambda _phase, _done, _total: None)
-    clock = _PhaseClock()
+    run = _Run(product, images, options, engine, progress or (lambda _phase, _done, _total: None), PhaseClock())
     recipe = _recipe(options, images)
     _check_count(product, len(images))
-    passes = _passes(recipe, options.backbone, engine)
-    clock.ended("engine")
-    gatherer = Gatherer(recipe.preparation, options.limits, passes.route_embedder, options.scratch)
-    gathered = gather(images, gatherer, tell)
-    left_out = [name for name, _ in (*gathered.unreadable, *gathered.duplicates)]
-    _check_count(product, len(gathered) + len(left_out), left_out)
-    clock.ended("read")
-    hygiene = inspect(gathered, [each.anchors for each in live if each.product != product])
-    left_out += [gathered.names[image] for image in sorted(hygiene.left_out)]
-    gathered = gathered.without(hygiene.left_out)
-    _check_count(product, len(gathered) + len(left_out), left_out)
-    suspects = suspects_among(gathered.inputs, gathered.route_patches, passes.graph, engine, passes.embedder, tell)
-    if options.is_strict:
-        _ensure_clean(product, hygiene, [gathered.names[each.image] for each in suspects], left_out)
-    pass_s = pass_seconds(passes.embedder, gathered.inputs)
-    clock.ended("hygiene")
-    chosen = _choose(recipe, passes, engine, gathered, options, tell)
-    if chosen.recipe.preparation.exposure != recipe.preparation.exposure:
-        exposed = Spill(options.scratch)
-        for canvas in Exposed(gathered.inputs, recipe.preparation):
-            exposed.append(canvas)
-        gathered = replace(gathered, inputs=exposed)
-    recipe = chosen.recipe
-    clock.ended("choice")
-    if recipe.student is None:
-        fitter = HeadFitter(recipe, passes.graph, engine, gathered.inputs, passes.embedder)
-        fitted = fit(fitter, len(gathered), options.alpha, tell)
-        clock.ended("fit")
-    else:
-        apprenticeship = Apprenticeship(recipe, passes.graph, engine, gathered.inputs, passes.square_embedder)
-        fitted = apprenticeship.fit(options.training, options.alpha, tell, clock.ended)
-    artifact = Artifact(
-        product=product,
-        graph=passes.graph,
-        preparation=recipe.preparation,
-        members=tuple(fitted.members),
-        readout=Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px),
-        anchors=_anchors(product, gathered),
-        calibration=fitted.calibration,
-        map_scale=fitted.map_scale,
-        probes=(),
-        manifest=_manifest(recipe, options, engine, gathered, len(images)),
-        student=fitted.student,
-        routing_frames=kept_frames(gathered.route_patches, np.flatnonzero(held_out(len(gathered))).tolist()),
-    )
-    artifact = replace(artifact, probes=_probes(artifact, gathered, fitted, engine, passes))
-    examined = Examined(gathered, hygiene, suspects, fitted, check_routing(_as_neighbour(artifact), live))
-    clock.ended("anchors_and_probes")
+    passes = passes_for(recipe, options.backbone, engine)
+    run.clock.ended("engine")
+    gathered, hygiene, suspects = _gathered(run, recipe, passes, live)
+    plan = _planned(run, recipe, passes, gathered)
+    pass_s = pass_seconds(plan.passes.embedder, plan.gathered.inputs)
+    run.clock.ended("choice_of_head" if options.head == AUTO else "choice")
+    fitted = _fitted(run, plan)
+    artifact = _artifact(run, plan, fitted)
+    artifact = replace(artifact, probes=_probes(artifact, plan.gathered, fitted, engine, plan.passes))
+    examined = Examined(plan.gathered, hygiene, suspects, fitted, check_routing(_as_neighbour(artifact), live))
+    run.clock.ended("anchors_and_probes")
     evidence = replace(
-        evidence_of(artifact.calibration, examined), choices=tuple(each.to_manifest() for each in chosen.choices)
+        evidence_of(artifact.calibration, examined), choices=tuple(each.to_manifest() for each in plan.choices)
     )
     if options.measures_detectability:
         inspector = ProductInspector(artifact, engine)
-        detectability = measure_detectability(inspector, passes.embedder, examined, options.limits, tell)
+        detectability = measure_detectability(inspector, plan.passes.embedder, examined, options.limits, run.tell)
         evidence = replace(evidence, detectability=detectability)
-        clock.ended("detectability")
-    evidence = replace(evidence, phases=phases_of(clock.seconds, pass_s, len(gathered)))
-    costs = {each.name: each.passes for each in evidence.phases}
-    artifact = replace(
-        artifact,
-        manifest={
-            **artifact.manifest,
-            "seconds": clock.seconds,
-            "passes": costs,
-            "evidence": evidence.to_manifest(),
-        },
-    )
+        run.clock.ended("detectability")
+    evidence = replace(evidence, phases=phases_of(run.clock, pass_s, len(plan.gathered)))
+    stated = {
+        "seconds": run.clock.seconds,
+        "passes": {each.name: each.passes for each in evidence.phases},
+        "evidence": evidence.to_manifest(),
+    }
+    artifact = replace(artifact, manifest={**artifact.manifest, **stated})
     content, manifest = pack(artifact)
-    report = _report(artifact, gathered, evidence, len(images), clock.seconds)
+    report = report_of(artifact, plan.gathered, evidence, len(images), run.clock.seconds)
     return Enrolment(content, digest_of(content), manifest, report, evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One enrolment under way: what it was asked for, and what it tells while it works."""
+
+    product: str
+    images: Sequence[ImageSource]
+    options: EnrolmentOptions
+    engine: Engine
+    tell: Progress
+    clock: PhaseClock
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is enrolled, when all is chosen. `gathered`: prepared as `recipe` says."""
+
+    recipe: Recipe
+    passes: Passes
+    gathered: Gathered
+    choices: tuple[Choice, ...]
+
+
+def _gathered(
+    run: _Run, recipe: Recipe, passes: Passes, live: Sequence[Neighbour]
+) -> tuple[Gathered, Hygiene, list[Suspect]]:
+    """The images that are learnt from. Raises EnrolmentError where they are too few or, if strict, not clean."""
+    options = run.options
+    gatherer = Gatherer(recipe.preparation, options.limits, passes.route_embedder, options.scratch)
+    gathered = gather(run.images, gatherer, run.tell)
+    left_out = [name for name, _ in (*gathered.unreadable, *gathered.duplicates)]
+    _check_count(run.product, len(gathered) + len(left_out), left_out)
+    run.clock.ended("read")
+    hygiene = inspect(gathered, [each.anchors for each in live if each.product != run.product])
+    left_out += [gathered.names[image] for image in sorted(hygiene.left_out)]
+    gathered = gathered.without(hygiene.left_out)
+    _check_count(run.product, len(gathered) + len(left_out), left_out)
+    suspects = suspects_among(
+        gathered.inputs, gathered.route_patches, passes.graph, run.engine, passes.embedder, run.tell
+    )
+    if options.is_strict:
+        _ensure_clean(run.product, hygiene, [gathered.names[each.image] for each in suspects], left_out)
+    run.clock.ended("hygiene")
+    return gathered, hygiene, suspects
+
+
+def _planned(run: _Run, recipe: Recipe, passes: Passes, gathered: Gathered) -> _Plan:
+    """Exposure, optional banks and, with `auto`, the head: each chosen by good images where nobody said it."""
+    chosen = _choose(recipe, passes, run.engine, gathered, run.options, run.tell)
+    choices = list(chosen.choices)
+    if run.options.head == AUTO:
+        run.clock.ended("choice")
+        choice, candidate = _choose_head(run, chosen.recipe, passes, gathered.sources)
+        if choice.chosen != recipe.head:
+            chosen, passes = Chosen(candidate.recipe, ()), candidate.passes
+            choices = [each for each in choices if each.what == "exposure" and candidate.recipe.is_chosen]
+        choices.append(choice)
+    if chosen.recipe.preparation != recipe.preparation:
+        gathered = _prepared_anew(run, recipe.preparation, chosen.recipe.preparation, gathered)
+    return _Plan(chosen.recipe, passes, gathered, tuple(choices))
+
+
+def _choose_head(run: _Run, recipe: Recipe, passes: Passes, sources: Sequence[ImageSource]) -> tuple[Choice, Candidate]:
+    """The choice and what was chosen. `recipe`: the prototype head's, as this product wants it."""
+    default = Candidate(recipe, passes)
+    lot = lot_of(sources, run.options.limits, run.options.scratch)
+    if lot is None:
+        reason = f"{len(sources)} images leave fewer than {CHOOSING_FROM} that calibrate no head: too few to choose by"
+        return Choice("head", recipe.head, {}, reason), default
+    candidates = [default]
+    for head in RIVALS:
+        with contextlib.suppress(UsageError):  # the backbone lacks what this head stands on
+            rival = _recipe(replace(run.options, head=head), run.images)
+            if rival.is_chosen:
+                rival = replace(rival, preparation=recipe.preparation)
+            candidates.append(Candidate(rival, passes_for(rival, run.options.backbone, run.engine)))
+    choice = choose_head(candidates, lot, run.engine, run.options.training, run.tell)
+    return choice, next(each for each in candidates if each.recipe.head == choice.chosen)
+
+
+def _prepared_anew(run: _Run, before: Preparation, after: Preparation, gathered: Gathered) -> Gathered:
+    """The same images as `after` says. Only what is more than an exposure is read again."""
+    kept = Spill(run.options.scratch)
+    if replace(before, exposure=after.exposure) == after:
+        for canvas in Exposed(gathered.inputs, before):
+            kept.append(canvas)
+        return replace(gathered, inputs=kept)
+    for source in gathered.sources:
+        try:
+            kept.append(prepare(decode(source.read(), run.options.limits), after))
+        except (OSError, UndecodableFrame) as error:
+            raise EnrolmentError(f"{source.name} can't be read any more: {error}; enrol it again.") from error
+    return replace(gathered, inputs=kept)
+
+
+def _fitted(run: _Run, plan: _Plan) -> Fitted:
+    options, passes, inputs = run.options, plan.passes, plan.gathered.inputs
+    if plan.recipe.student is not None:
+        apprenticeship = Apprenticeship(plan.recipe, passes.graph, run.engine, inputs, passes.square_embedder)
+        return apprenticeship.fit(options.training, options.alpha, run.tell, run.clock.ended)
+    fitter = HeadFitter(plan.recipe, passes.graph, run.engine, inputs, passes.embedder)
+    fitted = fit(fitter, len(plan.gathered), options.alpha, run.tell)
+    run.clock.ended("fit")
+    return fitted
+
+
+def _artifact(run: _Run, plan: _Plan, fitted: Fitted) -> Artifact:
+    """Without probes, and without what is said about its making."""
+    recipe, gathered, weights_file = plan.recipe, plan.gathered, run.options.backbone.weights_file
+    return Artifact(
+        product=run.product,
+        graph=plan.passes.graph,
+        preparation=recipe.preparation,
+        members=tuple(fitted.members),
+        readout=Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px),
+        anchors=anchors_of(run.product, gathered.route_patches),
+        calibration=fitted.calibration,
+        map_scale=fitted.map_scale,
+        probes=(),
+        manifest={
+            **manifest_of(recipe, run.engine, gathered, len(run.images)),
+            "weights_file": str(weights_file) if weights_file else None,
+            "training": None if recipe.student is None else run.options.training.to_manifest(),
+        },
+        student=fitted.student,
+        routing_frames=kept_frames(gathered.route_patches, np.flatnonzero(held_out(len(gathered))).tolist()),
+    )
 
 
 def look_alikes(artifact: bytes, others: Sequence[bytes]) -> list[tuple[str, float]]:
@@ -234,19 +282,6 @@ def look_alikes(artifact: bytes, others: Sequence[bytes]) -> list[tuple[str, flo
     found = [unpack(content).anchors for content in others]
     index = AnchorIndex([own, *(item for item in found if item.product != own.product)])
     return index.look_alikes(own.product)
-
-
-class _PhaseClock:
-    """Seconds of each phase, for the report; not part of what makes a version."""
-
-    def __init__(self) -> None:
-        self._since = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    def ended(self, phase: str) -> None:
-        now = time.perf_counter()
-        self.seconds[phase] = round(now - self._since, 3)
-        self._since = now
 
 
 def _check_count(product: str, images: int, unusable: Sequence[str] = ()) -> None:
@@ -261,20 +296,8 @@ def _check_count(product: str, images: int, unusable: Sequence[str] = ()) -> Non
     )
 
 
-def _passes(recipe: Recipe, backbone: Backbone, engine: Engine) -> _Passes:
-    installed = BackboneFile.installed(backbone)
-    graph = Graph(backbone.name, installed.sha256, recipe.preparation.size_px, recipe.embeddings)
-    square_embedder = engine.embedder(graph, backbone.weights_file)
-    return _Passes(
-        graph,
-        tiled(square_embedder, recipe.preparation),
-        square_embedder,
-        engine.embedder(routing_profile().graph, small=True),
-    )
-
-
 def _choose(
-    recipe: Recipe, passes: _Passes, engine: Engine, gathered: Gathered, options: EnrolmentOptions, tell: Progress
+    recipe: Recipe, passes: Passes, engine: Engine, gathered: Gathered, options: EnrolmentOptions, tell: Progress
 ) -> Chosen:
     """By the banks that decide; a student's exposure by those of the cheapest prototype head."""
     if not recipe.is_chosen:
@@ -287,7 +310,7 @@ def _choose(
         usable = sorted(parts.training + parts.checking)
         judge = adapted(recipe_for("prototype", "fast"), strides_of(options.backbone), options.backbone.name)
         judge = replace(judge, preparation=recipe.preparation)
-        passes = _passes(judge, options.backbone, engine)
+        passes = passes_for(judge, options.backbone, engine)
 
     def fitter_of(canvases: Sequence[NDArray[np.uint8]]) -> HeadFitter:
         return HeadFitter(judge.deciding, passes.graph, engine, canvases, passes.embedder)
@@ -322,10 +345,10 @@ def _framed(preparation: Preparation, options: EnrolmentOptions, images: Sequenc
     return options.framing.applied(preparation, min(sizes, default=None))
 
 
-def _anchors(product: str, gathered: Gathered) -> ProductAnchors:
-    """CAC on images that do not set the bound; the bound from those held out."""
+def anchors_of(product: str, route_patches: Sequence[NDArray[np.floating]]) -> ProductAnchors:
+    """CAC on images that do not set the bound; the bound from those held out. `route_patches`: [P, C] each, unit."""
     rng = np.random.default_rng(0)
-    patches = [each.astype(np.float32) for each in gathered.route_patches]
+    patches = [each.astype(np.float32) for each in route_patches]
     descriptors = np.stack([pooled(each) for each in patches])
     is_held = held_out(len(patches))
     own = np.flatnonzero(~is_held)
@@ -348,7 +371,7 @@ def unknown_bound(distances: Sequence[float]) -> float:
 
 
 def _probes(
-    artifact: Artifact, gathered: Gathered, fitted: Fitted, engine: Engine, passes: _Passes
+    artifact: Artifact, gathered: Gathered, fitted: Fitted, engine: Engine, passes: Passes
 ) -> tuple[Probe, ...]:
     """The most ordinary and the highest-scored good image, with what the deployed head makes of them."""
     ranked = [image for image, _ in sorted(fitted.judged, key=lambda pair: pair[1].score)]
@@ -360,67 +383,6 @@ def _probes(
         distance = inspector.routing_distance(routing, passes.route_embedder)
         probes.append(Probe(prepared, judgement.score, float(judgement.grid_map.max()), routing, distance))
     return tuple(probes)
-
-
-def _manifest(
-    recipe: Recipe, options: EnrolmentOptions, engine: Engine, gathered: Gathered, n_images: int
-) -> dict[str, Any]:
-    """What only people and audits read; what the head needs is written by `artifact.pack`."""
-    return {
-        "head": recipe.head,
-        "profile": recipe.profile,
-        "backbone_passes": backbone_passes(recipe.preparation),
-        "weights_file": str(options.backbone.weights_file) if options.backbone.weights_file else None,
-        "clustering": [member.clustering for member in recipe.members],
-        "training": None if recipe.student is None else options.training.to_manifest(),
-        "engine": {"name": engine.name, "versions": engine.versions()},
-        "software": importlib.metadata.version("inspector") if _is_installed() else "unknown",
-        "python": platform.python_version(),
-        "counts": {
-            "images": n_images,
-            "used": len(gathered),
-            "unreadable": len(gathered.unreadable),
-            "duplicates": len(gathered.duplicates),
-        },
-        "images": [
-            {"name": name, "sha256": digest} for name, digest in zip(gathered.names, gathered.digests, strict=True)
-        ],
-    }
-
-
-def _is_installed() -> bool:
-    return bool(list(importlib.metadata.distributions(name="inspector")))
-
-
-def _report(
-    artifact: Artifact, gathered: Gathered, evidence: Evidence, n_images: int, seconds: dict[str, float]
-) -> EnrolmentReport:
-    hygiene = evidence.hygiene
-    left_out = [(name, f"nearly the same picture as {of}") for name, of in hygiene.copies]
-    left_out += [(name, f"{product} claims it, which is enrolled already") for name, product in hygiene.strangers]
-    warnings = [f"{name} was left out: {reason}" for name, reason in (*gathered.unreadable, *left_out)]
-    warnings += [f"{name} equals {twin} and counts once" for name, twin in gathered.duplicates]
-    warnings += [
-        f"{name} scores far above the other good images; look at it before you activate" for name in evidence.suspects
-    ]
-    warnings += [*hygiene.warnings, *evidence.routing.warnings]
-    if artifact.calibration.provisional:
-        warnings.append(f"the threshold is provisional; {ADVISED_IMAGES} and more good images make it firmer")
-    return EnrolmentReport(
-        product=artifact.product,
-        n_images=n_images,
-        n_used=len(gathered),
-        unreadable=tuple(gathered.unreadable),
-        duplicates=tuple(gathered.duplicates),
-        left_out=tuple(left_out),
-        suspects=evidence.suspects,
-        warnings=tuple(warnings),
-        statement=artifact.calibration.statement,
-        threshold=artifact.calibration.threshold,
-        seconds=dict(seconds),
-        phases=evidence.phases,
-        backbone_passes=backbone_passes(artifact.preparation),
-    )
 
 
 def _ensure_clean(product: str, hygiene: Hygiene, suspects: Sequence[str], left_out: Sequence[str]) -> None:

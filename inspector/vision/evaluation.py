@@ -29,6 +29,7 @@ from inspector.vision.figures import mean, product_figures, routing_figures
 from inspector.vision.folders import ImageSource
 from inspector.vision.framing import Framing
 from inspector.vision.gathering import Progress
+from inspector.vision.head_choice import AUTO, DEFAULT
 from inspector.vision.inspection import HEAT_AT_THRESHOLD, HEAT_MAP_SIDE_PX
 from inspector.vision.layout import LabelledProduct, read_layout
 from inspector.vision.student import TrainingPlan
@@ -46,7 +47,7 @@ class EvaluationOptions:
 
     products: tuple[str, ...] | None = None
     mode: str = "routed"
-    head: str = "auto"
+    head: str = DEFAULT
     profile: str = "standard"
     artifacts: Mapping[str, bytes] | None = None
     limits: DecodeLimits = field(default_factory=DecodeLimits)
@@ -152,7 +153,8 @@ def examine(root: Path, options: EvaluationOptions, engine: Engine, progress: Pr
     first = next(iter(arena.contenders.values())).inspector.artifact
     figures = {
         "mode": options.mode,
-        "head": first.manifest["head"],
+        "head": AUTO if options.head == AUTO and options.artifacts is None else first.manifest["head"],
+        "heads": {name: each.inspector.artifact.manifest["head"] for name, each in arena.contenders.items()},
         "profile": first.manifest["profile"],
         "backbone": first.graph.backbone,
         "engine": engine.name,

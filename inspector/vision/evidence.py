@@ -50,7 +50,7 @@ class Oddity:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase of an enrolment. `passes`: its time in passes of the product's backbone over all its images."""
+    """One phase of an enrolment. `passes`: its processor time in passes of its backbone over all images."""
 
     name: str
     seconds: float
@@ -146,23 +146,42 @@ def measure_detectability(
     """Of the deployed head, on the images that calibrated it; None where it accepts none of them as they are."""
     sources = [examined.gathered.sources[image] for image, _ in examined.fitted.judged]
     is_seen = inspector.artifact.calibration.kind != "certified"
-    return DetectabilityTrial(inspector, embedder, sources, limits, seen=is_seen).run(progress)
+    learnt = len(examined.gathered)
+    return DetectabilityTrial(inspector, embedder, sources, limits, seen=is_seen, learnt=learnt).run(progress)
+
+
+class PhaseClock:
+    """Seconds of each phase as they pass, and the processor's; not part of what makes a version."""
+
+    def __init__(self) -> None:
+        self._since, self._cpu_since = time.perf_counter(), time.process_time()
+        self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
+
+    def ended(self, phase: str) -> None:
+        now, cpu_now = time.perf_counter(), time.process_time()
+        self.seconds[phase] = round(now - self._since, 3)
+        self.cpu_seconds[phase] = cpu_now - self._cpu_since
+        self._since, self._cpu_since = now, cpu_now
 
 
 def pass_seconds(embedder: Embedder, inputs: Sequence[NDArray[np.uint8]]) -> float:
-    """Seconds of one frame's pass, as this machine is now: the fastest of three batches of eight."""
+    """Processor seconds of one frame's pass: the least of three batches of eight."""
     batch = np.stack([inputs[index % len(inputs)] for index in range(TIMED_FRAMES)])
     fastest = float("inf")
     for _ in range(TIMED_ROUNDS):
-        started = time.perf_counter()
+        started = time.process_time()
         embedder(batch)
-        fastest = min(fastest, time.perf_counter() - started)
-    return fastest / TIMED_FRAMES
+        fastest = min(fastest, time.process_time() - started)
+    return max(fastest, 1e-6) / TIMED_FRAMES
 
 
-def phases_of(seconds: Mapping[str, float], pass_s: float, n_images: int) -> tuple[Phase, ...]:
-    """Each phase's time in passes over all images."""
-    return tuple(Phase(name, took, round(took / (pass_s * n_images), 2)) for name, took in seconds.items())
+def phases_of(clock: PhaseClock, pass_s: float, n_images: int) -> tuple[Phase, ...]:
+    """Each phase with its cost in passes over all images, counted in processor time: others on this box add none."""
+    return tuple(
+        Phase(name, took, round(clock.cpu_seconds[name] / (pass_s * n_images), 2))
+        for name, took in clock.seconds.items()
+    )
 
 
 def examples_of(names: Sequence[str], inputs: Sequence[NDArray[np.uint8]]) -> tuple[Shown, ...]:

@@ -46,7 +46,7 @@ def _fit_held_out(fitter: HeadFitter, count: int, alpha: float, progress: Progre
     is_inner = held_out(len(bank))
     inner = [image for image, apart in zip(bank, is_inner, strict=True) if apart]
     outer = [image for image, apart in zip(bank, is_inner, strict=True) if not apart]
-    trial = fitter.fit(outer)
+    trial = fitter.fit(outer, is_trial=True)
     units = fitter.units(trial, fitter.measure(trial, inner, progress))
     members = fitter.with_units(fitter.fit(bank, progress), units)
     judged = list(zip(held, fitter.blend(members, fitter.measure(members, held, progress)), strict=True))
@@ -63,7 +63,7 @@ def _fit_crossed(fitter: HeadFitter, count: int, alpha: float, progress: Progres
     members: list[Member] = []
     for fold in range(folds):
         apart = everything[fold::folds]
-        members = fitter.fit([image for image in everything if image not in apart])
+        members = fitter.fit([image for image in everything if image not in apart], is_trial=True)
         measured += fitter.measure(members, apart, progress)
     units = fitter.units(members, measured)
     members = fitter.with_units(fitter.fit(everything, progress), units)

@@ -25,6 +25,9 @@ SAMPLED_PATCHES = 40_000
 BATCH = 8
 WHITENING_FLOOR = 0.01
 """Share of the mean variance added to each: directions that good images hardly vary in are noise."""
+ROUNDS = 4
+TRIAL_ROUNDS = 1
+"""Of moving centres: the spread of a map's distances is known after one, the map itself gains until four."""
 SMALLEST_UNIT = 0.02
 """Of the mean: a spread of a few images is not believed below this."""
 
@@ -81,8 +84,12 @@ class HeadFitter:
         places = np.stack([np.full(len(cells), image), cells // grid, cells % grid], axis=1).astype(np.int32)
         return _Sample(frame[cells].copy(), places)
 
-    def fit(self, indices: Sequence[int], progress: Progress | None = None) -> list[Member]:
-        """Banks from the sampled patches of these images; units are 1 until `with_units`."""
+    def fit(self, indices: Sequence[int], progress: Progress | None = None, *, is_trial: bool = False) -> list[Member]:
+        """Banks from the sampled patches of these images; units are 1 until `with_units`.
+
+        `is_trial`: they only measure spreads. Those that decide are as they would be deployed, those that only draw the
+        map are made in fewer rounds; none knows its sources.
+        """
         rng = np.random.default_rng(0)
         wanted = np.zeros(len(self._inputs), np.bool_)
         wanted[list(indices)] = True
@@ -91,7 +98,7 @@ class HeadFitter:
             which = self._graph.embeddings.index(recipe.embedding)
             sample = self._samples[which]
             inside = wanted[sample.places[:, 0]]
-            bank, picked = build_bank(sample.vectors[inside], recipe, rng)
+            bank, picked = build_bank(sample.vectors[inside], recipe, rng, is_trial=is_trial)
             sources = np.full((len(bank.prototypes), 3), -1, np.int32)
             if picked is not None:
                 sources = sample.places[inside][picked]
@@ -161,9 +168,12 @@ def spread_of(values: NDArray[np.floating]) -> float:
 
 
 def build_bank(
-    vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator
+    vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator, *, is_trial: bool = False
 ) -> tuple[Bank, NDArray[np.int64] | None]:
-    """Prototypes of sampled patches [N, C]; and which patches they are or are nearest to, None where none is."""
+    """Prototypes of sampled patches [N, C]; and which patches they are or are nearest to, None where none is.
+
+    `is_trial`: as `HeadFitter.fit` says.
+    """
     if recipe.unit_length:
         mean = np.zeros(vectors.shape[1], np.float32)
         projected, projection = unit_length(vectors), None
@@ -175,8 +185,10 @@ def build_bank(
         picked = farthest_first(projected, recipe.prototypes, rng)
         return Bank(mean, projection, np.ascontiguousarray(projected[picked]), recipe.unit_length), picked
     if recipe.clustering == "kmeans":
-        centres = kmeans(projected, recipe.prototypes, rng)
-        return Bank(mean, projection, centres, recipe.unit_length), nearest_to(centres, projected)
+        rounds = TRIAL_ROUNDS if is_trial and not recipe.in_decision else ROUNDS
+        centres = kmeans(projected, recipe.prototypes, rng, rounds)
+        nearest = None if is_trial else nearest_to(centres, projected)
+        return Bank(mean, projection, centres, recipe.unit_length), nearest
     if not recipe.unit_length:
         raise UsageError(f"The clustering {recipe.clustering} needs vectors of unit length.")
     if recipe.clustering == "spherical-kmeans":

@@ -135,7 +135,7 @@ _RECIPES = {
 
 
 def recipe_for(head: str, profile: str, clustering: str | None = None) -> Recipe:
-    """The recipe; `auto` is the prototype head, `protoad` and `student` have one profile each.
+    """The recipe; `auto` begins as the prototype head, `protoad` and `student` have one profile each.
 
     `clustering`: how `protoad` makes its prototypes, which the paper leaves open. Raises UsageError.
     """

@@ -51,10 +51,17 @@ class Apprenticeship:
     """Fits one student. `inputs`: the prepared canvases, uint8 [Hc, Wc, 3] each, named by their index.
 
     `embedder` takes squares: a tile is an image to the student, and all tiles of an image stay in one part.
+    `parts`: which image is for what, None for `split`.
     """
 
     def __init__(
-        self, recipe: Recipe, graph: Graph, engine: Engine, inputs: Sequence[NDArray[np.uint8]], embedder: Embedder
+        self,
+        recipe: Recipe,
+        graph: Graph,
+        engine: Engine,
+        inputs: Sequence[NDArray[np.uint8]],
+        embedder: Embedder,
+        parts: Split | None = None,
     ) -> None:
         if recipe.student is None:
             raise UsageError(f"The head {recipe.head} has no student to train.")
@@ -64,7 +71,7 @@ class Apprenticeship:
         self._engine, self._inputs, self._embedder = engine, inputs, embedder
         self._preparation = recipe.preparation
         self._squares = Squares(inputs, recipe.preparation)
-        self._parts = split(len(inputs))
+        self._parts = parts or split(len(inputs))
         self._readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
 
     def fit(self, plan: TrainingPlan, alpha: float, progress: Progress, ended: Callable[[str], None]) -> Fitted:
@@ -85,10 +92,17 @@ class Apprenticeship:
 
     def finish(self, weights: StudentWeights, alpha: float, progress: Progress) -> Fitted:
         """A head of these weights: units from the images that stopped the training, threshold from the third part."""
-        head = self._scaled(weights, self._parts.checking, progress)
-        judged = self._judge(head, self._parts.calibrating, progress)
+        head, judged = self._judged(weights, progress)
         text = f"{len(judged)} of {len(self._inputs)} images in runs over the file order, never seen by the student"
         return calibrated([], judged, text, None, alpha, head.student)
+
+    def judged(self, weights: StudentWeights, progress: Progress) -> list[tuple[int, Judgement]]:
+        """What a head of these weights says of the third part, by image."""
+        return self._judged(weights, progress)[1]
+
+    def _judged(self, weights: StudentWeights, progress: Progress) -> tuple[StudentHead, list[tuple[int, Judgement]]]:
+        head = self._scaled(weights, self._parts.checking, progress)
+        return head, self._judge(head, self._parts.calibrating, progress)
 
     def _three(self, pixels: NDArray[np.uint8]) -> list[Patches]:
         embedded = self._embedder(pixels)

@@ -233,7 +233,15 @@ def test_enroll_while_running_is_live_within_seconds_and_loses_no_frame(
         sent += 1
         send(broker, tmp_path, encoded("disc", 2000 + sent))
 
-    command = ["enroll", "disc2", parts_folder / "bar", "--no-detectability", "--config", running.config]
+    command = [
+        "enroll",
+        "disc2",
+        parts_folder / "bar",
+        "--no-detectability",
+        "--full-speed",
+        "--config",
+        running.config,
+    ]
     done: list[int] = []
     enrolling = threading.Thread(target=lambda: done.append(inspector(*command).returncode))
     enrolling.start()

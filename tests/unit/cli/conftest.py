@@ -57,6 +57,16 @@ def shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.fixture
+def enrols_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enrolments in this process: one of its own would know nothing of an engine without a network."""
+
+    async def here(work: Callable[[Any], Any], progress: Any) -> Any:
+        return work(progress)
+
+    monkeypatch.setattr("inspector.enrolling.apart", here)
+
+
+@pytest.fixture
 def line(shell: Shell) -> Config:
     """The configuration that `inspector init` writes, in the current folder."""
     assert shell("init").code == 0

@@ -17,7 +17,7 @@ from tests.unit.vision.drawings import FakeEngine, draw, encode
 
 
 @pytest.fixture(autouse=True)
-def _without_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_a_network(monkeypatch: pytest.MonkeyPatch, enrols_here: None) -> None:
     """Exporting real graphs takes longer than all of this; what they see is tested in the room of vision."""
     for place in ("inspector.vision.engines.create_engine", "inspector.enrolling.create_engine"):
         monkeypatch.setattr(place, lambda *_arguments: FakeEngine())

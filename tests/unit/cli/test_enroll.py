@@ -15,13 +15,12 @@ from tests.unit.vision.drawings import FakeEngine, draw, encode
 
 
 @pytest.fixture(autouse=True)
-def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def drawn(monkeypatch: pytest.MonkeyPatch, enrols_here: None) -> None:
     """An engine without a network, and few drawn defects: what is tested here is how it all hangs together."""
     monkeypatch.setattr(enrolling, "create_engine", lambda *_: FakeEngine())
     monkeypatch.setattr(detectability, "PER_CELL", 2)
     monkeypatch.setattr(detectability, "SIZES", (0.3,))
     monkeypatch.setattr(detectability, "BLIND_GRID", 2)
-    monkeypatch.setattr("os.nice", lambda _: 0)
 
 
 def folder_of_discs(path: Path, seeds: range) -> Path:
@@ -71,6 +70,14 @@ def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
     lost = shell("enroll", "disc", str(more), "--add")
     assert lost.code == 1
     assert "disc-3.png" in lost.err
+
+
+@pytest.mark.usefixtures("line")
+def test_enroll_auto_says_which_head_was_chosen_and_why(shell: Callable[..., Any], tmp_path: Path) -> None:
+    folder = folder_of_discs(tmp_path / "good", range(6))
+    answer = shell("enroll", "disc", str(folder), "--head", "auto", "--profile", "fast", "--no-detectability")
+    assert answer.code == 0, answer.err
+    assert "chosen head: prototype (6 images leave fewer than 50" in " ".join(answer.out.split())
 
 
 @pytest.mark.usefixtures("line")

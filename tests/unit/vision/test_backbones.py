@@ -167,7 +167,7 @@ def test_any_backbone_enrols_and_inspects_through_the_command_line(tmp_path: Pat
         assert done.exit_code == 0, done.output
         return dict(json.loads(done.stdout))
 
-    enrolled = inspector("enroll", "disc", str(root / "disc/train/good"), "--profile", "fast", *chosen)
+    enrolled = inspector("enroll", "disc", str(root / "disc/train/good"), "--profile", "fast", "--full-speed", *chosen)
     assert (enrolled["live"], enrolled["used"]) == (True, 6)
     shown = inspector("products", "show", "disc")["manifest"]
     assert shown["graph"]["backbone"] == "test_vit2"
@@ -179,6 +179,8 @@ def test_any_backbone_enrols_and_inspects_through_the_command_line(tmp_path: Pat
         assert figures["products"]["disc"]["n_good"] == 2
     assert live["products"]["disc"]["image_auroc"] == fitted["products"]["disc"]["image_auroc"]
 
-    done = CliRunner().invoke(app, ["enroll", "disc", str(root / "disc/train/good"), "--backbone", "test_vit2"])
+    done = CliRunner().invoke(
+        app, ["enroll", "disc", str(root / "disc/train/good"), "--full-speed", "--backbone", "test_vit2"]
+    )
     assert isinstance(done.exception, WeightsMissing)
     assert "name a weights file" in str(done.exception)

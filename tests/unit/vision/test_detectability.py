@@ -50,10 +50,10 @@ def artifact(enrolled: dict[str, Enrolment]) -> Artifact:
     )
 
 
-def trial(artifact: Artifact, images: list[ImageSource]) -> DetectabilityTrial:
+def trial(artifact: Artifact, images: list[ImageSource], learnt: int = 200) -> DetectabilityTrial:
     inspector = ProductInspector(artifact, FakeEngine())
     inspector._head = AreaHead()
-    return DetectabilityTrial(inspector, lambda pixels: [pixels], images, DecodeLimits(), seen=False)
+    return DetectabilityTrial(inspector, lambda pixels: [pixels], images, DecodeLimits(), seen=False, learnt=learnt)
 
 
 def clean(count: int, side: int = SIDE) -> list[ImageSource]:
@@ -113,6 +113,19 @@ def test_detectability_finds_the_blind_corner(artifact: Artifact, monkeypatch: p
     assert (spots.found[:, 2] == spots.n).all()
     assert spots.blind >= 3
     assert measured.to_manifest()["drawn_on"] == "images of the bank"
+
+
+@pytest.mark.parametrize(("learnt", "drawn", "moved"), [(30, 8, 1), (75, 12, 2), (100, 16, 3), (2000, 16, 3)])
+def test_detectability_of_few_images_draws_less(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, learnt: int, drawn: int, moved: int
+) -> None:
+    monkeypatch.setattr(detectability, "PER_CELL", 16)
+    monkeypatch.setattr(detectability, "SIZES", (0.16,))
+    found = trial(artifact, clean(4), learnt).run(lambda *_: None)
+    assert found is not None
+    assert {step.n for step in found.steps if step.kind is DefectKind.SPOT} == {drawn}
+    assert found.blind_spots is not None
+    assert found.blind_spots.n == moved
 
 
 def test_detectability_of_the_same_images_is_the_same(artifact: Artifact) -> None:

@@ -376,7 +376,7 @@ def test_evaluate_student_head_gives_the_figures(tmp_path: Path) -> None:
             (tmp_path / "disc" / kind / f"{seed}.png").write_bytes(encode(picture))
     options = EvaluationOptions(head="student", mode="oracle", training=TrainingPlan(steps=4, check_every=2))
     found = evaluate(tmp_path, options, FakeEngine())
-    assert (found["head"], found["profile"]) == ("student", "fine")
+    assert (found["head"], found["heads"], found["profile"]) == ("student", {"disc": "student"}, "fine")
     assert found["products"]["disc"]["image_auroc"] == 1.0
 
 

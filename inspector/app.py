@@ -213,7 +213,7 @@ async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callab
         try:
             await ensure_schema(database)
         except LedgerUnavailable as away:
-            if is_stopped():
+            if is_stopped() or not away.retryable:
                 raise
             if not is_told:
                 telemetry.event(Event(SystemClock().now(), "ledger_down", Severity.ALARM, "ledger", str(away)))

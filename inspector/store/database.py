@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from inspector.config import Config, secret
-from inspector.errors import ConfigError, LedgerUnavailable, SchemaOutdated
+from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, SchemaOutdated
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION
 
@@ -35,6 +35,9 @@ WAL_RETRY_MS: Final = 20
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 15.0
 """How long PostgreSQL may take to connect, and to answer one statement, before it counts as away."""
+
+LOCK_WAIT_S: Final = 5.0
+"""How long somebody else's lock on the rows is waited for before it is said."""
 
 _WRITES: Final = "inspector_writes"
 
@@ -86,6 +89,19 @@ class Database:
         async with self._transaction(self._engine) as connection:
             yield connection
 
+    def check_place(self) -> None:
+        """Raises DatabaseUnusable where a folder stands in the place of the SQLite file."""
+        if self.path is not None and self.path.is_dir():
+            raise DatabaseUnusable(f"The database file {self.path} is a folder; move it away, or check store.url.")
+
+    async def check_writable(self) -> None:
+        """Raises LedgerUnavailable where no row could be written now: locked, read-only, forbidden. Writes nothing."""
+        async with self.writing() as connection:
+            if not self.is_sqlite:  # SQLite's transaction has the file's one lock by now
+                wait_ms = int(LOCK_WAIT_S * 1000)
+                await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
+                await connection.exec_driver_sql("LOCK TABLE results IN ROW EXCLUSIVE MODE")
+
     async def revision(self) -> str | None:
         """The migration the database is at; None where it has no tables of ours."""
         async with self.reading() as connection:
@@ -110,18 +126,21 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        with translated():
+        with translated(self.path):
             async with engine.begin() as connection:
                 yield connection
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turns whatever a database driver raises into LedgerUnavailable or SchemaOutdated, in one sentence."""
+def translated(path: Path | None = None) -> Iterator[None]:
+    """Turns whatever a database driver raises into LedgerUnavailable or SchemaOutdated, in one sentence.
+
+    `path` is the SQLite file, which the sentence names where the file is to blame.
+    """
     try:
         yield
     except (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise explain(error) from error
+        raise explain(error, path) from error
 
 
 def configured(config: Config) -> Database:
@@ -172,9 +191,11 @@ async def upgrade(database: Database) -> None:
 async def ensure_schema(database: Database) -> None:
     """SQLite: the file exists and is at `SCHEMA_REVISION`. PostgreSQL: checked only, since a plant upgrades by hand.
 
-    Raises SchemaOutdated where PostgreSQL is at another revision or a SQLite file is of newer software.
+    Raises SchemaOutdated where PostgreSQL is at another revision or a SQLite file is of newer software, and
+    DatabaseUnusable where the file is no database.
     """
     path = database.path
+    database.check_place()
     if path is not None and not (path.is_file() and await database.revision() == SCHEMA_REVISION):
         await upgrade(database)
     await database.check_schema()

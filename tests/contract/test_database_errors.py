@@ -80,6 +80,18 @@ async def test_postgres_of_no_such_name_is_unavailable(postgres_server: Postgres
             await database.check_schema()
 
 
+async def test_postgres_table_that_somebody_locks_can_not_be_written_and_is_said(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await postgres.check_writable()
+    monkeypatch.setattr(databases, "LOCK_WAIT_S", 0.05)
+    async with postgres.writing() as holder:
+        await holder.exec_driver_sql("LOCK TABLE results IN SHARE MODE")
+        with pytest.raises(LedgerUnavailable, match="locked by somebody else"):
+            await postgres.check_writable()
+    await postgres.check_writable()
+
+
 async def test_postgres_that_is_not_there_is_unavailable_and_the_ledger_still_opens() -> None:
     async with Database("postgresql://127.0.0.1:1/plant") as database, SqlLedger(database, FakeClock()) as ledger:
         with pytest.raises(LedgerUnavailable, match="does not answer"):

@@ -13,7 +13,7 @@ from inspector.store.ledger import SqlLedger
 from inspector.testing.clock import FakeClock
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.ledger_contract import LedgerContract, Stored
-from inspector.testing.samples import command_of
+from inspector.testing.samples import command_of, verdict_of_part
 
 
 class TestInMemoryLedger(LedgerContract):
@@ -66,6 +66,14 @@ class TestSqliteLedger(SqlLedgerContract):
     @pytest.fixture
     def database(self, sqlite: Database) -> Database:
         return sqlite
+
+    async def test_sightings_of_a_row_with_a_damaged_time_are_known_all_the_same(self, database: Database) -> None:
+        verdict = verdict_of_part(1)
+        async with SqlLedger(database, FakeClock()) as ledger:
+            await ledger.record([verdict], [], [])
+            async with database.writing() as connection:
+                await connection.exec_driver_sql("UPDATE results SET received_at = 'yesterday', outcome = 'maybe'")
+            assert [seen.result_id for seen in await ledger.sightings("cam1", 10)] == [verdict.result_id]
 
 
 class TestPostgresLedger(SqlLedgerContract):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ COMMANDS = (
     ["products"], ["products", "list"], ["products", "show"], ["products", "activate"], ["products", "rollback"],
     ["products", "remove"], ["products", "export"], ["products", "import"],
     ["results"], ["results", "list"], ["results", "show"], ["db"], ["db", "upgrade"], ["db", "check"],
+    ["db", "prune"], ["db", "hold"], ["db", "hold", "add"], ["db", "hold", "list"], ["db", "hold", "release"],
 )  # fmt: skip
 
 
@@ -123,3 +125,16 @@ def _wait_for_subscription(broker: Mosquitto) -> None:
     while "SUBSCRIBE" not in broker.log():
         assert time.monotonic() < deadline, broker.log()
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("is_folder", [False, True], ids=["junk", "folder"])
+def test_run_on_what_is_no_database_ends_with_one_sentence(tmp_path: Path, is_folder: bool) -> None:
+    assert inspector("init", cwd=tmp_path).returncode == 0
+    file = Path(tomllib.loads((tmp_path / "inspector.toml").read_text())["agent"]["state_dir"]) / "inspector.db"
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).mkdir() if is_folder else (tmp_path / file).write_text("this is no database " * 1000)
+    for command in ("run", "results list", "db check", "db upgrade"):
+        done = inspector(*command.split(), cwd=tmp_path)
+        assert done.returncode == 1, command
+        assert done.stderr.splitlines()[-1].startswith("The database file "), done.stderr
+        assert "Traceback" not in done.stderr

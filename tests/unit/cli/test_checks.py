@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from inspector.cli.checks.finding import Finding, Level
 from inspector.config import Config, parse
 from inspector.domain import Verdict
 from inspector.errors import ConfigError, WeightsMissing
+from inspector.store import database as databases
 from inspector.testing.samples import verdict_of_part
 from inspector.vision import backbone
 
@@ -103,6 +106,29 @@ def test_store_without_tables_is_a_fault(tmp_path: Path) -> None:
     finding = found(store_findings(config_of(tmp_path)), "tables")
     assert finding.level is Level.FAULT
     assert "inspector db upgrade" in finding.detail
+
+
+def test_store_that_another_writer_holds_is_a_fault(
+    line: Config, record: Callable[[Sequence[Verdict]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record([])
+    assert found(store_findings(line), "writing").level is Level.OK
+    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 10)
+    with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        finding = found(store_findings(line), "writing")
+    assert finding.level is Level.FAULT
+    assert "locked by another process" in finding.detail
+
+
+@pytest.mark.parametrize("content", [b"this is no database " * 100, None])
+def test_store_that_is_no_database_is_a_fault_that_names_it(tmp_path: Path, content: bytes | None) -> None:
+    (tmp_path / "state").mkdir()
+    file = tmp_path / "state" / "inspector.db"
+    file.write_bytes(content) if content else file.mkdir()
+    finding = found(store_findings(config_of(tmp_path)), "database")
+    assert finding.level is Level.FAULT
+    assert str(file) in finding.detail
 
 
 def test_store_that_is_away_is_a_fault(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -106,6 +108,25 @@ def test_results_show_of_an_unknown_or_ambiguous_start_is_one_sentence(
         answer = shell("results", "show", start)
         assert (answer.code, answer.out) == (2, "")
         assert said in answer.err
+
+
+@pytest.mark.parametrize(("column", "value"), [("received_at", "yesterday"), ("outcome", "maybe"), ("regions", "[3]")])
+def test_results_with_a_row_that_can_not_be_read_say_so_in_one_sentence(
+    shell: Callable[..., Any], record: Callable[..., None], line: Config, column: str, value: str
+) -> None:
+    verdict = verdict_of_part(1)
+    record([verdict])
+    with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db")) as database, database:
+        database.execute(f"UPDATE results SET {column} = ?", (value,))
+    for arguments in (["list"], ["list", "--json"], ["show", verdict.result_id]):
+        answer = shell("results", *arguments)
+        assert (answer.code, answer.out, len(answer.err.splitlines())) == (1, "", 1)
+        assert "mend it" in answer.err
+
+
+def test_results_of_an_age_beyond_the_calendar_are_wrong_use(shell: Callable[..., Any], line: Config) -> None:
+    answer = shell("results", "list", "--since", "999999w")
+    assert (answer.code, "neither an age" in answer.err) == (2, True)
 
 
 def test_results_with_a_damaged_database_say_so_in_one_sentence(shell: Callable[..., Any], line: Config) -> None:

@@ -59,6 +59,10 @@ def explain(error: Exception, path: Path | None = None) -> InspectorError:
         for word, sentence in _SQLITE_SENTENCES.items():
             if word in lowered:
                 return LedgerUnavailable(sentence)
+    if is_sequence_behind(foreign):
+        return LedgerUnavailable(
+            f"A sequence of the database lies behind its rows, as after a restore ({text}); set it by setval."
+        )
     for length in (5, 2):
         if (known := _SQLSTATE_SENTENCES.get((state or "")[:length])) is not None:
             return LedgerUnavailable(known)
@@ -70,7 +74,12 @@ def is_refused_row(error: Exception) -> bool:
     foreign = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     if isinstance(foreign, sqlite3.IntegrityError | sqlite3.DataError):
         return True
-    return (_sqlstate(foreign) or "")[:2] in ("22", "23")
+    return (_sqlstate(foreign) or "")[:2] in ("22", "23") and not is_sequence_behind(foreign)
+
+
+def is_sequence_behind(foreign: BaseException) -> bool:
+    """PostgreSQL gave a number that a row has already. No row is to blame; each try brings the sequence further."""
+    return _sqlstate(foreign) == "23505" and '"pk_' in str(foreign)
 
 
 def _sqlstate(error: BaseException) -> str | None:

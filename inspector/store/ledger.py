@@ -187,7 +187,9 @@ class SqlLedger:
         if not verdicts:
             return []
         rows = await numbered(connection, [verdict_row(verdict) for verdict in verdicts])
-        await connection.execute(_insert(connection, tables.results).on_conflict_do_nothing(), rows)
+        await connection.execute(
+            _insert(connection, tables.results).on_conflict_do_nothing(index_elements=["result_id"]), rows
+        )
         stored = await _stored_outcomes(connection, [verdict.result_id for verdict in verdicts])
         refused = [verdict for verdict in verdicts if stored[verdict.result_id][0] != verdict.outcome.value]
         if refused:
@@ -217,7 +219,8 @@ class SqlLedger:
         try:
             async with self.database.writing() as connection:
                 await connection.execute(
-                    _insert(connection, tables.results).on_conflict_do_nothing(), reduced_row(verdict, why)
+                    _insert(connection, tables.results).on_conflict_do_nothing(index_elements=["result_id"]),
+                    reduced_row(verdict, why),
                 )
                 return []
         except LedgerUnavailable as error:

@@ -197,6 +197,12 @@ class StoreSection(Section):
     )
     user: str | None = Field(default=None, description="Database user, where the URL names none.")
     password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
+    connections: int = Field(
+        default=15,
+        ge=2,
+        le=100,
+        description="Most connections of this agent to the database at once; usually 3 are used.",
+    )
     commit_wait_ms: float = Field(default=5.0, ge=0, le=1000, description="Longest a row waits for its group commit.")
     commit_rows: int = Field(default=128, ge=1, le=10_000, description="Most rows in one group commit.")
 

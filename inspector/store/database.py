@@ -36,6 +36,9 @@ CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 15.0
 """How long PostgreSQL may take to connect, and to answer one statement, before it counts as away."""
 
+KEPT_CONNECTIONS: Final = 5
+"""So many stay open once they were needed; more are closed after use."""
+
 LOCK_WAIT_S: Final = 5.0
 """How long somebody else's lock on the rows is waited for before it is said."""
 
@@ -47,11 +50,14 @@ class Database:
 
     `url` is SQLAlchemy's; the asynchronous driver is put in where it names none. `user` and `password`
     are used where the URL has none. Raises ConfigError for a URL of anything but SQLite or PostgreSQL.
+    Who finds all `connections` in use waits for one, and is told LedgerUnavailable where none comes free.
     """
 
-    def __init__(self, url: str, *, user: str | None = None, password: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, user: str | None = None, password: str | None = None, connections: int = 15
+    ) -> None:
         self.url = database_url(url, user=user, password=password)
-        self._engine = _engine(self.url)
+        self._engine = _engine(self.url, connections)
         self._is_current = False
 
     @property
@@ -147,7 +153,7 @@ def configured(config: Config) -> Database:
     """The database the configuration names, not yet connected to. Raises ConfigError: bad URL, missing secret."""
     store = config.store
     password = secret(store.password_secret).get_secret_value() if store.password_secret else None
-    return Database(config.store_url, user=store.user, password=password)
+    return Database(config.store_url, user=store.user, password=password, connections=store.connections)
 
 
 def database_url(url: str, *, user: str | None = None, password: str | None = None) -> sa.URL:
@@ -223,11 +229,14 @@ def _stored_revision(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
-def _engine(url: sa.URL) -> AsyncEngine:
+def _engine(url: sa.URL, connections: int) -> AsyncEngine:
+    kept = min(KEPT_CONNECTIONS, connections)
     options: dict[str, Any] = {
         "json_serializer": lambda value: orjson.dumps(value).decode(),
         "json_deserializer": orjson.loads,
         "pool_timeout": CONNECT_TIMEOUT_S,
+        "pool_size": kept,
+        "max_overflow": connections - kept,
     }
     if url.get_backend_name() != "sqlite":
         timeouts = {"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S}

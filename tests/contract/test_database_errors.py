@@ -92,6 +92,17 @@ async def test_postgres_table_that_somebody_locks_can_not_be_written_and_is_said
     await postgres.check_writable()
 
 
+async def test_database_with_all_its_connections_in_use_is_unavailable(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "CONNECT_TIMEOUT_S", 0.05)
+    async with Database(postgres.url.render_as_string(hide_password=False), connections=2) as database:
+        async with database.reading(), database.reading():
+            with pytest.raises(LedgerUnavailable, match="all connections are busy"):
+                await database.revision()
+        assert await database.revision() is not None
+
+
 async def test_postgres_that_is_not_there_is_unavailable_and_the_ledger_still_opens() -> None:
     async with Database("postgresql://127.0.0.1:1/plant") as database, SqlLedger(database, FakeClock()) as ledger:
         with pytest.raises(LedgerUnavailable, match="does not answer"):

@@ -50,7 +50,7 @@ def add(
         console.out.print(f"Hold {hold.number} keeps {hold.selection}.", highlight=False, markup=False, soft_wrap=True)
     if not keeps_any:
         is_over = hold.selection.until is not None and hold.selection.until <= now
-        what = "and its time is over" if is_over else "it keeps what comes like it"
+        what = "its time is over" if is_over else "it keeps what comes like it"
         console.err.print(
             f"No result is like that now; {what}. If that is a mistake: inspector db hold release {hold.number}",
             style="yellow",

@@ -92,8 +92,10 @@ async def add(database: Database, clock: Clock, selection: Selection, *, by: str
     """Of effect when this returns, also for a prune under way. Raises UsageError for one that names nothing."""
     if selection == Selection():
         raise UsageError("A hold needs a lot, a product, a result or a time; holding everything is having no rules.")
-    if empty := [name for name in ("lot", "product", "result_id") if getattr(selection, name) == ""]:
-        raise UsageError(f"A hold with an empty {empty[0].removesuffix('_id')} would keep nothing; name one.")
+    for name in ("lot", "product", "result_id"):
+        named = getattr(selection, name)
+        if named is not None and not named.strip():
+            raise UsageError(f"A hold with an empty {name.removesuffix('_id')} would keep nothing; name one.")
     if selection.since is not None and selection.until is not None and selection.since >= selection.until:
         raise UsageError("A hold can't end before it begins; change --since or --until.")
     now = clock.now()

@@ -61,7 +61,7 @@ def test_hold_that_names_nothing_or_no_time_is_wrong_use(shell: Shell, line: Con
 
 def test_hold_that_can_keep_nothing_is_refused(shell: Shell, record: Record) -> None:
     record([part(1, 1)])
-    for arguments in (["--lot", ""], ["--product", ""], ["--result", ""], ["--result", "0b1f3c9a"]):
+    for arguments in (["--lot", ""], ["--lot", "  "], ["--product", ""], ["--result", ""], ["--result", "0b1f3c9a"]):
         answer = shell("db", "hold", "add", *arguments, "--reason", "test")
         assert (answer.code, answer.out, len(answer.err.splitlines())) == (2, "", 1), arguments
         assert "keep nothing" in answer.err

@@ -136,3 +136,13 @@ def test_results_with_a_damaged_database_say_so_in_one_sentence(shell: Callable[
     assert answer.code == 1
     assert "not a SQLite database" in answer.err
     assert len(answer.err.splitlines()) == 1
+
+
+def test_results_of_a_name_that_is_no_unicode_are_none(shell: Callable[..., Any], record: Callable[..., None]) -> None:
+    record([verdict_of_part(1)])
+    assert "No result is like that" in shell("results", "list", "--lot", "\udcff").out
+    assert shell("results", "show", "\udcff").code == 2
+
+
+def test_run_with_an_unknown_log_level_is_wrong_use(shell: Callable[..., Any]) -> None:
+    assert shell("run", "--log-level", "loud").code == 2

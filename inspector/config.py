@@ -107,7 +107,7 @@ class AgentSection(Section):
 class MqttSection(Section):
     """The MQTT broker of cameras, gates and records."""
 
-    host: str = Field(default="127.0.0.1", description="Broker host.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Broker host.")
     port: int = Field(default=1883, ge=1, le=65535, description="Broker port.")
     protocol: Literal["3.1.1", "5"] = Field(default="5", description="MQTT version spoken to the broker.")
     keepalive_s: int = Field(default=15, ge=2, le=3600, description="Keep-alive: how soon a dead broker is noticed.")

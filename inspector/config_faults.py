@@ -38,7 +38,7 @@ _BOUNDED: Final = {
     "greater_than": "write more than {gt}",
     "less_than_equal": "write {le} or less",
     "less_than": "write less than {lt}",
-    "string_too_short": "write at least {min_length} characters",
+    "string_too_short": "write {min_length} or more characters",
     "string_too_long": "write at most {max_length} characters",
     "too_short": "name at least {min_length}",
     "too_long": "name at most {max_length}",

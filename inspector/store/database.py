@@ -160,7 +160,7 @@ def database_url(url: str, *, user: str | None = None, password: str | None = No
     """The URL with an asynchronous driver and the credentials filled in. Raises ConfigError for other databases."""
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter: a port that is no number
         raise ConfigError(["store.url: it is not a database URL, for example postgresql+asyncpg://host/db"]) from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":

@@ -125,7 +125,9 @@ async def test_postgres_restarted_is_unavailable_then_takes_the_row(postgres_bin
                 assert await queries.count_by_outcome(database) == {**dict.fromkeys(Outcome, 0), Outcome.PASS: 2}
 
 
-@pytest.mark.parametrize("url", ["mysql://localhost/db", "nonsense", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url", ["mysql://localhost/db", "nonsense", "sqlite://", "sqlite:///:memory:", "postgresql://host:port/db"]
+)
 def test_database_url_of_something_else_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigError, match=r"store\.url"):
         Database(url)

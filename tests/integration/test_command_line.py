@@ -138,3 +138,17 @@ def test_run_on_what_is_no_database_ends_with_one_sentence(tmp_path: Path, is_fo
         assert done.returncode == 1, command
         assert done.stderr.splitlines()[-1].startswith("The database file "), done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_run_lists_every_missing_secret_and_a_missing_certificate_without_a_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "inspector.toml"
+    config.write_text(
+        '[agent]\nstate_dir = "state"\n[store]\npassword_secret = "s1"\n'
+        '[mqtt]\nusername = "u"\npassword_secret = "s2"\n'
+    )
+    secrets = inspector("run", cwd=tmp_path)
+    assert (secrets.returncode, [name in secrets.stderr for name in ("'s1'", "'s2'")]) == (78, [True, True])
+    config.write_text('[agent]\nstate_dir = "state"\n[mqtt]\ntls = true\nca_file = "none.pem"\n')
+    certificate = inspector("run", cwd=tmp_path)
+    assert (certificate.returncode, "Traceback" in certificate.stderr) == (1, False)
+    assert certificate.stderr.splitlines()[-1].endswith("there is no file none.pem.")

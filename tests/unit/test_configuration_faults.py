@@ -34,6 +34,7 @@ def faults(table: dict[str, Any]) -> list[str]:
         ({"mqtt": {"port": "x"}}, "mqtt.port: write a whole number"),
         ({"mqtt": {"tls": "maybe"}}, "mqtt.tls: write true or false"),
         ({"mqtt": {"host": 5}}, "mqtt.host: write a text in quotes"),
+        ({"mqtt": {"host": ""}}, "mqtt.host: write 1 or more characters"),
         ({"mqtt": {"protocol": "4"}}, 'mqtt.protocol: write one of "3.1.1", "5"'),
         ({"mqtt": {"prot": "4"}}, "mqtt.prot: there is no such key"),
         ({"agent": {"drain_s": "long"}}, "agent.drain_s: write a number"),

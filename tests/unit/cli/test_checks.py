@@ -49,6 +49,15 @@ def test_state_of_a_folder_not_made_yet_is_ok_and_stays_unmade(tmp_path: Path) -
     assert not (tmp_path / "state").exists()
 
 
+def test_state_of_a_relative_folder_that_is_there_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state").mkdir()
+    finding = found(list(state.check(parse({"agent": {"state_dir": "state"}}, None))), "folder")
+    assert (finding.level, "can be written" in finding.detail) == (Level.OK, True)
+
+
 def test_state_that_is_a_file_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     assert found(list(state.check(config_of(tmp_path))), "folder").level is Level.FAULT

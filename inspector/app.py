@@ -32,7 +32,7 @@ from inspector import config as configuration
 from inspector.clock import SystemClock
 from inspector.config import CameraSection, Config
 from inspector.domain import Event, Severity
-from inspector.errors import InspectorError, LedgerUnavailable, UsageError
+from inspector.errors import ConfigError, InspectorError, LedgerUnavailable, UsageError
 from inspector.fan_out import FanOutSink, FirstDeadLetters
 from inspector.notify import Notifier
 from inspector.ports import DeadLetters, FrameSource, FrameTap, VerdictSink
@@ -171,7 +171,26 @@ def limits_of(camera: CameraSection) -> DecodeLimits:
     )
 
 
+def _check_secrets(config: Config) -> None:
+    """Raises ConfigError with every credential that this agent uses and nobody holds."""
+    names = [config.store.password_secret]
+    if _uses_mqtt(config):
+        names.append(config.mqtt.password_secret)
+    written = config.kafka.verdict_topic or config.kafka.dead_letter_topic
+    if written or any(camera.source == "kafka" for camera in config.camera):
+        names.append(config.kafka.password_secret)
+    faults: list[str] = []
+    for name in filter(None, names):
+        try:
+            configuration.secret(name)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+
+
 async def _serve(config: Config) -> None:
+    _check_secrets(config)
     address, watchdog_s = configuration.notify_socket()
     notifier = Notifier(address)
     telemetry = LogTelemetry()
@@ -213,7 +232,7 @@ async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callab
         try:
             await ensure_schema(database)
         except LedgerUnavailable as away:
-            if is_stopped():
+            if is_stopped() or not away.retryable:
                 raise
             if not is_told:
                 telemetry.event(Event(SystemClock().now(), "ledger_down", Severity.ALARM, "ledger", str(away)))

@@ -30,7 +30,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from inspector.config_faults import NO_NUMBER, sentences
+from inspector.config_faults import NO_NUMBER, is_of_keys, known_part, sentences
+from inspector.config_rules import broken_rules
 from inspector.domain import Action
 from inspector.errors import ConfigError
 
@@ -106,7 +107,7 @@ class AgentSection(Section):
 class MqttSection(Section):
     """The MQTT broker of cameras, gates and records."""
 
-    host: str = Field(default="127.0.0.1", description="Broker host.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Broker host.")
     port: int = Field(default=1883, ge=1, le=65535, description="Broker port.")
     protocol: Literal["3.1.1", "5"] = Field(default="5", description="MQTT version spoken to the broker.")
     keepalive_s: int = Field(default=15, ge=2, le=3600, description="Keep-alive: how soon a dead broker is noticed.")
@@ -186,33 +187,6 @@ class KafkaSection(Section):
     def max_frame_bytes(self) -> int:
         return int(self.max_frame_mib * 1024 * 1024)
 
-    def faults(self) -> list[str]:
-        """What is wrong between its own keys."""
-        faults: list[str] = []
-        if self.security.startswith("sasl") != (self.username is not None):
-            faults.append("kafka.username belongs to a kafka.security of sasl_plaintext or sasl_ssl, and to no other")
-        if (self.username is None) != (self.password_secret is None):
-            faults.append("kafka.username and kafka.password_secret go together")
-        if (self.cert_file is None) != (self.key_file is None):
-            faults.append("kafka.cert_file and kafka.key_file go together")
-        if not self.security.endswith("ssl") and (self.ca_file or self.cert_file):
-            faults.append("kafka.ca_file and kafka.cert_file need a kafka.security of ssl or sasl_ssl")
-        if self.handover_ms >= self.session_timeout_ms:
-            faults.append("kafka.handover_ms must be shorter than kafka.session_timeout_ms")
-        if self.topic_pattern is not None and not _is_pattern(self.topic_pattern):
-            faults.append("kafka.topic_pattern is not a regular expression")
-        for key in ("verdict_topic", "dead_letter_topic"):
-            topic = getattr(self, key)
-            if topic is not None and self.is_read(topic):
-                faults.append(f"kafka.{key} {topic!r} is a topic of frames too")
-        return faults
-
-    def is_read(self, topic: str) -> bool:
-        """Whether the section's own keys make this a topic of frames."""
-        if self.topic_pattern is not None:
-            return _is_pattern(self.topic_pattern) and re.match(self.topic_pattern, topic) is not None
-        return topic in self.topics
-
 
 class StoreSection(Section):
     """The SQL store."""
@@ -223,6 +197,12 @@ class StoreSection(Section):
     )
     user: str | None = Field(default=None, description="Database user, where the URL names none.")
     password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
+    connections: int = Field(
+        default=15,
+        ge=2,
+        le=100,
+        description="Most connections of this agent to the database at once; usually 3 are used.",
+    )
     commit_wait_ms: float = Field(default=5.0, ge=0, le=1000, description="Longest a row waits for its group commit.")
     commit_rows: int = Field(default=128, ge=1, le=10_000, description="Most rows in one group commit.")
 
@@ -377,60 +357,10 @@ class Config(Section):
     gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
 
     @model_validator(mode="after")
-    def _check_references(self) -> Self:
-        faults = [*_repeated("camera", [c.name for c in self.camera]), *_repeated("gate", [g.name for g in self.gate])]
-        known = {camera.name for camera in self.camera}
-        owner: dict[str, str] = {}
-        for gate in self.gate:
-            for name in gate.cameras:
-                if name not in known:
-                    faults.append(f"gate {gate.name!r} names camera {name!r}, which is not configured")
-                if name in owner:
-                    faults.append(f"camera {name!r} stands at two gates, {owner[name]!r} and {gate.name!r}")
-                owner[name] = gate.name
-            if gate.reserve_ms >= gate.window_ms:
-                faults.append(f"gate {gate.name!r} keeps a reserve_ms as long as its whole window_ms")
-        for camera in self.camera:
-            faults.extend(_topic_faults(camera))
-            if camera.source == "folder" and camera.folder is None:
-                faults.append(f"camera {camera.name!r} has source folder but no folder")
-            if camera.shared_group is not None and camera.name in owner:
-                faults.append(
-                    f"camera {camera.name!r} stands at a gate, whose frames one agent must have in order; "
-                    "remove its shared_group"
-                )
-            if camera.shared_group is not None and camera.source != "mqtt":
-                faults.append(f"camera {camera.name!r} has a shared_group, which only MQTT knows; remove it")
-            if camera.name in owner and camera.window_ms is not None:
-                faults.append(f"camera {camera.name!r} stands at a gate, whose window_ms counts; remove its own")
-        faults += [*self.kafka.faults(), *self._kafka_camera_faults()]
-        if faults:
+    def _check_rules(self) -> Self:
+        if faults := broken_rules(self):
             raise ValueError("\n".join(faults))
         return self
-
-    def _kafka_camera_faults(self) -> list[str]:
-        faults: list[str] = []
-        owners: dict[str, str] = {}
-        for camera in self.camera:
-            if camera.source != "kafka":
-                continue
-            if camera.trigger_from == "topic":
-                faults.append(f"camera {camera.name!r} reads Kafka, whose topics carry no trigger; use a header")
-            if camera.max_mib > self.kafka.max_frame_mib and "max_mib" in camera.model_fields_set:
-                faults.append(f"camera {camera.name!r} allows larger frames than kafka.max_frame_mib")
-            if camera.topic is None:
-                continue
-            if camera.topic in owners:
-                faults.append(
-                    f"cameras {owners[camera.topic]!r} and {camera.name!r} have the same Kafka topic; leave topic "
-                    "unset and name the camera in a header"
-                )
-            owners[camera.topic] = camera.name
-            if camera.topic in (self.kafka.verdict_topic, self.kafka.dead_letter_topic):
-                faults.append(f"camera {camera.name!r} has its frames on a topic that this agent writes to")
-            if self.kafka.topic_pattern is not None and not self.kafka.is_read(camera.topic):
-                faults.append(f"camera {camera.name!r} has a topic that kafka.topic_pattern does not match")
-        return faults
 
     @property
     def kafka_topics(self) -> tuple[str, ...]:
@@ -471,6 +401,13 @@ class Config(Section):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
+_RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
+    {"kafka": KafkaSection},
+    {"camera": CameraSection, "gate": GateSection},
+)
+"""The sections between whose keys there are rules: those that come once, and those that come several times."""
+
+
 def find(option: Path | None) -> Path | None:
     """`--config`, else `INSPECTOR_CONFIG`, else `./inspector.toml` where it exists, else None (built-in defaults)."""
     if option is not None:
@@ -506,7 +443,9 @@ def parse(table: Mapping[str, Any], path: Path | None) -> Config:
     try:
         return Config.model_validate(dict(table))
     except ValidationError as error:
-        raise ConfigError(sentences(error), str(path) if path else None) from error
+        # What is wrong between keys is looked for only where each is right for itself, so it is asked for here.
+        between = broken_rules(known_part(table, error, *_RULED)) if is_of_keys(error) else []
+        raise ConfigError([*sentences(error), *between], str(path) if path else None) from error
 
 
 def secret(name: str) -> SecretStr:
@@ -554,31 +493,3 @@ def _nul_faults(table: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, list | tuple):
             left += [(f"{where}.{number}", each) for number, each in enumerate(value)]
     return faults
-
-
-def _is_pattern(text: str) -> bool:
-    try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError):  # the last two: counts and brackets beyond measure
-        return False
-    return True
-
-
-def _topic_faults(camera: CameraSection) -> list[str]:
-    """A wildcard would bring other cameras' frames, and the agent's own messages, as this camera's."""
-    faults = []
-    topic = camera.topic or ""
-    exact = topic.removesuffix("/+") if camera.trigger_from == "topic" else topic
-    if topic.startswith("$"):
-        faults.append(f"camera {camera.name!r} has a topic that begins with $; to share its frames set shared_group")
-    if "#" in exact or "+" in exact:
-        faults.append(
-            f"camera {camera.name!r} has a wildcard in its topic; only a last /+ may be one, with trigger_from = topic"
-        )
-    if camera.trigger_from == "json" and camera.encoding != "json":
-        faults.append(f'camera {camera.name!r} takes its trigger from JSON; set encoding = "json" as well')
-    return faults
-
-
-def _repeated(what: str, names: list[str]) -> list[str]:
-    return [f"{what} {name!r} is configured twice" for name in sorted(set(names)) if names.count(name) > 1]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+from inspector.config_rules import Partial
 
 NO_NUMBER: Final = "bool_for_number"
 """Our own kind of fault: true or false where a number or text is wanted. TOML tells them apart, Python does not."""
@@ -35,7 +38,7 @@ _BOUNDED: Final = {
     "greater_than": "write more than {gt}",
     "less_than_equal": "write {le} or less",
     "less_than": "write less than {lt}",
-    "string_too_short": "write at least {min_length} characters",
+    "string_too_short": "write {min_length} or more characters",
     "string_too_long": "write at most {max_length} characters",
     "too_short": "name at least {min_length}",
     "too_long": "name at most {max_length}",
@@ -48,6 +51,15 @@ _PATTERNS: Final = {
     r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$": "write host:port, several separated by commas",
 }
 """What each pattern of the configuration wants. A test says when one is missing."""
+
+
+STAND_INS: Final[Mapping[str, Any]] = {
+    "name": "unknown",
+    "on_unjudged": "pass",
+    "cameras": ["unknown"],
+    "window_ms": 600_000,
+}
+"""For keys without a default, where what stands there is wrong. No rule sees them. A test says when one is missing."""
 
 
 def sentences(error: ValidationError) -> list[str]:
@@ -64,6 +76,41 @@ def sentences(error: ValidationError) -> list[str]:
             continue
         said.append(f"{where}: {_sentence(fault['type'], context, fault['msg'])}")
     return said
+
+
+def is_of_keys(error: ValidationError) -> bool:
+    """Whether single keys are wrong, so that nobody has looked at the rules between keys yet."""
+    return all(fault["type"] != "value_error" for fault in error.errors())
+
+
+def known_part(
+    table: Mapping[str, Any],
+    error: ValidationError,
+    single: Mapping[str, type[BaseModel]],
+    several: Mapping[str, type[BaseModel]],
+) -> Any:
+    """What of these sections of `table` is right by itself: a `Partial` of partial sections, for the rules.
+
+    `single` sections come once, `several` any number of times.
+    """
+    wrong = [fault["loc"] for fault in error.errors()]
+    places = {key: [place[1:] for place in wrong if place[0] == key] for key in (*single, *several)}
+    known: dict[str, Any] = {key: _partial(model, table.get(key, {}), places[key]) for key, model in single.items()}
+    listed = {key for key in several if () not in places[key]}
+    for key in listed:
+        known[key] = tuple(
+            _partial(several[key], raw, [place[1:] for place in places[key] if place[:1] == (number,)])
+            for number, raw in enumerate(table.get(key, ()))
+        )
+    return Partial(SimpleNamespace(**known), several.keys() - listed)
+
+
+def _partial(model: type[BaseModel], raw: Any, wrong: Sequence[tuple[int | str, ...]]) -> Partial:
+    """What is right in one section; `wrong` are places within it, an empty one means all of it."""
+    unknown = set(model.model_fields) if () in wrong else {str(place[0]) for place in wrong}
+    right = {key: value for key, value in raw.items() if key not in unknown} if isinstance(raw, Mapping) else {}
+    missing = {key for key, field in model.model_fields.items() if field.is_required() and key not in right}
+    return Partial(model.model_validate(right | {key: STAND_INS[key] for key in missing}), unknown | missing)
 
 
 def patterns() -> frozenset[str]:

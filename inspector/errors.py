@@ -78,6 +78,16 @@ class LedgerUnavailable(InspectorError):
     retryable = True
 
 
+class DatabaseUnusable(LedgerUnavailable):
+    """What stands where the database should be is none, or is damaged; waiting does not mend it."""
+
+    retryable = False
+
+
+class RowDamaged(InspectorError):
+    """A row of the database holds what this software can't read; it has to be mended there."""
+
+
 class SchemaOutdated(InspectorError):
     """The database's tables are of another version; run `inspector db upgrade`."""
 

@@ -21,6 +21,9 @@ from inspector.config import KafkaSection, secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError, InspectorError
 
 MECHANISM = "SCRAM-SHA-512"
+OVERHEAD_BYTES = 64 * 1024
+"""Room for headers and batch framing beside a frame."""
+
 REFUSED_PAUSE_FACTOR = 6
 """How much longer than `reconnect_max_s` the pause after a refusal is."""
 
@@ -74,11 +77,15 @@ async def reach(settings: KafkaSection, timeout_ms: int | None = None) -> AIOKaf
     raise error or BrokerUnavailable(f"There is no broker at {settings.bootstrap}.")
 
 
-async def ask(connection: AIOKafkaConnection, topics: tuple[str, ...]) -> ClusterMetadata:
-    """What the cluster says of these topics (none: of its brokers only). Raises BrokerUnavailable."""
+async def ask(connection: AIOKafkaConnection, topics: tuple[str, ...] | None) -> ClusterMetadata:
+    """What the cluster says of these topics (none: of its brokers only; None: of all that this user may see).
+
+    Asking makes no topic. Raises BrokerUnavailable.
+    """
     cluster = ClusterMetadata()
+    wanted = None if topics is None else list(topics)
     try:
-        cluster.update_metadata(await connection.send(MetadataRequest(list(topics))))
+        cluster.update_metadata(await connection.send(MetadataRequest(wanted, allow_auto_topic_creation=False)))
     except (KafkaError, TimeoutError) as failure:
         raise translated(failure, f"{connection.host}:{connection.port}") from failure
     return cluster

@@ -5,6 +5,7 @@ Writes nothing and joins no group.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,14 +15,12 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
-from connectors.kafka.client import ask, client_options, reach
+from connectors.kafka.client import OVERHEAD_BYTES, ask, client_options, reach
 from connectors.kafka.refusal import translated
 from inspector.config import Config, KafkaSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 
 _MIB: Final = 1024 * 1024
-OVERHEAD_BYTES: Final = 64 * 1024
-"""Room for headers and batch framing beside the frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +41,37 @@ async def probe(config: Config) -> list[Finding]:
         return [Finding("kafka cluster", False, str(error))]
     findings = [Finding("kafka cluster", True, f"{connection.host}:{connection.port} lets us in")]
     try:
-        # With no names the cluster tells of every topic we may see: patterns need that, and names are few.
-        cluster = await ask(connection, _topics(config))
+        # A pattern needs every topic that we may see; names are few.
+        cluster = await ask(connection, None if settings.topic_pattern else _topics(config))
     except BrokerUnavailable as error:
         return [*findings, Finding("kafka metadata", False, str(error))]
     finally:
         connection.close()
     findings += [await _reachable(settings, node.host, node.port) for node in cluster.brokers()]
     findings += [_topic(cluster, topic) for topic in _topics(config)]
+    matched = _matched(cluster, settings.topic_pattern)
+    if settings.topic_pattern:
+        findings.append(_pattern(settings.topic_pattern, matched))
     findings.append(Finding("kafka frame sizes", True, f"frames of up to {config.kafka.max_frame_mib:g} MiB"))
-    findings += await _limits(config, [topic for topic in _frame_topics(config) if cluster.partitions_for_topic(topic)])
-    return findings
+    carrying = [*_frame_topics(config), *([settings.dead_letter_topic] if settings.dead_letter_topic else [])]
+    limits = await _limits(config, [*(topic for topic in carrying if cluster.partitions_for_topic(topic)), *matched])
+    # Of the many topics that a pattern may match, only those are named that are not fit.
+    unnamed = {_limits_subject("topic", topic) for topic in matched}
+    return findings + [finding for finding in limits if not (finding.is_ok and finding.subject in unnamed)]
+
+
+def _matched(cluster: ClusterMetadata, pattern: str | None) -> list[str]:
+    if pattern is None:
+        return []
+    return sorted(topic for topic in cluster.topics() if re.match(pattern, topic))
+
+
+def _pattern(pattern: str, matched: list[str]) -> Finding:
+    subject = f"kafka topics like {pattern}"
+    if not matched:
+        return Finding(subject, False, "this user sees no such topic; create one, allow it, or check the pattern")
+    more = f", {', '.join(matched[:3])}{', ...' if len(matched) > 3 else ''}"
+    return Finding(subject, True, f"{len(matched)} there now{more}; their sizes are checked")
 
 
 def _frame_topics(config: Config) -> tuple[str, ...]:
@@ -110,10 +129,14 @@ async def _limits(config: Config, topics: list[str]) -> list[Finding]:
     ]
 
 
+def _limits_subject(what: str, name: str) -> str:
+    return f"kafka limits of {what} {name}"
+
+
 def _judge(resource: tuple[Any, ...], needed: int) -> Iterable[Finding]:
     error_code, _, kind, name, entries = resource
     what = "broker" if kind == ConfigResourceType.BROKER else "topic"
-    subject = f"kafka limits of {what} {name}"
+    subject = _limits_subject(what, name)
     if error_code:
         yield Finding(subject, False, "the cluster does not tell them to this user; allow DescribeConfigs")
         return

@@ -12,7 +12,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from connectors.kafka.client import client_options, ensure_usable
+from connectors.kafka.client import OVERHEAD_BYTES, client_options, ensure_usable
 from connectors.kafka.refusal import translated
 from inspector.config import KafkaSection
 from inspector.errors import BrokerRefused, BrokerUnavailable
@@ -47,7 +47,7 @@ class Producer:
                 producer = AIOKafkaProducer(
                     **client_options(self._settings, self._client_id),
                     enable_idempotence=True,
-                    max_request_size=self._settings.max_frame_bytes,
+                    max_request_size=self._settings.max_frame_bytes + OVERHEAD_BYTES,
                 )
                 try:
                     await producer.start()

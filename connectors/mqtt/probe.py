@@ -7,6 +7,7 @@ nothing behind in the broker.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,9 @@ from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 
 BURST: Final = 1200
 """More than the thousand messages that mosquitto keeps by default for a client that is away."""
+
+DROPPED: Final = "$SYS/broker/publish/messages/dropped"
+"""Where mosquitto says how many messages it has dropped for clients that were away or slow."""
 
 ANSWER_S: Final = 5.0
 QUIET_S: Final = 1.0
@@ -47,6 +51,7 @@ async def probe(config: Config) -> list[Finding]:
     try:
         findings.append(await doctor.check_round_trip(connection))
         findings += [await _subscription(connection, topic) for topic in _topics_read(config)]
+        findings.append(await doctor.check_dropped(connection))
     finally:
         await connection.close()
     findings.append(await doctor.check_queue())
@@ -63,6 +68,8 @@ class _Doctor(Peer):
         self._expected = b""
         self._seen = 0
         self._came = asyncio.Event()
+        self._dropped: int | None = None
+        self._count_came = asyncio.Event()
 
     async def connect(self, *, is_persistent: bool) -> Connection:
         """Raises BrokerUnavailable, BrokerRefused, or ConfigError for a missing secret."""
@@ -87,6 +94,24 @@ class _Doctor(Peer):
             return Finding(subject, False, f"no message to {self._topic} came back; check the broker's access list")
         took_ms = (asyncio.get_running_loop().time() - started_s) * 1000
         return Finding(subject, True, f"a message came back after {took_ms:.1f} ms")
+
+    async def check_dropped(self, connection: Connection) -> Finding:
+        """Whether the broker has dropped messages since its start. Not every broker tells, nor everyone."""
+        subject = "mqtt dropped for absent clients"
+        with contextlib.suppress(BrokerUnavailable, BrokerRefused, TimeoutError):
+            await connection.subscribe([DROPPED])
+            async with asyncio.timeout(QUIET_S):
+                await self._count_came.wait()
+        if self._dropped is None:
+            return Finding(subject, True, f"not told: this broker has no {DROPPED}, or this user may not read it")
+        if self._dropped:
+            return Finding(
+                subject,
+                False,
+                f"the broker has dropped {self._dropped} messages since its start, perhaps frames of cameras among "
+                "them (and trials of this doctor): nobody else is told; for mosquitto raise max_queued_messages",
+            )
+        return Finding(subject, True, "none since the broker's start")
 
     async def check_queue(self) -> Finding:
         """Whether the broker keeps a burst for a client that is away."""
@@ -140,6 +165,9 @@ class _Doctor(Peer):
         if message.topic == self._topic and message.payload == self._expected:
             self._seen += 1
             self._came.set()
+        if message.topic == DROPPED and message.payload.isdigit():
+            self._dropped = int(message.payload)
+            self._count_came.set()
 
     def _password(self) -> str | None:
         name = self._settings.password_secret

@@ -161,7 +161,8 @@ class Session:
         """A session that dies of an error of ours must not look like a quiet line."""
         if not task.cancelled() and task.exception() is not None:
             self.failure = task.exception()
-            _log.error("mqtt_session_failed", client=self._role.client_id, exc_info=self.failure)
+            if self._tried.is_set():  # else who enters the session is told
+                _log.error("mqtt_session_failed", client=self._role.client_id, exc_info=self.failure)
         self._tried.set()
         self._peer.disconnected()
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 ConfigOption = Annotated[
@@ -93,7 +94,7 @@ def guarded(app: typer.Typer) -> int:
         if options.debug:
             raise
         where = f" {error.path}" if error.path else ""
-        err.print(f"[red]The configuration{where} is wrong:[/]", highlight=False, soft_wrap=True)
+        err.print(f"[red]The configuration{escape(where)} is wrong:[/]", highlight=False, soft_wrap=True)
         for fault in error.faults:
             err.print(f"  - {fault}", highlight=False, markup=False, soft_wrap=True)
         return error.exit_code

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.markup import escape
 
 from inspector.cli import console, holds
 
@@ -29,11 +30,11 @@ def upgrade(config: console.ConfigOption = None, as_json: console.JsonOption = F
     if as_json:
         console.print_json({"database": where, "was": before, "revision": after})
     elif before == after:
-        console.out.print(f"{where} is at revision {after} already.", highlight=False, soft_wrap=True)
+        console.out.print(f"{where} is at revision {after} already.", highlight=False, markup=False, soft_wrap=True)
     else:
         was = f"was at revision {before}" if before else "had no tables"
         console.out.print(
-            f"[green]Upgraded[/] {where}: it {was}, now it is at {after}.", highlight=False, soft_wrap=True
+            f"[green]Upgraded[/] {escape(where)}: it {was}, now it is at {after}.", highlight=False, soft_wrap=True
         )
 
 
@@ -47,7 +48,9 @@ def check(config: console.ConfigOption = None, as_json: console.JsonOption = Fal
         console.print_json(found)
     elif found["ok"]:
         console.out.print(
-            f"[green]ok[/] {found['database']} is at revision {found['revision']}.", highlight=False, soft_wrap=True
+            f"[green]ok[/] {escape(found['database'])} is at revision {found['revision']}.",
+            highlight=False,
+            soft_wrap=True,
         )
     else:
         console.err.print(found["detail"], style="red", highlight=False, markup=False, soft_wrap=True)
@@ -62,7 +65,7 @@ def prune(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """Take out rows and pictures older than the rules of [retention] say, but for what is held.
+    """Take out rows and pictures older than the rules of the section retention say, but for what is held.
 
     Works beside running agents, in short transactions. They do the same by themselves every retention.every_h.
     """

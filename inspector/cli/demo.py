@@ -60,7 +60,9 @@ async def _run(
         async with EmbeddedBroker(folder / "broker") as broker:
             config = line.line_config(folder, broker)
             if not as_json:
-                console.err.print(f"Broker: {broker.name} on {broker.host}:{broker.port}. Files: {folder}")
+                console.err.print(
+                    f"Broker: {broker.name} on {broker.host}:{broker.port}. Files: {folder}", markup=False
+                )
             await _enrol(config, splits, as_json)
             telemetry = line.Watched()
             async with line.running(config, telemetry):

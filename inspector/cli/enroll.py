@@ -131,7 +131,9 @@ def _from_camera(
     configure_logging("error")  # what keeps frames from coming is said once, at the end
     folder = folder_for(folder_of(loaded.agent.state_dir, product), camera)
     files = asyncio.run(collect(loaded, Wish(camera, count, folder, timeout_s), tell))
-    console.err.print(f"{len(files)} frames of {camera} are kept in {folder}", highlight=False, soft_wrap=True)
+    console.err.print(
+        f"{len(files)} frames of {camera} are kept in {folder}", highlight=False, markup=False, soft_wrap=True
+    )
     return [ImageSource(str(file), path=file) for file in files]
 
 

@@ -87,7 +87,7 @@ def command(
         if figures["mode"] != "oracle":
             console.out.print(_routing(figures["routing"]), highlight=False)
         if report is not None:
-            console.out.print(f"report: {report}", highlight=False)
+            console.out.print(f"report: {report}", highlight=False, markup=False)
 
 
 async def _live(config: Config) -> dict[str, bytes]:

@@ -43,11 +43,21 @@ def add(
     ends = [
         since_time(text, now, option) if text else None for text, option in ((since, "--since"), (until, "--until"))
     ]
-    hold = asyncio.run(_add(load(config), Selection(lot, product, result, *ends), reason))
+    hold, keeps_any = asyncio.run(_add(load(config), Selection(lot, product, result, *ends), reason))
     if as_json:
         console.print_json(_document(hold))
     else:
         console.out.print(f"Hold {hold.number} keeps {hold.selection}.", highlight=False, markup=False, soft_wrap=True)
+    if not keeps_any:
+        is_over = hold.selection.until is not None and hold.selection.until <= now
+        what = "its time is over" if is_over else "it keeps what comes like it"
+        console.err.print(
+            f"No result is like that now; {what}. If that is a mistake: inspector db hold release {hold.number}",
+            style="yellow",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 @app.command("list", epilog="Example: inspector db hold list --all")
@@ -85,13 +95,14 @@ def release(
         console.out.print(f"Released hold {number}: {hold.selection}.", highlight=False, markup=False, soft_wrap=True)
 
 
-async def _add(config: Config, selection: Selection, reason: str) -> Hold:
+async def _add(config: Config, selection: Selection, reason: str) -> tuple[Hold, bool]:
     from inspector.cli.opening import database_of
     from inspector.clock import SystemClock
     from inspector.store import holds
 
     async with database_of(config) as database:
-        return await holds.add(database, SystemClock(), selection, by=console.user(), reason=reason)
+        hold = await holds.add(database, SystemClock(), selection, by=console.user(), reason=reason)
+        return hold, await holds.keeps_any(database, hold)
 
 
 async def _listed(config: Config, with_released: bool) -> list[Hold]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from rich.markup import escape
 
 from inspector.cli import console
 
@@ -146,6 +147,6 @@ def _print_next_steps(config: Config, path: Path) -> None:
         ("Listen to what the gate is told", f"mosquitto_sub {broker} -t '{summary['decision_topic']}'"),
         ("Send a picture", f"mosquitto_pub {broker} -q 1 -t '{summary['frame_topic']}' -f part.png"),
     )
-    console.out.print(f"[green]Wrote[/] {path}", highlight=False, soft_wrap=True)
+    console.out.print(f"[green]Wrote[/] {escape(str(path))}", highlight=False, soft_wrap=True)
     for title, line in steps:  # a line too long for the terminal must still be copied in one piece
-        console.out.print(f"\n{title}\n  [bold]{line}[/]", highlight=False, soft_wrap=True)
+        console.out.print(f"\n{title}\n  [bold]{escape(line)}[/]", highlight=False, soft_wrap=True)

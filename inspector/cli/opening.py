@@ -23,8 +23,12 @@ def shown_url(database: Database) -> str:
 
 
 def has_file(database: Database) -> bool:
-    """Whether there is something to open: always for PostgreSQL. Raises StateUnusable where its folder is closed."""
+    """Whether there is something to open: always for PostgreSQL.
+
+    Raises StateUnusable where its folder is closed, DatabaseUnusable where it is a folder itself.
+    """
     try:
+        database.check_place()
         return database.path is None or database.path.is_file()
     except PermissionError:
         raise StateUnusable(

@@ -140,7 +140,9 @@ def export(
     if as_json:
         console.print_json(_document(found) | {"file": str(path)})
     else:
-        console.out.print(f"{product} version {found.version} is in {path}", highlight=False, soft_wrap=True)
+        console.out.print(
+            f"{product} version {found.version} is in {path}", highlight=False, markup=False, soft_wrap=True
+        )
 
 
 @app.command("import", epilog="Example: inspector products import bottle-2.artifact --activate")

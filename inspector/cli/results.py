@@ -89,9 +89,9 @@ def since_time(text: str, now: datetime, option: str = "--since") -> datetime:
     """The moment that an age or a time means; a time without a zone is this machine's. Raises UsageError."""
     from inspector.errors import UsageError
 
-    if age := _AGE.fullmatch(text.strip()):
-        return now - timedelta(**{_AGES[age[2]]: int(age[1])})
     try:
+        if age := _AGE.fullmatch(text.strip()):
+            return now - timedelta(**{_AGES[age[2]]: int(age[1])})
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(

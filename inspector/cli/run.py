@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated
 
 import typer
@@ -13,9 +14,18 @@ HELP = "Run the agent until SIGTERM: frames in, verdicts out, rows in the store.
 EXAMPLE = "Example: inspector run --config /etc/inspector/inspector.toml"
 
 
+class LogLevel(enum.StrEnum):
+    """The least severity that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def command(
     config: console.ConfigOption = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(case_sensitive=False, help="Log this and worse.")] = LogLevel.INFO,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
 ) -> None:
     from inspector import app
@@ -23,5 +33,5 @@ def command(
     from inspector.telemetry import configure_logging
 
     loaded = load(config)
-    configure_logging(log_level, log_json)
+    configure_logging(log_level.value, log_json)
     app.serve(loaded)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from inspector.config import Config, secret
-from inspector.errors import ConfigError, LedgerUnavailable, SchemaOutdated
+from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, SchemaOutdated
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION
 
@@ -36,6 +36,12 @@ CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 15.0
 """How long PostgreSQL may take to connect, and to answer one statement, before it counts as away."""
 
+KEPT_CONNECTIONS: Final = 5
+"""So many stay open once they were needed; more are closed after use."""
+
+LOCK_WAIT_S: Final = 5.0
+"""How long somebody else's lock on the rows is waited for before it is said."""
+
 _WRITES: Final = "inspector_writes"
 
 
@@ -44,11 +50,14 @@ class Database:
 
     `url` is SQLAlchemy's; the asynchronous driver is put in where it names none. `user` and `password`
     are used where the URL has none. Raises ConfigError for a URL of anything but SQLite or PostgreSQL.
+    Who finds all `connections` in use waits for one, and is told LedgerUnavailable where none comes free.
     """
 
-    def __init__(self, url: str, *, user: str | None = None, password: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, user: str | None = None, password: str | None = None, connections: int = 15
+    ) -> None:
         self.url = database_url(url, user=user, password=password)
-        self._engine = _engine(self.url)
+        self._engine = _engine(self.url, connections)
         self._is_current = False
 
     @property
@@ -86,6 +95,19 @@ class Database:
         async with self._transaction(self._engine) as connection:
             yield connection
 
+    def check_place(self) -> None:
+        """Raises DatabaseUnusable where a folder stands in the place of the SQLite file."""
+        if self.path is not None and self.path.is_dir():
+            raise DatabaseUnusable(f"The database file {self.path} is a folder; move it away, or check store.url.")
+
+    async def check_writable(self) -> None:
+        """Raises LedgerUnavailable where no row could be written now: locked, read-only, forbidden. Writes nothing."""
+        async with self.writing() as connection:
+            if not self.is_sqlite:  # SQLite's transaction has the file's one lock by now
+                wait_ms = int(LOCK_WAIT_S * 1000)
+                await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
+                await connection.exec_driver_sql("LOCK TABLE results IN ROW EXCLUSIVE MODE")
+
     async def revision(self) -> str | None:
         """The migration the database is at; None where it has no tables of ours."""
         async with self.reading() as connection:
@@ -110,32 +132,35 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        with translated():
+        with translated(self.path):
             async with engine.begin() as connection:
                 yield connection
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turns whatever a database driver raises into LedgerUnavailable or SchemaOutdated, in one sentence."""
+def translated(path: Path | None = None) -> Iterator[None]:
+    """Turns whatever a database driver raises into LedgerUnavailable or SchemaOutdated, in one sentence.
+
+    `path` is the SQLite file, which the sentence names where the file is to blame.
+    """
     try:
         yield
     except (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise explain(error) from error
+        raise explain(error, path) from error
 
 
 def configured(config: Config) -> Database:
     """The database the configuration names, not yet connected to. Raises ConfigError: bad URL, missing secret."""
     store = config.store
     password = secret(store.password_secret).get_secret_value() if store.password_secret else None
-    return Database(config.store_url, user=store.user, password=password)
+    return Database(config.store_url, user=store.user, password=password, connections=store.connections)
 
 
 def database_url(url: str, *, user: str | None = None, password: str | None = None) -> sa.URL:
     """The URL with an asynchronous driver and the credentials filled in. Raises ConfigError for other databases."""
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter: a port that is no number
         raise ConfigError(["store.url: it is not a database URL, for example postgresql+asyncpg://host/db"]) from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
@@ -172,9 +197,11 @@ async def upgrade(database: Database) -> None:
 async def ensure_schema(database: Database) -> None:
     """SQLite: the file exists and is at `SCHEMA_REVISION`. PostgreSQL: checked only, since a plant upgrades by hand.
 
-    Raises SchemaOutdated where PostgreSQL is at another revision or a SQLite file is of newer software.
+    Raises SchemaOutdated where PostgreSQL is at another revision or a SQLite file is of newer software, and
+    DatabaseUnusable where the file is no database.
     """
     path = database.path
+    database.check_place()
     if path is not None and not (path.is_file() and await database.revision() == SCHEMA_REVISION):
         await upgrade(database)
     await database.check_schema()
@@ -202,11 +229,14 @@ def _stored_revision(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
-def _engine(url: sa.URL) -> AsyncEngine:
+def _engine(url: sa.URL, connections: int) -> AsyncEngine:
+    kept = min(KEPT_CONNECTIONS, connections)
     options: dict[str, Any] = {
         "json_serializer": lambda value: orjson.dumps(value).decode(),
         "json_deserializer": orjson.loads,
         "pool_timeout": CONNECT_TIMEOUT_S,
+        "pool_size": kept,
+        "max_overflow": connections - kept,
     }
     if url.get_backend_name() != "sqlite":
         timeouts = {"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S}

@@ -6,12 +6,13 @@ Knows the words of SQLite and the error classes of PostgreSQL; says everything i
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
+from inspector.errors import DatabaseUnusable, InspectorError, LedgerUnavailable, SchemaOutdated
 
 _SQLITE_SENTENCES: Final = {
     "locked": "The database is locked by another process; end whatever holds it open.",
@@ -19,8 +20,10 @@ _SQLITE_SENTENCES: Final = {
     "disk is full": "The disk of the database is full; free some space.",
     "disk i/o": "The disk of the database reports errors; check it before it loses more.",
     "unable to open": "The database file can't be opened; check that its folder exists and may be written.",
-    "malformed": "The database file is damaged; restore it from a backup.",
-    "not a database": "The database file is not a SQLite database; check store.url.",
+}
+_UNUSABLE_SENTENCES: Final = {
+    "malformed": "{file} is damaged; restore it from a backup.",
+    "not a database": "{file} is not a SQLite database; move it away, or check store.url.",
 }
 _OUTDATED_WORDS: Final = ("no such table", "no such column", "has no column named")
 _OUTDATED_STATES: Final = ("42P01", "42703")  # undefined table, undefined column
@@ -30,13 +33,17 @@ _SQLSTATE_SENTENCES: Final = {
     "53100": "The disk of the database server is full; free some space.",
     "53": "The database server has no connection or memory left for this agent.",
     "25006": "The database server takes no writes (it is a read-only standby); check store.url.",
+    "55P03": "The table of results is locked by somebody else; end the session that holds it.",
     "57": "The database server is shutting down or starting up.",
     "42501": "The database user lacks a permission; grant it on all tables of the schema.",
 }
 
 
-def explain(error: Exception) -> InspectorError:
-    """SchemaOutdated where tables or columns are missing, else LedgerUnavailable with the reason."""
+def explain(error: Exception, path: Path | None = None) -> InspectorError:
+    """SchemaOutdated where tables or columns are missing, else LedgerUnavailable with the reason.
+
+    DatabaseUnusable, which is one, where the SQLite file `path` is none or is damaged.
+    """
     if isinstance(error, PoolTimeout):
         return LedgerUnavailable("The database does not answer: all connections are busy.")
     foreign = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
@@ -46,9 +53,16 @@ def explain(error: Exception) -> InspectorError:
         return SchemaOutdated(f"The database's tables are of another version ({text}); run `inspector db upgrade`.")
     if isinstance(foreign, sqlite3.Error):
         lowered = text.lower()
+        for word, sentence in _UNUSABLE_SENTENCES.items():
+            if word in lowered:
+                return DatabaseUnusable(sentence.format(file=f"The database file {path or ''}".strip()))
         for word, sentence in _SQLITE_SENTENCES.items():
             if word in lowered:
                 return LedgerUnavailable(sentence)
+    if is_sequence_behind(foreign):
+        return LedgerUnavailable(
+            f"A sequence of the database lies behind its rows, as after a restore ({text}); set it by setval."
+        )
     for length in (5, 2):
         if (known := _SQLSTATE_SENTENCES.get((state or "")[:length])) is not None:
             return LedgerUnavailable(known)
@@ -60,7 +74,12 @@ def is_refused_row(error: Exception) -> bool:
     foreign = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     if isinstance(foreign, sqlite3.IntegrityError | sqlite3.DataError):
         return True
-    return (_sqlstate(foreign) or "")[:2] in ("22", "23")
+    return (_sqlstate(foreign) or "")[:2] in ("22", "23") and not is_sequence_behind(foreign)
+
+
+def is_sequence_behind(foreign: BaseException) -> bool:
+    """PostgreSQL gave a number that a row has already. No row is to blame; each try brings the sequence further."""
+    return _sqlstate(foreign) == "23505" and '"pk_' in str(foreign)
 
 
 def _sqlstate(error: BaseException) -> str | None:

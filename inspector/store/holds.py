@@ -27,6 +27,9 @@ from inspector.stream.record import format_time
 AROUND: Final = timedelta(hours=1)
 """So long before the first and after the last result of a hold, what happened is kept with it."""
 
+LARGEST_NUMBER: Final = 2**63 - 1
+"""What a row's number can be; databases refuse to compare with more."""
+
 _IDS_PER_QUERY: Final = 500
 
 
@@ -89,6 +92,10 @@ async def add(database: Database, clock: Clock, selection: Selection, *, by: str
     """Of effect when this returns, also for a prune under way. Raises UsageError for one that names nothing."""
     if selection == Selection():
         raise UsageError("A hold needs a lot, a product, a result or a time; holding everything is having no rules.")
+    for name in ("lot", "product", "result_id"):
+        named = getattr(selection, name)
+        if named is not None and not named.strip():
+            raise UsageError(f"A hold with an empty {name.removesuffix('_id')} would keep nothing; name one.")
     if selection.since is not None and selection.until is not None and selection.since >= selection.until:
         raise UsageError("A hold can't end before it begins; change --since or --until.")
     now = clock.now()
@@ -104,10 +111,22 @@ async def add(database: Database, clock: Clock, selection: Selection, *, by: str
     }
     async with database.writing() as connection:
         await audit.hold_lock(connection)
+        named = selection.result_id
+        if named is not None and not await _covers_any(connection, Selection(result_id=named)):
+            raise UsageError(
+                f"There is no result {named!r}, so the hold would keep nothing; "
+                "`inspector results list --json` shows whole ids."
+            )
         number = (await connection.execute(holds.insert().values(**row))).inserted_primary_key[0]  # type: ignore[index]  # one row, one key
         change = audit.Change(by, f"hold/{number}", None, str(selection), reason)
         await audit.append(connection, now, change)
     return Hold(number, selection, reason, by, now)
+
+
+async def keeps_any(database: Database, hold: Hold) -> bool:
+    """Whether there is a result now that it covers."""
+    async with database.reading() as connection:
+        return await _covers_any(connection, hold.selection)
 
 
 async def release(database: Database, clock: Clock, number: int, *, by: str, reason: str) -> Hold:
@@ -115,7 +134,7 @@ async def release(database: Database, clock: Clock, number: int, *, by: str, rea
     now = clock.now()
     async with database.writing() as connection:
         await audit.hold_lock(connection)
-        found = await _read(connection, holds.c.id == number)
+        found = await _read(connection, holds.c.id == number) if 0 < number <= LARGEST_NUMBER else []
         if not found or found[0].released_at is not None:
             what = "is released already" if found else "is none"
             raise UsageError(f"There is nothing to release: {number} {what}; see `inspector db hold list`.")
@@ -177,6 +196,11 @@ async def held_ids(database: Database, result_ids: Sequence[str]) -> set[str]:
             query = sa.select(results.c.result_id).where(results.c.result_id.in_(ids), covered(held))
             found.update((await connection.execute(query)).scalars())
     return found
+
+
+async def _covers_any(connection: AsyncConnection, selection: Selection) -> bool:
+    query = sa.select(results.c.seq).where(selection.condition()).limit(1)
+    return (await connection.execute(query)).first() is not None
 
 
 async def _span(connection: AsyncConnection, selection: Selection) -> Span | None:

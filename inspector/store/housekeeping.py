@@ -12,7 +12,7 @@ from typing import Final
 
 from inspector.config import RetentionSection
 from inspector.domain import Event, Severity, Verdict
-from inspector.errors import LedgerUnavailable, SchemaOutdated, StateUnusable
+from inspector.errors import LedgerUnavailable, RowDamaged, SchemaOutdated, StateUnusable
 from inspector.ports import Clock, Telemetry
 from inspector.store import holds
 from inspector.store.database import Database
@@ -54,7 +54,7 @@ class Housekeeping:
                     next_ns = self._clock.monotonic_ns() + int(self._retention.every_h * 3600e9)
             except LedgerUnavailable:
                 pass  # the road says so itself; nothing is taken out meanwhile
-            except (StateUnusable, SchemaOutdated) as error:
+            except (StateUnusable, SchemaOutdated, RowDamaged) as error:
                 if not self._is_failing:
                     self._report("prune_failed", Severity.WARNING, str(error))
                 self._is_failing = True

@@ -34,17 +34,18 @@ from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
 from inspector.store.inspections import numbered
 from inspector.store.rows import (
+    SIGHTING_COLUMNS,
     command_row,
     decision_row,
     gate_of,
     gate_row,
     reduced_row,
+    sighting_of_row,
     storable,
-    verdict_of,
     verdict_row,
 )
 from inspector.stream.identity import COMMANDED_FIELDS
-from inspector.stream.record import journal_record, sighting_of
+from inspector.stream.record import journal_record
 
 _LOG = logging.getLogger(__name__)
 _IDS_PER_QUERY = 500
@@ -100,7 +101,7 @@ class SqlLedger:
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
         await self.database.ensure_current()
         query = (
-            sa.select(tables.results)
+            sa.select(*(tables.results.c[name] for name in SIGHTING_COLUMNS))
             .where(tables.results.c.camera == camera, tables.results.c.frame_sha256.is_not(None))
             .order_by(tables.results.c.seq.desc())
             .limit(limit)
@@ -108,11 +109,7 @@ class SqlLedger:
         async with self.database.reading() as connection:
             rows = (await connection.execute(query)).mappings().all()
         current = max((row["epoch"] for row in rows), default=0)
-        return [
-            sighting_of(verdict_of(row), row["frame_sha256"], acknowledged=True)
-            for row in reversed(rows)
-            if row["epoch"] >= current - 1
-        ]
+        return [sighting_of_row(row) for row in reversed(rows) if row["epoch"] >= current - 1]
 
     async def known(self, result_ids: Sequence[ResultId]) -> set[ResultId]:
         await self.database.ensure_current()
@@ -190,7 +187,9 @@ class SqlLedger:
         if not verdicts:
             return []
         rows = await numbered(connection, [verdict_row(verdict) for verdict in verdicts])
-        await connection.execute(_insert(connection, tables.results).on_conflict_do_nothing(), rows)
+        await connection.execute(
+            _insert(connection, tables.results).on_conflict_do_nothing(index_elements=["result_id"]), rows
+        )
         stored = await _stored_outcomes(connection, [verdict.result_id for verdict in verdicts])
         refused = [verdict for verdict in verdicts if stored[verdict.result_id][0] != verdict.outcome.value]
         if refused:
@@ -220,7 +219,8 @@ class SqlLedger:
         try:
             async with self.database.writing() as connection:
                 await connection.execute(
-                    _insert(connection, tables.results).on_conflict_do_nothing(), reduced_row(verdict, why)
+                    _insert(connection, tables.results).on_conflict_do_nothing(index_elements=["result_id"]),
+                    reduced_row(verdict, why),
                 )
                 return []
         except LedgerUnavailable as error:

@@ -28,7 +28,7 @@ from inspector.domain import (
 from inspector.store import tables
 from inspector.store.database import Database
 from inspector.store.records import Conflict, StoredDecision
-from inspector.store.rows import verdict_of
+from inspector.store.rows import storable, verdict_of
 
 _PAGE_ROWS = 500
 _RESULTS = tables.results.c
@@ -74,13 +74,15 @@ async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIt
 
 async def get_result(database: Database, result_id: str) -> Verdict | None:
     """The result of that id, or None."""
-    rows = await _rows(database, sa.select(tables.results).where(_RESULTS.result_id == result_id))
+    rows = await _rows(database, sa.select(tables.results).where(_RESULTS.result_id == storable(result_id)))
     return verdict_of(rows[0]) if rows else None
 
 
 async def find_results(database: Database, start: str, *, limit: int = 10) -> list[Verdict]:
     """The results whose id starts so, for people who type only its first characters."""
-    query = sa.select(tables.results).where(_RESULTS.result_id.startswith(start, autoescape=True)).limit(limit)
+    query = (
+        sa.select(tables.results).where(_RESULTS.result_id.startswith(storable(start), autoescape=True)).limit(limit)
+    )
     return [verdict_of(row) for row in await _rows(database, query)]
 
 
@@ -188,7 +190,7 @@ def _conditions(wanted: ResultFilter) -> list[sa.ColumnElement[bool]]:
     for name in ("product", "outcome", "cause", "camera", "gate", "part_id", "lot", "simulated"):
         value = getattr(wanted, name)
         if value is not None:
-            conditions.append(_RESULTS[name] == value)
+            conditions.append(_RESULTS[name] == storable(value))
     if wanted.since is not None:
         conditions.append(_RESULTS.received_at >= wanted.since)
     if wanted.until is not None:

@@ -17,15 +17,18 @@ from inspector.domain import (
     Cause,
     CommandRecord,
     Decision,
+    FrameKey,
     GateMode,
     GateState,
     Identity,
     Job,
     Outcome,
     ResultId,
+    Sighting,
     TimeSource,
     Verdict,
 )
+from inspector.errors import RowDamaged
 from inspector.stream.record import plain, regions_from_record, regions_record
 
 _VERDICT_FIELDS: Final = tuple(field.name for field in fields(Verdict) if field.name != "regions")
@@ -66,13 +69,54 @@ def reduced_row(verdict: Verdict, why: str) -> dict[str, Any]:
 
 
 def verdict_of(row: Mapping[Any, Any]) -> Verdict:
-    """The verdict of a row of `results`."""
+    """The verdict of a row of `results`. Raises RowDamaged where a word or a region in it is none of ours."""
     values = {name: row[name] for name in _VERDICT_FIELDS}
-    for name, words in _ENUMS.items():
-        values[name] = words(values[name])
+    try:
+        for name, words in _ENUMS.items():
+            values[name] = words(values[name])
+        values["time_source"] = None if values["time_source"] is None else TimeSource(values["time_source"])
+        regions = regions_from_record(row["regions"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RowDamaged(
+            f"The row of result {row['result_id']} can't be read ({error}); mend it in the database, or restore it "
+            "from a backup."
+        ) from error
     values["result_id"] = ResultId(values["result_id"])
-    values["time_source"] = None if values["time_source"] is None else TimeSource(values["time_source"])
-    return Verdict(**values, regions=regions_from_record(row["regions"]))
+    return Verdict(**values, regions=regions)
+
+
+SIGHTING_COLUMNS: Final = (
+    "result_id",
+    "camera",
+    "view",
+    "gate",
+    "epoch",
+    "lap",
+    "frame_id",
+    "trigger_id",
+    "part_id",
+    "frame_sha256",
+    "identity",
+    "simulated",
+)
+"""What a frame is known again by. Not the rest: one damaged row must not keep an agent from starting."""
+
+
+def sighting_of_row(row: Mapping[Any, Any]) -> Sighting:
+    """The frame of a row that has these columns and a `frame_sha256`, whose delivery was acknowledged."""
+    key = FrameKey(
+        camera=row["camera"],
+        view=row["view"],
+        epoch=row["epoch"],
+        frame_id=row["frame_id"],
+        trigger_id=row["trigger_id"],
+        part_id=row["part_id"],
+        sha256=row["frame_sha256"],
+        nonce=row["result_id"] if row["identity"] == Identity.WEAK else "",
+        lap=row["lap"],
+        simulated=row["simulated"],
+    )
+    return Sighting(key, ResultId(row["result_id"]), row["gate"], acknowledged=True)
 
 
 def decision_row(decision: Decision, *, is_published: bool, in_flight: bool, now: datetime) -> dict[str, Any]:
@@ -123,16 +167,23 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
 
 
 def gate_of(row: Mapping[Any, Any]) -> GateState:
-    """The state of a row of `gates`."""
+    """The state of a row of `gates`. Raises RowDamaged where its mode or jobs are none of ours."""
+    try:
+        mode, jobs = GateMode(row["mode"]), tuple(Job(**job) for job in row["jobs"])
+    except (ValueError, TypeError) as error:
+        raise RowDamaged(
+            f"The row of gate {row['name']} can't be read ({error}); mend it in the database, or restore it "
+            "from a backup."
+        ) from error
     return GateState(
         name=row["name"],
         epoch=row["epoch"],
         last_trigger=row["last_trigger"],
         reject_streak=row["reject_streak"],
         held=row["held"],
-        mode=GateMode(row["mode"]),
+        mode=mode,
         mode_expires_at=row["mode_expires_at"],
-        jobs=tuple(Job(**job) for job in row["jobs"]),
+        jobs=jobs,
         orders=row["orders"],
     )
 

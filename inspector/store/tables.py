@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
+from inspector.errors import RowDamaged
 from inspector.stream.record import format_time, parse_time
 
 SCHEMA_REVISION = "0002"
@@ -50,7 +51,15 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         if value is None:
             return None
-        return value.astimezone(UTC) if isinstance(value, datetime) else parse_time(value)
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
+        try:
+            return parse_time(value)
+        except (ValueError, TypeError):
+            raise RowDamaged(
+                f"A row of the database holds {value!r} where a time belongs, for example 2025-03-01T06:00:00.000Z; "
+                "mend it there, or restore the database from a backup."
+            ) from None
 
 
 BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by itself for INTEGER keys only

@@ -7,7 +7,9 @@ from the ledger and the journal at start.
 Rules (contract, "Identity"): a delivery is looked up in the current and the previous epoch before
 anything is concluded from its trigger id. Only an unknown frame that is newer than the last one can
 mean a reset counter. A gap within `max_gap` is missed parts, one each; anything else that is not
-forward is one reset and a new epoch, and no invented misses.
+forward is one reset and a new epoch, and no invented misses. A number that its camera has shown
+before, with other bytes, is a conflict within `max_gap` and a reset beyond it; conflicts that run
+upwards are a counter that began again, and a reset with the third of them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from inspector.domain import FrameKey, GateState, ResultId, Sighting
 REMEMBERED_TRIGGERS = 4096
 NO_TRIGGER = -1
 """Stands before every count where counters are compared: no trigger has come in this epoch."""
+
+RESTART_RUN = 3
+"""So many conflicts of one camera, each with a higher number, are a counter that began again. Fewer may be retakes."""
 
 COMMANDED_FIELDS = ("mode", "mode_expires_at", "jobs", "orders")
 """What of a gate's state only commands change."""
@@ -132,6 +137,10 @@ class TriggerCounter:
     def modulus(self) -> int | None:
         return self._modulus
 
+    @property
+    def max_gap(self) -> int | None:
+        return self._max_gap
+
     def lap(self, count: int) -> int:
         return count // self._modulus if self._modulus else 0
 
@@ -153,6 +162,11 @@ class TriggerCounter:
         ahead = (number - last) % self._modulus
         return last + ahead if ahead <= self._modulus // 2 else max(number, last + ahead - self._modulus)
 
+    def restart(self, number: int) -> TriggerStep:
+        """Take in an unknown frame's trigger that is the first one seen of a counter that began again."""
+        self.new_epoch()
+        return replace(self._advance(number, ()), motion=Motion.RESET)
+
     def step(self, number: int, can_be_reset: bool) -> TriggerStep:
         """Take in an unknown frame's trigger. `can_be_reset`: the frame is newer than the last one."""
         last = self._state.last_trigger
@@ -170,8 +184,7 @@ class TriggerCounter:
             return self._advance(count, missed)
         if not can_be_reset:
             return TriggerStep(Motion.BACK_IN_PLACE, self._state.epoch, count)
-        self.new_epoch()
-        return replace(self._advance(number, ()), motion=Motion.RESET)
+        return self.restart(number)
 
     def _advance(self, count: int, missed: tuple[int, ...]) -> TriggerStep:
         self._state = replace(self._state, last_trigger=count)
@@ -191,6 +204,37 @@ class TriggerCounter:
 def _reach(state: GateState) -> tuple[int, int]:
     """How far a counter has come; rises over wraps and resets."""
     return state.epoch, NO_TRIGGER if state.last_trigger is None else state.last_trigger
+
+
+class CameraCount:
+    """How far one camera's own count has come, and whether it began again among numbers that were seen before.
+
+    The count of the gate can't say so: its cameras are ahead of and behind each other.
+    """
+
+    def __init__(self, max_gap: int | None) -> None:
+        self._max_gap = max_gap
+        self._reached = (0, NO_TRIGGER)
+        self._run = 0
+        self._last_conflict = NO_TRIGGER
+
+    def reach(self, epoch: int, count: int) -> None:
+        """This camera has shown that part."""
+        self._reached = max(self._reached, (epoch, count))
+
+    def begins_again(self, epoch: int, count: int, is_conflict: bool) -> bool:
+        """Asked once for each unknown frame that is newer than the last; `is_conflict`: known number, other bytes."""
+        its_epoch, reached = self._reached
+        if its_epoch != epoch or count > reached:
+            self._run = 0
+            return False
+        if self._max_gap is not None and reached - count > self._max_gap:
+            return True
+        if not is_conflict:
+            return False  # a part that was counted as missed may still come
+        self._run = self._run + 1 if self._run and count > self._last_conflict else 1
+        self._last_conflict = count
+        return self._run >= RESTART_RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +271,7 @@ class FrameMemory:
         self._camera = camera
         self._view = view
         self._counter = counter
+        self._own = CameraCount(counter.max_gap)
         self._bound = bound
         self._simulated = simulated
         self._new_nonce = new_nonce
@@ -241,8 +286,10 @@ class FrameMemory:
         for sighting in sightings:
             key = sighting.key
             count = None if key.trigger_id is None else self._count_of(key)
-            if count is not None and key.epoch == self._counter.state.epoch:
-                self._counter.remember(count)
+            if count is not None:
+                self._own.reach(key.epoch, count)
+                if key.epoch == self._counter.state.epoch:
+                    self._counter.remember(count)
             self._remember(key, count, sighting.result_id)
             if key.nonce and not sighting.acknowledged:
                 self._expect_again(sighting.result_id, key.sha256, None)
@@ -257,9 +304,7 @@ class FrameMemory:
         known = self._find(ids)
         if known is not None:
             return Known(known)
-        step: TriggerStep | None = None
-        if ids.trigger_id is not None:
-            step = self._counter.step(ids.trigger_id, can_be_reset and not ids.is_redelivered)
+        step = self._step(ids, can_be_reset and not ids.is_redelivered)
         epoch = step.epoch if step else self._counter.state.epoch
         count = step.count if step else None
         key = self._make_key(ids, epoch, count)
@@ -269,6 +314,20 @@ class FrameMemory:
             self._expect_again(key.result_id, key.sha256, ids.generation)
         missed = step.missed if step else ()
         return New(key, count, is_conflict, missed, step is not None and step.motion is Motion.RESET)
+
+    def _step(self, ids: FrameIds, can_be_reset: bool) -> TriggerStep | None:
+        number = ids.trigger_id
+        if number is None:
+            return None
+        epoch, count = self._counter.state.epoch, self._counter.place(number)
+        seen = self._bytes_of_id.get((epoch, f"trigger:{count}"))
+        is_conflict = seen is not None and seen != ids.sha256
+        if can_be_reset and self._own.begins_again(epoch, count, is_conflict):
+            step = self._counter.restart(number)
+        else:
+            step = self._counter.step(number, can_be_reset)
+        self._own.reach(step.epoch, step.count)
+        return step
 
     def acknowledged(self, result_id: ResultId) -> None:
         """The broker won't deliver this one again: it absorbs no redelivery any more."""

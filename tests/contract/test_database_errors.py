@@ -80,6 +80,29 @@ async def test_postgres_of_no_such_name_is_unavailable(postgres_server: Postgres
             await database.check_schema()
 
 
+async def test_postgres_table_that_somebody_locks_can_not_be_written_and_is_said(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await postgres.check_writable()
+    monkeypatch.setattr(databases, "LOCK_WAIT_S", 0.05)
+    async with postgres.writing() as holder:
+        await holder.exec_driver_sql("LOCK TABLE results IN SHARE MODE")
+        with pytest.raises(LedgerUnavailable, match="locked by somebody else"):
+            await postgres.check_writable()
+    await postgres.check_writable()
+
+
+async def test_database_with_all_its_connections_in_use_is_unavailable(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "CONNECT_TIMEOUT_S", 0.05)
+    async with Database(postgres.url.render_as_string(hide_password=False), connections=2) as database:
+        async with database.reading(), database.reading():
+            with pytest.raises(LedgerUnavailable, match="all connections are busy"):
+                await database.revision()
+        assert await database.revision() is not None
+
+
 async def test_postgres_that_is_not_there_is_unavailable_and_the_ledger_still_opens() -> None:
     async with Database("postgresql://127.0.0.1:1/plant") as database, SqlLedger(database, FakeClock()) as ledger:
         with pytest.raises(LedgerUnavailable, match="does not answer"):
@@ -102,7 +125,9 @@ async def test_postgres_restarted_is_unavailable_then_takes_the_row(postgres_bin
                 assert await queries.count_by_outcome(database) == {**dict.fromkeys(Outcome, 0), Outcome.PASS: 2}
 
 
-@pytest.mark.parametrize("url", ["mysql://localhost/db", "nonsense", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url", ["mysql://localhost/db", "nonsense", "sqlite://", "sqlite:///:memory:", "postgresql://host:port/db"]
+)
 def test_database_url_of_something_else_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigError, match=r"store\.url"):
         Database(url)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 
+from inspector.errors import LedgerUnavailable
 from inspector.ports import Ledger
 from inspector.store import audit, queries
 from inspector.store.database import Database
@@ -13,7 +15,7 @@ from inspector.store.ledger import SqlLedger
 from inspector.testing.clock import FakeClock
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.ledger_contract import LedgerContract, Stored
-from inspector.testing.samples import command_of
+from inspector.testing.samples import command_of, verdict_of_part
 
 
 class TestInMemoryLedger(LedgerContract):
@@ -67,8 +69,31 @@ class TestSqliteLedger(SqlLedgerContract):
     def database(self, sqlite: Database) -> Database:
         return sqlite
 
+    async def test_sightings_of_a_row_with_a_damaged_time_are_known_all_the_same(self, database: Database) -> None:
+        verdict = verdict_of_part(1)
+        async with SqlLedger(database, FakeClock()) as ledger:
+            await ledger.record([verdict], [], [])
+            async with database.writing() as connection:
+                await connection.exec_driver_sql("UPDATE results SET received_at = 'yesterday', outcome = 'maybe'")
+            assert [seen.result_id for seen in await ledger.sightings("cam1", 10)] == [verdict.result_id]
+
 
 class TestPostgresLedger(SqlLedgerContract):
     @pytest.fixture
     def database(self, postgres: Database) -> Database:
         return postgres
+
+    async def test_record_while_the_sequence_lies_behind_is_a_ledger_that_is_away(self, database: Database) -> None:
+        verdicts = [verdict_of_part(number) for number in range(1, 7)]
+        async with SqlLedger(database, FakeClock()) as ledger:
+            await ledger.record(verdicts[:3], [], [])
+            async with database.writing() as connection:
+                await connection.exec_driver_sql("ALTER SEQUENCE results_seq_seq RESTART")
+            with pytest.raises(LedgerUnavailable, match=r"sequence .* lies behind its rows"):
+                await ledger.record(verdicts[3:], [], [])
+            assert await queries.count_results(database) == 3
+            for _ in range(3):  # each try takes numbers, so that the sequence catches up by itself
+                with contextlib.suppress(LedgerUnavailable):
+                    await ledger.record(verdicts[3:], [], [])
+            assert await queries.count_results(database) == 6
+            assert await queries.list_events(database) == []

@@ -13,6 +13,9 @@ POISON = "poison"
 MOST_DEATHS = 2
 """So often may one frame end the agent; then it has to be given up."""
 
+SEEN_PARTS = 120
+"""More than a gate's `max_gap` of 100, so that the way back to 1 is a reset with the first frame."""
+
 
 @fault("poison frame, decoder crashes", is_fast=True)
 def decoder_crashes(scene: Scene) -> None:
@@ -90,14 +93,32 @@ def reordered(scene: Scene) -> None:
 
 @fault("frame ids used again for other frames")
 def ids_used_again(scene: Scene) -> None:
-    """The camera was switched off and counts ids and triggers from 1 again: every frame is judged on its own."""
+    """The camera was switched off and counts ids and triggers from 1 again, within the gap: known by the third."""
     line = scene.line().start()
     line.camera.shoot(30)
     line.settle()
     line.camera.film.count_again()
     line.camera.shoot(30)
     line.recover(time.monotonic())
-    scene.check_edges(line.agent, id_conflict=30, counter_reset=0)
+    scene.check_edges(line.agent, id_conflict=2, counter_reset=1)
+    epochs = [row["epoch"] for row in scene.rows()]
+    scene.check(epochs == [1] * 32 + [2] * 29, f"the epochs are {epochs}")
+    line.finish()
+
+
+@fault("trigger counter begins again at numbers seen before")
+def counter_reset_to_seen(scene: Scene) -> None:
+    """A PLC was switched off and nobody sent `resync`: one event and a new epoch with its first part."""
+    line = scene.line().start()
+    line.camera.shoot(SEEN_PARTS)
+    line.settle()
+    line.camera.film.count_again()
+    line.camera.shoot(30)
+    line.recover(time.monotonic())
+    scene.check_edges(line.agent, counter_reset=1, id_conflict=0)
+    epochs = [row["epoch"] for row in scene.rows()]
+    scene.check(epochs == [1] * SEEN_PARTS + [2] * 31, f"the epochs are {epochs}")
+    scene.check(all(row["frame_sha256"] for row in scene.rows()), "parts are said to be missed that never were")
     line.finish()
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -15,6 +17,7 @@ import numpy as np
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.faults.cameras import commented
 from tests.faults.outcome import fault
 from tests.faults.scene import Line, Scene
 from tests.plant_database import PlantDatabase, prepare, start_server
@@ -22,6 +25,8 @@ from tests.plant_database import PlantDatabase, prepare, start_server
 PARTS = 60
 LOCK_S = 20.0
 MOST_CONNECTIONS = 20
+POOL = 2
+BUSY = "all connections are busy"
 AWAY_S = 60.0
 PARTS_PER_S = 10.0
 MOST_SLOWER = 2.0
@@ -62,7 +67,7 @@ def _finish(line: Line, since: float, **edges: int) -> None:
     line.recover(since)
     line.scene.check_edges(line.agent, **edges)
     line.finish()
-    untold = [row["trigger_id"] for row in line.scene.rows() if not row["published"]]
+    untold = [row["trigger_id"] for row in line.scene.rows() if not (row["published"] or row["id_conflict"])]
     line.scene.check(not untold, f"the gate was not told of the parts {untold[:5]}")
 
 
@@ -112,6 +117,29 @@ def connections_exhausted(scene: Scene) -> None:
         line.agent.until(lambda: line.agent.log.count("event=ledger_down ") > before, 60, "the ledger counts as away")
         _tell_before(line, lambda: run(lambda _: _close_all(hogs)))
     _finish(line, time.monotonic())
+
+
+@fault("connection pool exhausted in the agent")
+def pool_exhausted(scene: Scene) -> None:
+    """Statements that wait for other people's locks hold every connection the agent may open; rows are not locked."""
+    database = plant_database(scene)
+    line = scene.line(more=f"{database.config}connections = {POOL}\n")
+    scene.read_rows_by(database.rows)
+    line.start()
+    shots = line.camera.shoot(20)
+    line.settle()
+    with _session(database) as run:
+        run(_lock_registry_and_events)
+        # Looking for new products waits by itself; this makes an event, which has to be stored.
+        line.camera.send([replace(shots[-2], payload=commented(shots[-2].payload, "taken again"))])
+        line.agent.until(lambda: run(_waiting_for_locks) >= POOL, 60, "every connection waits for a lock")
+        line.camera.shoot(1)
+        line.agent.until(lambda: BUSY in line.agent.log, 60, "the ledger counts as away, since no connection is free")
+        _tell_before(line, lambda: None)
+    since = time.monotonic()
+    _finish(line, since)
+    edges = re.findall(r"event=(ledger_(?:down|up)) ", line.agent.log)
+    scene.check(edges == ["ledger_down", "ledger_up"] * (len(edges) // 2), f"the edges of the ledger are {edges}")
 
 
 @fault("PostgreSQL stopped for 60 s under load")
@@ -179,6 +207,15 @@ def _session(database: PlantDatabase) -> Iterator[Run]:
             yield lambda work: runner.run(work(connection))
         finally:
             runner.run(connection.close())
+
+
+async def _lock_registry_and_events(connection: asyncpg.Connection) -> None:
+    await connection.execute("BEGIN; LOCK TABLE registry_revision, events IN ACCESS EXCLUSIVE MODE")
+
+
+async def _waiting_for_locks(connection: asyncpg.Connection) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    return int(await connection.fetchval(query))
 
 
 async def _lock_results(connection: asyncpg.Connection) -> None:

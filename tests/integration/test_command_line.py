@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ COMMANDS = (
     ["products"], ["products", "list"], ["products", "show"], ["products", "activate"], ["products", "rollback"],
     ["products", "remove"], ["products", "export"], ["products", "import"],
     ["results"], ["results", "list"], ["results", "show"], ["db"], ["db", "upgrade"], ["db", "check"],
+    ["db", "prune"], ["db", "hold"], ["db", "hold", "add"], ["db", "hold", "list"], ["db", "hold", "release"],
 )  # fmt: skip
 
 
@@ -123,3 +125,30 @@ def _wait_for_subscription(broker: Mosquitto) -> None:
     while "SUBSCRIBE" not in broker.log():
         assert time.monotonic() < deadline, broker.log()
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("is_folder", [False, True], ids=["junk", "folder"])
+def test_run_on_what_is_no_database_ends_with_one_sentence(tmp_path: Path, is_folder: bool) -> None:
+    assert inspector("init", cwd=tmp_path).returncode == 0
+    file = Path(tomllib.loads((tmp_path / "inspector.toml").read_text())["agent"]["state_dir"]) / "inspector.db"
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).mkdir() if is_folder else (tmp_path / file).write_text("this is no database " * 1000)
+    for command in ("run", "results list", "db check", "db upgrade"):
+        done = inspector(*command.split(), cwd=tmp_path)
+        assert done.returncode == 1, command
+        assert done.stderr.splitlines()[-1].startswith("The database file "), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_run_lists_every_missing_secret_and_a_missing_certificate_without_a_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "inspector.toml"
+    config.write_text(
+        '[agent]\nstate_dir = "state"\n[store]\npassword_secret = "s1"\n'
+        '[mqtt]\nusername = "u"\npassword_secret = "s2"\n'
+    )
+    secrets = inspector("run", cwd=tmp_path)
+    assert (secrets.returncode, [name in secrets.stderr for name in ("'s1'", "'s2'")]) == (78, [True, True])
+    config.write_text('[agent]\nstate_dir = "state"\n[mqtt]\ntls = true\nca_file = "none.pem"\n')
+    certificate = inspector("run", cwd=tmp_path)
+    assert (certificate.returncode, "Traceback" in certificate.stderr) == (1, False)
+    assert certificate.stderr.splitlines()[-1].endswith("there is no file none.pem.")

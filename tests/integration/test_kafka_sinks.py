@@ -200,6 +200,33 @@ async def test_probe_names_absent_topics_and_sizes_that_do_not_fit(kafka: KafkaT
     assert "max.message.bytes is 1000000" in faults[f"kafka limits of topic {topic}"]
 
 
+async def test_probe_finds_topics_by_pattern_and_the_one_of_dead_letters_too_small(
+    kafka: KafkaTopics, tmp_path: Path
+) -> None:
+    fit, small, letters = [
+        await kafka.create(**{"max.message.bytes": size}) for size in ("5242880", "1000000", "900000")
+    ]
+    config = kafka_config(kafka, fit, tmp_path, topic_pattern=f"{fit}|{small}", dead_letter_topic=letters)
+    findings = {finding.subject: finding for finding in await probe(config)}
+    assert findings[f"kafka topics like {fit}|{small}"].detail.startswith("2 there now")
+    faults = {subject for subject, finding in findings.items() if not finding.is_ok}
+    assert faults == {f"kafka limits of topic {small}", f"kafka limits of topic {letters}"}
+    none = {f.subject: f for f in await probe(kafka_config(kafka, fit, tmp_path, topic_pattern="no-such-topic"))}
+    assert not none["kafka topics like no-such-topic"].is_ok
+
+
+async def test_dead_letter_of_the_largest_frame_fits(kafka: KafkaTopics, tmp_path: Path) -> None:
+    topic, letters = await kafka.create(), await kafka.create()
+    config = kafka_config(kafka, topic, tmp_path, dead_letter_topic=letters, max_frame_mib=4)
+    folder = FakeDeadLetters()
+    async with KafkaDeadLetters(config, RunningClock(), Notebook()) as sink:
+        await FirstDeadLetters([sink, folder]).put(letter_of(b"x" * config.kafka.max_frame_bytes))
+    assert folder.letters == []
+    async with reading(kafka, letters) as take:
+        (record,) = await take(1)
+    assert len(record.value) == config.kafka.max_frame_bytes
+
+
 async def test_probe_of_no_cluster_is_one_fault(tmp_path: Path) -> None:
     findings = await probe(kafka_config(KafkaTopics("127.0.0.1:1"), "t", tmp_path))
     assert [finding.is_ok for finding in findings] == [False]

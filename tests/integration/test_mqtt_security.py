@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -218,6 +219,19 @@ async def test_probe_names_a_broker_that_forgets_and_one_that_swallows(
     silent = mosquitto(f"acl_file {access}", is_persistent=False)
     faults = [each for each in await probe(line_config(silent, tmp_path)) if not each.is_ok]
     assert "access list" in faults[0].detail
+
+
+async def test_probe_says_what_the_broker_has_dropped(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:
+    broker = mosquitto("max_queued_messages 100", "sys_interval 1", is_persistent=False)
+    config = line_config(broker, tmp_path)
+    subject = "mqtt dropped for absent clients"
+    first = {each.subject: each for each in await probe(config)}
+    assert first[subject].is_ok, "nothing was dropped before the doctor tried"
+    async with asyncio.timeout(30):
+        while (found := {each.subject: each for each in await probe(config)}[subject]).is_ok:
+            await asyncio.sleep(0.5)
+    assert "messages since its start" in found.detail
+    assert "max_queued_messages" in found.detail
 
 
 async def test_probe_without_a_broker_is_one_finding(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:

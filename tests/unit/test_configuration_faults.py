@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from inspector.config import Config, parse
-from inspector.config_faults import patterns
+from inspector.config import CameraSection, Config, GateSection, KafkaSection, parse
+from inspector.config_faults import STAND_INS, patterns
 from inspector.errors import ConfigError
 
 LIST = "write a list in [ ], or in [[ ]] the header of a section that may come several times"
@@ -34,6 +34,7 @@ def faults(table: dict[str, Any]) -> list[str]:
         ({"mqtt": {"port": "x"}}, "mqtt.port: write a whole number"),
         ({"mqtt": {"tls": "maybe"}}, "mqtt.tls: write true or false"),
         ({"mqtt": {"host": 5}}, "mqtt.host: write a text in quotes"),
+        ({"mqtt": {"host": ""}}, "mqtt.host: write 1 or more characters"),
         ({"mqtt": {"protocol": "4"}}, 'mqtt.protocol: write one of "3.1.1", "5"'),
         ({"mqtt": {"prot": "4"}}, "mqtt.prot: there is no such key"),
         ({"agent": {"drain_s": "long"}}, "agent.drain_s: write a number"),
@@ -54,6 +55,74 @@ def faults(table: dict[str, Any]) -> list[str]:
 )  # fmt: skip
 def test_parse_says_what_to_write(table: dict[str, Any], said: str) -> None:
     assert faults(table) == [said]
+
+
+GATE = {"name": "g", "cameras": ["c"], "window_ms": 50}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            {"mqtt": {"port": 0}, "camera": [CAMERA, CAMERA]},
+            ["mqtt.port: write 1 or more", "camera 'c' is configured twice"],
+        ),
+        (
+            {"camera": [CAMERA], "gate": [{**GATE, "cameras": ["d"], "reserve_ms": 60}], "agnt": {}},
+            [
+                "agnt: there is no such key",
+                "gate 'g' names camera 'd', which is not configured",
+                "gate 'g' keeps a reserve_ms as long as its whole window_ms",
+            ],
+        ),
+        (
+            {"camera": [{**CAMERA, "window_ms": 9}, {"name": "d"}], "gate": [GATE]},
+            [
+                "camera.1.on_unjudged: missing; say what the gate does with an unjudged part: "
+                "pass, reject or quarantine",
+                "camera 'c' stands at a gate, whose window_ms counts; remove its own",
+            ],
+        ),
+        (
+            {"kafka": {"port": 1, "handover_ms": 10_000, "username": "u"}},
+            [
+                "kafka.port: there is no such key",
+                "kafka.username belongs to a kafka.security of sasl_plaintext or sasl_ssl, and to no other",
+                "kafka.username and kafka.password_secret go together",
+                "kafka.handover_ms must be shorter than kafka.session_timeout_ms",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_parse_tells_faults_between_keys_with_those_of_keys(table: dict[str, Any], said: list[str]) -> None:
+    assert faults(table) == said
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"camera": [{**CAMERA, "source": "kafa", "trigger_from": "topic"}]}, "camera.0.source"),
+        ({"camera": [{**CAMERA, "source": "folder", "folder": 3}]}, "camera.0.folder"),
+        ({"camera": [{**CAMERA, "name": "a b"}], "gate": [GATE]}, "camera.0.name"),
+        ({"camera": CAMERA, "gate": [GATE]}, "camera:"),
+        ({"camera": [CAMERA, 5], "gate": [{**GATE, "cameras": ["c", "d"]}]}, "camera.1:"),
+        ({"camera": [CAMERA], "gate": [{**GATE, "window_ms": -1}]}, "gate.0.window_ms"),
+        ({"camera": [CAMERA], "gate": [{"name": "g", "window_ms": 50}]}, "gate.0.cameras"),
+        ({"camera": [CAMERA], "gate": 5}, "gate:"),
+        ({"kafka": {"username": 5, "password_secret": "p", "security": "sasl_ssl"}}, "kafka.username"),
+        ({"kafka": 5, "camera": [{**CAMERA, "source": "kafka", "max_mib": 9}]}, "kafka:"),
+        ({"kafka": {"topics": [5]}, "camera": [{**CAMERA, "source": "kafka"}]}, "kafka.topics.0"),
+    ],
+)  # fmt: skip
+def test_parse_concludes_nothing_from_a_key_that_is_wrong_by_itself(table: dict[str, Any], said: str) -> None:
+    (found,) = faults(table)
+    assert found.startswith(said)
+
+
+def test_every_key_without_a_default_has_a_stand_in() -> None:
+    models = (CameraSection, GateSection, KafkaSection)
+    needed = {key for model in models for key, field in model.model_fields.items() if field.is_required()}
+    assert needed == STAND_INS.keys()
 
 
 def test_parse_numbers_and_truths_of_their_own_kind_are_taken() -> None:

@@ -41,7 +41,7 @@ def _folder(folder: Path) -> Finding:
         return fault(
             PART, "folder", f"{folder} can't be written by {_me()}; it belongs to {owner}. Run as {owner}, or chown it."
         )
-    if existing != folder:
+    if existing != folder.absolute():
         return ok(PART, "folder", f"{folder} will be made at the first start")
     if not folder.is_dir():
         return fault(PART, "folder", f"{folder} is a file; set agent.state_dir to a folder.")

@@ -11,7 +11,7 @@ from inspector.cli.opening import has_file, shown_url
 from inspector.clock import SystemClock
 from inspector.config import CameraSection, Config
 from inspector.domain import LiveSet
-from inspector.errors import InspectorError, SchemaOutdated
+from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
 from inspector.store.database import Database, configured
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
 from inspector.store.queries import ResultFilter, list_results
@@ -50,6 +50,7 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
     yield ok(PART, "database", f"{shown_url(database)} answers")
     await database.check_schema()
     yield ok(PART, "tables", f"revision {revision}, as this software needs")
+    yield await _writing(database)
     async with SqlRegistry(database, SystemClock()) as registry:
         live = await registry.live()
     for finding in _products(config, live):
@@ -67,6 +68,14 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
             )
         else:
             yield ok(GATES, f"{gate.name} measured", f"999 of 1000 parts took at most {slowest_ms:.0f} ms")
+
+
+async def _writing(database: Database) -> Finding:
+    try:
+        await database.check_writable()
+    except LedgerUnavailable as error:
+        return fault(PART, "writing", str(error))
+    return ok(PART, "writing", "rows would be taken now")
 
 
 def _products(config: Config, live: LiveSet) -> list[Finding]:

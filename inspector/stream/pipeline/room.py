@@ -21,6 +21,10 @@ CALM_S = 1.0
 LOW_FILL = 0.9
 """And so much of its bound is in use at most."""
 
+PAUSED = (
+    "Cameras without a gate are paused: their frames wait at their brokers, which drop what is beyond their own bounds."
+)
+
 T = TypeVar("T")
 
 
@@ -39,7 +43,7 @@ class JournalRoom:
                 return append()
             except JournalFull as full:
                 self._refused_ns = self._shared.clock.monotonic_ns()
-                self._note(has_room=False, detail=str(full))
+                self._note(has_room=False, detail=f"{full} {PAUSED}")
                 await self._shared.clock.sleep(RETRY_S)
 
     async def run(self) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from inspector.cli.checks.finding import Finding, Level
 from inspector.config import Config, parse
 from inspector.domain import Verdict
 from inspector.errors import ConfigError, WeightsMissing
+from inspector.store import database as databases
 from inspector.testing.samples import verdict_of_part
 from inspector.vision import backbone
 
@@ -44,6 +47,15 @@ def test_state_of_a_folder_not_made_yet_is_ok_and_stays_unmade(tmp_path: Path) -
     findings = list(state.check(config_of(tmp_path)))
     assert {finding.level for finding in findings} <= {Level.OK, Level.WARNING}
     assert not (tmp_path / "state").exists()
+
+
+def test_state_of_a_relative_folder_that_is_there_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state").mkdir()
+    finding = found(list(state.check(parse({"agent": {"state_dir": "state"}}, None))), "folder")
+    assert (finding.level, "can be written" in finding.detail) == (Level.OK, True)
 
 
 def test_state_that_is_a_file_is_a_fault(tmp_path: Path) -> None:
@@ -103,6 +115,29 @@ def test_store_without_tables_is_a_fault(tmp_path: Path) -> None:
     finding = found(store_findings(config_of(tmp_path)), "tables")
     assert finding.level is Level.FAULT
     assert "inspector db upgrade" in finding.detail
+
+
+def test_store_that_another_writer_holds_is_a_fault(
+    line: Config, record: Callable[[Sequence[Verdict]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record([])
+    assert found(store_findings(line), "writing").level is Level.OK
+    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 10)
+    with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        finding = found(store_findings(line), "writing")
+    assert finding.level is Level.FAULT
+    assert "locked by another process" in finding.detail
+
+
+@pytest.mark.parametrize("content", [b"this is no database " * 100, None])
+def test_store_that_is_no_database_is_a_fault_that_names_it(tmp_path: Path, content: bytes | None) -> None:
+    (tmp_path / "state").mkdir()
+    file = tmp_path / "state" / "inspector.db"
+    file.write_bytes(content) if content else file.mkdir()
+    finding = found(store_findings(config_of(tmp_path)), "database")
+    assert finding.level is Level.FAULT
+    assert str(file) in finding.detail
 
 
 def test_store_that_is_away_is_a_fault(tmp_path: Path) -> None:

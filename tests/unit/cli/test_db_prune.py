@@ -57,3 +57,30 @@ def test_hold_that_names_nothing_or_no_time_is_wrong_use(shell: Shell, line: Con
     assert (no_time.code, "--until 'yesterday'" in no_time.err) == (2, True)
     assert shell("db", "hold", "release", "9", "--reason", "x").code == 2
     assert shell("db", "hold", "add", "--lot", "L1").code == 2
+
+
+def test_hold_that_can_keep_nothing_is_refused(shell: Shell, record: Record) -> None:
+    record([part(1, 1)])
+    for arguments in (["--lot", ""], ["--lot", "  "], ["--product", ""], ["--result", ""], ["--result", "0b1f3c9a"]):
+        answer = shell("db", "hold", "add", *arguments, "--reason", "test")
+        assert (answer.code, answer.out, len(answer.err.splitlines())) == (2, "", 1), arguments
+        assert "keep nothing" in answer.err
+    assert shell("db", "hold", "list", "--json").document == []
+
+
+def test_hold_of_what_is_not_there_yet_is_taken_and_said(shell: Shell, record: Record) -> None:
+    record([part(1, 1, lot="L1")])
+    known = shell("db", "hold", "add", "--lot", "L1", "--reason", "test")
+    assert (known.code, known.err) == (0, "")
+    coming = shell("db", "hold", "add", "--lot", "L2", "--reason", "test")
+    assert (coming.code, "No result is like that now; it keeps what comes like it" in coming.err) == (0, True)
+    over = shell("db", "hold", "add", "--lot", "L1", "--until", "2020-01-01", "--reason", "test", "--json")
+    assert (over.document["hold"], "its time is over" in over.err) == (3, True)
+
+
+def test_hold_release_of_no_number_of_a_hold_is_one_sentence(shell: Shell, record: Record) -> None:
+    record([])
+    for number in ("7", "0", str(10**30)):
+        answer = shell("db", "hold", "release", number, "--reason", "test")
+        assert (answer.code, answer.out, len(answer.err.splitlines())) == (2, "", 1)
+        assert f"{number} is none" in answer.err

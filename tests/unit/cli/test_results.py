@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,6 +110,25 @@ def test_results_show_of_an_unknown_or_ambiguous_start_is_one_sentence(
         assert said in answer.err
 
 
+@pytest.mark.parametrize(("column", "value"), [("received_at", "yesterday"), ("outcome", "maybe"), ("regions", "[3]")])
+def test_results_with_a_row_that_can_not_be_read_say_so_in_one_sentence(
+    shell: Callable[..., Any], record: Callable[..., None], line: Config, column: str, value: str
+) -> None:
+    verdict = verdict_of_part(1)
+    record([verdict])
+    with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db")) as database, database:
+        database.execute(f"UPDATE results SET {column} = ?", (value,))
+    for arguments in (["list"], ["list", "--json"], ["show", verdict.result_id]):
+        answer = shell("results", *arguments)
+        assert (answer.code, answer.out, len(answer.err.splitlines())) == (1, "", 1)
+        assert "mend it" in answer.err
+
+
+def test_results_of_an_age_beyond_the_calendar_are_wrong_use(shell: Callable[..., Any], line: Config) -> None:
+    answer = shell("results", "list", "--since", "999999w")
+    assert (answer.code, "neither an age" in answer.err) == (2, True)
+
+
 def test_results_with_a_damaged_database_say_so_in_one_sentence(shell: Callable[..., Any], line: Config) -> None:
     line.agent.state_dir.mkdir(parents=True)
     (line.agent.state_dir / "inspector.db").write_text("this is no database, however long it is " * 100)
@@ -115,3 +136,13 @@ def test_results_with_a_damaged_database_say_so_in_one_sentence(shell: Callable[
     assert answer.code == 1
     assert "not a SQLite database" in answer.err
     assert len(answer.err.splitlines()) == 1
+
+
+def test_results_of_a_name_that_is_no_unicode_are_none(shell: Callable[..., Any], record: Callable[..., None]) -> None:
+    record([verdict_of_part(1)])
+    assert "No result is like that" in shell("results", "list", "--lot", "\udcff").out
+    assert shell("results", "show", "\udcff").code == 2
+
+
+def test_run_with_an_unknown_log_level_is_wrong_use(shell: Callable[..., Any]) -> None:
+    assert shell("run", "--log-level", "loud").code == 2

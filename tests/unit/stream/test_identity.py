@@ -82,6 +82,89 @@ def test_classify_backwards_is_one_reset_then_counts_on() -> None:
     assert (after.was_reset, after.key.epoch, after.missed) == (False, 2, ())
 
 
+def run_up(frames: FrameMemory, first: int, last: int, life: str) -> list[New]:
+    """The frames of these numbers, no two lives alike."""
+    return [new(frames.classify(ids(number, f"{life}{number}"))) for number in range(first, last + 1)]
+
+
+def test_classify_backwards_beyond_the_gap_to_a_seen_number_is_one_reset() -> None:
+    frames = memory(max_gap=10)
+    run_up(frames, 1, 30, "first")
+    again = run_up(frames, 1, 30, "second")
+    assert [found.was_reset for found in again] == [True] + [False] * 29
+    assert not any(found.id_conflict or found.missed for found in again)
+    assert {found.key.epoch for found in again} == {2}
+
+
+def test_classify_conflicts_that_run_upwards_are_a_reset_with_the_third() -> None:
+    frames = memory(max_gap=100)
+    run_up(frames, 1, 30, "first")
+    again = run_up(frames, 1, 30, "second")
+    assert [found.was_reset for found in again] == [False, False, True] + [False] * 27
+    assert [found.id_conflict for found in again] == [True, True] + [False] * 28
+    assert [found.key.epoch for found in again] == [1, 1] + [2] * 28
+    assert not any(found.missed for found in again)
+    results = {found.key.result_id for found in again} | {
+        found.key.result_id for found in run_up(memory(), 1, 30, "first")
+    }
+    assert len(results) == 60, "every frame has a row of its own"
+
+
+def test_classify_restart_is_found_where_numbers_were_missed_in_either_life() -> None:
+    frames = memory(max_gap=100)
+    for number in (1, 3, 5, 6, 9):
+        frames.classify(ids(number, f"first{number}"))
+    again = [new(frames.classify(ids(number, f"second{number}"))) for number in (1, 2, 3, 6, 7)]
+    assert [found.was_reset for found in again] == [False, False, False, True, False]
+
+
+def test_classify_retakes_of_two_parts_are_conflicts_and_no_reset() -> None:
+    frames = memory(max_gap=100)
+    run_up(frames, 1, 30, "first")
+    for at, number in enumerate((28, 29, 31, 29, 30, 32)):
+        found = new(frames.classify(ids(number, f"retake{at}")))
+        assert (found.was_reset, found.key.epoch, found.id_conflict) == (False, 1, number < 31)
+
+
+def test_classify_redelivered_conflicts_are_never_a_reset() -> None:
+    frames = memory(max_gap=100)
+    run_up(frames, 1, 30, "first")
+    found = [new(frames.classify(ids(n, f"second{n}", is_redelivered=True))) for n in range(1, 10)]
+    assert not any(each.was_reset for each in found)
+    assert {each.key.epoch for each in found} == {1}
+
+
+def test_classify_camera_far_behind_the_other_one_of_its_gate_is_no_reset() -> None:
+    counter = TriggerCounter(GateState("gate"), None, 10)
+    left, right = (FrameMemory(name, name, counter, bound=64) for name in ("left", "right"))
+    run_up(left, 1, 50, "l")
+    behind = run_up(right, 1, 50, "r")
+    assert not any(found.was_reset or found.id_conflict for found in behind)
+    assert {found.key.epoch for found in behind} == {1}
+
+
+def test_classify_restart_at_a_gate_of_two_cameras_is_one_reset() -> None:
+    counter = TriggerCounter(GateState("gate"), None, 100)
+    left, right = (FrameMemory(name, name, counter, bound=64) for name in ("left", "right"))
+    for life in ("first", "second"):
+        resets = [
+            new(camera.classify(ids(number, f"{life}{number}"))).was_reset
+            for number in range(1, 31)
+            for camera in (left, right)
+        ]
+    assert resets.count(True) == 1
+    assert (counter.state.epoch, counter.state.last_trigger) == (2, 30)
+
+
+def test_fill_restores_how_far_the_camera_has_come() -> None:
+    seen = [
+        Sighting(found.key, found.key.result_id, "gate", acknowledged=True) for found in run_up(memory(), 1, 30, "a")
+    ]
+    later = memory(last=30, max_gap=10)
+    later.fill(seen)
+    assert new(later.classify(ids(1, "b"))).was_reset
+
+
 def test_classify_backwards_but_older_is_no_reset() -> None:
     frames = memory(last=500)
     found = new(frames.classify(ids(1), can_be_reset=False))
@@ -168,6 +251,20 @@ def test_fill_restores_what_an_earlier_run_knew() -> None:
     later.fill([Sighting(each.key, each.key.result_id, "gate", acknowledged=False) for each in (strong, weak)])
     assert later.classify(ids(17, frame="f")) == Known(strong.key.result_id)
     assert later.classify(ids(sha="w", is_redelivered=True, generation=1)) == Known(weak.key.result_id)
+
+
+@given(st.integers(1, 200), st.integers(1, 60), st.integers(1, 120), st.sampled_from([None, 64, 65536]))
+def test_restarted_counter_is_at_most_two_conflicts_and_one_reset(
+    first: int, second: int, max_gap: int, modulus: int | None
+) -> None:
+    """Wherever a counter begins again at 1: each frame is one of its own, and conflicts come to an end."""
+    frames = memory(modulus=modulus, max_gap=max_gap)
+    old = [new(frames.classify(ids(n % modulus if modulus else n, f"a{n}"))) for n in range(1, first + 1)]
+    found = [new(frames.classify(ids(n % modulus if modulus else n, f"b{n}"))) for n in range(1, second + 1)]
+    assert sum(each.id_conflict for each in found) <= 2
+    assert sum(each.was_reset for each in found) <= 1
+    assert not any(each.missed for each in found if each.was_reset)
+    assert len({each.key.result_id for each in old + found}) == first + second
 
 
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(0, 3)), max_size=60), st.sampled_from([None, 16, 64]))

@@ -228,7 +228,7 @@ async def test_run_backlog_is_recorded_late_and_never_told() -> None:
 
 
 async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_score() -> None:
-    plant = Plant(settings(window_ms=400, reserve_ms=20))
+    plant = Plant(settings(window_ms=1000, reserve_ms=600))  # a busy machine must not eat the time to publish
     plant.lineup = FakeLineup(gate=threading.Event())
     async with plant.running():
         plant.push(GOOD, 17)
@@ -243,7 +243,7 @@ async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_sco
 
 
 async def test_run_waiting_frame_is_shed_as_overload_at_its_deadline() -> None:
-    plant = Plant(settings(window_ms=400, reserve_ms=20))
+    plant = Plant(settings(window_ms=1000, reserve_ms=600))  # a busy machine must not eat the time to publish
     plant.lineup = FakeLineup(gate=threading.Event())
     async with plant.running():
         plant.push(GOOD, 1)

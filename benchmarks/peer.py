@@ -84,8 +84,10 @@ def _peer(labelled: LabelledProduct, method: str) -> Row:
     started = time.perf_counter()
     model = fit_peer(method, [prepare(_pixels(path), preparation) for path in labelled.train])
     fit_s = time.perf_counter() - started
-    good, defective, times = [], [], []
-    found: list[tuple[NDArray[np.float32], tuple[int, int], Path | None]] = []
+    good: list[float] = []
+    defective: list[float] = []
+    times: list[float] = []
+    found: list[tuple[NDArray[np.float16], tuple[int, int], tuple[Path, ...]]] = []
     for image in labelled.test:
         payload = image.path.read_bytes()
         started = time.perf_counter()
@@ -93,12 +95,12 @@ def _peer(labelled: LabelledProduct, method: str) -> Row:
         score, square_map = model.judge(prepare(pixels, preparation))
         times.append((time.perf_counter() - started) * 1e3)
         (good if image.defect is None else defective).append(score)
-        found.append((square_map.astype(np.float16), pixels.shape[:2], image.mask))
+        found.append((square_map.astype(np.float16), (pixels.shape[0], pixels.shape[1]), image.masks))
 
     def maps() -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-        for square_map, size, mask in found:
+        for square_map, size, masks in found:
             whole = restore_map(square_map.astype(np.float32), preparation, *size, size)
-            yield whole, np.zeros(size, np.bool_) if mask is None else read_mask(mask, size)
+            yield whole, read_mask(masks, size)
 
     return Row(
         labelled.name,
@@ -129,8 +131,8 @@ def shortened(root: Path, name: str, train: int | None, test: int | None, folder
         if test is not None and taken[image.defect] > test:
             continue
         _link(image.path, folder / name / "test" / (image.defect or "good") / image.path.name)
-        if image.mask is not None and image.defect is not None:
-            _link(image.mask, folder / name / "ground_truth" / image.defect / image.mask.name)
+        for mask in image.masks:
+            _link(mask, folder / name / "ground_truth" / (image.defect or "good") / mask.name)
     return folder
 
 
@@ -152,8 +154,8 @@ def table(rows: Sequence[Row]) -> str:
     for method in METHODS:
         own = [row for row in whole if row.method == method and row.product in everywhere]
         if own:
-            means = {key: _mean([getattr(row, key) for row in own]) for key in _FIGURES}
-            lines.append(_line(Row(f"mean of {len(own)}", method, 0, **means)))
+            auroc, aupro, fit_s, ms, mib = (_mean([getattr(row, key) for row in own]) for key in _FIGURES)
+            lines.append(_line(Row(f"mean of {len(own)}", method, 0, auroc, aupro, fit_s, ms, mib)))
     return "\n".join(lines)
 
 

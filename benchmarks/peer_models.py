@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from inspector.vision.backbone import Backbone, load_network, normalisation
+from inspector.vision.preprocessing import Preparation
 
 PATCHCORE_LAYERS = ("blocks.2", "blocks.4")
 """Strides 8 and 16 of an EfficientNet-Lite, as the paper's layer2 and layer3 of a ResNet."""
@@ -81,7 +82,7 @@ def _padim() -> Any:
 
 def _with_our_weights(model: Any, strides: tuple[int, ...]) -> Any:
     """Every tensor of the peer's backbone is one of ours, or it is an error."""
-    network, channels = load_network(Backbone(), strides)
+    network, channels = load_network(Backbone(), strides, Preparation().size_px)
     extractor = model.feature_extractor
     extractor.feature_extractor.load_state_dict(network.state_dict(), strict=True)
     if tuple(extractor.out_dims) != channels:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -172,6 +172,41 @@ def table(found: dict[Cell, Figures], products: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def cells(product: str, seeds: int, single_level_seeds: int) -> Iterator[Cell]:
+    """The grid of one product: both levels for each seed, a single one for the first `single_level_seeds`."""
+    for seed, levels, is_coded in itertools.product(range(seeds), LEVELS, (False, True)):
+        if levels == "both" or seed < single_level_seeds:
+            yield Cell(product, seed, levels, is_coded)
+
+
+def paired(found: dict[Cell, Figures], products: Sequence[str]) -> str:
+    """Markdown: what SNC adds, with both levels: mean and spread over seeds of the difference of the same seed."""
+    lines = ["| SNC on - off, both levels | image AUROC | AUPRO |", "|---|---|---|"]
+    whole: dict[str, list[float]] = {"auroc": [], "aupro": []}
+    for product in products:
+        shown = []
+        for figure, everything in whole.items():
+            own = []
+            for cell, with_code in found.items():
+                if (cell.product, cell.levels, cell.is_coded) != (product, "both", True):
+                    continue
+                pair = getattr(with_code, figure), getattr(found[replace(cell, is_coded=False)], figure)
+                if None not in pair:
+                    own.append(pair[0] - pair[1])
+            everything += own
+            shown.append(_spread(own))
+        lines.append(f"| {product} | {shown[0]} | {shown[1]} |")
+    lines.append(f"| all | {_spread(whole['auroc'])} | {_spread(whole['aupro'])} |")
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):+.4f}{spread} (n = {len(values)})"
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
@@ -192,11 +227,11 @@ def main() -> None:
         engine = create_engine("onnxruntime", Path(folder), options.threads)
         for item in labelled:
             bench = Bench(item, engine, plan, options.students)
-            for seed, levels, is_coded in itertools.product(range(options.seeds), LEVELS, (False, True)):
-                cell = Cell(item.name, seed, levels, is_coded)
+            for cell in cells(item.name, options.seeds, options.single_level_seeds):
                 found[cell] = bench.measure(cell, shares_training=options.share_training)
                 print(cell, found[cell], flush=True)
-    text = table(found, [item.name for item in labelled])
+    names = [item.name for item in labelled]
+    text = f"{table(found, names)}\n\n{paired(found, names)}"
     print(text)
     if options.out is not None:
         options.out.write_text(text + "\n", encoding="utf-8")
@@ -207,6 +242,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("root", type=Path, help="folder of products in MVTec AD layout")
     parser.add_argument("--products", help="some of them, by comma")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N - 1")
+    parser.add_argument(
+        "--single-level-seeds", type=int, default=1, help="so many of them for one level alone, 0 to all"
+    )
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=0, help="of the engine; training takes one")
     parser.add_argument(

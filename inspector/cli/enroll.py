@@ -51,7 +51,8 @@ def command(
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="PNG over the whole frame, dark where nothing counts.")] = None,
     exposure: Annotated[
-        str, typer.Option(help="auto, as_is or normalised: whether frames are brought to one brightness and contrast.")
+        str,
+        typer.Option(help="auto, as_is, normalised (one brightness and contrast) or levelled (and no large shadows)."),
     ] = "auto",
     input_px: Annotated[
         int | None, typer.Option(min=32, max=4096, help="Side of the square that the backbone sees; else 256.")

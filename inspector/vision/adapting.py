@@ -27,11 +27,9 @@ def adapted(recipe: Recipe, strides: Sequence[int], backbone: str) -> Recipe:
             "Choose another head."
         )
     members: dict[tuple[object, ...], MemberRecipe] = {}
-    for member in sorted(recipe.members, key=lambda each: each.is_optional):
+    for member in recipe.members:
         fitted = replace(member, embedding=_nearest(member.embedding, strides))
         key = (fitted.embedding, fitted.whiten, fitted.unit_length, fitted.clustering)
-        if key in members and fitted.is_optional:
-            continue  # it would be another view, and there is none
         members[key] = _merged(members[key], fitted) if key in members else fitted
     found = replace(recipe, members=tuple(members.values()))
     return replace(found, preparation=replace(recipe.preparation, size_px=_whole(found)))
@@ -56,7 +54,7 @@ def _merged(one: MemberRecipe, other: MemberRecipe) -> MemberRecipe:
     return replace(
         one,
         prototypes=max(one.prototypes, other.prototypes),
-        in_decision=one.in_decision + other.in_decision,
+        in_decision=max(one.in_decision, other.in_decision),
         in_map=one.in_map + other.in_map,
     )
 

@@ -30,7 +30,7 @@ from inspector.vision.student import LevelScale, Student
 from inspector.vision.student_graph import LEVELS, StudentWeights, check_shapes, tensor_names
 
 FORMAT = "inspector-artifact"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 LEVEL_TOLERANCE = 0.02
 """How far a probe's level may lie from the stored one: a fiftieth of the way from median to threshold."""
@@ -131,6 +131,7 @@ def _described(artifact: Artifact) -> dict[str, Any]:
                 "embedding": member.embedding,
                 "in_decision": member.in_decision,
                 "in_map": member.in_map,
+                "score_usual": member.score_usual,
                 "score_unit": member.score_unit,
                 "map_unit": member.map_unit,
                 "unit_length": member.bank.unit_length,
@@ -192,7 +193,9 @@ def read_manifest(content: bytes) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ArtifactError("The bytes are no artifact of this software.") from error
     if found != FORMAT_VERSION:
-        raise ArtifactError(f"The artifact has format version {found}; this software reads {FORMAT_VERSION}.")
+        raise ArtifactError(
+            f"The artifact has format version {found}; this software reads {FORMAT_VERSION}. Enrol the product again."
+        )
     return dict(manifest)
 
 
@@ -269,6 +272,7 @@ def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mappi
         bank=bank,
         in_decision=finite(stored["in_decision"]),
         in_map=finite(stored["in_map"]),
+        score_usual=finite(stored["score_usual"]),
         score_unit=finite(stored["score_unit"]),
         map_unit=finite(stored["map_unit"]),
         sources=tensors[f"{name}.sources"],

@@ -1,9 +1,9 @@
-"""What a product chooses for itself, by good images alone: its exposure, and which optional banks decide.
+"""What a product chooses for itself, by good images alone: its exposure.
 
 Defects are drawn on a lot of good images that the trial heads never saw, the last fifth in file order, so that
 a shift between lots is felt. What tells drawn from clean images better is chosen, and the evidence stands in
 the manifest. A free choice among all blends is not made so: over six products small drawn defects prefer the
-sharpest bank where real ones need the deepest (docs/experiments.md), so a bank may only join those that decide.
+sharpest bank where real ones need the deepest (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import UsageError
-from inspector.vision.fitting import HeadFitter, spread_of
+from inspector.vision.fitting import HeadFitter
 from inspector.vision.gathering import Progress
 from inspector.vision.metrics import image_auroc
-from inspector.vision.preprocessing import Exposure, Preparation, normalise_exposure
-from inspector.vision.recipes import MemberRecipe, Recipe
+from inspector.vision.preprocessing import Exposure, Preparation, expose
+from inspector.vision.recipes import Recipe
 from inspector.vision.synthetic import DefectKind, draw
 
 Canvas = NDArray[np.uint8]
@@ -36,9 +36,9 @@ PLANTED_BYTES = 256 * 2**20
 SIZES = (0.02, 0.19)
 """Length of a drawn defect as shares of the input side; logarithmically spread."""
 LEAST_GAIN = 0.01
-"""Frames stay as they are unless normalising finds more by so much AUROC: it takes away what brightness tells."""
-VETO = 0.03
-"""An optional bank that trails by more would drag the blend down; by less it adds another view."""
+"""Frames stay as they are unless changing them finds more by so much AUROC: it takes away what brightness tells."""
+EXPOSURES: tuple[Exposure, ...] = ("as_is", "normalised", "levelled")
+"""From the one that changes least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Choice:
 
 def parse_exposure(text: str) -> Exposure | None:
     """As a person writes it; None where the good images choose. Raises UsageError."""
-    known: dict[str, Exposure | None] = {"auto": None, "as_is": "as_is", "normalised": "normalised"}
+    known: dict[str, Exposure | None] = {"auto": None, **{name: name for name in EXPOSURES}}
     if text not in known:
         raise UsageError(f"There is no exposure {text!r}; choose one of {', '.join(known)}.")
     return known[text]
@@ -66,8 +66,9 @@ def parse_exposure(text: str) -> Exposure | None:
 class Exposed(Sequence[Canvas]):
     """Prepared canvases brought to one exposure as they are read. `canvases`: prepared as they are."""
 
-    def __init__(self, canvases: Sequence[Canvas], preparation: Preparation) -> None:
+    def __init__(self, canvases: Sequence[Canvas], preparation: Preparation, exposure: Exposure) -> None:
         self._canvases = canvases
+        self._exposure = exposure
         self._is_masked = preparation.mask is not None
 
     def __len__(self) -> int:
@@ -80,7 +81,7 @@ class Exposed(Sequence[Canvas]):
     def __getitem__(self, index: int | slice) -> Canvas | list[Canvas]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        return normalise_exposure(self._canvases[index], is_masked=self._is_masked)
+        return expose(self._canvases[index], self._exposure, is_masked=self._is_masked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,69 +101,45 @@ def choose(
     *,
     exposure: Exposure | None = None,
 ) -> Chosen:
-    """`recipe` with an exposure, and without the optional members that gain nothing here.
+    """`recipe` with the exposure that tells drawn defects best, or the one that is given.
 
     `canvases`: prepared as they are, or at `exposure` where that is given; `usable`: which of them may be looked at,
     in file order (none that calibrates). `fitter_of`: a fitter of `recipe.deciding` on canvases.
     """
+    if exposure is not None:
+        return Chosen(_with(recipe, exposure), ())
     if len(usable) < CHOOSING_FROM:
-        return _unchosen(recipe, exposure, f"{len(usable)} images are too few to choose by, {CHOOSING_FROM} are needed")
+        return _unchosen(recipe, f"{len(usable)} images are too few to choose by, {CHOOSING_FROM} are needed")
     lot_size = len(usable) // 5
     lot, rest = list(usable[-lot_size:]), list(usable[:-lot_size])
     learnt = [rest[i] for i in np.unique(np.linspace(0, len(rest) - 1, TRIAL_IMAGES).round().astype(int))]
     planted = _planted([canvases[i] for i in lot], recipe.preparation.size_px)
     if not planted:
-        return _unchosen(recipe, exposure, "no defect could be drawn so that it shows")
+        return _unchosen(recipe, "no defect could be drawn so that it shows")
     trial = _Trial([canvases[i] for i in learnt], [canvases[i] for i in lot], planted)
-    found = {exposure or "as_is": _found(trial, trial.inputs, fitter_of, progress)}
-    choices: list[Choice] = []
-    if exposure is None:
-        found["normalised"] = _found(trial, Exposed(trial.inputs, recipe.preparation), fitter_of, progress)
-        exposure, choice = _choose_exposure(found, trial)
-        choices.append(choice)
-    members = list(recipe.members)
-    deciding = recipe.deciding.members
-    base = found[exposure].blended([i for i, member in enumerate(deciding) if not member.is_optional])
-    for index, member in enumerate(deciding):
-        if member.is_optional:
-            choice = _choose_member(member, base, found[exposure].alone[index])
-            choices.append(choice)
-            if choice.chosen == "no":
-                members.remove(member)
-    return Chosen(_with(recipe, exposure, members), tuple(choices))
+    found = {
+        each: _told(trial, Exposed(trial.inputs, recipe.preparation, each), fitter_of, progress) for each in EXPOSURES
+    }
+    choice = _choose_exposure(found, trial)
+    return Chosen(_with(recipe, choice[0]), (choice[1],))
 
 
-def _unchosen(recipe: Recipe, exposure: Exposure | None, reason: str) -> Chosen:
-    choices = [] if exposure is not None else [Choice("exposure", "as_is", {}, reason)]
-    choices += [Choice(_named(member), "no", {}, reason) for member in recipe.members if member.is_optional]
-    members = [member for member in recipe.members if not member.is_optional]
-    return Chosen(_with(recipe, exposure or "as_is", members), tuple(choices))
+def _unchosen(recipe: Recipe, reason: str) -> Chosen:
+    return Chosen(_with(recipe, "as_is"), (Choice("exposure", "as_is", {}, reason),))
 
 
-def _with(recipe: Recipe, exposure: Exposure, members: Sequence[MemberRecipe]) -> Recipe:
-    return replace(recipe, preparation=replace(recipe.preparation, exposure=exposure), members=tuple(members))
+def _with(recipe: Recipe, exposure: Exposure) -> Recipe:
+    return replace(recipe, preparation=replace(recipe.preparation, exposure=exposure))
 
 
-def _choose_exposure(found: Mapping[Exposure, _Found], trial: _Trial) -> tuple[Exposure, Choice]:
-    means: dict[str, float] = {name: float(np.mean(each.alone)) for name, each in found.items()}
-    chosen: Exposure = "normalised" if means["normalised"] >= means["as_is"] + LEAST_GAIN else "as_is"
+def _choose_exposure(found: Mapping[Exposure, float], trial: _Trial) -> tuple[Exposure, Choice]:
+    best = max(found, key=found.__getitem__)
+    chosen: Exposure = best if found[best] >= found["as_is"] + LEAST_GAIN else "as_is"
     reason = (
         f"AUROC of {len(trial.planted)} drawn defects against {len(trial.clean)} good images of the last lot, mean "
-        f"over the banks; frames stay as they are unless one exposure gains {LEAST_GAIN:g}"
+        f"over the banks; frames stay as they are unless another exposure gains {LEAST_GAIN:g}"
     )
-    return chosen, Choice("exposure", chosen, means, reason)
-
-
-def _choose_member(member: MemberRecipe, base: float, alone: float) -> Choice:
-    reason = (
-        "AUROC of the same drawn defects; the bank stays out where alone it finds less than those that always decide "
-        f"by more than {VETO:g}"
-    )
-    return Choice(_named(member), "yes" if alone >= base - VETO else "no", {"alone": alone, "others": base}, reason)
-
-
-def _named(member: MemberRecipe) -> str:
-    return f"strides {'+'.join(map(str, member.embedding.strides))} in the decision"
+    return chosen, Choice("exposure", chosen, {str(name): told for name, told in found.items()}, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,31 +167,18 @@ def _planted(lot: Sequence[Canvas], size_px: int) -> list[Canvas]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Image scores of a trial's banks, float64 [members, images]; `alone`: the AUROC of each."""
-
-    clean: NDArray[np.float64]
-    planted: NDArray[np.float64]
-    alone: list[float]
-
-    def blended(self, which: Sequence[int]) -> float:
-        """AUROC of the sum of these banks' scores in units of their spread on clean images."""
-        spread = np.array([spread_of(self.clean[i]) for i in which])[:, None]
-        return _auroc((self.clean[which] / spread).sum(axis=0), (self.planted[which] / spread).sum(axis=0))
-
-
 def _auroc(clean: NDArray[np.float64], planted: NDArray[np.float64]) -> float:
     told = image_auroc(clean, planted)
     return 0.5 if told is None else told
 
 
-def _found(
+def _told(
     trial: _Trial,
     inputs: Sequence[Canvas],
     fitter_of: Callable[[Sequence[Canvas]], HeadFitter],
     progress: Progress,
-) -> _Found:
+) -> float:
+    """The mean AUROC of drawn against clean over the banks that decide, of a head fitted on what the trial learns."""
     fitter = fitter_of(inputs)
     learnt = range(len(trial.learnt))
     clean = range(len(learnt), len(learnt) + len(trial.clean))
@@ -223,4 +187,4 @@ def _found(
     members = fitter.fit(learnt)
     of_clean = fitter.scores(fitter.measure(members, clean, progress))
     of_planted = fitter.scores(fitter.measure(members, planted, progress))
-    return _Found(of_clean, of_planted, [_auroc(good, bad) for good, bad in zip(of_clean, of_planted, strict=True)])
+    return float(np.mean([_auroc(good, bad) for good, bad in zip(of_clean, of_planted, strict=True)]))

@@ -228,7 +228,7 @@ def _prepared_anew(run: _Run, before: Preparation, after: Preparation, gathered:
     """The same images as `after` says. Only what is more than an exposure is read again."""
     kept = Spill(run.options.scratch)
     if replace(before, exposure=after.exposure) == after:
-        for canvas in Exposed(gathered.inputs, before):
+        for canvas in Exposed(gathered.inputs, before, after.exposure):
             kept.append(canvas)
         return replace(gathered, inputs=kept)
     for source in gathered.sources:

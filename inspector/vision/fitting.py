@@ -103,7 +103,7 @@ class HeadFitter:
             if picked is not None:
                 sources = sample.places[inside][picked]
             grid = self._graph.grid(which)
-            members.append(Member(which, grid, bank, recipe.in_decision, recipe.in_map, 1.0, 1.0, sources))
+            members.append(Member(which, grid, bank, recipe.in_decision, recipe.in_map, 0.0, 1.0, 1.0, sources))
             if progress is not None:
                 progress("prototypes", number + 1, len(self._recipe.members))
         return members
@@ -131,19 +131,22 @@ class HeadFitter:
         return np.array(worst, np.float64).T
 
     def units(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Member]:
-        """The same members with the spreads of these images' scores and patch distances as their units."""
+        """The same members with the median and spread of these images' scores, and that of their patch distances."""
         scaled = []
         for number, member in enumerate(members):
             patches = np.concatenate([raw.maps[number] for raw in measured])  # [N * T, g, g]
             scores = np.array([self._readout.score(each) for each in patches])
-            scaled.append(replace(member, score_unit=spread_of(scores), map_unit=spread_of(patches)))
+            ordinary = float(np.median(scores))
+            scaled.append(
+                replace(member, score_usual=ordinary, score_unit=spread_of(scores), map_unit=spread_of(patches))
+            )
         return scaled
 
     @staticmethod
     def with_units(members: Sequence[Member], units_of: Sequence[Member]) -> list[Member]:
         """These members with the units of the others, one by one."""
         return [
-            replace(member, score_unit=other.score_unit, map_unit=other.map_unit)
+            replace(member, score_usual=other.score_usual, score_unit=other.score_unit, map_unit=other.map_unit)
             for member, other in zip(members, units_of, strict=True)
         ]
 

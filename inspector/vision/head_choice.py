@@ -27,6 +27,7 @@ from inspector.vision.metrics import image_auroc
 from inspector.vision.passes import Passes
 from inspector.vision.planting import Ground, plant
 from inspector.vision.preprocessing import Preparation, crop_of, prepare
+from inspector.vision.prototype import usual, worst
 from inspector.vision.recipes import Recipe
 from inspector.vision.spill import Spill
 from inspector.vision.student import TrainingPlan
@@ -179,11 +180,12 @@ def _prototype_scores(candidate: Candidate, trial: Trial, engine: Engine, progre
     fitter.sample(trial.learnt, progress)
     members = fitter.fit(trial.learnt)
     scores = fitter.scores(fitter.measure(members, [*trial.clean, *trial.planted], progress))  # [members, images]
-    spreads = [spread_of(each[: len(trial.clean)]) for each in scores]
-    return sum(
-        (member.in_decision * each / spread for member, each, spread in zip(members, scores, spreads, strict=True)),
-        start=np.zeros(scores.shape[1]),
-    )
+    clean = scores[:, : len(trial.clean)]
+    scaled = [
+        replace(member, score_usual=float(np.median(each)), score_unit=spread_of(each))
+        for member, each in zip(members, clean, strict=True)
+    ]
+    return np.array([worst(scaled, image.tolist(), usual(scaled)) for image in scores.T])
 
 
 def _student_scores(

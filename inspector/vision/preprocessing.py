@@ -22,6 +22,9 @@ from inspector.errors import ArtifactError
 
 NORMALISED_MEAN = 128.0
 NORMALISED_SPREAD = 50.0
+LAMP_CELL_PX = 8
+LAMP_SIGMA_CELLS = 4.0
+"""What changes over more than 32 px of the canvas is taken for light by `levelled`, what is smaller for the part."""
 OUTSIDE = 128
 """What pixels outside the mask become: one value, so that nothing there can reach a score."""
 MAX_TILES = 256
@@ -30,7 +33,7 @@ OVERLAP_SHARE = 8
 OVERLAP_STEP_PX = 16
 
 Fit = Literal["letterbox", "squash"]
-Exposure = Literal["as_is", "normalised"]
+Exposure = Literal["as_is", "normalised", "levelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,10 @@ class Preparation:
     `letterbox` keeps the aspect and fills the rest by reflection (a bar of constant colour would be the
     strongest edge in the picture), which banks and scores take as they take the rest; `squash` stretches.
     Shrinking averages areas, which is its antialias; enlarging is bilinear. `normalised` brings each frame
-    to one mean and contrast, after routing. `tiles`: rows and columns of squares of `size_px` that cover the
-    frame, neighbours sharing `overlap_px`. `roi`: x, y, width, height as shares of the frame, all that is looked
-    at; `mask`: PNG over the whole frame, at any size of its aspect, black where nothing counts.
+    to one mean and contrast, after routing; `levelled` takes large shadows and gradients away before that.
+    `tiles`: rows and columns of squares of `size_px` that cover the frame, neighbours sharing `overlap_px`.
+    `roi`: x, y, width, height as shares of the frame, all that is looked at; `mask`: PNG over the whole frame,
+    at any size of its aspect, black where nothing counts.
     """
 
     size_px: int = 256
@@ -80,7 +84,7 @@ class Preparation:
     def from_manifest(cls, stored: Mapping[str, Any]) -> Preparation:
         """Raises ArtifactError for a preparation that this software does not know."""
         size_px, fit, exposure = stored.get("size_px"), stored.get("fit"), stored.get("exposure")
-        if fit not in ("letterbox", "squash") or exposure not in ("as_is", "normalised"):
+        if fit not in ("letterbox", "squash") or exposure not in ("as_is", "normalised", "levelled"):
             raise ArtifactError(f"The artifact wants an unknown preparation (fit {fit!r}, exposure {exposure!r}).")
         if not isinstance(size_px, int) or not 32 <= size_px <= 4096:
             raise ArtifactError(f"The artifact wants an impossible input size of {size_px!r} px.")
@@ -160,8 +164,8 @@ def prepare(pixels: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.u
     right, bottom = canvas_w - at.left - at.width, canvas_h - at.top - at.height
     if at.left or at.top or right or bottom:
         inner = np.asarray(cv2.copyMakeBorder(inner, at.top, bottom, at.left, right, cv2.BORDER_REFLECT_101), np.uint8)
-    if preparation.exposure == "normalised":
-        return normalise_exposure(np.asarray(inner, np.uint8), is_masked=preparation.mask is not None)
+    if preparation.exposure != "as_is":
+        return expose(np.asarray(inner, np.uint8), preparation.exposure, is_masked=preparation.mask is not None)
     return inner.copy() if np.may_share_memory(inner, pixels) else np.ascontiguousarray(inner, dtype=np.uint8)
 
 
@@ -197,6 +201,38 @@ def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uin
         cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR),
         dtype=np.uint8,
     )
+
+
+def expose(canvas: NDArray[np.uint8], exposure: Exposure, *, is_masked: bool) -> NDArray[np.uint8]:
+    """A prepared canvas as the product wants it; of a masked one only what counts, the rest stays."""
+    if exposure == "as_is":
+        return canvas
+    return (normalise_exposure if exposure == "normalised" else level_exposure)(canvas, is_masked=is_masked)
+
+
+def level_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.uint8]:
+    """A prepared canvas without its large shadows and gradients, brought to one mean and contrast.
+
+    The light is the gray image, averaged over cells and smoothed; what is masked takes no part in it.
+    """
+    counts = np.ones(canvas.shape[:2], np.float32)
+    if is_masked:
+        counts -= (canvas == OUTSIDE).all(axis=2)
+    gray = canvas.mean(axis=2, dtype=np.float32)
+    cells = (max(1, canvas.shape[1] // LAMP_CELL_PX), max(1, canvas.shape[0] // LAMP_CELL_PX))
+
+    def smoothed(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        small = cv2.resize(plane, cells, interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), LAMP_SIGMA_CELLS, borderType=cv2.BORDER_REFLECT)
+        return np.asarray(cv2.resize(small, canvas.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+    light = smoothed(gray * counts) / np.maximum(smoothed(counts), 1e-3)
+    apart = (gray - light)[counts > 0]
+    gain = NORMALISED_SPREAD / max(float(apart.std()) if apart.size else 0.0, 1.0)
+    levels = (canvas - light[..., None]) * gain + NORMALISED_MEAN
+    levelled = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    levelled[counts == 0] = OUTSIDE
+    return np.asarray(levelled, np.uint8)
 
 
 def normalise_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.uint8]:

@@ -2,8 +2,9 @@
 
 [A] A frozen network, layers joined on one grid, s = 1 - max_k cos(x, m_k), image score from the map.
 [R] Banks, blends and scales of the tuned default are ours; `protoad` follows the paper where it is known.
-A head is a list of members; each weighs in the decision, in the map, or in both. Scores are positive,
-in units of the spread that the member's scores have on good images. No torch, no files.
+A head is a list of members; each weighs in the decision, in the map, or in both. A frame is as bad as the
+worst that any deciding member says of it, in units of the spread that the member's scores have on good
+images: what one view sees is not averaged away by those that do not. No torch, no files.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ Grid = NDArray[np.float32]
 class Member:
     """One bank with its place in the blend.
 
-    `embedding` and `grid` name its patches in the pass. `score_unit` and `map_unit` are the spreads of its
-    image scores and of its patch distances on good images; `sources`: int32 [K, 3], image, row, column of
-    each prototype, -1 for a mean of several.
+    `embedding` and `grid` name its patches in the pass. `score_usual` and `score_unit` are the median and the
+    spread of its image scores on good images, `map_unit` the spread of its patch distances there; `sources`:
+    int32 [K, 3], image, row, column of each prototype, -1 for a mean of several.
     """
 
     embedding: int
@@ -35,6 +36,7 @@ class Member:
     bank: Bank
     in_decision: float
     in_map: float
+    score_usual: float
     score_unit: float
     map_unit: float
     sources: NDArray[np.int32]
@@ -89,6 +91,7 @@ class PrototypeHead:
         self.members = tuple(members)
         self.readout = readout
         self._searches: list[Search] = [engine.search(member.bank) for member in self.members]
+        self._usual = usual(self.members)
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
         """`embedded`: one [B, P, C] per embedding of the pass. A frame whose numbers are not finite gets a score
@@ -104,16 +107,35 @@ class PrototypeHead:
         return to_measure(distances, member.bank.unit_length).reshape(len(distances), member.grid, member.grid)
 
     def blend(self, maps: Sequence[Grid]) -> Judgement:
-        """One frame's raw maps, one per member, to its decision and its map."""
-        score = 0.0
+        """One frame's raw maps, one per member, to its decision (never below 0) and its map."""
+        scores = [self.readout.score(each) for each in maps]
         finest = max(member.grid for member in self.members if member.in_map)
         blended = np.zeros((finest, finest), np.float32)
         for member, grid_map in zip(self.members, maps, strict=True):
-            if member.in_decision:
-                score += member.in_decision * self.readout.score(grid_map) / member.score_unit
             if member.in_map:
                 blended += enlarge(grid_map, finest) * np.float32(member.in_map / member.map_unit)
-        return Judgement(score, self.readout.smoothed(blended))
+        return Judgement(worst(self.members, scores, self._usual), self.readout.smoothed(blended))
+
+
+def usual(members: Sequence[Member]) -> float:
+    """The score of a frame that all deciding members find ordinary: the mean of their medians in their units."""
+    deciding = [member for member in members if member.in_decision]
+    ordinary = [member.in_decision * member.score_usual / member.score_unit for member in deciding]
+    return sum(ordinary) / max(1, len(ordinary))
+
+
+def worst(members: Sequence[Member], scores: Sequence[float], ordinary: float) -> float:
+    """[R] How far a frame is beyond the ordinary for the member that minds it most, plus `usual` of the members.
+
+    `scores`: image scores, one per member. A single member's score stays what it is, in its unit. Not finite where a
+    deciding score is not.
+    """
+    excesses = [
+        member.in_decision * (score - member.score_usual) / member.score_unit
+        for member, score in zip(members, scores, strict=True)
+        if member.in_decision
+    ]
+    return float(np.maximum(np.max(excesses) + ordinary, 0.0))
 
 
 def enlarge(grid_map: Grid, side: int) -> Grid:

@@ -27,10 +27,7 @@ Reading = Literal["top_share", "smoothed_max"]
 
 @dataclass(frozen=True, slots=True)
 class MemberRecipe:
-    """One bank over one embedding. `whiten`: decorrelate channels, else they are compared as they come.
-
-    `is_optional`: it decides only for products whose good images say that it helps.
-    """
+    """One bank over one embedding. `whiten`: decorrelate channels, else they are compared as they come."""
 
     embedding: Embedding
     prototypes: int
@@ -39,7 +36,6 @@ class MemberRecipe:
     in_decision: float = 0.0
     in_map: float = 0.0
     clustering: Clustering = "farthest-first"
-    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ class Recipe:
 
     `reading` says how a map becomes an image score: the mean of its highest `top_share`, or the maximum of
     the map smoothed by a Gaussian of `sigma_px` at input resolution. The map that is shown is smoothed either way.
-    `is_chosen`: whether a product's good images may choose its exposure and optional members.
+    `is_chosen`: whether a product's good images may choose its exposure.
     """
 
     head: str
@@ -92,14 +88,15 @@ class Recipe:
 
 # Means over six products (mean image AUROC / mean AUPRO of the masked four, see docs/experiments.md): the coarse
 # grid detects as well as the fine one at a sixth of the cost, channels unscaled, with covers for banks, since means
-# lose rare good patterns. The map is another matter: centres of clusters draw it better than picked patches, and
-# the whitened strides 4+8, which detect poorly, localise best.
+# lose rare good patterns. Strides 4+8 alone decide worst on the mean and best where texture is all there is: as the
+# worst view counts, they may have their say. The map is another matter: centres of clusters draw it better than
+# picked patches, and the whitened strides 4+8, which detect poorly, localise best.
 _DEEP = MemberRecipe(Embedding((16,), 16), prototypes=512, in_decision=1.0)
 _BROAD = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=512, in_decision=1.0)
 _BROAD_MAP = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=512, in_map=1.0, clustering="kmeans")
 _SHARP = MemberRecipe(Embedding((4, 8), 8), prototypes=512, whiten=True, in_map=1.0, clustering="kmeans")
 _SHARP_PLAIN = MemberRecipe(Embedding((4, 8), 8), prototypes=512, in_map=1.0, clustering="kmeans")
-_SHARP_TOO = MemberRecipe(Embedding((4, 8), 8), prototypes=512, in_decision=1.0, is_optional=True)
+_SHARP_TOO = MemberRecipe(Embedding((4, 8), 8), prototypes=512, in_decision=1.0)
 _FINE = MemberRecipe(Embedding((8, 16), 8), prototypes=512, in_decision=1.0)
 
 _PROTOAD = MemberRecipe(

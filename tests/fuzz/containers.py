@@ -49,6 +49,7 @@ def small_artifact() -> bytes:
             bank=Bank(_normal(rng, CHANNELS[item.grid_stride]), None, _normal(rng, 3, CHANNELS[item.grid_stride])),
             in_decision=1.0,
             in_map=1.0,
+            score_usual=0.0,
             score_unit=1.0,
             map_unit=1.0,
             sources=np.zeros((3, 3), np.int32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,6 +55,37 @@ def test_prepare_normalised_blank_frame_does_not_become_noise() -> None:
     pixels = np.full((64, 64, 3), 17, np.uint8)
     pixels[0, 0] = 18
     assert prepare(pixels, Preparation(size_px=64, exposure="normalised")).std() < 2
+
+
+def test_prepare_levelled_takes_a_gradient_away_and_keeps_what_is_small() -> None:
+    rng = np.random.default_rng(0)
+    gradient = np.linspace(0, 90, 256)[None, :]
+    part = 100 + rng.normal(0, 4, (256, 256))
+    part[120:124, 120:124] += 60
+    flat, lit = (np.clip(image, 0, 255).astype(np.uint8)[..., None].repeat(3, 2) for image in (part, part + gradient))
+    levelled = Preparation(exposure="levelled")
+    one, other = (prepare(each, levelled).astype(float) for each in (flat, lit))
+    inner = (slice(40, 216), slice(40, 216))  # at the border half of the light is not seen
+    assert np.abs(one - other)[inner].mean() < 10.0  # levels were rounded before they were amplified tenfold
+    assert abs(other[inner].mean(axis=(0, 2)).std() - one[inner].mean(axis=(0, 2)).std()) < 3.0
+    assert other[121, 121, 0] > 200
+
+
+def test_prepare_levelled_blank_frame_does_not_become_noise() -> None:
+    blank = np.full((64, 64, 3), 90, np.uint8)
+    assert set(np.unique(prepare(blank, Preparation(size_px=64, exposure="levelled")))) == {128}
+
+
+def test_prepare_levelled_what_is_masked_lights_nothing() -> None:
+    rng = np.random.default_rng(0)
+    frame = rng.integers(90, 110, (64, 64, 1), np.uint8).repeat(3, 2)
+    bright = frame.copy()
+    bright[:, 40:] = 250
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, :40] = 255
+    encoded = cv2.imencode(".png", mask)[1].tobytes()
+    levelled = Preparation(size_px=64, exposure="levelled", mask=encoded)
+    np.testing.assert_array_equal(prepare(frame, levelled), prepare(bright, levelled))
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["letterbox", "squash"]))

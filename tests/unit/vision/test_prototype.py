@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inspector.vision.engines import Bank, OnnxEngine, unit_length
 from inspector.vision.fitting import build_bank, held_out
 from inspector.vision.graphs import Embedding
-from inspector.vision.prototype import Member, PrototypeHead, Readout, to_measure, top_mean
+from inspector.vision.prototype import Member, PrototypeHead, Readout, to_measure, top_mean, worst
 from inspector.vision.recipes import MemberRecipe
 from tests.unit.vision.drawings import FakeEngine
 
@@ -20,7 +20,7 @@ TOP = Readout("top_share", 0.02, 0.0, 64)
 
 
 def member(bank: Bank, grid: int = 8, **changes: float) -> Member:
-    weights = {"in_decision": 1.0, "in_map": 1.0, "score_unit": 1.0, "map_unit": 1.0} | changes
+    weights = {"in_decision": 1.0, "in_map": 1.0, "score_usual": 0.0, "score_unit": 1.0, "map_unit": 1.0} | changes
     return Member(0, grid, bank, sources=np.full((len(bank.prototypes), 3), -1, np.int32), **weights)
 
 
@@ -92,12 +92,32 @@ def test_judge_image_score_is_the_mean_of_the_top_of_its_map() -> None:
     assert judged.score == pytest.approx(float(np.sort(distances[0])[-1:].mean()))
 
 
-def test_judge_members_add_in_their_units() -> None:
+def test_judge_the_member_that_minds_most_decides() -> None:
     cells, bank = patches(), plain_bank(patches(seed=3)[0, :4])
     one = PrototypeHead([member(bank)], TOP, FakeEngine()).judge([cells])[0].score
-    members = [member(bank, score_unit=2.0), member(bank, score_unit=4.0, in_map=0.0), member(bank, in_decision=0.0)]
-    both = PrototypeHead(members, TOP, FakeEngine()).judge([cells])[0].score
-    assert both == pytest.approx(one / 2 + one / 4, rel=1e-5)
+    members = [
+        member(bank, score_usual=one - 1.0, score_unit=2.0),  # half a spread beyond its median
+        member(bank, score_usual=one - 1.0, score_unit=0.25, in_map=0.0),  # four
+        member(bank, score_usual=one - 1.0, score_unit=0.01, in_decision=0.0),  # a hundred, but it only draws
+    ]
+    judged = PrototypeHead(members, TOP, FakeEngine()).judge([cells])[0]
+    ordinary = ((one - 1.0) / 2.0 + (one - 1.0) / 0.25) / 2.0
+    assert judged.score == pytest.approx(4.0 + ordinary, rel=1e-5)
+
+
+def test_judge_a_single_member_says_its_score_in_its_unit() -> None:
+    cells, bank = patches(), plain_bank(patches(seed=3)[0, :4])
+    one = PrototypeHead([member(bank)], TOP, FakeEngine()).judge([cells])[0].score
+    head = PrototypeHead([member(bank, score_usual=0.7, score_unit=2.0)], TOP, FakeEngine())
+    assert head.judge([cells])[0].score == pytest.approx(one / 2.0, rel=1e-5)
+
+
+def test_worst_is_never_below_zero_and_never_hides_what_is_not_finite() -> None:
+    bank = plain_bank(patches(seed=3)[0, :4])
+    pair = [member(bank, score_usual=5.0), member(bank, score_usual=5.0)]
+    assert worst(pair, [0.0, 0.0], ordinary=1.0) == 0.0
+    assert np.isnan(worst(pair, [np.nan, 9.0], ordinary=1.0))
+    assert np.isnan(worst(pair, [9.0, np.nan], ordinary=1.0))
 
 
 def test_judge_batch_equals_frame_by_frame(engine: FakeEngine) -> None:

@@ -193,7 +193,7 @@ def paired(found: dict[Cell, Figures], products: Sequence[str]) -> str:
                 pair = getattr(with_code, figure), getattr(found[replace(cell, is_coded=False)], figure)
                 if None not in pair:
                     own.append(pair[0] - pair[1])
-            everything += own
+            everything.extend(own)
             shown.append(_spread(own))
         lines.append(f"| {product} | {shown[0]} | {shown[1]} |")
     lines.append(f"| all | {_spread(whole['auroc'])} | {_spread(whole['aupro'])} |")

@@ -109,7 +109,8 @@ class Mosquitto:
             self._process.send_signal(number)
 
     def _end(self, number: int) -> None:
-        self._signal(signal.SIGCONT)
+        if number != signal.SIGKILL:  # which ends a frozen one as well; thawed, it would still answer what waits
+            self._signal(signal.SIGCONT)
         self._signal(number)
         if self._process is not None:
             self._process.wait(timeout=10)

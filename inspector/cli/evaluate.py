@@ -59,6 +59,8 @@ def command(
     loaded = load(config)
     if report is not None and not report.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {report.parent} to write the report to.")  # before the minutes of work
+    if registry and (head, profile) != ("prototype", "standard"):
+        raise UsageError("--registry judges the live versions as they are; leave --head and --profile out.")
     chosen = tuple(name.strip() for name in products.split(",") if name.strip()) if products else None
     artifacts = asyncio.run(_live(loaded)) if registry else None
     options = EvaluationOptions(

@@ -52,6 +52,8 @@ no image of a pure set is taken for a stranger, and all planted ones are found b
 STRANGE_SHARE = 0.2
 """If another product claims more of the set than this, the two look alike and nothing is left out for it."""
 FEW_IMAGES = 20
+DARK_LEVEL = 32
+"""Twelve bits in sixteen, read as sixteen, stay below a sixteenth of the range."""
 BATCH = 8
 
 
@@ -105,7 +107,13 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
             f"{usable} images are few: poses and lots that are not among them will be rejected; "
             f"take at least {FEW_IMAGES}, from several lots and shifts"
         )
-    if rms < SAME_RMS:
+    brightest = max(int(each.max()) for each in gathered.routing)
+    if brightest < DARK_LEVEL:
+        warnings.append(
+            f"the images are nearly black (no brighter than {brightest} of 255 levels): if they hold 10 or 12 bits in "
+            "16, say so by bit_depth of a camera in the configuration, and enrol with --camera"
+        )
+    elif rms < SAME_RMS:
         warnings.append(
             f"the images hardly differ ({rms:.1f} of 255 levels from one to the next like it): one part shot many "
             "times teaches one part; take different parts"

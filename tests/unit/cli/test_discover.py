@@ -130,3 +130,11 @@ def test_evaluate_report_is_written_and_its_folder_asked_for_first(shell: Shell,
     assert answer.code == 0, answer.err
     assert answer.document["products"]["disc"]["n_defect"] == 6
     assert "<h1>Evaluation of sets</h1>" in report.read_text()
+
+
+def test_evaluate_registry_with_a_head_is_refused_since_the_live_versions_have_theirs(
+    shell: Shell, tmp_path: Path
+) -> None:
+    answer = shell("evaluate", str(tmp_path), "--registry", "--head", "student")
+    assert answer.code == 2
+    assert "leave --head and --profile out" in " ".join(answer.err.split())

@@ -10,10 +10,12 @@ from inspector.errors import EnrolmentError
 from inspector.vision.anchors import pooled, routing_copy, routing_profile
 from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol, neighbour_of
 from inspector.vision.folders import ImageSource
+from inspector.vision.gathering import Gathered
 from inspector.vision.graphs import Graph
-from inspector.vision.hygiene import near_identical, nearest_usual, strangers_among, suspects_among
+from inspector.vision.hygiene import inspect, near_identical, nearest_usual, strangers_among, suspects_among
 from inspector.vision.preprocessing import prepare
 from inspector.vision.recipes import recipe_for
+from inspector.vision.spill import Spill
 from tests.unit.vision.drawings import FakeEngine, draw, encode, good_images
 
 FAST = EnrolmentOptions(profile="fast")
@@ -113,3 +115,16 @@ def test_enrol_strict_stops_and_names_everything(fake_engine: FakeEngine) -> Non
     strict = EnrolmentOptions(profile="fast", is_strict=True)
     with pytest.raises(EnrolmentError, match=r"left out torn\.png; look at odd\.png"):
         enrol("disc", images, strict, fake_engine)
+
+
+def test_inspect_nearly_black_images_ask_for_their_bit_depth_not_for_other_parts() -> None:
+    """Twelve bits in sixteen, read as sixteen, hardly differ in eight: that is not one part shot many times."""
+    rng = np.random.default_rng(0)
+    dark = Gathered(Spill(), Spill(), Spill())
+    for number in range(3):
+        dark.names.append(f"{number}.png")
+        dark.routing.append(rng.integers(0, 15, (128, 128, 3)).astype(np.uint8))
+    (few, black) = inspect(dark, []).warnings
+    assert "few" in few
+    assert "nearly black (no brighter than 14 of 255 levels)" in black
+    assert "bit_depth" in black

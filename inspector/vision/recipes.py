@@ -1,8 +1,9 @@
 """What each head and profile is made of: the few numbers that were chosen by trials, with their reasons.
 
 Compute is counted in passes of the default backbone at 256 px: `fast` is meant to stay within 1.25, `standard`
-within 1.6 (docs/methods.md says what was measured), `fine` is free. A recipe is a list of members (embedding, bank, weights in the decision and in the map),
-so that a product may come to choose its own without a new kind of artifact.
+within 1.6 (docs/methods.md says what was measured), `fine` is free. A recipe is a list of members (embedding,
+bank, weights in the decision and in the map), so that a product may come to choose its own without a new
+kind of artifact.
 """
 
 from __future__ import annotations

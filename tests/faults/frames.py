@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections import Counter
 
 from tests.faults.outcome import fault
 from tests.faults.scene import Line, Scene
@@ -55,8 +56,8 @@ def decoder_hangs(scene: Scene) -> None:
 
 
 def _is_given_up(line: Line) -> None:
-    causes = [row["cause"] for row in line.scene.rows()]
-    line.scene.check(causes.count("undecodable") == 1, "the poisoned frame is not the one undecodable row")
+    causes = Counter(row["cause"] for row in line.scene.rows())
+    line.scene.check(causes["undecodable"] == 1, f"the poisoned frame is not the one undecodable row: {causes}")
 
 
 @fault("frames duplicated, reordered and replayed", is_fast=True)

@@ -130,13 +130,16 @@ class Judging:
             self._take_routed(ticket, result)
 
     async def _wait_for_turn(self, ticket: Ticket, is_suspect: bool) -> None:
-        """A frame that was on the road when the agent was killed goes alone: only the guilty one kills it again."""
-        while self._suspect is not None and not self._suspect.is_settled:
+        """A frame that was on the road when the agent was killed goes alone: only the guilty one kills it again.
+
+        Until a verdict is in the journal, its frame counts as being tried, so that is what is waited for.
+        """
+        while self._suspect is not None and not self._suspect.is_journaled:
             await self._shared.clock.sleep(TURN_STEP_S)
         if not is_suspect:
             return
         self._suspect = ticket
-        while any(other.stage is not Stage.WAITING and not other.is_settled for other in self._others(ticket)):
+        while any(other.stage is not Stage.WAITING and not other.is_journaled for other in self._others(ticket)):
             await self._shared.clock.sleep(TURN_STEP_S)
 
     def _others(self, ticket: Ticket) -> list[Ticket]:

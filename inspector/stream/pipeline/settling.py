@@ -91,7 +91,7 @@ class Settling:
         """The time of a frame that is being scored is over: tell the gate now, keep the row for the score."""
         ticket.is_settled = True
         verdict, decision = self._rule(ticket, ticket.judgement, is_late=True)
-        self._told[ticket] = self._spawn(self._announce(verdict, decision)), decision
+        self._told[ticket] = self._spawn(self._announce(ticket, verdict, decision)), decision
 
     def overload(self, ticket: Ticket, detail: str) -> None:
         """Shed a frame, with a row."""
@@ -148,11 +148,13 @@ class Settling:
             self._shared.event("storm", Severity.ALARM, decision.gate, f"{limit} rejects in a row")
 
     async def _finish(self, ticket: Ticket, judgement: Judgement, verdict: Verdict, decision: Decision | None) -> None:
-        await self._release(ticket, judgement, await self._announce(verdict, decision), decision)
+        await self._release(ticket, judgement, await self._announce(ticket, verdict, decision), decision)
 
-    async def _announce(self, verdict: Verdict, decision: Decision | None) -> Verdict:
+    async def _announce(self, ticket: Ticket | None, verdict: Verdict, decision: Decision | None) -> Verdict:
         """Journal first, then the gate. The verdict comes back saying whether the gate was told in time."""
         await self._append(verdict, decision)
+        if ticket is not None:
+            ticket.is_journaled = True
         self._shared.checkpoint("journaled")
         if decision is None or self._gate_line is None:
             return verdict
@@ -196,7 +198,7 @@ class Settling:
             self._shared.event("dead_letter_lost", Severity.ALARM, verdict.camera, str(error))
 
     async def _finish_frameless(self, verdict: Verdict, decision: Decision | None) -> None:
-        verdict = await self._announce(verdict, decision)
+        verdict = await self._announce(None, verdict, decision)
         await self._sink.publish(verdict)
         self._shared.telemetry.verdict(verdict)
         self._recording.add(Row(verdict, decision))

@@ -32,7 +32,10 @@ class Stage(enum.IntEnum):
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One admitted frame on its way. `followers` are redeliveries that wait for its row."""
+    """One admitted frame on its way. `followers` are redeliveries that wait for its row.
+
+    Settled says that there is a verdict, journaled that it survives the process.
+    """
 
     judgement: Judgement
     source: FrameSource
@@ -40,6 +43,7 @@ class Ticket:
     stage: Stage = Stage.WAITING
     lineup: Lineup | None = None
     is_settled: bool = False
+    is_journaled: bool = False
     has_late_score: bool = False
     followers: list[tuple[FrameSource, Position]] = field(default_factory=list)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import math
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 
 from inspector.clock import SystemClock
 from inspector.config import CameraSection, Config, parse
-from inspector.domain import Action, Cause, Outcome, Verdict
-from inspector.errors import UndecodableFrame
+from inspector.domain import Action, Cause, Decision, Outcome, Verdict
+from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.testing.edges import FakeCommandLine, FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
 from inspector.testing.journal import InMemoryJournal
@@ -395,6 +396,31 @@ async def test_restart_after_a_decoder_died_gives_up_the_guilty_frame_alone() ->
     assert causes.pop("4") is Cause.UNDECODABLE
     assert len(causes) == 7
     assert Cause.UNDECODABLE not in causes.values()
+
+
+class ReluctantJournal(InMemoryJournal):
+    """Refuses the first verdict once."""
+
+    has_refused = False
+
+    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+        if not self.has_refused:
+            self.has_refused = True
+            raise JournalFull("not yet (test)")
+        super().append_verdict(verdict, decision)
+
+
+async def test_restart_tries_the_next_suspect_only_when_the_last_ones_verdict_is_journaled() -> None:
+    """Else the guilty one would end the agent while its neighbour still counts as being tried."""
+    plant = Plant(FREE)
+    suspects = [("cam", hashlib.sha256(payload).hexdigest()) for payload in (GOOD, BAD)]
+    plant.journal = ReluctantJournal(_tries=dict.fromkeys(suspects, 1))
+    plant.push(GOOD, frame_id=1)
+    plant.push(BAD, frame_id=2)
+    async with plant.running():
+        await plant.has_rows(2)
+    steps = [kind for kind, _ in plant.journal.entries if kind in ("attempt", "verdict")]
+    assert steps == ["attempt", "verdict", "attempt", "verdict"]
 
 
 async def test_stop_drains_what_is_under_way_and_leaves_the_rest_with_the_broker() -> None:

@@ -36,6 +36,7 @@ class EnrolmentOrder:
     `adds`: the live version's images come before the new ones. `page`: where the report goes, None for the state
     folder. `other_kinds`: files that were offered and are no JPEG or PNG, for the report. `excluded`: images that are
     left out, by path or file name. `gives_way`: the work is done where a line that runs on this box does not feel it.
+    `insists`: the version goes live even where good frames are routed wrongly beside it.
     """
 
     by: str
@@ -45,13 +46,14 @@ class EnrolmentOrder:
     other_kinds: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     gives_way: bool = False
+    insists: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
     """A stored version with what a person should read about it. `alike`: (product, likeness 0 to 1).
 
-    `page`: the report's file.
+    `page`: the report's file. `objections`: why it was stored but not made live; empty where it was, or is a shadow.
     """
 
     version: ProductVersion
@@ -59,6 +61,7 @@ class Enrolled:
     alike: tuple[tuple[str, float], ...]
     page: Path
     enrolment: Enrolment
+    objections: tuple[str, ...] = ()
 
 
 async def enrol_into(
@@ -70,6 +73,9 @@ async def enrol_into(
     progress: Progress | None = None,
 ) -> Enrolled:
     """Enrol `product` and make it live (or its shadow). Nothing is stored unless all of it went well.
+
+    Where more than a tenth of a product's good frames would be routed wrongly beside it, the new one's own or
+    another's, it is stored and what was live stays live: parts would meet a head that is not theirs.
 
     Raises EnrolmentError, UsageError, WeightsMissing, EngineError, LedgerUnavailable, OSError for a report that can't
     be written; the version is stored then.
@@ -87,12 +93,14 @@ async def enrol_into(
         tell = progress or (lambda _phase, _done, _total: None)
         done = await (apart(work, tell) if order.gives_way else asyncio.to_thread(work, tell))
         done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *refused)))
+        objections = () if order.shadow or order.insists else done.evidence.routing.objections
+        activate = not order.shadow and not objections
         version = await registry.add_version(
-            product, done.artifact, done.manifest, by=order.by, activate=not order.shadow, shadow=order.shadow
+            product, done.artifact, done.manifest, by=order.by, activate=activate, shadow=order.shadow
         )
     await asyncio.to_thread(_keep_list, config, product, done, sources)
     page = await asyncio.to_thread(_write_page, config, done, version, order)
-    return Enrolled(version, done.report, done.evidence.routing.alike, page, done)
+    return Enrolled(version, done.report, done.evidence.routing.alike, page, done, objections)
 
 
 def ensure_name(product: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inspector.cli import console, naming, rendering
+from inspector.cli.enroll import leave_if_held_back, state_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,8 +56,11 @@ def command(
     from inspector.config import load
     from inspector.errors import UsageError
     from inspector.vision.enrolment import EnrolmentOptions
+    from inspector.vision.recipes import recipe_for
 
     loaded = load(config)
+    recipe_for(head, profile)  # wrong words are wrong before the minutes of work
+    _ensure_folder(out)
     found = _discovered(loaded, folder, as_json)
     categories = [category.name for category in found.categories]
     named = naming.names_given(names, names_from, categories)
@@ -85,9 +89,9 @@ def command(
     if as_json:
         console.print_json(_document(result, enrolled))
     for each in () if as_json else enrolled:
-        state = "shadow" if each.version.is_shadow else "live"
-        say = f"[bold]{each.report.product}[/] version {each.version.version} is {state}: {each.report.n_used} images."
+        say = f"[bold]{each.report.product}[/] version {each.version.version} is {state_of(each)}: {each.report.n_used} images."
         console.out.print(say, f"  {each.report.statement}", sep="\n", highlight=False)
+    leave_if_held_back(enrolled)
 
 
 def _discovered(loaded: Config, folder: Path, as_json: bool) -> Discovery:
@@ -108,11 +112,21 @@ def _discovered(loaded: Config, folder: Path, as_json: bool) -> Discovery:
         return discover(images, DecodeLimits(), embedder, report)
 
 
+def _ensure_folder(out: Path) -> None:
+    from inspector.errors import UsageError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"{out} is a file; name a folder for the contact sheets with --out.") from None
+    except OSError as error:
+        raise UsageError(f"The folder {out} for the contact sheets can't be made ({error.strerror}).") from error
+
+
 def _sheets(found: Discovery, out: Path) -> dict[str, Path]:
     from inspector.stream.decode import DecodeLimits
     from inspector.vision.contact_sheet import contact_sheet
 
-    out.mkdir(parents=True, exist_ok=True)
     sheets = {category.name: out / f"category-{category.name}.png" for category in found.categories}
     for category in found.categories:
         sheets[category.name].write_bytes(contact_sheet(found, category, DecodeLimits()))
@@ -196,6 +210,7 @@ def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:
                 "version": each.version.version,
                 "live": each.version.is_live,
                 "shadow": each.version.is_shadow,
+                "objections": list(each.objections),
                 "used": each.report.n_used,
                 "statement": each.report.statement,
             }

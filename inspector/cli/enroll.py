@@ -11,6 +11,8 @@ import typer
 from inspector.cli import console
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inspector.config import Config
     from inspector.enrolling import Enrolled
     from inspector.vision.folders import ImageSource
@@ -70,6 +72,9 @@ def command(
         bool, typer.Option("--full-speed", help="Take all cores; else a line that runs on this box comes first.")
     ] = False,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
+    insist: Annotated[
+        bool, typer.Option("--insist", help="Make it live even where good frames are then taken for another product.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="File for the HTML report; else in the state folder, named at the end.")
     ] = None,
@@ -103,13 +108,31 @@ def command(
         if not sources and not add:
             raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
         order = EnrolmentOrder(
-            console.user(), shadow, add, report, tuple(other_kinds), tuple(exclude or ()), not full_speed
+            console.user(), shadow, add, report, tuple(other_kinds), tuple(exclude or ()), not full_speed, insist
         )
         done = asyncio.run(enrol_into(loaded, product, sources, options, order, tell))
     if as_json:
         console.print_json(_document(done, other_kinds))
     else:
         _print(done, other_kinds)
+    leave_if_held_back([done])
+
+
+def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:
+    """Exit code 1 with a sentence for each version that was stored but not made live."""
+    held = [each for each in enrolled if each.objections]
+    for each in held:
+        version = each.version
+        console.err.print(
+            f"{version.product} version {version.version} is stored but not live: {'; '.join(each.objections)}. "
+            f"Look at its images; if it is right, `inspector products activate {version.product} {version.version}` "
+            "makes it live.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if held:
+        raise typer.Exit(1)
 
 
 def _offered(images: list[Path] | None) -> tuple[list[ImageSource], list[str]]:
@@ -171,6 +194,7 @@ def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
         "version": done.version.version,
         "live": done.version.is_live,
         "shadow": done.version.is_shadow,
+        "objections": list(done.objections),
         "digest": done.version.digest,
         "head": done.version.head,
         "profile": done.version.profile,
@@ -195,7 +219,7 @@ def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
 
 def _print(done: Enrolled, other_kinds: list[str]) -> None:
     report, version = done.report, done.version
-    state = "shadow" if version.is_shadow else "live"
+    state = state_of(done)
     say = console.out.print
     say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {report.n_images} images.")
     say(f"  {report.statement}", highlight=False)
@@ -227,6 +251,13 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
         highlight=False,
     )
     say(f"  report: {done.page}", highlight=False, soft_wrap=True)
+
+
+def state_of(done: Enrolled) -> str:
+    """In a word or two, whether the version judges."""
+    if done.objections:
+        return "stored, not live"
+    return "shadow" if done.version.is_shadow else "live"
 
 
 def _choices(done: Enrolled) -> list[str]:

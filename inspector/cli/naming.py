@@ -26,8 +26,10 @@ def names_given(names: str | None, names_from: Path | None, categories: Sequence
         return None
     try:
         lines = names_from.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The names in {names_from} can't be read: {error}.") from error
+    except OSError as error:
+        raise UsageError(f"The names in {names_from} can't be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{names_from} is no text file; write one category=product per line.") from error
     return _parsed((line.partition("#")[0] for line in lines), categories, str(names_from))
 
 

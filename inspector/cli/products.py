@@ -153,15 +153,18 @@ def import_(
     as_json: console.JsonOption = False,
 ) -> None:
     """Take a version from a file as the product's next one; it judges once it is activated."""
-    from inspector.errors import UsageError
+    from inspector.errors import ArtifactError, UsageError
     from inspector.vision.artifact import read_manifest, unpack
 
     try:
         content = file.read_bytes()
     except OSError as error:
         raise UsageError(f"{file} can't be read ({error.strerror}).") from error
-    artifact = unpack(content)  # all of it, so that nothing is taken in that no agent could load
-    manifest = read_manifest(content)
+    try:
+        artifact = unpack(content)  # all of it, so that nothing is taken in that no agent could load
+        manifest = read_manifest(content)
+    except ArtifactError as error:
+        raise ArtifactError(f"{file} can't be imported: {error}") from error
     added = _with_registry(
         config,
         lambda registry: registry.add_version(

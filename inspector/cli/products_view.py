@@ -74,5 +74,5 @@ def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
         elif isinstance(value, list | tuple) and len(value) > 8:
             yield prefix + name, f"{len(value)} entries"
         else:
-            text = str(value)
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)
             yield prefix + name, text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + " ..."

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from inspector.vision.student_graph import LEVELS, StudentWeights, as_squares, s
 
 ENGINES = ("onnxruntime", "torch", "torch-channels-last", "torch-cuda")
 
+Answer = Literal["distance", "index"]
 Patches = Any
 """float32 [B, P, C] of one embedding, on the engine's device; may be indexed by rows."""
 
@@ -120,7 +121,7 @@ class OnnxEngine:
         self._threads = threads or len(os.sched_getaffinity(0))
         self._lock = threading.Lock()
         self._embedders: dict[tuple[str, bool], Embedder] = {}
-        self._search_sessions: dict[bool, Any] = {}
+        self._search_sessions: dict[tuple[bool, Answer], Any] = {}
         self._student_sessions: dict[bool, Any] = {}
 
     @property
@@ -140,14 +141,19 @@ class OnnxEngine:
             return found
 
     def search(self, bank: Bank) -> Search:
+        is_projected = bank.projection is not None
+        return _OnnxSearch(
+            self._search_session(is_projected, "distance"), self._search_session(is_projected, "index"), bank
+        )
+
+    def _search_session(self, is_projected: bool, answer: Answer) -> Any:
         with self._lock:
-            is_projected = bank.projection is not None
-            session = self._search_sessions.get(is_projected)
+            session = self._search_sessions.get((is_projected, answer))
             if session is None:
                 # One thread: two-thread products on busy cores come back in steps of 8 ms.
-                session = _session(_search_graph(is_projected), 1)
-                self._search_sessions[is_projected] = session
-        return _OnnxSearch(session, bank)
+                session = _session(_search_graph(is_projected, answer), 1)
+                self._search_sessions[is_projected, answer] = session
+            return session
 
     def student(self, weights: StudentWeights) -> Compare:
         with self._lock:
@@ -176,12 +182,12 @@ def _session(content: bytes, threads: int) -> Any:
         raise EngineError(f"ONNX Runtime can't load the exported graph: {error}") from error
 
 
-def _run(session: Any, wanted: list[str], feeds: dict[str, Any], options: Any = None) -> list[Any]:
+def _run(session: Any, wanted: list[str] | None, feeds: dict[str, Any]) -> list[Any]:
     """The session's answers. Raises EngineError where what it is fed does not fit it, or memory does not suffice."""
     from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
     try:
-        return list(session.run(wanted, feeds, options))
+        return list(session.run(wanted, feeds))
     except (faults.Fail, faults.InvalidArgument, faults.RuntimeException) as error:
         raise EngineError(f"ONNX Runtime can't run the pass: {str(error).splitlines()[0]}") from error
 
@@ -197,13 +203,8 @@ class _OnnxEmbedder:
 
 
 class _OnnxSearch:
-    def __init__(self, session: Any, bank: Bank) -> None:
-        from onnxruntime import RunOptions
-
-        self._session = session
-        self._options = RunOptions()
-        # Else the index is looked for whenever a distance is asked.
-        self._options.only_execute_path_to_fetches = True
+    def __init__(self, measuring: Any, naming: Any, bank: Bank) -> None:
+        self._measuring, self._naming = measuring, naming
         self._unit_length = bank.unit_length
         self._feeds = {
             "mean": np.ascontiguousarray(bank.mean, np.float32),
@@ -214,16 +215,16 @@ class _OnnxSearch:
             self._feeds["projection"] = np.ascontiguousarray(bank.projection, np.float32)
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
-        return np.asarray(self._run("distance", patches), np.float32)
+        return np.asarray(self._run(self._measuring, patches), np.float32)
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
-        return np.asarray(self._run("index", patches), np.int64)
+        return np.asarray(self._run(self._naming, patches), np.int64)
 
-    def _run(self, wanted: str, patches: Patches) -> NDArray[Any]:
+    def _run(self, session: Any, patches: Patches) -> NDArray[Any]:
         rows = []
         for frame in patches:
             cells = unit_length(frame) if self._unit_length else frame
-            rows += _run(self._session, [wanted], {"patches": cells, **self._feeds}, self._options)
+            rows += _run(session, None, {"patches": cells, **self._feeds})
         return np.stack(rows)
 
 
@@ -263,9 +264,10 @@ def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
 
-def _search_graph(is_projected: bool) -> bytes:
-    """Distance to the nearest prototype as a graph with the bank as inputs: no session per product.
+def _search_graph(is_projected: bool, answer: Answer) -> bytes:
+    """Distance to the nearest prototype, or its index, as a graph with the bank as inputs: no session per product.
 
+    One graph for each answer: to look for the index takes half as long again, also where nobody fetches it.
     |y - b|^2 = |y|^2 + (|b|^2 - 2 y.b), the bracket being one matrix product.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
@@ -280,19 +282,23 @@ def _search_graph(is_projected: bool) -> bytes:
         nodes.append(helper.make_node("MatMul", ["centred", "projection"], ["y"]))
     else:
         nodes.append(helper.make_node("Identity", ["centred"], ["y"]))
-    nodes += [
-        helper.make_node("Gemm", ["y", "prototypes", "squares"], ["bracket"], alpha=-2.0),
-        helper.make_node("ReduceMin", ["bracket", "axis"], ["least"], keepdims=0),
-        helper.make_node("ArgMin", ["bracket"], ["index"], axis=1, keepdims=0),
-        helper.make_node("Mul", ["y", "y"], ["y2"]),
-        helper.make_node("ReduceSum", ["y2", "axis"], ["length2"], keepdims=0),
-        helper.make_node("Add", ["least", "length2"], ["signed"]),
-        helper.make_node("Relu", ["signed"], ["distance2"]),  # rounding may go below zero
-        helper.make_node("Sqrt", ["distance2"], ["distance"]),
-    ]
-    outputs = [vector("distance", "N"), helper.make_tensor_value_info("index", TensorProto.INT64, ["N"])]
+    nodes.append(helper.make_node("Gemm", ["y", "prototypes", "squares"], ["bracket"], alpha=-2.0))
+    if answer == "index":
+        nodes.append(helper.make_node("ArgMin", ["bracket"], ["index"], axis=1, keepdims=0))
+        outputs = [helper.make_tensor_value_info("index", TensorProto.INT64, ["N"])]
+    else:
+        nodes += [
+            helper.make_node("ReduceMin", ["bracket", "axis"], ["least"], keepdims=0),
+            helper.make_node("Mul", ["y", "y"], ["y2"]),
+            helper.make_node("ReduceSum", ["y2", "axis"], ["length2"], keepdims=0),
+            helper.make_node("Add", ["least", "length2"], ["signed"]),
+            helper.make_node("Relu", ["signed"], ["distance2"]),  # rounding may go below zero
+            helper.make_node("Sqrt", ["distance2"], ["distance"]),
+        ]
+        outputs = [vector("distance", "N")]
     axis = numpy_helper.from_array(np.array([1], np.int64), "axis")
-    graph = helper.make_graph(nodes, "nearest_prototype", inputs, outputs, [axis])
+    constants = [axis] if answer == "distance" else []
+    graph = helper.make_graph(nodes, "nearest_prototype", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     checker.check_model(model)
     return bytes(model.SerializeToString())

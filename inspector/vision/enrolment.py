@@ -289,10 +289,11 @@ def _check_count(product: str, images: int, unusable: Sequence[str] = ()) -> Non
     usable = images - len(unusable)
     if usable >= MINIMUM_IMAGES:
         return
-    because = f" ({', '.join(unusable[:5])}{' and others' if len(unusable) > 5 else ''} left out)" if unusable else ""
+    named = ", ".join(unusable[:5]) + (" and others" if len(unusable) > 5 else "")
+    because = f" Not usable, or the same as another: {named}." if unusable else ""
     raise EnrolmentError(
-        f"{product} has {usable} usable image{'' if usable == 1 else 's'}{because}; "
-        f"at least {MINIMUM_IMAGES} different good images are needed, about {ADVISED_IMAGES} are advised."
+        f"{product} has {usable} usable image{'' if usable == 1 else 's'}; at least {MINIMUM_IMAGES} different good "
+        f"images are needed, about {ADVISED_IMAGES} are advised.{because}"
     )
 
 

@@ -19,6 +19,8 @@ from inspector.vision.tiling import overlap_for
 MASK_SIDE_PX = 1024
 """A mask is kept at most this large: finer than any map that it bounds."""
 MASK_ASPECT_TOLERANCE = 0.02
+LEAST_ROI_PX = 16
+"""One cell of the coarsest grid: less was meant as shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,11 @@ def parse_roi(text: str) -> tuple[tuple[float, float, float, float], bool]:
         raise UsageError(f"A region of interest is x,y,width,height; not {text!r}.") from None
     is_px = max(width, height) > 1
     whole = all(value == int(value) for value in (x, y, width, height)) if is_px else True
+    if is_px and min(width, height) < LEAST_ROI_PX:
+        raise UsageError(
+            f"The region of interest {text!r} is {width:g}x{height:g} pixels, less than {LEAST_ROI_PX} on a side; shares of "
+            "the frame are from 0 to 1."
+        )
     if not whole or min(x, y) < 0 or min(width, height) <= 0 or not (is_px or is_inside((x, y, width, height))):
         raise UsageError(
             f"The region of interest {text!r} must lie within the frame: shares from 0 to 1, or whole pixels."

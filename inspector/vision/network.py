@@ -26,54 +26,67 @@ class EmbeddingNetwork(torch.nn.Module):
         mean, std = normalisation(backbone)
         self.register_buffer("_gain", 1.0 / (255.0 * torch.tensor(std)).view(3, 1, 1, 1))
         self.register_buffer("_shift", -torch.tensor(mean) / torch.tensor(std))
+        for item in graph.embeddings:
+            for stride in item.strides:
+                if (name := _sampling_name(item, stride)) is not None:
+                    self.register_buffer(name, sampling(item, stride, graph.size_px))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         planes = pixels.permute(0, 3, 1, 2).to(self._gain.dtype)  # [B, 3, S, S]
         # A convolution of one pixel: ONNX Runtime takes thirty times as long for the same sum as an addition.
         planes = functional.conv2d(planes, self._gain, self._shift, groups=3)
         maps = dict(zip(self._strides, self._network(planes), strict=True))
-        pooled = {
-            (stride, item.pool): local_average(maps[stride]) if item.pool == 3 else maps[stride]
+        sampled: dict[tuple[int, str | None], torch.Tensor] = {}
+        for item in self._graph.embeddings:
+            for stride in item.strides:
+                name = _sampling_name(item, stride)
+                if (stride, name) not in sampled:
+                    sampled[stride, name] = self._sampled(maps[stride], name)
+        return tuple(
+            _joined([sampled[stride, _sampling_name(item, stride)] for stride in item.strides])
             for item in self._graph.embeddings
-            for stride in item.strides
-        }
-        return tuple(self._embed(item, pooled) for item in self._graph.embeddings)
+        )
 
-    def _embed(self, item: Embedding, pooled: dict[tuple[int, int], torch.Tensor]) -> torch.Tensor:
-        side = self._graph.size_px // item.grid_stride
-        layers = []
-        for stride in item.strides:
-            layer = pooled[stride, item.pool]  # [B, C, S/stride, S/stride]
-            if stride < item.grid_stride:
-                layer = functional.avg_pool2d(layer, item.grid_stride // stride)
-            elif stride > item.grid_stride:
-                layer = _enlarge(layer, side, item.join)
-            layers.append(layer)
-        joined = torch.cat(layers, dim=1)  # [B, C, side, side]
-        return joined.flatten(2).transpose(1, 2).contiguous().to(torch.float32)  # [B, P, C]
+    def _sampled(self, layer: torch.Tensor, name: str | None) -> torch.Tensor:
+        """[B, C, S/stride, S/stride] -> [B, C, side, side]."""
+        if name is None:
+            return layer
+        one_axis = self.get_buffer(name)
+        return torch.matmul(torch.matmul(one_axis, layer), one_axis.T)
 
 
-def local_average(layer: torch.Tensor) -> torch.Tensor:
-    """Mean over each cell and its neighbours that exist: at the border six or four, never zeros beside them.
+def _joined(layers: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat(layers, dim=1).flatten(2).transpose(1, 2).contiguous().to(torch.float32)  # [B, P, C]
 
-    Sums of shifted maps: ONNX Runtime's average pooling of few channels costs as much as the backbone.
+
+def _sampling_name(item: Embedding, stride: int) -> str | None:
+    """The buffer that brings a map of this stride to the embedding's grid; None where it is there already."""
+    if stride == item.grid_stride and item.pool == 1:
+        return None
+    return f"_from_{stride}_to_{item.grid_stride}_{item.pool}_{item.join}"
+
+
+def sampling(item: Embedding, stride: int, size_px: int) -> torch.Tensor:
+    """Float32 [grid, side]: what one axis of a map of `stride` goes through, S: [side, side] -> S M S^T.
+
+    The local average, then the mean of the finer cells or the join of the coarser ones. All of them treat rows and
+    columns alike and apart, so that two small matrix products do for a map what pooling, padding and interpolation
+    would take several slow passes for.
     """
-    rows = _sum_of_three(layer, 2)
-    total = _sum_of_three(rows, 3)
-    ones = torch.ones_like(layer[:1, :1])
-    return total / _sum_of_three(_sum_of_three(ones, 2), 3)
+    cells = torch.eye(size_px // stride, dtype=torch.float64)[:, None]  # each cell by itself, [side, 1, side]
+    if item.pool == 3:
+        cells = local_average(cells)
+    if stride < item.grid_stride:
+        cells = functional.avg_pool1d(cells, item.grid_stride // stride)
+    elif stride > item.grid_stride:
+        mode = "nearest" if item.join == "nearest" else "linear"
+        cells = functional.interpolate(cells, size=size_px // item.grid_stride, mode=mode)
+    return cells[:, 0].T.to(torch.float32).contiguous()
 
 
-def _sum_of_three(layer: torch.Tensor, axis: int) -> torch.Tensor:
-    """Each cell plus the one before and the one after it along `axis`, 0 beyond the edge."""
-    edge = torch.zeros_like(layer.narrow(axis, 0, 1))
-    size = layer.shape[axis]
-    before = torch.cat([edge, layer.narrow(axis, 0, size - 1)], dim=axis)
-    after = torch.cat([layer.narrow(axis, 1, size - 1), edge], dim=axis)
-    return layer + before + after
-
-
-def _enlarge(layer: torch.Tensor, side: int, join: str) -> torch.Tensor:
-    if join == "nearest":
-        return functional.interpolate(layer, size=(side, side), mode="nearest")
-    return functional.interpolate(layer, size=(side, side), mode="bilinear", align_corners=False)
+def local_average(cells: torch.Tensor) -> torch.Tensor:
+    """[..., side] -> mean over each cell and its neighbours that exist: at the edge two, never a zero beside them."""
+    side = cells.shape[-1]
+    total = functional.pad(cells, (1, 1)).unfold(-1, 3, 1).sum(-1)
+    existing = functional.pad(torch.ones(side, dtype=cells.dtype), (1, 1)).unfold(-1, 3, 1).sum(-1)
+    return total / existing

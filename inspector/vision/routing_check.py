@@ -20,6 +20,9 @@ KEPT_FRAMES = 12
 """Frames kept per product: 20 kB each at 256 patches of 40 channels."""
 ALIKE = 0.9
 """Products whose anchors are this much alike are named: the router may take one for the other."""
+MOST_LOST = 0.1
+"""A product that loses a larger share of its good frames than this must not go live unasked: its parts would meet
+another's head, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,15 @@ class Recheck:
     taken_for: str | None
 
     @property
-    def is_worse(self) -> bool:
-        return self.after < (self.n if self.before is None else self.before)
+    def lost(self) -> int:
+        """Frames that the new product costs this one; of the new one itself, those that do not find it."""
+        return max(0, (self.n if self.before is None else self.before) - self.after)
+
+    @property
+    def sentence(self) -> str:
+        taken = f"taken for {self.taken_for}" if self.taken_for else "of no known product"
+        was = "" if self.before is None else f" (before this version: {self.n - self.before})"
+        return f"{self.n - self.after} of {self.n} good frames of {self.product} are now {taken}{was}"
 
     def to_manifest(self) -> dict[str, Any]:
         return {
@@ -71,14 +81,12 @@ class RoutingCheck:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        found = []
-        for each in self.rechecks:
-            if not each.is_worse:
-                continue
-            taken = f"taken for {each.taken_for}" if each.taken_for else "of no known product"
-            was = "" if each.before is None else f", {each.n - each.before} before"
-            found.append(f"{each.n - each.after} of {each.n} good frames of {each.product} are now {taken}{was}")
-        return tuple(found)
+        return tuple(each.sentence for each in self.rechecks if each.lost)
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Those warnings for which a version is not made live unless a person insists."""
+        return tuple(each.sentence for each in self.rechecks if each.lost > MOST_LOST * each.n)
 
     def to_manifest(self) -> dict[str, Any]:
         return {

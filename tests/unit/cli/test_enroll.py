@@ -72,6 +72,27 @@ def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
     assert "disc-3.png" in lost.err
 
 
+def test_enroll_of_what_the_router_takes_for_another_is_stored_but_not_live(
+    shell: Callable[..., Any], line: Config, tmp_path: Path
+) -> None:
+    """The same parts under another name: good parts would meet a head that is not theirs."""
+    discs = str(folder_of_discs(tmp_path / "discs", range(8)))
+    quick = ("--profile", "fast", "--no-detectability")
+    assert shell("enroll", "disc", discs, *quick).code == 0
+    held = shell("enroll", "double", discs, *quick, "--json")
+    assert held.code == 1
+    assert (held.document["live"], held.document["version"]) == (False, 1)
+    assert "good frames of" in held.document["objections"][0]
+    assert "double version 1 is stored but not live: " in held.err
+    assert "`inspector products activate double 1`" in held.err
+    assert "For this the version was stored but not made live" in Path(held.document["report"]).read_text()
+    live = {each["product"]: each["live"] for each in shell("products", "list", "--json").document}
+    assert live == {"disc": True, "double": False}
+    insisted = shell("enroll", "double", discs, *quick, "--insist", "--json")
+    assert (insisted.code, insisted.document["live"], insisted.document["objections"]) == (0, True, [])
+    assert shell("enroll", "third", discs, *quick, "--shadow").code == 0
+
+
 @pytest.mark.usefixtures("line")
 def test_enroll_auto_says_which_head_was_chosen_and_why(shell: Callable[..., Any], tmp_path: Path) -> None:
     folder = folder_of_discs(tmp_path / "good", range(6))

@@ -66,14 +66,29 @@ def test_torch_engine_agrees_with_onnxruntime(onnx_engine: OnnxEngine, engine_ca
         )
 
 
-def test_local_average_border_counts_only_cells_that_exist() -> None:
+@pytest.mark.parametrize(
+    ("item", "stride"),
+    [
+        (Embedding((4,), 16), 4),
+        (Embedding((8,), 8), 8),
+        (Embedding((16,), 8), 16),
+        (Embedding((16,), 4, pool=1, join="nearest"), 16),
+    ],
+)
+def test_sampling_is_pooling_then_averaging_or_interpolation(item: Embedding, stride: int) -> None:
     import torch
+    from torch.nn import functional
 
-    from inspector.vision.network import local_average
+    from inspector.vision.network import sampling
 
-    layer = torch.rand(2, 3, 5, 7)
-    expected = torch.nn.functional.avg_pool2d(layer, 3, 1, 1, count_include_pad=False)
-    torch.testing.assert_close(local_average(layer), expected)
+    layer = torch.rand(2, 3, 64 // stride, 64 // stride)
+    expected = functional.avg_pool2d(layer, 3, 1, 1, count_include_pad=False) if item.pool == 3 else layer
+    if stride < item.grid_stride:
+        expected = functional.avg_pool2d(expected, item.grid_stride // stride)
+    elif stride > item.grid_stride:
+        expected = functional.interpolate(expected, scale_factor=stride // item.grid_stride, mode=item.join)
+    one_axis = sampling(item, stride, 64)
+    torch.testing.assert_close(one_axis @ layer @ one_axis.T, expected)
 
 
 @pytest.mark.timeout(500)  # two exports, each with an import of torch

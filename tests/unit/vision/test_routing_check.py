@@ -28,7 +28,7 @@ def test_check_routing_of_a_double_names_who_loses_frames(enrolled: dict[str, En
     found = check_routing(double, live)
     assert found.alike[0][0] == "disc"
     by_name = {each.product: each for each in found.rechecks}
-    lost = [each for each in (by_name["double"], by_name["disc"]) if each.is_worse]
+    lost = [each for each in (by_name["double"], by_name["disc"]) if each.lost]
     assert lost
     assert any(f"of {lost[0].product} are now taken for" in warning for warning in found.warnings)
     assert by_name["mesh"].after == by_name["mesh"].before == by_name["mesh"].n

@@ -89,7 +89,8 @@ def command(
     if as_json:
         console.print_json(_document(result, enrolled))
     for each in () if as_json else enrolled:
-        say = f"[bold]{each.report.product}[/] version {each.version.version} is {state_of(each)}: {each.report.n_used} images."
+        name = f"[bold]{each.report.product}[/] version {each.version.version}"
+        say = f"{name} is {state_of(each)}: {each.report.n_used} images."
         console.out.print(say, f"  {each.report.statement}", sep="\n", highlight=False)
     leave_if_held_back(enrolled)
 

@@ -54,6 +54,7 @@ def _merged(one: MemberRecipe, other: MemberRecipe) -> MemberRecipe:
     return replace(
         one,
         prototypes=max(one.prototypes, other.prototypes),
+        covers=max(one.covers, other.covers),
         in_decision=max(one.in_decision, other.in_decision),
         in_map=one.in_map + other.in_map,
     )

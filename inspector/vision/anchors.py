@@ -23,7 +23,7 @@ from inspector.errors import ArtifactError
 from inspector.vision.clustering import farthest_first, spherical_kmeans
 from inspector.vision.engines import unit_length
 from inspector.vision.graphs import Embedding, Graph
-from inspector.vision.preprocessing import resize
+from inspector.vision.preprocessing import Pyramid, resize
 
 ROUTING_SIZE_PX = 128
 ROUTING_EMBEDDING = Embedding(strides=(8,), grid_stride=8, pool=1)
@@ -71,9 +71,9 @@ def routing_profile() -> RoutingProfile:
     return RoutingProfile(graph, np.array(stored["mean"], np.float32), np.array(stored["spread"], np.float32))
 
 
-def routing_copy(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def routing_copy(frame: NDArray[np.uint8] | Pyramid) -> NDArray[np.uint8]:
     """uint8 [H, W, 3] -> the squashed copy [128, 128, 3] the routing pass sees; exposure untouched."""
-    return np.ascontiguousarray(resize(pixels, ROUTING_SIZE_PX, ROUTING_SIZE_PX))
+    return np.ascontiguousarray(resize(frame, ROUTING_SIZE_PX, ROUTING_SIZE_PX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,14 +165,14 @@ class AnchorIndex:
             return Route(product=None, confidence=0.0, distance=float("inf"), nearest=None)
         candidates = self._candidates(patches)
         anchors = self._anchors[candidates]  # [m, A, C]
-        similarity = _similarity(patches, anchors)  # [P, m, A]
-        best = similarity.max(axis=2)  # [P, m]
+        similarity = _similarity(patches, anchors)  # [m, A, P]
+        best = similarity.max(axis=1)  # [m, P]
         shares = _vote(similarity, best, self._weights[candidates])
         winner = _winner(shares, best)
         of_pooled = 1.0 - (self._descriptors[candidates] @ pooled(patches)).max(axis=1)  # [m]
 
         def reach(m: int) -> float:
-            found = joint_distance(_trimmed_mean(1.0 - best[:, m]), float(of_pooled[m]))
+            found = joint_distance(_trimmed_mean(1.0 - best[m]), float(of_pooled[m]))
             return found / float(self._bounds[candidates[m]])
 
         distance = reach(winner)
@@ -203,28 +203,29 @@ class AnchorIndex:
 
 
 def _similarity(patches: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosines of patches [P, C] to the anchors [m, A, C] of some products, [P, m, A].
+    """Cosines of patches [P, C] to the anchors [m, A, C] of some products, [m, A, P].
 
-    In small products, which BLAS does on the calling thread: a decode worker must not wait for a second
-    thread on busy cores for a tenth of a millisecond's work.
+    Patches come last, so that what is taken over anchors or products runs along whole rows. In small products, which
+    BLAS does on the calling thread: a decode worker must not wait for a second thread on busy cores for a tenth of a
+    millisecond's work.
     """
-    blocks = np.array_split(patches, max(1, -(-len(patches) // SMALL_PRODUCT_ROWS)))
-    turned = anchors.transpose(0, 2, 1)  # [m, C, A]
-    return np.concatenate([np.matmul(block[None], turned) for block in blocks], axis=1).transpose(1, 0, 2)
+    blocks = np.array_split(patches.T, max(1, -(-len(patches) // SMALL_PRODUCT_ROWS)), axis=1)  # [C, P / blocks]
+    return np.concatenate([np.matmul(anchors, block) for block in blocks], axis=2)
 
 
 def _vote(
     similarity: NDArray[np.float32], best: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Share of the votes per product, [m], summing to 1."""
-    count = best.shape[1]
+    count, patches = best.shape
     if count == 1:
         return np.ones(1, np.float32)
-    first = best.argmax(axis=1)  # [P]
-    rows = np.arange(len(best))
-    two_best = np.partition(best, count - 2, axis=1)[:, -2:]
-    margins = two_best[:, 1] - two_best[:, 0]
-    anchors = similarity[rows, first].argmax(axis=1)
+    first = best.argmax(axis=0)  # [P]
+    columns = np.arange(patches)
+    others = best.copy()
+    others[first, columns] = -np.inf
+    margins = best[first, columns] - others.max(axis=0)
+    anchors = similarity[first, :, columns].argmax(axis=1)
     votes = np.bincount(first, weights=weights[first, anchors] * margins, minlength=count)
     total = votes.sum()
     return (votes / total if total > 0 else np.full(count, 1.0 / count)).astype(np.float32)
@@ -235,7 +236,7 @@ def _winner(shares: NDArray[np.float32], best: NDArray[np.float32]) -> int:
     if shares[winner] >= LOW_SHARE or len(shares) == 1:
         return winner
     two = np.argsort(-shares, kind="stable")[:2]
-    return int(two[(1.0 - best[:, two]).sum(axis=0).argmin()])
+    return int(two[(1.0 - best[two]).sum(axis=1).argmin()])
 
 
 def _foreign_weights(anchors: NDArray[np.float32]) -> NDArray[np.float32]:

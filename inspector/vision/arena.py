@@ -24,7 +24,7 @@ from inspector.vision.engines import Embedder, Engine, on_host
 from inspector.vision.folders import ImageSource
 from inspector.vision.inspection import ProductInspector
 from inspector.vision.layout import LabelledImage, read_mask
-from inspector.vision.preprocessing import prepare
+from inspector.vision.preprocessing import Pyramid, prepare
 from inspector.vision.prototype import Judgement
 from inspector.vision.tiling import tiled
 
@@ -106,17 +106,18 @@ class Arena:
             pixels = decode(payload, self._limits)
         except UndecodableFrame as error:
             raise UsageError(f"{image.path} can't be used: {error}") from error
+        pyramid = Pyramid(pixels)
         route, patches = None, None
         by = true_product
         if self.is_routed:
-            unit = routing_profile().patches(on_host(self._route_embedder(routing_copy(pixels)[None])[0])[0])
+            unit = routing_profile().patches(on_host(self._route_embedder(routing_copy(pyramid)[None])[0])[0])
             route = self._index.route(unit)
             by = route.nearest or true_product
             patches = unit.astype(np.float16)
         contender = self.contenders[by]
         artifact = contender.inspector.artifact
-        embedded = contender.embedder(prepare(pixels, artifact.preparation)[None])
-        judgement = contender.inspector.judge(embedded)[0]
+        embedded = contender.embedder(prepare(pyramid, artifact.preparation)[None])
+        judgement = contender.inspector.judge(embedded)[0].drawn()  # kept until all images are through
         ms = (time.perf_counter() - started) * 1e3
         level = artifact.calibration.level(judgement.score)
         return Result(image, (pixels.shape[0], pixels.shape[1]), level, judgement, by, route, patches, ms)

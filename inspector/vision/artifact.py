@@ -30,7 +30,7 @@ from inspector.vision.student import LevelScale, Student
 from inspector.vision.student_graph import LEVELS, StudentWeights, check_shapes, tensor_names
 
 FORMAT = "inspector-artifact"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 LEVEL_TOLERANCE = 0.02
 """How far a probe's level may lie from the stored one: a fiftieth of the way from median to threshold."""
@@ -135,6 +135,7 @@ def _described(artifact: Artifact) -> dict[str, Any]:
                 "score_unit": member.score_unit,
                 "map_unit": member.map_unit,
                 "unit_length": member.bank.unit_length,
+                "covers": member.bank.covers,
                 "prototypes": len(member.bank.prototypes),
             }
             for member in artifact.members
@@ -261,6 +262,7 @@ def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mappi
         None if projection is None else _floats(projection),
         _floats(tensors[f"{name}.prototypes"]),
         bool(stored["unit_length"]),
+        int(stored["covers"]),
     )
     width = bank.mean.size if bank.projection is None else bank.projection.shape[1]
     if bank.prototypes.ndim != 2 or bank.prototypes.shape[1] != width or not len(bank.prototypes):

@@ -80,6 +80,8 @@ def check_members(members: Sequence[Member], graph: Graph, *, is_alone: bool) ->
             and bank.prototypes.shape[1] == width > 0
             and member.sources.shape == (len(bank.prototypes), 3)
             and len(bank.prototypes) > 0
+            and bank.covers > 0
+            and len(bank.prototypes) % bank.covers == 0
         )
         if not fits or not np.issubdtype(member.sources.dtype, np.integer):
             raise ArtifactError(f"The artifact's bank {number} does not fit together.")

@@ -117,23 +117,30 @@ class _TorchSearch:
         self._prototypes = torch.from_numpy(bank.prototypes).to(device)  # [K, D]
         self._squares = self._prototypes.square().sum(dim=1)
         self._unit_length = bank.unit_length
+        self._covers = bank.covers
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
         with _faults_named(), torch.inference_mode():
-            found = torch.stack([self._nearest(frame)[0] for frame in patches])
+            found = torch.stack([self._distances(frame) for frame in patches])
         return np.asarray(found.cpu().numpy(), np.float32)
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
         with _faults_named(), torch.inference_mode():
-            found = torch.stack([self._nearest(frame)[1] for frame in patches])
+            found = torch.stack([self._brackets(frame)[0].argmin(dim=1) for frame in patches])
         return np.asarray(found.cpu().numpy(), np.int64)
 
-    def _nearest(self, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _distances(self, cells: torch.Tensor) -> torch.Tensor:
+        """[P, C] -> [covers, P]."""
+        brackets, length2 = self._brackets(cells)
+        least = brackets.reshape(len(brackets), self._covers, -1).amin(dim=2)
+        return (least + length2[:, None]).clamp_min(0).sqrt().T
+
+    def _brackets(self, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """[P, C] -> squared distances to the prototypes less the patch's squared length, [P, K]; and that, [P]."""
+        cells = torch.as_tensor(cells, device=self._mean.device)  # an array too, where features were kept on the host
         if self._unit_length:
             cells = torch.nn.functional.normalize(cells, dim=-1)
         y = cells - self._mean
         if self._projection is not None:
             y = y @ self._projection
-        bracket = torch.addmm(self._squares, y, self._prototypes.T, alpha=-2.0)  # [P, K]
-        least, index = bracket.min(dim=1)
-        return (least + y.square().sum(dim=1)).clamp_min(0).sqrt(), index
+        return torch.addmm(self._squares, y, self._prototypes.T, alpha=-2.0), y.square().sum(dim=1)

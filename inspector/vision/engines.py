@@ -34,13 +34,15 @@ class Bank:
     """Prototypes of one embedding, in the space they are compared in.
 
     `mean`: float32 [C], taken from every patch; `projection`: float32 [C, D] or None (D = C);
-    `prototypes`: float32 [K, D]. `unit_length`: patches and prototypes are compared as directions.
+    `prototypes`: float32 [K, D]. `unit_length`: patches and prototypes are compared as directions. `covers`: so many
+    banks of the same size one after the other, each searched by itself.
     """
 
     mean: NDArray[np.float32]
     projection: NDArray[np.float32] | None
     prototypes: NDArray[np.float32]
     unit_length: bool = False
+    covers: int = 1
 
 
 class Embedder(Protocol):
@@ -53,10 +55,10 @@ class Search(Protocol):
     """The nearest prototype of each patch. Each frame is searched by itself: a batch gives what its frames give."""
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
-        """Patches [B, P, C] -> Euclidean distance to the nearest prototype, float32 [B, P]."""
+        """Patches [B, P, C] -> Euclidean distance to the nearest prototype of each cover, float32 [B, covers, P]."""
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
-        """Patches [B, P, C] -> which prototype that is, int64 [B, P]; dearer, for frames that are looked at."""
+        """Patches [B, P, C] -> which prototype of all is nearest, int64 [B, P]; dearer, for frames a person sees."""
 
 
 class Compare(Protocol):
@@ -211,20 +213,21 @@ class _OnnxSearch:
             "prototypes": np.ascontiguousarray(bank.prototypes.T, np.float32),  # [D, K]
             "squares": np.square(bank.prototypes, dtype=np.float32).sum(axis=1),  # [K]
         }
+        self._apart = {"apart": np.array([0, bank.covers, -1], np.int64)}
         if bank.projection is not None:
             self._feeds["projection"] = np.ascontiguousarray(bank.projection, np.float32)
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
-        return np.asarray(self._run(self._measuring, patches), np.float32)
+        return np.asarray(self._run(self._measuring, patches, self._apart), np.float32)
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
-        return np.asarray(self._run(self._naming, patches), np.int64)
+        return np.asarray(self._run(self._naming, patches, {}), np.int64)
 
-    def _run(self, session: Any, patches: Patches) -> NDArray[Any]:
+    def _run(self, session: Any, patches: Patches, more: dict[str, Any]) -> NDArray[Any]:
         rows = []
         for frame in patches:
             cells = unit_length(frame) if self._unit_length else frame
-            rows += _run(session, None, {"patches": cells, **self._feeds})
+            rows += _run(session, None, {"patches": cells, **self._feeds, **more})
         return np.stack(rows)
 
 
@@ -286,18 +289,21 @@ def _search_graph(is_projected: bool, answer: Answer) -> bytes:
     if answer == "index":
         nodes.append(helper.make_node("ArgMin", ["bracket"], ["index"], axis=1, keepdims=0))
         outputs = [helper.make_tensor_value_info("index", TensorProto.INT64, ["N"])]
+        constants = []
     else:
+        inputs.append(helper.make_tensor_value_info("apart", TensorProto.INT64, [3]))
         nodes += [
-            helper.make_node("ReduceMin", ["bracket", "axis"], ["least"], keepdims=0),
+            helper.make_node("Reshape", ["bracket", "apart"], ["by_cover"]),  # [N, covers, K / covers]
+            helper.make_node("ReduceMin", ["by_cover", "last"], ["least"], keepdims=0),  # [N, covers]
             helper.make_node("Mul", ["y", "y"], ["y2"]),
-            helper.make_node("ReduceSum", ["y2", "axis"], ["length2"], keepdims=0),
+            helper.make_node("ReduceSum", ["y2", "last"], ["length2"], keepdims=1),
             helper.make_node("Add", ["least", "length2"], ["signed"]),
             helper.make_node("Relu", ["signed"], ["distance2"]),  # rounding may go below zero
-            helper.make_node("Sqrt", ["distance2"], ["distance"]),
+            helper.make_node("Sqrt", ["distance2"], ["distance_by_patch"]),
+            helper.make_node("Transpose", ["distance_by_patch"], ["distance"]),
         ]
-        outputs = [vector("distance", "N")]
-    axis = numpy_helper.from_array(np.array([1], np.int64), "axis")
-    constants = [axis] if answer == "distance" else []
+        outputs = [vector("distance", "covers", "N")]
+        constants = [numpy_helper.from_array(np.array([-1], np.int64), "last")]
     graph = helper.make_graph(nodes, "nearest_prototype", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     checker.check_model(model)

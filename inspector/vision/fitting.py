@@ -98,7 +98,7 @@ class HeadFitter:
             which = self._graph.embeddings.index(recipe.embedding)
             sample = self._samples[which]
             inside = wanted[sample.places[:, 0]]
-            bank, picked = build_bank(sample.vectors[inside], recipe, rng, is_trial=is_trial)
+            bank, picked = build_covers(sample.vectors[inside], recipe, rng, is_trial=is_trial)
             sources = np.full((len(bank.prototypes), 3), -1, np.int32)
             if picked is not None:
                 sources = sample.places[inside][picked]
@@ -120,22 +120,22 @@ class HeadFitter:
             embedded = self._embedder(np.stack([self._inputs[i] for i in batch]))
             tiles = apart(embedded, self._recipe.preparation)
             maps = [head.measure(number, tiles[member.embedding]) for number, member in enumerate(members)]
-            grouped = [each.reshape(len(batch), -1, *each.shape[1:]) for each in maps]  # [B, T, g, g]
+            grouped = [each.reshape(len(batch), -1, *each.shape[1:]) for each in maps]  # [B, T, covers, g, g]
             found += [RawMaps(image, [each[row] for each in grouped]) for row, image in enumerate(batch)]
             progress("held-out scores", min(start + self._batch, len(indices)), len(indices))
         return found
 
     def scores(self, measured: Sequence[RawMaps]) -> NDArray[np.float64]:
         """Image scores of each member on its own, its worst tile's, float64 [members, images]; before any unit."""
-        worst = [[max(map(self._readout.score, maps)) for maps in raw.maps] for raw in measured]
+        worst = [[max(map(self._readout.mean_score, maps)) for maps in raw.maps] for raw in measured]
         return np.array(worst, np.float64).T
 
     def units(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Member]:
         """The same members with the median and spread of these images' scores, and that of their patch distances."""
         scaled = []
         for number, member in enumerate(members):
-            patches = np.concatenate([raw.maps[number] for raw in measured])  # [N * T, g, g]
-            scores = np.array([self._readout.score(each) for each in patches])
+            patches = np.concatenate([raw.maps[number] for raw in measured])  # [N * T, covers, g, g]
+            scores = np.array([self._readout.mean_score(each) for each in patches])
             ordinary = float(np.median(scores))
             scaled.append(
                 replace(member, score_usual=ordinary, score_unit=spread_of(scores), map_unit=spread_of(patches))
@@ -159,7 +159,7 @@ class HeadFitter:
 
 @dataclass(frozen=True, slots=True)
 class RawMaps:
-    """One image's maps before they are blended, one float32 [T, g, g] per member, T being its tiles."""
+    """One image's maps before they are blended, one float32 [T, covers, g, g] per member, T being its tiles."""
 
     image: int
     maps: list[NDArray[np.float32]]
@@ -168,6 +168,20 @@ class RawMaps:
 def spread_of(values: NDArray[np.floating]) -> float:
     """Standard deviation, not believed where it is next to nothing beside the mean."""
     return float(max(values.std(), SMALLEST_UNIT * abs(values.mean()), 1e-6))
+
+
+def build_covers(
+    vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator, *, is_trial: bool = False
+) -> tuple[Bank, NDArray[np.int64] | None]:
+    """The banks of `build_bank`, as many as the recipe has covers, each begun elsewhere, as one."""
+    built = [build_bank(vectors, recipe, rng, is_trial=is_trial) for _ in range(recipe.covers)]
+    # Few different patches give few prototypes: repeated ones change no distance.
+    most = max(len(bank.prototypes) for bank, _ in built)
+    repeats = [np.arange(most) % len(bank.prototypes) for bank, _ in built]
+    prototypes = [bank.prototypes[which] for (bank, _), which in zip(built, repeats, strict=True)]
+    picked = [found[which] for (_, found), which in zip(built, repeats, strict=True) if found is not None]
+    bank = replace(built[0][0], prototypes=np.concatenate(prototypes), covers=recipe.covers)
+    return bank, np.concatenate(picked) if picked else None
 
 
 def build_bank(

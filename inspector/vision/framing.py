@@ -87,8 +87,8 @@ def parse_roi(text: str) -> tuple[tuple[float, float, float, float], bool]:
     whole = all(value == int(value) for value in (x, y, width, height)) if is_px else True
     if is_px and min(width, height) < LEAST_ROI_PX:
         raise UsageError(
-            f"The region of interest {text!r} is {width:g}x{height:g} pixels, less than {LEAST_ROI_PX} on a side; shares of "
-            "the frame are from 0 to 1."
+            f"The region of interest {text!r} is {width:g}x{height:g} pixels, less than {LEAST_ROI_PX} on a side; "
+            "shares of the frame are from 0 to 1."
         )
     if not whole or min(x, y) < 0 or min(width, height) <= 0 or not (is_px or is_inside((x, y, width, height))):
         raise UsageError(

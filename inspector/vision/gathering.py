@@ -19,7 +19,7 @@ from inspector.stream.decode import DecodeLimits, decode
 from inspector.vision.anchors import routing_copy, routing_profile
 from inspector.vision.engines import Embedder, on_host
 from inspector.vision.folders import ImageSource
-from inspector.vision.preprocessing import Preparation, prepare
+from inspector.vision.preprocessing import Preparation, Pyramid, prepare
 from inspector.vision.spill import Spill
 
 Progress = Callable[[str, int, int], None]
@@ -81,7 +81,8 @@ class Gatherer:
         except (OSError, UndecodableFrame) as error:
             self.gathered.unreadable.append((image.name, str(error)))
             return
-        prepared = prepare(pixels, self._preparation)
+        pyramid = Pyramid(pixels)
+        prepared = prepare(pyramid, self._preparation)
         digest = hashlib.sha256(payload).hexdigest()
         # The same picture in other bytes (saved by an editor) would sit on both sides of the split too.
         looks = hashlib.sha256(prepared.tobytes()).hexdigest()
@@ -90,10 +91,10 @@ class Gatherer:
             self.gathered.duplicates.append((image.name, twin))
             return
         self._first_name[digest] = self._first_name[looks] = image.name
-        self._keep(image, digest, pixels, prepared)
+        self._keep(image, digest, pyramid, prepared)
 
-    def _keep(self, image: ImageSource, digest: str, pixels: NDArray[np.uint8], prepared: NDArray[np.uint8]) -> None:
-        copy = routing_copy(pixels)
+    def _keep(self, image: ImageSource, digest: str, pyramid: Pyramid, prepared: NDArray[np.uint8]) -> None:
+        copy = routing_copy(pyramid)
         patches = routing_profile().patches(on_host(self._route_embedder(copy[None])[0])[0])
         kept = self.gathered
         kept.names.append(image.name)

@@ -185,7 +185,7 @@ def _prototype_scores(candidate: Candidate, trial: Trial, engine: Engine, progre
         replace(member, score_usual=float(np.median(each)), score_unit=spread_of(each))
         for member, each in zip(members, clean, strict=True)
     ]
-    return np.array([worst(scaled, image.tolist(), usual(scaled)) for image in scores.T])
+    return np.array([worst(scaled, dict(enumerate(image.tolist())), usual(scaled)) for image in scores.T])
 
 
 def _student_scores(

@@ -27,7 +27,7 @@ from inspector.vision.artifact import Artifact, unpack
 from inspector.vision.backbone import find_weights
 from inspector.vision.engines import Embedder, Engine, create_engine, on_host
 from inspector.vision.inspection import ProductInspector
-from inspector.vision.preprocessing import prepare
+from inspector.vision.preprocessing import Pyramid, prepare
 from inspector.vision.tiling import tiled
 
 CANARY_PRODUCTS = 4
@@ -173,7 +173,8 @@ class VisionRouter:
         started = time.perf_counter()
         if not self._index.products:
             return Failure(Cause.UNKNOWN_PRODUCT, "no product is enrolled")
-        copy = routing_copy(frame.pixels)
+        pyramid = Pyramid(frame.pixels)
+        copy = routing_copy(pyramid)
         patches = routing_profile().patches(on_host(self._route_embedder(copy[None])[0])[0])
         route = self._index.route(patches)
         if route.product is None:
@@ -182,7 +183,7 @@ class VisionRouter:
         item = self._live.get(route.product)
         if item is None:
             return Failure(Cause.NOT_RELEASED, f"{route.product} has only a shadow version")
-        prepared = prepare(frame.pixels, item.inspector.artifact.preparation)
+        prepared = prepare(pyramid, item.inspector.artifact.preparation)
         height, width = frame.pixels.shape[:2]
         return Routed(
             admitted=frame.admitted,

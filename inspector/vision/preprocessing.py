@@ -77,7 +77,7 @@ class Preparation:
             "mask": None if self.mask is None else base64.b64encode(self.mask).decode(),
             "colour": "RGB",
             "rotation_hint": "ignored",
-            "filter": "mean of four after bilinear to twice the size, bilinear up",
+            "filter": "halves, then the mean of four after bilinear to twice the size; bilinear up",
         }
 
     @classmethod
@@ -152,11 +152,15 @@ def place(height: int, width: int, preparation: Preparation) -> Placement:
     return Placement((canvas_w - inner_w) // 2, (canvas_h - inner_h) // 2, inner_w, inner_h)
 
 
-def prepare(pixels: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] RGB -> the canvas, uint8 [Hc, Wc, 3], C-contiguous, never a view of `pixels`."""
+def prepare(frame: NDArray[np.uint8] | Pyramid, preparation: Preparation) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] RGB -> the canvas, uint8 [Hc, Wc, 3], C-contiguous, never a view of the frame."""
+    pyramid = Pyramid.of(frame)
+    pixels = pyramid.pixels
     height, width = pixels.shape[:2]
     at = place(height, width, preparation)
-    inner = resize(pixels[crop_of(height, width, preparation)], at.width, at.height)
+    if preparation.roi is not None:
+        pyramid = Pyramid(pixels[crop_of(height, width, preparation)])
+    inner = resize(pyramid, at.width, at.height)
     counts = counted(preparation, height, width, (at.height, at.width))
     if counts is not None:
         inner = np.where(counts[:, :, None], inner, np.uint8(OUTSIDE))
@@ -166,7 +170,8 @@ def prepare(pixels: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.u
         inner = np.asarray(cv2.copyMakeBorder(inner, at.top, bottom, at.left, right, cv2.BORDER_REFLECT_101), np.uint8)
     if preparation.exposure != "as_is":
         return expose(np.asarray(inner, np.uint8), preparation.exposure, is_masked=preparation.mask is not None)
-    return inner.copy() if np.may_share_memory(inner, pixels) else np.ascontiguousarray(inner, dtype=np.uint8)
+    is_shared = any(inner is each for each in pyramid.halves) or np.may_share_memory(inner, pixels)
+    return inner.copy() if is_shared else np.ascontiguousarray(inner, dtype=np.uint8)
 
 
 @functools.lru_cache(maxsize=8)
@@ -192,19 +197,44 @@ def _open_mask(content: bytes) -> NDArray[np.uint8]:
     return np.asarray(mask, np.uint8)
 
 
-def resize(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """`pixels` at another size. What shrinks is brought to twice the size wanted, then each four pixels to their mean.
+class Pyramid:
+    """A frame and its halves, each made once: what routing and the head see of a large one begins alike.
 
-    Bilinear to twice the size, after halving as often as that leaves more. An area filter in one step costs half a
-    pass of the backbone, since OpenCV has no quick one for factors that are not whole; detection is the same.
+    `pixels`: uint8 [H, W, 3], not changed while this is in use. `halves`: those made so far, the frame first.
     """
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+        self.halves = [pixels]
+
+    @classmethod
+    def of(cls, frame: NDArray[np.uint8] | Pyramid) -> Pyramid:
+        return frame if isinstance(frame, Pyramid) else cls(frame)
+
+    def nearest(self, width: int, height: int) -> NDArray[np.uint8]:
+        """The smallest half that is at least twice as large along both axes; the frame itself where none is."""
+        level = 0
+        while min(self.pixels.shape[0] // height, self.pixels.shape[1] // width) >> (level + 2):
+            level += 1
+            if level == len(self.halves):
+                self.halves.append(_halved(self.halves[-1], down=True, across=True))
+        return self.halves[level]
+
+
+def resize(frame: NDArray[np.uint8] | Pyramid, width: int, height: int) -> NDArray[np.uint8]:
+    """A frame at another size. What shrinks is halved while it is four times as large, then brought to twice the size
+    wanted (bilinear), then each four pixels to their mean. What grows does so bilinear.
+
+    An area filter in one step costs half a pass of the backbone, since OpenCV has no quick one for factors that are not
+    whole; detection is the same. To halve further first is quicker still and blurs what small defects show by.
+    """
+    pixels = Pyramid.of(frame).nearest(width, height)
     if pixels.shape[:2] == (height, width):
         return pixels
+    while (down := pixels.shape[0] >= 4 * height) | (across := pixels.shape[1] >= 4 * width):
+        pixels = _halved(pixels, down=down, across=across)  # a frame much longer than what is wanted
     down, across = pixels.shape[0] > height, pixels.shape[1] > width
-    while pixels.shape[0] >= 4 * height or pixels.shape[1] >= 4 * width:
-        pixels = _halved(pixels, down=pixels.shape[0] >= 4 * height, across=pixels.shape[1] >= 4 * width)
-    size = (width * (1 + across), height * (1 + down))
-    return _halved(_bilinear(pixels, *size), down=down, across=across)
+    return _halved(_bilinear(pixels, width * (1 + across), height * (1 + down)), down=down, across=across)
 
 
 def _bilinear(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
@@ -212,13 +242,14 @@ def _bilinear(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.
 
 
 def _halved(pixels: NDArray[np.uint8], *, down: bool, across: bool) -> NDArray[np.uint8]:
-    """Means of two neighbours along the axes named. What an odd row or column holds is spread over the others."""
-    height, width = pixels.shape[0] // (1 + down), pixels.shape[1] // (1 + across)
-    if (height, width) == pixels.shape[:2]:
+    """Means of two neighbours along the axes named; an odd last row or column is taken twice."""
+    if not (down or across):
         return pixels
-    if pixels.shape[0] % 2 * down or pixels.shape[1] % 2 * across:
-        return _bilinear(pixels, width, height)
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    more_rows, more_columns = pixels.shape[0] % 2 * down, pixels.shape[1] % 2 * across
+    if more_rows or more_columns:
+        pixels = np.asarray(cv2.copyMakeBorder(pixels, 0, more_rows, 0, more_columns, cv2.BORDER_REPLICATE), np.uint8)
+    size = (pixels.shape[1] // (1 + across), pixels.shape[0] // (1 + down))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def expose(canvas: NDArray[np.uint8], exposure: Exposure, *, is_masked: bool) -> NDArray[np.uint8]:
@@ -244,8 +275,8 @@ def level_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.
     _, spread = cv2.meanStdDev(cv2.subtract(gray, light, dtype=cv2.CV_32F), mask=counts)
     gain = NORMALISED_SPREAD / max(float(spread[0, 0]), 1.0)  # a blank frame is not amplified into noise
     shift = cv2.merge([light * np.float32(-gain) + np.float32(NORMALISED_MEAN)] * 3)
-    levelled = cv2.scaleAdd(canvas.astype(np.float32), gain, shift)
-    levelled = cv2.convertScaleAbs(np.maximum(levelled, 0, out=levelled))  # rounds, and ends at 255
+    # Rounds, and ends at 0 and 255.
+    levelled = cv2.addWeighted(canvas.astype(np.float32), gain, shift, 1.0, 0.0, dtype=cv2.CV_8U)
     if outside is not None:
         levelled[outside] = OUTSIDE
     return np.asarray(levelled, np.uint8)

@@ -2,15 +2,18 @@
 
 [A] A frozen network, layers joined on one grid, s = 1 - max_k cos(x, m_k), image score from the map.
 [R] Banks, blends and scales of the tuned default are ours; `protoad` follows the paper where it is known.
-A head is a list of members; each weighs in the decision, in the map, or in both. A frame is as bad as the
-worst that any deciding member says of it, in units of the spread that the member's scores have on good
-images: what one view sees is not averaged away by those that do not. No torch, no files.
+A head is a list of members; each weighs in the decision, in the map, or in both. Where a cover of good patches
+begins is chance, and its score with it: a member that decides is several covers of one embedding, and says the
+mean of their scores. A frame is as bad as the worst that any deciding member says of it, in units of the
+spread that the member's scores have on good images: what one view sees is not averaged away by those that do
+not. No torch, no files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -28,7 +31,7 @@ class Member:
 
     `embedding` and `grid` name its patches in the pass. `score_usual` and `score_unit` are the median and the
     spread of its image scores on good images, `map_unit` the spread of its patch distances there; `sources`:
-    int32 [K, 3], image, row, column of each prototype, -1 for a mean of several.
+    int32 [K, 3], image, row, column of each prototype of each cover, -1 for a mean of several.
     """
 
     embedding: int
@@ -42,12 +45,32 @@ class Member:
     sources: NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a head says of one frame: the decision's score, and the map that is shown, float32 [g, g]."""
+    """What a head says of one frame: the decision's score, and the map that is shown.
 
-    score: float
-    grid_map: Grid
+    The map is drawn when it is first asked for: most frames are ordinary, and nobody looks at theirs. Until then the
+    frame's embeddings are held; whoever keeps many judgements calls `drawn`.
+    """
+
+    __slots__ = ("_grid_map", "score")
+
+    def __init__(self, score: float, grid_map: Grid | Callable[[], Grid]) -> None:
+        self.score = score
+        self._grid_map = grid_map
+
+    @property
+    def grid_map(self) -> Grid:
+        """Float32 [g, g]; over the whole canvas where there are tiles."""
+        if callable(self._grid_map):
+            self._grid_map = self._grid_map()
+        return self._grid_map
+
+    def drawn(self) -> Judgement:
+        """The same with its map."""
+        return Judgement(self.score, self.grid_map)
+
+    def __reduce__(self) -> tuple[type[Judgement], tuple[float, Grid]]:
+        return Judgement, (self.score, self.grid_map)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +81,10 @@ class Readout:
     top_share: float
     sigma_px: float
     size_px: int
+
+    def mean_score(self, grid_maps: Grid) -> float:
+        """The image score of a member: the mean over its covers, each of which has a map. float32 [covers, g, g]."""
+        return float(np.mean([self.score(each) for each in grid_maps]))
 
     def score(self, grid_map: Grid) -> float:
         """The image score of one map."""
@@ -97,24 +124,54 @@ class PrototypeHead:
         """`embedded`: one [B, P, C] per embedding of the pass. A frame whose numbers are not finite gets a score
         that is not finite; the others are not touched by it.
         """
-        measured = [self.measure(index, embedded[member.embedding]) for index, member in enumerate(self.members)]
-        return [self.blend([maps[row] for maps in measured]) for row in range(len(measured[0]))]
+        deciding = {
+            index: self.measure(index, embedded[member.embedding])
+            for index, member in enumerate(self.members)
+            if member.in_decision
+        }
+        frames = range(len(embedded[0]))
+        scores = [{index: self.readout.mean_score(maps[row]) for index, maps in deciding.items()} for row in frames]
+        return [
+            Judgement(
+                worst(self.members, found, self._usual),
+                partial(
+                    self._draw,
+                    [each[row : row + 1] for each in embedded],
+                    {index: maps[row] for index, maps in deciding.items() if self.members[index].in_map},
+                ),
+            )
+            for row, found in enumerate(scores)
+        ]
 
     def measure(self, index: int, patches: Patches) -> NDArray[np.float32]:
-        """The raw maps of one member, float32 [B, g, g]."""
+        """The raw maps of one member, float32 [B, covers, g, g]."""
         member = self.members[index]
         distances = self._searches[index].distances(patches)
-        return to_measure(distances, member.bank.unit_length).reshape(len(distances), member.grid, member.grid)
+        return to_measure(distances, member.bank.unit_length).reshape(*distances.shape[:2], member.grid, member.grid)
 
     def blend(self, maps: Sequence[Grid]) -> Judgement:
-        """One frame's raw maps, one per member, to its decision (never below 0) and its map."""
-        scores = [self.readout.score(each) for each in maps]
-        finest = max(member.grid for member in self.members if member.in_map)
+        """One frame's raw maps [covers, g, g], one per member, to its decision (never below 0) and its map."""
+        found = dict(enumerate(maps))
+        scores = {index: self.readout.mean_score(found[index]) for index in found if self.members[index].in_decision}
+        return Judgement(worst(self.members, scores, self._usual), self._blended(found))
+
+    def _draw(self, embedded: Sequence[Patches], known: Mapping[int, Grid]) -> Grid:
+        """The shown map of one frame: [1, P, C] of each embedding, and raw maps that the decision needed already."""
+        found = {
+            index: known[index] if index in known else self.measure(index, embedded[member.embedding])[0]
+            for index, member in enumerate(self.members)
+            if member.in_map
+        }
+        return self._blended(found)
+
+    def _blended(self, maps: Mapping[int, Grid]) -> Grid:
+        """Raw maps [covers, g, g] of at least those members that weigh in the map, joined and smoothed."""
+        drawing = [(index, member) for index, member in enumerate(self.members) if member.in_map]
+        finest = max(member.grid for _, member in drawing)
         blended = np.zeros((finest, finest), np.float32)
-        for member, grid_map in zip(self.members, maps, strict=True):
-            if member.in_map:
-                blended += enlarge(grid_map, finest) * np.float32(member.in_map / member.map_unit)
-        return Judgement(worst(self.members, scores, self._usual), self.readout.smoothed(blended))
+        for index, member in drawing:
+            blended += enlarge(maps[index].mean(axis=0), finest) * np.float32(member.in_map / member.map_unit)
+        return self.readout.smoothed(blended)
 
 
 def usual(members: Sequence[Member]) -> float:
@@ -124,16 +181,15 @@ def usual(members: Sequence[Member]) -> float:
     return sum(ordinary) / max(1, len(ordinary))
 
 
-def worst(members: Sequence[Member], scores: Sequence[float], ordinary: float) -> float:
+def worst(members: Sequence[Member], scores: Mapping[int, float], ordinary: float) -> float:
     """[R] How far a frame is beyond the ordinary for the member that minds it most, plus `usual` of the members.
 
-    `scores`: image scores, one per member. A single member's score stays what it is, in its unit. Not finite where a
-    deciding score is not.
+    `scores`: image scores of the members that decide, by their place. A single member's score stays what it is, in
+    its unit. Not finite where one of them is not.
     """
     excesses = [
-        member.in_decision * (score - member.score_usual) / member.score_unit
-        for member, score in zip(members, scores, strict=True)
-        if member.in_decision
+        members[index].in_decision * (score - members[index].score_usual) / members[index].score_unit
+        for index, score in scores.items()
     ]
     return float(np.maximum(np.max(excesses) + ordinary, 0.0))
 

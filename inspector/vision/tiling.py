@@ -7,6 +7,7 @@ nothing here does anything.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import overload
 
 import numpy as np
@@ -114,10 +115,14 @@ def join(judgements: Sequence[Judgement], preparation: Preparation) -> list[Judg
     return [
         Judgement(
             float(np.max([judgement.score for judgement in frame])),  # a score that is not a number stays one
-            join_maps([judgement.grid_map for judgement in frame], preparation),
+            partial(_joined, frame, preparation),
         )
         for frame in frames
     ]
+
+
+def _joined(judgements: Sequence[Judgement], preparation: Preparation) -> Grid:
+    return join_maps([judgement.grid_map for judgement in judgements], preparation)
 
 
 def join_maps(maps: Sequence[Grid], preparation: Preparation) -> Grid:

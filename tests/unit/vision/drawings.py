@@ -74,7 +74,9 @@ class FakeSearch:
         self._bank = bank
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
-        return np.stack([np.sqrt(np.maximum(self._squares(frame).min(1), 0)) for frame in patches])
+        covers = self._bank.covers
+        least = [self._squares(frame).reshape(len(frame), covers, -1).min(2).T for frame in patches]
+        return np.sqrt(np.maximum(np.stack(least), 0))
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
         return np.stack([self._squares(frame).argmin(1) for frame in patches])

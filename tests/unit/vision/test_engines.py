@@ -104,6 +104,18 @@ def test_torch_engine_reproduces_what_onnxruntime_enrolled(onnx_engine: OnnxEngi
     )
 
 
+def test_torch_engine_enrols_what_onnxruntime_reproduces(onnx_engine: OnnxEngine, engine_cache: Path) -> None:
+    """The way of a plant that enrols on its GPU box and inspects on others."""
+    from inspector.vision.artifact import unpack
+    from inspector.vision.inspection import ProductInspector
+
+    made = enrol("disc", good_images("disc", 6), EnrolmentOptions(profile="fast"), create_engine("torch", engine_cache))
+    artifact = unpack(made.artifact)
+    ProductInspector(artifact, onnx_engine).check_probes(
+        onnx_engine.embedder(artifact.graph), onnx_engine.embedder(routing_profile().graph, small=True)
+    )
+
+
 def test_inspecting_on_onnxruntime_imports_no_torch(onnx_engine: OnnxEngine, engine_cache: Path) -> None:
     onnx_engine.embedder(routing_profile().graph, small=True)
     program = (

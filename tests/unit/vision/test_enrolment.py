@@ -163,7 +163,7 @@ def test_load_paths_mixes_files_and_folders(tmp_path: Path) -> None:
 
 
 def test_enrol_with_tiles_calibrates_on_whole_parts(fake_engine: FakeEngine) -> None:
-    options = EnrolmentOptions(profile="fast", framing=Framing(tiles=(2, 2)))
+    options = EnrolmentOptions(profile="fast", framing=Framing(tiles=(2, 2), size_px=256))
     found = enrol("disc", good_images("disc", 6), options, fake_engine)
     assert found.manifest["calibration"]["n"] == 6
     assert found.manifest["preparation"]["tiles"] == [2, 2]

@@ -55,7 +55,7 @@ def test_defect_of_20_pixels_in_24_megapixels_is_found_in_tiles(
     recipe = recipe_for("prototype", "fast")
     few = replace(recipe, members=tuple(replace(member, prototypes=128) for member in recipe.members))
     monkeypatch.setattr(enrolment, "recipe_for", lambda *_: few)
-    options = EnrolmentOptions(profile="fast", limits=limits_of(CAMERA), framing=Framing(tiles=(4, 6)))
+    options = EnrolmentOptions(profile="fast", limits=limits_of(CAMERA), framing=Framing(tiles=(4, 6), size_px=256))
     images = [ImageSource(f"{seed}.jpg", payload=plate(seed)) for seed in range(5)]
     done = enrol("plate", images, options, OnnxEngine(engine_cache, 2))
     assert done.report.backbone_passes == 24

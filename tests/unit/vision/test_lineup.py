@@ -238,7 +238,7 @@ def test_score_tiled_frame_is_a_batch_by_itself_and_the_region_lies_on_the_defec
     """Frames of 3:1, tiles in a row, only the right two thirds looked at."""
     size = (100, 300)
     images = [ImageSource(f"{seed}", payload=encode(draw("mesh", seed, size=size))) for seed in range(8)]
-    framing = Framing(tiles=(1, 2), roi=(1 / 3, 0.0, 2 / 3, 1.0))
+    framing = Framing(tiles=(1, 2), roi=(1 / 3, 0.0, 2 / 3, 1.0), size_px=256)
     enrolment = enrol("mesh", images, EnrolmentOptions(profile="fast", framing=framing), fake_engine)
     version = version_of(enrolment, "mesh")
     found, events = loader.load(LiveSet("r1", (version,)), {version.digest: enrolment.artifact}, None)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import ArtifactError
-from inspector.vision.preprocessing import Preparation, place, prepare, restore_map
+from inspector.vision.preprocessing import Preparation, Pyramid, place, prepare, resize, restore_map
 from tests.unit.vision.drawings import draw
 
 
@@ -41,6 +41,33 @@ def test_prepare_shrinking_averages_areas() -> None:
     square = prepare(pixels, Preparation(size_px=64))
     assert abs(int(square.mean()) - 128) <= 1
     assert square.std() < 2
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 130), st.integers(1, 130))
+def test_resize_gives_the_size_and_keeps_the_mean(height: int, width: int, to_height: int, to_width: int) -> None:
+    ramp = np.linspace(20, 220, width)[None, :, None] * np.linspace(0.5, 1, height)[:, None, None]
+    pixels = np.repeat(ramp, 3, axis=2).astype(np.uint8)
+    resized = resize(pixels, to_width, to_height)
+    assert resized.shape == (to_height, to_width, 3)
+    if min(height, width, to_height, to_width) > 8:
+        assert abs(float(resized.mean()) - float(pixels.mean())) < 4
+
+
+@pytest.mark.parametrize("side", [90, 128, 150, 201, 256, 300, 517])
+def test_resize_shrinking_by_any_factor_leaves_no_pattern_of_single_pixels(side: int) -> None:
+    checks = np.indices((side, side)).sum(axis=0) % 2 * 255
+    small = resize(np.repeat(checks[:, :, None], 3, axis=2).astype(np.uint8), 64, 64)
+    assert abs(int(small.mean()) - 128) <= 2
+    assert small.std() < 30  # 127 before
+
+
+def test_pyramid_gives_the_bits_that_the_frame_gives() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1300, 1100, 3), dtype=np.uint8)
+    shared = Pyramid(pixels)
+    resize(shared, 128, 128)
+    assert [each.shape[0] for each in shared.halves] == [1300, 650, 325]
+    for preparation in (Preparation(), Preparation(size_px=64), Preparation(roi=(0.1, 0.1, 0.5, 0.5))):
+        np.testing.assert_array_equal(prepare(shared, preparation), prepare(pixels, preparation))
 
 
 def test_prepare_normalised_exposure_undoes_a_change_of_light() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inspector.vision.engines import Bank, OnnxEngine, unit_length
-from inspector.vision.fitting import build_bank, held_out
+from inspector.vision.fitting import build_bank, build_covers, held_out
 from inspector.vision.graphs import Embedding
 from inspector.vision.prototype import Member, PrototypeHead, Readout, to_measure, top_mean, worst
 from inspector.vision.recipes import MemberRecipe
@@ -41,7 +44,7 @@ def test_search_patch_equal_to_a_prototype_scores_zero(engine: FakeEngine) -> No
     cells = patches()
     search = engine.search(plain_bank(cells[0, ::4].copy()))
     distances, indices = search.distances(cells), search.indices(cells)
-    np.testing.assert_allclose(distances[0, ::4], 0.0, atol=2e-3)
+    np.testing.assert_allclose(distances[0, 0, ::4], 0.0, atol=2e-3)
     assert indices[0, ::4].tolist() == list(range(16))
 
 
@@ -52,8 +55,42 @@ def test_search_equals_the_distances_written_out(engine: FakeEngine) -> None:
     bank = Bank(mean, mix, prototypes[:, :4].copy())
     written = np.linalg.norm(((cells - mean) @ mix)[:, :, None] - bank.prototypes, axis=3)
     distances, indices = engine.search(bank).distances(cells), engine.search(bank).indices(cells)
-    np.testing.assert_allclose(distances, written.min(axis=2), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(distances[:, 0], written.min(axis=2), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(indices, written.argmin(axis=2))
+
+
+def test_search_of_several_covers_is_each_searched_by_itself(engine: FakeEngine) -> None:
+    cells, prototypes = patches(2), patches(cells=12, seed=5)[0]
+    together = engine.search(replace(plain_bank(prototypes), covers=3)).distances(cells)
+    assert together.shape == (2, 3, 64)
+    for cover in range(3):
+        alone = engine.search(plain_bank(prototypes[cover * 4 : cover * 4 + 4])).distances(cells)
+        np.testing.assert_allclose(together[:, cover], alone[:, 0], rtol=1e-3, atol=1e-3)
+    whole = engine.search(plain_bank(prototypes)).distances(cells)
+    np.testing.assert_allclose(together.min(axis=1), whole[:, 0], rtol=1e-3, atol=1e-3)
+
+
+def test_judge_a_member_of_several_covers_says_the_mean_of_their_scores() -> None:
+    cells, bank = patches(), replace(plain_bank(patches(seed=3)[0, :6]), covers=2)
+    both = PrototypeHead([member(bank)], TOP, FakeEngine()).judge([cells])[0]
+    halves = [plain_bank(bank.prototypes[:3]), plain_bank(bank.prototypes[3:])]
+    alone = [PrototypeHead([member(each)], TOP, FakeEngine()).judge([cells])[0] for each in halves]
+    assert both.score == pytest.approx(np.mean([each.score for each in alone]), rel=1e-5)
+    np.testing.assert_allclose(both.grid_map, np.mean([each.grid_map for each in alone], axis=0), rtol=1e-5)
+
+
+def test_build_covers_begin_elsewhere_and_are_of_one_size() -> None:
+    vectors = patches(cells=400)[0]
+    recipe = MemberRecipe(Embedding((8,), 8), 20, covers=3)
+    bank, picked = build_covers(vectors, recipe, np.random.default_rng(0))
+    assert picked is not None
+    np.testing.assert_array_equal(vectors[picked] - bank.mean, bank.prototypes)
+    first, second, third = np.split(picked, 3)
+    assert len({int(each[0]) for each in (first, second, third)}) == 3
+    few = np.repeat(patches(cells=4)[0], 5, axis=0)
+    bank, picked = build_covers(few, recipe, np.random.default_rng(0))
+    assert bank.prototypes.shape == (12, 6)
+    assert len(np.unique(bank.prototypes, axis=0)) == 4
 
 
 def test_search_cosine_equals_one_minus_the_largest_similarity(engine: FakeEngine) -> None:
@@ -62,7 +99,7 @@ def test_search_cosine_equals_one_minus_the_largest_similarity(engine: FakeEngin
     bank = Bank(np.zeros(6, np.float32), None, prototypes, unit_length=True)
     distances = engine.search(bank).distances(cells)
     similarity = unit_length(cells[0]) @ prototypes.T
-    np.testing.assert_allclose(to_measure(distances, True)[0], 1 - similarity.max(axis=1), atol=1e-4)
+    np.testing.assert_allclose(to_measure(distances, True)[0, 0], 1 - similarity.max(axis=1), atol=1e-4)
 
 
 @given(st.integers(0, 500))
@@ -89,7 +126,7 @@ def test_judge_image_score_is_the_mean_of_the_top_of_its_map() -> None:
     judged = head.judge([cells])[0]
     distances = FakeEngine().search(bank).distances(cells)
     np.testing.assert_allclose(judged.grid_map, distances.reshape(8, 8))
-    assert judged.score == pytest.approx(float(np.sort(distances[0])[-1:].mean()))
+    assert judged.score == pytest.approx(float(np.sort(distances[0, 0])[-1:].mean()))
 
 
 def test_judge_the_member_that_minds_most_decides() -> None:
@@ -105,6 +142,28 @@ def test_judge_the_member_that_minds_most_decides() -> None:
     assert judged.score == pytest.approx(4.0 + ordinary, rel=1e-5)
 
 
+def test_judge_draws_a_map_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells, bank = patches(3), plain_bank(patches(seed=3)[0, :4])
+    members = [member(bank, in_map=0.0), member(bank, in_decision=0.0), member(bank)]
+    searched: list[tuple[int, int]] = []
+    measure = PrototypeHead.measure
+
+    def counted(head: PrototypeHead, index: int, given: NDArray[np.float32]) -> NDArray[np.float32]:
+        searched.append((index, len(given)))
+        return measure(head, index, given)
+
+    monkeypatch.setattr(PrototypeHead, "measure", counted)
+    judged = PrototypeHead(members, TOP, FakeEngine()).judge([cells])
+    assert searched == [(0, 3), (2, 3)]
+    expected = FakeEngine().search(bank).distances(cells[1:2])[0].reshape(8, 8) * 2
+    np.testing.assert_allclose(judged[1].grid_map, expected, rtol=1e-5)
+    assert judged[1].grid_map is judged[1].grid_map
+    assert searched == [(0, 3), (2, 3), (1, 1)]
+    back = pickle.loads(pickle.dumps(judged[0]))
+    assert back.score == judged[0].score
+    np.testing.assert_array_equal(back.grid_map, judged[0].grid_map)
+
+
 def test_judge_a_single_member_says_its_score_in_its_unit() -> None:
     cells, bank = patches(), plain_bank(patches(seed=3)[0, :4])
     one = PrototypeHead([member(bank)], TOP, FakeEngine()).judge([cells])[0].score
@@ -115,9 +174,9 @@ def test_judge_a_single_member_says_its_score_in_its_unit() -> None:
 def test_worst_is_never_below_zero_and_never_hides_what_is_not_finite() -> None:
     bank = plain_bank(patches(seed=3)[0, :4])
     pair = [member(bank, score_usual=5.0), member(bank, score_usual=5.0)]
-    assert worst(pair, [0.0, 0.0], ordinary=1.0) == 0.0
-    assert np.isnan(worst(pair, [np.nan, 9.0], ordinary=1.0))
-    assert np.isnan(worst(pair, [9.0, np.nan], ordinary=1.0))
+    assert worst(pair, {0: 0.0, 1: 0.0}, ordinary=1.0) == 0.0
+    assert np.isnan(worst(pair, {0: np.nan, 1: 9.0}, ordinary=1.0))
+    assert np.isnan(worst(pair, {0: 9.0, 1: np.nan}, ordinary=1.0))
 
 
 def test_judge_batch_equals_frame_by_frame(engine: FakeEngine) -> None:

@@ -114,6 +114,11 @@ def discover(
     gathered = gather(flat, gatherer, progress or (lambda _phase, _done, _total: None))
     if not len(gathered):
         raise EnrolmentError("Not one of these images can be read; discover needs good images in JPEG or PNG.")
+    if len(gathered) < SMALLEST_CATEGORY:
+        raise EnrolmentError(
+            f"{len(gathered)} different readable images are too few to find products in: {SMALLEST_CATEGORY} of each "
+            "make a category."
+        )
     descriptors = np.stack([pooled(each.astype(np.float32)) for each in gathered.route_patches])
     by_name = {image.name: image for image in flat}
     return Discovery(

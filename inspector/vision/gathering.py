@@ -31,7 +31,7 @@ class Gathered:
     """The usable images in the order they came, one entry each in every list down to `route_patches`.
 
     `inputs`: the prepared canvases, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3]; `route_patches`: float16
-    [P, C], unit length; `sources`: where they came from.
+    [P, C], unit length; `sources`: where they came from; `sizes`: height and width of each as it came.
     `unreadable`: (name, reason); `duplicates`: (name, of which).
     """
 
@@ -41,6 +41,7 @@ class Gathered:
     names: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     sources: list[ImageSource] = field(default_factory=list)
+    sizes: list[tuple[int, int]] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)
 
@@ -58,6 +59,7 @@ class Gathered:
             names=[self.names[index] for index in kept],
             digests=[self.digests[index] for index in kept],
             sources=[self.sources[index] for index in kept],
+            sizes=[self.sizes[index] for index in kept],
         )
 
 
@@ -99,6 +101,7 @@ class Gatherer:
         kept = self.gathered
         kept.names.append(image.name)
         kept.sources.append(image)
+        kept.sizes.append((pyramid.pixels.shape[0], pyramid.pixels.shape[1]))
         kept.digests.append(digest)
         kept.inputs.append(prepared)
         kept.routing.append(copy)

@@ -7,6 +7,7 @@ knows as its own are left out, since they are safe to miss and not safe to learn
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,8 @@ no image of a pure set is taken for a stranger, and all planted ones are found b
 STRANGE_SHARE = 0.2
 """If another product claims more of the set than this, the two look alike and nothing is left out for it."""
 FEW_IMAGES = 20
+SMALL_PX = 64
+ODD_SHARE = 0.2
 DARK_LEVEL = 32
 """Twelve bits in sixteen, read as sixteen, stay below a sixteenth of the range."""
 BATCH = 8
@@ -107,6 +110,7 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
             f"{usable} images are few: poses and lots that are not among them will be rejected; "
             f"take at least {FEW_IMAGES}, from several lots and shifts"
         )
+    warnings += _of_sizes(gathered.sizes)
     brightest = max(int(each.max()) for each in gathered.routing)
     if brightest < DARK_LEVEL:
         warnings.append(
@@ -129,6 +133,20 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
         warnings=tuple(warnings),
         left_out=frozenset([image for image, _ in copies] + [image for image, _ in strangers]),
     )
+
+
+def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
+    """What the images' own sizes, (height, width), say. Parts that are cut out have many sizes: that is no finding."""
+    found = []
+    if sizes and (least := min(min(size) for size in sizes)) < SMALL_PX:
+        found.append(f"there are images of {least} px on a side: what a camera does not see can't be found in them")
+    ((height, width), usual), *others = Counter(sizes).most_common() or [((0, 0), 0)]
+    odd = sum(count for _, count in others)
+    if 0 < odd <= ODD_SHARE * (usual + odd):
+        found.append(
+            f"{odd} of {usual + odd} images are not {width}x{height} px like the others: crops, or another camera?"
+        )
+    return found
 
 
 def near_identical(copies: Sequence[NDArray[np.uint8]]) -> tuple[list[tuple[int, int]], float]:

@@ -57,6 +57,11 @@ class Recheck:
         return max(0, (self.n if self.before is None else self.before) - self.after)
 
     @property
+    def is_grave(self) -> bool:
+        """One frame of few tells little, unless it is all there are."""
+        return self.lost > max(1, MOST_LOST * self.n) or 0 < self.n == self.lost
+
+    @property
     def sentence(self) -> str:
         taken = f"taken for {self.taken_for}" if self.taken_for else "of no known product"
         was = "" if self.before is None else f" (before this version: {self.n - self.before})"
@@ -86,7 +91,7 @@ class RoutingCheck:
     @property
     def objections(self) -> tuple[str, ...]:
         """Those warnings for which a version is not made live unless a person insists."""
-        return tuple(each.sentence for each in self.rechecks if each.lost > MOST_LOST * each.n)
+        return tuple(each.sentence for each in self.rechecks if each.is_grave)
 
     def to_manifest(self) -> dict[str, Any]:
         return {

@@ -239,6 +239,7 @@ def test_enroll_while_running_is_live_within_seconds_and_loses_no_frame(
         parts_folder / "bar",
         "--no-detectability",
         "--full-speed",
+        "--insist",  # they are the parts of another product
         "--config",
         running.config,
     ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from inspector.vision.artifact import unpack
 from inspector.vision.enrolment import Enrolment, neighbour_of
-from inspector.vision.routing_check import KEPT_FRAMES, Neighbour, check_routing, kept_frames
+from inspector.vision.routing_check import KEPT_FRAMES, Neighbour, Recheck, RoutingCheck, check_routing, kept_frames
 
 
 def test_check_routing_of_products_that_differ_finds_all_frames(enrolled: dict[str, Enrolment]) -> None:
@@ -32,6 +33,18 @@ def test_check_routing_of_a_double_names_who_loses_frames(enrolled: dict[str, En
     assert lost
     assert any(f"of {lost[0].product} are now taken for" in warning for warning in found.warnings)
     assert by_name["mesh"].after == by_name["mesh"].before == by_name["mesh"].n
+
+
+@pytest.mark.parametrize(
+    ("n", "before", "after", "is_grave"),
+    [(12, 12, 12, False), (12, 12, 11, False), (12, 12, 10, True), (12, 10, 9, False), (2, 2, 1, False),
+     (2, None, 0, True), (1, None, 0, True), (40, None, 37, False), (40, None, 35, True), (12, 3, 5, False)],
+)  # fmt: skip
+def test_recheck_is_grave_where_more_than_a_tenth_is_lost_and_more_than_one(
+    n: int, before: int | None, after: int, is_grave: bool
+) -> None:
+    found = RoutingCheck((Recheck("bolt", n, before, after, "nut"),), ())
+    assert bool(found.objections) == is_grave
 
 
 def test_check_routing_of_a_new_version_leaves_the_old_one_out(enrolled: dict[str, Enrolment]) -> None:

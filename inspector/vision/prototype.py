@@ -174,11 +174,18 @@ class PrototypeHead:
         return self.readout.smoothed(blended)
 
 
+ORDINARY = 10.0
+"""The score of an ordinary frame, in spreads. Where few images calibrate, a threshold is their largest score and a
+twentieth: half a spread more, not what the distance of any patch to any other would make of it (two spreads)."""
+
+
 def usual(members: Sequence[Member]) -> float:
-    """The score of a frame that all deciding members find ordinary: the mean of their medians in their units."""
+    """The score of a frame that all deciding members find ordinary. Of a single one it is its own, in its unit."""
     deciding = [member for member in members if member.in_decision]
-    ordinary = [member.in_decision * member.score_usual / member.score_unit for member in deciding]
-    return sum(ordinary) / max(1, len(ordinary))
+    if len(deciding) != 1:
+        return ORDINARY
+    (alone,) = deciding
+    return alone.in_decision * alone.score_usual / alone.score_unit
 
 
 def worst(members: Sequence[Member], scores: Mapping[int, float], ordinary: float) -> float:

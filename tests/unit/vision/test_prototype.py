@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inspector.vision.engines import Bank, OnnxEngine, unit_length
 from inspector.vision.fitting import build_bank, build_covers, held_out
 from inspector.vision.graphs import Embedding
-from inspector.vision.prototype import Member, PrototypeHead, Readout, to_measure, top_mean, worst
+from inspector.vision.prototype import ORDINARY, Member, PrototypeHead, Readout, to_measure, top_mean, worst
 from inspector.vision.recipes import MemberRecipe
 from tests.unit.vision.drawings import FakeEngine
 
@@ -138,8 +138,7 @@ def test_judge_the_member_that_minds_most_decides() -> None:
         member(bank, score_usual=one - 1.0, score_unit=0.01, in_decision=0.0),  # a hundred, but it only draws
     ]
     judged = PrototypeHead(members, TOP, FakeEngine()).judge([cells])[0]
-    ordinary = ((one - 1.0) / 2.0 + (one - 1.0) / 0.25) / 2.0
-    assert judged.score == pytest.approx(4.0 + ordinary, rel=1e-5)
+    assert judged.score == pytest.approx(4.0 + ORDINARY, rel=1e-5)
 
 
 def test_judge_draws_a_map_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ async def enrol_into(
         tell = progress or (lambda _phase, _done, _total: None)
         done = await (apart(work, tell) if order.gives_way else asyncio.to_thread(work, tell))
         done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *refused)))
-        objections = () if order.shadow or order.insists else done.evidence.routing.objections
+        objections = () if order.shadow or order.insists else done.evidence.objections
         activate = not order.shadow and not objections
         version = await registry.add_version(
             product, done.artifact, done.manifest, by=order.by, activate=activate, shadow=order.shadow

@@ -273,12 +273,15 @@ def _choices(done: Enrolled) -> list[str]:
 
 
 def _detectability(done: Enrolled) -> list[str]:
-    """One line: from which length on drawn defects are found."""
+    """From which length on drawn defects are found, and which are not."""
     found = done.version.manifest["evidence"]["detectability"]
     if found is None:
         return []
-    sizes = [
-        f"{kind.replace('_', ' ')} " + ("none" if step is None else f"{step['size_px']:.0f} px")
-        for kind, step in found["smallest_found"].items()
-    ]
-    return [f"drawn defects found in 90 % and more, from: {', '.join(sizes)}"]
+    smallest = {_KINDS.get(kind, kind): step for kind, step in found["smallest_found"].items()}
+    sizes = [f"{kind} from {step['size_px']:.0f} px" for kind, step in smallest.items() if step is not None]
+    never = [kind for kind, step in smallest.items() if step is None]
+    lines = [f"drawn defects found in 90 % and more: {', '.join(sizes)}"] if sizes else []
+    return [*lines, *([f"drawn defects found less often at every size: {', '.join(never)}"] if never else [])]
+
+
+_KINDS = {"cut_paste": "piece in the wrong place", "missing": "missing piece"}

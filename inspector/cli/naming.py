@@ -63,8 +63,12 @@ def _parsed(pairs: Iterable[str], categories: Sequence[str], where: str) -> dict
         if not pair:
             continue
         category, sign, product = (part.strip() for part in pair.partition("="))
-        if not sign or not _is_name(product):
+        if not sign:
             raise UsageError(f"{pair!r} in {where} is no name; write category=product, for example a=bolt.")
+        if not _is_name(product):
+            raise UsageError(
+                f"{product!r} in {where} can't be a product's name: letters, digits, dots, dashes, at most 64."
+            )
         if category not in categories:
             raise UsageError(f"There is no category {category!r}; found: {', '.join(categories)}.")
         if named.setdefault(category, product) != product:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -128,7 +129,7 @@ def export(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """Write a version to a file, to be imported on another line."""
+    """Write a version to a file, to be imported on another line, and its SHA-256 to FILE.sha256 beside it."""
 
     async def fetch(registry: SqlRegistry) -> tuple[ProductVersion, bytes]:
         chosen = _chosen(await _versions_of(registry, product), version)
@@ -137,6 +138,7 @@ def export(
     found, content = _with_registry(config, fetch)
     path = output or Path(f"{product}-{found.version}.artifact")
     _write(path, content, force)
+    _write(_digest_file(path), f"{found.digest}  {path.name}\n".encode(), force=True)
     if as_json:
         console.print_json(_document(found) | {"file": str(path)})
     else:
@@ -152,7 +154,10 @@ def import_(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """Take a version from a file as the product's next one; it judges once it is activated."""
+    """Take a version from a file as the product's next one; it judges once it is activated.
+
+    FILE.sha256, which `products export` writes, is held against it where it lies beside it.
+    """
     from inspector.errors import ArtifactError, UsageError
     from inspector.vision.artifact import read_manifest, unpack
 
@@ -160,6 +165,7 @@ def import_(
         content = file.read_bytes()
     except OSError as error:
         raise UsageError(f"{file} can't be read ({error.strerror}).") from error
+    _ensure_undamaged(file, content)
     try:
         artifact = unpack(content)  # all of it, so that nothing is taken in that no agent could load
         manifest = read_manifest(content)
@@ -212,6 +218,27 @@ def _chosen(versions: Sequence[ProductVersion], number: int | None) -> ProductVe
             return version
     numbers = ", ".join(str(version.version) for version in versions)
     raise RegistryError(f"{versions[0].product} has no version {number}; its versions are {numbers}.")
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _ensure_undamaged(path: Path, content: bytes) -> None:
+    """Raises ArtifactError where the digest beside the file is of other bytes; says so where there is none."""
+    from inspector.errors import ArtifactError
+
+    beside = _digest_file(path)
+    try:
+        expected = beside.read_text(encoding="ascii").split()[0]
+    except (OSError, UnicodeDecodeError, IndexError):
+        note = f"There is no readable {beside.name} beside the file: it was not checked for damage on its way."
+        console.err.print(note, highlight=False, markup=False, soft_wrap=True)
+        return
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise ArtifactError(
+            f"{path} was damaged or cut short on its way: it does not have the SHA-256 in {beside.name}."
+        )
 
 
 def _write(path: Path, content: bytes, force: bool) -> None:

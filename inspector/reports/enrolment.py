@@ -53,6 +53,7 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, other_kinds: S
         exhibits=[] if found is None else [_exhibit(each) for each in found.exhibits],
         blind=None if found is None or found.blind_spots is None else _blind(found.blind_spots),
         routing=evidence.routing,
+        objections=evidence.objections,
         choices=_table(evidence.choices),
         phases=evidence.phases,
     )

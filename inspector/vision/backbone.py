@@ -43,6 +43,8 @@ def named_backbone(name: str | None, weights_file: Path | None) -> Backbone:
     """The backbone that a person named; the default one where nothing is. Raises UsageError."""
     if name is None and weights_file is not None:
         raise UsageError(f"Which model are the weights {weights_file} for? Name it with --backbone.")
+    if name is not None and weights_file is None and name not in _WHEEL_PACKAGES:
+        raise UsageError(f"The weights of {name} do not come with this software; name their file with --weights.")
     # Absolute: the version is loaded by agents that run elsewhere.
     return Backbone(name or DEFAULT_BACKBONE, weights_file.resolve() if weights_file else None)
 

@@ -75,6 +75,11 @@ class Evidence:
     phases: tuple[Phase, ...] = ()
     choices: tuple[Mapping[str, Any], ...] = ()
 
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Why this version is not made live unless a person insists."""
+        return (*self.hygiene.objections, *self.routing.objections)
+
     def to_manifest(self) -> dict[str, Any]:
         """Without pictures and times; what else it says stands beside it in the manifest."""
         return {

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from inspector.errors import UsageError
+from inspector.errors import UndecodableFrame, UsageError
 from inspector.stream.decode import DecodeLimits, decode
 from inspector.vision.preprocessing import MAX_TILES, Preparation, is_inside
 from inspector.vision.tiling import overlap_for
@@ -98,8 +98,11 @@ def parse_roi(text: str) -> tuple[tuple[float, float, float, float], bool]:
 
 
 def _small_mask(content: bytes, frame: tuple[int, int] | None) -> bytes:
-    """The mask as a small black and white PNG. Raises UsageError, UndecodableFrame."""
-    gray = decode(content, DecodeLimits())[:, :, 0]
+    """The mask as a small black and white PNG. Raises UsageError."""
+    try:
+        gray = decode(content, DecodeLimits())[:, :, 0]
+    except UndecodableFrame as error:
+        raise UsageError("The mask is no whole JPEG or PNG image.") from error
     height, width = gray.shape
     if frame is not None and abs(width * frame[0] / (height * frame[1]) - 1.0) > MASK_ASPECT_TOLERANCE:
         raise UsageError(

@@ -54,6 +54,7 @@ STRANGE_SHARE = 0.2
 """If another product claims more of the set than this, the two look alike and nothing is left out for it."""
 FEW_IMAGES = 20
 SMALL_PX = 64
+TINY_PX = 32
 ODD_SHARE = 0.2
 DARK_LEVEL = 32
 """Twelve bits in sixteen, read as sixteen, stay below a sixteenth of the range."""
@@ -79,6 +80,7 @@ class Hygiene:
 
     `strangers`: (name, product) that another product claims, left out. `look_alike`: (product, share) where it claims
     so many that none was left out. `neighbour_rms`: the median difference of an image to its nearest one, in levels.
+    `objections`: those warnings for which a version is not made live unless a person insists.
     """
 
     copies: tuple[tuple[str, str], ...] = ()
@@ -86,6 +88,7 @@ class Hygiene:
     look_alike: tuple[str, float] | None = None
     neighbour_rms: float = 0.0
     warnings: tuple[str, ...] = ()
+    objections: tuple[str, ...] = ()
     left_out: frozenset[int] = frozenset()
 
     def to_manifest(self) -> dict[str, Any]:
@@ -110,13 +113,16 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
             f"{usable} images are few: poses and lots that are not among them will be rejected; "
             f"take at least {FEW_IMAGES}, from several lots and shifts"
         )
-    warnings += _of_sizes(gathered.sizes)
+    of_sizes = _of_sizes(gathered.sizes)
+    warnings += of_sizes
+    objections = of_sizes[:1] if any(min(size) < TINY_PX for size in gathered.sizes) else []
     brightest = max(int(each.max()) for each in gathered.routing)
     if brightest < DARK_LEVEL:
-        warnings.append(
+        objections.append(
             f"the images are nearly black (no brighter than {brightest} of 255 levels): if they hold 10 or 12 bits in "
             "16, say so by bit_depth of a camera in the configuration, and enrol with --camera"
         )
+        warnings.append(objections[-1])
     elif rms < SAME_RMS:
         warnings.append(
             f"the images hardly differ ({rms:.1f} of 255 levels from one to the next like it): one part shot many "
@@ -131,6 +137,7 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
         look_alike=look_alike,
         neighbour_rms=rms,
         warnings=tuple(warnings),
+        objections=tuple(objections),
         left_out=frozenset([image for image, _ in copies] + [image for image, _ in strangers]),
     )
 
@@ -202,9 +209,11 @@ def strangers_among(
         away[image] = trimmed_distance(found, anchors)
         claimed.append(index.route(found).product or "")
     for product in (item.product for item in others):
-        share = claimed.count(product) / len(claimed)
-        if share > STRANGE_SHARE:
-            return [], (product, share)
+        if claimed.count(product) > STRANGE_SHARE * len(claimed):
+            # Of twins each claims some of the other's; what it would claim without the set beside it is what counts.
+            alone = AnchorIndex([item for item in others if item.product == product])
+            taken = sum(alone.route(np.asarray(each, np.float32)).product == product for each in route_patches)
+            return [], (product, taken / len(claimed))
     far = away > STRANGE_RATIO * np.median(away)
     return [(image, name) for image, name in enumerate(claimed) if name and far[image]], None
 

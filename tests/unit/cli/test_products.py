@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,25 @@ def test_products_export_writes_the_bytes_and_never_over_a_file(
     enrolled("bottle")
     assert shell("products", "export", "bottle").code == 0
     assert Path("bottle-1.artifact").read_bytes() == b"artifact"
+    digest = hashlib.sha256(b"artifact").hexdigest()
+    assert Path("bottle-1.artifact.sha256").read_text() == f"{digest}  bottle-1.artifact\n"  # as sha256sum reads it
     assert shell("products", "export", "bottle").code == 2
     assert shell("products", "export", "bottle", "--force", "--json").document["file"] == "bottle-1.artifact"
+
+
+def test_products_import_of_a_file_that_was_damaged_on_its_way_is_refused(
+    shell: Callable[..., Any], enrolled: Callable[[str], int]
+) -> None:
+    enrolled("bottle")
+    assert shell("products", "export", "bottle").code == 0
+    for damaged in (b"artifacT", b"arti"):
+        Path("bottle-1.artifact").write_bytes(damaged)
+        answer = shell("products", "import", "bottle-1.artifact", "--activate")
+        assert answer.code == 1
+        assert "damaged or cut short" in answer.err
+    Path("bottle-1.artifact.sha256").unlink()
+    assert "it was not checked for damage" in shell("products", "import", "bottle-1.artifact").err
+    assert [each["version"] for each in shell("products", "list", "--json").document] == [1]
 
 
 @pytest.mark.usefixtures("line")

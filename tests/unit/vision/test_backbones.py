@@ -182,5 +182,5 @@ def test_any_backbone_enrols_and_inspects_through_the_command_line(tmp_path: Pat
     done = CliRunner().invoke(
         app, ["enroll", "disc", str(root / "disc/train/good"), "--full-speed", "--backbone", "test_vit2"]
     )
-    assert isinstance(done.exception, WeightsMissing)
-    assert "name a weights file" in str(done.exception)
+    assert isinstance(done.exception, UsageError)
+    assert "name their file with --weights" in str(done.exception)

@@ -36,7 +36,7 @@ class EnrolmentOrder:
     `adds`: the live version's images come before the new ones. `page`: where the report goes, None for the state
     folder. `other_kinds`: files that were offered and are no JPEG or PNG, for the report. `excluded`: images that are
     left out, by path or file name. `gives_way`: the work is done where a line that runs on this box does not feel it.
-    `insists`: the version goes live even where good frames are routed wrongly beside it.
+    `insists`: the version goes live whatever its evidence objects to.
     """
 
     by: str

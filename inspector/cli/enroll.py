@@ -73,7 +73,7 @@ def command(
     ] = False,
     shadow: Annotated[bool, typer.Option("--shadow", help="Store beside the live version, never decide.")] = False,
     insist: Annotated[
-        bool, typer.Option("--insist", help="Make it live even where good frames are misrouted, or images are dark or tiny.")
+        bool, typer.Option("--insist", help="Make it live even where frames are misrouted, or images dark or tiny.")
     ] = False,
     report: Annotated[
         Path | None, typer.Option(help="File for the HTML report; else in the state folder, named at the end.")

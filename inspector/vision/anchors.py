@@ -60,7 +60,9 @@ class RoutingProfile:
 
     def patches(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """Raw patches [P, C] -> unit patches [P, C]."""
-        return unit_length((raw - self.mean) / self.spread)
+        scaled = raw - self.mean
+        scaled /= self.spread
+        return unit_length(scaled)
 
 
 @functools.cache
@@ -73,7 +75,7 @@ def routing_profile() -> RoutingProfile:
 
 def routing_copy(frame: NDArray[np.uint8] | Pyramid) -> NDArray[np.uint8]:
     """uint8 [H, W, 3] -> the squashed copy [128, 128, 3] the routing pass sees; exposure untouched."""
-    return np.ascontiguousarray(resize(frame, ROUTING_SIZE_PX, ROUTING_SIZE_PX))
+    return np.ascontiguousarray(resize(frame, ROUTING_SIZE_PX, ROUTING_SIZE_PX, most=8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +211,11 @@ def _similarity(patches: NDArray[np.float32], anchors: NDArray[np.float32]) -> N
     BLAS does on the calling thread: a decode worker must not wait for a second thread on busy cores for a tenth of a
     millisecond's work.
     """
-    blocks = np.array_split(patches.T, max(1, -(-len(patches) // SMALL_PRODUCT_ROWS)), axis=1)  # [C, P / blocks]
-    return np.concatenate([np.matmul(anchors, block) for block in blocks], axis=2)
+    found = np.empty((*anchors.shape[:2], len(patches)), np.float32)
+    for start in range(0, len(patches), SMALL_PRODUCT_ROWS):
+        rows = slice(start, start + SMALL_PRODUCT_ROWS)
+        np.matmul(anchors, patches[rows].T, out=found[:, :, rows])
+    return found
 
 
 def _vote(
@@ -222,9 +227,8 @@ def _vote(
         return np.ones(1, np.float32)
     first = best.argmax(axis=0)  # [P]
     columns = np.arange(patches)
-    others = best.copy()
-    others[first, columns] = -np.inf
-    margins = best[first, columns] - others.max(axis=0)
+    two = np.partition(best, count - 2, axis=0)[-2:]
+    margins = two[1] - two[0]
     anchors = similarity[first, :, columns].argmax(axis=1)
     votes = np.bincount(first, weights=weights[first, anchors] * margins, minlength=count)
     total = votes.sum()

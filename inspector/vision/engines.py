@@ -263,7 +263,7 @@ def concatenated(parts: Sequence[Patches]) -> Patches:
 
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to length one; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    norms = np.sqrt(np.einsum("...c,...c->...", vectors, vectors))[..., None]
     return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
 
 

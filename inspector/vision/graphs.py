@@ -20,7 +20,7 @@ from typing import Any, Literal
 from inspector.errors import ArtifactError, EngineError, WeightsMissing
 from inspector.vision.backbone import Backbone, weights_digest
 
-EXPORTER_VERSION = 3
+EXPORTER_VERSION = 4
 """Rises with every change of what an exported graph computes."""
 
 EXPORT_TIMEOUT_S = 600

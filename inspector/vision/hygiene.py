@@ -291,7 +291,7 @@ def _left_out_scores(
         search = engine.search(Bank(np.zeros(others.shape[1], np.float32), None, prototypes))
         for image in np.flatnonzero(fold_of == fold).tolist():
             distances = search.distances(np.asarray(patches[image], np.float32)[None])[0, 0]
-            scores[image] = top_mean(distances, TOP_SHARE)
+            scores[image] = top_mean(distances[None], TOP_SHARE)[0]
             peaks[image] = int(distances.argmax())
     return scores, peaks
 

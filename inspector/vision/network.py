@@ -5,6 +5,8 @@ The only statement of what an `Embedding` computes; every engine runs this modul
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn import functional
 
@@ -37,15 +39,20 @@ class EmbeddingNetwork(torch.nn.Module):
         planes = functional.conv2d(planes, self._gain, self._shift, groups=3)
         maps = dict(zip(self._strides, self._network(planes), strict=True))
         sampled: dict[tuple[int, str | None], torch.Tensor] = {}
-        for item in self._graph.embeddings:
+        for item in sorted(self._graph.embeddings, key=lambda each: each.grid_stride):
             for stride in item.strides:
-                name = _sampling_name(item, stride)
-                if (stride, name) not in sampled:
-                    sampled[stride, name] = self._sampled(maps[stride], name)
+                place = (stride, _sampling_name(item, stride))
+                # Finer grids come first: the means of their fours are what the next grid would be sampled to.
+                finer = (stride, _sampling_name(replace(item, grid_stride=item.grid_stride // 2), stride))
+                if place not in sampled and stride < item.grid_stride and finer in sampled:
+                    sampled[place] = functional.avg_pool2d(sampled[finer], 2)
+                elif place not in sampled:
+                    sampled[place] = self._sampled(maps[stride], place[1])
+        rows = {place: layer.flatten(2).transpose(1, 2).contiguous() for place, layer in sampled.items()}
         return tuple(
-            _joined([sampled[stride, _sampling_name(item, stride)] for stride in item.strides])
+            torch.cat([rows[stride, _sampling_name(item, stride)] for stride in item.strides], dim=2).to(torch.float32)
             for item in self._graph.embeddings
-        )
+        )  # [B, P, C] each
 
     def _sampled(self, layer: torch.Tensor, name: str | None) -> torch.Tensor:
         """[B, C, S/stride, S/stride] -> [B, C, side, side]."""
@@ -53,10 +60,6 @@ class EmbeddingNetwork(torch.nn.Module):
             return layer
         one_axis = self.get_buffer(name)
         return torch.matmul(torch.matmul(one_axis, layer), one_axis.T)
-
-
-def _joined(layers: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat(layers, dim=1).flatten(2).transpose(1, 2).contiguous().to(torch.float32)  # [B, P, C]
 
 
 def _sampling_name(item: Embedding, stride: int) -> str | None:

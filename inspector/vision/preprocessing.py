@@ -212,26 +212,27 @@ class Pyramid:
         return frame if isinstance(frame, Pyramid) else cls(frame)
 
     def nearest(self, width: int, height: int) -> NDArray[np.uint8]:
-        """The smallest half that is at least twice as large along both axes; the frame itself where none is."""
+        """The smallest half that is at least so large along both axes; the frame itself where none is."""
         level = 0
-        while min(self.pixels.shape[0] // height, self.pixels.shape[1] // width) >> (level + 2):
+        while min(self.pixels.shape[0] // height, self.pixels.shape[1] // width) >> (level + 1):
             level += 1
             if level == len(self.halves):
                 self.halves.append(_halved(self.halves[-1], down=True, across=True))
         return self.halves[level]
 
 
-def resize(frame: NDArray[np.uint8] | Pyramid, width: int, height: int) -> NDArray[np.uint8]:
-    """A frame at another size. What shrinks is halved while it is four times as large, then brought to twice the size
+def resize(frame: NDArray[np.uint8] | Pyramid, width: int, height: int, *, most: int = 4) -> NDArray[np.uint8]:
+    """A frame at another size. What shrinks is halved while it is `most` times as large, then brought to twice the size
     wanted (bilinear), then each four pixels to their mean. What grows does so bilinear.
 
     An area filter in one step costs half a pass of the backbone, since OpenCV has no quick one for factors that are not
-    whole; detection is the same. To halve further first is quicker still and blurs what small defects show by.
+    whole; detection is the same. To halve further first is quicker still and blurs what small defects show by. `most`
+    8 halves less, for what is to be told by its large features: finer ones may come through as others.
     """
-    pixels = Pyramid.of(frame).nearest(width, height)
+    pixels = Pyramid.of(frame).nearest(width * most // 2, height * most // 2)
     if pixels.shape[:2] == (height, width):
         return pixels
-    while (down := pixels.shape[0] >= 4 * height) | (across := pixels.shape[1] >= 4 * width):
+    while (down := pixels.shape[0] >= most * height) | (across := pixels.shape[1] >= most * width):
         pixels = _halved(pixels, down=down, across=across)  # a frame much longer than what is wanted
     down, across = pixels.shape[0] > height, pixels.shape[1] > width
     return _halved(_bilinear(pixels, width * (1 + across), height * (1 + down)), down=down, across=across)
@@ -264,7 +265,7 @@ def level_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.
 
     The light is the gray image, averaged over cells and smoothed; what is masked takes no part in it.
     """
-    gray = np.asarray(cv2.transform(canvas, _GRAY), np.uint8)
+    gray = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY), np.uint8)
     outside = (canvas == OUTSIDE).all(axis=2) if is_masked else None
     counts = None if outside is None else (~outside).astype(np.uint8)
     if counts is None:
@@ -280,9 +281,6 @@ def level_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.
     if outside is not None:
         levelled[outside] = OUTSIDE
     return np.asarray(levelled, np.uint8)
-
-
-_GRAY = np.full((1, 3), 1.0 / 3.0, np.float32)
 
 
 def _lamp(plane: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -84,13 +84,17 @@ class Readout:
 
     def mean_score(self, grid_maps: Grid) -> float:
         """The image score of a member: the mean over its covers, each of which has a map. float32 [covers, g, g]."""
-        return float(np.mean([self.score(each) for each in grid_maps]))
+        return float(self.scores(grid_maps).mean())
 
     def score(self, grid_map: Grid) -> float:
         """The image score of one map."""
+        return float(self.scores(grid_map[None])[0])
+
+    def scores(self, grid_maps: Grid) -> NDArray[np.float32]:
+        """The image score of each map: float32 [n, g, g] -> [n]."""
         if self.reading == "smoothed_max":
-            return float(self.smoothed(grid_map).max())
-        return top_mean(grid_map.ravel(), self.top_share)
+            return np.array([self.smoothed(each).max() for each in grid_maps], np.float32)
+        return top_mean(grid_maps.reshape(len(grid_maps), -1), self.top_share)
 
     def smoothed(self, grid_map: Grid) -> Grid:
         """Bilinear to input resolution, then the Gaussian; the map itself where there is none."""
@@ -100,10 +104,10 @@ class Readout:
         return np.asarray(cv2.GaussianBlur(large, (0, 0), self.sigma_px), np.float32)
 
 
-def top_mean(values: NDArray[np.float32], share: float) -> float:
-    """Mean of the highest `share` of the values, of at least one."""
-    count = max(1, round(share * values.size))
-    return float(np.partition(values, values.size - count)[values.size - count :].mean())
+def top_mean(rows: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """Mean of the highest `share` of each row's values, of at least one: [n, P] -> [n]."""
+    count = rows.shape[1] - max(1, round(share * rows.shape[1]))
+    return np.asarray(np.partition(rows, count, axis=1)[:, count:].mean(axis=1), np.float32)
 
 
 def to_measure(distances: NDArray[np.float32], is_cosine: bool) -> NDArray[np.float32]:

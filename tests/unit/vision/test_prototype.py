@@ -208,8 +208,8 @@ def test_readout_smoothed_max_is_the_maximum_of_the_smoothed_map() -> None:
 
 def test_top_mean_takes_at_least_one_value() -> None:
     values = np.array([1.0, 5.0, 3.0], np.float32)
-    assert top_mean(values, 0.01) == 5.0
-    assert top_mean(values, 0.67) == 4.0
+    assert top_mean(values[None], 0.01) == [5.0]
+    assert top_mean(np.stack([values, -values]), 0.67).tolist() == [4.0, -2.0]
 
 
 def test_build_bank_whitened_patches_have_unit_spread() -> None:

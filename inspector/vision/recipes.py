@@ -97,7 +97,7 @@ class Recipe:
 # texture is all there is: as the worst view counts, they have their say. The map is another matter: centres of
 # clusters draw it better than picked patches, and the whitened strides 4+8, which detect poorly, localise best.
 _DEEP = MemberRecipe(Embedding((16,), 16), prototypes=128, covers=3, in_decision=1.0)
-_BROAD = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=128, covers=3, in_decision=1.0)
+_MIDDLE = MemberRecipe(Embedding((8,), 16), prototypes=128, covers=3, in_decision=1.0)
 _SHARP = MemberRecipe(Embedding((4, 8), 16), prototypes=128, covers=3, in_decision=1.0)
 _BROAD_MAP = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=256, in_map=1.0, clustering="kmeans")
 _SHARP_MAP = MemberRecipe(Embedding((4, 8), 8), prototypes=256, whiten=True, in_map=1.0, clustering="kmeans")
@@ -113,16 +113,16 @@ _PROTOAD = MemberRecipe(
 )
 
 _RECIPES = {
-    ("prototype", "fast"): Recipe("prototype", "fast", Preparation(size_px=208), (_DEEP, _BROAD, _SHARP, _BROAD_MAP)),
+    ("prototype", "fast"): Recipe("prototype", "fast", Preparation(size_px=208), (_DEEP, _MIDDLE, _SHARP, _BROAD_MAP)),
     ("prototype", "standard"): Recipe(
-        "prototype", "standard", Preparation(), (_DEEP, _BROAD, _SHARP, _BROAD_MAP, _SHARP_MAP)
+        "prototype", "standard", Preparation(), (_DEEP, _MIDDLE, _SHARP, _BROAD_MAP, _SHARP_MAP)
     ),
     ("prototype", "fine"): Recipe(
         "prototype",
         "fine",
         Preparation(),
         (
-            *(replace(each, covers=6) for each in (_DEEP, _BROAD, _SHARP)),
+            *(replace(each, covers=6) for each in (_DEEP, _MIDDLE, _SHARP)),
             *(replace(each, prototypes=512) for each in (_BROAD_MAP, _SHARP_MAP)),
             _SHARP_PLAIN_MAP,
         ),

@@ -1,10 +1,10 @@
 """What a frame costs in backbone passes, by profile, part by part: routing, preparation, pass, head.
 
-    python -m benchmarks.frame_cost ROOT [--product bottle] [--images 60] [--rounds 120]
+    python -m benchmarks.frame_cost ROOT [--product bottle] [--exposure levelled] [--images 60] [--rounds 120]
 
 A pass is one of the default backbone at 256 px to stride 16. Every part runs on one thread of ONNX Runtime and is
 counted in processor time, beside that pass in the same round; ratios are medians over rounds. The head is enrolled
-from so many training images of the product, with the dearest exposure (`levelled`); the products under ROOT vote.
+from so many training images of the product, with the dearest exposure unless told; the products under ROOT vote.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from inspector.stream.decode import DecodeLimits, decode, keep_opencv_on_the_callers_thread
 from inspector.vision.anchors import AnchorIndex, routing_copy, routing_profile
 from inspector.vision.artifact import unpack
+from inspector.vision.choosing import EXPOSURES
 from inspector.vision.engines import Engine, create_engine
 from inspector.vision.enrolment import EnrolmentOptions, anchors_of, enrol
 from inspector.vision.folders import ImageSource
@@ -51,16 +52,21 @@ def main() -> None:
         print("| profile | routing | preparation | pass | head | head with map | all | with map | bound |")
         print("|---|---|---|---|---|---|---|---|---|")
         for profile in PROFILES:
-            work = _work(chosen, profile, options.images, frame, index, engine)
+            asked = EnrolmentOptions(profile=profile, exposure=options.exposure, measures_detectability=False)
+            work = _work(chosen, asked, options.images, frame, index, engine)
             print(_row(profile, _ratios(work, options.rounds)), flush=True)
 
 
 def _work(
-    labelled: LabelledProduct, profile: str, images: int, frame: NDArray[np.uint8], index: AnchorIndex, engine: Engine
+    labelled: LabelledProduct,
+    asked: EnrolmentOptions,
+    images: int,
+    frame: NDArray[np.uint8],
+    index: AnchorIndex,
+    engine: Engine,
 ) -> Work:
     """The parts of a frame's way, each by itself; `unit` is the pass that they are counted in."""
     sources = [ImageSource(path.name, path=path) for path in labelled.train[:images]]
-    asked = EnrolmentOptions(profile=profile, exposure="levelled", measures_detectability=False)
     artifact = unpack(enrol(labelled.name, sources, asked, engine).artifact)
     inspector = ProductInspector(artifact, engine)
     installed = BackboneFile.installed()
@@ -129,6 +135,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="Folder of products in a known layout.")
     parser.add_argument("--product", default="bottle", help="Whose frame and head.")
+    parser.add_argument("--exposure", choices=EXPOSURES, default="levelled", help="The dearest, unless told.")
     parser.add_argument("--images", type=int, default=60, help="Training images of the head.")
     parser.add_argument("--rounds", type=int, default=120)
     parser.add_argument("--engines", type=Path, help="Cache of exported graphs.")

@@ -26,6 +26,8 @@ from inspector.vision.graphs import Embedding, Graph
 from inspector.vision.preprocessing import Pyramid, resize
 
 ROUTING_SIZE_PX = 128
+ROUTING_HALVED_FROM = 8
+"""Routing copies are halved while they are so many times too large; see `preprocessing.resize`."""
 ROUTING_EMBEDDING = Embedding(strides=(8,), grid_stride=8, pool=1)
 PROFILE_FILE = Path(__file__).with_name("routing_profile.json")
 
@@ -55,7 +57,9 @@ class RoutingProfile:
     def key(self) -> str:
         """16 hex digits; anchors of another profile can't be compared."""
         # Not the graph's key: a new export of the same pass leaves anchors as they are; probes guard them.
-        described = json.dumps(self.graph.to_manifest(), sort_keys=True).encode()
+        described = json.dumps(
+            {**self.graph.to_manifest(), "halved_from": ROUTING_HALVED_FROM}, sort_keys=True
+        ).encode()
         return hashlib.sha256(described + self.mean.tobytes() + self.spread.tobytes()).hexdigest()[:16]
 
     def patches(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -75,7 +79,7 @@ def routing_profile() -> RoutingProfile:
 
 def routing_copy(frame: NDArray[np.uint8] | Pyramid) -> NDArray[np.uint8]:
     """uint8 [H, W, 3] -> the squashed copy [128, 128, 3] the routing pass sees; exposure untouched."""
-    return np.ascontiguousarray(resize(frame, ROUTING_SIZE_PX, ROUTING_SIZE_PX, most=8))
+    return np.ascontiguousarray(resize(frame, ROUTING_SIZE_PX, ROUTING_SIZE_PX, most=ROUTING_HALVED_FROM))
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ def _table(line: Line, options: argparse.Namespace, enrolling_s: float) -> str:
         "|---|---|---|---|---|",
     ]
     windows = {"alone": -(-options.windows // 2), "beside": options.windows // 2}
+    whens: dict[str, str] = {}
     for kind, count in windows.items():
         parts = [rows.get(part) for part, of in line.shown.items() if of == kind]
         missed = Counter(_missed(row) for row in parts)
@@ -158,7 +159,20 @@ def _table(line: Line, options: argparse.Namespace, enrolling_s: float) -> str:
         told = " / ".join(f"{value:.0f}" for value in (*np.percentile(took, [50, 99]), max(took)))
         misses = f"{missed.total()} ({named})" if named else "0"
         lines.append(f"| {count} {kind} | {len(parts)} | {misses} | {told} | {share:.2f} cores |")
-    return "\n".join(lines)
+        whens[kind] = _whens(parts, max(1, len(parts) // max(1, count)), options.window_s)
+    return "\n".join([*lines, "", *(f"missed {kind}: {when}" for kind, when in whens.items() if when)])
+
+
+def _whens(parts: Sequence[sqlite3.Row | None], in_window: int, window_s: float) -> str:
+    """Second and window of each miss: many in one second tell of a stall, one here and there of a crowd."""
+    found = Counter(
+        (number // in_window, int(number % in_window * window_s / in_window))
+        for number, row in enumerate(parts)
+        if _missed(row)
+    )
+    return ", ".join(
+        f"{count} in second {second} of window {window + 1}" for (window, second), count in sorted(found.items())
+    )
 
 
 def _missed(row: sqlite3.Row | None) -> str:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -39,7 +40,8 @@ async def apart(work: Work[Result], progress: Progress) -> Result:
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_do, args=(work, there), daemon=True)
+    # As bytes: to read them loads libraries for a second, which the process does once it has given way.
+    process = context.Process(target=_do, args=(pickle.dumps(work), there), daemon=True)
     with _one_thread_each():
         process.start()
     there.close()
@@ -65,9 +67,10 @@ def give_way() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _do(work: Work[Any], wire: Connection) -> None:
+def _do(pickled: bytes, wire: Connection) -> None:
     """In the new process: tell ("progress", ...) and at the end ("done", result) or ("failed", error)."""
     give_way()
+    work: Work[Any] = pickle.loads(pickled)
     with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
         try:
             found = work(lambda phase, done, total: wire.send(("progress", (phase, done, total))))

@@ -63,15 +63,6 @@ class Agent:
     housekeeping: Housekeeping
 
 
-@contextlib.asynccontextmanager
-async def open_registry(config: Config) -> AsyncIterator[SqlRegistry]:
-    """The registry, its tables made or checked. Raises LedgerUnavailable, SchemaOutdated."""
-    async with configured(config) as database:
-        await ensure_schema(database)
-        async with SqlRegistry(database, SystemClock()) as registry:
-            yield registry
-
-
 def tap_of(config: Config, camera: CameraSection) -> FrameTap:
     """What listens beside the agents to this camera, not yet entered. Raises UsageError for a watched folder."""
     match camera.source:

@@ -6,19 +6,21 @@ Used by the command line and the demo. Running agents notice the new version by 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from inspector import app
+from inspector.clock import SystemClock
 from inspector.config import NAME_PATTERN, Config
 from inspector.domain import ProductVersion
 from inspector.enrolled_images import folder_of, keep_list, load_list, without
 from inspector.errors import ArtifactError, EnrolmentError, UsageError
 from inspector.giving_way import apart
 from inspector.reports.enrolment import enrolment_page
+from inspector.store.database import configured, ensure_schema
 from inspector.store.registry import SqlRegistry
 from inspector.vision.engines import create_engine
 from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol, neighbour_of
@@ -83,7 +85,7 @@ async def enrol_into(
     ensure_name(product)
     if order.page is not None and not order.page.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {order.page.absolute().parent} for the report.")
-    async with app.open_registry(config) as registry:  # before the minutes of work, not after them
+    async with _registry_of(config) as registry:  # before the minutes of work, not after them
         live, refused = await _neighbours(registry)
         before = await _images_before(config, registry, product) if order.adds else []
         sources, unknown = without([*before, *images], order.excluded)
@@ -101,6 +103,16 @@ async def enrol_into(
     await asyncio.to_thread(_keep_list, config, product, done, sources)
     page = await asyncio.to_thread(_write_page, config, done, version, order)
     return Enrolled(version, done.report, done.evidence.routing.alike, page, done, objections)
+
+
+@contextlib.asynccontextmanager
+async def _registry_of(config: Config) -> AsyncIterator[SqlRegistry]:
+    """Raises LedgerUnavailable, SchemaOutdated."""
+    # Not through the composition root: what it brings in is loaded at a running line's cost.
+    async with configured(config) as database:
+        await ensure_schema(database)
+        async with SqlRegistry(database, SystemClock()) as registry:
+            yield registry
 
 
 def ensure_name(product: str) -> None:

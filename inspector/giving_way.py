@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 from inspector.errors import EnrolmentError, InspectorError
 
@@ -38,21 +37,32 @@ async def apart(work: Work[Result], progress: Progress) -> Result:
     `progress` is called on another thread. Raises what the work raises, EnrolmentError where its process was ended.
     Cancelled, the process is ended.
     """
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    # As bytes: to read them loads libraries for a second, which the process does once it has given way.
-    process = context.Process(target=_do, args=(pickle.dumps(work), there), daemon=True)
-    with _one_thread_each():
-        process.start()
+    order = pickle.dumps((sys.path, pickle.dumps(work)))
+    here, there = Pipe(duplex=False)
+    process = _start(there)
     there.close()
     try:
-        return await asyncio.to_thread(_heard, here, progress)
+        return await asyncio.to_thread(_ordered, process, order, here, progress)
     except EOFError:
-        process.join()
-        raise EnrolmentError(_ended(process.exitcode)) from None
+        raise EnrolmentError(_ended(process.wait())) from None
     finally:
         _end(process)
         here.close()
+
+
+_BEGINNING = """import sys
+source, wire = sys.argv[1:]
+sys.path.insert(0, source)
+from inspector.giving_way import begin
+begin(int(wire))
+"""
+
+
+def _start(wire: Connection) -> subprocess.Popen[bytes]:
+    # A bare interpreter, not `multiprocessing`: that one loads the command's own modules again before anything else.
+    command = [sys.executable, "-c", _BEGINNING, str(Path(__file__).parents[1]), str(wire.fileno())]
+    alone = os.environ | dict.fromkeys(THREAD_VARIABLES, "1")
+    return subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[wire.fileno()], env=alone)
 
 
 def give_way() -> None:
@@ -67,28 +77,42 @@ def give_way() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _do(pickled: bytes, wire: Connection) -> None:
-    """In the new process: tell ("progress", ...) and at the end ("done", result) or ("failed", error)."""
+def begin(wire: int) -> None:
+    """In the new process: tell ("progress", ...) and at the end ("done", result) or ("failed", error).
+
+    `wire`: the descriptor to tell it to. What to do comes on standard input.
+    """
     give_way()
-    work: Work[Any] = pickle.loads(pickled)
-    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
-        try:
-            found = work(lambda phase, done, total: wire.send(("progress", (phase, done, total))))
-        except (InspectorError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            wire.send(("failed", error))
-        else:
-            wire.send(("done", found))
+    with Connection(wire, readable=False) as told:
+        sys.path[:], pickled = pickle.load(sys.stdin.buffer)
+        # As bytes until here: to read them loads libraries for a second.
+        work: Work[Any] = pickle.loads(pickled)
+        with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+            try:
+                found = work(lambda phase, done, total: told.send(("progress", (phase, done, total))))
+            except (InspectorError, OSError) as error:
+                if isinstance(error, BrokenPipeError):
+                    raise
+                told.send(("failed", error))
+            else:
+                told.send(("done", found))
 
 
-def _end(process: BaseProcess) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """The process is gone, and whatever it started in its own session (the export of a graph)."""
-    if process.is_alive() and process.pid is not None:  # not waited for yet: the number is still its own
+    if process.poll() is None:  # not waited for yet: the number is still its own
         with contextlib.suppress(ProcessLookupError):  # it had not come to a session of its own
             os.killpg(process.pid, signal.SIGKILL)
         process.kill()
-    process.join()
+    process.wait()
+
+
+def _ordered(process: subprocess.Popen[bytes], order: bytes, wire: Connection, progress: Progress) -> Any:
+    """Raises EOFError where the process ends without a word."""
+    to_it = cast(IO[bytes], process.stdin)
+    with contextlib.suppress(BrokenPipeError), to_it:  # it is dead already, and `_heard` will see it
+        to_it.write(order)
+    return _heard(wire, progress)
 
 
 def _heard(wire: Connection, progress: Progress) -> Any:
@@ -101,21 +125,6 @@ def _heard(wire: Connection, progress: Progress) -> Any:
             raise content
         else:
             return content
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """A process started here begins with libraries that make one thread."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _ended(code: int | None) -> str:

@@ -93,9 +93,9 @@ def command(
 
 
 async def _live(config: Config) -> dict[str, bytes]:
-    from inspector import app
+    from inspector.cli.opening import registry_of
 
-    async with app.open_registry(config) as store:
+    async with registry_of(config) as store:
         live = await store.live()
         return {each.product: await store.artifact(each.product, each.version) for each in live.versions}
 

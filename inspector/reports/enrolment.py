@@ -43,6 +43,7 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, other_kinds: S
         manifest=manifest,
         calibration=evidence.calibration,
         statement=report.statement,
+        keystone=evidence.keystone,
         histogram=level_histogram(levels, []),
         examples=[_shown(each) for each in evidence.examples],
         oddities=[_oddity(each) for each in evidence.oddities],

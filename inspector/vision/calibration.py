@@ -118,6 +118,15 @@ def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool
     )
 
 
+def without_the_largest(scores: NDArray[np.floating], calibration: Calibration) -> Calibration | None:
+    """The calibration that these `scores` would have given but for their largest; None where there is one only."""
+    rest = np.sort(scores)[:-1]
+    if not len(rest):
+        return None
+    is_cross_fit = calibration.kind == "estimate"
+    return calibrate(rest, held_out=calibration.held_out, is_cross_fit=is_cross_fit, alpha=calibration.alpha)
+
+
 def upper_bound(above: int, n: int, confidence: float) -> float:
     """p such that the rate of scores above the (n - above)-th order statistic is below p with `confidence`.
 

@@ -79,6 +79,8 @@ def report_of(
         f"{name} scores far above the other good images; look at it before you activate" for name in evidence.suspects
     ]
     warnings += [*hygiene.warnings, *evidence.routing.warnings]
+    if evidence.keystone is not None and evidence.keystone.stands_alone:
+        warnings.append(evidence.keystone.warning)
     if artifact.calibration.provisional:
         warnings.append(f"the threshold is provisional; {ADVISED_IMAGES} and more good images make it firmer")
     return EnrolmentReport(

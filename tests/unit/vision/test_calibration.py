@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.errors import ArtifactError
-from inspector.vision.calibration import Calibration, binomial_cdf, calibrate, clopper_pearson, upper_bound
+from inspector.vision.calibration import (
+    Calibration,
+    binomial_cdf,
+    calibrate,
+    clopper_pearson,
+    upper_bound,
+    without_the_largest,
+)
 
 
 @pytest.mark.parametrize(("n", "bound"), [(59, 0.05), (299, 0.01), (10, 0.26)])
@@ -153,3 +160,12 @@ def test_statement_says_n_how_held_out_confidence_and_for_which_parts() -> None:
     assert "40 of 200 images in runs" in certified
     assert "10-fold cross-fit over 40" in estimate
     assert "provisional" in estimate
+
+
+def test_without_the_largest_the_next_one_makes_the_threshold() -> None:
+    scores = np.array([3.0, 10.0, 1.0, 4.0])
+    found = without_the_largest(scores, calibrate(scores, held_out="", is_cross_fit=False))
+    assert found is not None
+    assert found.threshold == pytest.approx(4.0 * 1.05)
+    assert (found.n, found.kind) == (3, "certified")
+    assert without_the_largest(scores[:1], calibrate(scores[:1], held_out="", is_cross_fit=True)) is None

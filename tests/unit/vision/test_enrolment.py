@@ -12,7 +12,9 @@ import pytest
 from inspector.errors import EnrolmentError, UsageError
 from inspector.vision import enrolment
 from inspector.vision.artifact import unpack
+from inspector.vision.calibration import calibrate
 from inspector.vision.enrolment import EnrolmentOptions, enrol, look_alikes, unknown_bound
+from inspector.vision.evidence import keystone_of
 from inspector.vision.folders import ImageSource, load_folder, load_paths
 from inspector.vision.framing import Framing
 from inspector.vision.inspection import ProductInspector
@@ -119,6 +121,28 @@ def test_enrol_an_odd_image_among_the_good_is_named(fake_engine: FakeEngine) -> 
     images = good_images("disc", 100)
     images[8] = ImageSource("odd.png", payload=encode(draw("disc", 500, defect=True)))  # in a held-out run
     assert "odd.png" in enrol("disc", images, FAST, fake_engine).report.suspects
+
+
+def test_enrol_threshold_that_rests_on_one_odd_image_says_so_and_where_it_would_lie(
+    fake_engine: FakeEngine,
+) -> None:
+    images = good_images("disc", 40)
+    odd = ImageSource("odd.png", payload=encode(draw("disc", 99, defect=True)))
+    found = enrol("disc", [*images, odd], FAST, fake_engine)
+    keystone = found.evidence.keystone
+    assert keystone is not None
+    assert (keystone.image, keystone.stands_alone) == ("odd.png", True)
+    assert any("rests on odd.png alone" in warning for warning in found.report.warnings)
+    assert found.manifest["evidence"]["keystone"]["level_without"] == keystone.level_without
+
+
+def test_keystone_of_scores_that_lie_close_together_does_not_stand_alone() -> None:
+    scores = np.linspace(9.0, 12.0, 40)
+    named = [(f"{index}.png", float(score)) for index, score in enumerate(scores)]
+    found = keystone_of(named, calibrate(scores, held_out="", is_cross_fit=False))
+    assert found is not None
+    assert (found.image, found.stands_alone) == ("39.png", False)
+    assert 0.9 < found.level_without < 1.0
 
 
 def test_unknown_bound_is_wider_where_few_were_held_out() -> None:

@@ -218,7 +218,7 @@ class Ledger(Adapter, Protocol):
 
 
 class Registry(Adapter, Protocol):
-    """Enrolled products. Versions are immutable; activation moves one pointer."""
+    """Enrolled products. Versions are immutable but for their threshold; activation moves one pointer."""
 
     async def live(self) -> LiveSet: ...
 
@@ -239,6 +239,11 @@ class Registry(Adapter, Protocol):
 
     async def rollback(self, product: str, *, by: str, reason: str) -> ProductVersion:
         """Back to the version that was live before. Raises RegistryError if there is none."""
+
+    async def move_threshold(
+        self, product: str, version: int, threshold: float, *, by: str, reason: str
+    ) -> ProductVersion:
+        """From now on a part of this version is rejected above that score. Raises RegistryError."""
 
     async def remove(self, product: str, *, by: str, reason: str) -> None:
         """Takes the product out of the live set; its versions and rows stay for the record."""

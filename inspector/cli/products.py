@@ -95,6 +95,42 @@ def rollback(
     _say(_with_registry(config, change), "is live again.", as_json)
 
 
+@app.command(epilog='Example: inspector products threshold bottle --level 0.8 --reason "scratches of 3 mm passed"')
+def threshold(
+    product: ProductArgument,
+    level: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=100, help="Reject from this level on; 1 is where the enrolment put the threshold."),
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")] = None,
+    reason: ReasonOption = "",
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Show or move the level from which parts are rejected; running agents follow within seconds."""
+    from inspector.errors import UsageError
+    from inspector.vision.thresholds import EnrolledThreshold
+
+    if level is not None and not reason.strip():
+        raise UsageError("A moved threshold needs its --reason: it decides what passes, and stands in the audit.")
+
+    async def change(registry: SqlRegistry) -> ProductVersion:
+        chosen = _chosen(await _versions_of(registry, product), version)
+        if level is None:
+            return chosen
+        score = EnrolledThreshold.of(chosen.manifest).score_at(level)
+        return await registry.move_threshold(product, chosen.version, score, by=console.user(), reason=reason)
+
+    found = _with_registry(config, change)
+    said = EnrolledThreshold.of(found.manifest).to_document(found.threshold)
+    if as_json:
+        console.print_json(_document(found) | said)
+        return
+    where = f"above level {said['level']:g} of its enrolment (score {found.threshold:.4g})"
+    line = f"{found.product} version {found.version} rejects {where}: {said['statement']}."
+    console.out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 @app.command(epilog='Example: inspector products remove bottle --yes --reason "no longer made"')
 def remove(
     product: ProductArgument,
@@ -171,14 +207,24 @@ def import_(
         manifest = read_manifest(content)
     except ArtifactError as error:
         raise ArtifactError(f"{file} can't be imported: {error}") from error
-    added = _with_registry(
-        config,
-        lambda registry: registry.add_version(
-            artifact.product, content, manifest, by=console.user(), activate=activate_it
-        ),
-    )
-    activating = f"`inspector products activate {added.product} {added.version}` makes it live."
-    _say(added, "is live now." if activate_it else f"was imported; {activating}", as_json)
+
+    async def take_in(registry: SqlRegistry) -> tuple[ProductVersion, bool]:
+        digest, by = hashlib.sha256(content).hexdigest(), console.user()
+        for known in await registry.products():
+            if (known.product, known.digest) != (artifact.product, digest):
+                continue
+            if not activate_it:
+                return known, True
+            return await registry.activate(known.product, known.version, by=by, reason="imported again"), True
+        return await registry.add_version(artifact.product, content, manifest, by=by, activate=activate_it), False
+
+    added, was_there = _with_registry(config, take_in)
+    if added.is_live:
+        what = "is live now."
+    else:
+        arrived = "was there already" if was_there else "was imported"
+        what = f"{arrived}; `inspector products activate {added.product} {added.version}` makes it live."
+    _say(added, what, as_json)
 
 
 def _with_registry(config: Path | None, work: Callable[[SqlRegistry], Awaitable[T]]) -> T:

@@ -1,4 +1,4 @@
-"""The registry: enrolled versions that never change, and one pointer per product to the live one.
+"""The registry: enrolled versions, whose threshold alone may be moved, and one pointer per product to the live one.
 
 Every change is one short transaction with its audit row, and moves the revision that agents poll. What is
 said of one product never touches another's rows. Artifacts are bytes here; nobody looks inside.
@@ -145,6 +145,24 @@ class SqlRegistry:
             await self._move(connection, row, moved, _Motive(by, reason))
             return await _version(connection, product, version)
 
+    async def move_threshold(
+        self, product: str, version: int, threshold: float, *, by: str, reason: str
+    ) -> ProductVersion:
+        """Does nothing where it lies there already. Raises RegistryError where there is no such version."""
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            found = await _version(connection, product, version)
+            if found.threshold == threshold:
+                return found
+            moved = product_versions.update().where(_is(product, version)).values(threshold=threshold)
+            await connection.execute(moved)
+            what = f"product/{product}/version {version}/threshold"
+            change = Change(by, what, f"{found.threshold:.6g}", f"{threshold:.6g}", reason)
+            await audit.append(connection, self._clock.now(), change)
+            await _revise(connection)
+            return await _version(connection, product, version)
+
     async def remove(self, product: str, *, by: str, reason: str) -> None:
         """Raises RegistryError where it is neither live nor shadow. `rollback` or `activate` brings it back."""
         await self.database.ensure_current()
@@ -184,7 +202,11 @@ class SqlRegistry:
                 old, new = _named(row[pointer]), _named(moved[pointer])
                 change = Change(motive.by, f"product/{product}/{what}", old, new, motive.reason)
                 await audit.append(connection, now, change)
-        await connection.execute(registry_revision.update().values(revision=registry_revision.c.revision + 1))
+        await _revise(connection)
+
+
+async def _revise(connection: AsyncConnection) -> None:
+    await connection.execute(registry_revision.update().values(revision=registry_revision.c.revision + 1))
 
 
 def _described(product: str, manifest: Mapping[str, Any]) -> dict[str, Any]:

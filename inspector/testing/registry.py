@@ -102,6 +102,17 @@ class InMemoryRegistry:
         self._move(product, version, by, reason)
         return self._marked((product, version))
 
+    async def move_threshold(
+        self, product: str, version: int, threshold: float, *, by: str, reason: str
+    ) -> ProductVersion:
+        found = self._found(product, version)
+        if found.threshold != threshold:
+            self._versions[product, version] = dataclasses.replace(found, threshold=threshold)
+            self._revision += 1
+            what = f"product/{product}/version {version}/threshold"
+            self.audit.append((by, what, f"{found.threshold:.6g}", f"{threshold:.6g}", reason))
+        return self._marked((product, version))
+
     async def remove(self, product: str, *, by: str, reason: str) -> None:
         self._known(product)
         if self._live.get(product) is None and product not in self._shadow:

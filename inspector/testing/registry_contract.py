@@ -135,6 +135,23 @@ class RegistryContract:
             await registry.remove("bolt", by="ben", reason="again")
         assert (await registry.rollback("bolt", by="ben", reason="by mistake")).version == 1
 
+    async def test_move_threshold_changes_that_version_alone_and_the_revision(self, registry: Registry) -> None:
+        await enrol(registry)
+        await enrol(registry)
+        before = await registry.revision()
+        moved = await registry.move_threshold("bolt", 2, 12.5, by="ben", reason="too many scratches pass")
+        assert (moved.threshold, moved.is_live) == (12.5, True)
+        (live,) = (await registry.live()).versions
+        assert live.threshold == 12.5
+        assert next(iter(await registry.products())).threshold != 12.5
+        after = await registry.revision()
+        assert after != before
+        await registry.move_threshold("bolt", 2, 12.5, by="ben", reason="again")
+        assert await registry.revision() == after
+        user, what, _, new, reason = (await self.audited(registry))[-1]
+        assert (user, what, new) == ("ben", "product/bolt/version 2/threshold", "12.5")
+        assert reason == "too many scratches pass"
+
     async def test_what_is_not_there_is_refused_by_name(self, registry: Registry) -> None:
         await enrol(registry)
         with pytest.raises(RegistryError, match="screw"):
@@ -143,6 +160,8 @@ class RegistryContract:
             await registry.activate("bolt", 7, by="ben", reason="x")
         with pytest.raises(RegistryError, match="7"):
             await registry.artifact("bolt", 7)
+        with pytest.raises(RegistryError, match="7"):
+            await registry.move_threshold("bolt", 7, 1.0, by="ben", reason="x")
         with pytest.raises(RegistryError, match="screw"):
             await registry.rollback("screw", by="ben", reason="x")
         with pytest.raises(RegistryError, match="screw"):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = (
     [], ["init"], ["doctor"], ["simulate"], ["run"], ["demo"], ["enroll"], ["discover"], ["evaluate"],
     ["products"], ["products", "list"], ["products", "show"], ["products", "activate"], ["products", "rollback"],
-    ["products", "remove"], ["products", "export"], ["products", "import"],
+    ["products", "remove"], ["products", "export"], ["products", "import"], ["products", "threshold"],
     ["results"], ["results", "list"], ["results", "show"], ["db"], ["db", "upgrade"], ["db", "check"],
     ["db", "prune"], ["db", "hold"], ["db", "hold", "add"], ["db", "hold", "list"], ["db", "hold", "release"],
 )  # fmt: skip

@@ -72,6 +72,48 @@ def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
     assert "disc-3.png" in lost.err
 
 
+def test_products_threshold_moves_with_a_reason_and_says_what_is_left_of_the_promise(
+    shell: Callable[..., Any], line: Config, tmp_path: Path
+) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(12))
+    made = shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability", "--json")
+    assert made.code == 0, made.err
+    born = shell("products", "threshold", "disc", "--json").document
+    assert (born["level"], born["held_out"], born["held_out_above"]) == (1.0, 12, 0)
+    assert born["statement"] == made.document["statement"]
+    assert born["threshold"] == born["threshold_enrolled"]
+
+    without = shell("products", "threshold", "disc", "--level", "0.5")
+    assert without.code == 2
+    assert "--reason" in without.err
+    lower = shell("products", "threshold", "disc", "--level", "0.01", "--reason", "a scratch passed", "--json").document
+    assert lower["level"] == pytest.approx(0.01)
+    assert lower["threshold"] < born["threshold"]
+    assert lower["held_out_above"] >= 1
+    assert "holds no more" in lower["statement"]
+    (listed,) = shell("products", "list", "--json").document
+    assert listed["threshold"] == lower["threshold"]
+    higher = shell("products", "threshold", "disc", "--level", "2", "--reason", "too many").out
+    assert "above level 2 of its enrolment" in higher
+    assert "larger defects pass" in higher
+    shell("products", "threshold", "disc", "--level", "1", "--reason", "as it was")
+    again = shell("products", "threshold", "disc", "--json").document
+    assert (again["threshold"], again["statement"]) == (born["threshold"], born["statement"])
+
+
+def test_products_import_of_what_is_there_adds_no_version(
+    shell: Callable[..., Any], line: Config, tmp_path: Path
+) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(6))
+    assert shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability").code == 0
+    assert shell("products", "export", "disc").code == 0
+    assert shell("products", "remove", "disc", "--yes").code == 0
+    again = shell("products", "import", "disc-1.artifact")
+    assert "version 1 was there already" in again.out
+    assert shell("products", "import", "disc-1.artifact", "--activate", "--json").document["live"]
+    assert [each["version"] for each in shell("products", "list", "--all", "--json").document] == [1]
+
+
 def test_enroll_of_what_the_router_takes_for_another_is_stored_but_not_live(
     shell: Callable[..., Any], line: Config, tmp_path: Path
 ) -> None:

@@ -1,0 +1,63 @@
+"""Where a version's threshold may be moved to, and what is left of its promise then. From its manifest alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inspector.errors import ArtifactError
+from inspector.vision.calibration import Calibration
+
+SAME_LEVEL = 5e-4
+ROUNDING = 1e-5
+"""Manifests keep held-out scores to five digits after the point."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledThreshold:
+    """A threshold as it was enrolled. `scores`: of the good images that set it."""
+
+    calibration: Calibration
+    scores: tuple[float, ...]
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> EnrolledThreshold:
+        """Raises ArtifactError where the manifest has no calibration."""
+        stored, evidence = manifest.get("calibration"), manifest.get("evidence")
+        if not isinstance(stored, Mapping):
+            raise ArtifactError("The version's manifest has no calibration; enrol it again.")
+        scores = evidence.get("held_out_scores", ()) if isinstance(evidence, Mapping) else ()
+        return cls(Calibration.from_manifest(stored), tuple(float(each) for each in scores))
+
+    def score_at(self, level: float) -> float:
+        """The score at a level of the enrolment."""
+        calibration = self.calibration
+        if abs(level - 1.0) < SAME_LEVEL:
+            return calibration.threshold
+        return calibration.median + level * (calibration.threshold - calibration.median)
+
+    def above(self, threshold: float) -> int:
+        """How many of the good images that set the enrolment's threshold would be rejected."""
+        return sum(score > threshold + ROUNDING for score in self.scores)
+
+    def statement(self, threshold: float) -> str:
+        """The enrolment's promise where it still holds, and what has changed."""
+        level, promise = self.calibration.level(threshold), self.calibration.statement
+        if level < 1.0 - SAME_LEVEL:
+            return (
+                f"smaller defects are rejected, and {self.above(threshold)} of the {len(self.scores)} good images that "
+                "were held out would be; what the enrolment promised of good parts holds no more"
+            )
+        if level <= 1.0 + SAME_LEVEL:
+            return promise
+        return f"larger defects pass than the enrolment's report says; of good parts its promise holds ({promise})"
+
+    def to_document(self, threshold: float) -> dict[str, Any]:
+        return {
+            "threshold_enrolled": self.calibration.threshold,
+            "level": round(self.calibration.level(threshold), 4),
+            "held_out": len(self.scores),
+            "held_out_above": self.above(threshold),
+            "statement": self.statement(threshold),
+        }

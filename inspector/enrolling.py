@@ -17,7 +17,7 @@ from inspector.clock import SystemClock
 from inspector.config import NAME_PATTERN, Config
 from inspector.domain import ProductVersion
 from inspector.enrolled_images import folder_of, keep_list, load_list, without
-from inspector.errors import ArtifactError, EnrolmentError, UsageError
+from inspector.errors import ArtifactError, UsageError
 from inspector.giving_way import apart
 from inspector.reports.enrolment import enrolment_page
 from inspector.store.database import configured, ensure_schema
@@ -135,10 +135,10 @@ async def _neighbours(registry: SqlRegistry) -> tuple[list[Neighbour], list[str]
 
 
 async def _images_before(config: Config, registry: SqlRegistry, product: str) -> list[ImageSource]:
-    """What the live version was enrolled from. Raises EnrolmentError."""
+    """What the live version was enrolled from. Raises UsageError where there is none, EnrolmentError."""
     live = {each.product: each for each in (await registry.live()).versions}
     if product not in live:
-        raise EnrolmentError(f"There is no live version of {product} to add to; enrol it without --add.")
+        raise UsageError(f"There is no live version of {product} to add to; enrol it without --add.")
     return await asyncio.to_thread(load_list, config.agent.state_dir, product, live[product].digest)
 
 

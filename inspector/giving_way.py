@@ -26,6 +26,9 @@ Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
 Work = Callable[[Progress], Result]
 
+WAITING = "waits: for a minute nothing was heard of it, other work takes the cores"
+"""What `progress` is told as a phase where the work stands still; not an error, it goes on when there is room."""
+SILENT_S = 60.0
 LEAST_NICE = 19
 AUTOGROUP = Path("/proc/self/autogroup")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -118,6 +121,8 @@ def _ordered(process: subprocess.Popen[bytes], order: bytes, wire: Connection, p
 def _heard(wire: Connection, progress: Progress) -> Any:
     """Raises EOFError where the process ends without a word."""
     while True:
+        while not wire.poll(SILENT_S):
+            progress(WAITING, 0, 0)
         kind, content = wire.recv()
         if kind == "progress":
             progress(*content)

@@ -65,15 +65,31 @@ def user() -> str:
 
 @contextlib.contextmanager
 def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """Yields `report(phase, done, total)`; draws bars on a terminal, does nothing elsewhere."""
+    """Yields `report(phase, done, total)`; draws bars on a terminal, elsewhere it says only that work stands still."""
+    from inspector.giving_way import WAITING
+
+    said = False
+
+    def is_waiting(phase: str) -> bool:
+        nonlocal said
+        if phase == WAITING and not said and not quiet:
+            said = True
+            err.print(f"{title} {WAITING}; --full-speed takes a share of them.", highlight=False, soft_wrap=True)
+        return phase == WAITING
+
+    def silent(phase: str, _done: int, _total: int) -> None:
+        is_waiting(phase)
+
     if quiet or not err.is_terminal:
-        yield lambda _phase, _done, _total: None
+        yield silent
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def report(phase: str, done: int, total: int) -> None:
+            if is_waiting(phase):
+                return
             if phase not in tasks:
                 tasks[phase] = bars.add_task(f"{title}: {phase}", total=total)
             bars.update(tasks[phase], completed=done, total=total)
@@ -94,7 +110,8 @@ def guarded(app: typer.Typer) -> int:
         if options.debug:
             raise
         where = f" {error.path}" if error.path else ""
-        err.print(f"[red]The configuration{escape(where)} is wrong:[/]", highlight=False, soft_wrap=True)
+        what = "can't be used" if error.path and not Path(error.path).is_file() else "is wrong"
+        err.print(f"[red]The configuration{escape(where)} {what}:[/]", highlight=False, soft_wrap=True)
         for fault in error.faults:
             err.print(f"  - {fault}", highlight=False, markup=False, soft_wrap=True)
         return error.exit_code

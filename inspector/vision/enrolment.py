@@ -290,10 +290,11 @@ def _check_count(product: str, images: int, unusable: Sequence[str] = ()) -> Non
     if usable >= MINIMUM_IMAGES:
         return
     named = ", ".join(unusable[:5]) + (" and others" if len(unusable) > 5 else "")
+    got = f"has {usable} usable image" if unusable else f"was given {usable} image"
     because = f" Not usable, or the same as another: {named}." if unusable else ""
     raise EnrolmentError(
-        f"{product} has {usable} usable image{'' if usable == 1 else 's'}; at least {MINIMUM_IMAGES} different good "
-        f"images are needed, about {ADVISED_IMAGES} are advised.{because}"
+        f"{product} {got}{'' if usable == 1 else 's'}; at least {MINIMUM_IMAGES} different good images are needed, "
+        f"about {ADVISED_IMAGES} are advised.{because}"
     )
 
 

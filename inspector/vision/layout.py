@@ -63,9 +63,13 @@ def read_layout(root: Path, only: tuple[str, ...] | None = None, layout: str | N
     if not root.is_dir():
         raise UsageError(f"There is no folder {root}.")
     reader = _reader(layout or recognise(root))
-    names = only or reader.products(root)
-    if not names:
+    known = reader.products(root)
+    if not known:
         raise UsageError(f"No product is in {root}: a product is a folder with train/good and test/ in it.")
+    unknown = [name for name in only or () if name not in known]
+    if unknown:
+        raise UsageError(f"There is no product {', '.join(unknown)} in {root}; the products are {', '.join(known)}.")
+    names = only or known
     faults: list[str] = []
     products = [reader.read(root, name, faults) for name in names]
     if faults:
@@ -123,9 +127,7 @@ class _Folders:
     def read(self, root: Path, name: str, faults: list[str]) -> LabelledProduct:
         folder = root / name
         train = _images(folder / "train" / self.good)
-        if not folder.is_dir():
-            faults.append(f"there is no folder {folder}")
-        elif not train:
+        if not train:
             faults.append(f"there is no image in {folder / 'train' / self.good}")
         elif not (folder / "test").is_dir():
             faults.append(f"there is no folder {folder / 'test'}")
@@ -149,8 +151,6 @@ class _VisaSplit:
 
     def read(self, root: Path, name: str, faults: list[str]) -> LabelledProduct:
         rows = [row for row in self._rows(root) if row["object"] == name]
-        if not rows:
-            faults.append(f"{root / VISA_SPLIT} names no {name}")
         missing = sum(not (root / row[key]).is_file() for row in rows for key in ("image", "mask") if row[key])
         if missing:
             faults.append(f"{missing} files of {name} that {root / VISA_SPLIT} names are missing")
@@ -163,7 +163,7 @@ class _VisaSplit:
             if row["split"] == "test"
         ]
         for what, images in (("training", train), ("test", test)):
-            if rows and not images:
+            if not images:
                 faults.append(f"{root / VISA_SPLIT} names no {what} image of {name}")
         return LabelledProduct(name, tuple(sorted(train)), tuple(sorted(test, key=lambda image: image.path)))
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from inspector.errors import EnrolmentError, UsageError
-from inspector.giving_way import AUTOGROUP, LEAST_NICE, THREAD_VARIABLES, Progress, apart
+from inspector.giving_way import AUTOGROUP, LEAST_NICE, THREAD_VARIABLES, WAITING, Progress, apart
 
 
 def looks_around(progress: Progress) -> dict[str, Any]:
@@ -68,6 +68,14 @@ async def test_apart_work_comes_last_and_the_caller_does_not() -> None:
         assert found["autogroup"].split()[-1] == str(LEAST_NICE)
     assert os.getpriority(os.PRIO_PROCESS, 0) < LEAST_NICE
     assert {name: os.environ.get(name) for name in THREAD_VARIABLES} == before
+
+
+async def test_apart_work_that_stands_still_is_told_as_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.giving_way.SILENT_S", 0.01)
+    heard: list[str] = []
+    await apart(looks_around, lambda phase, *_: heard.append(phase))  # an interpreter takes longer to begin
+    assert heard[0] == WAITING
+    assert heard[-1] == "looking"
 
 
 async def test_apart_an_error_of_the_work_is_the_callers() -> None:

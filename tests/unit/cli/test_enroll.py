@@ -150,7 +150,7 @@ def test_enroll_auto_says_which_head_was_chosen_and_why(shell: Callable[..., Any
         ((), 2, "--camera and --count"),
         (("--count", "5"), 2, "name it with --camera"),
         (("--count", "5", "--camera", "cam77"), 2, "There is no camera 'cam77'"),
-        (("--add",), 1, "There is no live version of disc"),
+        (("--add",), 2, "There is no live version of disc"),
     ],
 )
 def test_enroll_wrong_use_is_answered(

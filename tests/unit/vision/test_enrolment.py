@@ -50,7 +50,7 @@ def test_enrol_many_images_holds_a_fifth_out_of_every_bank(fake_engine: FakeEngi
 
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_enrol_too_few_images_says_how_many_are_needed(fake_engine: FakeEngine, count: int) -> None:
-    with pytest.raises(EnrolmentError, match=f"disc has {count} usable image.*at least 5"):
+    with pytest.raises(EnrolmentError, match=f"disc was given {count} image.*at least 5"):
         enrol("disc", good_images("disc", count), FAST, fake_engine)
 
 

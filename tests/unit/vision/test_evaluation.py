@@ -118,7 +118,7 @@ def test_read_layout_names_every_fault(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root / "disc/train", tmp_path / "b/train")
     with pytest.raises(UsageError, match=r"a/train/good.*b/test"):
         read_layout(tmp_path)
-    with pytest.raises(UsageError, match="there is no folder"):
+    with pytest.raises(UsageError, match=r"There is no product nothing in .*; the products are disc"):
         read_layout(root, ("disc", "nothing"))
 
 

@@ -127,7 +127,7 @@ def test_visa_missing_files_and_columns_are_named(tmp_path: Path) -> None:
     (tmp_path / "candle/Data/Masks/Anomaly/000.png").unlink()
     with pytest.raises(UsageError, match="1 files of candle"):
         read_layout(tmp_path)
-    with pytest.raises(UsageError, match="names no cashew"):
+    with pytest.raises(UsageError, match=r"no product cashew .*; the products are candle"):
         read_layout(tmp_path, ("cashew",))
     (tmp_path / "split_csv/1cls.csv").write_text("object,split\n")
     with pytest.raises(UsageError, match="needs the columns"):

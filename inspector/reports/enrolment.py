@@ -105,6 +105,7 @@ def _exhibit(exhibit: Exhibit) -> dict[str, Any]:
     return {
         "kind": KIND_NAMES[exhibit.step.kind],
         "size_px": exhibit.step.size_px,
+        "of_size": f"{exhibit.step.found} of {exhibit.step.n}",
         "is_found": exhibit.is_found,
         "level": exhibit.level,
         "uri": frame_uri(encoded(ringed(exhibit.frame, (x, y), 0.75 * size))),

@@ -54,7 +54,7 @@ def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
     page = Path(document["report"])
     assert page.parent == line.agent.state_dir / "enrolment" / "disc"
     text = page.read_text()
-    for wanted in (document["statement"].split("(")[0], "notes.bmp", "Blind spots", "What it cost", "data:image/jpeg"):
+    for wanted in (document["statement"].split("(")[0], "notes.bmp", "Blind spots", "of this size found", "without it", "data:image/jpeg"):
         assert wanted in text
     assert "http://" not in text.replace("http://www.w3.org", "")
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def _startup() -> Table:
     }
     seconds = _in_turn(
         {
-            name: lambda c=command: subprocess.run(c, check=True, stdout=subprocess.DEVNULL)
+            name: partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
             for name, command in commands.items()
         }
     )

@@ -8,6 +8,7 @@ docs/methods.md.
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -62,12 +63,14 @@ def main(root: Path) -> None:
         ]
     for low, high in ((10, 400), (10, 30)):
         rows[f"2 to {len(real)} products, {low} to {high} images each"] = [
-            trial(real, rng.choice(list(real), rng.integers(2, len(real) + 1), replace=False), (low, high), rng)
+            trial(
+                real, rng.choice(list(real), rng.integers(2, len(real) + 1), replace=False).tolist(), (low, high), rng
+            )
             for _ in range(DRAWS)
         ]
     for count in DRAWN_PRODUCTS:
         rows[f"{count} drawn products"] = [
-            trial(drawn, rng.choice(list(drawn), count, replace=False)) for _ in range(DRAWS)
+            trial(drawn, rng.choice(list(drawn), count, replace=False).tolist()) for _ in range(DRAWS)
         ]
     Console(width=160).print(table(rows))
 
@@ -99,7 +102,7 @@ def trial(
     """Mix these products; `sizes`: at most so many images of each, drawn evenly on a logarithmic scale."""
     own = [products[name] for name in names]
     if sizes is not None and rng is not None:
-        wanted = np.exp(rng.uniform(*np.log(sizes), len(own))).astype(int)
+        wanted = np.exp(rng.uniform(math.log(sizes[0]), math.log(sizes[1]), len(own))).astype(int)
         own = [rng.permutation(images)[:count] for images, count in zip(own, wanted, strict=True)]
     truth = np.repeat(np.arange(len(own)), [len(images) for images in own])
     found = categories_of(np.concatenate(own))

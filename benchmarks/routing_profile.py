@@ -69,7 +69,7 @@ def part(rng: np.random.Generator) -> NDArray[np.float32]:
     for shrink in (1.0, 0.7, 0.4):
         scaled = (int(axes[0] * shrink), int(axes[1] * shrink))
         cv2.ellipse(field, (SIDE // 2, SIDE // 2), scaled, 0, 0, 360, float(rng.uniform(0, 1)), -1, cv2.LINE_AA)
-    return np.clip(field, 0, 1)
+    return np.asarray(np.clip(field, 0, 1), np.float32)
 
 
 def stretch(field: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -109,7 +109,7 @@ def main() -> None:
         "spread": [round(float(value), 4) for value in patches.std(axis=0)],
     }
     PROFILE_FILE.write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
-    print(f"{PROFILE_FILE}: {len(profile['mean'])} channels from {len(textures)} textures")
+    print(f"{PROFILE_FILE}: {patches.shape[1]} channels from {len(textures)} textures")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ docs/methods.md.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import math
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,4 +131,6 @@ def table(rows: dict[str, list[Trial]]) -> Table:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path, help="folder of products, each with its good training images")
+    main(parser.parse_args().root)

@@ -19,7 +19,6 @@ from inspector.domain import ProductVersion
 from inspector.enrolled_images import folder_of, keep_list, load_list, without
 from inspector.errors import ArtifactError, UsageError
 from inspector.giving_way import apart
-from inspector.reports.enrolment import enrolment_page
 from inspector.store.database import configured, ensure_schema
 from inspector.store.registry import SqlRegistry
 from inspector.vision.engines import create_engine
@@ -93,7 +92,8 @@ async def enrol_into(
             raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
         work = partial(_enrol, _one_thread(config) if order.gives_way else config, product, sources, options, live)
         tell = progress or (lambda _phase, _done, _total: None)
-        done = await (apart(work, tell) if order.gives_way else asyncio.to_thread(work, tell))
+        do = apart if order.gives_way else asyncio.to_thread
+        done = await do(work, tell)
         done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *refused)))
         objections = () if order.shadow or order.insists else done.evidence.objections
         activate = not order.shadow and not objections
@@ -101,7 +101,7 @@ async def enrol_into(
             product, done.artifact, done.manifest, by=order.by, activate=activate, shadow=order.shadow
         )
     await asyncio.to_thread(_keep_list, config, product, done, sources)
-    page = await asyncio.to_thread(_write_page, config, done, version, order)
+    page = await do(partial(_write_page, config, done, version, order), tell)
     return Enrolled(version, done.report, done.evidence.routing.alike, page, done, objections)
 
 
@@ -168,7 +168,11 @@ def _keep_list(config: Config, product: str, done: Enrolment, sources: Sequence[
     keep_list(config.agent.state_dir, product, done.digest, used)
 
 
-def _write_page(config: Config, done: Enrolment, version: ProductVersion, order: EnrolmentOrder) -> Path:
+def _write_page(
+    config: Config, done: Enrolment, version: ProductVersion, order: EnrolmentOrder, _progress: Progress
+) -> Path:
+    from inspector.reports.enrolment import enrolment_page  # a third of a second to draw: where the work is done
+
     page = order.page
     if page is None:
         page = folder_of(config.agent.state_dir, version.product) / f"version-{version.version}.html"

@@ -550,7 +550,7 @@ class ProductVersion:
 class LiveSet:
     """Which version of each product is live; `revision` changes with every activation.
 
-    `shadows` are scored and recorded beside the live ones, and never decide.
+    `shadows` are stored beside the live ones and never decide; agents do not score them yet.
     """
 
     revision: str

@@ -74,7 +74,7 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, in
         nonlocal said
         if phase == WAITING and not said and not quiet:
             said = True
-            err.print(f"{title} {WAITING}; --full-speed takes a share of them.", highlight=False, soft_wrap=True)
+            err.print(f"{title} {WAITING}.", highlight=False, soft_wrap=True)
         return phase == WAITING
 
     def silent(phase: str, _done: int, _total: int) -> None:

@@ -25,7 +25,9 @@ from inspector.vision.engines import create_engine
 from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol, neighbour_of
 from inspector.vision.enrolment_report import EnrolmentReport
 from inspector.vision.folders import ImageSource
+from inspector.vision.inheriting import differing, inherited
 from inspector.vision.routing_check import Neighbour
+from inspector.vision.thresholds import moved_note
 
 Progress = Callable[[str, int, int], None]
 
@@ -37,7 +39,8 @@ class EnrolmentOrder:
     `adds`: the live version's images come before the new ones. `page`: where the report goes, None for the state
     folder. `other_kinds`: files that were offered and are no JPEG or PNG, for the report. `excluded`: images that are
     left out, by path or file name. `gives_way`: the work is done where a line that runs on this box does not feel it.
-    `insists`: the version goes live whatever its evidence objects to.
+    `insists`: the version goes live whatever its evidence objects to. `named`: with `adds`, what the person said of
+    `inheriting.NAMEABLE`; the rest is as in the live version.
     """
 
     by: str
@@ -48,6 +51,7 @@ class EnrolmentOrder:
     excluded: tuple[str, ...] = ()
     gives_way: bool = False
     insists: bool = False
+    named: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,16 @@ async def enrol_into(
         raise UsageError(f"There is no folder {order.page.absolute().parent} for the report.")
     async with _registry_of(config) as registry:  # before the minutes of work, not after them
         live, refused = await _neighbours(registry)
-        before = await _images_before(config, registry, product) if order.adds else []
+        current = {each.product: each for each in (await registry.live()).versions}.get(product)
+        notes = _notes_of_current(current)
+        before: list[ImageSource] = []
+        if order.adds:
+            if current is None:
+                raise UsageError(f"There is no live version of {product} to add to; enrol it without --add.")
+            before = await asyncio.to_thread(load_list, config.agent.state_dir, product, current.digest)
+            options = inherited(options, current.manifest, order.named)
+            if kept := differing(options):
+                notes.append(f"learnt as version {current.version} was, or as named now: {', '.join(kept)}")
         sources, unknown = without([*before, *images], order.excluded)
         if unknown:
             raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
@@ -94,7 +107,7 @@ async def enrol_into(
         tell = progress or (lambda _phase, _done, _total: None)
         do = apart if order.gives_way else asyncio.to_thread
         done = await do(work, tell)
-        done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *refused)))
+        done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *notes, *refused)))
         objections = () if order.shadow or order.insists else done.evidence.objections
         activate = not order.shadow and not objections
         version = await registry.add_version(
@@ -134,12 +147,11 @@ async def _neighbours(registry: SqlRegistry) -> tuple[list[Neighbour], list[str]
     return found, refused
 
 
-async def _images_before(config: Config, registry: SqlRegistry, product: str) -> list[ImageSource]:
-    """What the live version was enrolled from. Raises UsageError where there is none, EnrolmentError."""
-    live = {each.product: each for each in (await registry.live()).versions}
-    if product not in live:
-        raise UsageError(f"There is no live version of {product} to add to; enrol it without --add.")
-    return await asyncio.to_thread(load_list, config.agent.state_dir, product, live[product].digest)
+def _notes_of_current(current: ProductVersion | None) -> list[str]:
+    """What of the live version does not pass to a new one."""
+    if current is None or not (moved := moved_note(current)):
+        return []
+    return [f"of version {current.version}, {moved}; a new version has a threshold of its own, move it if you need to"]
 
 
 def _enrol(

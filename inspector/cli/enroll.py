@@ -24,6 +24,7 @@ EXAMPLE = "Example: inspector enroll bottle good-bottles/     or: inspector enro
 
 
 def command(
+    ctx: typer.Context,
     product: Annotated[str, typer.Argument(help="Name of the product.")],
     images: Annotated[list[Path] | None, typer.Argument(help="Good images: files and folders of JPEG and PNG.")] = None,
     head: Annotated[
@@ -39,7 +40,9 @@ def command(
     timeout_s: Annotated[
         float, typer.Option(min=1, max=86_400, help="Give up when no new frame has come for so long.")
     ] = 60.0,
-    add: Annotated[bool, typer.Option("--add", help="Together with the images of the live version.")] = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Together with the images of the live version, and as that was enrolled.")
+    ] = False,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this image out, by path or file name.")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop where an image is odd, copied, unreadable or of another product.")
@@ -90,6 +93,9 @@ def command(
 
     loaded = load(config)
     ensure_name(product)
+    sources, other_kinds = _offered(images)
+    if strict and other_kinds:
+        raise UsageError(f"{other_kinds[0]} is neither JPEG nor PNG ({len(other_kinds)} in all); nothing was enrolled.")
     options = EnrolmentOptions(
         head=head,
         profile=profile,
@@ -101,14 +107,21 @@ def command(
         measures_detectability=detectability,
         **limits_of_camera(loaded, camera),
     )
-    sources, other_kinds = _offered(images)
     with console.progress(f"Enrolling {product}", quiet=as_json) as tell:
         if count is not None:
             sources += _from_camera(loaded, product, camera, count, timeout_s, tell)
         if not sources and not add:
             raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
         order = EnrolmentOrder(
-            console.user(), shadow, add, report, tuple(other_kinds), tuple(exclude or ()), not full_speed, insist
+            console.user(),
+            shadow,
+            add,
+            report,
+            tuple(other_kinds),
+            tuple(exclude or ()),
+            gives_way=not full_speed,
+            insists=insist,
+            named=_named(ctx),
         )
         done = asyncio.run(enrol_into(loaded, product, sources, options, order, tell))
     if as_json:
@@ -116,6 +129,14 @@ def command(
     else:
         _print(done, other_kinds)
     leave_if_held_back([done])
+
+
+def _named(ctx: typer.Context) -> frozenset[str]:
+    """Which settings the person said; with --add the others are the live version's."""
+    from inspector.vision.inheriting import NAMEABLE
+
+    sources = {name: ctx.get_parameter_source(name) for name in NAMEABLE}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
 
 
 def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:
@@ -221,7 +242,8 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
     report, version = done.report, done.version
     state = state_of(done)
     say = console.out.print
-    say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {report.n_images} images.")
+    offered = report.n_images + len(other_kinds)
+    say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {offered} images.")
     say(f"  {report.statement}", highlight=False)
     for line in (*_choices(done), *_detectability(done)):
         say(f"  {line}", highlight=False)

@@ -62,13 +62,14 @@ def command(
     if registry and (head, profile) != ("prototype", "standard"):
         raise UsageError("--registry judges the live versions as they are; leave --head and --profile out.")
     chosen = tuple(name.strip() for name in products.split(",") if name.strip()) if products else None
-    artifacts = asyncio.run(_live(loaded)) if registry else None
+    artifacts, thresholds = asyncio.run(_live(loaded)) if registry else (None, {})
     options = EvaluationOptions(
         products=chosen,
         mode=mode,
         head=head,
         profile=profile,
         artifacts=artifacts,
+        thresholds=thresholds,
         layout=layout,
         backbone=named_backbone(backbone, weights),
         framing=Framing(parse_tiles(tiles) if tiles else (1, 1), size_px=input_px),
@@ -92,12 +93,14 @@ def command(
             console.out.print(f"report: {report}", highlight=False, markup=False)
 
 
-async def _live(config: Config) -> dict[str, bytes]:
+async def _live(config: Config) -> tuple[dict[str, bytes], dict[str, float]]:
+    """Of each live product its artifact, and the threshold that its agents use."""
     from inspector.cli.opening import registry_of
 
     async with registry_of(config) as store:
-        live = await store.live()
-        return {each.product: await store.artifact(each.product, each.version) for each in live.versions}
+        live = (await store.live()).versions
+        artifacts = {each.product: await store.artifact(each.product, each.version) for each in live}
+        return artifacts, {each.product: each.threshold for each in live}
 
 
 def _table(figures: dict[str, Any]) -> Table:

@@ -100,7 +100,7 @@ def threshold(
     product: ProductArgument,
     level: Annotated[
         float | None,
-        typer.Option(min=0.01, max=100, help="Reject from this level on; 1 is where the enrolment put the threshold."),
+        typer.Option(min=0.01, max=10, help="Reject from this level on; 1 is where the enrolment put the threshold."),
     ] = None,
     version: Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")] = None,
     reason: ReasonOption = "",
@@ -312,10 +312,14 @@ def _ask(question: str) -> None:
 
 
 def _say(version: ProductVersion, what: str, as_json: bool) -> None:
+    from inspector.vision.thresholds import moved_note
+
     if as_json:
         console.print_json(_document(version))
-    else:
-        console.out.print(f"{version.product} version {version.version} {what}", highlight=False, soft_wrap=True)
+        return
+    console.out.print(f"{version.product} version {version.version} {what}", highlight=False, soft_wrap=True)
+    if note := moved_note(version):
+        console.out.print(f"  [yellow]note[/] {note}", highlight=False, soft_wrap=True)
 
 
 def _document(version: ProductVersion) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
             _state(version),
             version.head,
             version.profile,
-            f"{version.threshold:.4g}",
+            _threshold(version),
             rendering.size(version.size_bytes),
             rendering.local_time(version.created_at),
             version.created_by,
@@ -44,9 +44,13 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
 
 def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> None:
     """The versions, then everything that is known of one."""
+    from inspector.vision.thresholds import moved_note
+
     print_list(versions, every=True)
     rendering.show("", f"[bold]{chosen.product} version {chosen.version}[/]")
     known = [("sha-256", chosen.digest), ("enrolled at", format_time(chosen.created_at))]
+    if note := moved_note(chosen):
+        known.append(("threshold now", f"{chosen.threshold:.4g}; {note}"))
     rendering.show(rendering.facts([*known, *_lines(chosen.manifest)]))
 
 
@@ -64,6 +68,16 @@ def _state(version: ProductVersion) -> Text:
     if version.is_shadow:
         return Text("shadow", style="cyan")
     return Text("off", style="dim")
+
+
+def _threshold(version: ProductVersion) -> Text:
+    from inspector.vision.thresholds import EnrolledThreshold, moved_note
+
+    score = f"{version.threshold:.4g}"
+    if not moved_note(version):
+        return Text(score)
+    level = EnrolledThreshold.of(version.manifest).level(version.threshold)
+    return Text(f"{score} (moved: level {level:.3g})", style="yellow")
 
 
 def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +43,20 @@ class Contender:
     enroll_s: float | None
 
     @classmethod
-    def open(cls, content: bytes, engine: Engine, *, product: str, n_images: int, enroll_s: float | None) -> Contender:
-        """From an artifact's bytes. Raises ArtifactError."""
+    def open(
+        cls,
+        content: bytes,
+        engine: Engine,
+        *,
+        product: str,
+        n_images: int,
+        enroll_s: float | None,
+        threshold: float | None = None,
+    ) -> Contender:
+        """From an artifact's bytes. `threshold`: where a person moved it to. Raises ArtifactError."""
         artifact = unpack(content)
+        if threshold is not None:
+            artifact = replace(artifact, calibration=replace(artifact.calibration, threshold=threshold))
         weights_file = find_weights(artifact.manifest.get("weights_file"), None)
         embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)
         return cls(product, n_images, ProductInspector(artifact, engine), embedder, enroll_s)

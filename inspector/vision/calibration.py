@@ -118,12 +118,9 @@ def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool
     )
 
 
-def without_the_largest(scores: NDArray[np.floating], calibration: Calibration) -> Calibration | None:
-    """The calibration that these `scores` would have given but for their largest; None where there is one only."""
-    rest = np.sort(scores)[:-1]
-    if not len(rest):
-        return None
-    is_cross_fit = calibration.kind == "estimate"
+def without_the_largest(scores: NDArray[np.floating], calibration: Calibration, count: int = 1) -> Calibration:
+    """The calibration that these `scores` would have given but for their `count` largest, fewer than there are."""
+    rest, is_cross_fit = np.sort(scores)[: len(scores) - count], calibration.kind == "estimate"
     return calibrate(rest, held_out=calibration.held_out, is_cross_fit=is_cross_fit, alpha=calibration.alpha)
 
 

@@ -73,13 +73,14 @@ def report_of(
     hygiene = evidence.hygiene
     left_out = [(name, f"nearly the same picture as {of}") for name, of in hygiene.copies]
     left_out += [(name, f"{product} claims it, which is enrolled already") for name, product in hygiene.strangers]
+    left_out += [(name, "it shows nothing, as a frame without a part does") for name in hygiene.blanks]
     warnings = [f"{name} was left out: {reason}" for name, reason in (*gathered.unreadable, *left_out)]
     warnings += [f"{name} equals {twin} and counts once" for name, twin in gathered.duplicates]
     warnings += [
         f"{name} scores far above the other good images; look at it before you activate" for name in evidence.suspects
     ]
     warnings += [*hygiene.warnings, *evidence.routing.warnings]
-    if evidence.keystone is not None and evidence.keystone.stands_alone:
+    if evidence.keystone is not None and evidence.keystone.stands_apart:
         warnings.append(evidence.keystone.warning)
     if artifact.calibration.provisional:
         warnings.append(f"the threshold is provisional; {ADVISED_IMAGES} and more good images make it firmer")

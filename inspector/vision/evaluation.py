@@ -39,7 +39,8 @@ MODES = ("oracle", "routed", "unlabelled")
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
-    """What to measure. `artifacts`: product -> bytes to judge instead of heads fitted here (`--registry`).
+    """What to measure. `artifacts`: product -> bytes to judge instead of heads fitted here (`--registry`);
+    `thresholds`: product -> the score above which its agents reject, where that is not the artifact's own.
 
     `training`: of the student head. `backbone`, `framing`: as in the enrolment. `layout`: of the folders, None to
     recognise it.
@@ -50,6 +51,7 @@ class EvaluationOptions:
     head: str = DEFAULT
     profile: str = "standard"
     artifacts: Mapping[str, bytes] | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     limits: DecodeLimits = field(default_factory=DecodeLimits)
     training: TrainingPlan = field(default_factory=TrainingPlan)
     backbone: Backbone = field(default_factory=Backbone)
@@ -184,7 +186,10 @@ class _Fitting:
         if name not in given:
             raise UsageError(f"{name} is not enrolled; enrol it, or leave it out with --products.")
         n_images = len(labelled.train)
-        return Contender.open(given[name], self._engine, product=name, n_images=n_images, enroll_s=None)
+        threshold = self._options.thresholds.get(name)
+        return Contender.open(
+            given[name], self._engine, product=name, n_images=n_images, enroll_s=None, threshold=threshold
+        )
 
     def discovered(self, labelled: Sequence[LabelledProduct], route_embedder: Embedder) -> Arena:
         """One contender per category of all training images mixed; strays are left out, as `discover` leaves them."""

@@ -24,8 +24,9 @@ from inspector.vision.anchors import (
     pooled,
     trimmed_distance,
 )
-from inspector.vision.clustering import farthest_first
-from inspector.vision.engines import Bank, Embedder, Engine, on_host
+from inspector.vision.clustering import farthest_first, mean_linkage
+from inspector.vision.discovery import ALIKE_WITHIN
+from inspector.vision.engines import Bank, Embedder, Engine, on_host, unit_length
 from inspector.vision.gathering import Gathered, Progress
 from inspector.vision.graphs import Graph
 from inspector.vision.prototype import top_mean
@@ -52,6 +53,12 @@ STRANGE_RATIO = 1.5
 no image of a pure set is taken for a stranger, and all planted ones are found but cells among cells."""
 STRANGE_SHARE = 0.2
 """If another product claims more of the set than this, the two look alike and nothing is left out for it."""
+BLANK_SPREAD = 8.0
+BLANK_SHARE = 0.2
+"""A frame shows nothing where its gray levels spread less than this, and less than a fifth of what is usual here."""
+UNLIKE_SHARE = 0.2
+"""What is unlike the rest is named up to this share of the set; more of it is a product of several looks."""
+MOST_NAMED = 6
 FEW_IMAGES = 20
 SMALL_PX = 64
 TINY_PX = 32
@@ -79,12 +86,15 @@ class Hygiene:
     """What was found; images by name. `copies`: (name, of which) near-identical ones, left out.
 
     `strangers`: (name, product) that another product claims, left out. `look_alike`: (product, share) where it claims
-    so many that none was left out. `neighbour_rms`: the median difference of an image to its nearest one, in levels.
+    so many that none was left out. `blanks`: that show nothing, left out. `unlike`: that look unlike all the rest to
+    the router; they are learnt. `neighbour_rms`: the median difference of an image to its nearest one, in levels.
     `objections`: those warnings for which a version is not made live unless a person insists.
     """
 
     copies: tuple[tuple[str, str], ...] = ()
     strangers: tuple[tuple[str, str], ...] = ()
+    blanks: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
     look_alike: tuple[str, float] | None = None
     neighbour_rms: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -95,6 +105,8 @@ class Hygiene:
         return {
             "near_identical": [{"image": name, "of": of} for name, of in self.copies],
             "other_product": [{"image": name, "product": product} for name, product in self.strangers],
+            "blank": list(self.blanks),
+            "unlike": list(self.unlike),
             "look_alike": None if self.look_alike is None else list(self.look_alike),
             "neighbour_rms_levels": round(self.neighbour_rms, 2),
             "warnings": list(self.warnings),
@@ -107,7 +119,16 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
     copies, rms = near_identical(gathered.routing)
     strangers, look_alike = strangers_among(gathered.route_patches, others)
     warnings = []
-    usable = len(names) - len({image for image, _ in copies} | {image for image, _ in strangers})
+    blanks = blanks_among(gathered.routing)
+    left_out = frozenset([image for image, _ in copies] + [image for image, _ in strangers] + blanks)
+    usable = len(names) - len(left_out)
+    unlike = [names[image] for image in unlike_the_rest(gathered.route_patches) if image not in left_out]
+    if unlike:
+        named = ", ".join(unlike[:MOST_NAMED]) + (f" and {len(unlike) - MOST_NAMED} more" * (len(unlike) > MOST_NAMED))
+        warnings.append(
+            f"{len(unlike)} of the images look unlike all the others: {named}; a frame without a part, or of another "
+            "one, would pass as good from now on: if they are not this product, enrol again with --exclude"
+        )
     if usable < FEW_IMAGES:
         warnings.append(
             f"{usable} images are few: poses and lots that are not among them will be rejected; "
@@ -134,11 +155,13 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
     return Hygiene(
         copies=tuple((names[image], names[of]) for image, of in copies),
         strangers=tuple((names[image], product) for image, product in strangers),
+        blanks=tuple(names[image] for image in blanks),
+        unlike=tuple(unlike),
         look_alike=look_alike,
         neighbour_rms=rms,
         warnings=tuple(warnings),
         objections=tuple(objections),
-        left_out=frozenset([image for image, _ in copies] + [image for image, _ in strangers]),
+        left_out=left_out,
     )
 
 
@@ -183,6 +206,23 @@ def near_identical(copies: Sequence[NDArray[np.uint8]]) -> tuple[list[tuple[int,
             kept_as[image] = kept_as.get(other, other)
             found.append((image, kept_as[image]))
     return found, usual
+
+
+def blanks_among(copies: Sequence[NDArray[np.uint8]]) -> list[int]:
+    """Images that show nothing where the others show something. `copies`: uint8 [128, 128, 3] each."""
+    spreads = np.array([float(cv2.meanStdDev(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY))[1][0, 0]) for each in copies])
+    return np.flatnonzero(spreads < min(BLANK_SPREAD, BLANK_SHARE * float(np.median(spreads)))).tolist()
+
+
+def unlike_the_rest(route_patches: Sequence[NDArray[np.floating]]) -> list[int]:
+    """Images that categories found without labels would part from the largest one; none where those are many."""
+    if not len(route_patches):
+        return []
+    descriptors = unit_length(np.stack([pooled(np.asarray(each, np.float32)) for each in route_patches]))
+    labels = mean_linkage(descriptors, ALIKE_WITHIN)
+    largest = np.bincount(labels).argmax()
+    found = np.flatnonzero(labels != largest)
+    return found.tolist() if len(found) <= UNLIKE_SHARE * len(labels) else []
 
 
 def strangers_among(

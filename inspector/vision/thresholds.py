@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inspector.domain import ProductVersion
 from inspector.errors import ArtifactError
 from inspector.vision.calibration import Calibration
 
 SAME_LEVEL = 5e-4
 ROUNDING = 1e-5
 """Manifests keep held-out scores to five digits after the point."""
+
+
+def moved_note(version: ProductVersion) -> str:
+    """That a version's threshold was moved, in a few words; empty where it was not, or its manifest can't say."""
+    try:
+        return EnrolledThreshold.of(version.manifest).note(version.threshold)
+    except ArtifactError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,11 @@ class EnrolledThreshold:
         scores = evidence.get("held_out_scores", ()) if isinstance(evidence, Mapping) else ()
         return cls(Calibration.from_manifest(stored), tuple(float(each) for each in scores))
 
+    def level(self, threshold: float) -> float | None:
+        """The level of the enrolment at which a threshold lies; None where it is the enrolment's own."""
+        level = self.calibration.level(threshold)
+        return None if abs(level - 1.0) < SAME_LEVEL else level
+
     def score_at(self, level: float) -> float:
         """The score at a level of the enrolment."""
         calibration = self.calibration
@@ -41,16 +55,24 @@ class EnrolledThreshold:
         """How many of the good images that set the enrolment's threshold would be rejected."""
         return sum(score > threshold + ROUNDING for score in self.scores)
 
+    def note(self, threshold: float) -> str:
+        """In a few words, that it was moved and what it costs; empty where it was not."""
+        level = self.level(threshold)
+        if level is None:
+            return ""
+        costs = "larger defects pass" if level > 1.0 else "more good parts are rejected"
+        return f"its threshold was moved to level {level:.3g} of its enrolment: {costs}"
+
     def statement(self, threshold: float) -> str:
         """The enrolment's promise where it still holds, and what has changed."""
-        level, promise = self.calibration.level(threshold), self.calibration.statement
-        if level < 1.0 - SAME_LEVEL:
+        level, promise = self.level(threshold), self.calibration.statement
+        if level is None:
+            return promise
+        if level < 1.0:
             return (
                 f"smaller defects are rejected, and {self.above(threshold)} of the {len(self.scores)} good images that "
                 "were held out would be; what the enrolment promised of good parts holds no more"
             )
-        if level <= 1.0 + SAME_LEVEL:
-            return promise
         return f"larger defects pass than the enrolment's report says; of good parts its promise holds ({promise})"
 
     def to_document(self, threshold: float) -> dict[str, Any]:

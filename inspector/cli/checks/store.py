@@ -10,12 +10,13 @@ from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.cli.opening import has_file, shown_url
 from inspector.clock import SystemClock
 from inspector.config import CameraSection, Config
-from inspector.domain import LiveSet
+from inspector.domain import LiveSet, ProductVersion
 from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
 from inspector.store.database import Database, configured
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
 from inspector.store.queries import ResultFilter, list_results
 from inspector.store.registry import SqlRegistry
+from inspector.vision.thresholds import moved_note
 
 PART: Final = "store"
 PRODUCTS: Final = "products"
@@ -80,12 +81,18 @@ async def _writing(database: Database) -> Finding:
 
 def _products(config: Config, live: LiveSet) -> list[Finding]:
     names = {version.product: version for version in live.versions}
-    found = [
-        ok(PRODUCTS, name, f"version {version.version} is live, {version.head} head") for name, version in names.items()
-    ] or [_no_product()]
+    found = [_live(version) for version in names.values()] or [_no_product()]
     return found + [
         _missing(camera, sorted(names)) for camera in config.camera if camera.product and camera.product not in names
     ]
+
+
+def _live(version: ProductVersion) -> Finding:
+    what = f"version {version.version} is live, {version.head} head"
+    if not (moved := moved_note(version)):
+        return ok(PRODUCTS, version.product, what)
+    back = f"`inspector products threshold {version.product} --level 1 --reason ...` moves it back."
+    return warning(PRODUCTS, version.product, f"{what}, but {moved}. {back}")
 
 
 def _missing(camera: CameraSection, names: list[str]) -> Finding:

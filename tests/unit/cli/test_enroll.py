@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from inspector import enrolling
@@ -100,6 +101,49 @@ def test_products_threshold_moves_with_a_reason_and_says_what_is_left_of_the_pro
     shell("products", "threshold", "disc", "--level", "1", "--reason", "as it was")
     again = shell("products", "threshold", "disc", "--json").document
     assert (again["threshold"], again["statement"]) == (born["threshold"], born["statement"])
+
+
+def test_products_threshold_that_was_moved_is_seen_wherever_the_version_is(
+    shell: Callable[..., Any], line: Config, tmp_path: Path
+) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(6))
+    quick = ("--profile", "fast", "--no-detectability")
+    assert shell("enroll", "disc", str(folder), *quick).code == 0
+    shell("products", "threshold", "disc", "--level", "3", "--reason", "too many")
+    for command in (("list",), ("show", "disc"), ("activate", "disc", "1")):
+        assert "level 3" in shell("products", *command).out, command
+    checked = shell("doctor").out
+    assert "moved to level 3" in " ".join(checked.split())
+    again = shell("enroll", "disc", str(folder), *quick, "--json").document
+    assert any("version 1" in each and "level 3" in each for each in again["warnings"])
+    assert "level 3" in shell("products", "rollback", "disc").out
+
+
+def test_enroll_add_learns_as_the_live_version_did_but_for_what_is_named_anew(
+    shell: Callable[..., Any], line: Config, tmp_path: Path
+) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(8))
+    mask = tmp_path / "mask.png"
+    mask.write_bytes(encode(np.pad(np.full((80, 80, 3), 255, np.uint8), ((8, 8), (8, 8), (0, 0)))))
+    as_before = ("--head", "protoad", "--roi", "0.1,0.1,0.8,0.8", "--tiles", "2x2", "--mask", str(mask))
+    assert shell("enroll", "disc", str(folder), *as_before, "--no-detectability", "--insist").code == 0
+    more = folder_of_discs(tmp_path / "more", range(30, 33))
+    added = shell("enroll", "disc", str(more), "--add", "--no-detectability", "--insist", "--json")
+    assert added.code == 0, added.err
+    assert any("as version 1 was" in each and "tiles 2x2" in each for each in added.document["warnings"])
+    first, second = (
+        shell("products", "show", "disc", "--version", str(number), "--json").document["manifest"] for number in (1, 2)
+    )
+    assert second["counts"]["used"] == 11
+    assert second["head"] == "protoad"
+    for key in ("roi", "tiles", "mask", "size_px", "exposure"):
+        assert second["preparation"][key] == first["preparation"][key], key
+    anew = ("--add", "--tiles", "1x1", "--head", "prototype", "--profile", "fast")
+    third = shell("enroll", "disc", str(more), *anew, "--no-detectability", "--insist", "--json")
+    assert third.code == 0, third.err
+    manifest = shell("products", "show", "disc", "--json").document["manifest"]
+    assert (manifest["head"], manifest["profile"], manifest["preparation"]["tiles"]) == ("prototype", "fast", [1, 1])
+    assert manifest["preparation"]["roi"] == first["preparation"]["roi"]
 
 
 def test_products_import_of_what_is_there_adds_no_version(

@@ -131,7 +131,7 @@ def test_enrol_threshold_that_rests_on_one_odd_image_says_so_and_where_it_would_
     found = enrol("disc", [*images, odd], FAST, fake_engine)
     keystone = found.evidence.keystone
     assert keystone is not None
-    assert (keystone.image, keystone.stands_alone) == ("odd.png", True)
+    assert (keystone.images, keystone.stands_apart) == (("odd.png",), True)
     assert any("rests on odd.png alone" in warning for warning in found.report.warnings)
     assert found.manifest["evidence"]["keystone"]["level_without"] == keystone.level_without
 
@@ -141,8 +141,20 @@ def test_keystone_of_scores_that_lie_close_together_does_not_stand_alone() -> No
     named = [(f"{index}.png", float(score)) for index, score in enumerate(scores)]
     found = keystone_of(named, calibrate(scores, held_out="", is_cross_fit=False))
     assert found is not None
-    assert (found.image, found.stands_alone) == ("39.png", False)
+    assert (found.images, found.stands_apart) == (("39.png",), False)
     assert 0.9 < found.level_without < 1.0
+    assert found.objection is None
+
+
+def test_keystone_of_two_odd_images_names_both_and_objects() -> None:
+    scores = np.concatenate([np.linspace(9.0, 12.0, 40), [60.0, 62.0]])
+    named = [(f"{index}.png", float(score)) for index, score in enumerate(scores)]
+    found = keystone_of(named, calibrate(scores, held_out="", is_cross_fit=False))
+    assert found is not None
+    assert found.images == ("41.png", "40.png")
+    assert found.level_without < 0.1
+    assert "41.png and 40.png alone" in (found.objection or "")
+    assert "--exclude 41.png --exclude 40.png" in found.warning
 
 
 def test_unknown_bound_is_wider_where_few_were_held_out() -> None:

@@ -92,6 +92,12 @@ def test_evaluate_given_artifacts_fits_nothing(root: Path, enrolled: dict[str, E
     found = evaluate(root, EvaluationOptions(artifacts=artifacts), FakeEngine())
     assert found["products"]["disc"]["enroll_s"] is None
     assert found["products"]["disc"]["threshold"] == enrolled["disc"].manifest["threshold"]
+    born = enrolled["disc"].manifest["calibration"]
+    lax = born["median"] + 100 * (born["threshold"] - born["median"])
+    moved = evaluate(root, EvaluationOptions(artifacts=artifacts, thresholds={"disc": lax}), FakeEngine())
+    assert moved["products"]["disc"]["threshold"] == lax
+    assert moved["products"]["disc"]["missed_defect_share"] == 1.0
+    assert found["products"]["disc"]["missed_defect_share"] < 1.0
     with pytest.raises(UsageError, match="mesh is not enrolled"):
         evaluate(root, EvaluationOptions(artifacts={"disc": artifacts["disc"]}), FakeEngine())
 

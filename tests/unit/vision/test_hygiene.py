@@ -12,7 +12,15 @@ from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol, neigh
 from inspector.vision.folders import ImageSource
 from inspector.vision.gathering import Gathered
 from inspector.vision.graphs import Graph
-from inspector.vision.hygiene import inspect, near_identical, nearest_usual, strangers_among, suspects_among
+from inspector.vision.hygiene import (
+    blanks_among,
+    inspect,
+    near_identical,
+    nearest_usual,
+    strangers_among,
+    suspects_among,
+    unlike_the_rest,
+)
 from inspector.vision.preprocessing import prepare
 from inspector.vision.recipes import recipe_for
 from inspector.vision.spill import Spill
@@ -54,6 +62,31 @@ def test_near_identical_takes_no_part_of_a_uniform_product_for_a_copy() -> None:
 @pytest.mark.parametrize("count", [0, 1])
 def test_near_identical_of_one_image_is_nothing(count: int) -> None:
     assert near_identical([textured(0)] * count) == ([], 0.0)
+
+
+def test_blanks_are_frames_that_show_nothing_among_frames_that_show_something() -> None:
+    pictures = [textured(seed) for seed in range(9)]
+    black, grey = (np.full((128, 128, 3), level, np.uint8) for level in (0, 128))
+    noisy = np.clip(np.random.default_rng(1).normal(200, 2, (128, 128, 3)), 0, 255).astype(np.uint8)
+    assert blanks_among([*pictures, black, grey, noisy]) == [9, 10, 11]
+    smooth = [np.clip(each.astype(int) // 40 + 100, 0, 255).astype(np.uint8) for each in pictures]
+    assert blanks_among(smooth) == []
+
+
+def test_unlike_the_rest_are_few_that_no_other_resembles(fake_engine: FakeEngine) -> None:
+    discs = patches_of("disc", range(20), fake_engine)
+    others = patches_of("mesh", range(3), fake_engine)
+    assert unlike_the_rest(discs) == []
+    assert unlike_the_rest([*discs, *others]) == [20, 21, 22]
+    assert unlike_the_rest([*discs, *patches_of("mesh", range(15), fake_engine)]) == []
+    assert unlike_the_rest([]) == []
+
+
+def test_enrol_leaves_out_a_frame_that_shows_nothing(fake_engine: FakeEngine) -> None:
+    black = ImageSource("black.png", payload=encode(np.zeros((96, 96, 3), np.uint8)))
+    found = enrol("disc", [*good_images("disc", 20), black], FAST, fake_engine)
+    assert found.report.left_out == (("black.png", "it shows nothing, as a frame without a part does"),)
+    assert found.report.n_used == 20
 
 
 def test_strangers_are_named_with_their_product(enrolled: dict[str, Enrolment], fake_engine: FakeEngine) -> None:

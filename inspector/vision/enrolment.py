@@ -177,7 +177,7 @@ def _gathered(
     left_out = [name for name, _ in (*gathered.unreadable, *gathered.duplicates)]
     _check_count(run.product, len(gathered) + len(left_out), left_out)
     run.clock.ended("read")
-    hygiene = inspect(gathered, [each.anchors for each in live if each.product != run.product])
+    hygiene = inspect(gathered, [each.anchors for each in live if each.product != run.product], recipe.preparation)
     left_out += [gathered.names[image] for image in sorted(hygiene.left_out)]
     gathered = gathered.without(hygiene.left_out)
     _check_count(run.product, len(gathered) + len(left_out), left_out)

@@ -7,6 +7,7 @@ knows as its own are left out, since they are safe to miss and not safe to learn
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from inspector.vision.discovery import ALIKE_WITHIN
 from inspector.vision.engines import Bank, Embedder, Engine, on_host, unit_length
 from inspector.vision.gathering import Gathered, Progress
 from inspector.vision.graphs import Graph
+from inspector.vision.preprocessing import Preparation, counted, crop_of
 from inspector.vision.prototype import top_mean
 from inspector.vision.spill import Spill
 
@@ -113,8 +115,11 @@ class Hygiene:
         }
 
 
-def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
-    """Copies, strangers and monotony of a set of n >= 2 images. `others`: the anchors of the other live products."""
+def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: Preparation) -> Hygiene:
+    """Copies, strangers and monotony of a set of n >= 2 images. `others`: the anchors of the other live products.
+
+    `preparation`: says what of the frames is looked at.
+    """
     names = gathered.names
     copies, rms = near_identical(gathered.routing)
     strangers, look_alike = strangers_among(gathered.route_patches, others)
@@ -137,6 +142,13 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
     of_sizes = _of_sizes(gathered.sizes)
     warnings += of_sizes
     objections = of_sizes[:1] if any(min(size) < TINY_PX for size in gathered.sizes) else []
+    least = min((_side_looked_at(size, preparation) for size in gathered.sizes), default=float("inf"))
+    if least < TINY_PX and not objections:
+        objections = [
+            f"what is looked at, after region of interest and mask, is as much as {least:.0f} px on a side of a frame: "
+            "most of a part would pass unseen"
+        ]
+        warnings += objections
     brightest = max(int(each.max()) for each in gathered.routing)
     if brightest < DARK_LEVEL:
         objections.append(
@@ -163,6 +175,17 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors]) -> Hygiene:
         objections=tuple(objections),
         left_out=left_out,
     )
+
+
+def _side_looked_at(size: tuple[int, int], preparation: Preparation) -> float:
+    """Side of a square of as many pixels as are looked at of a frame of this size, (height, width); of a narrower
+    region its shorter side.
+    """
+    rows, columns = crop_of(*size, preparation)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    counts = counted(preparation, *size, (height, width))
+    area = height * width if counts is None else int(counts.sum())
+    return float(min(height, width, math.sqrt(area)))
 
 
 def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from inspector.errors import EnrolmentError
 from inspector.vision.anchors import pooled, routing_copy, routing_profile
 from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol, neighbour_of
 from inspector.vision.folders import ImageSource
+from inspector.vision.framing import Framing
 from inspector.vision.gathering import Gathered
 from inspector.vision.graphs import Graph
 from inspector.vision.hygiene import (
@@ -21,7 +24,7 @@ from inspector.vision.hygiene import (
     suspects_among,
     unlike_the_rest,
 )
-from inspector.vision.preprocessing import prepare
+from inspector.vision.preprocessing import Preparation, prepare
 from inspector.vision.recipes import recipe_for
 from inspector.vision.spill import Spill
 from tests.unit.vision.drawings import FakeEngine, draw, encode, good_images
@@ -161,6 +164,13 @@ def test_enrol_names_images_of_another_size_and_frames_too_small_to_see_in(fake_
     assert not any("px" in each for each in enrol("disc", varied, FAST, fake_engine).report.warnings)
 
 
+def test_enrol_of_a_region_too_small_to_see_in_is_not_made_live(fake_engine: FakeEngine) -> None:
+    for roi, is_objected in (((0.1, 0.1, 0.2, 0.5), True), ((0.1, 0.1, 0.5, 0.5), False)):
+        options = replace(FAST, framing=Framing(roi=roi))
+        found = enrol("disc", good_images("disc", 8), options, fake_engine)
+        assert any("is as much as 19 px" in each for each in found.evidence.objections) == is_objected
+
+
 def test_inspect_nearly_black_images_ask_for_their_bit_depth_not_for_other_parts() -> None:
     """Twelve bits in sixteen, read as sixteen, hardly differ in eight: that is not one part shot many times."""
     rng = np.random.default_rng(0)
@@ -168,7 +178,7 @@ def test_inspect_nearly_black_images_ask_for_their_bit_depth_not_for_other_parts
     for number in range(3):
         dark.names.append(f"{number}.png")
         dark.routing.append(rng.integers(0, 15, (128, 128, 3)).astype(np.uint8))
-    (few, black) = inspect(dark, []).warnings
+    (few, black) = inspect(dark, [], Preparation()).warnings
     assert "few" in few
     assert "nearly black (no brighter than 14 of 255 levels)" in black
     assert "bit_depth" in black

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inspector.cli import console, naming, rendering
-from inspector.cli.enroll import leave_if_held_back, state_of
+from inspector.cli.enroll import leave_if_held_back, say_findings, state_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +36,7 @@ class _Found:
     discovery: Discovery
     sheets: Mapping[str, Path]
     names: Mapping[str, str]
+    other_kinds: Sequence[str]
 
 
 def command(
@@ -61,7 +62,7 @@ def command(
     loaded = load(config)
     recipe_for(head, profile)  # wrong words are wrong before the minutes of work
     _ensure_folder(out)
-    found = _discovered(loaded, folder, as_json)
+    found, other_kinds = _discovered(loaded, folder, as_json)
     categories = [category.name for category in found.categories]
     named = naming.names_given(names, names_from, categories)
     if enroll and named is None and (as_json or not naming.can_ask()):
@@ -69,11 +70,11 @@ def command(
     sheets = _sheets(found, out)
     if not as_json:
         rendering.show(_table(found, sheets))
-        _say(found)
+        _say(found, other_kinds)
         if named is None and naming.can_ask():
             hints = [(each.name, f"{len(each.members)} images, {sheets[each.name]}") for each in found.categories]
             named = naming.names_asked(hints)
-    result = _Found(found, sheets, named or {})
+    result = _Found(found, sheets, named or {}, other_kinds)
     enrolled: list[Enrolled] = []
     if enroll:
         images = {
@@ -92,10 +93,16 @@ def command(
         name = f"[bold]{each.report.product}[/] version {each.version.version}"
         say = f"{name} is {state_of(each)}: {each.report.n_used} images."
         console.out.print(say, f"  {each.report.statement}", sep="\n", highlight=False)
+        say_findings(each)
+        console.out.print(f"  report: {each.page}", highlight=False, soft_wrap=True)
+    unnamed = [name for name in categories if name not in result.names]
+    if enroll and unnamed and not as_json:
+        console.out.print(f"not enrolled, for want of a name: {', '.join(unnamed)}", highlight=False)
     leave_if_held_back(enrolled)
 
 
-def _discovered(loaded: Config, folder: Path, as_json: bool) -> Discovery:
+def _discovered(loaded: Config, folder: Path, as_json: bool) -> tuple[Discovery, list[str]]:
+    """The categories, and the image files of other kinds that were not read."""
     from inspector.stream.decode import DecodeLimits
     from inspector.vision.anchors import routing_profile
     from inspector.vision.discovery import discover
@@ -104,13 +111,13 @@ def _discovered(loaded: Config, folder: Path, as_json: bool) -> Discovery:
     from inspector.vision.layout import training_images
 
     by_product = training_images(folder) if folder.is_dir() else {}
-    images = by_product or load_folder(folder)[0]
+    images, other_kinds = (by_product, []) if by_product else load_folder(folder)
     with tempfile.TemporaryDirectory() as scratch, console.progress("Discovering", quiet=as_json) as report:
         state = loaded.agent.state_dir
         cache = state / "engines" if state.is_dir() else Path(scratch)
         engine = create_engine(loaded.engine.name, cache, loaded.engine.threads)
         embedder = engine.embedder(routing_profile().graph, small=True)
-        return discover(images, DecodeLimits(), embedder, report)
+        return discover(images, DecodeLimits(), embedder, report), other_kinds
 
 
 def _ensure_folder(out: Path) -> None:
@@ -170,12 +177,14 @@ def _table(found: Discovery, sheets: Mapping[str, Path]) -> Table:
     return table
 
 
-def _say(found: Discovery) -> None:
+def _say(found: Discovery, other_kinds: list[str]) -> None:
     say = functools.partial(console.out.print, highlight=False, soft_wrap=True)
     if found.purity is not None and found.nmi is not None:
         say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
     for name, reason in found.unreadable:
         say(f"  [yellow]left out[/] {name}: {reason}")
+    for name in other_kinds:
+        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG")
     for name, of in found.duplicates:
         say(f"  [yellow]counted once[/] {name}: the same image as {of}")
     for category in found.categories:
@@ -203,6 +212,7 @@ def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:
             }
             for each in found.categories
         ],
+        "other_kinds": list(result.other_kinds),
         "unreadable": [{"image": name, "reason": reason} for name, reason in found.unreadable],
         "duplicates": [{"image": name, "of": of} for name, of in found.duplicates],
         "enrolled": [
@@ -214,6 +224,9 @@ def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:
                 "objections": list(each.objections),
                 "used": each.report.n_used,
                 "statement": each.report.statement,
+                "suspects": list(each.report.suspects),
+                "warnings": list(each.report.warnings),
+                "report": str(each.page),
             }
             for each in enrolled
         ],

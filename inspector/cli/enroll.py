@@ -127,7 +127,9 @@ def command(
     if as_json:
         console.print_json(_document(done, other_kinds))
     else:
-        _print(done, other_kinds)
+        from inspector.config import find
+
+        _print(done, other_kinds, loaded.agent.state_dir if find(config) is None else None)
     leave_if_held_back([done])
 
 
@@ -238,7 +240,8 @@ def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
     }
 
 
-def _print(done: Enrolled, other_kinds: list[str]) -> None:
+def _print(done: Enrolled, other_kinds: list[str], store: Path | None) -> None:
+    """`store`: the state folder, where nobody chose it."""
     report, version = done.report, done.version
     state = state_of(done)
     say = console.out.print
@@ -255,15 +258,7 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
         say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
     for name, of in report.duplicates:
         say(f"  [yellow]counted once[/] {name}: the same image as {of}", highlight=False)
-    if report.suspects:
-        say(f"  [yellow]look at[/] {', '.join(report.suspects)}: they score oddly among the good ones", highlight=False)
-    for name, likeness in done.alike:
-        say(f"  [yellow]looks like[/] {name} ({likeness:.2f}): the router may take one for the other", highlight=False)
-    named = {*report.suspects, *(name for name, _ in (*report.unreadable, *report.left_out, *report.duplicates))}
-    for warning in report.warnings:
-        if any(warning.startswith(f"{name} ") for name in named):
-            continue  # said above
-        say(f"  [yellow]note[/] {warning}", highlight=False)
+    say_findings(done)
     if report.backbone_passes != 1.0:
         say(f"  a frame costs {report.backbone_passes:g} backbone passes instead of one", highlight=False)
     took = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in report.phases)
@@ -273,6 +268,22 @@ def _print(done: Enrolled, other_kinds: list[str]) -> None:
         highlight=False,
     )
     say(f"  report: {done.page}", highlight=False, soft_wrap=True)
+    if store is not None:
+        say(f"  store: {store} (there is no inspector.toml here, nor --config)", highlight=False, soft_wrap=True)
+
+
+def say_findings(done: Enrolled) -> None:
+    """What a person should look at before the version is trusted."""
+    report, say = done.report, console.out.print
+    if report.suspects:
+        say(f"  [yellow]look at[/] {', '.join(report.suspects)}: they score oddly among the good ones", highlight=False)
+    for name, likeness in done.alike:
+        say(f"  [yellow]looks like[/] {name} ({likeness:.2f}): the router may take one for the other", highlight=False)
+    named = {*report.suspects, *(name for name, _ in (*report.unreadable, *report.left_out, *report.duplicates))}
+    for warning in report.warnings:
+        if any(warning.startswith(f"{name} ") for name in named):
+            continue  # said above
+        say(f"  [yellow]note[/] {warning}", highlight=False)
 
 
 def state_of(done: Enrolled) -> str:

@@ -28,10 +28,14 @@ def command(
     log_level: Annotated[LogLevel, typer.Option(case_sensitive=False, help="Log this and worse.")] = LogLevel.INFO,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
 ) -> None:
+    import structlog
+
     from inspector import app
     from inspector.config import load
     from inspector.telemetry import configure_logging
 
     loaded = load(config)
     configure_logging(log_level.value, log_json)
+    if not loaded.camera:
+        structlog.get_logger().warning("no_camera", detail="none is configured: nothing will be judged; see `init`")
     app.serve(loaded)

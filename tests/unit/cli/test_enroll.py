@@ -74,6 +74,21 @@ def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
     assert "disc-3.png" in lost.err
 
 
+def test_enroll_without_a_configuration_says_where_the_product_went(shell: Callable[..., Any], tmp_path: Path) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(6))
+    said = shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability").out
+    assert str(tmp_path / "xdg") in said.split("store: ")[1]
+    assert shell("init").code == 0
+    assert "store: " not in shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability").out
+
+
+def test_enroll_strict_refuses_files_of_other_kinds(shell: Callable[..., Any], line: Config, tmp_path: Path) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(6))
+    (folder / "seven.bmp").write_bytes(b"BM")
+    refused = shell("enroll", "disc", str(folder), "--strict")
+    assert (refused.code, "seven.bmp is neither JPEG nor PNG" in refused.err) == (2, True)
+
+
 def test_products_threshold_moves_with_a_reason_and_says_what_is_left_of_the_promise(
     shell: Callable[..., Any], line: Config, tmp_path: Path
 ) -> None:
@@ -125,24 +140,26 @@ def test_enroll_add_learns_as_the_live_version_did_but_for_what_is_named_anew(
     folder = folder_of_discs(tmp_path / "discs", range(8))
     mask = tmp_path / "mask.png"
     mask.write_bytes(encode(np.pad(np.full((80, 80, 3), 255, np.uint8), ((8, 8), (8, 8), (0, 0)))))
-    as_before = ("--head", "protoad", "--roi", "0.1,0.1,0.8,0.8", "--tiles", "2x2", "--mask", str(mask))
+    as_before = ("--profile", "fast", "--exposure", "normalised", "--roi", "0.1,0.1,0.8,0.8", "--tiles", "2x1")
+    as_before = (*as_before, "--mask", str(mask))
     assert shell("enroll", "disc", str(folder), *as_before, "--no-detectability", "--insist").code == 0
     more = folder_of_discs(tmp_path / "more", range(30, 33))
     added = shell("enroll", "disc", str(more), "--add", "--no-detectability", "--insist", "--json")
     assert added.code == 0, added.err
-    assert any("as version 1 was" in each and "tiles 2x2" in each for each in added.document["warnings"])
+    assert any("as version 1 was" in each and "tiles 2x1" in each for each in added.document["warnings"])
     first, second = (
         shell("products", "show", "disc", "--version", str(number), "--json").document["manifest"] for number in (1, 2)
     )
     assert second["counts"]["used"] == 11
-    assert second["head"] == "protoad"
+    assert second["profile"] == "fast"
+    assert second["preparation"]["exposure"] == "normalised"
     for key in ("roi", "tiles", "mask", "size_px", "exposure"):
         assert second["preparation"][key] == first["preparation"][key], key
-    anew = ("--add", "--tiles", "1x1", "--head", "prototype", "--profile", "fast")
+    anew = ("--add", "--tiles", "1x1", "--profile", "standard")
     third = shell("enroll", "disc", str(more), *anew, "--no-detectability", "--insist", "--json")
     assert third.code == 0, third.err
     manifest = shell("products", "show", "disc", "--json").document["manifest"]
-    assert (manifest["head"], manifest["profile"], manifest["preparation"]["tiles"]) == ("prototype", "fast", [1, 1])
+    assert (manifest["profile"], manifest["preparation"]["tiles"]) == ("standard", [1, 1])
     assert manifest["preparation"]["roi"] == first["preparation"]["roi"]
 
 

@@ -98,8 +98,7 @@ async def enrol_into(
                 raise UsageError(f"There is no live version of {product} to add to; enrol it without --add.")
             before = await asyncio.to_thread(load_list, config.agent.state_dir, product, current.digest)
             options = inherited(options, current.manifest, order.named)
-            if kept := differing(options):
-                notes.append(f"learnt as version {current.version} was, or as named now: {', '.join(kept)}")
+            notes += _notes_of_inherited(current, options)
         sources, unknown = without([*before, *images], order.excluded)
         if unknown:
             raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
@@ -132,6 +131,11 @@ def ensure_name(product: str) -> None:
     """Raises UsageError for what can't be a product's name."""
     if not re.fullmatch(NAME_PATTERN, product):
         raise UsageError(f"{product!r} can't be a product's name: letters, digits, dots, dashes, at most 64 of them.")
+
+
+def _notes_of_inherited(current: ProductVersion, options: EnrolmentOptions) -> list[str]:
+    kept = ", ".join(differing(options))
+    return [f"learnt as version {current.version} was, or as named now: {kept}"] if kept else []
 
 
 async def _neighbours(registry: SqlRegistry) -> tuple[list[Neighbour], list[str]]:

@@ -131,7 +131,7 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
     if unlike:
         named = ", ".join(unlike[:MOST_NAMED]) + (f" and {len(unlike) - MOST_NAMED} more" * (len(unlike) > MOST_NAMED))
         warnings.append(
-            f"{len(unlike)} of the images look unlike all the others: {named}; a frame without a part, or of another "
+            f"unlike all the other images: {named}; a frame without a part, or of another "
             "one, would pass as good from now on: if they are not this product, enrol again with --exclude"
         )
     if usable < FEW_IMAGES:

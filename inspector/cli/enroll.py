@@ -41,7 +41,10 @@ def command(
         float, typer.Option(min=1, max=86_400, help="Give up when no new frame has come for so long.")
     ] = 60.0,
     add: Annotated[
-        bool, typer.Option("--add", help="Together with the images of the live version, and as that was enrolled.")
+        bool,
+        typer.Option(
+            "--add", help="Together with the images of the live version, and as that was enrolled; name --camera again."
+        ),
     ] = False,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this image out, by path or file name.")] = None,
     strict: Annotated[
@@ -90,12 +93,15 @@ def command(
     from inspector.vision.backbone import named_backbone
     from inspector.vision.choosing import parse_exposure
     from inspector.vision.enrolment import EnrolmentOptions
+    from inspector.vision.recipes import ONE_PROFILE
 
     loaded = load(config)
     ensure_name(product)
     sources, other_kinds = _offered(images)
     if strict and other_kinds:
         raise UsageError(f"{other_kinds[0]} is neither JPEG nor PNG ({len(other_kinds)} in all); nothing was enrolled.")
+    if "profile" in _named(ctx) and head in ONE_PROFILE and ONE_PROFILE[head] != profile:
+        raise UsageError(f"The head {head} comes in one profile, {ONE_PROFILE[head]}; leave --profile out.")
     options = EnrolmentOptions(
         head=head,
         profile=profile,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from inspector.config import Config
+    from inspector.domain import ProductVersion
 
 NAME = "evaluate"
 HELP = "Measure heads and routing on labelled folders: MVTec AD, MPDD, BTAD, VisA, MVTec LOCO."
@@ -55,6 +56,7 @@ def command(
     from inspector.vision.engines import create_engine
     from inspector.vision.evaluation import EvaluationOptions, examine
     from inspector.vision.framing import Framing, parse_tiles
+    from inspector.vision.thresholds import moved_note
 
     loaded = load(config)
     if report is not None and not report.absolute().parent.is_dir():
@@ -62,14 +64,14 @@ def command(
     if registry and (head, profile) != ("prototype", "standard"):
         raise UsageError("--registry judges the live versions as they are; leave --head and --profile out.")
     chosen = tuple(name.strip() for name in products.split(",") if name.strip()) if products else None
-    artifacts, thresholds = asyncio.run(_live(loaded)) if registry else (None, {})
+    artifacts, live = asyncio.run(_live(loaded)) if registry else (None, {})
     options = EvaluationOptions(
         products=chosen,
         mode=mode,
         head=head,
         profile=profile,
         artifacts=artifacts,
-        thresholds=thresholds,
+        thresholds={name: version.threshold for name, version in live.items()},
         layout=layout,
         backbone=named_backbone(backbone, weights),
         framing=Framing(parse_tiles(tiles) if tiles else (1, 1), size_px=input_px),
@@ -81,6 +83,9 @@ def command(
         engine = create_engine(loaded.engine.name, cache, loaded.engine.threads)
         evaluation = examine(root, options, engine, tell)
         figures = evaluation.figures
+        for name, version in live.items():
+            if name in figures["products"] and (note := moved_note(version)):
+                figures["products"][name]["calibration"] = note  # what the enrolment promised is of its own threshold
         if report is not None:
             report.write_text(evaluation_html(evaluation, f"Evaluation of {root.resolve().name}"), encoding="utf-8")
     if as_json:
@@ -89,18 +94,21 @@ def command(
         rendering.show(_table(figures))
         if figures["mode"] != "oracle":
             console.out.print(_routing(figures["routing"]), highlight=False)
+        for name, version in live.items():
+            if name in figures["products"] and (note := moved_note(version)):
+                console.out.print(f"[yellow]note[/] {name}: {note}", highlight=False)
         if report is not None:
             console.out.print(f"report: {report}", highlight=False, markup=False)
 
 
-async def _live(config: Config) -> tuple[dict[str, bytes], dict[str, float]]:
-    """Of each live product its artifact, and the threshold that its agents use."""
+async def _live(config: Config) -> tuple[dict[str, bytes], dict[str, ProductVersion]]:
+    """Each live product's artifact, and its version with the threshold that agents use."""
     from inspector.cli.opening import registry_of
 
     async with registry_of(config) as store:
         live = (await store.live()).versions
         artifacts = {each.product: await store.artifact(each.product, each.version) for each in live}
-        return artifacts, {each.product: each.threshold for each in live}
+        return artifacts, {each.product: each for each in live}
 
 
 def _table(figures: dict[str, Any]) -> Table:

@@ -111,6 +111,8 @@ def threshold(
     from inspector.errors import UsageError
     from inspector.vision.thresholds import EnrolledThreshold
 
+    if level is None and reason:
+        raise UsageError("A --reason goes with the --level that the threshold shall move to.")
     if level is not None and not reason.strip():
         raise UsageError("A moved threshold needs its --reason: it decides what passes, and stands in the audit.")
 
@@ -219,10 +221,10 @@ def import_(
         return await registry.add_version(artifact.product, content, manifest, by=by, activate=activate_it), False
 
     added, was_there = _with_registry(config, take_in)
+    arrived = "was there already" if was_there else "was imported"
     if added.is_live:
-        what = "is live now."
+        what = f"{arrived} and is live." if was_there else "is live now."
     else:
-        arrived = "was there already" if was_there else "was imported"
         what = f"{arrived}; `inspector products activate {added.product} {added.version}` makes it live."
     _say(added, what, as_json)
 
@@ -324,6 +326,7 @@ def _say(version: ProductVersion, what: str, as_json: bool) -> None:
 
 def _document(version: ProductVersion) -> dict[str, Any]:
     from inspector.stream.record import format_time
+    from inspector.vision.thresholds import moved_level
 
     return {
         "product": version.product,
@@ -333,6 +336,7 @@ def _document(version: ProductVersion) -> dict[str, Any]:
         "head": version.head,
         "profile": version.profile,
         "threshold": version.threshold,
+        "threshold_moved_to_level": moved_level(version),
         "digest": version.digest,
         "size_bytes": version.size_bytes,
         "created_at": format_time(version.created_at),

@@ -71,13 +71,10 @@ def _state(version: ProductVersion) -> Text:
 
 
 def _threshold(version: ProductVersion) -> Text:
-    from inspector.vision.thresholds import EnrolledThreshold, moved_note
+    from inspector.vision.thresholds import moved_level
 
-    score = f"{version.threshold:.4g}"
-    if not moved_note(version):
-        return Text(score)
-    level = EnrolledThreshold.of(version.manifest).level(version.threshold)
-    return Text(f"{score} (moved: level {level:.3g})", style="yellow")
+    score, level = f"{version.threshold:.4g}", moved_level(version)
+    return Text(score) if level is None else Text(f"{score} (moved: level {level:.3g})", style="yellow")
 
 
 def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -87,6 +84,8 @@ def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _lines(value, f"{prefix}{name}.")
         elif isinstance(value, list | tuple) and len(value) > 8:
             yield prefix + name, f"{len(value)} entries"
+        elif name == "mask" and value is not None:
+            yield prefix + name, "given; --json has it"
         else:
             text = f"{value:.4g}" if isinstance(value, float) else str(value)
             yield prefix + name, text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + " ..."

@@ -4,6 +4,7 @@ does to its neighbours, and what all that cost. Figures go into the manifest, pi
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -188,12 +189,12 @@ def keystone_of(held_out: Sequence[tuple[str, float]], calibration: Calibration)
     ordered = sorted(held_out, key=lambda named: -named[1])
     scores = np.array([score for _, score in ordered])
     levels = [1.0]
-    for count in range(1, 1 + min(MOST_KEYSTONES, max(1, len(scores) // 10), len(scores) - 1)):
+    for count in range(1, 1 + min(MOST_KEYSTONES, max(1, len(scores) // 6), len(scores) - 1)):
         levels.append(calibration.level(without_the_largest(scores, calibration, count).threshold))
     if len(levels) == 1:
         return None
-    gaps = [count for count in range(1, len(levels)) if levels[count] < GAP * levels[count - 1]]
-    count = gaps[0] if gaps else 1
+    drops = [after / before for before, after in itertools.pairwise(levels)]
+    count = 1 + int(np.argmin(drops)) if min(drops) < GAP else 1
     return Keystone(tuple(name for name, _ in ordered[:count]), round(levels[count], 4), len(scores))
 
 

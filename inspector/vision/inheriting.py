@@ -11,6 +11,7 @@ from typing import Any
 from inspector.vision.backbone import Backbone
 from inspector.vision.enrolment import EnrolmentOptions
 from inspector.vision.framing import Framing
+from inspector.vision.recipes import recipe_for
 
 NAMEABLE = ("head", "profile", "tiles", "roi", "mask", "input_px", "exposure", "backbone", "weights", "clustering")
 """What a person may name, in the words of the command line."""
@@ -56,6 +57,9 @@ def differing(options: EnrolmentOptions) -> list[str]:
         "region of interest": (framing.roi and ", ".join(f"{share:.3g}" for share in framing.roi), None),
         "exposure": (options.exposure, None),
     }
+    size_px = framing.size_px
+    if size_px is not None and size_px != recipe_for(options.head, options.profile).preparation.size_px:
+        found["input size"] = (f"{size_px} px", None)
     words = [f"{name} {value}" for name, (value, default) in found.items() if value != default]
     return [*words, *(["a mask"] if framing.mask is not None else [])]
 

@@ -18,6 +18,8 @@ from inspector.vision.student_graph import LEVELS, STUDENT_EMBEDDINGS
 
 HEADS = ("prototype", "protoad", "student")
 PROFILES = ("fast", "standard", "fine")
+ONE_PROFILE = {"protoad": "standard", "student": "fine"}
+"""Heads that come in one profile, whatever is asked for."""
 
 Clustering = Literal["farthest-first", "kmeans", "spherical-kmeans", "first-neighbour"]
 MEANS: tuple[Clustering, ...] = ("spherical-kmeans", "first-neighbour")
@@ -154,8 +156,7 @@ def recipe_for(head: str, profile: str, clustering: str | None = None) -> Recipe
         head = "prototype"
     if head not in HEADS:
         raise UsageError(f"There is no head {head!r}; choose one of auto, {', '.join(HEADS)}.")
-    only = {"protoad": "standard", "student": "fine"}
-    found = _RECIPES[head, only.get(head, profile)]
+    found = _RECIPES[head, ONE_PROFILE.get(head, profile)]
     if clustering is None:
         return found
     if head != "protoad" or clustering not in MEANS:

@@ -17,10 +17,19 @@ ROUNDING = 1e-5
 
 def moved_note(version: ProductVersion) -> str:
     """That a version's threshold was moved, in a few words; empty where it was not, or its manifest can't say."""
-    try:
-        return EnrolledThreshold.of(version.manifest).note(version.threshold)
-    except ArtifactError:
+    level = moved_level(version)
+    if level is None:
         return ""
+    costs = "larger defects pass" if level > 1.0 else "more good parts are rejected"
+    return f"its threshold was moved to level {level:.3g} of its enrolment: {costs}"
+
+
+def moved_level(version: ProductVersion) -> float | None:
+    """The level of its enrolment that a version's threshold was moved to; None as for `moved_note`."""
+    try:
+        return EnrolledThreshold.of(version.manifest).level(version.threshold)
+    except ArtifactError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +63,6 @@ class EnrolledThreshold:
     def above(self, threshold: float) -> int:
         """How many of the good images that set the enrolment's threshold would be rejected."""
         return sum(score > threshold + ROUNDING for score in self.scores)
-
-    def note(self, threshold: float) -> str:
-        """In a few words, that it was moved and what it costs; empty where it was not."""
-        level = self.level(threshold)
-        if level is None:
-            return ""
-        costs = "larger defects pass" if level > 1.0 else "more good parts are rejected"
-        return f"its threshold was moved to level {level:.3g} of its enrolment: {costs}"
 
     def statement(self, threshold: float) -> str:
         """The enrolment's promise where it still holds, and what has changed."""

@@ -103,6 +103,7 @@ def test_products_threshold_moves_with_a_reason_and_says_what_is_left_of_the_pro
     without = shell("products", "threshold", "disc", "--level", "0.5")
     assert without.code == 2
     assert "--reason" in without.err
+    assert shell("products", "threshold", "disc", "--reason", "only").code == 2
     lower = shell("products", "threshold", "disc", "--level", "0.01", "--reason", "a scratch passed", "--json").document
     assert lower["level"] == pytest.approx(0.01)
     assert lower["threshold"] < born["threshold"]
@@ -110,6 +111,7 @@ def test_products_threshold_moves_with_a_reason_and_says_what_is_left_of_the_pro
     assert "holds no more" in lower["statement"]
     (listed,) = shell("products", "list", "--json").document
     assert listed["threshold"] == lower["threshold"]
+    assert listed["threshold_moved_to_level"] == pytest.approx(0.01)
     higher = shell("products", "threshold", "disc", "--level", "2", "--reason", "too many").out
     assert "above level 2 of its enrolment" in higher
     assert "larger defects pass" in higher
@@ -161,6 +163,34 @@ def test_enroll_add_learns_as_the_live_version_did_but_for_what_is_named_anew(
     manifest = shell("products", "show", "disc", "--json").document["manifest"]
     assert (manifest["profile"], manifest["preparation"]["tiles"]) == ("standard", [1, 1])
     assert manifest["preparation"]["roi"] == first["preparation"]["roi"]
+
+
+def test_enroll_a_head_of_one_profile_refuses_another(shell: Callable[..., Any], line: Config, tmp_path: Path) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(6))
+    refused = shell("enroll", "disc", str(folder), "--head", "protoad", "--profile", "fine")
+    assert (refused.code, "comes in one profile, standard" in refused.err) == (2, True)
+
+
+def test_evaluate_registry_judges_at_the_moved_threshold_and_says_so(
+    shell: Callable[..., Any], line: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspector.vision.engines.create_engine", lambda *_: FakeEngine())
+    for name, seeds, defect in (("train/good", range(8), False), ("test/good", range(20, 23), False)):
+        (tmp_path / "root/disc" / name).mkdir(parents=True)
+        for seed in seeds:
+            (tmp_path / "root/disc" / name / f"{seed}.png").write_bytes(encode(draw("disc", seed, defect=defect)))
+    (tmp_path / "root/disc/test/spot").mkdir()
+    (tmp_path / "root/disc/test/spot/1.png").write_bytes(encode(draw("disc", 30, defect=True)))
+    quick = ("--profile", "fast", "--no-detectability")
+    assert shell("enroll", "disc", str(tmp_path / "root/disc/train/good"), *quick).code == 0
+    asked = ("evaluate", str(tmp_path / "root"), "--registry", "--products", "disc")
+    born = shell(*asked, "--json").document["products"]["disc"]
+    assert "estimate" in born["calibration"]
+    shell("products", "threshold", "disc", "--level", "9", "--reason", "x")
+    moved = shell(*asked, "--json").document["products"]["disc"]
+    assert moved["threshold"] > born["threshold"]
+    assert "moved to level 9" in moved["calibration"]
+    assert "moved to level 9" in shell(*asked).out
 
 
 def test_products_import_of_what_is_there_adds_no_version(

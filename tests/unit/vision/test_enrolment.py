@@ -146,8 +146,9 @@ def test_keystone_of_scores_that_lie_close_together_does_not_stand_alone() -> No
     assert found.objection is None
 
 
-def test_keystone_of_two_odd_images_names_both_and_objects() -> None:
-    scores = np.concatenate([np.linspace(9.0, 12.0, 40), [60.0, 62.0]])
+@pytest.mark.parametrize("odd", [(60.0, 62.0), (60.0, 90.0)])
+def test_keystone_of_two_odd_images_names_both_and_objects(odd: tuple[float, float]) -> None:
+    scores = np.concatenate([np.linspace(9.0, 12.0, 40), odd])
     named = [(f"{index}.png", float(score)) for index, score in enumerate(scores)]
     found = keystone_of(named, calibrate(scores, held_out="", is_cross_fit=False))
     assert found is not None

@@ -17,7 +17,7 @@ from inspector.clock import SystemClock
 from inspector.config import NAME_PATTERN, Config
 from inspector.domain import ProductVersion
 from inspector.enrolled_images import folder_of, keep_list, load_list, without
-from inspector.errors import ArtifactError, UsageError
+from inspector.errors import ArtifactError, EnrolmentError, UsageError
 from inspector.giving_way import apart
 from inspector.store.database import configured, ensure_schema
 from inspector.store.registry import SqlRegistry
@@ -113,7 +113,11 @@ async def enrol_into(
             product, done.artifact, done.manifest, by=order.by, activate=activate, shadow=order.shadow
         )
     await asyncio.to_thread(_keep_list, config, product, done, sources)
-    page = await do(partial(_write_page, config, done, version, order), tell)
+    draw = partial(_write_page, config, done, version, order)
+    try:
+        page = await do(draw, tell)
+    except EnrolmentError:  # its process was ended: the version stands, and nobody shall read that it does not
+        page = await asyncio.to_thread(draw, tell)
     return Enrolled(version, done.report, done.evidence.routing.alike, page, done, objections)
 
 

@@ -83,9 +83,9 @@ def command(
         engine = create_engine(loaded.engine.name, cache, loaded.engine.threads)
         evaluation = examine(root, options, engine, tell)
         figures = evaluation.figures
-        for name, version in live.items():
-            if name in figures["products"] and (note := moved_note(version)):
-                figures["products"][name]["calibration"] = note  # what the enrolment promised is of its own threshold
+        notes = {name: note for name in figures["products"] if name in live and (note := moved_note(live[name]))}
+        for name, note in notes.items():
+            figures["products"][name]["calibration"] = note  # what the enrolment promised is of its own threshold
         if report is not None:
             report.write_text(evaluation_html(evaluation, f"Evaluation of {root.resolve().name}"), encoding="utf-8")
     if as_json:
@@ -94,9 +94,8 @@ def command(
         rendering.show(_table(figures))
         if figures["mode"] != "oracle":
             console.out.print(_routing(figures["routing"]), highlight=False)
-        for name, version in live.items():
-            if name in figures["products"] and (note := moved_note(version)):
-                console.out.print(f"[yellow]note[/] {name}: {note}", highlight=False)
+        for name, note in notes.items():
+            console.out.print(f"[yellow]note[/] {name}: {note}", highlight=False)
         if report is not None:
             console.out.print(f"report: {report}", highlight=False, markup=False)
 

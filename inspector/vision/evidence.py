@@ -193,7 +193,7 @@ def keystone_of(held_out: Sequence[tuple[str, float]], calibration: Calibration)
         levels.append(calibration.level(without_the_largest(scores, calibration, count).threshold))
     if len(levels) == 1:
         return None
-    drops = [after / before for before, after in itertools.pairwise(levels)]
+    drops = [after / max(before, 1e-9) for before, after in itertools.pairwise(levels)]  # 0 where scores are tied
     count = 1 + int(np.argmin(drops)) if min(drops) < GAP else 1
     return Keystone(tuple(name for name, _ in ordered[:count]), round(levels[count], 4), len(scores))
 

@@ -1,8 +1,9 @@
 """What a set of good images looks like before anything is learnt from it: odd ones, copies, strangers, monotony.
 
 Every image is scored by banks that did not see it, nor its neighbours in file order; what stands out is shown beside
-the image it is most like. Nothing is decided here but one thing: copies and images that another enrolled product
-knows as its own are left out, since they are safe to miss and not safe to learn. The rest is for a person.
+the image it is most like. Nothing is decided here but one thing: copies, frames that show nothing and images that
+another enrolled product knows as its own are left out, since they are safe to miss and not safe to learn. The rest is
+for a person.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 
 from inspector import enrolling
 from inspector.config import Config
+from inspector.errors import EnrolmentError
 from inspector.vision import detectability
 from tests.unit.vision.drawings import FakeEngine, draw, encode
 
@@ -80,6 +81,24 @@ def test_enroll_without_a_configuration_says_where_the_product_went(shell: Calla
     assert str(tmp_path / "xdg") in said.split("store: ")[1]
     assert shell("init").code == 0
     assert "store: " not in shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability").out
+
+
+def test_enroll_whose_report_is_killed_while_it_is_drawn_draws_it_itself(
+    shell: Callable[..., Any], line: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+
+    async def dies_the_second_time(work: Callable[[Any], Any], progress: Any) -> Any:
+        called.append(work)
+        if len(called) == 2:
+            raise EnrolmentError("The enrolment was ended by signal 9.")
+        return work(progress)
+
+    monkeypatch.setattr("inspector.enrolling.apart", dies_the_second_time)
+    folder = folder_of_discs(tmp_path / "discs", range(6))
+    made = shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability", "--json")
+    assert (made.code, made.document["live"], len(called)) == (0, True, 2)
+    assert Path(made.document["report"]).is_file()
 
 
 def test_enroll_strict_refuses_files_of_other_kinds(shell: Callable[..., Any], line: Config, tmp_path: Path) -> None:

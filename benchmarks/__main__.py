@@ -19,11 +19,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from inspector.vision.anchors import ROUTING_SIZE_PX, routing_profile
-from inspector.vision.backbone import Backbone
-from inspector.vision.engines import Embedder, create_engine
-from inspector.vision.graphs import BackboneFile, Graph
-from inspector.vision.recipes import PROFILES, recipe_for
+from inspector.training.heads.recipes import PROFILES, recipe_for
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Embedder
+from inspector.vision.networks.backbone import Backbone
+from inspector.vision.networks.graphs import BackboneFile, Graph
+from inspector.vision.routing.profile import ROUTING_SIZE_PX, routing_profile
 
 ROUNDS = 9
 

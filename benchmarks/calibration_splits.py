@@ -25,19 +25,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.evaluation.layouts import LabelledProduct, read_layout
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.vision.artifact import unpack
-from inspector.vision.backbone import Backbone
-from inspector.vision.calibration import binomial_cdf, calibrate, clopper_pearson
-from inspector.vision.engines import Embedder, Engine, Patches, create_engine, on_host
-from inspector.vision.enrolment import EnrolmentOptions, enrol
-from inspector.vision.fitting import HeadFitter, held_out
-from inspector.vision.folders import ImageSource
-from inspector.vision.graphs import BackboneFile, Graph
-from inspector.vision.inspection import ProductInspector
-from inspector.vision.layout import LabelledProduct, read_layout
-from inspector.vision.preprocessing import prepare
-from inspector.vision.recipes import Recipe, recipe_for
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.training.heads.prototype import HeadFitter, held_out
+from inspector.training.heads.recipes import Recipe, recipe_for
+from inspector.training.statistics.binomial import binomial_cdf, clopper_pearson
+from inspector.training.statistics.calibrating import calibrate
+from inspector.vision.artifacts.format import unpack
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Embedder, Engine, Patches, on_host
+from inspector.vision.images.preparation import prepare
+from inspector.vision.networks.backbone import Backbone
+from inspector.vision.networks.graphs import BackboneFile, Graph
+from inspector.vision.serving.product_inspector import ProductInspector
 
 HEADS = 5
 SPLITS = 20

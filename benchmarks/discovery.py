@@ -21,12 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.routing_profile import SIDE, blobs, colour, grid, noise, part, stripes
+from inspector.evaluation.layouts import training_images
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.vision.anchors import pooled, routing_copy, routing_profile
-from inspector.vision.discovery import categories_of
-from inspector.vision.engines import Embedder, create_engine, on_host
-from inspector.vision.layout import training_images
-from inspector.vision.metrics import normalised_mutual_information, purity
+from inspector.training.routing.discovery import categories_of
+from inspector.training.statistics.agreement import normalised_mutual_information, purity
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Embedder, on_host
+from inspector.vision.routing.anchors import pooled
+from inspector.vision.routing.profile import routing_copy, routing_profile
 
 SEED = 7
 DRAWS = 40

@@ -31,8 +31,9 @@ import numpy as np
 
 from connectors.mqtt.broker import EmbeddedBroker
 from connectors.mqtt.publisher import MqttPublisher
-from inspector.config import Config, load
-from inspector.vision.layout import LabelledProduct, read_layout
+from inspector.config.config import Config
+from inspector.config.loading import load
+from inspector.evaluation.layouts import LabelledProduct, read_layout
 
 CAMERAS = ("cam1", "cam2")
 PROBE_WAITING = 4

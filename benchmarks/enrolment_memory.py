@@ -21,9 +21,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from inspector.vision.engines import create_engine
-from inspector.vision.enrolment import EnrolmentOptions, enrol
-from inspector.vision.folders import ImageSource
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.vision.engines.factory import create_engine
 
 LIMIT_MIB = 2048
 

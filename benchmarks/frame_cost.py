@@ -19,19 +19,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.evaluation.layouts import LabelledProduct, read_layout
 from inspector.stream.decode import DecodeLimits, decode, keep_opencv_on_the_callers_thread
-from inspector.vision.anchors import AnchorIndex, routing_copy, routing_profile
-from inspector.vision.artifact import unpack
-from inspector.vision.choosing import EXPOSURES
-from inspector.vision.engines import Engine, create_engine
-from inspector.vision.enrolment import EnrolmentOptions, anchors_of, enrol
-from inspector.vision.folders import ImageSource
-from inspector.vision.graphs import BackboneFile, Embedding, Graph
-from inspector.vision.inspection import ProductInspector
-from inspector.vision.layout import LabelledProduct, read_layout
-from inspector.vision.preprocessing import Pyramid, prepare
-from inspector.vision.prototype import Judgement
-from inspector.vision.recipes import PROFILES
+from inspector.training.choice.exposure import EXPOSURES
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.enrol import EnrolmentOptions, anchors_of, enrol
+from inspector.training.heads.recipes import PROFILES
+from inspector.vision.artifacts.format import unpack
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Engine
+from inspector.vision.heads.base import Judgement
+from inspector.vision.images.preparation import prepare
+from inspector.vision.images.resizing import Pyramid
+from inspector.vision.networks.graphs import BackboneFile, Embedding, Graph
+from inspector.vision.routing.index import AnchorIndex
+from inspector.vision.routing.profile import routing_copy, routing_profile
+from inspector.vision.serving.product_inspector import ProductInspector
 
 ANCHOR_FRAMES = 40
 BOUNDS = {"fast": 1.25, "standard": 1.6}

@@ -21,17 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import ParityError
+from inspector.evaluation.layouts import LabelledProduct, read_layout
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.vision.anchors import routing_profile
-from inspector.vision.artifact import Artifact, unpack
-from inspector.vision.engines import Engine, create_engine
-from inspector.vision.enrolment import EnrolmentOptions, enrol
-from inspector.vision.folders import ImageSource
-from inspector.vision.inspection import ProductInspector
-from inspector.vision.layout import LabelledProduct, read_layout
-from inspector.vision.metrics import image_auroc
-from inspector.vision.preprocessing import prepare
-from inspector.vision.student import TrainingPlan
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.training.heads.student_plan import TrainingPlan
+from inspector.training.statistics.ranking import image_auroc
+from inspector.vision.artifacts.format import Artifact, unpack
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Engine
+from inspector.vision.images.preparation import prepare
+from inspector.vision.routing.profile import routing_profile
+from inspector.vision.serving.product_inspector import ProductInspector
 
 BATCHES = (1, 4, 16, 64)
 ROUNDS = 20

@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from inspector.vision.engines import Engine, create_engine
-from inspector.vision.enrolment import EnrolmentOptions, enrol
-from inspector.vision.evaluation import EvaluationOptions, evaluate
-from inspector.vision.folders import ImageSource
-from inspector.vision.head_choice import AUTO, DEFAULT, LEAST_LEAD, RIVALS, leading
-from inspector.vision.layout import LabelledProduct, read_layout
+from inspector.evaluation.evaluate import EvaluationOptions, evaluate
+from inspector.evaluation.layouts import LabelledProduct, read_layout
+from inspector.training.choice.head import AUTO, DEFAULT, LEAST_LEAD, RIVALS, leading
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Engine
 
 HEADS = (DEFAULT, *RIVALS)
 LEADS = tuple(round(0.01 * step, 2) for step in range(21))

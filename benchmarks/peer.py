@@ -22,14 +22,16 @@ from numpy.typing import NDArray
 
 from benchmarks.peer_models import PEERS, fit_peer
 from inspector.errors import InspectorError
+from inspector.evaluation import metrics
+from inspector.evaluation.evaluate import EvaluationOptions, evaluate
+from inspector.evaluation.layouts import LabelledProduct, read_layout, read_mask
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.vision import metrics
-from inspector.vision.engines import Engine, create_engine
-from inspector.vision.enrolment import EnrolmentOptions, enrol
-from inspector.vision.evaluation import EvaluationOptions, evaluate
-from inspector.vision.folders import ImageSource
-from inspector.vision.layout import LabelledProduct, read_layout, read_mask
-from inspector.vision.preprocessing import Preparation, prepare, restore_map
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.training.statistics.ranking import image_auroc
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Engine
+from inspector.vision.images.preparation import Preparation, prepare, restore_map
 
 OURS = ("prototype fast", "prototype standard", "prototype fine")
 METHODS = (*OURS, *PEERS)
@@ -106,7 +108,7 @@ def _peer(labelled: LabelledProduct, method: str) -> Row:
         labelled.name,
         method,
         len(labelled.train),
-        metrics.image_auroc(np.array(good), np.array(defective)),
+        image_auroc(np.array(good), np.array(defective)),
         metrics.pixel_figures(maps())[1] if labelled.has_masks else None,
         fit_s,
         float(np.percentile(times, 50)),

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inspector.vision.backbone import Backbone, load_network, normalisation
-from inspector.vision.preprocessing import Preparation
+from inspector.vision.images.preparation import Preparation
+from inspector.vision.networks.backbone import Backbone, load_network, normalisation
 
 PATCHCORE_LAYERS = ("blocks.2", "blocks.4")
 """Strides 8 and 16 of an EfficientNet-Lite, as the paper's layer2 and layer3 of a ResNet."""

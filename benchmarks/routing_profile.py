@@ -1,7 +1,7 @@
 """Makes the channel statistics of the routing profile from procedural textures.
 
 Run once: `python benchmarks/routing_profile.py`. The result is committed as
-`inspector/vision/routing_profile.json`. No photograph is used, so that no product can lean on the
+`inspector/vision/routing/routing_profile.json`. No photograph is used, so that no product can lean on the
 constants that tell it apart; a fixed seed makes the same file again on any machine with the same weights.
 """
 
@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.vision.anchors import PROFILE_FILE, ROUTING_EMBEDDING, ROUTING_SIZE_PX
-from inspector.vision.engines import create_engine
-from inspector.vision.graphs import BackboneFile, Graph
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.networks.graphs import BackboneFile, Graph
+from inspector.vision.routing.profile import PROFILE_FILE, ROUTING_EMBEDDING, ROUTING_SIZE_PX
 
 SEED = 20250101
 PER_KIND = 40

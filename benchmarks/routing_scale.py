@@ -25,14 +25,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.routing_profile import SIDE, blobs, colour, grid, noise, part, stripes
+from inspector.evaluation.layouts import LabelledProduct, read_layout
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.vision.anchors import SHORTLIST, AnchorIndex, ProductAnchors, routing_copy, routing_profile
-from inspector.vision.backbone import Backbone
-from inspector.vision.engines import Embedder, create_engine, on_host
-from inspector.vision.enrolment import anchors_of
-from inspector.vision.layout import LabelledProduct, read_layout
-from inspector.vision.passes import passes_for
-from inspector.vision.recipes import recipe_for
+from inspector.training.enrol import anchors_of
+from inspector.training.heads.passes import passes_for
+from inspector.training.heads.recipes import recipe_for
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Embedder, on_host
+from inspector.vision.networks.backbone import Backbone
+from inspector.vision.routing.anchors import ProductAnchors
+from inspector.vision.routing.index import SHORTLIST, AnchorIndex
+from inspector.vision.routing.profile import routing_copy, routing_profile
 
 SEED = 11
 TURNS = 25

@@ -17,19 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from inspector.evaluation import metrics
+from inspector.evaluation.layouts import LabelledProduct, read_layout, read_mask
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.vision import metrics
-from inspector.vision.backbone import Backbone
-from inspector.vision.calibration import ALPHA
-from inspector.vision.engines import Engine, create_engine
-from inspector.vision.graphs import BackboneFile, Graph
-from inspector.vision.layout import LabelledProduct, read_layout, read_mask
-from inspector.vision.preprocessing import prepare, restore_map
-from inspector.vision.prototype import Readout
-from inspector.vision.recipes import Recipe, StudentRecipe, recipe_for
-from inspector.vision.student import Student, StudentHead, TrainingPlan
-from inspector.vision.student_fitting import Apprenticeship
-from inspector.vision.student_graph import StudentWeights
+from inspector.training.heads.recipes import Recipe, StudentRecipe, recipe_for
+from inspector.training.heads.student import Apprenticeship
+from inspector.training.heads.student_plan import TrainingPlan
+from inspector.training.statistics.calibrating import ALPHA
+from inspector.training.statistics.ranking import image_auroc
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Engine
+from inspector.vision.heads.base import Readout
+from inspector.vision.heads.student import Student, StudentHead
+from inspector.vision.images.preparation import prepare, restore_map
+from inspector.vision.networks.backbone import Backbone
+from inspector.vision.networks.graphs import BackboneFile, Graph
+from inspector.vision.networks.student_graph import StudentWeights
 
 LEVELS = {"low": (1.0, 0.0), "high": (0.0, 1.0), "both": (0.5, 0.5)}
 BATCH = 8
@@ -143,7 +146,7 @@ class Bench:
                 for (judgement, size), image in zip(judged, test, strict=True)
             )
             pixel_auroc, aupro = metrics.pixel_figures(pairs)
-        return Figures(metrics.image_auroc(scores[~is_bad], scores[is_bad]), pixel_auroc, aupro)
+        return Figures(image_auroc(scores[~is_bad], scores[is_bad]), pixel_auroc, aupro)
 
 
 def _readout(recipe: Recipe) -> Readout:

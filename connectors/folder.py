@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
-from inspector.config import CameraSection
+from inspector.config.sections import CameraSection
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import ConfigError
 from inspector.ports import Clock, MakeReady, Telemetry

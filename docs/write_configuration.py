@@ -1,11 +1,11 @@
-"""Writes docs/configuration.md from the fields of inspector/config.py. A test says when it has to be run again."""
+"""Writes docs/configuration.md from the fields of inspector/config/sections.py. A test says when it has to be run again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from inspector.cli.keys import Key, Table, tables
+from inspector.config.keys import Key, Table, tables
 
 TARGET = Path(__file__).with_name("configuration.md")
 

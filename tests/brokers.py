@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from inspector.config import Config, parse
+from inspector.config.config import Config
+from inspector.config.loading import parse
 from inspector.domain import Event
 
 START_TIMEOUT_S = 10.0

@@ -21,7 +21,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from inspector.config import Config, parse
+from inspector.config.config import Config
+from inspector.config.loading import parse
 from tests.brokers import free_port
 
 ROOT = Path(__file__).parent.parent

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from inspector.clock import SystemClock
+from inspector.agent.clock import SystemClock
 from inspector.store.database import Database, upgrade
-from inspector.store.registry import SqlRegistry
+from inspector.store.registry.registry import SqlRegistry
 from inspector.testing.postgres import PostgresServer, binaries
 
 TEMPLATE = "plant_template"

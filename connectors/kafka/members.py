@@ -7,7 +7,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.partitioner import murmur2
 
 from connectors.kafka.client import client_options
-from inspector.config import Config
+from inspector.config.config import Config
 
 
 def new_consumer(config: Config) -> AIOKafkaConsumer:

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from connectors.kafka.client import OVERHEAD_BYTES, client_options, ensure_usable
 from connectors.kafka.refusal import translated
-from inspector.config import KafkaSection
+from inspector.config.sections import KafkaSection
 from inspector.errors import BrokerRefused, BrokerUnavailable
 
 GOODBYE_S = 3.0

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from connectors.kafka.producer import Producer
 from connectors.kafka.records import CAMERA_HEADER
-from inspector.config import KafkaSection
+from inspector.config.sections import KafkaSection
 from inspector.errors import BrokerUnavailable
 
 RETRY_S: Final = 0.2

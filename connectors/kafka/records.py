@@ -9,7 +9,8 @@ from typing import Final
 
 from aiokafka.structs import ConsumerRecord
 
-from inspector.config import CameraSection, Config
+from inspector.config.config import Config
+from inspector.config.sections import CameraSection
 from inspector.domain import Delivery, Position
 from inspector.stream.envelope import PROPERTY_FAULT, Envelope, open_envelope, plain_properties
 

@@ -20,7 +20,7 @@ import orjson
 from connectors.kafka.client import Pause
 from connectors.kafka.link import Link
 from connectors.kafka.producer import Producer
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import DeadLetter, Event, Severity, Verdict
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 from inspector.ports import Clock, Telemetry

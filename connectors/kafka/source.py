@@ -29,7 +29,7 @@ from connectors.kafka.members import new_consumer, partition_of
 from connectors.kafka.records import Arrived, CameraFinder, delivery_of
 from connectors.kafka.refusal import translated
 from connectors.kafka.strays import Strays
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import Delivery, Position
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 from inspector.ports import Clock, DeadLetters, MakeReady, Telemetry

@@ -15,7 +15,8 @@ from aiokafka.errors import KafkaError
 from connectors.kafka.client import client_options, ensure_usable
 from connectors.kafka.records import CameraFinder, payload_of
 from connectors.kafka.refusal import translated
-from inspector.config import CameraSection, Config
+from inspector.config.config import Config
+from inspector.config.sections import CameraSection
 
 
 class KafkaTap:

@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from inspector.config import MqttSection
+from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused
 
 

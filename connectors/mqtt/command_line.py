@@ -16,7 +16,7 @@ import orjson
 from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.session import Peer, Session
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import CommandName, CommandRequest, Event, Severity
 from inspector.errors import BrokerRefused
 from inspector.ports import Clock, Telemetry

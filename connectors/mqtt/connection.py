@@ -24,7 +24,7 @@ from connectors.mqtt.bridge import CONNECT_TIMEOUT_S, Bridge
 from connectors.mqtt.client import Message, Role, metadata_of, new_client, publish_properties
 from connectors.mqtt.keepalive import SIGN_OF_LIFE
 from connectors.mqtt.refusal import UnreadablePacket, broken_link, refused
-from inspector.config import MqttSection
+from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, InspectorError
 
 ANSWER_TIMEOUT_S: Final = 10.0

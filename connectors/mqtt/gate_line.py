@@ -17,7 +17,7 @@ from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.gate_codec import encode_decision, encode_heartbeat, expiry_s, parse_action
 from connectors.mqtt.session import Peer, Session
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import Decision, Event, GateAction, Severity
 from inspector.ports import Clock, Telemetry
 

@@ -16,7 +16,8 @@ from connectors.mqtt.client import Message, Role
 from connectors.mqtt.command_line import topics as command_topics
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.session import Peer
-from inspector.config import Config, secret
+from inspector.config.config import Config
+from inspector.config.loading import secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 
 BURST: Final = 1200

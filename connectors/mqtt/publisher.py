@@ -13,7 +13,7 @@ from connectors.mqtt.client import Role
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.refusal import broken_link
 from connectors.mqtt.session import Peer, Session
-from inspector.config import MqttSection
+from inspector.config.sections import MqttSection
 
 
 class MqttPublisher(Peer):

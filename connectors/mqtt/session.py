@@ -19,7 +19,8 @@ from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.edges import edges_of
 from connectors.mqtt.refusal import UnreadablePacket
-from inspector.config import MqttSection, secret
+from inspector.config.loading import secret
+from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 
 REFUSED_PAUSE_FACTOR: Final = 6

@@ -22,7 +22,8 @@ from paho.mqtt.client import topic_matches_sub
 from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.session import Peer, Session
-from inspector.config import CameraSection, Config
+from inspector.config.config import Config
+from inspector.config.sections import CameraSection
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import BrokerRefused, BrokerUnavailable
 from inspector.ports import Clock, MakeReady, Telemetry

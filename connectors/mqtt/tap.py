@@ -15,7 +15,8 @@ from typing import Final, Self
 from connectors.mqtt.client import Message, Role
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.session import Peer, Session
-from inspector.config import CameraSection, Config
+from inspector.config.config import Config
+from inspector.config.sections import CameraSection
 from inspector.stream.envelope import open_envelope
 
 WAITING: Final = 8

@@ -21,7 +21,7 @@ import orjson
 from connectors.mqtt.client import Role, Will
 from connectors.mqtt.connection import Connection
 from connectors.mqtt.session import Peer, Session
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import SCHEMA_VERSION, Event, Outcome, Severity, Verdict
 from inspector.ports import Clock, Telemetry
 from inspector.stream.record import verdict_record

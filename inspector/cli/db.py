@@ -11,8 +11,8 @@ from rich.markup import escape
 from inspector.cli import console, holds
 
 if TYPE_CHECKING:
-    from inspector.config import Config
-    from inspector.store.retention import Pruned
+    from inspector.config.config import Config
+    from inspector.store.retention.retention import Pruned
 
 NAME: Final = "db"
 HELP: Final = "Upgrade, check or prune the database; hold what must be kept."
@@ -24,7 +24,7 @@ app.add_typer(holds.app, name=holds.NAME, help=holds.HELP)
 @app.command(epilog="Example: inspector db upgrade --config /etc/inspector/inspector.toml")
 def upgrade(config: console.ConfigOption = None, as_json: console.JsonOption = False) -> None:
     """Bring the tables to what this software needs; makes them where there are none. Keeps all rows."""
-    from inspector.config import load
+    from inspector.config.loading import load
 
     before, after, where = asyncio.run(_upgrade(load(config)))
     if as_json:
@@ -41,7 +41,7 @@ def upgrade(config: console.ConfigOption = None, as_json: console.JsonOption = F
 @app.command(epilog="Example: inspector db check --json")
 def check(config: console.ConfigOption = None, as_json: console.JsonOption = False) -> None:
     """Say whether the tables fit this software; changes nothing. Exit code 1 where they don't."""
-    from inspector.config import load
+    from inspector.config.loading import load
 
     found = asyncio.run(_check(load(config)))
     if as_json:
@@ -69,7 +69,7 @@ def prune(
 
     Works beside running agents, in short transactions. They do the same by themselves every retention.every_h.
     """
-    from inspector.config import load
+    from inspector.config.loading import load
 
     loaded = load(config)
     pruned = asyncio.run(_prune(loaded, dry_run, as_json))
@@ -104,9 +104,10 @@ def _print_pruned(pruned: list[Pruned], dry_run: bool) -> None:
 
 
 async def _prune(config: Config, dry_run: bool, quiet: bool) -> list[Pruned]:
+    from inspector.agent.clock import SystemClock
     from inspector.cli.opening import database_of
-    from inspector.clock import SystemClock
-    from inspector.store import picture_retention, retention
+    from inspector.store.retention import pictures as picture_retention
+    from inspector.store.retention import retention
 
     clock, section = SystemClock(), config.retention
     async with database_of(config) as database:

@@ -18,7 +18,7 @@ from inspector.cli import console
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from inspector.config import Config
+    from inspector.config.config import Config
     from inspector.demo.cells import Split
     from inspector.demo.line import Watched
     from inspector.demo.summary import Summary
@@ -46,12 +46,12 @@ async def _run(
     frames: int, rate: float, train: int, state: Path | None, as_json: bool
 ) -> tuple[Summary, dict[str, str]]:
     from connectors.mqtt.broker import EmbeddedBroker
-    from inspector.config import default_state_dir
+    from inspector.agent.telemetry import configure_logging
+    from inspector.config.sections import default_state_dir
     from inspector.demo import cells, line
     from inspector.demo.summary import summarise
     from inspector.store.database import configured
-    from inspector.store.queries import ResultFilter, each_result
-    from inspector.telemetry import configure_logging
+    from inspector.store.ledger.queries import ResultFilter, each_result
 
     folder = line.fresh_folder(state or default_state_dir() / "demo")
     splits = {product: cells.split(cells.load_cells(), product, train) for product in cells.PRODUCTS}
@@ -82,9 +82,9 @@ async def _run(
 
 
 async def _enrol(config: Config, splits: dict[str, Split], as_json: bool) -> None:
-    from inspector.enrolling import EnrolmentOrder, enrol_into
-    from inspector.vision.enrolment import EnrolmentOptions
-    from inspector.vision.folders import ImageSource
+    from inspector.enrolment.service import EnrolmentOrder, enrol_into
+    from inspector.training.dataset.folders import ImageSource
+    from inspector.training.enrol import EnrolmentOptions
 
     for product, parts in splits.items():
         images = [ImageSource(cell.path.name, path=cell.path) for cell in parts.train]

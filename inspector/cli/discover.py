@@ -18,11 +18,11 @@ from inspector.cli.enroll import leave_if_held_back, say_findings, state_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from inspector.config import Config
-    from inspector.enrolling import Enrolled
-    from inspector.vision.discovery import Discovery
-    from inspector.vision.enrolment import EnrolmentOptions
-    from inspector.vision.folders import ImageSource
+    from inspector.config.config import Config
+    from inspector.enrolment.service import Enrolled
+    from inspector.training.dataset.folders import ImageSource
+    from inspector.training.enrol import EnrolmentOptions
+    from inspector.training.routing.discovery import Discovery
 
 NAME = "discover"
 HELP = "Find the products in a mixed folder of good images, without being told how many; name and enrol them."
@@ -54,10 +54,10 @@ def command(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    from inspector.config import load
+    from inspector.config.loading import load
     from inspector.errors import UsageError
-    from inspector.vision.enrolment import EnrolmentOptions
-    from inspector.vision.recipes import recipe_for
+    from inspector.training.enrol import EnrolmentOptions
+    from inspector.training.heads.recipes import recipe_for
 
     loaded = load(config)
     recipe_for(head, profile)  # wrong words are wrong before the minutes of work
@@ -103,12 +103,12 @@ def command(
 
 def _discovered(loaded: Config, folder: Path, as_json: bool) -> tuple[Discovery, list[str]]:
     """The categories, and the image files of other kinds that were not read."""
+    from inspector.evaluation.layouts import training_images
     from inspector.stream.decode import DecodeLimits
-    from inspector.vision.anchors import routing_profile
-    from inspector.vision.discovery import discover
-    from inspector.vision.engines import create_engine
-    from inspector.vision.folders import load_folder
-    from inspector.vision.layout import training_images
+    from inspector.training.dataset.folders import load_folder
+    from inspector.training.routing.discovery import discover
+    from inspector.vision.engines.factory import create_engine
+    from inspector.vision.routing.profile import routing_profile
 
     by_product = training_images(folder) if folder.is_dir() else {}
     images, other_kinds = (by_product, []) if by_product else load_folder(folder)
@@ -133,7 +133,7 @@ def _ensure_folder(out: Path) -> None:
 
 def _sheets(found: Discovery, out: Path) -> dict[str, Path]:
     from inspector.stream.decode import DecodeLimits
-    from inspector.vision.contact_sheet import contact_sheet
+    from inspector.training.routing.contact_sheet import contact_sheet
 
     sheets = {category.name: out / f"category-{category.name}.png" for category in found.categories}
     for category in found.categories:
@@ -149,7 +149,7 @@ def _enrol(
     as_json: bool,
 ) -> list[Enrolled]:
     """One version of each product, one after the other."""
-    from inspector.enrolling import EnrolmentOrder, enrol_into
+    from inspector.enrolment.service import EnrolmentOrder, enrol_into
 
     async def all_of_them() -> list[Enrolled]:
         done = []

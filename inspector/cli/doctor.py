@@ -12,7 +12,7 @@ from inspector.cli import console
 
 if TYPE_CHECKING:
     from inspector.cli.checks.finding import Finding
-    from inspector.config import Config
+    from inspector.config.config import Config
 
 NAME: Final = "doctor"
 HELP: Final = "Check all the agent needs: state, database, broker, cameras, gates, engine, clock. Changes nothing."
@@ -24,8 +24,8 @@ _WIDEST_SUBJECT: Final = 30
 
 
 def command(config: console.ConfigOption = None, as_json: console.JsonOption = False) -> None:
-    from inspector.config import find, load
-    from inspector.telemetry import configure_logging
+    from inspector.agent.telemetry import configure_logging
+    from inspector.config.loading import find, load
 
     configure_logging("critical")  # what a connection has to say stands in the findings
     loaded = load(config)

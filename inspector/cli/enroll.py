@@ -13,10 +13,10 @@ from inspector.cli import console
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inspector.config import Config
-    from inspector.enrolling import Enrolled
-    from inspector.vision.folders import ImageSource
-    from inspector.vision.framing import Framing
+    from inspector.config.config import Config
+    from inspector.enrolment.service import Enrolled
+    from inspector.training.dataset.folders import ImageSource
+    from inspector.training.dataset.framing import Framing
 
 NAME = "enroll"
 HELP = "Enrol a product from good images; running agents take it up within seconds."
@@ -87,13 +87,13 @@ def command(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    from inspector.config import load
-    from inspector.enrolling import EnrolmentOrder, enrol_into, ensure_name
+    from inspector.config.loading import load
+    from inspector.enrolment.service import EnrolmentOrder, enrol_into, ensure_name
     from inspector.errors import UsageError
-    from inspector.vision.backbone import named_backbone
-    from inspector.vision.choosing import parse_exposure
-    from inspector.vision.enrolment import EnrolmentOptions
-    from inspector.vision.recipes import ONE_PROFILE
+    from inspector.training.choice.exposure import parse_exposure
+    from inspector.training.enrol import EnrolmentOptions
+    from inspector.training.heads.recipes import ONE_PROFILE
+    from inspector.vision.networks.backbone import named_backbone
 
     loaded = load(config)
     ensure_name(product)
@@ -133,7 +133,7 @@ def command(
     if as_json:
         console.print_json(_document(done, other_kinds))
     else:
-        from inspector.config import find
+        from inspector.config.loading import find
 
         _print(done, other_kinds, loaded.agent.state_dir if find(config) is None else None)
     leave_if_held_back([done])
@@ -141,7 +141,7 @@ def command(
 
 def _named(ctx: typer.Context) -> frozenset[str]:
     """Which settings the person said; with --add the others are the live version's."""
-    from inspector.vision.inheriting import NAMEABLE
+    from inspector.enrolment.inheriting import NAMEABLE
 
     sources = {name: ctx.get_parameter_source(name) for name in NAMEABLE}
     return frozenset(name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
@@ -165,7 +165,7 @@ def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:
 
 
 def _offered(images: list[Path] | None) -> tuple[list[ImageSource], list[str]]:
-    from inspector.vision.folders import load_paths
+    from inspector.training.dataset.folders import load_paths
 
     return load_paths(images) if images else ([], [])
 
@@ -173,11 +173,11 @@ def _offered(images: list[Path] | None) -> tuple[list[ImageSource], list[str]]:
 def _from_camera(
     loaded: Config, product: str, camera: str | None, count: int, timeout_s: float, tell: Any
 ) -> list[ImageSource]:
-    from inspector.collecting import Wish, collect, folder_for
-    from inspector.enrolled_images import folder_of
+    from inspector.agent.telemetry import configure_logging
+    from inspector.enrolment.camera_frames import Wish, collect, folder_for
+    from inspector.enrolment.enrolled_images import folder_of
     from inspector.errors import UsageError
-    from inspector.telemetry import configure_logging
-    from inspector.vision.folders import ImageSource
+    from inspector.training.dataset.folders import ImageSource
 
     if camera is None:
         raise UsageError("--count takes frames from a running camera; name it with --camera.")
@@ -192,7 +192,7 @@ def _from_camera(
 
 def limits_of_camera(loaded: Config, camera: str | None) -> dict[str, Any]:
     """The keyword `limits` for options, or nothing where no camera is named. Raises UsageError."""
-    from inspector.app import limits_of
+    from inspector.agent.limits import limits_of
     from inspector.errors import UsageError
 
     if camera is None:
@@ -206,7 +206,7 @@ def limits_of_camera(loaded: Config, camera: str | None) -> dict[str, Any]:
 
 def _framing(tiles: str | None, roi: str | None, mask: Path | None, input_px: int | None) -> Framing:
     from inspector.errors import UsageError
-    from inspector.vision.framing import Framing, parse_roi, parse_tiles
+    from inspector.training.dataset.framing import Framing, parse_roi, parse_tiles
 
     where, is_px = parse_roi(roi) if roi else (None, False)
     try:

@@ -15,7 +15,7 @@ from inspector.cli.enroll import limits_of_camera
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from inspector.config import Config
+    from inspector.config.config import Config
     from inspector.domain import ProductVersion
 
 NAME = "evaluate"
@@ -49,14 +49,14 @@ def command(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    from inspector.config import load
+    from inspector.config.loading import load
     from inspector.errors import UsageError
+    from inspector.evaluation.evaluate import EvaluationOptions, examine
     from inspector.reports.evaluation import evaluation_html
-    from inspector.vision.backbone import named_backbone
-    from inspector.vision.engines import create_engine
-    from inspector.vision.evaluation import EvaluationOptions, examine
-    from inspector.vision.framing import Framing, parse_tiles
-    from inspector.vision.thresholds import moved_note
+    from inspector.training.dataset.framing import Framing, parse_tiles
+    from inspector.vision.artifacts.thresholds import moved_note
+    from inspector.vision.engines.factory import create_engine
+    from inspector.vision.networks.backbone import named_backbone
 
     loaded = load(config)
     if report is not None and not report.absolute().parent.is_dir():

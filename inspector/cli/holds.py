@@ -12,8 +12,8 @@ from inspector.cli import console
 from inspector.cli.results import since_time
 
 if TYPE_CHECKING:
-    from inspector.config import Config
-    from inspector.store.holds import Hold, Selection
+    from inspector.config.config import Config
+    from inspector.store.retention.holds import Hold, Selection
 
 NAME: Final = "hold"
 HELP: Final = "Keep a lot, a product or a time from being pruned until it is released."
@@ -36,8 +36,8 @@ def add(
     as_json: console.JsonOption = False,
 ) -> None:
     """Hold what all the options given name, with its decisions, reports, events and pictures."""
-    from inspector.config import load
-    from inspector.store.holds import Selection
+    from inspector.config.loading import load
+    from inspector.store.retention.holds import Selection
 
     now = datetime.now(UTC)
     ends = [
@@ -68,7 +68,7 @@ def list_(
     as_json: console.JsonOption = False,
 ) -> None:
     """The holds that are of effect."""
-    from inspector.config import load
+    from inspector.config.loading import load
 
     found = asyncio.run(_listed(load(config), with_released))
     if as_json:
@@ -86,7 +86,7 @@ def release(
     as_json: console.JsonOption = False,
 ) -> None:
     """End a hold; the rules count again for what it kept."""
-    from inspector.config import load
+    from inspector.config.loading import load
 
     hold = asyncio.run(_release(load(config), number, reason))
     if as_json:
@@ -96,9 +96,9 @@ def release(
 
 
 async def _add(config: Config, selection: Selection, reason: str) -> tuple[Hold, bool]:
+    from inspector.agent.clock import SystemClock
     from inspector.cli.opening import database_of
-    from inspector.clock import SystemClock
-    from inspector.store import holds
+    from inspector.store.retention import holds
 
     async with database_of(config) as database:
         hold = await holds.add(database, SystemClock(), selection, by=console.user(), reason=reason)
@@ -107,16 +107,16 @@ async def _add(config: Config, selection: Selection, reason: str) -> tuple[Hold,
 
 async def _listed(config: Config, with_released: bool) -> list[Hold]:
     from inspector.cli.opening import database_of
-    from inspector.store import holds
+    from inspector.store.retention import holds
 
     async with database_of(config) as database:
         return await holds.listed(database, with_released=with_released)
 
 
 async def _release(config: Config, number: int, reason: str) -> Hold:
+    from inspector.agent.clock import SystemClock
     from inspector.cli.opening import database_of
-    from inspector.clock import SystemClock
-    from inspector.store import holds
+    from inspector.store.retention import holds
 
     async with database_of(config) as database:
         return await holds.release(database, SystemClock(), number, by=console.user(), reason=reason)

@@ -13,8 +13,8 @@ from rich.markup import escape
 from inspector.cli import console
 
 if TYPE_CHECKING:
-    from inspector.cli.keys import Key, Table
-    from inspector.config import Config
+    from inspector.config.config import Config
+    from inspector.config.keys import Key, Table
 
 NAME = "init"
 HELP = "Write a commented configuration to start from: one camera, one gate, MQTT on this machine."
@@ -47,7 +47,7 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Replace a configuration that is there.")] = False,
     as_json: console.JsonOption = False,
 ) -> None:
-    from inspector.config import load
+    from inspector.config.loading import load
 
     path = folder / FILE_NAME
     state_dir = (folder / "state").absolute()
@@ -61,7 +61,7 @@ def command(
 
 def configuration_text(chosen: dict[str, object]) -> str:
     """The file: every section and key, those of `chosen` set, the others commented out with their default."""
-    from inspector.cli.keys import tables
+    from inspector.config.keys import tables
 
     head = [
         "# The configuration of one inspection agent.",
@@ -95,7 +95,7 @@ def _section_text(table: Table, chosen: dict[str, object]) -> str:
 
 
 def _key_lines(key: Key, chosen: dict[str, object]) -> list[str]:
-    from inspector.cli.keys import toml_value
+    from inspector.config.keys import toml_value
 
     where = f"{key.section}.{key.name}"
     is_set = where in chosen

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from inspector.agent.clock import SystemClock
 from inspector.cli import console
-from inspector.clock import SystemClock
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.errors import StateUnusable
 from inspector.store.database import Database, configured, ensure_schema
-from inspector.store.registry import SqlRegistry
+from inspector.store.registry.registry import SqlRegistry
 
 
 def shown_url(database: Database) -> str:

@@ -15,7 +15,7 @@ from inspector.cli import console
 
 if TYPE_CHECKING:
     from inspector.domain import ProductVersion
-    from inspector.store.registry import SqlRegistry
+    from inspector.store.registry.registry import SqlRegistry
 
 NAME: Final = "products"
 HELP: Final = "Show enrolled products and choose which version of each judges."
@@ -109,7 +109,7 @@ def threshold(
 ) -> None:
     """Show or move the level from which parts are rejected; running agents follow within seconds."""
     from inspector.errors import UsageError
-    from inspector.vision.thresholds import EnrolledThreshold
+    from inspector.vision.artifacts.thresholds import EnrolledThreshold
 
     if level is None and reason:
         raise UsageError("A --reason goes with the --level that the threshold shall move to.")
@@ -197,7 +197,7 @@ def import_(
     FILE.sha256, which `products export` writes, is held against it where it lies beside it.
     """
     from inspector.errors import ArtifactError, UsageError
-    from inspector.vision.artifact import read_manifest, unpack
+    from inspector.vision.artifacts.format import read_manifest, unpack
 
     try:
         content = file.read_bytes()
@@ -231,7 +231,7 @@ def import_(
 
 def _with_registry(config: Path | None, work: Callable[[SqlRegistry], Awaitable[T]]) -> T:
     from inspector.cli.opening import registry_of
-    from inspector.config import load
+    from inspector.config.loading import load
 
     loaded = load(config)
 
@@ -314,7 +314,7 @@ def _ask(question: str) -> None:
 
 
 def _say(version: ProductVersion, what: str, as_json: bool) -> None:
-    from inspector.vision.thresholds import moved_note
+    from inspector.vision.artifacts.thresholds import moved_note
 
     if as_json:
         console.print_json(_document(version))
@@ -326,7 +326,7 @@ def _say(version: ProductVersion, what: str, as_json: bool) -> None:
 
 def _document(version: ProductVersion) -> dict[str, Any]:
     from inspector.stream.record import format_time
-    from inspector.vision.thresholds import moved_level
+    from inspector.vision.artifacts.thresholds import moved_level
 
     return {
         "product": version.product,

@@ -44,7 +44,7 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
 
 def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> None:
     """The versions, then everything that is known of one."""
-    from inspector.vision.thresholds import moved_note
+    from inspector.vision.artifacts.thresholds import moved_note
 
     print_list(versions, every=True)
     rendering.show("", f"[bold]{chosen.product} version {chosen.version}[/]")
@@ -71,7 +71,7 @@ def _state(version: ProductVersion) -> Text:
 
 
 def _threshold(version: ProductVersion) -> Text:
-    from inspector.vision.thresholds import moved_level
+    from inspector.vision.artifacts.thresholds import moved_level
 
     score, level = f"{version.threshold:.4g}", moved_level(version)
     return Text(score) if level is None else Text(f"{score} (moved: level {level:.3g})", style="yellow")

@@ -13,9 +13,9 @@ import typer
 from inspector.cli import console
 
 if TYPE_CHECKING:
-    from inspector.config import Config
+    from inspector.config.config import Config
     from inspector.domain import Verdict
-    from inspector.store.queries import ResultFilter
+    from inspector.store.ledger.queries import ResultFilter
 
 NAME: Final = "results"
 HELP: Final = "Show what was decided, and why."
@@ -42,9 +42,9 @@ def list_(
     as_json: console.JsonOption = False,
 ) -> None:
     """The newest results, newest first."""
-    from inspector.config import load
+    from inspector.config.loading import load
     from inspector.domain import Cause, Outcome
-    from inspector.store.queries import ResultFilter
+    from inspector.store.ledger.queries import ResultFilter
 
     wanted = ResultFilter(
         product=product,
@@ -73,7 +73,7 @@ def show(
 ) -> None:
     """One result with everything that is known of it."""
     from inspector.cli import results_view
-    from inspector.config import load
+    from inspector.config.loading import load
     from inspector.stream.record import journal_record
 
     loaded = load(config)
@@ -112,7 +112,7 @@ def _word(words: type[Word], text: str | None, option: str) -> Word | None:
 
 async def _listed(config: Config, wanted: ResultFilter, limit: int) -> list[Verdict]:
     from inspector.cli.opening import database_of
-    from inspector.store.queries import list_results
+    from inspector.store.ledger.queries import list_results
 
     async with database_of(config) as database:
         return await list_results(database, wanted, limit=limit)
@@ -121,7 +121,7 @@ async def _listed(config: Config, wanted: ResultFilter, limit: int) -> list[Verd
 async def _found(config: Config, start: str) -> Verdict:
     from inspector.cli.opening import database_of
     from inspector.errors import UsageError
-    from inspector.store.queries import find_results
+    from inspector.store.ledger.queries import find_results
 
     async with database_of(config) as database:
         found = await find_results(database, start.strip().lower())

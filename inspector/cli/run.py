@@ -30,12 +30,12 @@ def command(
 ) -> None:
     import structlog
 
-    from inspector import app
-    from inspector.config import load
-    from inspector.telemetry import configure_logging
+    from inspector.agent.serve import serve
+    from inspector.agent.telemetry import configure_logging
+    from inspector.config.loading import load
 
     loaded = load(config)
     configure_logging(log_level.value, log_json)
     if not loaded.camera:
         structlog.get_logger().warning("no_camera", detail="none is configured: nothing will be judged; see `init`")
-    app.serve(loaded)
+    serve(loaded)

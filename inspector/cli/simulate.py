@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from inspector.cli.camera import Shooting, Tally, Wire
-    from inspector.config import Config, KafkaSection, MqttSection
+    from inspector.config.config import Config
+    from inspector.config.sections import KafkaSection, MqttSection
 
     Broker = MqttSection | KafkaSection
 
@@ -49,10 +50,10 @@ def command(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
+    from inspector.agent.telemetry import configure_logging
     from inspector.cli.camera import Shooting, image_files
-    from inspector.config import load
+    from inspector.config.loading import load
     from inspector.errors import UsageError
-    from inspector.telemetry import configure_logging
 
     loaded = load(config)
     broker = broker_of(to, loaded, camera)
@@ -82,7 +83,7 @@ def broker_of(address: str | None, config: Config, camera: str = "") -> Broker:
 
     Without an address it is the one that brings the camera's frames. Raises UsageError for an address that is none.
     """
-    from inspector.config import KafkaSection, MqttSection
+    from inspector.config.sections import KafkaSection, MqttSection
     from inspector.errors import UsageError
 
     if address is None:
@@ -148,7 +149,7 @@ def _plan(config: Config, camera: str, topic: str | None, first_trigger: int | N
 
 def _kafka_topic(broker: Broker, config: Config, camera: str) -> str | None:
     """The camera's own topic on Kafka, else the one of all; None on MQTT. Raises UsageError where it must be named."""
-    from inspector.config import KafkaSection
+    from inspector.config.sections import KafkaSection
     from inspector.errors import UsageError
 
     if not isinstance(broker, KafkaSection):
@@ -161,7 +162,7 @@ def _kafka_topic(broker: Broker, config: Config, camera: str) -> str | None:
 
 def _check_topic_and_marks(shooting: Shooting, broker: Broker) -> None:
     """Raises UsageError where frames can't be published so, or would count as real parts without being asked to."""
-    from inspector.config import KafkaSection
+    from inspector.config.sections import KafkaSection
     from inspector.errors import UsageError
 
     if any(wild in shooting.topic for wild in "+#"):
@@ -176,7 +177,7 @@ def _check_topic_and_marks(shooting: Shooting, broker: Broker) -> None:
 
 def _wire(broker: Broker, config: Config, camera: str) -> AbstractAsyncContextManager[Wire]:
     """The camera's side of its broker, not yet connected."""
-    from inspector.config import MqttSection
+    from inspector.config.sections import MqttSection
 
     if isinstance(broker, MqttSection):
         from connectors.mqtt.publisher import MqttPublisher

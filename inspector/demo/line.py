@@ -13,12 +13,14 @@ from pathlib import Path
 
 from connectors.mqtt.broker import EmbeddedBroker
 from connectors.mqtt.publisher import MqttPublisher
-from inspector import app
-from inspector.config import Config, MqttSection, load
+from inspector.agent import build as app
+from inspector.agent.telemetry import LogTelemetry
+from inspector.config.config import Config
+from inspector.config.loading import load
+from inspector.config.sections import MqttSection
 from inspector.demo.cells import Cell
 from inspector.domain import Event, Verdict
 from inspector.errors import UsageError
-from inspector.telemetry import LogTelemetry
 
 CAMERAS = ("cam1", "cam2")
 WINDOW_MS = 1000

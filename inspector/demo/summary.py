@@ -10,7 +10,7 @@ import numpy as np
 
 from inspector.demo.line import Shown
 from inspector.domain import Outcome, Verdict
-from inspector.vision.metrics import image_auroc
+from inspector.training.statistics.ranking import image_auroc
 
 
 @dataclass(frozen=True, slots=True)

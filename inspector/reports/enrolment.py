@@ -13,11 +13,11 @@ from inspector.domain import ProductVersion
 from inspector.reports.charts import Axis, Series, level_histogram, line_chart
 from inspector.reports.page import render
 from inspector.reports.pictures import frame_uri, heat_uri
-from inspector.vision.detectability import SIZES, BlindSpots, Detectability, Exhibit
-from inspector.vision.enrolment import Enrolment
-from inspector.vision.evidence import Oddity, Shown
-from inspector.vision.showing import blind_heat, encoded, ringed
-from inspector.vision.synthetic import DefectKind
+from inspector.training.defects.drawing import DefectKind
+from inspector.training.enrol import Enrolment
+from inspector.training.evidence.detectability import SIZES, BlindSpots, Detectability, Exhibit
+from inspector.training.evidence.evidence import Oddity, Shown
+from inspector.training.evidence.pictures import blind_heat, encoded, ringed
 
 RING_SHARE = 0.08
 """Radius of the ring around a suspect's oddest place, as a share of the picture."""

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from inspector.evaluation.evaluate import Case, Evaluation
+from inspector.evaluation.metrics import roc_curve
 from inspector.reports.charts import level_histogram, roc_chart
 from inspector.reports.page import render
 from inspector.reports.pictures import frame_uri, heat_uri
-from inspector.store.overlay import Undrawable
-from inspector.vision.evaluation import Case, Evaluation
-from inspector.vision.folders import ImageSource
-from inspector.vision.metrics import roc_curve
+from inspector.store.pictures.overlay import Undrawable
+from inspector.training.dataset.folders import ImageSource
 
 WORST = 6
 """Pictures of each kind of mistake and product."""

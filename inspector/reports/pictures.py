@@ -7,7 +7,7 @@ import base64
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.store.overlay import overlay_jpeg, small_jpeg
+from inspector.store.pictures.overlay import overlay_jpeg, small_jpeg
 
 SIDE_PX = 260
 """Longest side of a picture in a report: a hundred of them stay within a few megabytes."""

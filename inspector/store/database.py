@@ -21,7 +21,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from inspector.config import Config, secret
+from inspector.config.config import Config
+from inspector.config.loading import secret
 from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, SchemaOutdated
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from inspector.config import CameraSection, Config, GateSection
+from inspector.config.config import Config
+from inspector.config.sections import CameraSection, GateSection
 from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, Standing, TimeSource, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
 from inspector.stream.record import parse_time

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from inspector.config import NAME_PATTERN
+from inspector.config.sections import NAME_PATTERN
 from inspector.domain import CommandName, CommandRequest, GateMode
 from inspector.errors import CommandRefused
 

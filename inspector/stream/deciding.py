@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from inspector.config import CameraSection
+from inspector.config.sections import CameraSection
 from inspector.domain import Action, Cause, GateMode, Judgement, Outcome
 
 OUTCOME_OF: dict[Cause, Outcome] = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 
-from inspector.config import GateSection
+from inspector.config.sections import GateSection
 from inspector.domain import Action, Admitted, Cause, Decision, GateMode, GateState, ResultId, Verdict
 
 SEVERITY: dict[Action, int] = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}

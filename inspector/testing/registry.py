@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Any, Self
 
-from inspector.config import NAME_PATTERN
+from inspector.config.sections import NAME_PATTERN
 from inspector.domain import LiveSet, ProductVersion
 from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.ports import Clock

@@ -1,1 +1,1 @@
-"""Everything that knows tensors: routing, heads, engines, enrolment and evaluation."""
+"""JUDGES: all that `inspector run` loads to route and score frames. Knows tensors; learns nothing."""

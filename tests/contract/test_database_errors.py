@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from inspector.domain import Outcome
 from inspector.errors import ConfigError, LedgerUnavailable, SchemaOutdated
 from inspector.store import database as databases
-from inspector.store import queries
 from inspector.store.database import Database
-from inspector.store.ledger import SqlLedger
+from inspector.store.ledger import queries
+from inspector.store.ledger.ledger import SqlLedger
 from inspector.testing.clock import FakeClock
 from inspector.testing.postgres import PostgresServer
 from inspector.testing.samples import verdict_of_part

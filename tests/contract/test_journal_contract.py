@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.ports import Journal
-from inspector.store.journal import FileJournal
+from inspector.store.journal.journal import FileJournal
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.journal_contract import HISTORIES, Box, JournalContract, Step, check_history
 

@@ -9,9 +9,10 @@ import pytest
 
 from inspector.errors import LedgerUnavailable
 from inspector.ports import Ledger
-from inspector.store import audit, queries
+from inspector.store import audit
 from inspector.store.database import Database
-from inspector.store.ledger import SqlLedger
+from inspector.store.ledger import queries
+from inspector.store.ledger.ledger import SqlLedger
 from inspector.testing.clock import FakeClock
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.ledger_contract import LedgerContract, Stored

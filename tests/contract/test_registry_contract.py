@@ -12,7 +12,7 @@ from inspector.errors import ArtifactError, LedgerUnavailable
 from inspector.ports import Registry
 from inspector.store import audit, tables
 from inspector.store.database import Database
-from inspector.store.registry import SqlRegistry
+from inspector.store.registry.registry import SqlRegistry
 from inspector.testing.clock import FakeClock
 from inspector.testing.registry import InMemoryRegistry
 from inspector.testing.registry_contract import Audited, RegistryContract, enrol

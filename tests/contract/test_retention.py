@@ -12,17 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from inspector.config import RetentionSection
+from inspector.config.sections import RetentionSection
 from inspector.domain import Cause, Outcome, Verdict
 from inspector.errors import UsageError
-from inspector.store import audit, holds, queries, tables
+from inspector.store import audit, tables
 from inspector.store.database import Database
-from inspector.store.folders import BoundedFolder, Held, write_whole
-from inspector.store.holds import Selection
-from inspector.store.housekeeping import Housekeeping
-from inspector.store.ledger import SqlLedger
-from inspector.store.picture_retention import prune_pictures
-from inspector.store.retention import Pruned, prune
+from inspector.store.ledger import queries
+from inspector.store.ledger.ledger import SqlLedger
+from inspector.store.pictures.folders import BoundedFolder, Held, write_whole
+from inspector.store.retention import holds
+from inspector.store.retention.holds import Selection
+from inspector.store.retention.housekeeping import Housekeeping
+from inspector.store.retention.pictures import prune_pictures
+from inspector.store.retention.retention import Pruned, prune
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.edges import FakeTelemetry
 from inspector.testing.samples import decision_for, event_of, gate_action_of, verdict_of_part

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors.kafka.source import KafkaSource
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.testing.edges import FakeDeadLetters
 from inspector.testing.source_contract import SourceContract
 from tests.brokers import Notebook, RunningClock, until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connectors.mqtt.source import MqttSource
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.testing.source_contract import SourceContract
 from tests.brokers import Mosquitto, Notebook, RunningClock, line_config, until
 

@@ -6,13 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from inspector.clock import SystemClock
-from inspector.config import RetentionSection
+from inspector.agent.clock import SystemClock
+from inspector.config.sections import RetentionSection
 from inspector.domain import Cause, Outcome, Verdict
-from inspector.store import queries, retention
 from inspector.store.database import Database
-from inspector.store.ledger import SqlLedger
-from inspector.store.queries import ResultFilter
+from inspector.store.ledger import queries
+from inspector.store.ledger.ledger import SqlLedger
+from inspector.store.ledger.queries import ResultFilter
+from inspector.store.retention import retention
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.samples import decision_for, event_of, gate_action_of, verdict_of_part
 

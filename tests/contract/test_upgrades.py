@@ -17,12 +17,13 @@ from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from inspector.clock import SystemClock
+from inspector.agent.clock import SystemClock
 from inspector.domain import GateMode, GateState
-from inspector.store import audit, queries, tables
+from inspector.store import audit, tables
 from inspector.store import database as databases
 from inspector.store.database import Database
-from inspector.store.ledger import SqlLedger
+from inspector.store.ledger import queries
+from inspector.store.ledger.ledger import SqlLedger
 from inspector.testing.postgres import PostgresServer
 from inspector.testing.samples import command_of, verdict_of_part
 

@@ -12,27 +12,23 @@ import numpy as np
 import orjson
 
 from inspector.domain import Identity
-from inspector.store.segments import MARK, framed, scan
+from inspector.store.journal.segments import MARK, framed, scan
 from inspector.stream.record import decision_record, journal_record
 from inspector.testing.samples import decision_for, verdict_of_part
-from inspector.vision.anchors import ProductAnchors, routing_profile
-from inspector.vision.artifact import FORMAT, Artifact, MapScale, Probe, pack
-from inspector.vision.calibration import calibrate
-from inspector.vision.engines import Bank
-from inspector.vision.graphs import Embedding, Graph
-from inspector.vision.inspection import ProductInspector
-from inspector.vision.preprocessing import Preparation
-from inspector.vision.prototype import Member, Readout
-from inspector.vision.student import LevelScale, Student
-from inspector.vision.student_graph import (
-    FIRST,
-    SECOND,
-    STUDENT_EMBEDDINGS,
-    THIRD,
-    StudentWeights,
-)
+from inspector.training.statistics.calibrating import calibrate
+from inspector.vision.artifacts.format import FORMAT, Artifact, MapScale, Probe, pack
+from inspector.vision.engines.protocols import Bank
+from inspector.vision.heads.base import Readout
+from inspector.vision.heads.prototype import Member
+from inspector.vision.heads.student import LevelScale, Student
+from inspector.vision.images.preparation import Preparation
+from inspector.vision.networks.graphs import Embedding, Graph
+from inspector.vision.networks.student_graph import FIRST, SECOND, STUDENT_EMBEDDINGS, THIRD, StudentWeights
+from inspector.vision.routing.anchors import ProductAnchors
+from inspector.vision.routing.profile import routing_profile
+from inspector.vision.serving.product_inspector import ProductInspector
 from tests.fuzz.mutators import any_text, change_value, mutate_bytes
-from tests.unit.vision.drawings import FakeEngine
+from tests.unit.drawings import FakeEngine
 
 SIZE_PX = 32
 CHANNELS = {4: 24, 8: 40, 16: 112}

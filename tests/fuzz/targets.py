@@ -22,11 +22,12 @@ from aiokafka.structs import ConsumerRecord
 
 from connectors.kafka.records import Arrived, CameraFinder, delivery_of, named_in, plain_headers
 from connectors.mqtt.gate_codec import parse_action
-from inspector.app import decode_for
-from inspector.config import Config, load, parse
+from inspector.agent.limits import decode_for
+from inspector.config.config import Config
+from inspector.config.loading import load, parse
 from inspector.domain import Delivery, Position
 from inspector.errors import ArtifactError, ConfigError, EngineError, InspectorError, UndecodableFrame
-from inspector.store.journal import FileJournal
+from inspector.store.journal.journal import FileJournal
 from inspector.stream.admission import Admission, Arrival
 from inspector.stream.decode import read_header
 from inspector.stream.envelope import (
@@ -37,12 +38,13 @@ from inspector.stream.envelope import (
 )
 from inspector.stream.record import journal_record, verdict_from_record
 from inspector.testing.samples import verdict_of_part
-from inspector.vision.anchors import AnchorIndex, routing_profile
-from inspector.vision.artifact import unpack
-from inspector.vision.inspection import ProductInspector
+from inspector.vision.artifacts.format import unpack
+from inspector.vision.routing.index import AnchorIndex
+from inspector.vision.routing.profile import routing_profile
+from inspector.vision.serving.product_inspector import ProductInspector
 from tests.fuzz import containers, pictures
 from tests.fuzz.mutators import Mutator, mutate_jpeg, mutate_json, mutate_png, mutate_text
-from tests.unit.vision.drawings import FakeEngine
+from tests.unit.drawings import FakeEngine
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -12,8 +12,8 @@ import resource
 
 import pytest
 
-from inspector.app import decode_for
-from inspector.config import CameraSection
+from inspector.agent.limits import decode_for
+from inspector.config.sections import CameraSection
 from inspector.domain import Action
 from inspector.errors import UndecodableFrame
 from tests.fuzz.pictures import BOMBS

@@ -13,7 +13,7 @@ from connectors.kafka.client import ensure_usable
 from connectors.kafka.producer import Producer
 from connectors.kafka.sinks import KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 from inspector.testing.edges import FakeDeadLetters
 from inspector.testing.source_contract import Reader, payloads

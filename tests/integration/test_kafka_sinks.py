@@ -18,10 +18,10 @@ from connectors.kafka.probe import probe
 from connectors.kafka.publisher import KafkaPublisher
 from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
+from inspector.agent.fan_out import FanOutSink, FirstDeadLetters
 from inspector.cli.camera import Shooting, shoot
 from inspector.domain import Cause, DeadLetter, ResultId, Verdict
 from inspector.errors import BrokerUnavailable
-from inspector.fan_out import FanOutSink, FirstDeadLetters
 from inspector.testing.edges import FakeDeadLetters, FakeSink
 from inspector.testing.samples import verdict_of_part
 from inspector.testing.source_contract import Reader

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from connectors.kafka.source import KafkaSource
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import Delivery
 from inspector.errors import BrokerUnavailable
 from inspector.testing.edges import FakeDeadLetters

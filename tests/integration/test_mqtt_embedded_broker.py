@@ -15,7 +15,8 @@ from connectors.mqtt import broker as broker_module
 from connectors.mqtt.broker import EmbeddedBroker, mosquitto_binary
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
-from inspector.config import Config, parse
+from inspector.config.config import Config
+from inspector.config.loading import parse
 from inspector.errors import InspectorError
 from inspector.testing.source_contract import Reader
 from tests.brokers import Notebook, RunningClock, until

@@ -15,7 +15,7 @@ from connectors.mqtt.probe import probe
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.verdict_sink import MqttVerdictSink
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 from inspector.testing.source_contract import Reader, payloads
 from tests.brokers import Mosquitto, Notebook, RunningClock, free_port, line_config, until

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import Delivery
 from inspector.stream.envelope import PROPERTY_FAULT
 from inspector.testing.source_contract import Reader, payloads

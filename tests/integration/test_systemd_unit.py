@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.config import AgentSection
+from inspector.config.sections import AgentSection
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "inspector.service"

@@ -12,12 +12,12 @@ from connectors.kafka.tap import KafkaTap
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap, unshared
-from inspector.collecting import Wish, collect
-from inspector.config import Config
+from inspector.config.config import Config
+from inspector.enrolment.camera_frames import Wish, collect
 from inspector.testing.source_contract import Reader, payloads
 from tests.brokers import Mosquitto, Notebook, RunningClock, line_config
 from tests.kafka_broker import KafkaTopics, kafka_config
-from tests.unit.vision.drawings import draw, encode
+from tests.unit.drawings import draw, encode
 
 TOPIC = "p/s/cam1/frame"
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from inspector.cli.checks.finding import Finding, fault, ok, warning
-from inspector.config import CameraSection, Config, GateSection
+from inspector.config.config import Config
+from inspector.config.sections import CameraSection, GateSection
 
 BROKER: Final = "mqtt"
 KAFKA: Final = "kafka"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from inspector.cli.checks.finding import Finding, fault, ok, warning
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.errors import WeightsMissing
 
 ENGINE: Final = "engine"
@@ -86,7 +86,7 @@ def _synchronised(trusting: list[str]) -> Finding:
 
 
 def _weights() -> Finding:
-    from inspector.vision.backbone import DEFAULT_BACKBONE, Backbone, weights_digest
+    from inspector.vision.networks.backbone import DEFAULT_BACKBONE, Backbone, weights_digest
 
     try:
         digest = weights_digest(Backbone())

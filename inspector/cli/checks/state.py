@@ -13,7 +13,7 @@ from typing import Final
 
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.cli.rendering import size
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
 
 PART: Final = "state"

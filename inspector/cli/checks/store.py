@@ -6,17 +6,18 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
+from inspector.agent.clock import SystemClock
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.cli.opening import has_file, shown_url
-from inspector.clock import SystemClock
-from inspector.config import CameraSection, Config
+from inspector.config.config import Config
+from inspector.config.sections import CameraSection
 from inspector.domain import LiveSet, ProductVersion
 from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
 from inspector.store.database import Database, configured
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
-from inspector.store.queries import ResultFilter, list_results
-from inspector.store.registry import SqlRegistry
-from inspector.vision.thresholds import moved_note
+from inspector.store.ledger.queries import ResultFilter, list_results
+from inspector.store.registry.registry import SqlRegistry
+from inspector.vision.artifacts.thresholds import moved_note
 
 PART: Final = "store"
 PRODUCTS: Final = "products"

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.config import CameraSection
+from inspector.config.sections import CameraSection
 from inspector.domain import Admitted, Cause, Failure, Frame, Judgement, Routed, Scored, Severity
 from inspector.errors import FrameError
 from inspector.ports import Journal, Lineup

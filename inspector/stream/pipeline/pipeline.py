@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import Event, Severity, Sighting
 from inspector.ports import (
     Clock,

@@ -11,7 +11,8 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from inspector.config import Config, GateSection
+from inspector.config.config import Config
+from inspector.config.sections import GateSection
 from inspector.domain import Decision, Event, Judgement, Position, ResultId, Routed, Severity, Verdict
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission

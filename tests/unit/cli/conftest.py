@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from inspector.agent.clock import SystemClock
 from inspector.cli import app, console
 from inspector.cli.opening import database_of, registry_of
-from inspector.clock import SystemClock
-from inspector.config import Config, load
+from inspector.config.config import Config
+from inspector.config.loading import load
 from inspector.domain import Verdict
-from inspector.store.ledger import SqlLedger
+from inspector.store.ledger.ledger import SqlLedger
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def enrols_here(monkeypatch: pytest.MonkeyPatch) -> None:
     async def here(work: Callable[[Any], Any], progress: Any) -> Any:
         return work(progress)
 
-    monkeypatch.setattr("inspector.enrolling.apart", here)
+    monkeypatch.setattr("inspector.enrolment.service.apart", here)
 
 
 @pytest.fixture

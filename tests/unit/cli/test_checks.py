@@ -16,12 +16,13 @@ import pytest
 from inspector.cli.checks import line as line_checks
 from inspector.cli.checks import machine, state, store
 from inspector.cli.checks.finding import Finding, Level
-from inspector.config import Config, parse
+from inspector.config.config import Config
+from inspector.config.loading import parse
 from inspector.domain import Verdict
 from inspector.errors import ConfigError, WeightsMissing
 from inspector.store import database as databases
 from inspector.testing.samples import verdict_of_part
-from inspector.vision import backbone
+from inspector.vision.networks import backbone
 
 
 def config_of(tmp_path: Path, **sections: Any) -> Config:

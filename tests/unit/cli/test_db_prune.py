@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import Verdict
 from inspector.testing.samples import verdict_of_part
 from tests.unit.cli.conftest import Shell

@@ -10,16 +10,16 @@ import pytest
 
 from inspector.cli import naming
 from inspector.cli.opening import registry_of
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.errors import UsageError
 from tests.unit.cli.conftest import Shell
-from tests.unit.vision.drawings import FakeEngine, draw, encode
+from tests.unit.drawings import FakeEngine, draw, encode
 
 
 @pytest.fixture(autouse=True)
 def _without_a_network(monkeypatch: pytest.MonkeyPatch, enrols_here: None) -> None:
     """Exporting real graphs takes longer than all of this; what they see is tested in the room of vision."""
-    for place in ("inspector.vision.engines.create_engine", "inspector.enrolling.create_engine"):
+    for place in ("inspector.vision.engines.factory.create_engine", "inspector.enrolment.service.create_engine"):
         monkeypatch.setattr(place, lambda *_arguments: FakeEngine())
 
 

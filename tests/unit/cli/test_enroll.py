@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inspector import enrolling
-from inspector.config import Config
+from inspector.config.config import Config
+from inspector.enrolment import service as enrolling
 from inspector.errors import EnrolmentError
-from inspector.vision import detectability
-from tests.unit.vision.drawings import FakeEngine, draw, encode
+from inspector.training.evidence import detectability
+from tests.unit.drawings import FakeEngine, draw, encode
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_enroll_whose_report_is_killed_while_it_is_drawn_draws_it_itself(
             raise EnrolmentError("The enrolment was ended by signal 9.")
         return work(progress)
 
-    monkeypatch.setattr("inspector.enrolling.apart", dies_the_second_time)
+    monkeypatch.setattr("inspector.enrolment.service.apart", dies_the_second_time)
     folder = folder_of_discs(tmp_path / "discs", range(6))
     made = shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability", "--json")
     assert (made.code, made.document["live"], len(called)) == (0, True, 2)
@@ -193,7 +193,7 @@ def test_enroll_a_head_of_one_profile_refuses_another(shell: Callable[..., Any],
 def test_evaluate_registry_judges_at_the_moved_threshold_and_says_so(
     shell: Callable[..., Any], line: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inspector.vision.engines.create_engine", lambda *_: FakeEngine())
+    monkeypatch.setattr("inspector.vision.engines.factory.create_engine", lambda *_: FakeEngine())
     for name, seeds, defect in (("train/good", range(8), False), ("test/good", range(20, 23), False)):
         (tmp_path / "root/disc" / name).mkdir(parents=True)
         for seed in seeds:

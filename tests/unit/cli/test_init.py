@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from inspector.cli import keys
 from inspector.cli.init import configuration_text
-from inspector.config import load, parse
+from inspector.config import keys
+from inspector.config.loading import load, parse
 
 
 def test_init_in_new_folder_writes_a_configuration_that_loads(shell: Callable[..., Any]) -> None:

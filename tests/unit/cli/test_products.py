@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from inspector.cli.opening import database_of
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.store import audit
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from inspector.cli import results_view
 from inspector.cli.results import since_time
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import Action, Cause, GateMode, Outcome, Region
 from inspector.errors import UsageError
 from inspector.stream.record import RECORD_KEYS

@@ -15,7 +15,8 @@ import pytest
 
 from inspector.cli import camera, simulate
 from inspector.cli.camera import Shooting, Tally, image_files, shoot, shots
-from inspector.config import Config, parse
+from inspector.config.config import Config
+from inspector.config.loading import parse
 from inspector.errors import BrokerUnavailable, UsageError
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)

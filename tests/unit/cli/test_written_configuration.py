@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.config import load
+from inspector.config.loading import load
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "configs").glob("*.toml"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors.folder import DONE, IN_FLIGHT, FolderSource
-from inspector.config import CameraSection
+from inspector.config.sections import CameraSection
 from inspector.domain import Action
 from inspector.errors import ConfigError
 from inspector.testing.source_contract import Reader, payloads

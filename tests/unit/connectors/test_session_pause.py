@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.mqtt.session import REFUSED_PAUSE_FACTOR, Pause
-from inspector.config import MqttSection
+from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, BrokerUnavailable
 
 SETTINGS = MqttSection(reconnect_min_s=0.2, reconnect_max_s=5.0)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from inspector.reports import charts, page, pictures
-from inspector.store.overlay import Undrawable
-from tests.unit.vision.drawings import draw, encode
+from inspector.store.pictures.overlay import Undrawable
+from tests.unit.drawings import draw, encode
 
 FLOOR = charts.HEIGHT - charts.BOTTOM
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from inspector.evaluation.evaluate import Evaluation, EvaluationOptions, examine
 from inspector.reports.evaluation import WORST, evaluation_html
-from inspector.vision.evaluation import Evaluation, EvaluationOptions, examine
-from tests.unit.vision.drawings import FakeEngine, draw, encode
+from tests.unit.drawings import FakeEngine, draw, encode
 
 
 def write(path: Path, content: bytes) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from inspector.domain import Cause, DeadLetter, ResultId
 from inspector.errors import StateUnusable
-from inspector.store.dead_letters import FolderDeadLetters
+from inspector.store.pictures.dead_letters import FolderDeadLetters
 from inspector.testing.clock import START
 
 
@@ -57,7 +57,7 @@ async def test_put_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.Mo
 
     async with FolderDeadLetters(tmp_path, max_bytes=4000) as letters:
         with monkeypatch.context() as patched:
-            patched.setattr("inspector.store.folders.os.fsync", full)
+            patched.setattr("inspector.store.pictures.folders.os.fsync", full)
             with pytest.raises(StateUnusable, match="No space left"):
                 await letters.put(letter(1))
         await letters.put(letter(2))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import StateUnusable
-from inspector.store.folders import BoundedFolder, safe_name, write_whole
+from inspector.store.pictures.folders import BoundedFolder, safe_name, write_whole
 
 
 @given(st.text())
@@ -49,7 +49,7 @@ def test_write_whole_on_a_full_disk_keeps_the_old_file_and_says_so(
 
     write_whole(tmp_path / "file", b"old")
     with monkeypatch.context() as patched:
-        patched.setattr("inspector.store.folders.os.fsync", full)
+        patched.setattr("inspector.store.pictures.folders.os.fsync", full)
         with pytest.raises(StateUnusable, match="No space left"):
             write_whole(tmp_path / "file", b"new", durable=True)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]

@@ -14,8 +14,8 @@ from PIL import Image
 
 from inspector.domain import Action, Cause, Outcome, Picture, Verdict
 from inspector.errors import StateUnusable
-from inspector.store.images import FolderImages, is_sampled
-from inspector.store.overlay import Undrawable, overlay_png, small_jpeg
+from inspector.store.pictures.images import FolderImages, is_sampled
+from inspector.store.pictures.overlay import Undrawable, overlay_png, small_jpeg
 from inspector.testing.clock import FakeClock
 from inspector.testing.samples import verdict_of_part
 
@@ -115,7 +115,7 @@ async def test_keep_beyond_the_bound_removes_the_oldest(tmp_path: Path, clock: F
 @pytest.fixture
 def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """The writer stands still until the event is set."""
-    from inspector.store import images
+    from inspector.store.pictures import images
 
     goes_on = threading.Event()
     write = images.write_whole
@@ -147,7 +147,7 @@ async def test_keep_with_a_slow_disk_skips_passes_and_keeps_rejects(
 async def test_keep_on_a_disk_that_fails_logs_once_and_goes_on(
     tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from inspector.store import folders
+    from inspector.store.pictures import folders
 
     fails = [True]
     write = folders.write_whole

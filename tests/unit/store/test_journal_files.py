@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from inspector.domain import Identity, ResultId, Verdict
 from inspector.errors import JournalFull, StateUnusable
-from inspector.store.journal import FileJournal
-from inspector.store.segments import framed
+from inspector.store.journal.journal import FileJournal
+from inspector.store.journal.segments import framed
 from inspector.testing.samples import verdict_of_part
 
 PARTS = [verdict_of_part(number) for number in range(6)]
@@ -179,7 +179,7 @@ async def test_journal_on_a_full_disk_refuses_verdicts_and_owes_notes(
         journal.append_verdict(PARTS[0], None)
         journal.append_verdict(PARTS[1], None)
         with monkeypatch.context() as patched:
-            patched.setattr("inspector.store.segments.os.write", full)
+            patched.setattr("inspector.store.journal.segments.os.write", full)
             with pytest.raises(JournalFull, match="disk"):
                 journal.append_verdict(PARTS[2], None)
             journal.append_recorded([PARTS[0].result_id])
@@ -201,7 +201,7 @@ async def test_journal_that_can_write_only_half_a_record_takes_the_half_back(
         journal.append_verdict(PARTS[0], None)
         before = size(tmp_path)
         with monkeypatch.context() as patched:
-            patched.setattr("inspector.store.segments.os.write", half)
+            patched.setattr("inspector.store.journal.segments.os.write", half)
             with pytest.raises(JournalFull):
                 journal.append_verdict(PARTS[1], None)
         assert size(tmp_path) == before
@@ -215,12 +215,12 @@ async def test_journal_on_a_failing_disk_says_so(tmp_path: Path, monkeypatch: py
 
     async with journal_in(tmp_path) as journal:
         with monkeypatch.context() as patched:
-            patched.setattr("inspector.store.segments.os.write", broken)
+            patched.setattr("inspector.store.journal.segments.os.write", broken)
             with pytest.raises(StateUnusable, match="check its owner and its disk"):
                 journal.append_verdict(PARTS[0], None)
         journal.append_verdict(PARTS[1], None)
         with monkeypatch.context() as patched:
-            patched.setattr("inspector.store.segments.os.fsync", broken)
+            patched.setattr("inspector.store.journal.segments.os.fsync", broken)
             with pytest.raises(StateUnusable, match="check its owner and its disk"):
                 await journal.sync()
 
@@ -236,7 +236,7 @@ async def test_sync_of_many_at_once_shares_the_fsync(tmp_path: Path, monkeypatch
     async with journal_in(tmp_path) as journal:
         for part in PARTS:
             journal.append_verdict(part, None)
-        monkeypatch.setattr("inspector.store.segments.os.fsync", counted)
+        monkeypatch.setattr("inspector.store.journal.segments.os.fsync", counted)
         await asyncio.gather(*(journal.sync() for _ in range(50)))
         assert len(calls) <= 2  # the segment and its folder
         await journal.sync()
@@ -256,7 +256,7 @@ def test_journal_of_a_process_killed_keeps_every_append_that_returned(tmp_path: 
     script = """
         import asyncio, sys
         from pathlib import Path
-        from inspector.store.journal import FileJournal
+        from inspector.store.journal.journal import FileJournal
         from inspector.testing.samples import verdict_of_part
 
         async def main():

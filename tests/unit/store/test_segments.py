@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.store.segments import MARK, framed, scan
+from inspector.store.journal.segments import MARK, framed, scan
 
 PAYLOADS = st.lists(st.one_of(st.binary(max_size=40), st.just(MARK), st.just(framed(b"inner"))), max_size=8)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from inspector.config import Config, parse
+from inspector.config.config import Config
+from inspector.config.loading import parse
 from inspector.domain import Delivery, Position
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.config import Config, parse
+from inspector.config.config import Config
+from inspector.config.loading import parse
 from inspector.domain import Delivery, GateState, Position, TimeSource
 from inspector.stream.admission import Admission, Arrival, Repeat
 from tests.unit.stream.conftest import START

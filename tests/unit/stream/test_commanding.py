@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from inspector.clock import SystemClock
+from inspector.agent.clock import SystemClock
 from inspector.domain import Action, Cause, CommandName, CommandRequest, GateMode, Outcome
 from inspector.stream.record import format_time
 from tests.unit.stream.test_pipeline import BAD, GOOD, Plant, settings, until

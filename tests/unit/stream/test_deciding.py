@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.config import CameraSection, Config
+from inspector.config.config import Config
+from inspector.config.sections import CameraSection
 from inspector.domain import Action, Admitted, Cause, Delivery, Failure, GateMode, Judgement, Outcome, Route, Scored
 from inspector.stream.admission import Admission, Arrival
 from inspector.stream.deciding import OUTCOME_OF, Policy, decide, rule
@@ -106,7 +107,7 @@ def test_decide_bypass_inspects_nothing(admitted: Admitted) -> None:
 def test_decide_is_total_and_passes_only_a_timely_score_within_the_threshold(
     score: float, mode: GateMode, is_late: bool, failure: Cause | None, has_route: bool
 ) -> None:
-    from inspector.config import parse
+    from inspector.config.loading import parse
     from inspector.domain import Position
     from tests.unit.stream.conftest import START
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from inspector.config import Config
+from inspector.config.config import Config
 from inspector.domain import (
     Action,
     Admitted,

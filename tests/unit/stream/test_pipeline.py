@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inspector.clock import SystemClock
-from inspector.config import CameraSection, Config, parse
+from inspector.agent.clock import SystemClock
+from inspector.config.config import Config
+from inspector.config.loading import parse
+from inspector.config.sections import CameraSection
 from inspector.domain import Action, Cause, Decision, Outcome, Verdict
 from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream.pipeline import Adapters, Pipeline

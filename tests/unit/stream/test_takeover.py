@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inspector.clock import SystemClock
-from inspector.config import CameraSection, Config, parse
+from inspector.agent.clock import SystemClock
+from inspector.config.config import Config
+from inspector.config.loading import parse
+from inspector.config.sections import CameraSection
 from inspector.domain import GateState, Outcome, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New, TriggerCounter
 from inspector.stream.pipeline import Adapters, Pipeline

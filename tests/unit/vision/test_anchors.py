@@ -7,15 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from inspector.errors import ArtifactError
-from inspector.vision.anchors import (
-    AnchorIndex,
-    ProductAnchors,
-    build_anchors,
-    joint_distance,
-    pooled,
-    routing_profile,
-    trimmed_distance,
-)
+from inspector.training.routing.anchor_picking import build_anchors
+from inspector.vision.routing.anchors import ProductAnchors, joint_distance, pooled, trimmed_distance
+from inspector.vision.routing.index import AnchorIndex
+from inspector.vision.routing.profile import routing_profile
 
 
 def around(axis: int, count: int, seed: int, spread: float = 0.1) -> NDArray[np.float32]:

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import ArtifactError, ParityError
-from inspector.vision.anchors import routing_profile
-from inspector.vision.artifact import FORMAT, digest_of, pack, read_manifest, unpack
-from inspector.vision.enrolment import Enrolment
-from inspector.vision.inspection import ProductInspector
-from tests.unit.vision.drawings import FakeEngine
+from inspector.training.enrol import Enrolment
+from inspector.vision.artifacts.format import FORMAT, digest_of, pack, read_manifest, unpack
+from inspector.vision.routing.profile import routing_profile
+from inspector.vision.serving.product_inspector import ProductInspector
+from tests.unit.drawings import FakeEngine
 
 
 def check(enrolment: Enrolment, engine: FakeEngine) -> None:

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from inspector.cli import app
 from inspector.errors import UsageError, WeightsMissing
-from inspector.vision.adapting import adapted, check_size
-from inspector.vision.backbone import Backbone, find_weights, load_network, strides_of, weights_digest
-from inspector.vision.graphs import Embedding, Graph
-from inspector.vision.network import EmbeddingNetwork
-from inspector.vision.recipes import recipe_for
-from tests.unit.vision.drawings import draw, encode
+from inspector.training.heads.adapting import adapted, check_size
+from inspector.training.heads.recipes import recipe_for
+from inspector.vision.networks.backbone import Backbone, find_weights, load_network, strides_of, weights_digest
+from inspector.vision.networks.embedding_network import EmbeddingNetwork
+from inspector.vision.networks.graphs import Embedding, Graph
+from tests.unit.drawings import draw, encode
 
 SIZE_PX = 64
 STRIDES = {

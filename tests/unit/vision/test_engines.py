@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 
 from inspector.errors import EngineError, WeightsMissing
-from inspector.vision import graphs
-from inspector.vision.anchors import routing_profile
-from inspector.vision.backbone import Backbone, weights_digest, weights_path
-from inspector.vision.engines import Bank, OnnxEngine, create_engine
-from inspector.vision.enrolment import EnrolmentOptions, enrol
-from inspector.vision.graphs import BackboneFile, Embedding, Graph, ensure_graph, write_cached
-from tests.unit.vision.drawings import draw, good_images
+from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.onnx_runtime import OnnxEngine
+from inspector.vision.engines.protocols import Bank
+from inspector.vision.networks import graphs
+from inspector.vision.networks.backbone import Backbone, weights_digest, weights_path
+from inspector.vision.networks.graphs import BackboneFile, Embedding, Graph, ensure_graph, write_cached
+from inspector.vision.routing.profile import routing_profile
+from tests.unit.drawings import draw, good_images
 
 SMALL_SIZE_PX = 64
 
@@ -79,7 +81,7 @@ def test_sampling_is_pooling_then_averaging_or_interpolation(item: Embedding, st
     import torch
     from torch.nn import functional
 
-    from inspector.vision.network import sampling
+    from inspector.vision.networks.embedding_network import sampling
 
     layer = torch.rand(2, 3, 64 // stride, 64 // stride)
     expected = functional.avg_pool2d(layer, 3, 1, 1, count_include_pad=False) if item.pool == 3 else layer
@@ -93,8 +95,8 @@ def test_sampling_is_pooling_then_averaging_or_interpolation(item: Embedding, st
 
 @pytest.mark.timeout(500)  # two exports, each with an import of torch
 def test_torch_engine_reproduces_what_onnxruntime_enrolled(onnx_engine: OnnxEngine, engine_cache: Path) -> None:
-    from inspector.vision.artifact import unpack
-    from inspector.vision.inspection import ProductInspector
+    from inspector.vision.artifacts.format import unpack
+    from inspector.vision.serving.product_inspector import ProductInspector
 
     options = EnrolmentOptions(profile="fast")
     artifact = unpack(enrol("disc", good_images("disc", 6), options, onnx_engine).artifact)
@@ -106,8 +108,8 @@ def test_torch_engine_reproduces_what_onnxruntime_enrolled(onnx_engine: OnnxEngi
 
 def test_torch_engine_enrols_what_onnxruntime_reproduces(onnx_engine: OnnxEngine, engine_cache: Path) -> None:
     """The way of a plant that enrols on its GPU box and inspects on others."""
-    from inspector.vision.artifact import unpack
-    from inspector.vision.inspection import ProductInspector
+    from inspector.vision.artifacts.format import unpack
+    from inspector.vision.serving.product_inspector import ProductInspector
 
     made = enrol("disc", good_images("disc", 6), EnrolmentOptions(profile="fast"), create_engine("torch", engine_cache))
     artifact = unpack(made.artifact)
@@ -120,8 +122,9 @@ def test_inspecting_on_onnxruntime_imports_no_torch(onnx_engine: OnnxEngine, eng
     onnx_engine.embedder(routing_profile().graph, small=True)
     program = (
         "import sys; from pathlib import Path; import numpy as np;"
-        "from inspector.vision.lineup import VisionLoader; from inspector.vision.enrolment import enrol;"
-        "from inspector.vision.engines import create_engine; from inspector.vision.anchors import routing_profile;"
+        "from inspector.vision.serving.lineup import VisionLoader; from inspector.training.enrol import enrol;"
+        "from inspector.vision.engines.factory import create_engine;"
+        "from inspector.vision.routing.profile import routing_profile;"
         f"engine = create_engine('onnxruntime', Path({str(engine_cache)!r}), 1);"
         "engine.embedder(routing_profile().graph, small=True)(np.zeros((1, 128, 128, 3), np.uint8));"
         "print(sorted({'torch', 'timm', 'scipy'} & set(sys.modules)))"

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.vision.artifact import MapScale, unpack
-from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol
-from inspector.vision.folders import ImageSource
-from inspector.vision.inspection import ProductInspector
-from inspector.vision.preprocessing import Fit, Preparation, prepare
-from inspector.vision.prototype import Judgement
-from tests.unit.vision.drawings import FakeEngine, draw, encode
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
+from inspector.vision.artifacts.format import MapScale, unpack
+from inspector.vision.heads.base import Judgement
+from inspector.vision.images.preparation import Fit, Preparation, prepare
+from inspector.vision.serving.product_inspector import ProductInspector
+from tests.unit.drawings import FakeEngine, draw, encode
 
 BLACK, BITS = 64, 12
 

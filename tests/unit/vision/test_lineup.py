@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from inspector.config import EngineSection
+from inspector.config.sections import EngineSection
 from inspector.domain import Cause, Failure, LiveSet, ProductVersion, Routed, Scored, Severity
 from inspector.errors import ParityError
-from inspector.vision import lineup as lineup_module
-from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol
-from inspector.vision.folders import ImageSource
-from inspector.vision.framing import Framing
-from inspector.vision.lineup import VisionLineup, VisionLoader
-from tests.unit.vision.drawings import FakeEngine, draw, encode, frame_of, version_of
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.framing import Framing
+from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
+from inspector.vision.serving import lineup as lineup_module
+from inspector.vision.serving.lineup import VisionLineup, VisionLoader
+from tests.unit.drawings import FakeEngine, draw, encode, frame_of, version_of
 
 NAMES = ("disc", "plate", "mesh")
 

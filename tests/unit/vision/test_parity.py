@@ -14,16 +14,17 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from inspector.config import EngineSection
+from inspector.config.sections import EngineSection
 from inspector.domain import Event, LiveSet
-from inspector.vision.anchors import routing_profile
-from inspector.vision.artifact import Artifact, Probe, digest_of, pack, unpack
-from inspector.vision.engines import Bank, OnnxEngine
-from inspector.vision.enrolment import Enrolment, EnrolmentOptions, enrol
-from inspector.vision.graphs import write_cached
-from inspector.vision.lineup import VisionLoader
-from inspector.vision.student import TrainingPlan
-from tests.unit.vision.drawings import good_images, version_of
+from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
+from inspector.training.heads.student_plan import TrainingPlan
+from inspector.vision.artifacts.format import Artifact, Probe, digest_of, pack, unpack
+from inspector.vision.engines.onnx_runtime import OnnxEngine
+from inspector.vision.engines.protocols import Bank
+from inspector.vision.networks.graphs import write_cached
+from inspector.vision.routing.profile import routing_profile
+from inspector.vision.serving.lineup import VisionLoader
+from tests.unit.drawings import good_images, version_of
 
 pytestmark = pytest.mark.timeout(500)  # up to three exports
 

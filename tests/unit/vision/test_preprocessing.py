@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import ArtifactError
-from inspector.vision.preprocessing import Preparation, Pyramid, place, prepare, resize, restore_map
-from tests.unit.vision.drawings import draw
+from inspector.vision.images.preparation import Preparation, place, prepare, restore_map
+from inspector.vision.images.resizing import Pyramid, resize
+from tests.unit.drawings import draw
 
 
 def test_prepare_letterbox_keeps_the_aspect_and_reflects() -> None:

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inspector.vision.engines import Bank, OnnxEngine, unit_length
-from inspector.vision.fitting import build_bank, build_covers, held_out
-from inspector.vision.graphs import Embedding
-from inspector.vision.prototype import ORDINARY, Member, PrototypeHead, Readout, to_measure, top_mean, worst
-from inspector.vision.recipes import MemberRecipe
-from tests.unit.vision.drawings import FakeEngine
+from inspector.training.heads.prototype import build_bank, build_covers, held_out
+from inspector.training.heads.recipes import MemberRecipe
+from inspector.vision.engines.onnx_runtime import OnnxEngine
+from inspector.vision.engines.protocols import Bank, unit_length
+from inspector.vision.heads.base import Readout, top_mean
+from inspector.vision.heads.prototype import ORDINARY, Member, PrototypeHead, to_measure, worst
+from inspector.vision.networks.graphs import Embedding
+from tests.unit.drawings import FakeEngine
 
 RNG = np.random.default_rng(0)
 TOP = Readout("top_share", 0.02, 0.0, 64)

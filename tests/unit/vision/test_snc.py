@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from inspector.vision.snc import NEIGHBOURS, SIGMA, TAU, difference_map, differences, encode
+from inspector.vision.networks.snc import NEIGHBOURS, SIGMA, TAU, difference_map, differences, encode
 
 
 def random_map(seed: int, channels: int = 5, side: int = 6) -> torch.Tensor:

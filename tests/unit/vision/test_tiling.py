@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.vision.preprocessing import Preparation, place, prepare, restore_map
-from inspector.vision.prototype import Judgement
-from inspector.vision.tiling import (
+from inspector.vision.heads.base import Judgement
+from inspector.vision.images.preparation import Preparation, place, prepare, restore_map
+from inspector.vision.serving.tiling import (
     PASS_TILES,
     Squares,
     apart,
@@ -21,7 +21,7 @@ from inspector.vision.tiling import (
     overlap_for,
     tiled,
 )
-from tests.unit.vision.drawings import draw
+from tests.unit.drawings import draw
 
 TILED = Preparation(size_px=64, tiles=(2, 3), overlap_px=16)
 

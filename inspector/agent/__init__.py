@@ -1,0 +1,1 @@
+"""Composition root: builds the agent from its configuration, serves, drains. The only room that knows all others."""

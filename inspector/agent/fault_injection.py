@@ -1,0 +1,54 @@
+"""Faults that tests cause in a running agent, by environment variables: a kill at a stage, a decoder that dies.
+
+Without these variables nothing here has an effect.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.agent.limits import decode_for
+from inspector.config import loading as configuration
+from inspector.config.sections import CameraSection
+from inspector.stream.pipeline.judging import Decode
+
+
+def checkpoint() -> Callable[[str], None]:
+    """Does nothing, unless a test names the point at which this process is to be killed."""
+    point = configuration.fault_point()
+    if point is None:
+        return lambda _: None
+    stage, nth = point
+    passed = 0
+
+    def pass_by(reached: str) -> None:
+        nonlocal passed
+        if reached == stage:
+            passed += 1
+            if passed == nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return pass_by
+
+
+def decoder() -> Decode:
+    """`decode_for`, unless a test names the frames that a decoder is to die or to hang at."""
+    named = configuration.fault_frames()
+    if named is None:
+        return decode_for
+    how, text = named
+
+    def decode_or_not(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
+        if text in payload:
+            if how == "crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            threading.Event().wait()
+        return decode_for(payload, camera)
+
+    return decode_or_not

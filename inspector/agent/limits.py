@@ -1,0 +1,29 @@
+"""What the frames of a camera may be, by its configuration, and the decoder within these limits."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.config.sections import CameraSection
+from inspector.stream.decode import DecodeLimits, decode
+
+MIB = 1024 * 1024
+
+
+def decode_for(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] RGB of a frame, within its camera's limits. Raises UndecodableFrame."""
+    return decode(payload, limits_of(camera))
+
+
+@functools.lru_cache(maxsize=1024)
+def limits_of(camera: CameraSection) -> DecodeLimits:
+    """What this camera's frames may be."""
+    return DecodeLimits(
+        max_bytes=int(camera.max_mib * MIB),
+        max_pixels=int(camera.max_mpx * 1e6),
+        bit_depth=camera.bit_depth,
+        black_level=camera.black_level,
+    )

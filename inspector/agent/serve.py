@@ -1,0 +1,90 @@
+"""`inspector run`: serves until SIGTERM or SIGINT, then drains; tells systemd."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from inspector import __version__
+from inspector.agent.build import Agent, opened, uses_mqtt
+from inspector.agent.clock import SystemClock
+from inspector.agent.systemd import Notifier
+from inspector.agent.telemetry import LogTelemetry
+from inspector.config import loading as configuration
+from inspector.config.config import Config
+from inspector.domain import Event, Severity
+from inspector.errors import ConfigError, InspectorError
+
+
+def serve(config: Config) -> None:
+    """Run the agent until SIGTERM or SIGINT, then drain. Raises InspectorError where it can't start or go on."""
+    try:
+        asyncio.run(_serve(config))
+    except BaseExceptionGroup as group:
+        known, unknown = group.split(InspectorError)
+        if known is None or unknown is not None:
+            raise
+        raise _first(known) from group
+
+
+def _check_secrets(config: Config) -> None:
+    """Raises ConfigError with every credential that this agent uses and nobody holds."""
+    names = [config.store.password_secret]
+    if uses_mqtt(config):
+        names.append(config.mqtt.password_secret)
+    written = config.kafka.verdict_topic or config.kafka.dead_letter_topic
+    if written or any(camera.source == "kafka" for camera in config.camera):
+        names.append(config.kafka.password_secret)
+    faults: list[str] = []
+    for name in filter(None, names):
+        try:
+            configuration.secret(name)
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+
+
+async def _serve(config: Config) -> None:
+    _check_secrets(config)
+    address, watchdog_s = configuration.notify_socket()
+    notifier = Notifier(address)
+    telemetry = LogTelemetry()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with opened(config, telemetry, stop.is_set) as agent, asyncio.TaskGroup() as tasks:
+        side = [
+            tasks.create_task(_announce(agent, notifier, watchdog_s)),
+            tasks.create_task(_stop_when(stop, agent, notifier)),
+            tasks.create_task(agent.housekeeping.run(), name="housekeeping"),
+        ]
+        await agent.pipeline.run()
+        for task in side:
+            task.cancel()
+
+
+async def _announce(agent: Agent, notifier: Notifier, watchdog_s: float | None) -> None:
+    """READY once frames are taken; then the watchdog is fed for as long as the road moves."""
+    await agent.pipeline.has_started.wait()
+    notifier.send("READY=1", "STATUS=taking frames")
+    agent.telemetry.event(Event(SystemClock().now(), "ready", Severity.INFO, "agent", f"inspector {__version__}"))
+    while watchdog_s is not None:
+        if agent.pipeline.is_moving:
+            notifier.send("WATCHDOG=1", f"STATUS=fault: {agent.pipeline.fault}")
+        await asyncio.sleep(watchdog_s / 3)
+
+
+async def _stop_when(stop: asyncio.Event, agent: Agent, notifier: Notifier) -> None:
+    await stop.wait()
+    notifier.send("STOPPING=1")
+    agent.pipeline.stop()
+
+
+def _first(group: BaseExceptionGroup[InspectorError]) -> InspectorError:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, InspectorError):
+        raise found
+    return found

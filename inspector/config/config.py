@@ -1,0 +1,89 @@
+"""The whole configuration: all sections, checked by the rules between them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from inspector.config.rules import broken_rules
+from inspector.config.sections import (
+    AgentSection,
+    CameraSection,
+    EngineSection,
+    GateSection,
+    ImagesSection,
+    JournalSection,
+    KafkaSection,
+    MqttSection,
+    RetentionSection,
+    Section,
+    StoreSection,
+)
+
+
+class Config(Section):
+    """The whole configuration, checked across sections."""
+
+    agent: AgentSection = Field(default_factory=AgentSection)
+    mqtt: MqttSection = Field(default_factory=MqttSection)
+    kafka: KafkaSection = Field(default_factory=KafkaSection)
+    store: StoreSection = Field(default_factory=StoreSection)
+    retention: RetentionSection = Field(default_factory=RetentionSection)
+    journal: JournalSection = Field(default_factory=JournalSection)
+    engine: EngineSection = Field(default_factory=EngineSection)
+    images: ImagesSection = Field(default_factory=ImagesSection)
+    camera: tuple[CameraSection, ...] = Field(default=(), description="The cameras.")
+    gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        if faults := broken_rules(self):
+            raise ValueError("\n".join(faults))
+        return self
+
+    @property
+    def kafka_topics(self) -> tuple[str, ...]:
+        """Every topic of frames on Kafka, where they are not found by pattern."""
+        own = [camera.topic for camera in self.camera if camera.source == "kafka" and camera.topic is not None]
+        return tuple(dict.fromkeys([*self.kafka.topics, *own]))
+
+    def gate_of(self, camera: str) -> GateSection | None:
+        """The gate whose parts this camera looks at, or None."""
+        return next((gate for gate in self.gate if camera in gate.cameras), None)
+
+    def camera_named(self, name: str) -> CameraSection:
+        """Raises KeyError for a camera that is not configured."""
+        for camera in self.camera:
+            if camera.name == name:
+                return camera
+        raise KeyError(name)
+
+    def topic_of(self, camera: CameraSection) -> str:
+        """The topic filter this camera's frames come on, without the group that shares them."""
+        base = camera.topic or f"{self.agent.prefix}/{camera.name}/frame"
+        if camera.trigger_from == "topic" and not base.endswith("/+"):
+            return base + "/+"
+        return base
+
+    def subscription_of(self, camera: CameraSection) -> str:
+        """What the agent subscribes to for this camera's frames."""
+        topic = self.topic_of(camera)
+        return topic if camera.shared_group is None else f"$share/{camera.shared_group}/{topic}"
+
+    @property
+    def store_url(self) -> str:
+        return self.store.url or f"sqlite+aiosqlite:///{self.agent.state_dir / 'inspector.db'}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything configured; stands in each row as `config_digest`."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
+    {"kafka": KafkaSection},
+    {"camera": CameraSection, "gate": GateSection},
+)
+"""The sections between whose keys there are rules: those that come once, and those that come several times."""

@@ -1,0 +1,107 @@
+"""Reads the configuration file, the environment and credentials: the only module that does."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    SecretStr,
+    ValidationError,
+)
+
+from inspector.config.config import RULED, Config
+from inspector.config.messages import is_of_keys, known_part, sentences
+from inspector.config.rules import broken_rules
+from inspector.errors import ConfigError
+
+
+def find(option: Path | None) -> Path | None:
+    """`--config`, else `INSPECTOR_CONFIG`, else `./inspector.toml` where it exists, else None (built-in defaults)."""
+    if option is not None:
+        return option
+    if named := os.environ.get("INSPECTOR_CONFIG"):
+        return Path(named)
+    local = Path("inspector.toml")
+    return local if local.is_file() else None
+
+
+def load(option: Path | None = None) -> Config:
+    """Read and check the configuration. Raises ConfigError with every fault at once."""
+    path = find(option)
+    if path is None:
+        return parse({}, None)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError([f"there is no file {path}; write one with `inspector init`"], str(path)) from None
+    except OSError as error:
+        raise ConfigError([f"it can't be read: {error.strerror}"], str(path)) from error
+    except ValueError as error:  # also what is no UTF-8, and numbers of thousands of digits
+        raise ConfigError([f"it is not valid TOML: {error}"], str(path)) from error
+    except RecursionError as error:
+        raise ConfigError(["it is not valid TOML: its brackets are nested too deep"], str(path)) from error
+    return parse(table, path)
+
+
+def parse(table: Mapping[str, Any], path: Path | None) -> Config:
+    """Check a table as read from TOML. Raises ConfigError with every fault at once."""
+    if faults := _nul_faults(table):
+        raise ConfigError(faults, str(path) if path else None)
+    try:
+        return Config.model_validate(dict(table))
+    except ValidationError as error:
+        # What is wrong between keys is looked for only where each is right for itself, so it is asked for here.
+        between = broken_rules(known_part(table, error, *RULED)) if is_of_keys(error) else []
+        raise ConfigError([*sentences(error), *between], str(path) if path else None) from error
+
+
+def secret(name: str) -> SecretStr:
+    """The credential of that name. Raises ConfigError where neither a file nor a variable holds it."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and (file := Path(folder) / name).is_file():
+        return SecretStr(file.read_text(encoding="utf-8").rstrip("\n"))
+    variable = "INSPECTOR_SECRET_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+    if variable in os.environ:
+        return SecretStr(os.environ[variable])
+    raise ConfigError([f"the secret {name!r} is neither a credential file nor in the variable {variable}"])
+
+
+def fault_point() -> tuple[str, int] | None:
+    """For tests of the invariant only: `INSPECTOR_FAULT_POINT=published:3` kills the agent there, the third time."""
+    named = os.environ.get("INSPECTOR_FAULT_POINT")
+    if not named:
+        return None
+    stage, _, nth = named.partition(":")
+    return stage, int(nth or 1)
+
+
+def fault_frames() -> tuple[str, bytes] | None:
+    """For tests only: `INSPECTOR_FAULT_FRAME=crash:TEXT`, or `hang:`, does so to the decoder of frames with TEXT in."""
+    how, _, text = os.environ.get("INSPECTOR_FAULT_FRAME", "").partition(":")
+    return (how, text.encode()) if text else None
+
+
+def notify_socket() -> tuple[str | None, float | None]:
+    """systemd's notification socket and its watchdog period in seconds, where this process runs under it."""
+    usec = os.environ.get("WATCHDOG_USEC")
+    return os.environ.get("NOTIFY_SOCKET"), int(usec) / 1e6 if usec and usec.isdigit() else None
+
+
+def _nul_faults(table: Mapping[str, Any]) -> list[str]:
+    """No path, topic or URL may hold a NUL, and who opens one would say nothing of the key."""
+    faults: list[str] = []
+    left: list[tuple[str, object]] = list(table.items())
+    while left:  # a file may nest deeper than Python calls
+        where, value = left.pop()
+        if isinstance(value, str) and "\0" in value:
+            faults.append(f"{where}: holds a NUL character")
+        elif isinstance(value, Mapping):
+            left += [(f"{where}.{key}", each) for key, each in value.items()]
+        elif isinstance(value, list | tuple):
+            left += [(f"{where}.{number}", each) for number, each in enumerate(value)]
+    return faults

@@ -1,0 +1,141 @@
+"""What pydantic finds wrong with a configuration, in sentences for whoever wrote the file. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from inspector.config.rules import Partial
+from inspector.config.sections import NO_NUMBER
+
+"""Our own kind of fault: true or false where a number or text is wanted. TOML tells them apart, Python does not."""
+
+_PLAIN: Final = {
+    "extra_forbidden": "there is no such key",
+    "missing": "missing",
+    NO_NUMBER: "true or false can't stand here",
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number",
+    "float_parsing": "write a number",
+    "finite_number": "write a number",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "string_type": "write a text in quotes",
+    "path_type": "write a path in quotes",
+    "tuple_type": "write a list in [ ], or in [[ ]] the header of a section that may come several times",
+    "model_type": "write a section with keys of its own",
+    "model_attributes_type": "write a section with keys of its own",
+}
+"""Sentences that need nothing of the case."""
+
+_BOUNDED: Final = {
+    "greater_than_equal": "write {ge} or more",
+    "greater_than": "write more than {gt}",
+    "less_than_equal": "write {le} or less",
+    "less_than": "write less than {lt}",
+    "string_too_short": "write {min_length} or more characters",
+    "string_too_long": "write at most {max_length} characters",
+    "too_short": "name at least {min_length}",
+    "too_long": "name at most {max_length}",
+}
+
+_PATTERNS: Final = {
+    "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name is 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first",
+    r"^[^+#\x00]{1,200}$": "write 1 to 200 characters without + and #, which are wildcards of MQTT",
+    "^[A-Za-z0-9._-]{1,249}$": "a topic of Kafka is 1 to 249 letters, digits, '.', '_' or '-'",
+    r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$": "write host:port, several separated by commas",
+}
+"""What each pattern of the configuration wants. A test says when one is missing."""
+
+
+STAND_INS: Final[Mapping[str, Any]] = {
+    "name": "unknown",
+    "on_unjudged": "pass",
+    "cameras": ["unknown"],
+    "window_ms": 600_000,
+}
+"""For keys without a default, where what stands there is wrong. No rule sees them. A test says when one is missing."""
+
+
+def sentences(error: ValidationError) -> list[str]:
+    """Every fault, with the key it is about in front where it is about one."""
+    said: list[str] = []
+    for fault in error.errors():
+        context: Mapping[str, Any] = fault.get("ctx", {})
+        if fault["type"] == "value_error":
+            said.extend(str(context["error"]).split("\n"))
+            continue
+        where = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "missing" and fault["loc"][-1] == "on_unjudged":
+            said.append(f"{where}: missing; say what the gate does with an unjudged part: pass, reject or quarantine")
+            continue
+        said.append(f"{where}: {_sentence(fault['type'], context, fault['msg'])}")
+    return said
+
+
+def is_of_keys(error: ValidationError) -> bool:
+    """Whether single keys are wrong, so that nobody has looked at the rules between keys yet."""
+    return all(fault["type"] != "value_error" for fault in error.errors())
+
+
+def known_part(
+    table: Mapping[str, Any],
+    error: ValidationError,
+    single: Mapping[str, type[BaseModel]],
+    several: Mapping[str, type[BaseModel]],
+) -> Any:
+    """What of these sections of `table` is right by itself: a `Partial` of partial sections, for the rules.
+
+    `single` sections come once, `several` any number of times.
+    """
+    wrong = [fault["loc"] for fault in error.errors()]
+    places = {key: [place[1:] for place in wrong if place[0] == key] for key in (*single, *several)}
+    known: dict[str, Any] = {key: _partial(model, table.get(key, {}), places[key]) for key, model in single.items()}
+    listed = {key for key in several if () not in places[key]}
+    for key in listed:
+        known[key] = tuple(
+            _partial(several[key], raw, [place[1:] for place in places[key] if place[:1] == (number,)])
+            for number, raw in enumerate(table.get(key, ()))
+        )
+    return Partial(SimpleNamespace(**known), several.keys() - listed)
+
+
+def _partial(model: type[BaseModel], raw: Any, wrong: Sequence[tuple[int | str, ...]]) -> Partial:
+    """What is right in one section; `wrong` are places within it, an empty one means all of it."""
+    unknown = set(model.model_fields) if () in wrong else {str(place[0]) for place in wrong}
+    right = {key: value for key, value in raw.items() if key not in unknown} if isinstance(raw, Mapping) else {}
+    missing = {key for key, field in model.model_fields.items() if field.is_required() and key not in right}
+    return Partial(model.model_validate(right | {key: STAND_INS[key] for key in missing}), unknown | missing)
+
+
+def patterns() -> frozenset[str]:
+    """The patterns that have a sentence."""
+    return frozenset(_PATTERNS)
+
+
+def _sentence(kind: str, context: Mapping[str, Any], message: str) -> str:
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if kind in _BOUNDED:
+        return _BOUNDED[kind].format(**{name: _number(value) for name, value in context.items()})
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], f"it has to match {context['pattern']}")
+    if kind in ("literal_error", "enum"):
+        return f"write one of {_choices(context['expected'])}"
+    return message
+
+
+def _number(value: Any) -> Any:
+    """A whole number without the `.0` that its field's type gives it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _choices(expected: str) -> str:
+    """pydantic shows an enum's member as Python does: `<Action.PASS: 'pass'>`."""
+    words = [word.rpartition(": ")[2].strip("<>") for word in expected.replace(" or ", ", ").split(", ")]
+    return ", ".join(word.replace("'", '"') for word in words)

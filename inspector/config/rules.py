@@ -1,0 +1,269 @@
+"""What is wrong between the keys of a configuration, while each for itself is right. Pure.
+
+Every rule stands for itself and names what it says in one sentence. Where a key that a rule asks for has a value
+that is wrong by itself (`Partial`), that rule says nothing, and the others still do: all faults come at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Protocol
+
+from inspector.config.sections import CameraSection, GateSection, KafkaSection
+
+
+class Ruled(Protocol):
+    """The sections that rules read: a `Config`, or a `Partial` of it."""
+
+    @property
+    def camera(self) -> tuple[CameraSection, ...]: ...
+    @property
+    def gate(self) -> tuple[GateSection, ...]: ...
+    @property
+    def kafka(self) -> KafkaSection: ...
+
+
+class Unknown(Exception):
+    """A rule asked for a key whose value is wrong by itself."""
+
+
+class Partial:
+    """A section of which some keys are not known; stands for the section where a rule reads it."""
+
+    def __init__(self, known: object, unknown: Iterable[str]) -> None:
+        self._known = known
+        self._unknown = frozenset(unknown)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._unknown:
+            raise Unknown(name)
+        return getattr(self._known, name)
+
+
+def broken_rules(config: Ruled) -> list[str]:
+    """One sentence for each rule that is broken; `config` may be a `Partial` of partial sections."""
+    said = [fault for rule in _OF_ALL for fault in _said(rule, config)]
+    for gate in _listed(config, "gate"):
+        said += [fault for rule in _OF_GATES for fault in _said(rule, config, gate)]
+    for camera in _listed(config, "camera"):
+        said += [fault for rule in _OF_CAMERAS for fault in _said(rule, config, camera)]
+    return said + [fault for rule in _OF_KAFKA for fault in _said(rule, config.kafka)]
+
+
+def _said(rule: Callable[..., Iterator[str]], *asked: object) -> list[str]:
+    said: list[str] = []
+    try:
+        for fault in rule(*asked):
+            said.append(fault)
+    except Unknown:
+        pass
+    return said
+
+
+def _listed(config: Ruled, key: str) -> tuple[Any, ...]:
+    try:
+        return tuple(getattr(config, key))
+    except Unknown:
+        return ()
+
+
+def _names(config: Ruled, key: str) -> list[str]:
+    """Those names that are known."""
+    names: list[str] = []
+    for section in _listed(config, key):
+        try:
+            names.append(section.name)
+        except Unknown:
+            continue
+    return names
+
+
+def _repeated(config: Ruled) -> Iterator[str]:
+    for what in ("camera", "gate"):
+        names = _names(config, what)
+        yield from (f"{what} {name!r} is configured twice" for name in sorted(set(names)) if names.count(name) > 1)
+
+
+def _two_gates(config: Ruled) -> Iterator[str]:
+    owner: dict[str, str] = {}
+    for gate in config.gate:
+        for name in gate.cameras:
+            if name in owner:
+                yield f"camera {name!r} stands at two gates, {owner[name]!r} and {gate.name!r}"
+            owner[name] = gate.name
+
+
+def _cameras_of_gate(config: Ruled, gate: GateSection) -> Iterator[str]:
+    known = {camera.name for camera in config.camera}
+    for name in gate.cameras:
+        if name not in known:
+            yield f"gate {gate.name!r} names camera {name!r}, which is not configured"
+
+
+def _reserve(_: Ruled, gate: GateSection) -> Iterator[str]:
+    if gate.reserve_ms >= gate.window_ms:
+        yield f"gate {gate.name!r} keeps a reserve_ms as long as its whole window_ms"
+
+
+def _topic_of_camera(_: Ruled, camera: CameraSection) -> Iterator[str]:
+    """A wildcard would bring other cameras' frames, and the agent's own messages, as this camera's."""
+    topic = camera.topic or ""
+    if topic.startswith("$"):
+        yield f"camera {camera.name!r} has a topic that begins with $; to share its frames set shared_group"
+    exact = topic.removesuffix("/+") if camera.trigger_from == "topic" else topic
+    if "#" in exact or "+" in exact:
+        may_be = "only a last /+ may be one, with trigger_from = topic"
+        yield f"camera {camera.name!r} has a wildcard in its topic; {may_be}"
+
+
+def _trigger_in_json(_: Ruled, camera: CameraSection) -> Iterator[str]:
+    if camera.trigger_from == "json" and camera.encoding != "json":
+        yield f'camera {camera.name!r} takes its trigger from JSON; set encoding = "json" as well'
+
+
+def _folder_of_camera(_: Ruled, camera: CameraSection) -> Iterator[str]:
+    if camera.source == "folder" and camera.folder is None:
+        yield f"camera {camera.name!r} has source folder but no folder"
+
+
+def _shared_at_gate(config: Ruled, camera: CameraSection) -> Iterator[str]:
+    if camera.shared_group is not None and _is_gated(config, camera):
+        yield (
+            f"camera {camera.name!r} stands at a gate, whose frames one agent must have in order; "
+            "remove its shared_group"
+        )
+
+
+def _shared_elsewhere(_: Ruled, camera: CameraSection) -> Iterator[str]:
+    if camera.shared_group is not None and camera.source != "mqtt":
+        yield f"camera {camera.name!r} has a shared_group, which only MQTT knows; remove it"
+
+
+def _window_at_gate(config: Ruled, camera: CameraSection) -> Iterator[str]:
+    if camera.window_ms is not None and _is_gated(config, camera):
+        yield f"camera {camera.name!r} stands at a gate, whose window_ms counts; remove its own"
+
+
+def _is_gated(config: Ruled, camera: CameraSection) -> bool:
+    return any(camera.name in gate.cameras for gate in config.gate)
+
+
+def _trigger_in_kafka(_: Ruled, camera: CameraSection) -> Iterator[str]:
+    if camera.source == "kafka" and camera.trigger_from == "topic":
+        yield f"camera {camera.name!r} reads Kafka, whose topics carry no trigger; use a header"
+
+
+def _size_in_kafka(config: Ruled, camera: CameraSection) -> Iterator[str]:
+    if camera.source != "kafka" or "max_mib" not in camera.model_fields_set:
+        return
+    if camera.max_mib > config.kafka.max_frame_mib:
+        yield f"camera {camera.name!r} allows larger frames than kafka.max_frame_mib"
+
+
+def _same_kafka_topic(config: Ruled) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for camera in config.camera:
+        if camera.source != "kafka" or camera.topic is None:
+            continue
+        if camera.topic in owners:
+            yield (
+                f"cameras {owners[camera.topic]!r} and {camera.name!r} have the same Kafka topic; leave topic "
+                "unset and name the camera in a header"
+            )
+        owners[camera.topic] = camera.name
+
+
+def _written_topic(config: Ruled, camera: CameraSection) -> Iterator[str]:
+    if camera.source != "kafka" or camera.topic is None:
+        return
+    if camera.topic in (config.kafka.verdict_topic, config.kafka.dead_letter_topic):
+        yield f"camera {camera.name!r} has its frames on a topic that this agent writes to"
+
+
+def _unmatched_topic(config: Ruled, camera: CameraSection) -> Iterator[str]:
+    if camera.source != "kafka" or camera.topic is None or config.kafka.topic_pattern is None:
+        return
+    if not _is_read(config.kafka, camera.topic):
+        yield f"camera {camera.name!r} has a topic that kafka.topic_pattern does not match"
+
+
+def _kafka_user(kafka: KafkaSection) -> Iterator[str]:
+    if kafka.security.startswith("sasl") != (kafka.username is not None):
+        yield "kafka.username belongs to a kafka.security of sasl_plaintext or sasl_ssl, and to no other"
+
+
+def _kafka_password(kafka: KafkaSection) -> Iterator[str]:
+    if (kafka.username is None) != (kafka.password_secret is None):
+        yield "kafka.username and kafka.password_secret go together"
+
+
+def _kafka_certificate(kafka: KafkaSection) -> Iterator[str]:
+    if (kafka.cert_file is None) != (kafka.key_file is None):
+        yield "kafka.cert_file and kafka.key_file go together"
+
+
+def _kafka_tls(kafka: KafkaSection) -> Iterator[str]:
+    if not kafka.security.endswith("ssl") and (kafka.ca_file or kafka.cert_file):
+        yield "kafka.ca_file and kafka.cert_file need a kafka.security of ssl or sasl_ssl"
+
+
+def _kafka_handover(kafka: KafkaSection) -> Iterator[str]:
+    if kafka.handover_ms >= kafka.session_timeout_ms:
+        yield "kafka.handover_ms must be shorter than kafka.session_timeout_ms"
+
+
+def _kafka_pattern(kafka: KafkaSection) -> Iterator[str]:
+    if kafka.topic_pattern is not None and not _is_pattern(kafka.topic_pattern):
+        yield "kafka.topic_pattern is not a regular expression"
+
+
+def _kafka_verdicts(kafka: KafkaSection) -> Iterator[str]:
+    if kafka.verdict_topic is not None and _is_read(kafka, kafka.verdict_topic):
+        yield f"kafka.verdict_topic {kafka.verdict_topic!r} is a topic of frames too"
+
+
+def _kafka_dead_letters(kafka: KafkaSection) -> Iterator[str]:
+    if kafka.dead_letter_topic is not None and _is_read(kafka, kafka.dead_letter_topic):
+        yield f"kafka.dead_letter_topic {kafka.dead_letter_topic!r} is a topic of frames too"
+
+
+def _is_read(kafka: KafkaSection, topic: str) -> bool:
+    """Whether the section's own keys make this a topic of frames."""
+    if kafka.topic_pattern is not None:
+        return _is_pattern(kafka.topic_pattern) and re.match(kafka.topic_pattern, topic) is not None
+    return topic in kafka.topics
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError):  # the last two: counts and brackets beyond measure
+        return False
+    return True
+
+
+_OF_ALL: Final = (_repeated, _two_gates, _same_kafka_topic)
+_OF_GATES: Final = (_cameras_of_gate, _reserve)
+_OF_CAMERAS: Final = (
+    _topic_of_camera,
+    _trigger_in_json,
+    _folder_of_camera,
+    _shared_at_gate,
+    _shared_elsewhere,
+    _window_at_gate,
+    _trigger_in_kafka,
+    _size_in_kafka,
+    _written_topic,
+    _unmatched_topic,
+)
+_OF_KAFKA: Final = (
+    _kafka_user,
+    _kafka_password,
+    _kafka_certificate,
+    _kafka_tls,
+    _kafka_handover,
+    _kafka_pattern,
+    _kafka_verdicts,
+    _kafka_dead_letters,
+)

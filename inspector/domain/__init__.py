@@ -1,0 +1,77 @@
+"""The frozen types that travel on the road from frame to reject, and nothing else: no I/O, no torch, no SQL.
+
+Each arrow of the road is one type; nothing points backwards. Import them from here; the files are for reading.
+"""
+
+from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, Order
+from inspector.domain.events import Event, Severity
+from inspector.domain.frames import (
+    Admitted,
+    Delivery,
+    Frame,
+    FrameKey,
+    Identity,
+    Position,
+    ResultId,
+    Route,
+    Routed,
+    Sighting,
+    TimeSource,
+    part_result_id,
+)
+from inspector.domain.gates import NOTHING_TOLD, Action, GateAction, GateMode, GateState, Job, Standing
+from inspector.domain.products import LiveSet, ProductVersion
+from inspector.domain.verdicts import (
+    SCHEMA_VERSION,
+    Cause,
+    DeadLetter,
+    Decision,
+    Failure,
+    Judgement,
+    Outcome,
+    Picture,
+    Region,
+    Scored,
+    Verdict,
+)
+
+__all__ = [
+    "NOTHING_TOLD",
+    "SCHEMA_VERSION",
+    "Action",
+    "Admitted",
+    "Cause",
+    "CommandName",
+    "CommandRecord",
+    "CommandRequest",
+    "DeadLetter",
+    "Decision",
+    "Delivery",
+    "Event",
+    "Failure",
+    "Frame",
+    "FrameKey",
+    "GateAction",
+    "GateMode",
+    "GateState",
+    "Identity",
+    "Job",
+    "Judgement",
+    "LiveSet",
+    "Order",
+    "Outcome",
+    "Picture",
+    "Position",
+    "ProductVersion",
+    "Region",
+    "ResultId",
+    "Route",
+    "Routed",
+    "Scored",
+    "Severity",
+    "Sighting",
+    "Standing",
+    "TimeSource",
+    "Verdict",
+    "part_result_id",
+]

@@ -1,0 +1,198 @@
+"""A frame on its way: a delivery, its identity, its pixels, and the product that it was routed to.
+
+Times named `_ns` are monotonic nanoseconds of this process; `datetime` fields are aware and in UTC.
+An acknowledgement is a `Position`, a value: no frame carries a callback.
+"""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.domain.gates import NOTHING_TOLD, Standing
+
+_RESULT_NAMESPACE = uuid.UUID("5b0f6b0e-6a55-5f43-9b39-0d5c0a7f6f10")
+
+ResultId = NewType("ResultId", str)
+
+
+class Identity(enum.StrEnum):
+    """How a frame is told from another: by an id it carries, or only by its delivery."""
+
+    STRONG = "strong"
+    WEAK = "weak"
+
+
+class TimeSource(enum.StrEnum):
+    """Which clock `captured_at` was taken from."""
+
+    CAMERA = "camera"
+    RECEIVED = "received"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a delivery stands in its stream: all that an acknowledgement needs.
+
+    `stream` names one ordered stream (an MQTT camera connection, a Kafka topic and partition),
+    `generation` its connection or assignment, `offset` the place in it, rising within a
+    generation but not without holes.
+    """
+
+    stream: str
+    generation: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message of a camera topic as it arrived, bytes untouched.
+
+    `properties` holds the metadata under the contract's header names (`frame-id`, `trigger-id`, ...),
+    lower case. `backlog` says that the message waited in the broker; `broker_id` is the broker's own
+    unchanging name for the message where it has one (Kafka), None on MQTT.
+    """
+
+    position: Position
+    camera: str
+    payload: bytes
+    properties: Mapping[str, str]
+    received_at: datetime
+    received_ns: int
+    redelivered: bool = False
+    backlog: bool = False
+    broker_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameKey:
+    """The identity of one distinct frame: (camera, epoch, ids and view, SHA-256 of its bytes).
+
+    `nonce` is empty for a frame that carries an id; a weak frame (no id at all) gets one per delivery,
+    so that two equal images of two parts are two frames. `lap` counts how often the trigger counter
+    has wrapped in this epoch: part 17 of the next lap is another part. A simulated frame is never the
+    same as a real one.
+    """
+
+    camera: str
+    view: str
+    epoch: int
+    frame_id: str | None
+    trigger_id: int | None
+    part_id: str | None
+    sha256: str
+    nonce: str = ""
+    lap: int = 0
+    simulated: bool = False
+
+    @property
+    def identity(self) -> Identity:
+        """`WEAK` when only the delivery tells this frame from an equal one."""
+        return Identity.WEAK if self.nonce else Identity.STRONG
+
+    @property
+    def result_id(self) -> ResultId:
+        """UUIDv5 of the identity: the same on every agent and after every restart."""
+        trigger = "" if self.trigger_id is None else str(self.trigger_id)
+        # Frame id and trigger id both count where both are there: a camera that repeats a
+        # frame id on a new trigger shows a new part, and that part must get a verdict.
+        parts = (self.camera, self.view, self.epoch, self.lap, self.frame_id or "", trigger, self.sha256, self.nonce)
+        name = "\x1f".join(map(str, (*parts, "simulated") if self.simulated else parts))
+        return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, name)))
+
+
+def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> ResultId:
+    """Name of a row that has no frame (a missed part, a missing view): one per part and reason."""
+    return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, "\x1f".join((owner, str(epoch), str(trigger_id), what)))))
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A delivery found to be a new frame, with its identity and its time limits.
+
+    `act_before_ns` is None for a camera without a window; `captured_at` follows the camera's clock
+    rule (`time_source` says which clock it is). `missing_trigger` marks a gated frame that needs a
+    trigger id and has none; `is_late` one whose time was over before it was admitted; `fault` says what
+    is wrong with its metadata (None: nothing).
+    """
+
+    delivery: Delivery
+    key: FrameKey
+    captured_at: datetime
+    time_source: TimeSource
+    act_before: datetime | None = None
+    act_before_ns: int | None = None
+    claimed_product: str | None = None
+    simulated: bool = False
+    id_conflict: bool = False
+    missing_trigger: bool = False
+    is_late: bool = False
+    fault: str | None = None
+    standing: Standing = NOTHING_TOLD
+
+    @property
+    def result_id(self) -> ResultId:
+        return self.key.result_id
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A decoded frame. `pixels`: uint8 [H, W, 3], RGB, C-contiguous, owned by the frame."""
+
+    admitted: Admitted
+    pixels: NDArray[np.uint8]
+    decode_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which product a frame shows, as the anchors voted.
+
+    `product` is None when the frame is of no enrolled product; `nearest` then names the product that
+    came closest. `confidence` is the winner's share of the votes [0, 1]; `distance` the trimmed
+    nearest-anchor distance relative to the product's bound (over 1.0 = unknown).
+    """
+
+    product: str | None
+    confidence: float
+    distance: float
+    nearest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A routed frame with its product's own preparation done, ready for a batch.
+
+    `prepared` is opaque outside `vision/`; `batch_key` says which frames may share one main pass;
+    `lineup_revision` names the set of live versions that routed it, which also scores it.
+    """
+
+    admitted: Admitted
+    route: Route
+    product: str
+    product_version: int
+    prepared: Any
+    batch_key: str
+    lineup_revision: str
+    size_px: tuple[int, int]
+    decode_ms: float
+    route_ms: float
+    threshold: float
+    artifact_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A frame the ledger or the journal already knows, for finding redeliveries after a restart."""
+
+    key: FrameKey
+    result_id: ResultId
+    gate: str | None
+    acknowledged: bool

@@ -1,0 +1,38 @@
+"""Enrolled versions of products, as the registry names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ProductVersion:
+    """One immutable enrolled version as the registry names it; the artifact's bytes are fetched apart."""
+
+    product: str
+    version: int
+    head: str
+    profile: str
+    digest: str
+    size_bytes: int
+    created_at: datetime
+    created_by: str
+    manifest: Mapping[str, Any]
+    threshold: float
+    is_live: bool = False
+    is_shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSet:
+    """Which version of each product is live; `revision` changes with every activation.
+
+    `shadows` are stored beside the live ones and never decide; agents do not score them yet.
+    """
+
+    revision: str
+    versions: tuple[ProductVersion, ...]
+    shadows: tuple[ProductVersion, ...] = ()

@@ -1,0 +1,1 @@
+"""A person's OPERATION: what the command line and the console call to enrol products."""

@@ -1,0 +1,70 @@
+"""More images for a product are learnt as its live version was, in everything that a person does not name anew."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Set
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from inspector.training.dataset.framing import Framing
+from inspector.training.enrol import EnrolmentOptions
+from inspector.training.heads.recipes import recipe_for
+from inspector.vision.networks.backbone import Backbone
+
+NAMEABLE = ("head", "profile", "tiles", "roi", "mask", "input_px", "exposure", "backbone", "weights", "clustering")
+"""What a person may name, in the words of the command line."""
+
+
+def inherited(options: EnrolmentOptions, manifest: Mapping[str, Any], named: Set[str]) -> EnrolmentOptions:
+    """`options` with all that is not in `named` (of `NAMEABLE`) as in the version of this manifest.
+
+    What the good images chose there they choose again. An input size and a clustering go with their head and profile.
+    """
+    stored, framing = manifest["preparation"], options.framing
+    head = options.head if "head" in named else manifest["head"]
+    profile = options.profile if "profile" in named else manifest["profile"]
+    is_same_head = (head, profile) == (manifest["head"], manifest["profile"])
+    found = replace(options, head=head, profile=profile)
+    if "tiles" not in named:
+        framing = replace(framing, tiles=(int(stored["tiles"][0]), int(stored["tiles"][1])))
+    if "roi" not in named and stored["roi"] is not None:
+        x, y, width, height = (float(share) for share in stored["roi"])
+        framing = replace(framing, roi=(x, y, width, height), is_roi_px=False)
+    if "mask" not in named and stored["mask"] is not None:
+        framing = replace(framing, mask=base64.b64decode(stored["mask"]))
+    if "input_px" not in named and is_same_head:
+        framing = replace(framing, size_px=int(stored["size_px"]))
+    if "exposure" not in named and is_same_head and _was_exposure_named(manifest):
+        found = replace(found, exposure=stored["exposure"])
+    if not named & {"backbone", "weights"}:
+        file = manifest.get("weights_file")
+        found = replace(found, backbone=Backbone(manifest["graph"]["backbone"], Path(file) if file else None))
+    if "clustering" not in named and is_same_head and head == "protoad":
+        found = replace(found, clustering=manifest["clustering"][0])
+    return replace(found, framing=framing)
+
+
+def differing(options: EnrolmentOptions) -> list[str]:
+    """In words, what of these options is not the default."""
+    usual, framing = EnrolmentOptions(), options.framing
+    found = {
+        "head": (options.head, usual.head),
+        "profile": (options.profile, usual.profile),
+        "backbone": (options.backbone.name, usual.backbone.name),
+        "tiles": ("x".join(map(str, framing.tiles)), "x".join(map(str, Framing().tiles))),
+        "region of interest": (framing.roi and ", ".join(f"{share:.3g}" for share in framing.roi), None),
+        "exposure": (options.exposure, None),
+    }
+    size_px = framing.size_px
+    if size_px is not None and size_px != recipe_for(options.head, options.profile).preparation.size_px:
+        found["input size"] = (f"{size_px} px", None)
+    words = [f"{name} {value}" for name, (value, default) in found.items() if value != default]
+    return [*words, *(["a mask"] if framing.mask is not None else [])]
+
+
+def _was_exposure_named(manifest: Mapping[str, Any]) -> bool:
+    """Whether a person said it: what the images choose stands among the choices."""
+    choices = manifest["evidence"]["choices"]
+    return manifest["head"] != "protoad" and all(each["what"] != "exposure" for each in choices)

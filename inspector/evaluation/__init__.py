@@ -1,0 +1,1 @@
+"""MEASURES: figures of heads on labelled folders. Fits through `training`; nothing here decides about a part."""

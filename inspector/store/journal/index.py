@@ -1,0 +1,203 @@
+"""What the journal's records add up to: pure, the same whether records are read back or just appended.
+
+An entry lives until its row is recorded; a weak frame also until the broker took its acknowledgement,
+because until then its redelivery can be told from a new frame only here. Tries count processes that
+ended while a frame was being tried, not attempts: equal frames in flight at once don't add up.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from inspector.domain import Identity, ResultId
+from inspector.store.journal.segment_log import Place
+
+MOST_UNACKNOWLEDGED: Final = 4096
+"""Weak frames remembered after their row, for brokers that never take an acknowledgement."""
+
+MOST_COUNT: Final = 2**53
+"""Orders and tries end here: a damaged record may say any number, and the next one must still be readable."""
+
+MOST_TRIED: Final = 1024
+"""Frames remembered that were tried in vain, for frames that are never delivered again."""
+
+Tried = tuple[str, str]
+"""Camera and SHA-256 of a frame."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One live verdict: where it lies and what was noted since. `order` is its place among all verdicts ever.
+
+    There may be half a million of them, so a verdict itself is never here.
+    """
+
+    place: Place
+    camera: str
+    has_frame: bool
+    order: int
+    is_weak: bool
+    is_earlier: bool
+    published: bool | None
+    is_recorded: bool = False
+    is_acknowledged: bool = False
+
+
+class JournalIndex:
+    """Live entries by result id, and frames that were or are being tried."""
+
+    def __init__(self) -> None:
+        self.entries: dict[ResultId, Entry] = {}
+        self.next_order = 0
+        self._tries: dict[Tried, tuple[int, int]] = {}  # count, segment of the newest record of it
+        self._trying: dict[Tried, int] = {}  # segment
+        self._unacknowledged: dict[ResultId, None] = {}
+        self._live_bytes: dict[int, int] = {}
+
+    def apply(self, record: dict[str, Any], place: Place, *, is_earlier: bool) -> None:
+        """Takes one record into account. Raises KeyError, TypeError or ValueError for one it can't read."""
+        match record["k"]:
+            case "verdict":
+                self._verdict(record, place, is_earlier)
+            case "published":
+                if entry := self.entries.get(record["id"]):
+                    entry.published = record["published"]
+            case "recorded":
+                self._recorded(record["ids"])
+            case "acknowledged":
+                self._acknowledged(record["ids"])
+            case "attempt":
+                self._trying[record["camera"], record["sha256"]] = place.segment
+            case "tries":
+                self._keep_tries((record["camera"], record["sha256"]), _count(record["count"]), place.segment)
+            case "close":
+                self._trying.clear()
+            case unknown:
+                raise ValueError(f"a record of kind {unknown!r} is of newer software")
+
+    def tries(self, frame: Tried) -> int:
+        """How many processes ended while this frame was being tried."""
+        return self._tries.get(frame, (0, 0))[0]
+
+    def tried_in_vain(self) -> list[dict[str, Any]]:
+        """Records for the frames that the process before this one was trying when it ended."""
+        return [_tries_record(frame, min(self.tries(frame) + 1, MOST_COUNT)) for frame in self._trying]
+
+    def live_bytes(self, segment: int) -> int:
+        """Bytes of live verdicts in a segment."""
+        return self._live_bytes.get(segment, 0)
+
+    def in_order(self) -> list[tuple[ResultId, Entry]]:
+        """Live entries in the order of their last verdict."""
+        return sorted(self.entries.items(), key=lambda item: item[1].order)
+
+    def newest_frames(self, most: int) -> list[tuple[ResultId, Entry]]:
+        """Of each camera the newest `most` entries that a frame stands behind, oldest first."""
+        taken: Counter[str] = Counter()
+        chosen: list[tuple[ResultId, Entry]] = []
+        for result_id, entry in reversed(self.in_order()):
+            if entry.has_frame and taken[entry.camera] < most:
+                taken[entry.camera] += 1
+                chosen.append((result_id, entry))
+        return chosen[::-1]
+
+    def oldest(self, segment: int, most: int) -> list[tuple[ResultId, Entry]]:
+        """At most so many live entries of the oldest segment: they stand first, as they were appended first."""
+        first = itertools.takewhile(lambda item: item[1].place.segment <= segment, self.entries.items())
+        return list(itertools.islice(first, most))
+
+    def notes_in(self, segment: int) -> Iterator[dict[str, Any]]:
+        """Records that say again what only this segment says of tried frames."""
+        for frame, (count, at) in list(self._tries.items()):
+            if at == segment:
+                yield _tries_record(frame, count)
+        for (camera, sha256), at in list(self._trying.items()):
+            if at == segment:
+                yield {"k": "attempt", "camera": camera, "sha256": sha256}
+
+    def forget_segment(self, segment: int) -> None:
+        """The segment is gone; nothing live lies in it."""
+        self._live_bytes.pop(segment, None)
+
+    def _verdict(self, record: dict[str, Any], place: Place, is_earlier: bool) -> None:
+        verdict, order = _verdict_in(record), _count(record["order"])
+        result_id, sha256 = ResultId(verdict["result_id"]), verdict["frame_sha256"]
+        entry = Entry(
+            place=place,
+            camera=sys.intern(verdict["camera"]),
+            has_frame=sha256 is not None,
+            order=order,
+            is_weak=verdict["identity"] == Identity.WEAK.value and sha256 is not None,
+            is_earlier=is_earlier,
+            published=verdict["published"],
+            is_recorded=record.get("recorded", False),
+            is_acknowledged=record.get("acknowledged", False),
+        )
+        self._drop(result_id)
+        self.entries[result_id] = entry
+        self.next_order = max(self.next_order, min(order + 1, MOST_COUNT))
+        self._live_bytes[place.segment] = self.live_bytes(place.segment) + place.size_bytes
+        if sha256 is not None:
+            self._tries.pop((verdict["camera"], sha256), None)
+            self._trying.pop((verdict["camera"], sha256), None)
+        self._settle(result_id, entry)
+
+    def _recorded(self, result_ids: Iterable[ResultId]) -> None:
+        for result_id in result_ids:
+            if entry := self.entries.get(result_id):
+                entry.is_recorded = True
+                self._settle(result_id, entry)
+
+    def _acknowledged(self, result_ids: Iterable[ResultId]) -> None:
+        for result_id in result_ids:
+            if entry := self.entries.get(result_id):
+                entry.is_acknowledged = True
+                self._settle(result_id, entry)
+
+    def _settle(self, result_id: ResultId, entry: Entry) -> None:
+        if not entry.is_recorded:
+            return
+        if entry.is_acknowledged or not entry.is_weak:
+            self._drop(result_id)
+            return
+        self._unacknowledged[result_id] = None
+        if len(self._unacknowledged) > MOST_UNACKNOWLEDGED:
+            self._drop(next(iter(self._unacknowledged)))
+
+    def _drop(self, result_id: ResultId) -> None:
+        self._unacknowledged.pop(result_id, None)
+        if entry := self.entries.pop(result_id, None):
+            self._live_bytes[entry.place.segment] -= entry.place.size_bytes
+
+    def _keep_tries(self, frame: Tried, count: int, segment: int) -> None:
+        self._trying.pop(frame, None)
+        self._tries.pop(frame, None)
+        self._tries[frame] = (count, segment)
+        if len(self._tries) > MOST_TRIED:
+            del self._tries[next(iter(self._tries))]
+
+
+def _verdict_in(record: dict[str, Any]) -> dict[str, Any]:
+    """What is wrong with it shows here, before anything is changed, and not when the entry is read back."""
+    verdict, decision = record["verdict"], record["decision"]
+    if not isinstance(verdict, dict) or not (decision is None or isinstance(decision, dict)):
+        raise ValueError("its verdict or its decision is no table")
+    for key in ("result_id", "camera", "frame_sha256"):
+        if not isinstance(verdict[key], str) and (key != "frame_sha256" or verdict[key] is not None):
+            raise ValueError(f"its {key} is not text")
+    return verdict
+
+
+def _count(found: object) -> int:
+    if type(found) is not int or not 0 <= found <= MOST_COUNT:
+        raise ValueError(f"{found!r} counts nothing")
+    return found
+
+
+def _tries_record(frame: Tried, count: int) -> dict[str, Any]:
+    return {"k": "tries", "camera": frame[0], "sha256": frame[1], "count": count}

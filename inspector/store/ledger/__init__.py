@@ -1,0 +1,1 @@
+"""The ledger: verdicts, decisions and gate states as rows, and queries over them."""

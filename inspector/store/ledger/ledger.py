@@ -1,0 +1,320 @@
+"""The ledger: results, decisions, gates and events in SQL, on SQLite and PostgreSQL alike.
+
+`record` is one durable transaction, and the first row of a result id stands for ever. What a database
+refuses can't hold up the rest: such a row is stored without its metadata, or else as an event.
+Knows nothing about frames, brokers or the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inspector.domain import (
+    Action,
+    CommandRecord,
+    Decision,
+    Event,
+    GateAction,
+    GateState,
+    ResultId,
+    Severity,
+    Sighting,
+    Verdict,
+)
+from inspector.errors import LedgerUnavailable
+from inspector.ports import Clock
+from inspector.store import audit, tables
+from inspector.store.database import Database
+from inspector.store.faults import is_refused_row
+from inspector.store.ledger.inspections import numbered
+from inspector.store.rows import (
+    SIGHTING_COLUMNS,
+    command_row,
+    decision_row,
+    gate_of,
+    gate_row,
+    reduced_row,
+    sighting_of_row,
+    storable,
+    verdict_row,
+)
+from inspector.stream.identity import COMMANDED_FIELDS
+from inspector.stream.record import journal_record
+
+_LOG = logging.getLogger(__name__)
+_IDS_PER_QUERY = 500
+_WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
+
+
+class SqlLedger:
+    """The port `Ledger` on a `Database`, whose life it does not own.
+
+    Entered means: the schema is right, or the database is away (then the first call that reaches it
+    checks the schema). Raises SchemaOutdated where it is not.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database = database
+        self._clock = clock
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.database.ensure_current()
+        except LedgerUnavailable as error:
+            # An agent must come up while the database is away: its journal is the store until then.
+            _LOG.warning("starting without the database: %s", error)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def record(
+        self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool]], gates: Sequence[GateState]
+    ) -> list[ResultId]:
+        await self.database.ensure_current()
+        try:
+            return await self._record(verdicts, decisions, gates)
+        except LedgerUnavailable as error:
+            if not _is_refusal(error):
+                raise
+            _LOG.error("the database refused a row of %d, writing them one by one: %s", len(verdicts), error.__cause__)
+        conflicting: list[ResultId] = []
+        for verdict in verdicts:
+            conflicting += await self._record_alone(verdict)
+        conflicting += await self._record([], decisions, gates)
+        return conflicting
+
+    async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
+        await self.database.ensure_current()
+        query = sa.select(tables.gates)
+        if names is not None:
+            query = query.where(tables.gates.c.name.in_(names))
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return {row["name"]: gate_of(row) for row in rows}
+
+    async def sightings(self, camera: str, limit: int) -> list[Sighting]:
+        await self.database.ensure_current()
+        query = (
+            sa.select(*(tables.results.c[name] for name in SIGHTING_COLUMNS))
+            .where(tables.results.c.camera == camera, tables.results.c.frame_sha256.is_not(None))
+            .order_by(tables.results.c.seq.desc())
+            .limit(limit)
+        )
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        current = max((row["epoch"] for row in rows), default=0)
+        return [sighting_of_row(row) for row in reversed(rows) if row["epoch"] >= current - 1]
+
+    async def known(self, result_ids: Sequence[ResultId]) -> set[ResultId]:
+        await self.database.ensure_current()
+        async with self.database.reading() as connection:
+            return set(await _stored_outcomes(connection, result_ids))
+
+    async def record_events(self, events: Sequence[Event]) -> None:
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await _insert_events(connection, events)
+
+    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+        await self.database.ensure_current()
+        now = self._clock.now()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            is_known = sa.select(tables.commands.c.id).where(
+                tables.commands.c.cmd_id == storable(command.cmd_id), tables.commands.c.agent == command.agent
+            )
+            if (await connection.execute(is_known)).first() is not None:
+                return False
+            await connection.execute(tables.commands.insert(), command_row(command))
+            for order in command.orders:
+                why = f"{command.reason} (command {command.cmd_id})"
+                change = audit.Change(command.by, f"gate/{order.owner}/{order.what}", order.old, order.new, why)
+                await audit.append(connection, now, change)
+            if gates:
+                await _upsert_gates(connection, [gate_row(state, now) for state in gates])
+        return True
+
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
+        await self.database.ensure_current()
+        if not actions:
+            return
+        rows = [
+            {
+                "gate": action.gate,
+                "epoch": action.epoch,
+                "trigger_id": action.trigger_id,
+                "action": action.action,
+                "source": action.source,
+                "done": action.done,
+                "received_at": action.received_at,
+            }
+            for action in actions
+        ]
+        async with self.database.writing() as connection:
+            await connection.execute(tables.gate_actions.insert(), rows)
+
+    async def _record(
+        self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool]], states: Sequence[GateState]
+    ) -> list[ResultId]:
+        now = self._clock.now()
+        async with self.database.writing() as connection:
+            conflicting = await self._insert_verdicts(connection, verdicts)
+            if decided:
+                at_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
+                await _upsert_decisions(
+                    connection,
+                    [
+                        decision_row(
+                            decision,
+                            is_published=is_published,
+                            in_flight=decision.trigger_id == 0 and decision.result_id not in at_zero,
+                            now=now,
+                        )
+                        for decision, is_published in decided
+                    ],
+                )
+            if states:
+                await _upsert_gates(connection, [gate_row(state, now) for state in states])
+        return conflicting
+
+    async def _insert_verdicts(self, connection: AsyncConnection, verdicts: Sequence[Verdict]) -> list[ResultId]:
+        if not verdicts:
+            return []
+        rows = await numbered(connection, [verdict_row(verdict) for verdict in verdicts])
+        await connection.execute(
+            _insert(connection, tables.results).on_conflict_do_nothing(index_elements=["result_id"]), rows
+        )
+        stored = await _stored_outcomes(connection, [verdict.result_id for verdict in verdicts])
+        refused = [verdict for verdict in verdicts if stored[verdict.result_id][0] != verdict.outcome.value]
+        if refused:
+            found = [self._conflict_row(verdict, *stored[verdict.result_id]) for verdict in refused]
+            await connection.execute(_insert(connection, tables.conflicts).on_conflict_do_nothing(), found)
+        return [verdict.result_id for verdict in refused]
+
+    def _conflict_row(self, verdict: Verdict, outcome: str, agent: str) -> dict[str, Any]:
+        return {
+            "at": self._clock.now(),
+            "result_id": verdict.result_id,
+            "stored_outcome": outcome,
+            "stored_agent": agent,
+            "refused_outcome": verdict.outcome.value,
+            "refused_agent": storable(verdict.agent),
+            "refused_record": {key: storable(value) for key, value in journal_record(verdict).items()},
+        }
+
+    async def _record_alone(self, verdict: Verdict) -> list[ResultId]:
+        """The row; or the row without its metadata; or an event that says what it was."""
+        try:
+            return await self._record([verdict], [], [])
+        except LedgerUnavailable as error:
+            if not _is_refusal(error):
+                raise
+            why = str(error.__cause__).splitlines()[0]
+        try:
+            async with self.database.writing() as connection:
+                await connection.execute(
+                    _insert(connection, tables.results).on_conflict_do_nothing(index_elements=["result_id"]),
+                    reduced_row(verdict, why),
+                )
+                return []
+        except LedgerUnavailable as error:
+            if not _is_refusal(error):
+                raise
+        lost = Event(
+            self._clock.now(), "row_refused", Severity.ALARM, verdict.camera, f"{why}: {journal_record(verdict)}"
+        )
+        async with self.database.writing() as connection:
+            await _insert_events(connection, [lost])
+        return []
+
+
+def _is_refusal(error: LedgerUnavailable) -> bool:
+    return isinstance(error.__cause__, Exception) and is_refused_row(error.__cause__)
+
+
+def _insert(connection: AsyncConnection, table: sa.Table) -> Any:
+    """INSERT with ON CONFLICT in the words of the database at hand; both dialects have the same methods."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+async def _stored_outcomes(
+    connection: AsyncConnection, result_ids: Sequence[ResultId]
+) -> dict[ResultId, tuple[str, str]]:
+    """Outcome and agent of the rows that exist."""
+    stored: dict[ResultId, tuple[str, str]] = {}
+    for start in range(0, len(result_ids), _IDS_PER_QUERY):
+        query = sa.select(tables.results.c.result_id, tables.results.c.outcome, tables.results.c.agent).where(
+            tables.results.c.result_id.in_(result_ids[start : start + _IDS_PER_QUERY])
+        )
+        stored.update({row.result_id: (row.outcome, row.agent) for row in await connection.execute(query)})
+    return stored
+
+
+async def _upsert_decisions(connection: AsyncConnection, rows: Iterable[dict[str, Any]]) -> None:
+    """The worst action of a part stands, with its cause and result; `sent` counts them all."""
+    by_key: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for row in rows:
+        by_key[row["trigger_id"] is None].append(row)
+    for in_flight, same_key in by_key.items():
+        if not same_key:
+            continue
+        statement = _insert(connection, tables.decisions)
+        new = statement.excluded
+        is_worse = _rank(new.action) > _rank(tables.decisions.c.action)
+        replaced = {
+            name: sa.case((is_worse, new[name]), else_=tables.decisions.c[name])
+            for name in ("action", "cause", "result_id", "act_before")
+        }
+        keys = ["result_id"] if in_flight else ["gate", "epoch", "lap", "trigger_id"]
+        condition = tables.decisions.c.trigger_id.is_(None) if in_flight else tables.decisions.c.trigger_id.is_not(None)
+        await connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=keys,
+                index_where=condition,
+                set_={**replaced, "sent": tables.decisions.c.sent + new.sent, "updated_at": new.updated_at},
+            ),
+            same_key,
+        )
+
+
+def _rank(action: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
+    return sa.case({word.value: rank for word, rank in _WORSE.items()}, value=action, else_=0)
+
+
+async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """The state that has come further stands; one that is behind comes from an agent that has lost the gate."""
+    statement = _insert(connection, tables.gates)
+    new, old = statement.excluded, tables.gates.c
+    is_further = sa.or_(
+        new.epoch > old.epoch,
+        sa.and_(
+            new.epoch == old.epoch, sa.func.coalesce(new.last_trigger, -1) >= sa.func.coalesce(old.last_trigger, -1)
+        ),
+    )
+    replaced = {column.name: new[column.name] for column in tables.gates.c if column.name != "name"}
+    for name in COMMANDED_FIELDS:  # a state made before a command must not undo it
+        replaced[name] = sa.case((new.orders >= old.orders, new[name]), else_=old[name])
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["name"], set_=replaced, where=is_further), rows
+    )
+
+
+async def _insert_events(connection: AsyncConnection, happened: Sequence[Event]) -> None:
+    rows = [
+        {
+            "at": event.at,
+            "kind": event.kind,
+            "severity": event.severity.value,
+            "subject": storable(event.subject),
+            "detail": storable(event.detail),
+        }
+        for event in happened
+    ]
+    if rows:
+        await connection.execute(tables.events.insert(), rows)

@@ -1,0 +1,1 @@
+"""Files beside the database: pictures with heat maps, dead letters, folders with a size limit."""

@@ -1,0 +1,173 @@
+"""Pictures by retention rule: every reject, every unjudged frame, a sample of the passes.
+
+`<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the bytes as they came, `.heat.png` the frame
+with the map laid over, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame. One thread
+draws and writes; the road only puts into a bounded queue, where passes give way first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+import threading
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from inspector.domain import Outcome, Picture, ResultId
+from inspector.errors import StateUnusable
+from inspector.ports import Clock
+from inspector.store.pictures.folders import BoundedFolder, Held, safe_name, write_whole
+from inspector.store.pictures.overlay import Undrawable, overlay_png, small_jpeg, suffix_of
+
+_LOG = logging.getLogger(__name__)
+_LATEST_PERIOD_NS: Final = 500_000_000
+_QUEUED_PICTURES: Final = 64
+_QUEUED_BYTES: Final = 64 * 1024 * 1024
+
+
+class FolderImages:
+    """The port `Images` on a folder of at most `max_bytes`, not counting the latest pictures.
+
+    `keep_passes` is the share of passes kept, [0, 1], chosen by result id: the same on every agent.
+    Entering raises StateUnusable where the folder can't be written.
+    """
+
+    def __init__(
+        self, folder: Path, *, max_bytes: int, keep_passes: float, clock: Clock, held: Held | None = None
+    ) -> None:
+        self._path = folder
+        self._held = held or Held()
+        self._max_bytes = max_bytes
+        self._keep_passes = keep_passes
+        self._clock = clock
+        self._queue = _PictureQueue()
+        self._latest_ns: dict[str, int] = {}
+        self._writer: threading.Thread | None = None
+        self._is_failing = False
+
+    async def __aenter__(self) -> Self:
+        folder = await asyncio.to_thread(
+            BoundedFolder, self._path, self._max_bytes, self._path / "latest", held=self._held
+        )
+        self._writer = threading.Thread(target=self._write_all, args=(folder,), name="images", daemon=True)
+        self._writer.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """What is queued is still written."""
+        self._queue.close()
+        if self._writer is not None:
+            await asyncio.to_thread(self._writer.join)
+
+    @property
+    def skipped(self) -> int:
+        """Pictures that should have been kept and were not, because the disk was too slow."""
+        return self._queue.skipped
+
+    def keep(self, picture: Picture) -> None:
+        """Queues the picture if the rule wants it. Never blocks, never raises."""
+        verdict = picture.verdict
+        if suffix_of(picture.payload) is None:
+            return
+        now_ns = self._clock.monotonic_ns()
+        is_latest = now_ns - self._latest_ns.get(verdict.camera, -_LATEST_PERIOD_NS) >= _LATEST_PERIOD_NS
+        is_kept = verdict.outcome is not Outcome.PASS or is_sampled(verdict.result_id, self._keep_passes)
+        if is_latest:
+            self._latest_ns[verdict.camera] = now_ns
+        if is_latest or is_kept:
+            self._queue.put(_Wanted(picture, is_kept=is_kept, is_latest=is_latest))
+
+    def _write_all(self, folder: BoundedFolder) -> None:
+        while (wanted := self._queue.take()) is not None:
+            try:
+                if wanted.is_kept:
+                    self._write(folder, wanted.picture)
+                if wanted.is_latest:
+                    self._write_latest(wanted.picture)
+            except StateUnusable as error:
+                if not self._is_failing:
+                    _LOG.error("pictures can't be kept: %s", error)
+                self._is_failing = True
+            else:
+                if self._is_failing:
+                    _LOG.info("pictures are kept again")
+                self._is_failing = False
+
+    def _write(self, folder: BoundedFolder, picture: Picture) -> None:
+        verdict = picture.verdict
+        self._held.note(verdict)
+        base = self._path / f"{verdict.decided_at:%Y-%m-%d}" / safe_name(verdict.camera)
+        name = safe_name(verdict.result_id)
+        folder.add(base / f"{name}.{suffix_of(picture.payload)}", picture.payload)
+        if picture.heat_map is not None:
+            try:
+                folder.add(base / f"{name}.heat.png", overlay_png(picture.payload, picture.heat_map))
+            except Undrawable as error:
+                _LOG.warning("no heat map for %s: %s", verdict.result_id, error)
+
+    def _write_latest(self, picture: Picture) -> None:
+        camera = picture.verdict.camera
+        try:
+            write_whole(self._path / "latest" / f"{safe_name(camera)}.jpg", small_jpeg(picture.payload))
+        except Undrawable as error:
+            _LOG.warning("no latest picture of %s: %s", camera, error)
+
+
+def is_sampled(result_id: ResultId, share: float) -> bool:
+    """Whether a pass of this id is in the sample; every agent and every run says the same."""
+    return zlib.crc32(result_id.encode("utf-8", "surrogatepass")) < share * 2**32
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # one is itself only: arrays don't compare to a truth
+class _Wanted:
+    picture: Picture
+    is_kept: bool
+    is_latest: bool
+
+    @property
+    def may_be_skipped(self) -> bool:
+        return not self.is_kept or self.picture.verdict.outcome is Outcome.PASS
+
+
+class _PictureQueue:
+    """Bounded by pictures and bytes; passes give way to the others. `put` on the loop, `take` on the writer."""
+
+    def __init__(self) -> None:
+        self.skipped = 0
+        self._wanted: collections.deque[_Wanted] = collections.deque()
+        self._size_bytes = 0
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def put(self, wanted: _Wanted) -> None:
+        """Takes it, or skips it or an older pass."""
+        with self._changed:
+            self._wanted.append(wanted)
+            self._size_bytes += len(wanted.picture.payload)
+            while len(self._wanted) > _QUEUED_PICTURES or self._size_bytes > _QUEUED_BYTES:
+                self._skip(next((waiting for waiting in self._wanted if waiting.may_be_skipped), wanted))
+            self._changed.notify()
+
+    def take(self) -> _Wanted | None:
+        """The oldest, as soon as there is one; None once the queue is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._wanted or self._is_closed)
+            if not self._wanted:
+                return None
+            taken = self._wanted.popleft()
+            self._size_bytes -= len(taken.picture.payload)
+            return taken
+
+    def close(self) -> None:
+        """Nothing more will be put."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+
+    def _skip(self, wanted: _Wanted) -> None:
+        self._wanted.remove(wanted)
+        self._size_bytes -= len(wanted.picture.payload)
+        self.skipped += wanted.is_kept

@@ -1,0 +1,1 @@
+"""The registry: products, their versions, which one is live."""

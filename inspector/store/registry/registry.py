@@ -1,0 +1,288 @@
+"""The registry: enrolled versions, whose threshold alone may be moved, and one pointer per product to the live one.
+
+Every change is one short transaction with its audit row, and moves the revision that agents poll. What is
+said of one product never touches another's rows. Artifacts are bytes here; nobody looks inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inspector.config.sections import NAME_PATTERN
+from inspector.domain import LiveSet, ProductVersion
+from inspector.errors import ArtifactError, LedgerUnavailable, RegistryError, UsageError
+from inspector.ports import Clock
+from inspector.store import audit
+from inspector.store.audit import Change
+from inspector.store.database import Database
+from inspector.store.tables import product_versions, products, registry_revision
+
+_MOST_BEFORE: Final = 100
+"""How many earlier live versions of a product are kept to roll back to."""
+
+_DESCRIBED: Final = [column for column in product_versions.c if column.name != "artifact"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Motive:
+    by: str
+    reason: str
+
+
+class SqlRegistry:
+    """The port `Registry` on a `Database`, whose life it does not own.
+
+    Entered means as for the ledger: the schema is right, or the database is away and checked later.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database = database
+        self._clock = clock
+
+    async def __aenter__(self) -> Self:
+        with contextlib.suppress(LedgerUnavailable):  # every method says so itself, until the database is back
+            await self.database.ensure_current()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def revision(self) -> str:
+        await self.database.ensure_current()
+        async with self.database.reading() as connection:
+            return await _revision(connection)
+
+    async def live(self) -> LiveSet:
+        await self.database.ensure_current()
+        pointed = sa.or_(
+            product_versions.c.version == products.c.live_version,
+            product_versions.c.version == products.c.shadow_version,
+        )
+        async with self.database.reading() as connection:
+            # The revision first: should it move in between, the next poll finds it moved and reads again.
+            revision = await _revision(connection)
+            versions = await _versions(connection, pointed)
+        return LiveSet(
+            revision=revision,
+            versions=tuple(version for version in versions if version.is_live),
+            shadows=tuple(version for version in versions if version.is_shadow),
+        )
+
+    async def products(self) -> list[ProductVersion]:
+        await self.database.ensure_current()
+        async with self.database.reading() as connection:
+            return await _versions(connection)
+
+    async def artifact(self, product: str, version: int) -> bytes:
+        """Raises RegistryError where there is none, ArtifactError where it is not what was enrolled."""
+        await self.database.ensure_current()
+        query = sa.select(product_versions.c.artifact, product_versions.c.digest).where(_is(product, version))
+        async with self.database.reading() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None:
+            raise _no_version(product, version)
+        digest = await asyncio.to_thread(lambda: hashlib.sha256(row.artifact).hexdigest())
+        if digest != row.digest:
+            raise ArtifactError(f"The stored artifact of {product} version {version} is damaged; enrol it again.")
+        return bytes(row.artifact)
+
+    async def add_version(
+        self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
+    ) -> ProductVersion:
+        """Raises UsageError for a name that can't be one or for live and shadow at once, ArtifactError for a
+        manifest without `head` and `threshold`; `profile` is "standard" where it names none.
+        """
+        if not re.fullmatch(NAME_PATTERN, product):
+            raise UsageError(f"{product!r} can't name a product; use letters, digits, '_', '.' and '-', 64 at most.")
+        if activate and shadow:
+            raise UsageError("A version can't be live and shadow at once; choose one.")
+        row = {**_described(product, manifest), "size_bytes": len(artifact), "created_by": by, "artifact": artifact}
+        row["digest"] = await asyncio.to_thread(lambda: hashlib.sha256(artifact).hexdigest())
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            number = await self._next_number(connection, product)
+            await connection.execute(
+                product_versions.insert().values(**row, version=number, created_at=self._clock.now())
+            )
+            enrolled = Change(by, f"product/{product}", None, _named(number), f"enrolled, sha256 {row['digest']}")
+            await audit.append(connection, self._clock.now(), enrolled)
+            if activate:
+                await self._point(connection, product, number, _Motive(by, "enrolled"))
+            if shadow:
+                pointed = await _product(connection, product)
+                await self._move(connection, pointed, {"shadow_version": number}, _Motive(by, "enrolled as shadow"))
+            return await _version(connection, product, number)
+
+    async def activate(self, product: str, version: int, *, by: str, reason: str) -> ProductVersion:
+        """Does nothing where it is live already. Raises RegistryError where there is no such version."""
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            found = await _version(connection, product, version)
+            if found.is_live:
+                return found
+            await self._point(connection, product, version, _Motive(by, reason))
+            return await _version(connection, product, version)
+
+    async def rollback(self, product: str, *, by: str, reason: str) -> ProductVersion:
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            row = await _product(connection, product)
+            if not row["live_before"]:
+                raise RegistryError(f"No version of {product} was live before; there is nothing to roll back to.")
+            *before, version = row["live_before"]
+            moved = {"live_version": version, "live_before": before}
+            await self._move(connection, row, moved, _Motive(by, reason))
+            return await _version(connection, product, version)
+
+    async def move_threshold(
+        self, product: str, version: int, threshold: float, *, by: str, reason: str
+    ) -> ProductVersion:
+        """Does nothing where it lies there already. Raises RegistryError where there is no such version."""
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            found = await _version(connection, product, version)
+            if found.threshold == threshold:
+                return found
+            moved = product_versions.update().where(_is(product, version)).values(threshold=threshold)
+            await connection.execute(moved)
+            what = f"product/{product}/version {version}/threshold"
+            change = Change(by, what, f"{found.threshold:.6g}", f"{threshold:.6g}", reason)
+            await audit.append(connection, self._clock.now(), change)
+            await _revise(connection)
+            return await _version(connection, product, version)
+
+    async def remove(self, product: str, *, by: str, reason: str) -> None:
+        """Raises RegistryError where it is neither live nor shadow. `rollback` or `activate` brings it back."""
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            row = await _product(connection, product)
+            if row["live_version"] is None and row["shadow_version"] is None:
+                raise RegistryError(f"{product} is not live; there is nothing to remove.")
+            moved = {"live_version": None, "shadow_version": None, "live_before": _before(row)}
+            await self._move(connection, row, moved, _Motive(by, reason))
+
+    async def _next_number(self, connection: AsyncConnection, product: str) -> int:
+        """The product's row exists after this."""
+        newest = sa.select(sa.func.max(product_versions.c.version)).where(product_versions.c.product == product)
+        number = (await connection.execute(newest)).scalar_one_or_none()
+        if number is not None:
+            return int(number) + 1
+        now = self._clock.now()
+        await connection.execute(products.insert().values(name=product, live_before=[], created_at=now, updated_at=now))
+        return 1
+
+    async def _point(self, connection: AsyncConnection, product: str, version: int, motive: _Motive) -> None:
+        """The pointer moved on; what was live is remembered for `rollback`."""
+        row = await _product(connection, product)
+        await self._move(connection, row, {"live_version": version, "live_before": _before(row)}, motive)
+
+    async def _move(
+        self, connection: AsyncConnection, row: Mapping[Any, Any], moved: dict[str, Any], motive: _Motive
+    ) -> None:
+        """Pointers set, every one that moved audited, the revision one up."""
+        product, now = row["name"], self._clock.now()
+        if row["shadow_version"] is not None and moved.get("live_version") == row["shadow_version"]:
+            moved = {**moved, "shadow_version": None}
+        await connection.execute(products.update().where(products.c.name == product).values(**moved, updated_at=now))
+        for pointer, what in (("live_version", "live"), ("shadow_version", "shadow")):
+            if pointer in moved and moved[pointer] != row[pointer]:
+                old, new = _named(row[pointer]), _named(moved[pointer])
+                change = Change(motive.by, f"product/{product}/{what}", old, new, motive.reason)
+                await audit.append(connection, now, change)
+        await _revise(connection)
+
+
+async def _revise(connection: AsyncConnection) -> None:
+    await connection.execute(registry_revision.update().values(revision=registry_revision.c.revision + 1))
+
+
+def _described(product: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return {
+            "product": product,
+            "head": str(manifest["head"]),
+            "profile": str(manifest.get("profile", "standard")),
+            "threshold": float(manifest["threshold"]),
+            "manifest": dict(manifest),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"The manifest of {product} lacks a head or a threshold ({error}); enrol it again."
+        ) from error
+
+
+def _before(row: Mapping[Any, Any]) -> list[int]:
+    """Versions to roll back to once the live one is not live any more, oldest first."""
+    before, live = list(row["live_before"]), row["live_version"]
+    return before if live is None else [*before, live][-_MOST_BEFORE:]
+
+
+def _named(version: int | None) -> str | None:
+    return None if version is None else f"version {version}"
+
+
+def _no_version(product: str, version: int) -> RegistryError:
+    return RegistryError(f"There is no version {version} of a product {product}; see `inspector products list`.")
+
+
+def _is(product: str, version: int) -> sa.ColumnElement[bool]:
+    return sa.and_(product_versions.c.product == product, product_versions.c.version == version)
+
+
+async def _revision(connection: AsyncConnection) -> str:
+    number = (await connection.execute(sa.select(registry_revision.c.revision))).scalar_one()
+    return f"r{number}"
+
+
+async def _product(connection: AsyncConnection, product: str) -> Mapping[Any, Any]:
+    row = (await connection.execute(sa.select(products).where(products.c.name == product))).mappings().one_or_none()
+    if row is None:
+        raise RegistryError(f"There is no product {product}; see `inspector products list`.")
+    return row
+
+
+async def _version(connection: AsyncConnection, product: str, version: int) -> ProductVersion:
+    found = await _versions(connection, _is(product, version))
+    if not found:
+        raise _no_version(product, version)
+    return found[0]
+
+
+async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]) -> list[ProductVersion]:
+    """Everything but the artifacts, by product and version."""
+    query = (
+        sa.select(*_DESCRIBED, products.c.live_version, products.c.shadow_version)
+        .join(products, products.c.name == product_versions.c.product)
+        .where(*wanted)
+        .order_by(product_versions.c.product, product_versions.c.version)
+    )
+    return [
+        ProductVersion(
+            product=row["product"],
+            version=row["version"],
+            head=row["head"],
+            profile=row["profile"],
+            digest=row["digest"],
+            size_bytes=row["size_bytes"],
+            created_at=row["created_at"],
+            created_by=row["created_by"],
+            manifest=row["manifest"],
+            threshold=row["threshold"],
+            is_live=row["version"] == row["live_version"],
+            is_shadow=row["version"] == row["shadow_version"],
+        )
+        for row in (await connection.execute(query)).mappings()
+    ]

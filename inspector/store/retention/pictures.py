@@ -1,0 +1,76 @@
+"""Taking old pictures and dead letters out, but for those whose results a hold keeps. Works beside a running agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from inspector.config.sections import RetentionSection
+from inspector.ports import Clock
+from inspector.store.database import Database
+from inspector.store.pictures.folders import files_of, result_of, translated
+from inspector.store.retention import holds
+from inspector.store.retention.retention import Pruned, Report
+
+BATCH_FILES: Final = 500
+
+
+async def prune_pictures(
+    database: Database,
+    clock: Clock,
+    state_dir: Path,
+    section: RetentionSection,
+    *,
+    dry_run: bool = False,
+    report: Report = lambda _rule, _done, _total: None,
+) -> list[Pruned]:
+    """Files of results older than `pictures_days`, by when they were written; nothing where that is unset."""
+    if section.pictures_days is None:
+        return []
+    before = clock.now() - timedelta(days=section.pictures_days)
+    folders = (("pictures", state_dir / "images"), ("dead_letters", state_dir / "dead-letters"))
+    return [await _prune(database, clock, (name, folder, before), dry_run, report) for name, folder in folders]
+
+
+async def _prune(
+    database: Database, clock: Clock, what: tuple[str, Path, datetime], dry_run: bool, report: Report
+) -> Pruned:
+    name, folder, before = what
+    old = await asyncio.to_thread(_older, folder, before)
+    taken = held = 0
+    for start in range(0, len(old), BATCH_FILES):
+        began = time.perf_counter()
+        batch = old[start : start + BATCH_FILES]
+        # Asked for each batch anew: a hold that comes meanwhile keeps what is still there.
+        kept = await holds.held_ids(database, sorted({result_of(path) for path in batch}))
+        leaving = [path for path in batch if result_of(path) not in kept]
+        if not dry_run:
+            await asyncio.to_thread(_remove, leaving, folder)
+        taken += len(leaving)
+        held += len(batch) - len(leaving)
+        report(name, taken + held, len(old))
+        await clock.sleep(time.perf_counter() - began)
+    return Pruned(name, before, taken, held)
+
+
+def _older(folder: Path, before: datetime) -> list[Path]:
+    """Oldest first."""
+    with translated(folder):
+        found = [(status.st_mtime, path) for path, status in files_of(folder, folder / "latest")]
+    return [path for modified_s, path in sorted(found) if modified_s < before.timestamp()]
+
+
+def _remove(paths: Sequence[Path], folder: Path) -> None:
+    for path in paths:
+        with translated(path):
+            path.unlink(missing_ok=True)
+        for parent in (path.parent, path.parent.parent):
+            if parent == folder:
+                break
+            with contextlib.suppress(OSError):  # not empty yet
+                parent.rmdir()

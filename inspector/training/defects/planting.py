@@ -1,0 +1,69 @@
+"""Where defects are drawn on frames before they are prepared: at most at twice the resolution that a head sees.
+
+Finer strokes would be averaged away by the preparation, and memory stays bounded whatever the camera's resolution.
+Knows nothing of heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.training.defects.drawing import DefectKind, draw
+from inspector.vision.images.preparation import Preparation, prepare
+from inspector.vision.images.resizing import resize
+
+DRAWN_SIDE = 2
+MOST_DRAWN_PX = 2048
+"""A frame is drawn on at no more than twice the resolution that the head sees, and never larger than this."""
+CROP_SIDES = 4.0
+SMALLEST_CROP_PX = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A frame to draw on, uint8 [h, w, 3], and how many of its own pixels one of these is."""
+
+    pixels: NDArray[np.uint8]
+    scale: float
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8], preparation: Preparation) -> Ground:
+        height, width = pixels.shape[:2]
+        seen = max(prepare(pixels, preparation).shape)
+        limit = min(MOST_DRAWN_PX, max(DRAWN_SIDE * preparation.size_px, seen))
+        if max(height, width) <= limit:
+            return cls(pixels, 1.0)
+        scale = max(height, width) / limit
+        return cls(resize(pixels, max(1, round(width / scale)), max(1, round(height / scale))), scale)
+
+
+def plant(
+    kind: DefectKind,
+    pixels: NDArray[np.uint8],
+    size_px: float,
+    rng: np.random.Generator,
+    at: tuple[int, int] | None = None,
+) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
+    """The frame with one defect centred `at` (x, y) or anywhere, and where it is; None where it can't be seen.
+
+    Drawn in a crop: the cost is the defect's, not the frame's. What a defect borrows (a piece from elsewhere, what
+    lies behind the part) must come from the whole frame, so those kinds are drawn on all of it.
+    """
+    height, width = pixels.shape[:2]
+    x, y = at if at is not None else (int(rng.integers(width)), int(rng.integers(height)))
+    size_px = max(1.0, size_px)
+    if kind in (DefectKind.CUT_PASTE, DefectKind.MISSING):
+        planted = draw(kind, pixels, size_px, rng, (x, y))
+        return (planted.image, (x, y)) if planted.mask.any() else None
+    reach = round(max(SMALLEST_CROP_PX, CROP_SIDES * size_px) / 2)
+    left, top = max(0, x - reach), max(0, y - reach)
+    window = (slice(top, min(height, y + reach)), slice(left, min(width, x + reach)))
+    planted = draw(kind, np.ascontiguousarray(pixels[window]), size_px, rng, (x - left, y - top))
+    if not planted.mask.any():
+        return None
+    frame = pixels.copy()
+    frame[window] = planted.image
+    return frame, (x, y)

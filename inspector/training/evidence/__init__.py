@@ -1,0 +1,1 @@
+"""What an enrolment says about itself: hygiene, detectability, routing re-check, report."""

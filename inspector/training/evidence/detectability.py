@@ -1,0 +1,289 @@
+"""How small a drawn defect the deployed head still finds, and where in the picture it finds none.
+
+Defects of growing size are drawn on held-out good images, at their own resolution, and take the road that frames
+take: prepared, embedded, judged at the deployed threshold. A share of them found is evidence about drawn defects of
+these kinds on parts like these, with its binomial interval; it is no plant's escape rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import UndecodableFrame
+from inspector.stream.decode import DecodeLimits, decode
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.gathering import Progress
+from inspector.training.defects.drawing import DefectKind
+from inspector.training.defects.planting import Ground, plant
+from inspector.training.statistics.binomial import clopper_pearson
+from inspector.training.statistics.calibrating import CONFIDENCE
+from inspector.vision.engines.protocols import Embedder
+from inspector.vision.heads.base import Judgement
+from inspector.vision.images.preparation import prepare
+from inspector.vision.serving.product_inspector import ProductInspector
+
+SIZES = (0.16, 0.08, 0.04, 0.02, 0.01)
+"""Of the picture's longer side, largest first: once none is found, smaller ones are not tried."""
+PER_CELL = 16
+"""Defects of one kind and size: all of 16 found says 79 % or more with 95 % confidence."""
+LEAST_PER_CELL = 8
+"""Of few images: all of 8 found says 63 %."""
+FULL_FROM = 100
+"""Fewer images are drawn on less often: the cost of this evidence stays in proportion to theirs."""
+FOUND_SHARE = 0.9
+BLIND_GRID = 6
+BLIND_IMAGES = 3
+BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Defects of one kind and size. `size_px`: the median length in the frames' own pixels; `size_share`: of the
+    longer side. `interval`: exact, two-sided, 95 %.
+    """
+
+    kind: DefectKind
+    size_share: float
+    size_px: float
+    found: int
+    n: int
+
+    @property
+    def share(self) -> float:
+        return self.found / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return clopper_pearson(self.found, self.n, CONFIDENCE)
+
+
+@dataclass(frozen=True, slots=True)
+class BlindSpots:
+    """Where a spot of one size is found. `found`: int [g, g] of `n` in each cell, rows from the top of the frame.
+
+    `frame`: one of the frames, uint8 [h, w, 3].
+    """
+
+    size_share: float
+    size_px: float
+    n: int
+    found: NDArray[np.int64]
+    frame: NDArray[np.uint8]
+
+    @property
+    def blind(self) -> int:
+        """Cells in which fewer than half are found."""
+        return int((self.found * 2 < self.n).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """A drawn defect with what the head makes of it. `frame`: uint8 [h, w, 3]; `heat`: uint8 [h, w], 128 = threshold.
+
+    `at`: the defect's centre and length in pixels of `frame`.
+    """
+
+    step: Step
+    is_found: bool
+    level: float
+    frame: NDArray[np.uint8]
+    heat: NDArray[np.uint8]
+    at: tuple[int, int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Detectability:
+    """The curve, the blind spots, and examples. `n_images`: good images drawn on; `are_seen`: they are in the bank."""
+
+    steps: tuple[Step, ...]
+    blind_spots: BlindSpots | None
+    exhibits: tuple[Exhibit, ...]
+    n_images: int
+    are_seen: bool
+
+    def of(self, kind: DefectKind) -> list[Step]:
+        """The steps of one kind, smallest first."""
+        return sorted((step for step in self.steps if step.kind == kind), key=lambda step: step.size_share)
+
+    def smallest_found(self, kind: DefectKind) -> Step | None:
+        """The smallest size from which on at least 90 % were found at each size tried; None where there is none."""
+        smallest = None
+        for step in reversed(self.of(kind)):
+            if step.share < FOUND_SHARE:
+                break
+            smallest = step
+        return smallest
+
+    def to_manifest(self) -> dict[str, Any]:
+        smallest = {kind: self.smallest_found(kind) for kind in DefectKind}
+        spots = self.blind_spots
+        return {
+            "n_images": self.n_images,
+            "drawn_on": "images of the bank" if self.are_seen else "held-out images",
+            "confidence": CONFIDENCE,
+            "smallest_found": {
+                kind.value: None if step is None else _described(step) for kind, step in smallest.items()
+            },
+            "steps": [{"kind": step.kind.value, **_described(step)} for step in self.steps],
+            "blind_spots": None
+            if spots is None
+            else {
+                "size_share": spots.size_share,
+                "size_px": spots.size_px,
+                "n": spots.n,
+                "found": spots.found.tolist(),
+            },
+        }
+
+
+def _described(step: Step) -> dict[str, Any]:
+    low, high = step.interval
+    return {
+        "size_px": round(step.size_px, 1),
+        "size_share": step.size_share,
+        "found": step.found,
+        "n": step.n,
+        "interval": [round(low, 4), round(high, 4)],
+    }
+
+
+class DetectabilityTrial:
+    """Draws on `images`, which the deployed head accepts, and asks it. Deterministic.
+
+    `seen`: the images are in the head's bank, which the statement then says. `learnt`: how many images were enrolled.
+    """
+
+    def __init__(
+        self,
+        inspector: ProductInspector,
+        embedder: Embedder,
+        images: Sequence[ImageSource],
+        limits: DecodeLimits,
+        *,
+        seen: bool,
+        learnt: int = FULL_FROM,
+    ) -> None:
+        self._inspector = inspector
+        self._embedder = embedder
+        self._threshold = inspector.artifact.calibration.threshold
+        self._preparation = inspector.artifact.preparation
+        self._limits = limits
+        self._seen = seen
+        self._images = images
+        share = min(1.0, learnt / FULL_FROM)
+        self._per_cell = max(min(LEAST_PER_CELL, PER_CELL), round(PER_CELL * share))
+        self._blind_images = max(1, round(BLIND_IMAGES * share))
+
+    def run(self, progress: Progress) -> Detectability | None:
+        """All kinds and sizes, then the blind spots; None where no image is left that is accepted as it is."""
+        accepted = self._accepted()
+        if not accepted:
+            return None
+        steps: list[Step] = []
+        exhibits: list[Exhibit] = []
+        for number, kind in enumerate(DefectKind):
+            for share in SIZES:
+                step, shown = self._step(kind, share, accepted)
+                if step is None:
+                    break
+                steps.append(step)
+                exhibits += shown
+                if step.found == 0:
+                    break
+            progress("detectability", number + 1, len(DefectKind) + 1)
+        measured = Detectability(tuple(steps), None, tuple(_instructive(exhibits)), len(accepted), self._seen)
+        blind = self._blind_spots(measured, accepted)
+        progress("detectability", len(DefectKind) + 1, len(DefectKind) + 1)
+        return Detectability(measured.steps, blind, measured.exhibits, len(accepted), self._seen)
+
+    def _accepted(self) -> list[Ground]:
+        """Held-out images that pass as they are, at most as many as one cell needs, spread over the set."""
+        count = min(len(self._images), self._per_cell)
+        canvases = []
+        for index in np.unique(np.linspace(0, len(self._images) - 1, count).round().astype(int)).tolist():
+            try:
+                pixels = decode(self._images[index].read(), self._limits)
+            except (OSError, UndecodableFrame):
+                continue  # it could be read a minute ago; one image fewer
+            canvases.append(Ground.of(pixels, self._preparation))
+        scores = self._scores([each.pixels for each in canvases])
+        return [each for each, score in zip(canvases, scores, strict=True) if score <= self._threshold]
+
+    def _step(self, kind: DefectKind, share: float, canvases: Sequence[Ground]) -> tuple[Step | None, list[Exhibit]]:
+        planted, sizes = [], []
+        for number in range(self._per_cell):
+            rng = np.random.default_rng([list(DefectKind).index(kind), round(share * 10_000), number])
+            canvas = canvases[number % len(canvases)]
+            size_px = share * max(canvas.pixels.shape[:2])
+            drawn = plant(kind, canvas.pixels, size_px, rng)
+            if drawn is not None:
+                planted.append((drawn, size_px))
+                sizes.append(size_px * canvas.scale)
+        if not planted:
+            return None, []
+        judged = self._judge([frame for (frame, _), _ in planted])
+        is_found = [score > self._threshold for score, _ in judged]
+        step = Step(kind, share, float(np.median(sizes)), sum(is_found), len(planted))
+        shown = []
+        for wanted in (True, False):
+            if wanted in is_found:
+                first = is_found.index(wanted)
+                (frame, at), size_px = planted[first]
+                shown.append(self._exhibit(step, wanted, frame, (*at, size_px), judged[first][1]))
+        return step, shown
+
+    def _exhibit(
+        self, step: Step, is_found: bool, frame: NDArray[np.uint8], at: tuple[int, int, float], judgement: Judgement
+    ) -> Exhibit:
+        scored = self._inspector.scored(judgement, (frame.shape[0], frame.shape[1]), always_map=True)
+        assert scored.heat_map is not None  # noqa: S101 - asked for with always_map
+        return Exhibit(step, is_found, scored.level, frame, scored.heat_map, at)
+
+    def _blind_spots(self, measured: Detectability, canvases: Sequence[Ground]) -> BlindSpots | None:
+        """The same spots moved over the picture: differences between cells are the place's."""
+        smallest = measured.smallest_found(DefectKind.SPOT)
+        share = SIZES[0] if smallest is None else smallest.size_share
+        used = [canvases[number % len(canvases)] for number in range(self._blind_images)]
+        found = np.zeros((BLIND_GRID, BLIND_GRID), np.int64)
+        for row in range(BLIND_GRID):
+            frames = []
+            for column in range(BLIND_GRID):
+                for number, canvas in enumerate(used):
+                    height, width = canvas.pixels.shape[:2]
+                    at = (int((column + 0.5) / BLIND_GRID * width), int((row + 0.5) / BLIND_GRID * height))
+                    rng = np.random.default_rng([99, number])
+                    drawn = plant(DefectKind.SPOT, canvas.pixels, share * max(height, width), rng, at)
+                    frames.append(canvas.pixels if drawn is None else drawn[0])
+            scores = np.array(self._scores(frames)).reshape(BLIND_GRID, len(used))
+            found[row] = (scores > self._threshold).sum(axis=1)
+        size_px = float(np.median([share * max(each.pixels.shape[:2]) * each.scale for each in used]))
+        return BlindSpots(share, size_px, len(used), found, used[0].pixels)
+
+    def _scores(self, frames: Sequence[NDArray[np.uint8]]) -> list[float]:
+        return [score for score, _ in self._judge(frames)]
+
+    def _judge(self, frames: Sequence[NDArray[np.uint8]]) -> list[tuple[float, Judgement]]:
+        judged: list[tuple[float, Judgement]] = []
+        for start in range(0, len(frames), BATCH):
+            batch = np.stack([prepare(frame, self._preparation) for frame in frames[start : start + BATCH]])
+            judged += [(each.score, each) for each in self._inspector.judge(self._embedder(batch))]
+        return judged
+
+
+def _instructive(exhibits: Sequence[Exhibit]) -> Iterator[Exhibit]:
+    """For each kind the smallest that was found and the largest that was missed."""
+    for kind in DefectKind:
+        mine = [each for each in exhibits if each.step.kind == kind]
+        if found := [each for each in mine if each.is_found]:
+            yield min(found, key=_size_of)
+        if missed := [each for each in mine if not each.is_found]:
+            yield max(missed, key=_size_of)
+
+
+def _size_of(exhibit: Exhibit) -> float:
+    return exhibit.step.size_share

@@ -1,0 +1,365 @@
+"""What a set of good images looks like before anything is learnt from it: odd ones, copies, strangers, monotony.
+
+Every image is scored by banks that did not see it, nor its neighbours in file order; what stands out is shown beside
+the image it is most like. Nothing is decided here but one thing: copies, frames that show nothing and images that
+another enrolled product knows as its own are left out, since they are safe to miss and not safe to learn. The rest is
+for a person.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.training.dataset.gathering import Gathered, Progress
+from inspector.training.dataset.spill import Spill
+from inspector.training.routing.anchor_picking import build_anchors, pick_anchor_images
+from inspector.training.routing.discovery import ALIKE_WITHIN
+from inspector.training.statistics.clustering import farthest_first, mean_linkage
+from inspector.vision.engines.protocols import Bank, Embedder, Engine, on_host, unit_length
+from inspector.vision.heads.base import top_mean
+from inspector.vision.images.preparation import Preparation, counted, crop_of
+from inspector.vision.networks.graphs import Graph
+from inspector.vision.routing.anchors import ProductAnchors, pooled, trimmed_distance
+from inspector.vision.routing.index import AnchorIndex
+
+FOLDS = 5
+SAMPLED_PATCHES = 10_000
+PROTOTYPES = 256
+TOP_SHARE = 0.02
+SUSPECT_SPREADS = 6.0
+"""A score so many robust spreads above the median may be a bad part among the good."""
+MOST_SUSPECT_SHARE = 0.1
+"""If more stand out, the set is of several kinds, and naming a crowd helps nobody: the oddest tenth is named."""
+
+SAME_RMS = 1.5
+SAME_SHARE = 0.25
+"""Near-identical: at 128 px not more than 1.5 of 255 levels apart (root mean square), and not more than a quarter of
+what separates this set's images from their nearest neighbours. Parts of six products are 2.4 apart or more."""
+BLOCK = 512
+
+TYPICAL_SHARE = 0.8
+STRANGE_RATIO = 1.5
+"""A stranger is also so many times as far from the set's own anchors as its images usually are. Over six products
+no image of a pure set is taken for a stranger, and all planted ones are found but cells among cells."""
+STRANGE_SHARE = 0.2
+"""If another product claims more of the set than this, the two look alike and nothing is left out for it."""
+BLANK_SPREAD = 8.0
+BLANK_SHARE = 0.2
+"""A frame shows nothing where its gray levels spread less than this, and less than a fifth of what is usual here."""
+UNLIKE_SHARE = 0.2
+"""What is unlike the rest is named up to this share of the set; more of it is a product of several looks."""
+MOST_NAMED = 6
+FEW_IMAGES = 20
+SMALL_PX = 64
+TINY_PX = 32
+ODD_SHARE = 0.2
+DARK_LEVEL = 32
+"""Twelve bits in sixteen, read as sixteen, stay below a sixteenth of the range."""
+BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A good image that stands out. Indices are those of the set. `spreads`: how far its score is above the
+    median, in robust spreads; `at`: the centre (x, y) of its oddest place, as shares of the
+    prepared square; None for tiles.
+    """
+
+    image: int
+    neighbour: int
+    spreads: float
+    at: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hygiene:
+    """What was found; images by name. `copies`: (name, of which) near-identical ones, left out.
+
+    `strangers`: (name, product) that another product claims, left out. `look_alike`: (product, share) where it claims
+    so many that none was left out. `blanks`: that show nothing, left out. `unlike`: that look unlike all the rest to
+    the router; they are learnt. `neighbour_rms`: the median difference of an image to its nearest one, in levels.
+    `objections`: those warnings for which a version is not made live unless a person insists.
+    """
+
+    copies: tuple[tuple[str, str], ...] = ()
+    strangers: tuple[tuple[str, str], ...] = ()
+    blanks: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    look_alike: tuple[str, float] | None = None
+    neighbour_rms: float = 0.0
+    warnings: tuple[str, ...] = ()
+    objections: tuple[str, ...] = ()
+    left_out: frozenset[int] = frozenset()
+
+    def to_manifest(self) -> dict[str, Any]:
+        return {
+            "near_identical": [{"image": name, "of": of} for name, of in self.copies],
+            "other_product": [{"image": name, "product": product} for name, product in self.strangers],
+            "blank": list(self.blanks),
+            "unlike": list(self.unlike),
+            "look_alike": None if self.look_alike is None else list(self.look_alike),
+            "neighbour_rms_levels": round(self.neighbour_rms, 2),
+            "warnings": list(self.warnings),
+        }
+
+
+def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: Preparation) -> Hygiene:
+    """Copies, strangers and monotony of a set of n >= 2 images. `others`: the anchors of the other live products.
+
+    `preparation`: says what of the frames is looked at.
+    """
+    names = gathered.names
+    copies, rms = near_identical(gathered.routing)
+    strangers, look_alike = strangers_among(gathered.route_patches, others)
+    warnings = []
+    blanks = blanks_among(gathered.routing)
+    left_out = frozenset([image for image, _ in copies] + [image for image, _ in strangers] + blanks)
+    usable = len(names) - len(left_out)
+    unlike = [names[image] for image in unlike_the_rest(gathered.route_patches) if image not in left_out]
+    if unlike:
+        named = ", ".join(unlike[:MOST_NAMED]) + (f" and {len(unlike) - MOST_NAMED} more" * (len(unlike) > MOST_NAMED))
+        warnings.append(
+            f"unlike all the other images: {named}; a frame without a part, or of another "
+            "one, would pass as good from now on: if they are not this product, enrol again with --exclude"
+        )
+    if usable < FEW_IMAGES:
+        warnings.append(
+            f"{usable} images are few: poses and lots that are not among them will be rejected; "
+            f"take at least {FEW_IMAGES}, from several lots and shifts"
+        )
+    of_sizes = _of_sizes(gathered.sizes)
+    warnings += of_sizes
+    objections = of_sizes[:1] if any(min(size) < TINY_PX for size in gathered.sizes) else []
+    least = min((_side_looked_at(size, preparation) for size in gathered.sizes), default=float("inf"))
+    if least < TINY_PX and not objections:
+        objections = [
+            f"what is looked at, after region of interest and mask, is as much as {least:.0f} px on a side of a frame: "
+            "most of a part would pass unseen"
+        ]
+        warnings += objections
+    brightest = max(int(each.max()) for each in gathered.routing)
+    if brightest < DARK_LEVEL:
+        objections.append(
+            f"the images are nearly black (no brighter than {brightest} of 255 levels): if they hold 10 or 12 bits in "
+            "16, say so by bit_depth of a camera in the configuration, and enrol with --camera"
+        )
+        warnings.append(objections[-1])
+    elif rms < SAME_RMS:
+        warnings.append(
+            f"the images hardly differ ({rms:.1f} of 255 levels from one to the next like it): one part shot many "
+            "times teaches one part; take different parts"
+        )
+    if look_alike is not None:
+        name, share = look_alike
+        warnings.append(f"{share:.0%} of the images look like {name}, which is enrolled already")
+    return Hygiene(
+        copies=tuple((names[image], names[of]) for image, of in copies),
+        strangers=tuple((names[image], product) for image, product in strangers),
+        blanks=tuple(names[image] for image in blanks),
+        unlike=tuple(unlike),
+        look_alike=look_alike,
+        neighbour_rms=rms,
+        warnings=tuple(warnings),
+        objections=tuple(objections),
+        left_out=left_out,
+    )
+
+
+def _side_looked_at(size: tuple[int, int], preparation: Preparation) -> float:
+    """Side of a square of as many pixels as are looked at of a frame of this size, (height, width); of a narrower
+    region its shorter side.
+    """
+    rows, columns = crop_of(*size, preparation)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    counts = counted(preparation, *size, (height, width))
+    area = height * width if counts is None else int(counts.sum())
+    return float(min(height, width, math.sqrt(area)))
+
+
+def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
+    """What the images' own sizes, (height, width), say. Parts that are cut out have many sizes: that is no finding."""
+    found = []
+    if sizes and (least := min(min(size) for size in sizes)) < SMALL_PX:
+        found.append(f"there are images of {least} px on a side: what a camera does not see can't be found in them")
+    ((height, width), usual), *others = Counter(sizes).most_common() or [((0, 0), 0)]
+    odd = sum(count for _, count in others)
+    if 0 < odd <= ODD_SHARE * (usual + odd):
+        found.append(
+            f"{odd} of {usual + odd} images are not {width}x{height} px like the others: crops, or another camera?"
+        )
+    return found
+
+
+def near_identical(copies: Sequence[NDArray[np.uint8]]) -> tuple[list[tuple[int, int]], float]:
+    """Images that show the same picture as an earlier one: (image, the earlier one), and the median nearest distance.
+
+    `copies`: uint8 [128, 128, 3] each. Distances are root mean squares of the gray image, in levels.
+    """
+    count = len(copies)
+    if count < 2:
+        return [], 0.0
+    small = np.stack([_thumbnail(each) for each in copies])  # [n, 1024]
+    squares = np.einsum("nc,nc->n", small, small)
+    nearest = np.empty(count, np.int64)
+    for start in range(0, count, BLOCK):
+        block = slice(start, start + BLOCK)
+        distance = squares[block, None] + squares[None] - 2.0 * small[block] @ small.T
+        rows = np.arange(len(distance))
+        distance[rows, rows + start] = np.inf
+        nearest[block] = distance.argmin(axis=1)
+    apart = np.array([_rms(copies[image], copies[int(other)]) for image, other in enumerate(nearest)])
+    usual = float(np.median(apart))
+    limit = min(SAME_RMS, SAME_SHARE * usual)
+    found = []
+    kept_as: dict[int, int] = {}
+    for image, other in enumerate(nearest.tolist()):
+        if apart[image] <= limit and other < image:
+            kept_as[image] = kept_as.get(other, other)
+            found.append((image, kept_as[image]))
+    return found, usual
+
+
+def blanks_among(copies: Sequence[NDArray[np.uint8]]) -> list[int]:
+    """Images that show nothing where the others show something. `copies`: uint8 [128, 128, 3] each."""
+    spreads = np.array([float(cv2.meanStdDev(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY))[1][0, 0]) for each in copies])
+    return np.flatnonzero(spreads < min(BLANK_SPREAD, BLANK_SHARE * float(np.median(spreads)))).tolist()
+
+
+def unlike_the_rest(route_patches: Sequence[NDArray[np.floating]]) -> list[int]:
+    """Images that categories found without labels would part from the largest one; none where those are many."""
+    if not len(route_patches):
+        return []
+    descriptors = unit_length(np.stack([pooled(np.asarray(each, np.float32)) for each in route_patches]))
+    labels = mean_linkage(descriptors, ALIKE_WITHIN)
+    largest = np.bincount(labels).argmax()
+    found = np.flatnonzero(labels != largest)
+    return found.tolist() if len(found) <= UNLIKE_SHARE * len(labels) else []
+
+
+def strangers_among(
+    route_patches: Sequence[NDArray[np.floating]], others: Sequence[ProductAnchors]
+) -> tuple[list[tuple[int, str]], tuple[str, float] | None]:
+    """Images that another product claims against anchors of the set's more typical images: (image, product).
+
+    None are named where one product claims more than a fifth of the set; then that product and its share are.
+    """
+    if not others:
+        return [], None
+    rng = np.random.default_rng(0)
+    descriptors = np.stack([pooled(np.asarray(each, np.float32)) for each in route_patches])
+    typical = np.argsort(-(descriptors @ descriptors.mean(axis=0)), kind="stable")
+    typical = np.sort(typical[: max(2, round(TYPICAL_SHARE * len(typical)))])
+    picked = typical[pick_anchor_images(descriptors[typical], rng)]
+    anchors = build_anchors(np.concatenate([np.asarray(route_patches[i], np.float32) for i in picked]), rng)
+    # The bound plays no part: a frame of a known product is within that product's own.
+    own = ProductAnchors("", anchors, descriptors[picked], bound=1e9)
+    index = AnchorIndex([own, *others])
+    claimed, away = [], np.empty(len(route_patches))
+    for image, patches in enumerate(route_patches):
+        found = np.asarray(patches, np.float32)
+        away[image] = trimmed_distance(found, anchors)
+        claimed.append(index.route(found).product or "")
+    for product in (item.product for item in others):
+        if claimed.count(product) > STRANGE_SHARE * len(claimed):
+            # Of twins each claims some of the other's; what it would claim without the set beside it is what counts.
+            alone = AnchorIndex([item for item in others if item.product == product])
+            taken = sum(alone.route(np.asarray(each, np.float32)).product == product for each in route_patches)
+            return [], (product, taken / len(claimed))
+    far = away > STRANGE_RATIO * np.median(away)
+    return [(image, name) for image, name in enumerate(claimed) if name and far[image]], None
+
+
+def suspects_among(
+    inputs: Sequence[NDArray[np.uint8]],
+    route_patches: Sequence[NDArray[np.floating]],
+    graph: Graph,
+    engine: Engine,
+    embedder: Embedder,
+    progress: Progress,
+) -> list[Suspect]:
+    """Images that stand out from the others, oddest first. One pass over the images.
+
+    Five folds in runs over the file order; each image is scored on the pass's coarsest grid by a bank of the other
+    four. Robust: a bad image in a bank shifts neither median nor spread.
+    """
+    which = min(range(len(graph.embeddings)), key=graph.grid)
+    grid = graph.grid(which)
+    patches = _embedded(inputs, which, embedder, progress)
+    scores, peaks = _left_out_scores(patches, engine)
+    spread = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
+    if spread <= 0:
+        return []
+    spreads = (scores - np.median(scores)) / spread
+    found = np.flatnonzero(spreads > SUSPECT_SPREADS)
+    most = max(1, round(MOST_SUSPECT_SHARE * len(scores)))
+    found = found[np.argsort(-spreads[found], kind="stable")][:most]
+    nearest = nearest_usual(found.tolist(), route_patches)
+    suspects = []
+    for image, near in zip(found.tolist(), nearest, strict=True):
+        row, column = divmod(int(peaks[image]), grid)
+        is_square = len(patches[image]) == grid * grid
+        at = ((column + 0.5) / grid, (row + 0.5) / grid) if is_square else None
+        suspects.append(Suspect(image, near, float(spreads[image]), at))
+    return suspects
+
+
+def nearest_usual(odd: Sequence[int], route_patches: Sequence[NDArray[np.floating]]) -> list[int]:
+    """For each odd image the one among the rest that looks most like it as a whole."""
+    if not odd:
+        return []
+    descriptors = np.stack([pooled(np.asarray(each, np.float32)) for each in route_patches])
+    usual = np.setdiff1d(np.arange(len(route_patches)), odd)
+    return [int(usual[(descriptors[usual] @ descriptors[image]).argmax()]) for image in odd]
+
+
+def _embedded(inputs: Sequence[NDArray[np.uint8]], which: int, embedder: Embedder, progress: Progress) -> Spill:
+    """The patches of one embedding, float16 [P, C] each."""
+    kept = Spill()
+    for start in range(0, len(inputs), BATCH):
+        batch = np.stack([inputs[i] for i in range(start, min(start + BATCH, len(inputs)))])
+        for frame in on_host(embedder(batch)[which]):
+            kept.append(frame.astype(np.float16))
+        progress("hygiene", start + len(batch), len(inputs))
+    return kept
+
+
+def _left_out_scores(
+    patches: Sequence[NDArray[np.floating]], engine: Engine
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The score of each image by a bank without its fold, and its oddest patch."""
+    count = len(patches)
+    rng = np.random.default_rng(0)
+    fold_of = (np.arange(count) // max(1, count // 50)) % min(FOLDS, count)
+    per_image = max(1, -(-SAMPLED_PATCHES // count))
+    sampled = []
+    for image in range(count):
+        frame = np.asarray(patches[image], np.float32)
+        sampled.append(frame[rng.permutation(len(frame))[:per_image]])
+    scores, peaks = np.zeros(count), np.zeros(count, np.int64)
+    for fold in np.unique(fold_of):
+        others = np.concatenate([sampled[i] for i in np.flatnonzero(fold_of != fold)])
+        prototypes = others[farthest_first(others, PROTOTYPES, rng)]
+        search = engine.search(Bank(np.zeros(others.shape[1], np.float32), None, prototypes))
+        for image in np.flatnonzero(fold_of == fold).tolist():
+            distances = search.distances(np.asarray(patches[image], np.float32)[None])[0, 0]
+            scores[image] = top_mean(distances[None], TOP_SHARE)[0]
+            peaks[image] = int(distances.argmax())
+    return scores, peaks
+
+
+def _thumbnail(copy: NDArray[np.uint8]) -> NDArray[np.float32]:
+    gray = cv2.cvtColor(copy, cv2.COLOR_RGB2GRAY)
+    return cv2.resize(gray, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+
+
+def _rms(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    gray = [cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float32) for each in (one, other)]
+    return float(np.sqrt(np.mean((gray[0] - gray[1]) ** 2)))

@@ -1,0 +1,1 @@
+"""Routing, learnt: anchors of a product, and the products of an unlabelled folder."""

@@ -1,0 +1,36 @@
+"""How well found categories agree with known labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.training.statistics.ranking import Floats
+
+
+def purity(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> float:
+    """Share of the images whose category is mostly of their label. Both count from 0."""
+    return float(_contingency(labels, categories).max(axis=0).sum() / len(labels))
+
+
+def normalised_mutual_information(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> float:
+    """Mutual information over the arithmetic mean of both entropies; 1 where both are one group alike."""
+    joint = _contingency(labels, categories) / len(labels)
+    own, found = joint.sum(axis=1), joint.sum(axis=0)
+    mean_entropy = (_entropy(own) + _entropy(found)) / 2.0
+    if mean_entropy == 0.0:
+        return 1.0
+    return float((_entropy(own) + _entropy(found) - _entropy(joint.ravel())) / mean_entropy)
+
+
+def _contingency(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> Floats:
+    """How many images have which label (rows) and which category (columns)."""
+    counts = np.zeros((int(labels.max()) + 1, int(categories.max()) + 1))
+    np.add.at(counts, (labels, categories), 1.0)
+    return counts
+
+
+def _entropy(shares: Floats) -> float:
+    """In nats."""
+    present = shares[shares > 0]
+    return float(-(present * np.log(present)).sum())

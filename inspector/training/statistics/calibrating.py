@@ -1,0 +1,56 @@
+"""Makes the threshold of a head from scores of held-out good images."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.training.statistics.binomial import clopper_pearson, upper_bound
+from inspector.vision.artifacts.calibration import Calibration
+
+ALPHA = 0.01
+CONFIDENCE = 0.95
+MARGIN = 1.05
+
+
+def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool, alpha: float = ALPHA) -> Calibration:
+    """The threshold of good `scores` [n], n >= 1, positive: an order statistic, or their largest times 1.05.
+
+    From 99 scores on (for alpha = 1 %), the conformal rank ceil((n + 1)(1 - alpha)); below, no rank has a
+    mean false-reject rate of alpha, so the largest is widened and the result is provisional.
+    """
+    ordered = np.sort(np.asarray(scores, np.float64))
+    n = len(ordered)
+    if n == 0 or not np.isfinite(ordered).all():
+        raise ValueError("calibration needs at least one score, all finite")
+    rank = math.ceil((n + 1) * (1.0 - alpha))
+    is_sure = rank <= n and not is_cross_fit
+    rank = min(rank, n)
+    widened = not is_sure
+    threshold = float(ordered[rank - 1]) * (MARGIN if widened else 1.0)
+    median = float(np.median(ordered))
+    if not threshold > median:  # all scores equal: any finite gap keeps the level defined
+        threshold = median + max(abs(median), 1.0) * (MARGIN - 1.0)
+    above = n - rank
+    return Calibration(
+        threshold=threshold,
+        median=median,
+        kind="estimate" if is_cross_fit else "certified",
+        provisional=not is_sure,
+        n=n,
+        held_out=held_out,
+        alpha=alpha,
+        confidence=CONFIDENCE,
+        rule=f"the largest score times {MARGIN}" if widened and rank == n else f"order statistic {rank} of {n}",
+        false_reject_bound=None if is_cross_fit else upper_bound(above, n, CONFIDENCE),
+        false_reject_interval=clopper_pearson(above, n, CONFIDENCE) if is_cross_fit else None,
+        expected_false_reject=None if is_cross_fit else (above + 1) / (n + 1),
+    )
+
+
+def without_the_largest(scores: NDArray[np.floating], calibration: Calibration, count: int = 1) -> Calibration:
+    """The calibration that these `scores` would have given but for their `count` largest, fewer than there are."""
+    rest, is_cross_fit = np.sort(scores)[: len(scores) - count], calibration.kind == "estimate"
+    return calibrate(rest, held_out=calibration.held_out, is_cross_fit=is_cross_fit, alpha=calibration.alpha)

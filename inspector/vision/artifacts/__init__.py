@@ -1,0 +1,1 @@
+"""Enrolled versions as bytes: format, checks, calibration, thresholds."""

@@ -1,0 +1,101 @@
+"""What every engine gives: a pass, a search for nearest prototypes, a comparison of student and teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.vision.networks.graphs import Graph
+from inspector.vision.networks.student_graph import StudentWeights
+
+Answer = Literal["distance", "index"]
+Patches = Any
+"""float32 [B, P, C] of one embedding, on the engine's device; may be indexed by rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """Prototypes of one embedding, in the space they are compared in.
+
+    `mean`: float32 [C], taken from every patch; `projection`: float32 [C, D] or None (D = C);
+    `prototypes`: float32 [K, D]. `unit_length`: patches and prototypes are compared as directions. `covers`: so many
+    banks of the same size one after the other, each searched by itself.
+    """
+
+    mean: NDArray[np.float32]
+    projection: NDArray[np.float32] | None
+    prototypes: NDArray[np.float32]
+    unit_length: bool = False
+    covers: int = 1
+
+
+class Embedder(Protocol):
+    """One pass: uint8 [B, S, S, 3] -> one `Patches` per embedding of its graph. Safe on several threads."""
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> list[Patches]: ...
+
+
+class Search(Protocol):
+    """The nearest prototype of each patch. Each frame is searched by itself: a batch gives what its frames give."""
+
+    def distances(self, patches: Patches) -> NDArray[np.float32]:
+        """Patches [B, P, C] -> Euclidean distance to the nearest prototype of each cover, float32 [B, covers, P]."""
+
+    def indices(self, patches: Patches) -> NDArray[np.int64]:
+        """Patches [B, P, C] -> which prototype of all is nearest, int64 [B, P]; dearer, for frames a person sees."""
+
+
+class Compare(Protocol):
+    """A student beside its teacher: stem, low and high [B, P, C] -> low [g8, g8] and high [g16, g16] of each frame.
+
+    float32 difference maps on the host. Each frame is compared by itself, as in `Search`.
+    """
+
+    def __call__(self, embedded: Sequence[Patches]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]: ...
+
+
+class Engine(Protocol):
+    """What runs the passes. `name` stands in every verdict's row."""
+
+    @property
+    def name(self) -> str: ...
+
+    def versions(self) -> dict[str, str]:
+        """Packages that determine the numbers."""
+
+    def embedder(self, graph: Graph, weights_file: Path | None = None, *, small: bool = False) -> Embedder:
+        """The pass, ready. `small`: called from many threads at once with one frame each, so one thread a call.
+
+        Raises WeightsMissing, EngineError.
+        """
+
+    def search(self, bank: Bank) -> Search: ...
+
+    def student(self, weights: StudentWeights) -> Compare: ...
+
+
+def on_host(patches: Patches) -> NDArray[np.float32]:
+    """An embedding as an array in this machine's memory."""
+    return patches if isinstance(patches, np.ndarray) else np.asarray(patches.cpu().numpy())
+
+
+def concatenated(parts: Sequence[Patches]) -> Patches:
+    """Embeddings joined along their first axis, where they are."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    import torch  # only tensors come here: it is loaded
+
+    return torch.cat(list(parts))
+
+
+def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows scaled to length one; a zero row stays zero."""
+    norms = np.sqrt(np.einsum("...c,...c->...", vectors, vectors))[..., None]
+    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""Heads, as they score. The file that fits a head has the same name in `training/heads`."""

@@ -1,0 +1,137 @@
+"""The prototype head: distance of every patch to the nearest good one (ProtoAD, arXiv 2310.02576).
+
+[A] A frozen network, layers joined on one grid, s = 1 - max_k cos(x, m_k), image score from the map.
+[R] Banks, blends and scales of the tuned default are ours; `protoad` follows the paper where it is known.
+A head is a list of members; each weighs in the decision, in the map, or in both. Where a cover of good patches
+begins is chance, and its score with it: a member that decides is several covers of one embedding, and says the
+mean of their scores. A frame is as bad as the worst that any deciding member says of it, in units of the
+spread that the member's scores have on good images: what one view sees is not averaged away by those that do
+not. No torch, no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.vision.engines.protocols import Bank, Engine, Patches, Search
+from inspector.vision.heads.base import Grid, Judgement, Readout, enlarge
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One bank with its place in the blend.
+
+    `embedding` and `grid` name its patches in the pass. `score_usual` and `score_unit` are the median and the
+    spread of its image scores on good images, `map_unit` the spread of its patch distances there; `sources`:
+    int32 [K, 3], image, row, column of each prototype of each cover, -1 for a mean of several.
+    """
+
+    embedding: int
+    grid: int
+    bank: Bank
+    in_decision: float
+    in_map: float
+    score_usual: float
+    score_unit: float
+    map_unit: float
+    sources: NDArray[np.int32]
+
+
+def to_measure(distances: NDArray[np.float32], is_cosine: bool) -> NDArray[np.float32]:
+    """Euclidean distances as they are; between unit vectors as 1 - cosine = distance^2 / 2, in [0, 2]."""
+    return np.minimum(distances**2 / 2.0, 2.0) if is_cosine else distances
+
+
+class PrototypeHead:
+    """A head ready on one engine. Same frames, same answers, however they are batched."""
+
+    def __init__(self, members: Sequence[Member], readout: Readout, engine: Engine) -> None:
+        self.members = tuple(members)
+        self.readout = readout
+        self._searches: list[Search] = [engine.search(member.bank) for member in self.members]
+        self._usual = usual(self.members)
+
+    def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
+        """`embedded`: one [B, P, C] per embedding of the pass. A frame whose numbers are not finite gets a score
+        that is not finite; the others are not touched by it.
+        """
+        deciding = {
+            index: self.measure(index, embedded[member.embedding])
+            for index, member in enumerate(self.members)
+            if member.in_decision
+        }
+        frames = range(len(embedded[0]))
+        scores = [{index: self.readout.mean_score(maps[row]) for index, maps in deciding.items()} for row in frames]
+        return [
+            Judgement(
+                worst(self.members, found, self._usual),
+                partial(
+                    self._draw,
+                    [each[row : row + 1] for each in embedded],
+                    {index: maps[row] for index, maps in deciding.items() if self.members[index].in_map},
+                ),
+            )
+            for row, found in enumerate(scores)
+        ]
+
+    def measure(self, index: int, patches: Patches) -> NDArray[np.float32]:
+        """The raw maps of one member, float32 [B, covers, g, g]."""
+        member = self.members[index]
+        distances = self._searches[index].distances(patches)
+        return to_measure(distances, member.bank.unit_length).reshape(*distances.shape[:2], member.grid, member.grid)
+
+    def blend(self, maps: Sequence[Grid]) -> Judgement:
+        """One frame's raw maps [covers, g, g], one per member, to its decision (never below 0) and its map."""
+        found = dict(enumerate(maps))
+        scores = {index: self.readout.mean_score(found[index]) for index in found if self.members[index].in_decision}
+        return Judgement(worst(self.members, scores, self._usual), self._blended(found))
+
+    def _draw(self, embedded: Sequence[Patches], known: Mapping[int, Grid]) -> Grid:
+        """The shown map of one frame: [1, P, C] of each embedding, and raw maps that the decision needed already."""
+        found = {
+            index: known[index] if index in known else self.measure(index, embedded[member.embedding])[0]
+            for index, member in enumerate(self.members)
+            if member.in_map
+        }
+        return self._blended(found)
+
+    def _blended(self, maps: Mapping[int, Grid]) -> Grid:
+        """Raw maps [covers, g, g] of at least those members that weigh in the map, joined and smoothed."""
+        drawing = [(index, member) for index, member in enumerate(self.members) if member.in_map]
+        finest = max(member.grid for _, member in drawing)
+        blended = np.zeros((finest, finest), np.float32)
+        for index, member in drawing:
+            blended += enlarge(maps[index].mean(axis=0), finest) * np.float32(member.in_map / member.map_unit)
+        return self.readout.smoothed(blended)
+
+
+ORDINARY = 10.0
+"""The score of an ordinary frame, in spreads. Where few images calibrate, a threshold is their largest score and a
+twentieth: half a spread more, not what the distance of any patch to any other would make of it (two spreads)."""
+
+
+def usual(members: Sequence[Member]) -> float:
+    """The score of a frame that all deciding members find ordinary. Of a single one it is its own, in its unit."""
+    deciding = [member for member in members if member.in_decision]
+    if len(deciding) != 1:
+        return ORDINARY
+    (alone,) = deciding
+    return alone.in_decision * alone.score_usual / alone.score_unit
+
+
+def worst(members: Sequence[Member], scores: Mapping[int, float], ordinary: float) -> float:
+    """[R] How far a frame is beyond the ordinary for the member that minds it most, plus `usual` of the members.
+
+    `scores`: image scores of the members that decide, by their place. A single member's score stays what it is, in
+    its unit. Not finite where one of them is not.
+    """
+    excesses = [
+        members[index].in_decision * (score - members[index].score_usual) / members[index].score_unit
+        for index, score in scores.items()
+    ]
+    return float(np.maximum(np.max(excesses) + ordinary, 0.0))

@@ -1,0 +1,1 @@
+"""From the pixels of a frame to the canvas that passes are cut from, and back."""

@@ -1,0 +1,221 @@
+"""The one way from a frame's pixels to the canvas that passes are cut from; stored in every artifact.
+
+Enrolment, stream and evaluation call the same functions to the same bits. What the product may choose
+(size, fit, exposure, tiles, region of interest) is a `Preparation`. Without tiles the canvas is the square
+that the backbone sees. A map of the canvas comes back to the frame's own pixels by the same geometry.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import ArtifactError
+from inspector.vision.images.exposure import OUTSIDE, Exposure, expose
+from inspector.vision.images.resizing import Pyramid, resize
+
+MAX_TILES = 256
+OVERLAP_SHARE = 8
+"""Neighbouring tiles share an eighth of their side: a defect on a seam lies whole in one of them."""
+OVERLAP_STEP_PX = 16
+
+Fit = Literal["letterbox", "squash"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """How a product's frames become the input of its main pass.
+
+    `letterbox` keeps the aspect and fills the rest by reflection (a bar of constant colour would be the
+    strongest edge in the picture), which banks and scores take as they take the rest; `squash` stretches.
+    Shrinking averages, which is its antialias; enlarging is bilinear. `normalised` brings each frame
+    to one mean and contrast, after routing; `levelled` takes large shadows and gradients away before that.
+    `tiles`: rows and columns of squares of `size_px` that cover the frame, neighbours sharing `overlap_px`.
+    `roi`: x, y, width, height as shares of the frame, all that is looked at; `mask`: PNG over the whole frame,
+    at any size of its aspect, black where nothing counts.
+    """
+
+    size_px: int = 256
+    fit: Fit = "letterbox"
+    exposure: Exposure = "as_is"
+    tiles: tuple[int, int] = (1, 1)
+    overlap_px: int = 0
+    roi: tuple[float, float, float, float] | None = None
+    mask: bytes | None = None
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """(height, width) of a prepared frame; one square where there are no tiles."""
+        rows, columns = self.tiles
+        step = self.size_px - self.overlap_px
+        return (rows - 1) * step + self.size_px, (columns - 1) * step + self.size_px
+
+    @property
+    def tile_count(self) -> int:
+        return self.tiles[0] * self.tiles[1]
+
+    def to_manifest(self) -> dict[str, Any]:
+        """All fields, and in words what is the same for every product."""
+        return {
+            **asdict(self),
+            "tiles": list(self.tiles),
+            "roi": None if self.roi is None else list(self.roi),
+            "mask": None if self.mask is None else base64.b64encode(self.mask).decode(),
+            "colour": "RGB",
+            "rotation_hint": "ignored",
+            "filter": "halves, then the mean of four after bilinear to twice the size; bilinear up",
+        }
+
+    @classmethod
+    def from_manifest(cls, stored: Mapping[str, Any]) -> Preparation:
+        """Raises ArtifactError for a preparation that this software does not know."""
+        size_px, fit, exposure = stored.get("size_px"), stored.get("fit"), stored.get("exposure")
+        if fit not in ("letterbox", "squash") or exposure not in ("as_is", "normalised", "levelled"):
+            raise ArtifactError(f"The artifact wants an unknown preparation (fit {fit!r}, exposure {exposure!r}).")
+        if not isinstance(size_px, int) or not 32 <= size_px <= 4096:
+            raise ArtifactError(f"The artifact wants an impossible input size of {size_px!r} px.")
+        try:
+            rows, columns = (int(count) for count in stored.get("tiles", (1, 1)))
+            overlap_px, stored_roi = int(stored.get("overlap_px", 0)), stored.get("roi")
+            roi = None if stored_roi is None else tuple(float(value) for value in stored_roi)
+            mask = None if stored.get("mask") is None else base64.b64decode(stored["mask"], validate=True)
+        except (TypeError, ValueError, binascii.Error) as error:
+            raise ArtifactError("The artifact's tiles or region of interest can't be read.") from error
+        found = cls(size_px, fit, exposure, (rows, columns), overlap_px, roi, mask)  # type: ignore[arg-type]  # 4 of them, checked next
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        rows, columns = self.tiles
+        if rows < 1 or columns < 1 or rows * columns > MAX_TILES or not 0 <= self.overlap_px <= self.size_px // 2:
+            raise ArtifactError(
+                f"The artifact wants impossible tiles ({rows}x{columns}, overlap {self.overlap_px} px)."
+            )
+        if self.roi is not None and (len(self.roi) != 4 or not is_inside(self.roi)):
+            raise ArtifactError(f"The artifact's region of interest {self.roi} does not lie within a frame.")
+        if self.mask is not None:
+            _open_mask(self.mask)
+
+
+def is_inside(roi: tuple[float, float, float, float]) -> bool:
+    """Whether a rectangle in shares of the frame lies within it and holds something."""
+    x, y, width, height = roi
+    return min(x, y) >= 0 and min(width, height) > 0 and x + width <= 1 + 1e-9 and y + height <= 1 + 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where what is looked at lies in its prepared canvas, in pixels of the canvas."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def crop_of(height: int, width: int, preparation: Preparation) -> tuple[slice, slice]:
+    """Rows and columns of a frame of this size (or of its map) that are looked at; at least one of each."""
+    if preparation.roi is None:
+        return slice(0, height), slice(0, width)
+    x, y, share_w, share_h = preparation.roi
+    return _span(y, share_h, height), _span(x, share_w, width)
+
+
+def _span(start: float, share: float, length: int) -> slice:
+    first = min(round(start * length), length - 1)
+    return slice(first, min(length, max(first + 1, round((start + share) * length))))
+
+
+def place(height: int, width: int, preparation: Preparation) -> Placement:
+    """The rectangle that a frame of this size (its region of interest) fills; the whole canvas when squashed."""
+    rows, columns = crop_of(height, width, preparation)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    canvas_h, canvas_w = preparation.canvas
+    if preparation.fit == "squash":
+        return Placement(0, 0, canvas_w, canvas_h)
+    scale = min(canvas_h / height, canvas_w / width)
+    inner_w, inner_h = max(1, round(width * scale)), max(1, round(height * scale))
+    return Placement((canvas_w - inner_w) // 2, (canvas_h - inner_h) // 2, inner_w, inner_h)
+
+
+def prepare(frame: NDArray[np.uint8] | Pyramid, preparation: Preparation) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] RGB -> the canvas, uint8 [Hc, Wc, 3], C-contiguous, never a view of the frame."""
+    pyramid = Pyramid.of(frame)
+    pixels = pyramid.pixels
+    height, width = pixels.shape[:2]
+    at = place(height, width, preparation)
+    if preparation.roi is not None:
+        pyramid = Pyramid(pixels[crop_of(height, width, preparation)])
+    inner = resize(pyramid, at.width, at.height)
+    counts = counted(preparation, height, width, (at.height, at.width))
+    if counts is not None:
+        inner = np.where(counts[:, :, None], inner, np.uint8(OUTSIDE))
+    canvas_h, canvas_w = preparation.canvas
+    right, bottom = canvas_w - at.left - at.width, canvas_h - at.top - at.height
+    if at.left or at.top or right or bottom:
+        inner = np.asarray(cv2.copyMakeBorder(inner, at.top, bottom, at.left, right, cv2.BORDER_REFLECT_101), np.uint8)
+    if preparation.exposure != "as_is":
+        return expose(np.asarray(inner, np.uint8), preparation.exposure, is_masked=preparation.mask is not None)
+    is_shared = any(inner is each for each in pyramid.halves) or np.may_share_memory(inner, pixels)
+    return inner.copy() if is_shared else np.ascontiguousarray(inner, dtype=np.uint8)
+
+
+@functools.lru_cache(maxsize=8)
+def counted(preparation: Preparation, height: int, width: int, shown: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """What of a frame's region of interest counts, bool [h, w] of size `shown`; None = all. Read only."""
+    if preparation.mask is None:
+        return None
+    whole = cv2.resize(_open_mask(preparation.mask), (width, height), interpolation=cv2.INTER_NEAREST)
+    inside = whole[crop_of(height, width, preparation)]
+    found = cv2.resize(inside, shown[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    found.flags.writeable = False
+    return np.asarray(found, np.bool_)
+
+
+@functools.lru_cache(maxsize=16)
+def _open_mask(content: bytes) -> NDArray[np.uint8]:
+    try:
+        mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:  # more pixels than OpenCV takes, or none
+        raise ArtifactError("The artifact's mask can't be read or lets nothing count.") from error
+    if mask is None or not mask.any():
+        raise ArtifactError("The artifact's mask can't be read or lets nothing count.")
+    return np.asarray(mask, np.uint8)
+
+
+def restore_map(
+    grid_map: NDArray[np.float32],
+    preparation: Preparation,
+    height: int,
+    width: int,
+    shown: tuple[int, int],
+    outside: float = 0.0,
+) -> NDArray[np.float32]:
+    """A head's map [h, w] over the canvas of a frame of this size, as a map over the frame itself.
+
+    `shown`: (height, width) of the result, the frame's own or a smaller one of its aspect. `outside`: the value
+    where nothing is looked at, if no lower one is on the map.
+    """
+    at = place(height, width, preparation)
+    canvas = cv2.resize(grid_map, preparation.canvas[::-1], interpolation=cv2.INTER_LINEAR)
+    inner = canvas[at.top : at.top + at.height, at.left : at.left + at.width]
+    rows, columns = crop_of(*shown, preparation)
+    size = (rows.stop - rows.start, columns.stop - columns.start)
+    restored = np.asarray(cv2.resize(inner, size[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+    outside = min(outside, float(restored.min()))  # nothing looked at has its peak where nothing was looked at
+    counts = counted(preparation, height, width, size)
+    if counts is not None:
+        restored[~counts] = outside
+    if size == shown:
+        return restored
+    whole = np.full(shown, outside, np.float32)
+    whole[rows, columns] = restored
+    return whole

@@ -1,0 +1,63 @@
+"""Shrinking and enlarging frames, by halves where they are large."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Pyramid:
+    """A frame and its halves, each made once: what routing and the head see of a large one begins alike.
+
+    `pixels`: uint8 [H, W, 3], not changed while this is in use. `halves`: those made so far, the frame first.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+        self.halves = [pixels]
+
+    @classmethod
+    def of(cls, frame: NDArray[np.uint8] | Pyramid) -> Pyramid:
+        return frame if isinstance(frame, Pyramid) else cls(frame)
+
+    def nearest(self, width: int, height: int) -> NDArray[np.uint8]:
+        """The smallest half that is at least so large along both axes; the frame itself where none is."""
+        level = 0
+        while min(self.pixels.shape[0] // height, self.pixels.shape[1] // width) >> (level + 1):
+            level += 1
+            if level == len(self.halves):
+                self.halves.append(_halved(self.halves[-1], down=True, across=True))
+        return self.halves[level]
+
+
+def resize(frame: NDArray[np.uint8] | Pyramid, width: int, height: int, *, most: int = 4) -> NDArray[np.uint8]:
+    """A frame at another size. What shrinks is halved while it is `most` times as large, then brought to twice the size
+    wanted (bilinear), then each four pixels to their mean. What grows does so bilinear.
+
+    An area filter in one step costs half a pass of the backbone, since OpenCV has no quick one for factors that are not
+    whole; detection is the same. To halve further first is quicker still and blurs what small defects show by. `most`
+    8 halves less, for what is to be told by its large features: finer ones may come through as others.
+    """
+    pixels = Pyramid.of(frame).nearest(width * most // 2, height * most // 2)
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    while (down := pixels.shape[0] >= most * height) | (across := pixels.shape[1] >= most * width):
+        pixels = _halved(pixels, down=down, across=across)  # a frame much longer than what is wanted
+    down, across = pixels.shape[0] > height, pixels.shape[1] > width
+    return _halved(_bilinear(pixels, width * (1 + across), height * (1 + down)), down=down, across=across)
+
+
+def _bilinear(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _halved(pixels: NDArray[np.uint8], *, down: bool, across: bool) -> NDArray[np.uint8]:
+    """Means of two neighbours along the axes named; an odd last row or column is taken twice."""
+    if not (down or across):
+        return pixels
+    more_rows, more_columns = pixels.shape[0] % 2 * down, pixels.shape[1] % 2 * across
+    if more_rows or more_columns:
+        pixels = np.asarray(cv2.copyMakeBorder(pixels, 0, more_rows, 0, more_columns, cv2.BORDER_REPLICATE), np.uint8)
+    size = (pixels.shape[1] // (1 + across), pixels.shape[0] // (1 + down))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,95 @@
+"""The torch form of a pass: what is exported to ONNX, and what the torch engines run.
+
+The only statement of what an `Embedding` computes; every engine runs this module or an export of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch.nn import functional
+
+from inspector.vision.networks.backbone import Backbone, load_network, normalisation
+from inspector.vision.networks.graphs import Embedding, Graph
+
+
+class EmbeddingNetwork(torch.nn.Module):
+    """uint8 [B, S, S, 3] RGB -> one float32 [B, P, C] per embedding, P = grid * grid, row by row."""
+
+    _gain: torch.Tensor
+    _shift: torch.Tensor
+
+    def __init__(self, graph: Graph, backbone: Backbone) -> None:
+        super().__init__()
+        self._graph = graph
+        self._strides = tuple(sorted({stride for item in graph.embeddings for stride in item.strides}))
+        self._network, _ = load_network(backbone, self._strides, graph.size_px)
+        mean, std = normalisation(backbone)
+        self.register_buffer("_gain", 1.0 / (255.0 * torch.tensor(std)).view(3, 1, 1, 1))
+        self.register_buffer("_shift", -torch.tensor(mean) / torch.tensor(std))
+        for item in graph.embeddings:
+            for stride in item.strides:
+                if (name := _sampling_name(item, stride)) is not None:
+                    self.register_buffer(name, sampling(item, stride, graph.size_px))
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        planes = pixels.permute(0, 3, 1, 2).to(self._gain.dtype)  # [B, 3, S, S]
+        # A convolution of one pixel: ONNX Runtime takes thirty times as long for the same sum as an addition.
+        planes = functional.conv2d(planes, self._gain, self._shift, groups=3)
+        maps = dict(zip(self._strides, self._network(planes), strict=True))
+        sampled: dict[tuple[int, str | None], torch.Tensor] = {}
+        for item in sorted(self._graph.embeddings, key=lambda each: each.grid_stride):
+            for stride in item.strides:
+                place = (stride, _sampling_name(item, stride))
+                # Finer grids come first: the means of their fours are what the next grid would be sampled to.
+                finer = (stride, _sampling_name(replace(item, grid_stride=item.grid_stride // 2), stride))
+                if place not in sampled and stride < item.grid_stride and finer in sampled:
+                    sampled[place] = functional.avg_pool2d(sampled[finer], 2)
+                elif place not in sampled:
+                    sampled[place] = self._sampled(maps[stride], place[1])
+        rows = {place: layer.flatten(2).transpose(1, 2).contiguous() for place, layer in sampled.items()}
+        return tuple(
+            torch.cat([rows[stride, _sampling_name(item, stride)] for stride in item.strides], dim=2).to(torch.float32)
+            for item in self._graph.embeddings
+        )  # [B, P, C] each
+
+    def _sampled(self, layer: torch.Tensor, name: str | None) -> torch.Tensor:
+        """[B, C, S/stride, S/stride] -> [B, C, side, side]."""
+        if name is None:
+            return layer
+        one_axis = self.get_buffer(name)
+        return torch.matmul(torch.matmul(one_axis, layer), one_axis.T)
+
+
+def _sampling_name(item: Embedding, stride: int) -> str | None:
+    """The buffer that brings a map of this stride to the embedding's grid; None where it is there already."""
+    if stride == item.grid_stride and item.pool == 1:
+        return None
+    return f"_from_{stride}_to_{item.grid_stride}_{item.pool}_{item.join}"
+
+
+def sampling(item: Embedding, stride: int, size_px: int) -> torch.Tensor:
+    """Float32 [grid, side]: what one axis of a map of `stride` goes through, S: [side, side] -> S M S^T.
+
+    The local average, then the mean of the finer cells or the join of the coarser ones. All of them treat rows and
+    columns alike and apart, so that two small matrix products do for a map what pooling, padding and interpolation
+    would take several slow passes for.
+    """
+    cells = torch.eye(size_px // stride, dtype=torch.float64)[:, None]  # each cell by itself, [side, 1, side]
+    if item.pool == 3:
+        cells = local_average(cells)
+    if stride < item.grid_stride:
+        cells = functional.avg_pool1d(cells, item.grid_stride // stride)
+    elif stride > item.grid_stride:
+        mode = "nearest" if item.join == "nearest" else "linear"
+        cells = functional.interpolate(cells, size=size_px // item.grid_stride, mode=mode)
+    return cells[:, 0].T.to(torch.float32).contiguous()
+
+
+def local_average(cells: torch.Tensor) -> torch.Tensor:
+    """[..., side] -> mean over each cell and its neighbours that exist: at the edge two, never a zero beside them."""
+    side = cells.shape[-1]
+    total = functional.pad(cells, (1, 1)).unfold(-1, 3, 1).sum(-1)
+    existing = functional.pad(torch.ones(side, dtype=cells.dtype), (1, 1)).unfold(-1, 3, 1).sum(-1)
+    return total / existing

@@ -1,0 +1,73 @@
+"""`python -m inspector.vision.networks.export ORDER`: writes one pass as an ONNX graph into the cache.
+
+Run as a process of its own by `graphs.ensure_graph`, so that the agent never imports torch. ORDER is
+JSON: graph, cache, weights_file. Exit 0 done, 3 weights missing, 1 anything else, last line on stderr.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from inspector.errors import EngineError, InspectorError, WeightsMissing
+from inspector.vision.networks.backbone import Backbone, weights_digest
+from inspector.vision.networks.graphs import WEIGHTS_MISSING_EXIT, Graph, write_cached
+
+
+def export_graph(graph: Graph, backbone: Backbone) -> bytes:
+    """The pass as ONNX bytes: input `pixels`, outputs `embedding_0`, `embedding_1`, ...; any batch size.
+
+    Raises WeightsMissing where the weights are not those that the graph names.
+    """
+    import torch
+
+    from inspector.vision.networks.embedding_network import EmbeddingNetwork
+
+    found = weights_digest(backbone)
+    if found != graph.weights_sha256:
+        raise WeightsMissing(
+            f"The weights of {backbone.name} here have digest {found[:12]}, the product was enrolled with "
+            f"{graph.weights_sha256[:12]}; install the same weights or enrol again."
+        )
+    network = EmbeddingNetwork(graph, backbone).eval()
+    example = torch.zeros((2, graph.size_px, graph.size_px, 3), dtype=torch.uint8)
+    program = torch.onnx.export(
+        network,
+        (example,),
+        dynamo=True,
+        input_names=["pixels"],
+        output_names=[f"embedding_{index}" for index in range(len(graph.embeddings))],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+        verbose=False,
+    )
+    if program is None:
+        raise EngineError("The exporter returned nothing.")
+    return bytes(program.model_proto.SerializeToString())
+
+
+def versions() -> dict[str, str]:
+    """The packages that made a graph."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "timm", "onnx", "onnxscript")}
+
+
+def main(arguments: list[str]) -> int:
+    order: dict[str, Any] = json.loads(arguments[0])
+    graph = Graph.from_manifest(order["graph"])
+    weights_file = Path(order["weights_file"]) if order["weights_file"] else None
+    try:
+        content = export_graph(graph, Backbone(graph.backbone, weights_file))
+    except WeightsMissing as error:
+        print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads this line
+        return WEIGHTS_MISSING_EXIT
+    except InspectorError as error:
+        print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads this line
+        return 1
+    write_cached(graph.key, content, Path(order["cache"]), versions())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,180 @@
+"""Which computation a pass is, its name, and the cache of exported ONNX graphs.
+
+A graph takes uint8 [B, S, S, 3] and holds normalisation, backbone and patch embeddings. It is exported
+once, in a process of its own (the only one that imports torch), kept under the digest of everything it
+was made from, written atomically and checked by its own digest whenever it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from inspector.errors import ArtifactError, EngineError, WeightsMissing
+from inspector.vision.networks.backbone import Backbone, weights_digest
+
+EXPORTER_VERSION = 4
+"""Rises with every change of what an exported graph computes."""
+
+EXPORT_TIMEOUT_S = 600
+WEIGHTS_MISSING_EXIT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Patch vectors on one grid: maps of several strides, averaged, brought to the grid and joined.
+
+    `grid_stride` is the distance of patches in input pixels; `pool` the side of the local average, 3 or 1
+    (none); finer maps are averaged down, coarser ones brought up by `join`.
+    """
+
+    strides: tuple[int, ...]
+    grid_stride: int
+    pool: int = 3
+    join: Literal["bilinear", "nearest"] = "bilinear"
+
+    def to_manifest(self) -> dict[str, Any]:
+        return {
+            "strides": list(self.strides),
+            "grid_stride": self.grid_stride,
+            "pool": self.pool,
+            "join": self.join,
+        }
+
+    @classmethod
+    def from_manifest(cls, stored: Mapping[str, Any]) -> Embedding:
+        """Raises ArtifactError where a field is missing or of a kind that this software does not know."""
+        try:
+            strides = tuple(int(stride) for stride in stored["strides"])
+            found = cls(strides, int(stored["grid_stride"]), int(stored["pool"]), stored["join"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError("The artifact's embedding can't be read.") from error
+        if (
+            not strides
+            or found.join not in ("bilinear", "nearest")
+            or found.pool not in (1, 3)
+            or found.grid_stride <= 0
+        ):
+            raise ArtifactError("The artifact's embedding is of an unknown kind.")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """One pass: a backbone at one input size, giving some embeddings. Its `key` is its identity."""
+
+    backbone: str
+    weights_sha256: str
+    size_px: int
+    embeddings: tuple[Embedding, ...]
+
+    @property
+    def key(self) -> str:
+        """16 hex digits over all fields and the exporter's version."""
+        return hashlib.sha256(self._canonical().encode()).hexdigest()[:16]
+
+    def _canonical(self) -> str:
+        return json.dumps({**self.to_manifest(), "exporter": EXPORTER_VERSION}, sort_keys=True)
+
+    def grid(self, index: int) -> int:
+        """Patches per side of embedding `index`."""
+        return self.size_px // self.embeddings[index].grid_stride
+
+    def to_manifest(self) -> dict[str, Any]:
+        return {
+            "backbone": self.backbone,
+            "weights_sha256": self.weights_sha256,
+            "size_px": self.size_px,
+            "embeddings": [embedding.to_manifest() for embedding in self.embeddings],
+        }
+
+    @classmethod
+    def from_manifest(cls, stored: Mapping[str, Any]) -> Graph:
+        """Raises ArtifactError."""
+        try:
+            name, digest, size_px = str(stored["backbone"]), str(stored["weights_sha256"]), int(stored["size_px"])
+            embeddings = tuple(Embedding.from_manifest(item) for item in stored["embeddings"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError("The artifact's backbone pass can't be read.") from error
+        return cls(name, digest, size_px, embeddings)
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneFile:
+    """A backbone with the digest that its weights must have."""
+
+    backbone: Backbone
+    sha256: str
+
+    @classmethod
+    def installed(cls, backbone: Backbone | None = None) -> BackboneFile:
+        """The backbone as it is on this machine. Raises WeightsMissing."""
+        chosen = backbone or Backbone()
+        return cls(chosen, weights_digest(chosen))
+
+
+def ensure_graph(graph: Graph, cache: Path, weights_file: Path | None = None) -> bytes:
+    """The graph's ONNX bytes, whole and as they were exported; exported now where the cache lacks them.
+
+    Takes about ten seconds when it has to export. Raises WeightsMissing, EngineError.
+    """
+    found = _read_cached(graph.key, cache)
+    if found is not None:
+        return found
+    _export_in_subprocess(graph, cache, weights_file)
+    found = _read_cached(graph.key, cache)
+    if found is None:
+        raise EngineError(f"The exported graph in {cache} can't be read back; is the folder writable and not full?")
+    return found
+
+
+def write_cached(key: str, content: bytes, cache: Path, versions: Mapping[str, str]) -> None:
+    """Keep a graph under its key; readers see it whole or not at all."""
+    cache.mkdir(parents=True, exist_ok=True)
+    note = json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "versions": dict(versions)})
+    for name, body in ((f"{key}.onnx", content), (f"{key}.json", note.encode())):
+        partial = cache / f".{name}.{os.getpid()}"
+        with partial.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(cache / name)
+
+
+def _read_cached(key: str, cache: Path) -> bytes | None:
+    """None where there is nothing, or what is there is not what was written (it is exported again)."""
+    try:
+        content = (cache / f"{key}.onnx").read_bytes()
+        note = json.loads((cache / f"{key}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    except OSError as error:
+        raise EngineError(f"The engine cache {cache} can't be read: {error.strerror}.") from error
+    return content if note.get("sha256") == hashlib.sha256(content).hexdigest() else None
+
+
+def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) -> None:
+    order = {
+        "graph": graph.to_manifest(),
+        "cache": str(cache.resolve()),
+        "weights_file": str(weights_file.resolve()) if weights_file else None,
+    }
+    # -W ignore: the exporter's deprecation notes are not the operator's business.
+    command = [sys.executable, "-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(f"Exporting the backbone took more than {EXPORT_TIMEOUT_S} s.") from error
+    if done.returncode == 0:
+        return
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    if done.returncode == WEIGHTS_MISSING_EXIT:
+        raise WeightsMissing(last)
+    raise EngineError(f"The backbone could not be exported to ONNX: {last}")

@@ -1,0 +1,73 @@
+"""Which product a frame shows: category anchors vote (Deep Feature Clustering, KBS 311, 2025, 113134).
+
+[A] Category Anchor Construction clusters pre-trained features of a small subset of good images; in
+Category Information Mining the anchors vote; Local Feature Routing sends the frame to its product's own
+head. [R] Everything below the abstract is our reconstruction: cut, size, weights, margins, bounds.
+Heads' scores are never compared. Adding a product only appends anchors; weights that depend on the
+other products are computed here, from the live set, and never stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import ArtifactError
+from inspector.vision.engines.protocols import unit_length
+
+KEPT_SHARE = 0.2
+"""Only the best-matching fifth of the patches counts in a distance: a defect over half the part must not make
+it unknown, and a foreign part has no patch that matches. Dropping only the worst fifth was measured as well:
+left-out products were told apart less well (mean AUROC 0.909 against 0.929 over six) at the same bound."""
+NEAREST_POOLED = 1e-4
+"""Pooled descriptors are never taken for nearer: rounding must not make one of the anchor images nearer than near."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProductAnchors:
+    """One product's stored share of the routing.
+
+    `anchors`: float32 [A, C], unit. `descriptors`: float32 [I, C], unit pooled vectors of its anchor
+    images, for the shortlist and the distance. `bound`: the distance beyond which a frame is of no known product.
+    """
+
+    product: str
+    anchors: NDArray[np.float32]
+    descriptors: NDArray[np.float32]
+    bound: float
+
+    def __post_init__(self) -> None:
+        if self.anchors.ndim != 2 or self.descriptors.ndim != 2 or not self.bound > 0:
+            raise ArtifactError(f"The anchors of {self.product} can't be read.")
+
+    def distance(self, patches: NDArray[np.float32]) -> float:
+        """How far a frame's unit patches [P, C] are from this product; compared with `bound`."""
+        return joint_distance(
+            trimmed_distance(patches, self.anchors), 1.0 - float((self.descriptors @ pooled(patches)).max())
+        )
+
+
+def pooled(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit patches [..., P, C] -> unit descriptors [..., C]."""
+    return unit_length(patches.mean(axis=-2))
+
+
+def trimmed_distance(patches: NDArray[np.float32], anchors: NDArray[np.float32]) -> float:
+    """Mean over the best-matching fifth of the patches of 1 - cosine to the nearest anchor."""
+    return trimmed_mean(1.0 - (patches @ anchors.T).max(axis=1))
+
+
+def joint_distance(trimmed: float, of_pooled: float) -> float:
+    """Geometric mean of the trimmed distance, twice, and that of the pooled descriptor to the nearest stored one.
+
+    Patches alone take a smooth product for a rough one that has smooth parts too: each patch finds its like, only
+    not in these shares. The pooled descriptor sees the shares, and a large defect moves it: so it counts once.
+    """
+    return float(np.cbrt(trimmed**2 * max(of_pooled, NEAREST_POOLED)))
+
+
+def trimmed_mean(distances: NDArray[np.float32]) -> float:
+    kept = max(1, round(len(distances) * KEPT_SHARE))
+    return float(np.partition(distances, kept - 1)[:kept].mean())

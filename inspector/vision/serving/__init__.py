@@ -1,0 +1,1 @@
+"""Loaded products: one product, the lineup of all live ones, frames in tiles."""

@@ -1,0 +1,292 @@
+"""The live product versions, loaded, checked and warm: what the road routes and scores with.
+
+A lineup is immutable and swapped whole; it goes on scoring the frames it routed until it is dropped.
+Versions that can't be read or do not reproduce their probes are refused by name, the others go on.
+Importing this module imports no torch, and neither does anything here on ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.config.sections import EngineSection
+from inspector.domain import Cause, Event, Failure, Frame, LiveSet, ProductVersion, Routed, Scored, Severity
+from inspector.errors import ArtifactError, EngineError, InspectorError
+from inspector.ports import Lineup
+from inspector.vision.artifacts.format import Artifact, unpack
+from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Embedder, Engine, on_host
+from inspector.vision.images.preparation import prepare
+from inspector.vision.images.resizing import Pyramid
+from inspector.vision.networks.backbone import find_weights
+from inspector.vision.routing.index import AnchorIndex
+from inspector.vision.routing.profile import routing_copy, routing_profile
+from inspector.vision.serving.product_inspector import ProductInspector
+from inspector.vision.serving.tiling import tiled
+
+CANARY_PRODUCTS = 4
+"""So many products are checked by one canary call, in turn: the scorer thread is not held for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProduct:
+    """A version ready to inspect. `embedder` is its main pass, shared with all products of the same batch key."""
+
+    version: ProductVersion
+    inspector: ProductInspector
+    embedder: Embedder
+    batch_key: str
+
+    @property
+    def threshold(self) -> float:
+        """The registry's, which a person may have moved; the artifact holds the one it was born with."""
+        return self.version.threshold
+
+
+class VisionLoader:
+    """Makes lineups on one engine. Implements `ports.LineupLoader`."""
+
+    def __init__(self, section: EngineSection, cache: Path) -> None:
+        self._section = section
+        self._cache = cache
+        self._engine: Engine | None = None
+
+    def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
+        """Raises EngineError or WeightsMissing where not even the engine and the routing pass can be made."""
+        # Made here rather than when constructed: it takes seconds, and this call has a thread of its own.
+        if self._engine is None:
+            self._engine = create_engine(self._section.name, self._cache, self._section.threads)
+        engine = self._engine
+        route_embedder = engine.embedder(routing_profile().graph, small=True)
+        known = previous.loaded if isinstance(previous, VisionLineup) else {}
+        loaded: dict[str, LoadedProduct] = {}
+        events: list[Event] = []
+        for version in live.versions:
+            if not (version.is_live or version.is_shadow):
+                continue
+            try:
+                reused = known.get(version.digest)
+                product = replace(reused, version=version) if reused else self._open(version, artifacts, engine)
+                if reused is None:
+                    product.inspector.check_probes(product.embedder, route_embedder)
+            except InspectorError as error:
+                events.append(_refused(version, error))
+                continue
+            loaded[version.digest] = product
+        lineup = VisionLineup(live.revision, engine.name, loaded, route_embedder)
+        lineup.warm_up(self._section.batch_max)
+        return lineup, events
+
+    def _open(self, version: ProductVersion, artifacts: dict[str, bytes], engine: Engine) -> LoadedProduct:
+        content = artifacts.get(version.digest)
+        if content is None:
+            raise ArtifactError("its stored bytes are damaged or gone; enrol it again or roll it back")
+        artifact = replace(unpack(content, version.digest), product=version.product)
+        weights_file = find_weights(artifact.manifest.get("weights_file"), self._section.weights_dir)
+        embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)
+        inspector = ProductInspector(artifact, engine)
+        return LoadedProduct(version, inspector, embedder, _batch_key(engine, artifact))
+
+
+def _batch_key(engine: Engine, artifact: Artifact) -> str:
+    height, width = artifact.preparation.canvas
+    return f"{engine.name}:{artifact.graph.key}:{height}x{width}"
+
+
+def _refused(version: ProductVersion, error: InspectorError) -> Event:
+    name = f"{version.product} version {version.version}"
+    return Event(datetime.now(UTC), "version_refused", Severity.ALARM, version.product, f"{name} is refused: {error}")
+
+
+class VisionLineup:
+    """Implements `ports.Lineup`. `loaded` maps artifact digest to product."""
+
+    def __init__(self, revision: str, engine: str, loaded: dict[str, LoadedProduct], route_embedder: Embedder) -> None:
+        self.loaded = loaded
+        self._revision = revision
+        self._engine = engine
+        self._route_embedder = route_embedder
+        self._live = {item.version.product: item for item in loaded.values() if item.version.is_live}
+        routable = {item.version.product: item for item in loaded.values()} | self._live
+        self._router = VisionRouter(revision, self._live, list(routable.values()), route_embedder)
+        self._scorer = VisionScorer(loaded, engine)
+        self._canary_turn = itertools.cycle(sorted(self._live)) if self._live else iter(())
+
+    @property
+    def revision(self) -> str:
+        return self._revision
+
+    @property
+    def engine(self) -> str:
+        return self._engine
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        return tuple(sorted(self._live))
+
+    @property
+    def router(self) -> VisionRouter:
+        return self._router
+
+    @property
+    def scorer(self) -> VisionScorer:
+        return self._scorer
+
+    def check_canary(self) -> None:
+        """Stored images of the next few products through passes, anchors and heads. Raises ParityError."""
+        for name in itertools.islice(self._canary_turn, min(CANARY_PRODUCTS, len(self._live))):
+            product = self._live[name]
+            product.inspector.check_probes(product.embedder, self._route_embedder)
+
+    def warm_up(self, batch_max: int) -> None:
+        """Every pass once at the smallest and the largest batch: no frame is the one that waits for memory."""
+        by_key = {item.batch_key: item for item in self.loaded.values()}
+        for item in by_key.values():
+            preparation = item.inspector.artifact.preparation
+            for count in (1, batch_max) if preparation.tile_count == 1 else (1,):
+                item.embedder(np.zeros((count, *preparation.canvas, 3), np.uint8))
+
+
+class VisionRouter:
+    """Implements `ports.Router`. Called by several decode workers at once; holds nothing that changes."""
+
+    def __init__(
+        self,
+        revision: str,
+        live: dict[str, LoadedProduct],
+        routable: list[LoadedProduct],
+        route_embedder: Embedder,
+    ) -> None:
+        self._revision = revision
+        self._live = live
+        self._route_embedder = route_embedder
+        self._index = AnchorIndex([item.inspector.artifact.anchors for item in routable])
+
+    def route(self, frame: Frame) -> Routed | Failure:
+        """The frame prepared for its product's head; or unknown_product or not_released, the nearest named."""
+        started = time.perf_counter()
+        if not self._index.products:
+            return Failure(Cause.UNKNOWN_PRODUCT, "no product is enrolled")
+        pyramid = Pyramid(frame.pixels)
+        copy = routing_copy(pyramid)
+        patches = routing_profile().patches(on_host(self._route_embedder(copy[None])[0])[0])
+        route = self._index.route(patches)
+        if route.product is None:
+            far = f"{route.distance:.2f} times the distance that still counts as {route.nearest}"
+            return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {route.nearest}, but at {far}")
+        item = self._live.get(route.product)
+        if item is None:
+            return Failure(Cause.NOT_RELEASED, f"{route.product} has only a shadow version")
+        prepared = prepare(pyramid, item.inspector.artifact.preparation)
+        height, width = frame.pixels.shape[:2]
+        return Routed(
+            admitted=frame.admitted,
+            route=route,
+            product=route.product,
+            product_version=item.version.version,
+            prepared=prepared,
+            batch_key=_own_key(item, frame),
+            lineup_revision=self._revision,
+            size_px=(width, height),
+            decode_ms=frame.decode_ms,
+            route_ms=(time.perf_counter() - started) * 1e3,
+            threshold=item.threshold,
+            artifact_digest=item.version.digest,
+        )
+
+
+def _own_key(item: LoadedProduct, frame: Frame) -> str:
+    """A frame in tiles is a batch by itself: more of them together are no faster, and each would wait for all."""
+    if item.inspector.artifact.preparation.tile_count == 1:
+        return item.batch_key
+    return f"{item.batch_key}:{frame.admitted.key.sha256}"
+
+
+class VisionScorer:
+    """Implements `ports.Scorer`. For the scorer thread; a lock guards against a second caller."""
+
+    def __init__(self, loaded: dict[str, LoadedProduct], engine: str) -> None:
+        self._loaded = loaded
+        self._engine = engine
+        self._lock = threading.Lock()
+
+    def score(self, batch: Sequence[Routed]) -> list[Scored | Failure]:
+        """One main pass per batch key, then one head call per version. Order kept; a bad frame fails alone."""
+        answers: list[Scored | Failure] = [Failure(Cause.SCORER_ERROR, "it was not scored")] * len(batch)
+        groups: dict[str, list[int]] = {}
+        for index, routed in enumerate(batch):
+            fault = self._fault(routed)
+            if fault is None:
+                groups.setdefault(routed.batch_key, []).append(index)
+            else:
+                answers[index] = Failure(Cause.SCORER_ERROR, fault)
+        with self._lock:
+            for indices in groups.values():
+                found = self._score_alike([batch[index] for index in indices])
+                for index, answer in zip(indices, found, strict=True):
+                    answers[index] = answer
+        return answers
+
+    def _fault(self, routed: Routed) -> str | None:
+        """Why this frame must not enter a batch, or None."""
+        item = self._loaded.get(routed.artifact_digest)
+        if item is None:
+            return f"{routed.product} version {routed.product_version} is not in this lineup"
+        shape = (*item.inspector.artifact.preparation.canvas, 3)
+        prepared = routed.prepared
+        if not isinstance(prepared, np.ndarray) or prepared.shape != shape or prepared.dtype != np.uint8:
+            return f"the prepared frame is not uint8 {list(shape)}"
+        return None
+
+    def _score_alike(self, frames: list[Routed]) -> list[Scored | Failure]:
+        """Frames of one batch key. Where the whole batch fails, each is tried by itself."""
+        try:
+            return self._score_together(frames)
+        except EngineError as error:
+            if len(frames) == 1:
+                return [Failure(Cause.SCORER_ERROR, str(error))]
+            return [answer for frame in frames for answer in self._score_alike([frame])]
+
+    def _score_together(self, frames: list[Routed]) -> list[Scored | Failure]:
+        started = time.perf_counter()
+        pixels: NDArray[np.uint8] = np.stack([frame.prepared for frame in frames])  # [B, Hc, Wc, 3]
+        embedded = self._loaded[frames[0].artifact_digest].embedder(pixels)
+        embed_ms = (time.perf_counter() - started) * 1e3 / len(frames)
+        by_version: dict[str, list[int]] = {}
+        for row, frame in enumerate(frames):
+            by_version.setdefault(frame.artifact_digest, []).append(row)
+        answers: list[Scored | Failure | None] = [None] * len(frames)
+        for digest, rows in by_version.items():
+            own = [patches[rows] for patches in embedded] if len(rows) < len(frames) else embedded
+            for row, answer in zip(
+                rows, self._judge(self._loaded[digest], own, [frames[r] for r in rows], embed_ms), strict=True
+            ):
+                answers[row] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def _judge(
+        self, item: LoadedProduct, embedded: list[NDArray[np.float32]], frames: list[Routed], embed_ms: float
+    ) -> list[Scored | Failure]:
+        started = time.perf_counter()
+        sizes = [(frame.size_px[1], frame.size_px[0]) for frame in frames]
+        judgements = item.inspector.judge(embedded)
+        score_ms = (time.perf_counter() - started) * 1e3 / len(frames)
+        answers: list[Scored | Failure] = []
+        for judgement, size, frame in zip(judgements, sizes, frames, strict=True):
+            if not np.isfinite(judgement.score):
+                answers.append(Failure(Cause.SCORER_ERROR, "its score is not a number"))
+                continue
+            drawing = time.perf_counter()
+            scored = item.inspector.scored(judgement, size, threshold=frame.threshold)
+            own_ms = score_ms + (time.perf_counter() - drawing) * 1e3
+            answers.append(replace(scored, embed_ms=embed_ms, score_ms=own_ms, engine=self._engine))
+        return answers

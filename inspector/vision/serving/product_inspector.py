@@ -1,0 +1,128 @@
+"""One loaded product: from a pass's embeddings to scores, maps and regions in the frame's own pixels.
+
+The same object judges in the stream, in evaluation and when probes are made, so that a stored score can
+be reproduced. Knows one product at a time; batching over products is the lineup's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.domain import Region, Scored
+from inspector.errors import ParityError
+from inspector.vision.artifacts.format import LEVEL_TOLERANCE, Artifact
+from inspector.vision.engines.protocols import Embedder, Engine, Patches, on_host
+from inspector.vision.heads.base import Judgement
+from inspector.vision.heads.factory import open_head
+from inspector.vision.images.preparation import restore_map
+from inspector.vision.networks.student_graph import MAPS
+from inspector.vision.routing.profile import routing_profile
+from inspector.vision.serving.regions import find_regions
+from inspector.vision.serving.tiling import apart, join
+
+MAP_FROM_LEVEL = 0.7
+"""A frame clearly below its threshold gets no heat map: drawing one costs more than scoring it."""
+HEAT_MAP_SIDE_PX = 256
+LARGEST_HEAT_MAP_PX = 1024
+HEAT_AT_THRESHOLD = 128
+ROUTING_TOLERANCE = 0.02
+
+
+class ProductInspector:
+    """An artifact with its head on one engine. Immutable after construction."""
+
+    def __init__(self, artifact: Artifact, engine: Engine) -> None:
+        self.artifact = artifact
+        self._head = open_head(artifact.members, artifact.student, artifact.readout, engine)
+
+    def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
+        """`embedded`: one [B, T * P, C] per embedding of the artifact's pass, T being its tiles."""
+        preparation = self.artifact.preparation
+        return join(self._head.judge(apart(embedded, preparation)), preparation)
+
+    def scored(
+        self, judgement: Judgement, size: tuple[int, int], *, threshold: float | None = None, always_map: bool = False
+    ) -> Scored:
+        """The judgement as the road carries it. `threshold` replaces the artifact's own where it is given."""
+        calibration = self.artifact.calibration
+        limit = calibration.threshold if threshold is None else threshold
+        level = (judgement.score - calibration.median) / (limit - calibration.median)
+        heat_map: NDArray[np.uint8] | None = None
+        regions: tuple[Region, ...] = ()
+        if always_map or level > MAP_FROM_LEVEL:
+            levels = self.map_levels(judgement, size, self._heat_map_side())
+            heat_map = np.clip(np.rint(levels * HEAT_AT_THRESHOLD), 0, 255).astype(np.uint8)
+            regions = find_regions(levels, size, is_reject=judgement.score > limit)
+        return Scored(judgement.score, limit, level, regions, heat_map)
+
+    def map_levels(
+        self, judgement: Judgement, size: tuple[int, int], longest_px: int | None = None
+    ) -> NDArray[np.float32]:
+        """The map over the original frame in levels (1.0 = no good pixel got there), float32 [h, w].
+
+        At original resolution, or with its long side at `longest_px` where that is less.
+        """
+        height, width = size
+        if longest_px is not None and max(size) > longest_px:
+            scale = longest_px / max(size)
+            height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        of_map = self.artifact.map_scale
+        shown = (height, width)
+        return of_map.levels(
+            restore_map(judgement.grid_map, self.artifact.preparation, *size, shown, outside=of_map.median)
+        )
+
+    def _heat_map_side(self) -> int:
+        """Long side of a heat map: with tiles so much that no cell of the joined map falls between its pixels."""
+        if self.artifact.preparation.tile_count == 1:
+            return HEAT_MAP_SIDE_PX
+        return min(LARGEST_HEAT_MAP_PX, max(HEAT_MAP_SIDE_PX, max(self.artifact.preparation.canvas) // 2))
+
+    def check_probes(self, embedder: Embedder, route_embedder: Embedder) -> None:
+        """Raises ParityError where a stored image does not get its stored score, map or distance to the anchors."""
+        calibration, map_scale = self.artifact.calibration, self.artifact.map_scale
+        level, map_level = calibration.threshold - calibration.median, map_scale.threshold - map_scale.median
+        for probe in self.artifact.probes:
+            embedded = embedder(probe.prepared[None])
+            if any(embedded[index].shape[2] != count for index, count in self._channels()):
+                product = self.artifact.product
+                raise ParityError(f"{product} was enrolled on another backbone than this engine runs; enrol it again.")
+            (judged,) = self.judge(embedded)
+            distance = self.routing_distance(probe.routing, route_embedder)
+            peak = float(judged.grid_map.max())
+            self._ensure_same("scores", judged.score, probe.score, LEVEL_TOLERANCE * level)
+            self._ensure_same("has its map's peak at", peak, probe.map_peak, LEVEL_TOLERANCE * map_level)
+            allowed = ROUTING_TOLERANCE * self.artifact.anchors.bound
+            self._ensure_same("is routed at", distance, probe.routing_distance, allowed)
+
+    def _ensure_same(self, what: str, found: float, stored: float, allowed: float) -> None:
+        if abs(found - stored) <= allowed:  # false also for what is not a number
+            return
+        by = _named_engine(self.artifact.manifest.get("engine"))
+        raise ParityError(
+            f"{self.artifact.product} {what} {found:.5g} where {stored:.5g} was stored ({allowed:.2g} off is allowed): "
+            f"this engine can't be trusted with it; it was enrolled on {by}. Use that engine, or enrol it again here."
+        )
+
+    def _channels(self) -> list[tuple[int, int]]:
+        """Each embedding that the head looks at, with the channels it takes of it."""
+        student = self.artifact.student
+        if student is None:
+            return [(member.embedding, member.bank.mean.size) for member in self.artifact.members]
+        sizes = (student.weights.tensors[f"{name}.mean"].size for name in MAPS)
+        return list(zip(student.embeddings, sizes, strict=True))
+
+    def routing_distance(self, copy: NDArray[np.uint8], route_embedder: Embedder) -> float:
+        """Distance of a routing copy [128, 128, 3] to this product."""
+        patches = routing_profile().patches(on_host(route_embedder(copy[None])[0])[0])
+        return self.artifact.anchors.distance(patches)
+
+
+def _named_engine(made: object) -> str:
+    """The engine that a manifest names, whatever may stand there: this is only for reading."""
+    if not isinstance(made, dict) or not isinstance(made.get("versions"), dict):
+        return f"an engine that it does not name ({made!r:.60})"
+    return f"{made.get('name')} ({', '.join(f'{name} {number}' for name, number in made['versions'].items())})"

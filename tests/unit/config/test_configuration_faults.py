@@ -1,0 +1,155 @@
+"""A wrong configuration is told in plain sentences, each with its key and what to write."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from inspector.config.config import Config
+from inspector.config.loading import parse
+from inspector.config.messages import STAND_INS, patterns
+from inspector.config.sections import CameraSection, GateSection, KafkaSection
+from inspector.errors import ConfigError
+
+LIST = "write a list in [ ], or in [[ ]] the header of a section that may come several times"
+PREFIX = "write 1 to 200 characters without + and #, which are wildcards of MQTT"
+ANSWER = 'write one of "pass", "reject", "quarantine"'
+CAMERA = {"name": "c", "on_unjudged": "pass"}
+
+
+def faults(table: dict[str, Any]) -> list[str]:
+    with pytest.raises(ConfigError) as wrong:
+        parse(table, None)
+    return wrong.value.faults
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"mqtt": {"port": True}}, "mqtt.port: true or false can't stand here"),
+        ({"agent": {"drain_s": False}}, "agent.drain_s: true or false can't stand here"),
+        ({"store": {"user": True}}, "store.user: true or false can't stand here"),
+        ({"mqtt": {"port": 0}}, "mqtt.port: write 1 or more"),
+        ({"mqtt": {"port": 1.5}}, "mqtt.port: write a whole number"),
+        ({"mqtt": {"port": "x"}}, "mqtt.port: write a whole number"),
+        ({"mqtt": {"tls": "maybe"}}, "mqtt.tls: write true or false"),
+        ({"mqtt": {"host": 5}}, "mqtt.host: write a text in quotes"),
+        ({"mqtt": {"host": ""}}, "mqtt.host: write 1 or more characters"),
+        ({"mqtt": {"protocol": "4"}}, 'mqtt.protocol: write one of "3.1.1", "5"'),
+        ({"mqtt": {"prot": "4"}}, "mqtt.prot: there is no such key"),
+        ({"agent": {"drain_s": "long"}}, "agent.drain_s: write a number"),
+        ({"agent": {"state_dir": 3}}, "agent.state_dir: write a path in quotes"),
+        (
+            {"agent": {"state_dir": "/a/" + "b" * 256}},
+            "agent.state_dir: a file's or folder's name has at most 255 bytes",
+        ),
+        ({"agent": {"prefix": "a/+"}}, f"agent.prefix: {PREFIX}"),
+        ({"store": 5}, "store: write a section with keys of its own"),
+        ({"retention": {"passes_days": 0}}, "retention.passes_days: write 1 or more"),
+        ({"camera": [{**CAMERA, "max_mib": 0}]}, "camera.0.max_mib: write more than 0"),
+        ({"camera": [{**CAMERA, "on_unjudged": "drop"}]}, f"camera.0.on_unjudged: {ANSWER}"),
+        ({"camera": [{**CAMERA, "view": "x" * 65}]}, "camera.0.view: write at most 64 characters"),
+        ({"camera": CAMERA}, f"camera: {LIST}"),
+        ({"gate": [{"name": "g", "cameras": [], "window_ms": 9}]}, "gate.0.cameras: name at least 1"),
+    ],
+)  # fmt: skip
+def test_parse_says_what_to_write(table: dict[str, Any], said: str) -> None:
+    assert faults(table) == [said]
+
+
+GATE = {"name": "g", "cameras": ["c"], "window_ms": 50}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            {"mqtt": {"port": 0}, "camera": [CAMERA, CAMERA]},
+            ["mqtt.port: write 1 or more", "camera 'c' is configured twice"],
+        ),
+        (
+            {"camera": [CAMERA], "gate": [{**GATE, "cameras": ["d"], "reserve_ms": 60}], "agnt": {}},
+            [
+                "agnt: there is no such key",
+                "gate 'g' names camera 'd', which is not configured",
+                "gate 'g' keeps a reserve_ms as long as its whole window_ms",
+            ],
+        ),
+        (
+            {"camera": [{**CAMERA, "window_ms": 9}, {"name": "d"}], "gate": [GATE]},
+            [
+                "camera.1.on_unjudged: missing; say what the gate does with an unjudged part: "
+                "pass, reject or quarantine",
+                "camera 'c' stands at a gate, whose window_ms counts; remove its own",
+            ],
+        ),
+        (
+            {"kafka": {"port": 1, "handover_ms": 10_000, "username": "u"}},
+            [
+                "kafka.port: there is no such key",
+                "kafka.username belongs to a kafka.security of sasl_plaintext or sasl_ssl, and to no other",
+                "kafka.username and kafka.password_secret go together",
+                "kafka.handover_ms must be shorter than kafka.session_timeout_ms",
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_parse_tells_faults_between_keys_with_those_of_keys(table: dict[str, Any], said: list[str]) -> None:
+    assert faults(table) == said
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"camera": [{**CAMERA, "source": "kafa", "trigger_from": "topic"}]}, "camera.0.source"),
+        ({"camera": [{**CAMERA, "source": "folder", "folder": 3}]}, "camera.0.folder"),
+        ({"camera": [{**CAMERA, "name": "a b"}], "gate": [GATE]}, "camera.0.name"),
+        ({"camera": CAMERA, "gate": [GATE]}, "camera:"),
+        ({"camera": [CAMERA, 5], "gate": [{**GATE, "cameras": ["c", "d"]}]}, "camera.1:"),
+        ({"camera": [CAMERA], "gate": [{**GATE, "window_ms": -1}]}, "gate.0.window_ms"),
+        ({"camera": [CAMERA], "gate": [{"name": "g", "window_ms": 50}]}, "gate.0.cameras"),
+        ({"camera": [CAMERA], "gate": 5}, "gate:"),
+        ({"kafka": {"username": 5, "password_secret": "p", "security": "sasl_ssl"}}, "kafka.username"),
+        ({"kafka": 5, "camera": [{**CAMERA, "source": "kafka", "max_mib": 9}]}, "kafka:"),
+        ({"kafka": {"topics": [5]}, "camera": [{**CAMERA, "source": "kafka"}]}, "kafka.topics.0"),
+    ],
+)  # fmt: skip
+def test_parse_concludes_nothing_from_a_key_that_is_wrong_by_itself(table: dict[str, Any], said: str) -> None:
+    (found,) = faults(table)
+    assert found.startswith(said)
+
+
+def test_every_key_without_a_default_has_a_stand_in() -> None:
+    models = (CameraSection, GateSection, KafkaSection)
+    needed = {key for model in models for key, field in model.model_fields.items() if field.is_required()}
+    assert needed == STAND_INS.keys()
+
+
+def test_parse_numbers_and_truths_of_their_own_kind_are_taken() -> None:
+    config = parse({"mqtt": {"port": 1, "tls": True}, "agent": {"drain_s": 2}}, None)
+    assert (config.mqtt.port, config.mqtt.tls, config.agent.drain_s) == (1, True, 2.0)
+
+
+def test_every_pattern_of_the_configuration_has_a_sentence() -> None:
+    used = set()
+    for section in Config.model_fields.values():
+        model = section.annotation
+        models = [model] if isinstance(model, type) and issubclass(model, BaseModel) else get_args(model)[:1]
+        for field in models[0].model_fields.values():
+            used |= _patterns(field.metadata) | _patterns(_said(field.annotation))
+    assert used == patterns()
+
+
+def _said(annotation: Any) -> list[Any]:
+    found: list[Any] = []
+    for part in get_args(annotation):
+        found += [part, *_said(part)]
+    return found
+
+
+def _patterns(said: list[Any]) -> set[str]:
+    flat = [piece for item in said for piece in (getattr(item, "metadata", None) or [item])]
+    found = {getattr(item, "pattern", None) for item in flat}
+    return {pattern for pattern in found if isinstance(pattern, str)}

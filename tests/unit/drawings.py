@@ -1,0 +1,144 @@
+"""Drawn products and an engine without a network: what most tests of this room need, in milliseconds."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.domain import Admitted, Delivery, Frame, FrameKey, Position, ProductVersion, TimeSource
+from inspector.errors import EngineError
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.enrol import Enrolment
+from inspector.vision.engines.onnx_runtime import OnnxEngine
+from inspector.vision.engines.protocols import Bank, Compare, Embedder, Patches, Search, unit_length
+from inspector.vision.networks.graphs import Graph
+from inspector.vision.networks.student_graph import StudentWeights
+
+CHANNELS = {4: 24, 8: 40, 16: 112}
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class FakeEngine:
+    """Patches are a fixed random projection of colour and contrast: enough to tell drawings apart.
+
+    `fail_on` makes a pass fail whenever a batch holds a square of that constant value.
+    """
+
+    def __init__(self, drift: float = 0.0) -> None:
+        self.drift = drift
+        self.fail_on: int | None = None
+        self.batches: list[int] = []
+
+    @property
+    def name(self) -> str:
+        return "fake"
+
+    def versions(self) -> dict[str, str]:
+        return {"fake": "1"}
+
+    def embedder(self, graph: Graph, weights_file: Path | None = None, *, small: bool = False) -> Embedder:
+        return lambda pixels: self._embed(graph, pixels)
+
+    def _embed(self, graph: Graph, pixels: NDArray[np.uint8]) -> list[Patches]:
+        self.batches.append(len(pixels))
+        if self.fail_on is not None and any((frame == self.fail_on).all() for frame in pixels):
+            raise EngineError("the pass failed")
+        found = []
+        for number, item in enumerate(graph.embeddings):
+            side, channels = graph.grid(number), sum(CHANNELS[stride] for stride in item.strides)
+            mix = np.random.default_rng(channels).standard_normal((6, channels)).astype(np.float32)
+            rows = []
+            for frame in pixels.astype(np.float32) / 128 - 1:
+                mean = cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA)
+                square = cv2.resize(frame * frame, (side, side), interpolation=cv2.INTER_AREA)
+                both = np.concatenate([mean, np.sqrt(np.maximum(square - mean * mean, 0))], axis=2)
+                rows.append((both.reshape(side * side, 6) @ mix) * 3 + self.drift)
+            found.append(np.stack(rows).astype(np.float32))
+        return found
+
+    def student(self, weights: StudentWeights) -> Compare:
+        return OnnxEngine(Path("unused"), 1).student(weights)
+
+    def search(self, bank: Bank) -> Search:
+        return FakeSearch(bank)
+
+
+class FakeSearch:
+    """The distances written out in NumPy."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._bank = bank
+
+    def distances(self, patches: Patches) -> NDArray[np.float32]:
+        covers = self._bank.covers
+        least = [self._squares(frame).reshape(len(frame), covers, -1).min(2).T for frame in patches]
+        return np.sqrt(np.maximum(np.stack(least), 0))
+
+    def indices(self, patches: Patches) -> NDArray[np.int64]:
+        return np.stack([self._squares(frame).argmin(1) for frame in patches])
+
+    def _squares(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
+        bank = self._bank
+        y = (unit_length(frame) if bank.unit_length else frame) - bank.mean
+        if bank.projection is not None:
+            y = y @ bank.projection
+        return (y**2).sum(1)[:, None] + (bank.prototypes**2).sum(1) - 2 * y @ bank.prototypes.T
+
+
+def draw(product: str, seed: int, *, defect: bool = False, size: tuple[int, int] = (96, 96)) -> NDArray[np.uint8]:
+    """A good or defective part of one of three made-up products, uint8 [H, W, 3]."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    image = np.full((height, width, 3), 40, np.uint8)
+    centre = (width // 2 + int(rng.integers(-2, 3)), height // 2 + int(rng.integers(-2, 3)))
+    if product == "disc":
+        cv2.circle(image, centre, min(size) // 3, (200, 60, 60), -1)
+    elif product == "plate":
+        image[:] = (60, 160, 90)
+        cv2.rectangle(image, (8, 8), (width - 9, height - 9), (90, 220, 120), 4)
+    elif product == "mesh":
+        image[:, ::6] = (220, 220, 240)
+        image[::6] = (220, 220, 240)
+    if defect:
+        at = (int(rng.integers(width // 3, 2 * width // 3)), int(rng.integers(height // 3, 2 * height // 3)))
+        cv2.circle(image, at, 9, (255, 255, 0), -1)
+    noise = rng.integers(-6, 7, image.shape)
+    return np.clip(image.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+
+
+def encode(pixels: NDArray[np.uint8]) -> bytes:
+    return bytes(cv2.imencode(".png", pixels[..., ::-1])[1])
+
+
+def good_images(product: str, count: int) -> list[ImageSource]:
+    return [ImageSource(f"{product}-{seed}.png", payload=encode(draw(product, seed))) for seed in range(count)]
+
+
+def version_of(enrolment: Enrolment, product: str, *, number: int = 1, live: bool = True) -> ProductVersion:
+    manifest = enrolment.manifest
+    return ProductVersion(
+        product=product,
+        version=number,
+        head=manifest["head"],
+        profile=manifest["profile"],
+        digest=enrolment.digest,
+        size_bytes=len(enrolment.artifact),
+        created_at=NOW,
+        created_by="test",
+        manifest=manifest,
+        threshold=manifest["threshold"],
+        is_live=live,
+        is_shadow=not live,
+    )
+
+
+def frame_of(pixels: NDArray[np.uint8], name: str = "1") -> Frame:
+    payload = pixels.tobytes()
+    key = FrameKey("cam1", "", 1, name, None, None, hashlib.sha256(payload).hexdigest())
+    delivery = Delivery(Position("cam1", 1, 1), "cam1", b"", {}, NOW, 0)
+    return Frame(Admitted(delivery, key, NOW, TimeSource.RECEIVED), pixels, 1.0)

@@ -1,0 +1,29 @@
+"""What crosses over to the process in which an enrolment gives way to a running line."""
+
+from __future__ import annotations
+
+import pickle
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from inspector.config.loading import parse
+from inspector.enrolment import service as enrolling
+from inspector.training.dataset.framing import Framing
+from inspector.training.enrol import EnrolmentOptions, neighbour_of
+from tests.unit.drawings import FakeEngine, good_images
+
+
+def test_enrolment_goes_to_another_process_and_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(enrolling, "create_engine", lambda *_: FakeEngine())
+    config = parse({"agent": {"name": "a", "prefix": "p", "state_dir": str(tmp_path)}}, None)
+    options = EnrolmentOptions(profile="fast", framing=Framing(tiles=(1, 2), size_px=64))
+    work = partial(enrolling._enrol, config, "disc", good_images("disc", 6), options, [])
+    there = pickle.loads(pickle.dumps(work))
+    done = there(lambda *_: None)
+    back = pickle.loads(pickle.dumps(done))
+    assert back.artifact == done.artifact
+    assert (back.report, back.manifest) == (done.report, done.manifest)
+    beside = partial(work.func, *work.args[:4], [neighbour_of(back.artifact)])
+    assert pickle.loads(pickle.dumps(beside)).args[4][0].product == "disc"

@@ -1,0 +1,106 @@
+"""Work in a process that gives way: what it is allowed, what comes back, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspector.enrolment.giving_way import AUTOGROUP, LEAST_NICE, THREAD_VARIABLES, WAITING, Progress, apart
+from inspector.errors import EnrolmentError, UsageError
+
+
+def looks_around(progress: Progress) -> dict[str, Any]:
+    progress("looking", 1, 2)
+    progress("looking", 2, 2)
+    return {
+        "policy": os.sched_getscheduler(0) if sys.platform == "linux" else None,
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "session": os.getsid(0),
+        "threads": {name: os.environ.get(name) for name in THREAD_VARIABLES},
+        "autogroup": AUTOGROUP.read_text() if AUTOGROUP.exists() else None,
+    }
+
+
+def refuses(_progress: Progress) -> None:
+    raise UsageError("There is no such head.")
+
+
+def dies(_progress: Progress) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def waits(named: Path, progress: Progress) -> None:
+    helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    named.write_text(f"{os.getpid()} {helper.pid}")
+    progress("waiting", 0, 1)
+    time.sleep(600)
+
+
+def is_running(pid: int) -> bool:
+    """Not gone, and not merely waiting for whoever inherited it to notice."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def quiet(_phase: str, _done: int, _total: int) -> None:
+    return None
+
+
+async def test_apart_work_comes_last_and_the_caller_does_not() -> None:
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    heard: list[tuple[str, int, int]] = []
+    found = await apart(looks_around, lambda *told: heard.append(told))
+    assert heard == [("looking", 1, 2), ("looking", 2, 2)]
+    assert found["nice"] == LEAST_NICE
+    assert found["policy"] in (None, os.SCHED_IDLE)
+    assert found["session"] != os.getsid(0)
+    assert set(found["threads"].values()) == {"1"}
+    if found["autogroup"] is not None:
+        assert found["autogroup"].split()[-1] == str(LEAST_NICE)
+    assert os.getpriority(os.PRIO_PROCESS, 0) < LEAST_NICE
+    assert {name: os.environ.get(name) for name in THREAD_VARIABLES} == before
+
+
+async def test_apart_work_that_stands_still_is_told_as_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.enrolment.giving_way.SILENT_S", 0.01)
+    heard: list[str] = []
+    await apart(looks_around, lambda phase, *_: heard.append(phase))  # an interpreter takes longer to begin
+    assert heard[0] == WAITING
+    assert heard[-1] == "looking"
+
+
+async def test_apart_an_error_of_the_work_is_the_callers() -> None:
+    with pytest.raises(UsageError, match="no such head"):
+        await apart(refuses, quiet)
+
+
+async def test_apart_a_process_that_was_killed_is_an_error_that_says_so() -> None:
+    with pytest.raises(EnrolmentError, match="ended by signal 9"):
+        await apart(dies, quiet)
+
+
+async def test_apart_cancelled_leaves_no_process_behind(tmp_path: Path) -> None:
+    named, started = tmp_path / "pid", asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(
+        apart(partial(waits, named), lambda *_told: loop.call_soon_threadsafe(started.set) and None)
+    )
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    worker, helper = (int(each) for each in named.read_text().split())
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    async with asyncio.timeout(60):  # it dies when it comes to run, and it comes last
+        while is_running(helper):
+            await asyncio.sleep(0.05)

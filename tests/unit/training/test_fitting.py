@@ -1,0 +1,31 @@
+"""Heads from prepared images: banks that are deployed, and banks that only measure spreads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from inspector.training.heads.passes import passes_for
+from inspector.training.heads.prototype import HeadFitter
+from inspector.training.heads.recipes import recipe_for
+from inspector.vision.networks.backbone import Backbone
+from tests.unit.drawings import FakeEngine, draw
+
+
+def test_fit_trial_banks_that_decide_are_those_that_would_be_deployed(fake_engine: FakeEngine) -> None:
+    recipe = recipe_for("prototype", "fast")
+    members = tuple(replace(each, prototypes=16) for each in recipe.members)
+    recipe = replace(recipe, members=members, preparation=replace(recipe.preparation, size_px=64))
+    passes = passes_for(recipe, Backbone(), fake_engine)
+    inputs = [draw("disc", seed, size=(64, 64)) for seed in range(6)]
+    fitter = HeadFitter(recipe, passes.graph, fake_engine, inputs, passes.embedder)
+    fitter.sample(range(6), lambda *_: None)
+    deployed, trial = fitter.fit(range(6)), fitter.fit(range(6), is_trial=True)
+    for one, other in zip(deployed, trial, strict=True):
+        if one.in_decision:
+            np.testing.assert_array_equal(one.bank.prototypes, other.bank.prototypes)
+        else:
+            assert one.bank.prototypes.shape == other.bank.prototypes.shape
+            assert (one.sources >= 0).all()
+            assert (other.sources == -1).all()

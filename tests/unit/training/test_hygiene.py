@@ -1,0 +1,185 @@
+"""What is found among good images before anything is learnt from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from inspector.errors import EnrolmentError
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.framing import Framing
+from inspector.training.dataset.gathering import Gathered
+from inspector.training.dataset.spill import Spill
+from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
+from inspector.training.evidence.hygiene import (
+    blanks_among,
+    inspect,
+    near_identical,
+    nearest_usual,
+    strangers_among,
+    suspects_among,
+    unlike_the_rest,
+)
+from inspector.training.heads.recipes import recipe_for
+from inspector.vision.images.preparation import Preparation, prepare
+from inspector.vision.networks.graphs import Graph
+from inspector.vision.routing.anchors import pooled
+from inspector.vision.routing.profile import routing_copy, routing_profile
+from tests.unit.drawings import FakeEngine, draw, encode, good_images
+
+FAST = EnrolmentOptions(profile="fast")
+
+
+def patches_of(product: str, seeds: range, engine: FakeEngine) -> list[np.ndarray]:
+    """Unit routing patches, float32 [P, C] each."""
+    embedder = engine.embedder(routing_profile().graph)
+    copies = [routing_copy(draw(product, seed)) for seed in seeds]
+    return [routing_profile().patches(embedder(copy[None])[0][0]) for copy in copies]
+
+
+def textured(seed: int) -> np.ndarray:
+    """A picture of its own, uint8 [128, 128, 3]."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)
+    return np.asarray(cv2.resize(coarse, (128, 128), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def test_near_identical_names_the_first_of_each_picture() -> None:
+    pictures = [textured(seed) for seed in range(12)]
+    again = cv2.imdecode(cv2.imencode(".jpg", pictures[3], [cv2.IMWRITE_JPEG_QUALITY, 97])[1], cv2.IMREAD_COLOR)
+    found, usual = near_identical([*pictures, again, np.clip(again.astype(int) + 1, 0, 255).astype(np.uint8)])
+    assert found == [(12, 3), (13, 3)]
+    assert usual > 10
+
+
+def test_near_identical_takes_no_part_of_a_uniform_product_for_a_copy() -> None:
+    """Parts that hardly differ are not copies of each other: what separates them usually is the measure."""
+    rng = np.random.default_rng(0)
+    flat = [np.clip(rng.normal(90, 2, (128, 128, 3)), 0, 255).astype(np.uint8) for _ in range(10)]
+    found, usual = near_identical(flat)
+    assert found == []
+    assert usual < 4
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_near_identical_of_one_image_is_nothing(count: int) -> None:
+    assert near_identical([textured(0)] * count) == ([], 0.0)
+
+
+def test_blanks_are_frames_that_show_nothing_among_frames_that_show_something() -> None:
+    pictures = [textured(seed) for seed in range(9)]
+    black, grey = (np.full((128, 128, 3), level, np.uint8) for level in (0, 128))
+    noisy = np.clip(np.random.default_rng(1).normal(200, 2, (128, 128, 3)), 0, 255).astype(np.uint8)
+    assert blanks_among([*pictures, black, grey, noisy]) == [9, 10, 11]
+    smooth = [np.clip(each.astype(int) // 40 + 100, 0, 255).astype(np.uint8) for each in pictures]
+    assert blanks_among(smooth) == []
+
+
+def test_unlike_the_rest_are_few_that_no_other_resembles(fake_engine: FakeEngine) -> None:
+    discs = patches_of("disc", range(20), fake_engine)
+    others = patches_of("mesh", range(3), fake_engine)
+    assert unlike_the_rest(discs) == []
+    assert unlike_the_rest([*discs, *others]) == [20, 21, 22]
+    assert unlike_the_rest([*discs, *patches_of("mesh", range(15), fake_engine)]) == []
+    assert unlike_the_rest([]) == []
+
+
+def test_enrol_leaves_out_a_frame_that_shows_nothing(fake_engine: FakeEngine) -> None:
+    black = ImageSource("black.png", payload=encode(np.zeros((96, 96, 3), np.uint8)))
+    found = enrol("disc", [*good_images("disc", 20), black], FAST, fake_engine)
+    assert found.report.left_out == (("black.png", "it shows nothing, as a frame without a part does"),)
+    assert found.report.n_used == 20
+
+
+def test_strangers_are_named_with_their_product(enrolled: dict[str, Enrolment], fake_engine: FakeEngine) -> None:
+    patches = patches_of("disc", range(30), fake_engine)
+    patches[7:7] = patches_of("mesh", range(2), fake_engine)
+    others = [neighbour_of(enrolled[name].artifact).anchors for name in ("mesh", "plate")]
+    assert strangers_among(patches, others) == ([(7, "mesh"), (8, "mesh")], None)
+    assert strangers_among(patches, []) == ([], None)
+
+
+def test_strangers_in_a_crowd_are_a_look_alike(enrolled: dict[str, Enrolment], fake_engine: FakeEngine) -> None:
+    patches = [*patches_of("disc", range(12), fake_engine), *patches_of("mesh", range(8), fake_engine)]
+    found, alike = strangers_among(patches, [neighbour_of(enrolled["mesh"].artifact).anchors])
+    assert found == []
+    assert alike == ("mesh", pytest.approx(0.4))
+
+
+def test_suspects_are_the_odd_ones_with_their_place_and_neighbour(fake_engine: FakeEngine) -> None:
+    recipe = recipe_for("prototype", "fast")
+    graph = Graph("any", "", 256, recipe.embeddings)
+    pictures = [draw("plate", seed) for seed in range(40)]
+    cv2.circle(pictures[11], (70, 24), 8, (255, 255, 0), -1)
+    inputs = [prepare(each, recipe.preparation) for each in pictures]
+    embedder = fake_engine.embedder(routing_profile().graph)
+    routes = [routing_profile().patches(embedder(routing_copy(each)[None])[0][0]) for each in pictures]
+    (found,) = suspects_among(inputs, routes, graph, fake_engine, fake_engine.embedder(graph), lambda *_: None)
+    assert found.image == 11
+    assert found.neighbour != 11
+    assert found.spreads > 6
+    assert found.at == pytest.approx((70 / 96, 24 / 96), abs=0.12)
+
+
+def test_nearest_usual_is_never_an_odd_one(fake_engine: FakeEngine) -> None:
+    routes = patches_of("disc", range(6), fake_engine)
+    near = nearest_usual([0, 1], routes)
+    descriptors = np.stack([pooled(each) for each in routes])
+    for image, found in zip((0, 1), near, strict=True):
+        assert found == 2 + int((descriptors[2:] @ descriptors[image]).argmax())
+    assert nearest_usual([], routes) == []
+
+
+def test_enrol_leaves_out_strangers_and_not_what_its_own_earlier_version_knows(
+    enrolled: dict[str, Enrolment], fake_engine: FakeEngine
+) -> None:
+    images = good_images("disc", 8)
+    images[5:5] = [ImageSource("stray.png", payload=encode(draw("mesh", 1)))]
+    live = [neighbour_of(enrolled[name].artifact) for name in ("disc", "mesh")]
+    done = enrol("disc", images, FAST, fake_engine, live=live)
+    assert done.report.left_out == (("stray.png", "mesh claims it, which is enrolled already"),)
+    assert done.report.n_used == 8
+    assert "stray.png" not in {each["name"] for each in done.manifest["images"]}
+    assert done.manifest["evidence"]["hygiene"]["other_product"] == [{"image": "stray.png", "product": "mesh"}]
+    assert any("8 images are few" in warning for warning in done.report.warnings)
+
+
+def test_enrol_strict_stops_and_names_everything(fake_engine: FakeEngine) -> None:
+    images = [*good_images("disc", 25), ImageSource("torn.png", payload=b"no image")]
+    images[9] = ImageSource("odd.png", payload=encode(draw("disc", 500, defect=True)))
+    strict = EnrolmentOptions(profile="fast", is_strict=True)
+    with pytest.raises(EnrolmentError, match=r"left out torn\.png; look at odd\.png"):
+        enrol("disc", images, strict, fake_engine)
+
+
+def test_enrol_names_images_of_another_size_and_frames_too_small_to_see_in(fake_engine: FakeEngine) -> None:
+    images = good_images("disc", 25)
+    images[3] = ImageSource("crop.png", payload=encode(draw("disc", 3, size=(80, 96))))
+    (said,) = [each for each in enrol("disc", images, FAST, fake_engine).report.warnings if "px" in each]
+    assert said == "1 of 25 images are not 96x96 px like the others: crops, or another camera?"
+    small = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(40, 50)))) for i in range(25)]
+    assert any("images of 40 px on a side" in each for each in enrol("disc", small, FAST, fake_engine).report.warnings)
+    varied = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(90 + i, 96)))) for i in range(25)]
+    assert not any("px" in each for each in enrol("disc", varied, FAST, fake_engine).report.warnings)
+
+
+def test_enrol_of_a_region_too_small_to_see_in_is_not_made_live(fake_engine: FakeEngine) -> None:
+    for roi, is_objected in (((0.1, 0.1, 0.2, 0.5), True), ((0.1, 0.1, 0.5, 0.5), False)):
+        options = replace(FAST, framing=Framing(roi=roi))
+        found = enrol("disc", good_images("disc", 8), options, fake_engine)
+        assert any("is as much as 19 px" in each for each in found.evidence.objections) == is_objected
+
+
+def test_inspect_nearly_black_images_ask_for_their_bit_depth_not_for_other_parts() -> None:
+    """Twelve bits in sixteen, read as sixteen, hardly differ in eight: that is not one part shot many times."""
+    rng = np.random.default_rng(0)
+    dark = Gathered(Spill(), Spill(), Spill())
+    for number in range(3):
+        dark.names.append(f"{number}.png")
+        dark.routing.append(rng.integers(0, 15, (128, 128, 3)).astype(np.uint8))
+    (few, black) = inspect(dark, [], Preparation()).warnings
+    assert "few" in few
+    assert "nearly black (no brighter than 14 of 255 levels)" in black
+    assert "bit_depth" in black

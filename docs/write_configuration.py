@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the fields of inspector/config/sections.py. A test says when it has to be run again."""
+"""Writes docs/configuration.md from the fields of `inspector.config`. A test says when it has to be run again."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 
-from connectors.kafka.client import OVERHEAD_BYTES, ask, client_options, reach
-from connectors.kafka.refusal import translated
+from connectors.kafka.wire.client import OVERHEAD_BYTES, ask, client_options, reach
+from connectors.kafka.wire.refusal import translated
 from inspector.config.config import Config
 from inspector.config.sections import KafkaSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError

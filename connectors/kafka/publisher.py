@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final, Self
 
-from connectors.kafka.producer import Producer
 from connectors.kafka.records import CAMERA_HEADER
+from connectors.kafka.wire.producer import Producer
 from inspector.config.sections import KafkaSection
 from inspector.errors import BrokerUnavailable
 

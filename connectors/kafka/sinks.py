@@ -17,9 +17,9 @@ from typing import Any, Final, Self
 
 import orjson
 
-from connectors.kafka.client import Pause
-from connectors.kafka.link import Link
-from connectors.kafka.producer import Producer
+from connectors.kafka.wire.client import Pause
+from connectors.kafka.wire.link import Link
+from connectors.kafka.wire.producer import Producer
 from inspector.config.config import Config
 from inspector.domain import DeadLetter, Event, Severity, Verdict
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError

@@ -20,15 +20,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
-from connectors.kafka.client import Pause, ensure_usable
-from connectors.kafka.commits import Commits
-from connectors.kafka.lag import LagWatch
-from connectors.kafka.lane import Bounds, Lane
-from connectors.kafka.link import Link
-from connectors.kafka.members import new_consumer, partition_of
 from connectors.kafka.records import Arrived, CameraFinder, delivery_of
-from connectors.kafka.refusal import translated
 from connectors.kafka.strays import Strays
+from connectors.kafka.wire.client import Pause, ensure_usable
+from connectors.kafka.wire.commits import Commits
+from connectors.kafka.wire.lag import LagWatch
+from connectors.kafka.wire.lane import Bounds, Lane
+from connectors.kafka.wire.link import Link
+from connectors.kafka.wire.members import new_consumer, partition_of
+from connectors.kafka.wire.refusal import translated
 from inspector.config.config import Config
 from inspector.domain import Delivery, Position
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError

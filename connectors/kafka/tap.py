@@ -12,9 +12,9 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
-from connectors.kafka.client import client_options, ensure_usable
 from connectors.kafka.records import CameraFinder, payload_of
-from connectors.kafka.refusal import translated
+from connectors.kafka.wire.client import client_options, ensure_usable
+from connectors.kafka.wire.refusal import translated
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
 

@@ -13,9 +13,9 @@ from typing import Any, Final, Self
 
 import orjson
 
-from connectors.mqtt.client import Message, Role
-from connectors.mqtt.connection import Connection
-from connectors.mqtt.session import Peer, Session
+from connectors.mqtt.wire.client import Message, Role
+from connectors.mqtt.wire.connection import Connection
+from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.domain import CommandName, CommandRequest, Event, Severity
 from inspector.errors import BrokerRefused

@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Final, Self
 
-from connectors.mqtt.client import Message, Role
-from connectors.mqtt.connection import Connection
 from connectors.mqtt.gate_codec import encode_decision, encode_heartbeat, expiry_s, parse_action
-from connectors.mqtt.session import Peer, Session
+from connectors.mqtt.wire.client import Message, Role
+from connectors.mqtt.wire.connection import Connection
+from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.domain import Decision, Event, GateAction, Severity
 from inspector.ports import Clock, Telemetry

@@ -12,10 +12,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
-from connectors.mqtt.client import Message, Role
 from connectors.mqtt.command_line import topics as command_topics
-from connectors.mqtt.connection import Connection
-from connectors.mqtt.session import Peer
+from connectors.mqtt.wire.client import Message, Role
+from connectors.mqtt.wire.connection import Connection
+from connectors.mqtt.wire.session import Peer
 from inspector.config.config import Config
 from inspector.config.loading import secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError

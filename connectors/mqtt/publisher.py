@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Self
 
-from connectors.mqtt.client import Role
-from connectors.mqtt.connection import Connection
-from connectors.mqtt.refusal import broken_link
-from connectors.mqtt.session import Peer, Session
+from connectors.mqtt.wire.client import Role
+from connectors.mqtt.wire.connection import Connection
+from connectors.mqtt.wire.refusal import broken_link
+from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.sections import MqttSection
 
 

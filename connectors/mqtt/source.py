@@ -19,9 +19,9 @@ from typing import Final, Self
 
 from paho.mqtt.client import topic_matches_sub
 
-from connectors.mqtt.client import Message, Role
-from connectors.mqtt.connection import Connection
-from connectors.mqtt.session import Peer, Session
+from connectors.mqtt.wire.client import Message, Role
+from connectors.mqtt.wire.connection import Connection
+from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
 from inspector.domain import Delivery, Event, Position, Severity

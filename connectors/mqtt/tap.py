@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final, Self
 
-from connectors.mqtt.client import Message, Role
-from connectors.mqtt.connection import Connection
-from connectors.mqtt.session import Peer, Session
+from connectors.mqtt.wire.client import Message, Role
+from connectors.mqtt.wire.connection import Connection
+from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
 from inspector.stream.envelope import open_envelope

@@ -18,9 +18,9 @@ from typing import Any, Final, Self
 
 import orjson
 
-from connectors.mqtt.client import Role, Will
-from connectors.mqtt.connection import Connection
-from connectors.mqtt.session import Peer, Session
+from connectors.mqtt.wire.client import Role, Will
+from connectors.mqtt.wire.connection import Connection
+from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.domain import SCHEMA_VERSION, Event, Outcome, Severity, Verdict
 from inspector.ports import Clock, Telemetry

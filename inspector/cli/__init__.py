@@ -11,7 +11,8 @@ import sys
 
 import typer
 
-from inspector.cli import console, db, demo, discover, doctor, enroll, evaluate, init, products, results, run, simulate
+from inspector.cli import db, demo, discover, doctor, enroll, evaluate, init, products, results, run, simulate
+from inspector.cli.terminal import console
 
 app = typer.Typer(
     name="inspector",

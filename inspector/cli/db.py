@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.markup import escape
 
-from inspector.cli import console, holds
+from inspector.cli import holds
+from inspector.cli.terminal import console
 
 if TYPE_CHECKING:
     from inspector.config.config import Config
@@ -91,7 +92,7 @@ def _pruned_document(pruned: Pruned) -> dict[str, Any]:
 
 
 def _print_pruned(pruned: list[Pruned], dry_run: bool) -> None:
-    from inspector.cli.rendering import local_time, show, table
+    from inspector.cli.terminal.rendering import local_time, show, table
 
     if not pruned:
         console.out.print("No rule is set, so everything is kept; see the section retention of the configuration.")
@@ -105,7 +106,7 @@ def _print_pruned(pruned: list[Pruned], dry_run: bool) -> None:
 
 async def _prune(config: Config, dry_run: bool, quiet: bool) -> list[Pruned]:
     from inspector.agent.clock import SystemClock
-    from inspector.cli.opening import database_of
+    from inspector.cli.terminal.opening import database_of
     from inspector.store.retention import pictures as picture_retention
     from inspector.store.retention import retention
 
@@ -119,7 +120,7 @@ async def _prune(config: Config, dry_run: bool, quiet: bool) -> list[Pruned]:
 
 
 async def _upgrade(config: Config) -> tuple[str | None, str | None, str]:
-    from inspector.cli.opening import has_file, shown_url
+    from inspector.cli.terminal.opening import has_file, shown_url
     from inspector.store import database as databases
     from inspector.store.database import configured
 
@@ -130,7 +131,7 @@ async def _upgrade(config: Config) -> tuple[str | None, str | None, str]:
 
 
 async def _check(config: Config) -> dict[str, Any]:
-    from inspector.cli.opening import has_file, shown_url
+    from inspector.cli.terminal.opening import has_file, shown_url
     from inspector.errors import SchemaOutdated
     from inspector.store.database import configured
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.cli import console
+from inspector.cli.terminal import console
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.cli import console, naming, rendering
 from inspector.cli.enroll import leave_if_held_back, say_findings, state_of
+from inspector.cli.terminal import console, naming, rendering
 
 if TYPE_CHECKING:
     from rich.table import Table

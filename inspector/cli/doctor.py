@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from inspector.cli import console
+from inspector.cli.terminal import console
 
 if TYPE_CHECKING:
     from inspector.cli.checks.finding import Finding
@@ -79,7 +79,7 @@ def _print(findings: Sequence[Finding]) -> None:
     from rich.table import Table
     from rich.tree import Tree
 
-    from inspector.cli.rendering import show
+    from inspector.cli.terminal.rendering import show
 
     tree = Tree("[bold]inspector[/]", guide_style="dim")
     width = min(_WIDEST_SUBJECT, max(len(finding.subject) for finding in findings))

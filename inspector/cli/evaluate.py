@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.cli import console, rendering
 from inspector.cli.enroll import limits_of_camera
+from inspector.cli.terminal import console, rendering
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,7 +102,7 @@ def command(
 
 async def _live(config: Config) -> tuple[dict[str, bytes], dict[str, ProductVersion]]:
     """Each live product's artifact, and its version with the threshold that agents use."""
-    from inspector.cli.opening import registry_of
+    from inspector.cli.terminal.opening import registry_of
 
     async with registry_of(config) as store:
         live = (await store.live()).versions

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from inspector.cli import console
 from inspector.cli.results import since_time
+from inspector.cli.terminal import console
 
 if TYPE_CHECKING:
     from inspector.config.config import Config
@@ -97,7 +97,7 @@ def release(
 
 async def _add(config: Config, selection: Selection, reason: str) -> tuple[Hold, bool]:
     from inspector.agent.clock import SystemClock
-    from inspector.cli.opening import database_of
+    from inspector.cli.terminal.opening import database_of
     from inspector.store.retention import holds
 
     async with database_of(config) as database:
@@ -106,7 +106,7 @@ async def _add(config: Config, selection: Selection, reason: str) -> tuple[Hold,
 
 
 async def _listed(config: Config, with_released: bool) -> list[Hold]:
-    from inspector.cli.opening import database_of
+    from inspector.cli.terminal.opening import database_of
     from inspector.store.retention import holds
 
     async with database_of(config) as database:
@@ -115,7 +115,7 @@ async def _listed(config: Config, with_released: bool) -> list[Hold]:
 
 async def _release(config: Config, number: int, reason: str) -> Hold:
     from inspector.agent.clock import SystemClock
-    from inspector.cli.opening import database_of
+    from inspector.cli.terminal.opening import database_of
     from inspector.store.retention import holds
 
     async with database_of(config) as database:
@@ -144,7 +144,7 @@ def _document(hold: Hold) -> dict[str, Any]:
 def _print(found: list[Hold]) -> None:
     from rich.text import Text
 
-    from inspector.cli.rendering import ABSENT, local_time, show, table
+    from inspector.cli.terminal.rendering import ABSENT, local_time, show, table
 
     if not found:
         console.out.print("Nothing is held.")

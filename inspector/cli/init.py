@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.markup import escape
 
-from inspector.cli import console
+from inspector.cli.terminal import console
 
 if TYPE_CHECKING:
     from inspector.config.config import Config

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
-from inspector.cli import console
+from inspector.cli.terminal import console
 
 if TYPE_CHECKING:
     from inspector.domain import ProductVersion
@@ -38,7 +38,7 @@ def list_(
     if as_json:
         console.print_json([_document(version) for version in versions])
         return
-    from inspector.cli import products_view
+    from inspector.cli.terminal import products_view
 
     products_view.print_list(versions, every=every)
 
@@ -57,7 +57,7 @@ def show(
         manifest = {"manifest": dict(chosen.manifest)}
         console.print_json(_document(chosen) | manifest | {"versions": [_document(v) for v in versions]})
         return
-    from inspector.cli import products_view
+    from inspector.cli.terminal import products_view
 
     products_view.print_one(versions, chosen)
 
@@ -230,7 +230,7 @@ def import_(
 
 
 def _with_registry(config: Path | None, work: Callable[[SqlRegistry], Awaitable[T]]) -> T:
-    from inspector.cli.opening import registry_of
+    from inspector.cli.terminal.opening import registry_of
     from inspector.config.loading import load
 
     loaded = load(config)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
-from inspector.cli import console
+from inspector.cli.terminal import console
 
 if TYPE_CHECKING:
     from inspector.config.config import Config
@@ -60,7 +60,7 @@ def list_(
 
         console.print_json([journal_record(verdict) for verdict in verdicts])
         return
-    from inspector.cli import results_view
+    from inspector.cli.terminal import results_view
 
     results_view.print_list(verdicts, is_filtered=wanted != ResultFilter(), is_cut=len(verdicts) == limit)
 
@@ -72,7 +72,7 @@ def show(
     as_json: console.JsonOption = False,
 ) -> None:
     """One result with everything that is known of it."""
-    from inspector.cli import results_view
+    from inspector.cli.terminal import results_view
     from inspector.config.loading import load
     from inspector.stream.record import journal_record
 
@@ -111,7 +111,7 @@ def _word(words: type[Word], text: str | None, option: str) -> Word | None:
 
 
 async def _listed(config: Config, wanted: ResultFilter, limit: int) -> list[Verdict]:
-    from inspector.cli.opening import database_of
+    from inspector.cli.terminal.opening import database_of
     from inspector.store.ledger.queries import list_results
 
     async with database_of(config) as database:
@@ -119,7 +119,7 @@ async def _listed(config: Config, wanted: ResultFilter, limit: int) -> list[Verd
 
 
 async def _found(config: Config, start: str) -> Verdict:
-    from inspector.cli.opening import database_of
+    from inspector.cli.terminal.opening import database_of
     from inspector.errors import UsageError
     from inspector.store.ledger.queries import find_results
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inspector.cli import console
+from inspector.cli.terminal import console
 
 NAME = "run"
 HELP = "Run the agent until SIGTERM: frames in, verdicts out, rows in the store."

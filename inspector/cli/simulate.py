@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import typer
 
-from inspector.cli import console
+from inspector.cli.terminal import console
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -212,7 +212,7 @@ def _print(shooting: Shooting, tally: Tally, camera: str, as_json: bool) -> None
         }
         console.print_json(document | rates | rest)
         return
-    from inspector.cli import rendering
+    from inspector.cli.terminal import rendering
 
     achieved = "" if tally.achieved_fps is None else f", {tally.achieved_fps:.4g} a second of {shooting.rate_fps:g}"
     mark = "as live parts" if shooting.is_live else "marked as simulated"

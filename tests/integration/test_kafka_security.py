@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from connectors.kafka.client import ensure_usable
-from connectors.kafka.producer import Producer
 from connectors.kafka.sinks import KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
+from connectors.kafka.wire.client import ensure_usable
+from connectors.kafka.wire.producer import Producer
 from inspector.config.config import Config
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 from inspector.testing.edges import FakeDeadLetters

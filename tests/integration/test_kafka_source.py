@@ -364,7 +364,7 @@ async def test_source_reads_what_kafkas_own_console_producer_writes(
 
 @pytest.mark.parametrize("settings", [{"bootstrap": "127.0.0.1:1"}])
 async def test_ensure_usable_without_a_broker_says_where_it_looked(tmp_path: Path, settings: dict[str, str]) -> None:
-    from connectors.kafka.client import ensure_usable
+    from connectors.kafka.wire.client import ensure_usable
 
     config = kafka_config(KafkaTopics(settings["bootstrap"]), "t", tmp_path)
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1"):
@@ -374,7 +374,7 @@ async def test_ensure_usable_without_a_broker_says_where_it_looked(tmp_path: Pat
 async def test_source_lag_is_told_by_partition_and_camera_and_ends_with_the_assignment(
     kafka: KafkaTopics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.kafka.lag.LOOK_S", 0.3)
+    monkeypatch.setattr("connectors.kafka.wire.lag.LOOK_S", 0.3)
     topic = await kafka.create()
     async with member(kafka_config(kafka, topic, tmp_path)) as source:
         gauged = source.notebook.gauged

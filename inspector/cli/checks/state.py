@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from inspector.cli.checks.finding import Finding, fault, ok, warning
-from inspector.cli.rendering import size
+from inspector.cli.terminal.rendering import size
 from inspector.config.config import Config
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
 

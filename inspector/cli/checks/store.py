@@ -8,7 +8,7 @@ from typing import Final
 
 from inspector.agent.clock import SystemClock
 from inspector.cli.checks.finding import Finding, fault, ok, warning
-from inspector.cli.opening import has_file, shown_url
+from inspector.cli.terminal.opening import has_file, shown_url
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
 from inspector.domain import LiveSet, ProductVersion

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from inspector.agent.clock import SystemClock
-from inspector.cli import app, console
-from inspector.cli.opening import database_of, registry_of
+from inspector.cli import app
+from inspector.cli.terminal import console
+from inspector.cli.terminal.opening import database_of, registry_of
 from inspector.config.config import Config
 from inspector.config.loading import load
 from inspector.domain import Verdict

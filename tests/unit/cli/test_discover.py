@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from inspector.cli import naming
-from inspector.cli.opening import registry_of
+from inspector.cli.terminal import naming
+from inspector.cli.terminal.opening import registry_of
 from inspector.config.config import Config
 from inspector.errors import UsageError
 from tests.unit.cli.conftest import Shell

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inspector.cli.opening import database_of
+from inspector.cli.terminal.opening import database_of
 from inspector.config.config import Config
 from inspector.store import audit
 

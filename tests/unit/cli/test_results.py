@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from inspector.cli import results_view
 from inspector.cli.results import since_time
+from inspector.cli.terminal import results_view
 from inspector.config.config import Config
 from inspector.domain import Action, Cause, GateMode, Outcome, Region
 from inspector.errors import UsageError

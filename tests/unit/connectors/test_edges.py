@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.mqtt.edges import BrokerEdges
+from connectors.mqtt.wire.edges import BrokerEdges
 
 
 def test_edges_of_three_clients_are_one_line_each_way(capsys: pytest.CaptureFixture[str]) -> None:

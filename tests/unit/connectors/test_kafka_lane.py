@@ -13,9 +13,9 @@ from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, Ka
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka.commits import Commits
-from connectors.kafka.lane import Bounds, Lane
 from connectors.kafka.records import Arrived
+from connectors.kafka.wire.commits import Commits
+from connectors.kafka.wire.lane import Bounds, Lane
 
 PARTITION = TopicPartition("frames", 0)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from connectors.mqtt.refusal import refused
+from connectors.mqtt.wire.refusal import refused
 from inspector.errors import BrokerRefused, BrokerUnavailable
 
 

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.mqtt.session import REFUSED_PAUSE_FACTOR, Pause
+from connectors.mqtt.wire.session import REFUSED_PAUSE_FACTOR, Pause
 from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, BrokerUnavailable
 

@@ -12,8 +12,8 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from connectors.kafka.client import OVERHEAD_BYTES, client_options, ensure_usable
-from connectors.kafka.refusal import translated
+from connectors.kafka.wire.client import OVERHEAD_BYTES, client_options, ensure_usable
+from connectors.kafka.wire.refusal import translated
 from inspector.config.sections import KafkaSection
 from inspector.errors import BrokerRefused, BrokerUnavailable
 

@@ -10,7 +10,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from connectors.kafka.lane import Lane
+from connectors.kafka.wire.lane import Lane
 from inspector.ports import Telemetry
 
 LOOK_S: Final = 5.0

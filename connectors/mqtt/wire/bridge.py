@@ -20,9 +20,9 @@ import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
 from paho.mqtt.enums import MQTTErrorCode
 
-from connectors.mqtt.client import Role, connect_properties, run_on_thread
-from connectors.mqtt.keepalive import TICK_S, KeepAlive
-from connectors.mqtt.refusal import broken_link
+from connectors.mqtt.wire.client import Role, connect_properties, run_on_thread
+from connectors.mqtt.wire.keepalive import TICK_S, KeepAlive
+from connectors.mqtt.wire.refusal import broken_link
 from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from inspector.cli import console, rendering
+from inspector.cli.terminal import console, rendering
 from inspector.domain import ProductVersion
 from inspector.stream.record import format_time
 

@@ -10,8 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from inspector.cli import console, rendering
-from inspector.cli.rendering import ABSENT, facts, local_time, number, outcome_text
+from inspector.cli.terminal import console, rendering
+from inspector.cli.terminal.rendering import ABSENT, facts, local_time, number, outcome_text
 from inspector.domain import Cause, GateMode, Identity, Verdict
 from inspector.stream.record import format_time
 

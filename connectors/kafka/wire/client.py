@@ -16,7 +16,7 @@ from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from connectors.kafka.refusal import translated
+from connectors.kafka.wire.refusal import translated
 from inspector.config.loading import secret
 from inspector.config.sections import KafkaSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError, InspectorError

@@ -15,10 +15,10 @@ from typing import Any, Final, Self
 
 import structlog
 
-from connectors.mqtt.client import Message, Role
-from connectors.mqtt.connection import Connection
-from connectors.mqtt.edges import edges_of
-from connectors.mqtt.refusal import UnreadablePacket
+from connectors.mqtt.wire.client import Message, Role
+from connectors.mqtt.wire.connection import Connection
+from connectors.mqtt.wire.edges import edges_of
+from connectors.mqtt.wire.refusal import UnreadablePacket
 from inspector.config.loading import secret
 from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError

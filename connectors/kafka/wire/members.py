@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.partitioner import murmur2
 
-from connectors.kafka.client import client_options
+from connectors.kafka.wire.client import client_options
 from inspector.config.config import Config
 
 

@@ -20,10 +20,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from connectors.mqtt.bridge import CONNECT_TIMEOUT_S, Bridge
-from connectors.mqtt.client import Message, Role, metadata_of, new_client, publish_properties
-from connectors.mqtt.keepalive import SIGN_OF_LIFE
-from connectors.mqtt.refusal import UnreadablePacket, broken_link, refused
+from connectors.mqtt.wire.bridge import CONNECT_TIMEOUT_S, Bridge
+from connectors.mqtt.wire.client import Message, Role, metadata_of, new_client, publish_properties
+from connectors.mqtt.wire.keepalive import SIGN_OF_LIFE
+from connectors.mqtt.wire.refusal import UnreadablePacket, broken_link, refused
 from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, InspectorError
 

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from inspector.agent.clock import SystemClock
-from inspector.cli import console
+from inspector.cli.terminal import console
 from inspector.config.config import Config
 from inspector.errors import StateUnusable
 from inspector.store.database import Database, configured, ensure_schema

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from inspector.cli import console
+from inspector.cli.terminal import console
 from inspector.errors import UsageError
 
 

@@ -1,0 +1,1 @@
+"""The Kafka connection itself: clients, partitions and their commits, the producer, refusals."""

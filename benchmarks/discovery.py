@@ -2,7 +2,7 @@
 
 Every subset of the products under ROOT, unequal sizes from 10 to 400 images, products alone, and products that
 are drawn (one texture each, moved, relit, with noise), which moved the stop from 0.20 to 0.16. The table is in
-docs/methods.md.
+docs/measurements.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What each head and profile is made of: the few numbers that were chosen by trials, with their reasons.
 
 Compute is counted in passes of the default backbone at 256 px: `fast` is meant to stay within 1.25, which takes a
-smaller input, `standard` within 1.6 (docs/methods.md says what was measured), `fine` is free. A recipe is a list
+smaller input, `standard` within 1.6 (docs/measurements.md says what was measured), `fine` is free. A recipe is a list
 of members (embedding, banks, weights in the decision and in the map), so that a product may come to choose its
 own without a new kind of artifact.
 """

@@ -33,7 +33,7 @@ from inspector.vision.routing.profile import ROUTING_SIZE_PX
 ALIKE_WITHIN = 0.16
 """Mean cosine distance of routing descriptors up to which groups are one category. On six products any stop from
 0.16 to 0.23 gives the same ones. The low end, since two categories may get one name, and one of two products
-can't be taken apart. docs/methods.md has what it does to subsets, unequal sizes and drawn products."""
+can't be taken apart. docs/measurements.md has what it does to subsets, unequal sizes and drawn products."""
 SMALLEST_CATEGORY = 5
 """As many images as an enrolment needs."""
 

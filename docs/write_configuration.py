@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the fields of `inspector.config`. A test says when it has to be run again."""
+"""Writes docs/configuration.md from the fields of `inspector.config`. A test fails until it has been run again."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ HEAD = """\
 
 Written from the code by `python docs/write_configuration.py`; don't edit it by hand.
 
-One TOML file. It is found by `--config`, else the variable `INSPECTOR_CONFIG`, else `./inspector.toml`, else the
-built-in defaults apply. `inspector init` writes a commented one to start from, [configs/](../configs) holds examples,
-`inspector doctor` checks it against the machine. Unknown keys are refused, and all faults are reported at once
-(exit code 78).
+The configuration is one TOML file. It is looked for in this order: `--config`, the variable `INSPECTOR_CONFIG`,
+`./inspector.toml`. Without a file the built-in defaults apply. `inspector init` writes a commented file to start
+from, [configs/](../configs) contains examples, and `inspector doctor` checks a configuration against the machine.
+Unknown keys are refused, and all faults are reported at once (exit code 78).
 
-Secrets never stand in the file. A key that ends in `_secret` names a credential: a file of that name in systemd's
-credentials folder (`LoadCredential=mqtt-password:/etc/inspector/mqtt-password`), else the environment variable
-`INSPECTOR_SECRET_<NAME>` in capitals, with `_` for anything but letters and digits (`INSPECTOR_SECRET_MQTT_PASSWORD`).
+The file never contains secrets. A key that ends in `_secret` names a credential. The credential is a file of that
+name in systemd's credentials folder (`LoadCredential=mqtt-password:/etc/inspector/mqtt-password`), or else the
+environment variable `INSPECTOR_SECRET_<NAME>` with the name in capitals and `_` for anything but letters and digits
+(`INSPECTOR_SECRET_MQTT_PASSWORD`).
 
-`[[camera]]` and `[[gate]]` may come several times. A camera that stands in a gate's `cameras` takes the gate's
-`window_ms` and has none of its own; a camera stands at one gate at most.
+`[[camera]]` and `[[gate]]` may come several times. A camera that is listed in a gate's `cameras` takes the gate's
+`window_ms` and has none of its own. A camera is listed at one gate at most.
 """
 
 

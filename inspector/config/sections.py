@@ -1,10 +1,10 @@
 """The configuration: frozen models, unknown keys fatal, all faults reported at once.
 
-`load` is the only reader of the configuration file and of the environment. Secrets never stand in
-the file: `*_secret` keys name a credential, found as a file in `$CREDENTIALS_DIRECTORY` (systemd's
-`LoadCredential=`) or as an environment variable `INSPECTOR_SECRET_<NAME>`.
-Every field carries its unit in its name and its meaning in its description; `inspector init` and
-`docs/configuration.md` are written from them.
+`inspector.config.loading` is the only reader of the configuration file and of the environment. The file
+never contains secrets: a `*_secret` key names a credential, which is a file in `$CREDENTIALS_DIRECTORY`
+(systemd's `LoadCredential=`) or an environment variable `INSPECTOR_SECRET_<NAME>`.
+Every field has its unit in its name and its meaning in its description. `inspector init` and
+`docs/configuration.md` are written from these descriptions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from inspector.domain import Action
 
 NO_NUMBER: Final = "bool_for_number"
-"""Kind of the fault where true or false stands for a number."""
+"""Kind of the fault when true or false is written for a number."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -49,18 +49,18 @@ def _host_name() -> str:
 
 
 LONGEST_FILE_NAME = 255
-"""Of every usual file system of Linux; asking for a longer name is an error, not a no."""
+"""Bytes in a file name, on every usual file system of Linux. Looking for a longer name raises an error."""
 
 
 class Section(BaseModel):
-    """Frozen, and a key it doesn't know is a fault."""
+    """A frozen section. An unknown key is a fault."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
-        """true is 1 to Python; a port or a length that is written so is a mistake."""
+        """To Python true is 1, but a port or a length that is written as true is a mistake."""
         if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
             raise PydanticCustomError(NO_NUMBER, "true or false can't stand here")
         return value
@@ -76,105 +76,156 @@ class Section(BaseModel):
 
 
 class AgentSection(Section):
-    """Who this agent is and where it keeps its files."""
+    """The name of this agent and the place of its files."""
 
     name: Name = Field(default_factory=_host_name, description="Name of this agent, unique on the plant.")
     state_dir: Path = Field(
         default_factory=default_state_dir,
-        description="Folder of everything the agent keeps: database, journal, pictures, dead letters, engine cache.",
+        description="Folder for everything that the agent keeps: database, journal, pictures, dead letters, engine "
+        "cache.",
     )
     prefix: str = Field(
         default="plant/site/area/line",
         pattern=r"^[^+#\x00]{1,200}$",
-        description="Topic prefix, ISA-95 style: enterprise/site/area/line.",
+        description="Prefix of all topics, ISA-95 style: enterprise/site/area/line.",
     )
-    drain_s: float = Field(default=4.0, gt=0, le=600, description="Longest time a SIGTERM drain may take.")
+    drain_s: float = Field(
+        default=4.0,
+        gt=0,
+        le=600,
+        description="Longest time that the agent may take to finish its frames after SIGTERM.",
+    )
     registry_poll_s: float = Field(
-        default=1.0, ge=0.1, le=60, description="How often the registry is asked for newly activated versions."
+        default=1.0, ge=0.1, le=60, description="Time between two looks into the registry for newly activated versions."
     )
-    heartbeat_ms: int = Field(default=500, ge=100, le=5000, description="Period of the gate heartbeat.")
+    heartbeat_ms: int = Field(default=500, ge=100, le=5000, description="Time between two heartbeats of a gate.")
     command_age_s: float = Field(
-        default=30, ge=1, le=3600, description="Oldest command that is obeyed, by its sent_at and this agent's clock."
+        default=30,
+        ge=1,
+        le=3600,
+        description="Greatest age of a command that is obeyed, by its sent_at and this agent's clock.",
     )
 
 
 class MqttSection(Section):
     """The MQTT broker of cameras, gates and records."""
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="Broker host.")
-    port: int = Field(default=1883, ge=1, le=65535, description="Broker port.")
-    protocol: Literal["3.1.1", "5"] = Field(default="5", description="MQTT version spoken to the broker.")
-    keepalive_s: int = Field(default=15, ge=2, le=3600, description="Keep-alive: how soon a dead broker is noticed.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Host of the broker.")
+    port: int = Field(default=1883, ge=1, le=65535, description="Port of the broker.")
+    protocol: Literal["3.1.1", "5"] = Field(default="5", description="MQTT version that the agent uses.")
+    keepalive_s: int = Field(
+        default=15, ge=2, le=3600, description="Keep-alive interval: how soon a dead broker is noticed."
+    )
     session_expiry_s: int = Field(
-        default=86400, ge=0, le=4294967295, description="How long the broker keeps frames while the agent is away."
+        default=86400,
+        ge=0,
+        le=4294967295,
+        description="Time for which the broker keeps frames while the agent is away.",
     )
     in_flight: int = Field(
         default=64, ge=1, le=1000, description="Most unacknowledged frames per camera connection (receive maximum)."
     )
-    username: str | None = Field(default=None, description="Broker user.")
+    username: str | None = Field(default=None, description="User name at the broker.")
     password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
-    tls: bool = Field(default=False, description="Speak TLS to the broker.")
-    ca_file: Path | None = Field(default=None, description="Certificate authority for TLS; unset = the system's.")
+    tls: bool = Field(default=False, description="Whether the connection to the broker uses TLS.")
+    ca_file: Path | None = Field(
+        default=None, description="Certificate authorities for TLS; unset = those of the system."
+    )
     cert_file: Path | None = Field(default=None, description="Client certificate for TLS.")
     key_file: Path | None = Field(default=None, description="Key of the client certificate.")
-    reconnect_min_s: float = Field(default=0.2, gt=0, le=60, description="First pause before a jittered reconnect.")
-    reconnect_max_s: float = Field(default=5.0, gt=0, le=600, description="Longest pause between reconnects.")
+    reconnect_min_s: float = Field(
+        default=0.2,
+        gt=0,
+        le=60,
+        description="First pause before the agent connects again; pauses are jittered and grow.",
+    )
+    reconnect_max_s: float = Field(
+        default=5.0, gt=0, le=600, description="Longest pause before the agent connects again."
+    )
     record_queue: int = Field(
-        default=100_000, ge=100, description="Verdict records kept in memory while the broker is away."
+        default=100_000, ge=100, description="Most verdict records that are kept in memory while the broker is away."
     )
 
 
 class KafkaSection(Section):
-    """The Kafka cluster of cameras and records, and this agent's place in its consumer group."""
+    """The Kafka cluster of cameras and records, and the consumer group of this agent."""
 
     bootstrap: str = Field(
         default="127.0.0.1:9092",
         pattern=r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$",
-        description="Brokers to begin with, host:port, separated by commas.",
+        description="Brokers to connect to first, as host:port, separated by commas.",
     )
     security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
-        default="plaintext", description="How the brokers are spoken to; sasl means SCRAM-SHA-512."
+        default="plaintext", description="Protocol to the brokers; sasl means SCRAM-SHA-512."
     )
-    ca_file: Path | None = Field(default=None, description="Certificate authority for TLS; unset = the system's.")
+    ca_file: Path | None = Field(
+        default=None, description="Certificate authorities for TLS; unset = those of the system."
+    )
     cert_file: Path | None = Field(default=None, description="Client certificate for TLS.")
     key_file: Path | None = Field(default=None, description="Key of the client certificate.")
-    username: str | None = Field(default=None, description="User for SCRAM-SHA-512.")
+    username: str | None = Field(default=None, description="User name for SCRAM-SHA-512.")
     password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
-    group: Name = Field(default="inspector", description="Consumer group; the agents that share the same cameras.")
+    group: Name = Field(default="inspector", description="Consumer group of the agents that share these cameras.")
     topics: tuple[TopicName, ...] = Field(
-        default=("frames",), description="Topics of frames; those that cameras name as their own are added."
+        default=("frames",), description="Topics of frames; topics that cameras name as their own are added."
     )
     topic_pattern: str | None = Field(
-        default=None, max_length=200, description="Regular expression of the topics of frames, in place of topics."
+        default=None, max_length=200, description="Regular expression for the topics of frames; it replaces topics."
     )
     verdict_topic: TopicName | None = Field(default=None, description="Topic of verdict records; unset = none.")
     dead_letter_topic: TopicName | None = Field(
-        default=None, description="Topic of what could not be read; unset = the folder of dead letters."
+        default=None,
+        description="Topic for frames that could not be read; unset = they go to the folder of dead letters.",
     )
     max_frame_mib: float = Field(
-        default=5, gt=0, le=512, description="Largest record fetched or sent whole; the cluster must allow it too."
+        default=5, gt=0, le=512, description="Largest record that is fetched or sent; the cluster must allow it too."
     )
     session_timeout_ms: int = Field(
-        default=10_000, ge=1000, le=1_800_000, description="How soon a dead agent's partitions go to another."
+        default=10_000,
+        ge=1000,
+        le=1_800_000,
+        description="Time after which the partitions of a dead agent go to another one.",
     )
     max_poll_interval_ms: int = Field(
-        default=300_000, ge=10_000, le=86_400_000, description="Longest silence of the poll loop before it counts dead."
+        default=300_000,
+        ge=10_000,
+        le=86_400_000,
+        description="Longest pause of the poll loop before the agent counts as dead.",
     )
-    poll_ms: int = Field(default=200, ge=10, le=5000, description="Longest one poll waits for frames.")
-    fetch_wait_ms: int = Field(default=100, ge=1, le=5000, description="Longest a broker holds an empty fetch.")
-    request_timeout_ms: int = Field(default=10_000, ge=500, le=300_000, description="Longest wait for an answer.")
+    poll_ms: int = Field(default=200, ge=10, le=5000, description="Longest time that one poll waits for frames.")
+    fetch_wait_ms: int = Field(
+        default=100, ge=1, le=5000, description="Longest time that a broker holds back the answer to an empty fetch."
+    )
+    request_timeout_ms: int = Field(
+        default=10_000, ge=500, le=300_000, description="Longest wait for an answer of a broker."
+    )
     handover_ms: int = Field(
-        default=2000, ge=0, le=60_000, description="Longest wait for frames under way before partitions are given up."
+        default=2000,
+        ge=0,
+        le=60_000,
+        description="Longest wait for frames under way before partitions go to another agent.",
     )
     buffer_frames: int = Field(
-        default=32, ge=1, le=10_000, description="Frames of one partition that wait here before it is paused."
+        default=32,
+        ge=1,
+        le=10_000,
+        description="Most frames of one partition that wait in the agent; beyond that the partition is paused.",
     )
-    buffer_mib: float = Field(default=16, gt=0, le=4096, description="The same in size, whichever is reached first.")
+    buffer_mib: float = Field(
+        default=16, gt=0, le=4096, description="The same bound in size; the bound that is reached first counts."
+    )
     in_flight: int = Field(default=256, ge=1, le=100_000, description="Most unacknowledged frames of one partition.")
-    reconnect_min_s: float = Field(default=0.2, gt=0, le=60, description="First pause before a jittered reconnect.")
-    reconnect_max_s: float = Field(default=5.0, gt=0, le=600, description="Longest pause between reconnects.")
+    reconnect_min_s: float = Field(
+        default=0.2,
+        gt=0,
+        le=60,
+        description="First pause before the agent connects again; pauses are jittered and grow.",
+    )
+    reconnect_max_s: float = Field(
+        default=5.0, gt=0, le=600, description="Longest pause before the agent connects again."
+    )
     record_queue: int = Field(
-        default=100_000, ge=100, description="Verdict records kept in memory while the cluster is away."
+        default=100_000, ge=100, description="Most verdict records that are kept in memory while the cluster is away."
     )
 
     @property
@@ -187,9 +238,9 @@ class StoreSection(Section):
 
     url: str | None = Field(
         default=None,
-        description="SQLAlchemy URL; unset = SQLite in the state folder. PostgreSQL: postgresql+asyncpg://host/db.",
+        description="SQLAlchemy URL; unset = SQLite in the state folder. For PostgreSQL: postgresql+asyncpg://host/db.",
     )
-    user: str | None = Field(default=None, description="Database user, where the URL names none.")
+    user: str | None = Field(default=None, description="User name at the database, if the URL names none.")
     password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
     connections: int = Field(
         default=15,
@@ -197,7 +248,9 @@ class StoreSection(Section):
         le=100,
         description="Most connections of this agent to the database at once; usually 3 are used.",
     )
-    commit_wait_ms: float = Field(default=5.0, ge=0, le=1000, description="Longest a row waits for its group commit.")
+    commit_wait_ms: float = Field(
+        default=5.0, ge=0, le=1000, description="Longest time that a row waits for its group commit."
+    )
     commit_rows: int = Field(default=128, ge=1, le=10_000, description="Most rows in one group commit.")
 
 
@@ -205,7 +258,7 @@ Days = Annotated[float, Field(ge=1, le=36_500)]
 
 
 class RetentionSection(Section):
-    """How long rows and pictures are kept; what is unset is kept for ever. Holds (`inspector db hold`) come first."""
+    """How long rows and pictures are kept. What has no rule, or is held (`inspector db hold`), is kept for ever."""
 
     passes_days: Days | None = Field(default=None, description="Days that results of passed frames are kept.")
     rejects_days: Days | None = Field(default=None, description="Days that results of rejected frames are kept.")
@@ -217,120 +270,163 @@ class RetentionSection(Section):
     )
     events_days: Days | None = Field(default=None, description="Days that events are kept.")
     pictures_days: Days | None = Field(
-        default=None, description="Days that pictures and dead letters are kept, within the bounds of their folders."
+        default=None,
+        description="Days that pictures and dead letters are kept, as far as the bounds of their folders allow.",
     )
     every_h: float = Field(
         default=1,
         ge=0.01,
         le=168,
-        description="Hours between two rounds of a running agent that prunes by these rules.",
+        description="Time between two rounds in which a running agent prunes by these rules.",
     )
 
 
 class JournalSection(Section):
-    """The local append-only truth, which is also the spool while the database is away."""
+    """The journal: append-only files on this machine, in which rows also wait while the database is away."""
 
-    max_mib: int = Field(default=512, ge=1, le=1_000_000, description="Bound of the journal on disk.")
+    max_mib: int = Field(default=512, ge=1, le=1_000_000, description="Greatest size of the journal on disk.")
     segment_mib: int = Field(default=8, ge=1, le=1024, description="Size of one journal file.")
-    sync_ms: float = Field(default=5.0, ge=0, le=1000, description="Longest an entry waits for its group fsync.")
+    sync_ms: float = Field(
+        default=5.0, ge=0, le=1000, description="Longest time that an entry waits for its group fsync."
+    )
 
 
 class EngineSection(Section):
     """Where and how the backbone runs."""
 
     name: Literal["auto", "onnxruntime", "torch", "torch-cuda"] = Field(
-        default="auto", description="Inference engine; auto = torch-cuda where a GPU is usable, else onnxruntime."
+        default="auto", description="Inference engine; auto = torch-cuda if torch can use a GPU, else onnxruntime."
     )
-    threads: int = Field(default=0, ge=0, le=256, description="Threads of the main pass; 0 = all cores of this box.")
+    threads: int = Field(
+        default=0, ge=0, le=256, description="Threads of the main pass; 0 = all cores of this machine."
+    )
     weights_dir: Path | None = Field(
         default=None,
-        description="Folder with the weights files of named backbones, found by their file name; "
-        "unset = where each lay when its product was enrolled.",
+        description="Folder with the weights files of other backbones, found by their file names; "
+        "unset = where a file lay when its product was enrolled.",
     )
     decode_workers: int = Field(default=2, ge=1, le=64, description="Threads that decode and route.")
     batch_max: int = Field(default=8, ge=1, le=256, description="Most frames in one main pass.")
-    batch_wait_ms: float = Field(default=4.0, ge=0, le=1000, description="Longest a frame waits for its batch.")
-    queue_frames: int = Field(default=64, ge=1, le=10_000, description="Bound of each queue between stages.")
+    batch_wait_ms: float = Field(
+        default=4.0, ge=0, le=1000, description="Longest time that a frame waits for its batch."
+    )
+    queue_frames: int = Field(default=64, ge=1, le=10_000, description="Most frames in each queue between two stages.")
 
 
 class ImagesSection(Section):
-    """Which pictures are kept."""
+    """Which pictures are kept, and how many."""
 
-    keep_passes: float = Field(default=0.01, ge=0, le=1, description="Share of passed frames whose picture is kept.")
-    max_mib: int = Field(default=2048, ge=1, description="Bound of the picture folder; the oldest are removed.")
-    dead_letter_mib: int = Field(default=256, ge=1, description="Bound of the dead-letter folder; oldest are removed.")
+    keep_passes: float = Field(default=0.01, ge=0, le=1, description="Share of passed frames whose pictures are kept.")
+    max_mib: int = Field(
+        default=2048,
+        ge=1,
+        description="Greatest size of the picture folder; beyond it the oldest pictures are removed.",
+    )
+    dead_letter_mib: int = Field(
+        default=256, ge=1, description="Greatest size of the folder of dead letters; beyond it the oldest are removed."
+    )
 
 
 class CameraSection(Section):
-    """One camera: where its frames come from, what they look like, what its failures mean."""
+    """One camera: where its frames come from, what they look like, and what happens to parts without a judgement."""
 
     name: Name = Field(description="Name of the camera; part of its topics.")
-    source: Literal["mqtt", "kafka", "folder"] = Field(default="mqtt", description="What brings its frames.")
+    source: Literal["mqtt", "kafka", "folder"] = Field(default="mqtt", description="Where its frames come from.")
     topic: str | None = Field(
         default=None,
-        description="Topic of its frames; unset = {prefix}/{camera}/frame, which may end in /+ for a trigger. "
-        "With Kafka: a topic of its own; unset = the camera is named by header or key.",
+        description="Topic of its frames. On MQTT, unset = {prefix}/{camera}/frame; it may end in /+ for a trigger id. "
+        "On Kafka, a topic of its own; unset = a header or the key names the camera.",
     )
     shared_group: Name | None = Field(
         default=None,
-        description="MQTT, not at a gate: agents that name the same group share this camera's frames ($share).",
+        description="Only on MQTT and without a gate: the agents that name the same group share this camera's frames "
+        "($share).",
     )
     folder: Path | None = Field(default=None, description='Watched folder, for source = "folder".')
-    view: str = Field(default="", max_length=64, description="Which view of the part it shows, at a gate of several.")
+    view: str = Field(
+        default="", max_length=64, description="Name of the view that it shows, at a gate with several cameras."
+    )
     on_unjudged: GateAnswer = Field(
         description="What the gate does with a part that could not be judged: pass, reject or quarantine. No default."
     )
     on_late: GateAnswer | None = Field(
-        default=None, description="The same for a part judged late; unset = on_unjudged."
+        default=None, description="The same for a part that was judged too late; unset = on_unjudged."
     )
     on_wrong_product: GateAnswer | None = Field(
-        default=None, description="For a product other than expected; unset = reject."
+        default=None, description="The same for a part of another product than expected; unset = reject."
     )
     on_frame_health: GateAnswer | None = Field(
-        default=None, description="The same for dark, blurred, frozen frames; unset = on_unjudged."
+        default=None,
+        description="The same for dark, blurred or frozen frames, which are not detected yet; unset = on_unjudged.",
     )
-    product: Name | None = Field(default=None, description="Only this product may come; unset = any enrolled one.")
+    product: Name | None = Field(
+        default=None, description="The only product that may come; unset = any enrolled product."
+    )
     window_ms: float | None = Field(
-        default=None, gt=0, le=600_000, description="Time from capture to verdict without a gate; unset = any."
+        default=None,
+        gt=0,
+        le=600_000,
+        description="For a camera without a gate: longest time from capture to verdict; unset = no limit.",
     )
     trigger_from: Literal["property", "header", "json", "topic"] = Field(
-        default="property", description="Where the trigger id stands."
+        default="property", description="Where a frame carries its trigger id."
     )
     encoding: Literal["image", "json"] = Field(
-        default="image", description="The payload: an image, or JSON with base64."
+        default="image", description="Form of the payload: an image, or JSON that contains one in base64."
     )
     clock: Literal["trusted", "untrusted"] = Field(
-        default="untrusted", description="Whether the camera's captured-at is believed."
+        default="untrusted", description="Whether the camera's captured-at is used."
     )
-    max_skew_ms: float = Field(default=1000, gt=0, le=3_600_000, description="Largest believed gap between clocks.")
+    max_skew_ms: float = Field(
+        default=1000,
+        gt=0,
+        le=3_600_000,
+        description="Largest difference between the clocks at which captured-at is used.",
+    )
     bit_depth: int = Field(default=16, ge=9, le=16, description="Significant bits of a 16-bit image (10, 12, 14, 16).")
     black_level: int = Field(default=0, ge=0, le=65535, description="Pixel value of black in a 16-bit image.")
     max_mib: float = Field(default=16, gt=0, le=1024, description="Largest encoded frame.")
     max_mpx: float = Field(default=32, gt=0, le=1000, description="Largest decoded frame in megapixels.")
-    frame_id_memory: int = Field(default=4096, ge=16, le=1_000_000, description="Frames remembered as known.")
+    frame_id_memory: int = Field(
+        default=4096,
+        ge=16,
+        le=1_000_000,
+        description="Number of frames that the agent remembers to recognise redeliveries.",
+    )
 
 
 class GateSection(Section):
-    """One gate: the cameras that look at its parts, and the time it leaves."""
+    """One gate: the cameras that look at its parts, and how much time they have."""
 
     name: Name = Field(description="Name of the gate; part of its topics.")
     cameras: tuple[Name, ...] = Field(min_length=1, description="Cameras that look at the parts of this gate.")
-    window_ms: float = Field(gt=0, le=600_000, description="Time from capture to the reject gate.")
+    window_ms: float = Field(gt=0, le=600_000, description="Time from capture until the part reaches the gate.")
     reserve_ms: float = Field(
-        default=5, ge=0, le=10_000, description="Part of the window kept for publishing the decision."
+        default=5, ge=0, le=10_000, description="Part of the window that is kept for publishing the decision."
     )
     match: Literal["trigger_id", "single_in_flight"] = Field(
-        default="trigger_id", description="How a decision finds its part: by trigger id, or one part at a time."
+        default="trigger_id",
+        description="How a decision finds its part: by its trigger id, or because only one part at a time is under "
+        "way.",
     )
     join: Literal["trigger_id"] = Field(default="trigger_id", description="What joins the views of one part.")
-    combine: Literal["worst"] = Field(default="worst", description="How views make one decision.")
+    combine: Literal["worst"] = Field(default="worst", description="How the views of one part make one decision.")
     trigger_source: Literal["plc", "encoder", "camera"] = Field(
-        default="plc", description="Who counts: with camera, the count is only of what was lost after the camera."
+        default="plc",
+        description="Who counts the parts; a count of the camera shows only what was lost after the camera.",
     )
     trigger_modulus: int | None = Field(
-        default=None, ge=2, le=2**63, description="Where the counter wraps, for example 65536; unset = never."
+        default=None,
+        ge=2,
+        le=2**63,
+        description="Number at which the counter wraps to 0, for example 65536; unset = never.",
     )
-    max_gap: int = Field(default=100, ge=1, le=100_000, description="Most parts missed in one gap; more is a reset.")
+    max_gap: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="Most parts that can be missed in one gap; a longer jump is a reset of the counter.",
+    )
     storm_consecutive: int | None = Field(
-        default=None, ge=2, le=100_000, description="So many rejects in a row raise an alarm; unset = never."
+        default=None, ge=2, le=100_000, description="Number of rejects in a row that raises an alarm; unset = no alarm."
     )

@@ -16,16 +16,14 @@ from inspector.config.keys import tables
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SOURCES = [
-    str(path)
-    for room in ("benchmarks", "connectors", "docs", "inspector", "tests")
-    for path in (ROOT / room).rglob("*.py")
-]
+CODE = ("benchmarks", "connectors", "docs", "inspector")
+SOURCES = [str(path) for room in (*CODE, "tests") for path in (ROOT / room).rglob("*.py")]
 ROOMS = "benchmarks|configs|connectors|docs|inspector|migrations|systemd|tests"
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(rf"(?<![\w./{{-])((?:{ROOMS})/[\w./-]*\w/?)")
 SOURCE = re.compile(r"`([\w/]+\.py)`")
+PAGE = re.compile(r"\bdocs/[\w/-]+\.md")
 MODULE = re.compile(r"python -m ((?:benchmarks|tests)[\w.]*)")
 COMMAND = re.compile(r"(?:^|`)inspector ([a-z][^`#|\n]*)", re.MULTILINE)
 
@@ -106,7 +104,18 @@ def test_commands_named_on_page_exist_with_their_options(page: Path) -> None:
     assert [found for found in wrong if found[1] is not None] == []
 
 
-def test_readme_names_a_command_and_it_is_checked() -> None:
+def test_pages_named_in_code_and_examples_exist() -> None:
+    files = [
+        *(path for room in CODE for path in (ROOT / room).rglob("*.py")),
+        *(ROOT / "configs").glob("*.toml"),
+        ROOT / "CHANGELOG.md",
+    ]
+    named = {page for file in files for page in PAGE.findall(file.read_text(encoding="utf-8"))}
+    assert {"docs/configuration.md", "docs/experiments.md"} <= named
+    assert [page for page in sorted(named) if not (ROOT / page).exists()] == []
+
+
+def test_commands_of_readme_are_found() -> None:
     named = [words[0] for words in commands_in(README.read_text(encoding="utf-8"))]
     assert {"run", "enroll", "doctor"} <= set(named)
 

@@ -15,7 +15,13 @@ from inspector.config.keys import tables
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 CODE = ("benchmarks", "connectors", "docs", "inspector")
 SOURCES = [str(path) for room in (*CODE, "tests") for path in (ROOT / room).rglob("*.py")]
 ROOMS = "benchmarks|configs|connectors|docs|inspector|migrations|systemd|tests"

@@ -265,11 +265,11 @@ class GateLine(Adapter, Protocol):
     def is_connected(self) -> bool: ...
 
 
-class CommandLine(Adapter, Protocol):
-    """The wire on which a line is told its job and mode: nothing is kept for an agent that is away."""
+class CommandChannel(Adapter, Protocol):
+    """Commands in, replies out: how a line is told its job and mode. Nothing is kept for an agent that is away."""
 
     def requests(self) -> AsyncIterator[CommandRequest]:
-        """What is asked, as it comes, until the line is closed. One consumer only."""
+        """Requests as they come, until the channel is closed. One consumer only."""
 
     async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
         """Best effort: whoever asked and hears nothing asks again under a new id."""

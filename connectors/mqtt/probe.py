@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
-from connectors.mqtt.command_line import topics as command_topics
+from connectors.mqtt.command_channel import topics as command_topics
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer

@@ -15,7 +15,7 @@ from connectors.folder import FolderSource
 from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
 from connectors.kafka.tap import KafkaTap
-from connectors.mqtt.command_line import MqttCommandLine
+from connectors.mqtt.command_channel import MqttCommandChannel
 from connectors.mqtt.gate_line import MqttGateLine
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap
@@ -96,8 +96,8 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
         letters = await _enter_dead_letters(stack, config, (clock, telemetry), held)
         sink = await stack.enter_async_context(_sink(config, clock, telemetry))
         gate_line = await stack.enter_async_context(MqttGateLine(config, clock, telemetry)) if config.gate else None
-        commands = MqttCommandLine(config, clock, telemetry) if uses_mqtt(config) else None
-        command_line = None if commands is None else await stack.enter_async_context(commands)
+        commands = MqttCommandChannel(config, clock, telemetry) if uses_mqtt(config) else None
+        command_channel = None if commands is None else await stack.enter_async_context(commands)
         kafka = KafkaSource(config, clock, telemetry, letters)
         sources = {camera.name: _source(config, camera, clock, telemetry, kafka) for camera in config.camera}
         adapters = Adapters(
@@ -114,7 +114,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             dead_letters=letters,
             decode=decoder(),
             take_events=telemetry.take_events,
-            command_line=command_line,
+            command_channel=command_channel,
         )
         pipeline = Pipeline(config, adapters, f"inspector {__version__}", checkpoint())
         recovered = await pipeline.recover()

@@ -43,7 +43,7 @@ class FakeGateLine(_Edge):
             yield await self.reported.get()
 
 
-class FakeCommandLine(_Edge):
+class FakeCommandChannel(_Edge):
     """Hands on what is put into `asked`; keeps what was answered."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from inspector.domain import (
     Severity,
 )
 from inspector.errors import CommandRefused, LedgerUnavailable
-from inspector.ports import CommandLine, Ledger
+from inspector.ports import CommandChannel, Ledger
 from inspector.stream.commands import Command, check_time, cmd_id_of, read
 from inspector.stream.identity import TriggerCounter
 from inspector.stream.pipeline.ticket import Shared
@@ -51,21 +51,21 @@ class Commanding:
     """Two tasks: one takes commands, one ends modes whose time is over."""
 
     def __init__(
-        self, shared: Shared, ledger: Ledger, line: CommandLine | None, products: Callable[[], tuple[str, ...]]
+        self, shared: Shared, ledger: Ledger, channel: CommandChannel | None, products: Callable[[], tuple[str, ...]]
     ) -> None:
         self._shared = shared
         self._ledger = ledger
-        self._line = line
+        self._channel = channel
         self._products = products
 
     async def run(self) -> None:
-        """Obey and answer, one command at a time, until the line is closed."""
-        if self._line is None:
+        """Obey and answer, one command at a time, until the channel is closed."""
+        if self._channel is None:
             return
-        async for request in self._line.requests():
+        async for request in self._channel.requests():
             answer = await self._answer(request)
             if answer is not None:
-                await self._line.reply(request.name, answer)
+                await self._channel.reply(request.name, answer)
 
     async def run_expiry(self) -> None:
         """Back to auto, with an event, where a mode's time is over; on the road it counts no more in any case."""

@@ -17,7 +17,7 @@ from inspector.config.config import Config
 from inspector.domain import Event, Severity, Sighting
 from inspector.ports import (
     Clock,
-    CommandLine,
+    CommandChannel,
     DeadLetters,
     FrameSource,
     GateLine,
@@ -68,7 +68,7 @@ class Adapters:
     dead_letters: DeadLetters
     decode: Decode
     take_events: Callable[[], list[Event]]
-    command_line: CommandLine | None = None
+    command_channel: CommandChannel | None = None
 
 
 class Pipeline:
@@ -105,7 +105,7 @@ class Pipeline:
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,
-            adapters.command_line,
+            adapters.command_channel,
             lambda: self._lineups.current.products if self._lineups.current else (),
         )
         self._stop = asyncio.Event()

@@ -21,7 +21,14 @@ from inspector.config.sections import CameraSection
 from inspector.domain import Action, Cause, Decision, Outcome, Verdict
 from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream.pipeline import Adapters, Pipeline
-from inspector.testing.edges import FakeCommandLine, FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
+from inspector.testing.edges import (
+    FakeCommandChannel,
+    FakeDeadLetters,
+    FakeGateLine,
+    FakeImages,
+    FakeSink,
+    FakeTelemetry,
+)
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup, FakeLoader, paint
@@ -81,7 +88,7 @@ class Plant:
         self.ledger = earlier.ledger if earlier else InMemoryLedger()
         self.journal = earlier.journal.after_kill() if earlier else InMemoryJournal()
         self.line = FakeGateLine(self.clock)
-        self.commands = FakeCommandLine()
+        self.commands = FakeCommandChannel()
         self.sink, self.images, self.letters = FakeSink(), FakeImages(), FakeDeadLetters()
         self.telemetry = FakeTelemetry()
         self.lineup = FakeLineup()
@@ -102,7 +109,7 @@ class Plant:
             dead_letters=self.letters,
             decode=decode,
             take_events=self.telemetry.take_events,
-            command_line=self.commands,
+            command_channel=self.commands,
         )
         return Pipeline(self.config, adapters, "test", checkpoint or self.reached.append)
 

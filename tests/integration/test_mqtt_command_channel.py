@@ -9,32 +9,34 @@ from pathlib import Path
 
 import pytest
 
-from connectors.mqtt.command_line import MqttCommandLine
+from connectors.mqtt.command_channel import MqttCommandChannel
 from inspector.domain import CommandName, CommandRequest
 from tests.brokers import Mosquitto, Notebook, RunningClock, line_config, until
 
 PROTOCOLS = ["3.1.1", "5"]
 
 
-async def next_of(line: MqttCommandLine) -> CommandRequest:
+async def next_of(channel: MqttCommandChannel) -> CommandRequest:
     async with asyncio.timeout(15):
-        async for request in line.requests():
+        async for request in channel.requests():
             return request
-    raise AssertionError("the line was closed")
+    raise AssertionError("the channel was closed")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_command_line_takes_what_is_asked_and_answers_beside_it(
+async def test_command_channel_takes_what_is_asked_and_answers_beside_it(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
 ) -> None:
     broker = mosquitto()
     sub = broker.receive("-t", "p/s/cmd/+/reply", "-q", "1", "-C", "1", "-W", "20", "-F", "%t %q %r %p")
     await until(lambda: "Received SUBSCRIBE" in broker.log())
-    async with MqttCommandLine(line_config(broker, tmp_path, protocol=protocol), RunningClock(), notebook) as line:
+    async with MqttCommandChannel(
+        line_config(broker, tmp_path, protocol=protocol), RunningClock(), notebook
+    ) as channel:
         await asyncio.to_thread(broker.publish, "-t", "p/s/cmd/mode", "-q", "1", "-m", '{"v":1}')
-        request = await next_of(line)
+        request = await next_of(channel)
         assert (request.name, request.payload, request.is_retained) == (CommandName.MODE, b'{"v":1}', False)
-        await line.reply(CommandName.MODE, {"v": 1, "ok": 0})
+        await channel.reply(CommandName.MODE, {"v": 1, "ok": 0})
         output, _ = await asyncio.to_thread(sub.communicate, timeout=20)
     topic, qos, retained, payload = output.decode().split(" ", 3)
     assert (topic, qos, retained) == ("p/s/cmd/mode/reply", "1", "0")
@@ -42,16 +44,18 @@ async def test_command_line_takes_what_is_asked_and_answers_beside_it(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_command_line_knows_a_retained_command(
+async def test_command_channel_knows_a_retained_command(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
 ) -> None:
     broker = mosquitto()
     await asyncio.to_thread(broker.publish, "-t", "p/s/cmd/resync", "-q", "1", "-r", "-m", "{}")
-    async with MqttCommandLine(line_config(broker, tmp_path, protocol=protocol), RunningClock(), notebook) as line:
-        assert (await next_of(line)).is_retained
+    async with MqttCommandChannel(
+        line_config(broker, tmp_path, protocol=protocol), RunningClock(), notebook
+    ) as channel:
+        assert (await next_of(channel)).is_retained
 
 
-async def test_command_line_that_may_not_listen_costs_the_commands_only(
+async def test_command_channel_that_may_not_listen_costs_the_commands_only(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
 ) -> None:
     # Its files of access lists let everybody subscribe; its plugin does not.
@@ -60,6 +64,6 @@ async def test_command_line_that_may_not_listen_costs_the_commands_only(
     rules.write_text(json.dumps({"defaultACLAccess": access, "clients": [], "groups": [], "roles": []}))
     plugin = next(Path("/usr/lib").rglob("mosquitto_dynamic_security.so"))
     broker = mosquitto(f"plugin {plugin}", f"plugin_opt_config_file {rules}")
-    async with MqttCommandLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
+    async with MqttCommandChannel(line_config(broker, tmp_path), RunningClock(), notebook) as channel:
         assert notebook.kinds == ["commands_refused"]
-        await line.reply(CommandName.JOB, {"v": 1})
+        await channel.reply(CommandName.JOB, {"v": 1})

@@ -1,4 +1,4 @@
-"""The wire on which a line is told its job and mode: `{prefix}/cmd/{name}`, answered on `.../reply`.
+"""Commands over MQTT: a line is told its job and mode on `{prefix}/cmd/{name}`; the reply goes to `.../reply`.
 
 A client of its own with a clean start: nothing waits in the broker for an agent that is away, since a command
 that comes late is refused in any case. A broker that does not let us listen costs the commands, never the line.
@@ -27,8 +27,8 @@ REQUESTS_KEPT: Final = 1000
 REPLY_S: Final = 5.0
 
 
-class MqttCommandLine(Peer):
-    """A CommandLine over MQTT. Entered means connected, or trying; entering raises BrokerRefused where refused."""
+class MqttCommandChannel(Peer):
+    """A CommandChannel over MQTT. Entered means connected, or trying; entering raises BrokerRefused where refused."""
 
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
         self._clock = clock
@@ -52,7 +52,7 @@ class MqttCommandLine(Peer):
         self._changed.set()
 
     async def requests(self) -> AsyncIterator[CommandRequest]:
-        """What is asked, until the line is closed. One consumer only."""
+        """Requests as they come, until the channel is closed. One consumer only."""
         while not self._is_closed:
             if self._session.failure is not None:
                 raise self._session.failure

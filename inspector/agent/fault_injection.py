@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.agent.limits import decode_for
+from inspector.agent.camera_limits import decode_for
 from inspector.config import loading as configuration
 from inspector.config.sections import CameraSection
 from inspector.stream.pipeline.judging import Decode

@@ -82,14 +82,14 @@ async def _run(
 
 
 async def _enrol(config: Config, splits: dict[str, Split], as_json: bool) -> None:
-    from inspector.enrolment.service import EnrolmentOrder, enrol_into
+    from inspector.enrolment.enrol_product import EnrolmentOrder, enrol_product
     from inspector.training.dataset.folders import ImageSource
     from inspector.training.enrol import EnrolmentOptions
 
     for product, parts in splits.items():
         images = [ImageSource(cell.path.name, path=cell.path) for cell in parts.train]
         with console.progress(f"Enrolling {product}", quiet=as_json) as report:
-            done = await enrol_into(config, product, images, EnrolmentOptions(), EnrolmentOrder(by="demo"), report)
+            done = await enrol_product(config, product, images, EnrolmentOptions(), EnrolmentOrder(by="demo"), report)
         if not as_json:
             console.err.print(f"Enrolled {product} from {len(images)} good cells. {done.report.statement}")
 

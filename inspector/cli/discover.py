@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from inspector.config.config import Config
-    from inspector.enrolment.service import Enrolled
+    from inspector.enrolment.enrol_product import Enrolled
     from inspector.training.dataset.folders import ImageSource
     from inspector.training.enrol import EnrolmentOptions
     from inspector.training.routing.discovery import Discovery
@@ -149,14 +149,14 @@ def _enrol(
     as_json: bool,
 ) -> list[Enrolled]:
     """One version of each product, one after the other."""
-    from inspector.enrolment.service import EnrolmentOrder, enrol_into
+    from inspector.enrolment.enrol_product import EnrolmentOrder, enrol_product
 
     async def all_of_them() -> list[Enrolled]:
         done = []
         for product, own in images.items():
             with console.progress(f"Enrolling {product}", quiet=as_json) as report:
-                order = EnrolmentOrder(console.user(), shadow, gives_way=True)
-                done.append(await enrol_into(loaded, product, own, options, order, report))
+                order = EnrolmentOrder(console.user(), shadow, at_low_priority=True)
+                done.append(await enrol_product(loaded, product, own, options, order, report))
         return done
 
     return asyncio.run(all_of_them())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inspector.config.config import Config
-    from inspector.enrolment.service import Enrolled
+    from inspector.enrolment.enrol_product import Enrolled
     from inspector.training.dataset.folders import ImageSource
     from inspector.training.dataset.framing import Framing
 
@@ -88,7 +88,7 @@ def command(
     as_json: console.JsonOption = False,
 ) -> None:
     from inspector.config.loading import load
-    from inspector.enrolment.service import EnrolmentOrder, enrol_into, ensure_name
+    from inspector.enrolment.enrol_product import EnrolmentOrder, enrol_product, ensure_name
     from inspector.errors import UsageError
     from inspector.training.choice.exposure import parse_exposure
     from inspector.training.enrol import EnrolmentOptions
@@ -125,11 +125,11 @@ def command(
             report,
             tuple(other_kinds),
             tuple(exclude or ()),
-            gives_way=not full_speed,
+            at_low_priority=not full_speed,
             insists=insist,
             named=_named(ctx),
         )
-        done = asyncio.run(enrol_into(loaded, product, sources, options, order, tell))
+        done = asyncio.run(enrol_product(loaded, product, sources, options, order, tell))
     if as_json:
         console.print_json(_document(done, other_kinds))
     else:
@@ -141,7 +141,7 @@ def command(
 
 def _named(ctx: typer.Context) -> frozenset[str]:
     """Which settings the person said; with --add the others are the live version's."""
-    from inspector.enrolment.inheriting import NAMEABLE
+    from inspector.enrolment.inherited_options import NAMEABLE
 
     sources = {name: ctx.get_parameter_source(name) for name in NAMEABLE}
     return frozenset(name for name, source in sources.items() if source is not None and source.name != "DEFAULT")
@@ -174,7 +174,7 @@ def _from_camera(
     loaded: Config, product: str, camera: str | None, count: int, timeout_s: float, tell: Any
 ) -> list[ImageSource]:
     from inspector.agent.telemetry import configure_logging
-    from inspector.enrolment.camera_frames import Wish, collect, folder_for
+    from inspector.enrolment.camera_frames import FrameRequest, collect_frames, folder_for
     from inspector.enrolment.enrolled_images import folder_of
     from inspector.errors import UsageError
     from inspector.training.dataset.folders import ImageSource
@@ -183,7 +183,7 @@ def _from_camera(
         raise UsageError("--count takes frames from a running camera; name it with --camera.")
     configure_logging("error")  # what keeps frames from coming is said once, at the end
     folder = folder_for(folder_of(loaded.agent.state_dir, product), camera)
-    files = asyncio.run(collect(loaded, Wish(camera, count, folder, timeout_s), tell))
+    files = asyncio.run(collect_frames(loaded, FrameRequest(camera, count, folder, timeout_s), tell))
     console.err.print(
         f"{len(files)} frames of {camera} are kept in {folder}", highlight=False, markup=False, soft_wrap=True
     )
@@ -192,7 +192,7 @@ def _from_camera(
 
 def limits_of_camera(loaded: Config, camera: str | None) -> dict[str, Any]:
     """The keyword `limits` for options, or nothing where no camera is named. Raises UsageError."""
-    from inspector.agent.limits import limits_of
+    from inspector.agent.camera_limits import limits_of
     from inspector.errors import UsageError
 
     if camera is None:

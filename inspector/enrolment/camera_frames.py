@@ -1,7 +1,7 @@
 """Good images from a running camera: copies of its frames, kept in a folder, so that an enrolment can be repeated.
 
-Whoever else reads the camera is not disturbed; how is each connector's business. Only frames that can be read count,
-and each once: a camera that sends one picture over and over is no variety.
+The agents that read the camera are not disturbed; each connector sees to that in its own way. A frame counts if it can
+be read and has not come before: a camera that sends one picture over and over gives no variety.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from inspector.agent.build import tap_of
-from inspector.agent.limits import limits_of
+from inspector.agent.camera_limits import limits_of
 from inspector.config.config import Config
 from inspector.errors import EnrolmentError, UndecodableFrame, UsageError
 from inspector.store.pictures.overlay import suffix_of
@@ -24,8 +24,8 @@ IDLE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """`count` different frames of a camera into a folder; given up when none has come for `idle_s`."""
+class FrameRequest:
+    """`count` different frames of a camera, saved in a folder; an error if none comes for `idle_s` seconds."""
 
     camera: str
     count: int
@@ -33,43 +33,45 @@ class Wish:
     idle_s: float = IDLE_S
 
 
-async def collect(config: Config, wish: Wish, progress: Callable[[str, int, int], None]) -> list[Path]:
-    """The files, in the order the frames came. What came before a failure stays in the folder.
+async def collect_frames(
+    config: Config, request: FrameRequest, progress: Callable[[str, int, int], None]
+) -> list[Path]:
+    """The files, in the order in which the frames came. Files saved before a failure stay in the folder.
 
     Raises UsageError for a camera that can't be listened to, EnrolmentError where it sends too little, BrokerRefused,
     BrokerUnavailable.
     """
     try:
-        camera = config.camera_named(wish.camera)
+        camera = config.camera_named(request.camera)
     except KeyError:
         known = ", ".join(each.name for each in config.camera) or "none"
-        raise UsageError(f"There is no camera {wish.camera!r} in the configuration; configured: {known}.") from None
+        raise UsageError(f"There is no camera {request.camera!r} in the configuration; configured: {known}.") from None
     tap = tap_of(config, camera)
-    wish.folder.mkdir(parents=True, exist_ok=True)
+    request.folder.mkdir(parents=True, exist_ok=True)
     async with tap:
-        intake = _Intake(wish, limits_of(camera))
+        intake = _Intake(request, limits_of(camera))
         frames = tap.frames()
-        while len(intake.files) < wish.count:
+        while len(intake.files) < request.count:
             try:
                 async with asyncio.timeout(intake.left_s()):
                     payload = await anext(frames)
             except TimeoutError:
                 raise EnrolmentError(intake.complaint(tap.name)) from None
             if await asyncio.to_thread(intake.take, payload):
-                progress(f"frames of {camera.name}", len(intake.files), wish.count)
+                progress(f"frames of {camera.name}", len(intake.files), request.count)
     return intake.files
 
 
 def folder_for(state_folder: Path, camera: str) -> Path:
-    """A new folder's name for frames taken now."""
+    """The name of a new folder for frames taken now."""
     return state_folder / f"{camera}-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}"
 
 
 class _Intake:
-    """Keeps each different readable frame as a file."""
+    """Saves each readable frame as a file, unless the same bytes came before."""
 
-    def __init__(self, wish: Wish, limits: DecodeLimits) -> None:
-        self._wish = wish
+    def __init__(self, request: FrameRequest, limits: DecodeLimits) -> None:
+        self._request = request
         self._limits = limits
         self._seen: set[str] = set()
         self._repeated = 0
@@ -79,11 +81,11 @@ class _Intake:
         self.files: list[Path] = []
 
     def left_s(self) -> float:
-        """How long the next usable frame may still take."""
-        return max(0.0, self._since_s + self._wish.idle_s - self._now_s())
+        """Seconds that the next usable frame may still take."""
+        return max(0.0, self._since_s + self._request.idle_s - self._now_s())
 
     def take(self, payload: bytes) -> bool:
-        """Whether it was kept."""
+        """Whether the frame was saved."""
         digest = hashlib.sha256(payload).hexdigest()
         if digest in self._seen:
             self._repeated += 1
@@ -94,18 +96,19 @@ class _Intake:
             self._unreadable += 1
             return False
         self._seen.add(digest)
-        file = self._wish.folder / f"{len(self.files) + 1:05d}.{suffix_of(payload)}"
+        file = self._request.folder / f"{len(self.files) + 1:05d}.{suffix_of(payload)}"
         file.write_bytes(payload)
         self.files.append(file)
         self._since_s = self._now_s()
         return True
 
     def complaint(self, where: str) -> str:
+        request = self._request
         besides = [f"{self._repeated} came again"] if self._repeated else []
         besides += [f"{self._unreadable} could not be read"] if self._unreadable else []
         told = f" ({', '.join(besides)})" if besides else ""
         return (
-            f"No new frame came from {self._wish.camera} on {where} for {self._wish.idle_s:g} s: {len(self.files)} of "
-            f"{self._wish.count} are in {self._wish.folder}{told}; check that the camera runs, then start again, or "
+            f"No new frame came from {request.camera} on {where} for {request.idle_s:g} s: {len(self.files)} of "
+            f"{request.count} are in {request.folder}{told}; check that the camera runs, then start again, or "
             "enrol from that folder."
         )

@@ -22,7 +22,7 @@ from aiokafka.structs import ConsumerRecord
 
 from connectors.kafka.records import Arrived, CameraFinder, delivery_of, named_in, plain_headers
 from connectors.mqtt.gate_codec import parse_action
-from inspector.agent.limits import decode_for
+from inspector.agent.camera_limits import decode_for
 from inspector.config.config import Config
 from inspector.config.loading import load, parse
 from inspector.domain import Delivery, Position

@@ -12,7 +12,7 @@ import resource
 
 import pytest
 
-from inspector.agent.limits import decode_for
+from inspector.agent.camera_limits import decode_for
 from inspector.config.sections import CameraSection
 from inspector.domain import Action
 from inspector.errors import UndecodableFrame

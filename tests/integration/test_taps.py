@@ -13,7 +13,7 @@ from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap, unshared
 from inspector.config.config import Config
-from inspector.enrolment.camera_frames import Wish, collect
+from inspector.enrolment.camera_frames import FrameRequest, collect_frames
 from inspector.testing.source_contract import Reader, payloads
 from tests.brokers import Mosquitto, Notebook, RunningClock, line_config
 from tests.kafka_broker import KafkaTopics, kafka_config
@@ -63,8 +63,8 @@ async def test_collect_from_a_camera_on_mqtt_fills_a_folder(
 ) -> None:
     config = line_config(mosquitto(), tmp_path)
     pictures = [encode(draw("disc", seed, size=(32, 32))) for seed in range(3)]
-    wish = Wish("cam1", 3, tmp_path / "kept")
-    running = asyncio.create_task(collect(config, wish, lambda *_: None))
+    request = FrameRequest("cam1", 3, tmp_path / "kept")
+    running = asyncio.create_task(collect_frames(config, request, lambda *_: None))
     async with MqttPublisher(config.mqtt, "camera") as publisher:
         number = 0
         while not running.done():  # until it listens, frames pass it by

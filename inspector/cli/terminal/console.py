@@ -66,7 +66,7 @@ def user() -> str:
 @contextlib.contextmanager
 def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Yields `report(phase, done, total)`; draws bars on a terminal, elsewhere it says only that work stands still."""
-    from inspector.enrolment.giving_way import WAITING
+    from inspector.enrolment.low_priority import WAITING
 
     said = False
 

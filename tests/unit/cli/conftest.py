@@ -65,7 +65,7 @@ def enrols_here(monkeypatch: pytest.MonkeyPatch) -> None:
     async def here(work: Callable[[Any], Any], progress: Any) -> Any:
         return work(progress)
 
-    monkeypatch.setattr("inspector.enrolment.service.apart", here)
+    monkeypatch.setattr("inspector.enrolment.enrol_product.run_at_low_priority", here)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inspector.config.config import Config
-from inspector.enrolment import service as enrolling
+from inspector.enrolment import enrol_product as enrolling
 from inspector.errors import EnrolmentError
 from inspector.training.evidence import detectability
 from tests.unit.drawings import FakeEngine, draw, encode
@@ -94,7 +94,7 @@ def test_enroll_whose_report_is_killed_while_it_is_drawn_draws_it_itself(
             raise EnrolmentError("The enrolment was ended by signal 9.")
         return work(progress)
 
-    monkeypatch.setattr("inspector.enrolment.service.apart", dies_the_second_time)
+    monkeypatch.setattr("inspector.enrolment.enrol_product.run_at_low_priority", dies_the_second_time)
     folder = folder_of_discs(tmp_path / "discs", range(6))
     made = shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability", "--json")
     assert (made.code, made.document["live"], len(called)) == (0, True, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inspector.agent.limits import limits_of
+from inspector.agent.camera_limits import limits_of
 from inspector.config.sections import CameraSection, EngineSection
 from inspector.domain import LiveSet, Routed, Scored
 from inspector.stream.decode import decode

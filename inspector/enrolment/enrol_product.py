@@ -18,8 +18,8 @@ from inspector.config.config import Config
 from inspector.config.sections import NAME_PATTERN
 from inspector.domain import ProductVersion
 from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list, without
-from inspector.enrolment.giving_way import apart
-from inspector.enrolment.inheriting import differing, inherited
+from inspector.enrolment.inherited_options import differing, inherited
+from inspector.enrolment.low_priority import run_at_low_priority
 from inspector.errors import ArtifactError, EnrolmentError, UsageError
 from inspector.store.database import configured, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
@@ -39,9 +39,9 @@ class EnrolmentOrder:
 
     `adds`: the live version's images come before the new ones. `page`: where the report goes, None for the state
     folder. `other_kinds`: files that were offered and are no JPEG or PNG, for the report. `excluded`: images that are
-    left out, by path or file name. `gives_way`: the work is done where a line that runs on this box does not feel it.
+    left out, by path or file name. `at_low_priority`: a line that runs on this box does not feel the work.
     `insists`: the version goes live whatever its evidence objects to. `named`: with `adds`, what the person said of
-    `inheriting.NAMEABLE`; the rest is as in the live version.
+    `inherited_options.NAMEABLE`; the rest is as in the live version.
     """
 
     by: str
@@ -50,7 +50,7 @@ class EnrolmentOrder:
     page: Path | None = None
     other_kinds: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    gives_way: bool = False
+    at_low_priority: bool = False
     insists: bool = False
     named: frozenset[str] = frozenset()
 
@@ -70,7 +70,7 @@ class Enrolled:
     objections: tuple[str, ...] = ()
 
 
-async def enrol_into(
+async def enrol_product(
     config: Config,
     product: str,
     images: Sequence[ImageSource],
@@ -103,9 +103,11 @@ async def enrol_into(
         sources, unknown = without([*before, *images], order.excluded)
         if unknown:
             raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
-        work = partial(_enrol, _one_thread(config) if order.gives_way else config, product, sources, options, live)
+        work = partial(
+            _enrol, _one_thread(config) if order.at_low_priority else config, product, sources, options, live
+        )
         tell = progress or (lambda _phase, _done, _total: None)
-        do = apart if order.gives_way else asyncio.to_thread
+        do = run_at_low_priority if order.at_low_priority else asyncio.to_thread
         done = await do(work, tell)
         done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *notes, *refused)))
         objections = () if order.shadow or order.insists else done.evidence.objections

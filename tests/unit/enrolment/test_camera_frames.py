@@ -11,7 +11,7 @@ import pytest
 
 from inspector.config.config import Config
 from inspector.config.loading import parse
-from inspector.enrolment.camera_frames import Wish, collect, folder_for
+from inspector.enrolment.camera_frames import FrameRequest, collect_frames, folder_for
 from inspector.errors import EnrolmentError, UsageError
 from tests.unit.drawings import draw, encode
 
@@ -54,8 +54,8 @@ async def test_collect_keeps_each_different_readable_frame_once(
 ) -> None:
     give(monkeypatch, [PICTURES[0], PICTURES[0], b"noise", *PICTURES[1:]])
     seen: list[tuple[int, int]] = []
-    wish = Wish("cam1", 3, tmp_path / "kept")
-    files = await collect(config(tmp_path), wish, lambda _, done, total: seen.append((done, total)))
+    request = FrameRequest("cam1", 3, tmp_path / "kept")
+    files = await collect_frames(config(tmp_path), request, lambda _, done, total: seen.append((done, total)))
     assert [file.read_bytes() for file in files] == PICTURES[:3]
     assert [file.name for file in files] == ["00001.png", "00002.png", "00003.png"]
     assert seen == [(1, 3), (2, 3), (3, 3)]
@@ -66,7 +66,7 @@ async def test_collect_of_a_silent_camera_says_what_came_and_where_it_is(
 ) -> None:
     give(monkeypatch, [PICTURES[0], PICTURES[0], b"noise"])
     with pytest.raises(EnrolmentError) as told:
-        await collect(config(tmp_path), Wish("cam1", 3, tmp_path / "kept", idle_s=0.2), lambda *_: None)
+        await collect_frames(config(tmp_path), FrameRequest("cam1", 3, tmp_path / "kept", idle_s=0.2), lambda *_: None)
     assert "No new frame came from cam1 on a wire for 0.2 s: 1 of 3" in str(told.value)
     assert "1 came again" in str(told.value)
     assert "1 could not be read" in str(told.value)
@@ -75,9 +75,9 @@ async def test_collect_of_a_silent_camera_says_what_came_and_where_it_is(
 
 async def test_collect_from_a_folder_or_an_unknown_camera_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"naming {tmp_path}"):
-        await collect(config(tmp_path), Wish("shelf", 3, tmp_path / "kept"), lambda *_: None)
+        await collect_frames(config(tmp_path), FrameRequest("shelf", 3, tmp_path / "kept"), lambda *_: None)
     with pytest.raises(UsageError, match="configured: cam1, shelf"):
-        await collect(config(tmp_path), Wish("cam9", 3, tmp_path / "kept"), lambda *_: None)
+        await collect_frames(config(tmp_path), FrameRequest("cam9", 3, tmp_path / "kept"), lambda *_: None)
     assert not (tmp_path / "kept").exists()
 
 

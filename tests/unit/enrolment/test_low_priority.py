@@ -1,4 +1,4 @@
-"""Work in a process that gives way: what it is allowed, what comes back, and how it ends."""
+"""Work in a low-priority process: what it is allowed, what comes back, and how it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from typing import Any
 
 import pytest
 
-from inspector.enrolment.giving_way import AUTOGROUP, LEAST_NICE, THREAD_VARIABLES, WAITING, Progress, apart
+from inspector.enrolment.low_priority import (
+    AUTOGROUP,
+    LEAST_NICE,
+    THREAD_VARIABLES,
+    WAITING,
+    Progress,
+    run_at_low_priority,
+)
 from inspector.errors import EnrolmentError, UsageError
 
 
@@ -55,10 +62,10 @@ def quiet(_phase: str, _done: int, _total: int) -> None:
     return None
 
 
-async def test_apart_work_comes_last_and_the_caller_does_not() -> None:
+async def test_work_at_low_priority_comes_last_and_the_caller_does_not() -> None:
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     heard: list[tuple[str, int, int]] = []
-    found = await apart(looks_around, lambda *told: heard.append(told))
+    found = await run_at_low_priority(looks_around, lambda *told: heard.append(told))
     assert heard == [("looking", 1, 2), ("looking", 2, 2)]
     assert found["nice"] == LEAST_NICE
     assert found["policy"] in (None, os.SCHED_IDLE)
@@ -70,29 +77,31 @@ async def test_apart_work_comes_last_and_the_caller_does_not() -> None:
     assert {name: os.environ.get(name) for name in THREAD_VARIABLES} == before
 
 
-async def test_apart_work_that_stands_still_is_told_as_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inspector.enrolment.giving_way.SILENT_S", 0.01)
+async def test_work_at_low_priority_that_stands_still_is_told_as_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.enrolment.low_priority.SILENT_S", 0.01)
     heard: list[str] = []
-    await apart(looks_around, lambda phase, *_: heard.append(phase))  # an interpreter takes longer to begin
+    await run_at_low_priority(
+        looks_around, lambda phase, *_: heard.append(phase)
+    )  # an interpreter takes longer to begin
     assert heard[0] == WAITING
     assert heard[-1] == "looking"
 
 
-async def test_apart_an_error_of_the_work_is_the_callers() -> None:
+async def test_error_of_work_at_low_priority_is_the_callers() -> None:
     with pytest.raises(UsageError, match="no such head"):
-        await apart(refuses, quiet)
+        await run_at_low_priority(refuses, quiet)
 
 
-async def test_apart_a_process_that_was_killed_is_an_error_that_says_so() -> None:
+async def test_low_priority_process_that_was_killed_is_an_error_that_says_so() -> None:
     with pytest.raises(EnrolmentError, match="ended by signal 9"):
-        await apart(dies, quiet)
+        await run_at_low_priority(dies, quiet)
 
 
-async def test_apart_cancelled_leaves_no_process_behind(tmp_path: Path) -> None:
+async def test_low_priority_cancelled_leaves_no_process_behind(tmp_path: Path) -> None:
     named, started = tmp_path / "pid", asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(
-        apart(partial(waits, named), lambda *_told: loop.call_soon_threadsafe(started.set) and None)
+        run_at_low_priority(partial(waits, named), lambda *_told: loop.call_soon_threadsafe(started.set) and None)
     )
     await started.wait()
     task.cancel()

@@ -1,4 +1,4 @@
-"""What crosses over to the process in which an enrolment gives way to a running line."""
+"""What crosses over to the low-priority process of an enrolment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from inspector.config.loading import parse
-from inspector.enrolment import service as enrolling
+from inspector.enrolment import enrol_product as enrolling
 from inspector.training.dataset.framing import Framing
 from inspector.training.enrol import EnrolmentOptions, neighbour_of
 from tests.unit.drawings import FakeEngine, good_images

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from inspector.enrolment.inheriting import differing, inherited
+from inspector.enrolment.inherited_options import differing, inherited
 from inspector.training.dataset.framing import Framing
 from inspector.training.enrol import EnrolmentOptions
 

@@ -1,4 +1,4 @@
-"""`inspector db`: the database's tables, upgraded, checked, or relieved of what is old."""
+"""`inspector db`: the database's tables upgraded, checked or pruned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from inspector.cli import holds
 from inspector.cli.terminal import console
 
 if TYPE_CHECKING:
-    from inspector.config.config import Config
     from inspector.store.retention.retention import Pruned
 
 NAME: Final = "db"
@@ -24,38 +23,39 @@ app.add_typer(holds.app, name=holds.NAME, help=holds.HELP)
 
 @app.command(epilog="Example: inspector db upgrade --config /etc/inspector/inspector.toml")
 def upgrade(config: console.ConfigOption = None, as_json: console.JsonOption = False) -> None:
-    """Bring the tables to what this software needs; makes them where there are none. Keeps all rows."""
+    """Bring the tables to this software's revision; make them if there are none. All rows are kept."""
     from inspector.config.loading import load
+    from inspector.operation.database_upkeep import upgrade_database
 
-    before, after, where = asyncio.run(_upgrade(load(config)))
+    done = asyncio.run(upgrade_database(load(config)))
     if as_json:
-        console.print_json({"database": where, "was": before, "revision": after})
-    elif before == after:
-        console.out.print(f"{where} is at revision {after} already.", highlight=False, markup=False, soft_wrap=True)
+        console.print_json({"database": done.database, "was": done.before, "revision": done.revision})
+    elif done.before == done.revision:
+        line = f"{done.database} is at revision {done.revision} already."
+        console.out.print(line, highlight=False, markup=False, soft_wrap=True)
     else:
-        was = f"was at revision {before}" if before else "had no tables"
-        console.out.print(
-            f"[green]Upgraded[/] {escape(where)}: it {was}, now it is at {after}.", highlight=False, soft_wrap=True
-        )
+        was = f"was at revision {done.before}" if done.before else "had no tables"
+        line = f"[green]Upgraded[/] {escape(done.database)}: it {was}, now it is at {done.revision}."
+        console.out.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: inspector db check --json")
 def check(config: console.ConfigOption = None, as_json: console.JsonOption = False) -> None:
     """Say whether the tables fit this software; changes nothing. Exit code 1 where they don't."""
     from inspector.config.loading import load
+    from inspector.operation.database_upkeep import check_database
 
-    found = asyncio.run(_check(load(config)))
+    answer = asyncio.run(check_database(load(config)))
+    is_ok = answer.fault is None
     if as_json:
-        console.print_json(found)
-    elif found["ok"]:
-        console.out.print(
-            f"[green]ok[/] {escape(found['database'])} is at revision {found['revision']}.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        state = {"revision": answer.revision, "ok": is_ok, "detail": answer.fault}
+        console.print_json({"database": answer.database} | state)
+    elif is_ok:
+        line = f"[green]ok[/] {escape(answer.database)} is at revision {answer.revision}."
+        console.out.print(line, highlight=False, soft_wrap=True)
     else:
-        console.err.print(found["detail"], style="red", highlight=False, markup=False, soft_wrap=True)
-    if not found["ok"]:
+        console.err.print(answer.fault, style="red", highlight=False, markup=False, soft_wrap=True)
+    if not is_ok:
         raise typer.Exit(1)
 
 
@@ -66,16 +66,18 @@ def prune(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """Take out rows and pictures older than the rules of the section retention say, but for what is held.
+    """Remove rows and pictures that are older than the section retention allows, except those that a hold keeps.
 
     Works beside running agents, in short transactions. They do the same by themselves every retention.every_h.
     """
     from inspector.config.loading import load
+    from inspector.operation.database_upkeep import prune_database
 
     loaded = load(config)
-    pruned = asyncio.run(_prune(loaded, dry_run, as_json))
+    with console.progress("prune", quiet=as_json) as tell:
+        pruned = asyncio.run(prune_database(loaded, dry_run=dry_run, progress=tell))
     if as_json:
-        console.print_json({"dry_run": dry_run, "rules": [_pruned_document(each) for each in pruned]})
+        console.print_json({"dry_run": dry_run, "rules": [_pruned_document(rule) for rule in pruned]})
     else:
         _print_pruned(pruned, dry_run)
 
@@ -98,50 +100,7 @@ def _print_pruned(pruned: list[Pruned], dry_run: bool) -> None:
         console.out.print("No rule is set, so everything is kept; see the section retention of the configuration.")
         return
     taken = "would go" if dry_run else "taken out"
-    made = table("rule", "older than", taken, "held", right=(taken, "held"))
-    for each in pruned:
-        made.add_row(each.rule, local_time(each.before), str(each.taken), str(each.held))
-    show(made)
-
-
-async def _prune(config: Config, dry_run: bool, quiet: bool) -> list[Pruned]:
-    from inspector.agent.clock import SystemClock
-    from inspector.cli.terminal.opening import database_of
-    from inspector.store.retention import pictures as picture_retention
-    from inspector.store.retention import retention
-
-    clock, section = SystemClock(), config.retention
-    async with database_of(config) as database:
-        with console.progress("prune", quiet) as report:
-            pruned = await retention.prune(database, clock, section, dry_run=dry_run, report=report)
-            return pruned + await picture_retention.prune_pictures(
-                database, clock, config.agent.state_dir, section, dry_run=dry_run, report=report
-            )
-
-
-async def _upgrade(config: Config) -> tuple[str | None, str | None, str]:
-    from inspector.cli.terminal.opening import has_file, shown_url
-    from inspector.store import database as databases
-    from inspector.store.database import configured
-
-    async with configured(config) as database:
-        before = await database.revision() if has_file(database) else None
-        await databases.upgrade(database)
-        return before, await database.revision(), shown_url(database)
-
-
-async def _check(config: Config) -> dict[str, Any]:
-    from inspector.cli.terminal.opening import has_file, shown_url
-    from inspector.errors import SchemaOutdated
-    from inspector.store.database import configured
-
-    async with configured(config) as database:
-        found: dict[str, Any] = {"database": shown_url(database), "revision": None, "ok": False, "detail": None}
-        if not has_file(database):  # opening it would make it
-            return found | {"detail": f"There is no database {database.path} yet; run `inspector db upgrade`."}
-        found["revision"] = await database.revision()
-        try:
-            await database.check_schema()
-        except SchemaOutdated as error:
-            return found | {"detail": str(error)}
-        return found | {"ok": True}
+    rows = table("rule", "older than", taken, "held", right=(taken, "held"))
+    for rule in pruned:
+        rows.add_row(rule.rule, local_time(rule.before), str(rule.taken), str(rule.held))
+    show(rows)

@@ -14,6 +14,7 @@ import typer
 
 from inspector.cli.enroll import leave_if_held_back, say_findings, state_of
 from inspector.cli.terminal import console, naming, rendering
+from inspector.operation.user import current_user
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -155,7 +156,7 @@ def _enrol(
         done = []
         for product, own in images.items():
             with console.progress(f"Enrolling {product}", quiet=as_json) as report:
-                order = EnrolmentOrder(console.user(), shadow, at_low_priority=True)
+                order = EnrolmentOrder(current_user(), shadow, at_low_priority=True)
                 done.append(await enrol_product(loaded, product, own, options, order, report))
         return done
 

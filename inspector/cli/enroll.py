@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inspector.cli.terminal import console
+from inspector.operation.user import current_user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ def command(
         if not sources and not add:
             raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
         order = EnrolmentOrder(
-            console.user(),
+            current_user(),
             shadow,
             add,
             report,

@@ -102,7 +102,7 @@ def command(
 
 async def _live(config: Config) -> tuple[dict[str, bytes], dict[str, ProductVersion]]:
     """Each live product's artifact, and its version with the threshold that agents use."""
-    from inspector.cli.terminal.opening import registry_of
+    from inspector.operation.opening import registry_of
 
     async with registry_of(config) as store:
         live = (await store.live()).versions

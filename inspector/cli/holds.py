@@ -10,17 +10,17 @@ import typer
 
 from inspector.cli.results import since_time
 from inspector.cli.terminal import console
+from inspector.operation.user import current_user
 
 if TYPE_CHECKING:
-    from inspector.config.config import Config
-    from inspector.store.retention.holds import Hold, Selection
+    from inspector.store.retention.holds import Hold
 
 NAME: Final = "hold"
 HELP: Final = "Keep a lot, a product or a time from being pruned until it is released."
 
 app = typer.Typer(no_args_is_help=True, epilog='Example: inspector db hold add --lot L2291 --reason "complaint 4711"')
 
-ReasonOption = Annotated[str, typer.Option(help="Why; stands in the audit.")]
+ReasonOption = Annotated[str, typer.Option(help="The reason; it is kept in the audit.")]
 
 
 @app.command(epilog='Example: inspector db hold add --lot L2291 --reason "complaint 4711"')
@@ -37,18 +37,21 @@ def add(
 ) -> None:
     """Hold what all the options given name, with its decisions, reports, events and pictures."""
     from inspector.config.loading import load
+    from inspector.operation.holds import add_hold
     from inspector.store.retention.holds import Selection
 
     now = datetime.now(UTC)
     ends = [
         since_time(text, now, option) if text else None for text, option in ((since, "--since"), (until, "--until"))
     ]
-    hold, keeps_any = asyncio.run(_add(load(config), Selection(lot, product, result, *ends), reason))
+    selection = Selection(lot, product, result, *ends)
+    added = asyncio.run(add_hold(load(config), selection, by=current_user(), reason=reason))
+    hold = added.hold
     if as_json:
         console.print_json(_document(hold))
     else:
         console.out.print(f"Hold {hold.number} keeps {hold.selection}.", highlight=False, markup=False, soft_wrap=True)
-    if not keeps_any:
+    if not added.keeps_any:
         is_over = hold.selection.until is not None and hold.selection.until <= now
         what = "its time is over" if is_over else "it keeps what comes like it"
         console.err.print(
@@ -69,12 +72,13 @@ def list_(
 ) -> None:
     """The holds that are of effect."""
     from inspector.config.loading import load
+    from inspector.operation.holds import list_holds
 
-    found = asyncio.run(_listed(load(config), with_released))
+    holds = asyncio.run(list_holds(load(config), with_released=with_released))
     if as_json:
-        console.print_json([_document(hold) for hold in found])
+        console.print_json([_document(hold) for hold in holds])
     else:
-        _print(found)
+        _print(holds)
 
 
 @app.command(epilog='Example: inspector db hold release 3 --reason "complaint settled"')
@@ -87,39 +91,13 @@ def release(
 ) -> None:
     """End a hold; the rules count again for what it kept."""
     from inspector.config.loading import load
+    from inspector.operation.holds import release_hold
 
-    hold = asyncio.run(_release(load(config), number, reason))
+    hold = asyncio.run(release_hold(load(config), number, by=current_user(), reason=reason))
     if as_json:
         console.print_json(_document(hold))
     else:
         console.out.print(f"Released hold {number}: {hold.selection}.", highlight=False, markup=False, soft_wrap=True)
-
-
-async def _add(config: Config, selection: Selection, reason: str) -> tuple[Hold, bool]:
-    from inspector.agent.clock import SystemClock
-    from inspector.cli.terminal.opening import database_of
-    from inspector.store.retention import holds
-
-    async with database_of(config) as database:
-        hold = await holds.add(database, SystemClock(), selection, by=console.user(), reason=reason)
-        return hold, await holds.keeps_any(database, hold)
-
-
-async def _listed(config: Config, with_released: bool) -> list[Hold]:
-    from inspector.cli.terminal.opening import database_of
-    from inspector.store.retention import holds
-
-    async with database_of(config) as database:
-        return await holds.listed(database, with_released=with_released)
-
-
-async def _release(config: Config, number: int, reason: str) -> Hold:
-    from inspector.agent.clock import SystemClock
-    from inspector.cli.terminal.opening import database_of
-    from inspector.store.retention import holds
-
-    async with database_of(config) as database:
-        return await holds.release(database, SystemClock(), number, by=console.user(), reason=reason)
 
 
 def _document(hold: Hold) -> dict[str, Any]:
@@ -141,17 +119,17 @@ def _document(hold: Hold) -> dict[str, Any]:
     }
 
 
-def _print(found: list[Hold]) -> None:
+def _print(holds: list[Hold]) -> None:
     from rich.text import Text
 
     from inspector.cli.terminal.rendering import ABSENT, local_time, show, table
 
-    if not found:
+    if not holds:
         console.out.print("Nothing is held.")
         return
-    made = table("hold", "keeps", "since when", "by", "released", "reason", right=("hold",))
-    for hold in found:
+    rows = table("hold", "keeps", "since when", "by", "released", "reason", right=("hold",))
+    for hold in holds:
         released = f"{local_time(hold.released_at)} {hold.released_by}" if hold.released_at else ABSENT
         cells = (str(hold.number), str(hold.selection), local_time(hold.held_at), hold.by, released, hold.reason)
-        made.add_row(*(Text(cell) for cell in cells))
-    show(made)
+        rows.add_row(*(Text(cell) for cell in cells))
+    show(rows)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sys
-from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from inspector.cli.terminal import console
+from inspector.operation.user import current_user
 
 if TYPE_CHECKING:
     from inspector.domain import ProductVersion
-    from inspector.store.registry.registry import SqlRegistry
 
 NAME: Final = "products"
 HELP: Final = "Show enrolled products and choose which version of each judges."
-T = TypeVar("T")
 
 ProductArgument = Annotated[str, typer.Argument(metavar="PRODUCT", help="Name of the product.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="The reason; it is kept in the audit.")]
+VersionOption = Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")]
 
 app = typer.Typer(no_args_is_help=True, epilog="Example: inspector products list")
 
@@ -34,32 +32,36 @@ def list_(
     as_json: console.JsonOption = False,
 ) -> None:
     """The products and the version of each that is live."""
-    versions = _with_registry(config, lambda registry: registry.products())
+    from inspector.cli.terminal import products_view
+    from inspector.config.loading import load
+    from inspector.operation.product_versions import all_versions
+
+    versions = asyncio.run(all_versions(load(config)))
     if as_json:
         console.print_json([_document(version) for version in versions])
-        return
-    from inspector.cli.terminal import products_view
-
-    products_view.print_list(versions, every=every)
+    else:
+        products_view.print_list(versions, every=every)
 
 
 @app.command(epilog="Example: inspector products show bottle")
 def show(
     product: ProductArgument,
-    version: Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")] = None,
+    version: VersionOption = None,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     """All versions of a product, and what one of them was made from."""
-    versions = _with_registry(config, lambda registry: _versions_of(registry, product))
-    chosen = _chosen(versions, version)
+    from inspector.cli.terminal import products_view
+    from inspector.config.loading import load
+    from inspector.operation.product_versions import chosen_version, versions_of
+
+    versions = asyncio.run(versions_of(load(config), product))
+    chosen = chosen_version(versions, version)
     if as_json:
         manifest = {"manifest": dict(chosen.manifest)}
         console.print_json(_document(chosen) | manifest | {"versions": [_document(v) for v in versions]})
-        return
-    from inspector.cli.terminal import products_view
-
-    products_view.print_one(versions, chosen)
+    else:
+        products_view.print_one(versions, chosen)
 
 
 @app.command(epilog='Example: inspector products activate bottle 3 --reason "new lamp"')
@@ -71,12 +73,11 @@ def activate(
     as_json: console.JsonOption = False,
 ) -> None:
     """Make a version the live one; running agents load it within seconds."""
+    from inspector.config.loading import load
+    from inspector.operation import product_versions
 
-    async def change(registry: SqlRegistry) -> ProductVersion:
-        _chosen(await _versions_of(registry, product), version)
-        return await registry.activate(product, version, by=console.user(), reason=reason)
-
-    _say(_with_registry(config, change), "is live now.", as_json)
+    changed = asyncio.run(product_versions.activate(load(config), product, version, by=current_user(), reason=reason))
+    _say(changed, "is live now.", as_json)
 
 
 @app.command(epilog='Example: inspector products rollback bottle --reason "too many false rejects"')
@@ -87,12 +88,11 @@ def rollback(
     as_json: console.JsonOption = False,
 ) -> None:
     """Go back to the version that was live before."""
+    from inspector.config.loading import load
+    from inspector.operation import product_versions
 
-    async def change(registry: SqlRegistry) -> ProductVersion:
-        await _versions_of(registry, product)
-        return await registry.rollback(product, by=console.user(), reason=reason)
-
-    _say(_with_registry(config, change), "is live again.", as_json)
+    changed = asyncio.run(product_versions.roll_back(load(config), product, by=current_user(), reason=reason))
+    _say(changed, "is live again.", as_json)
 
 
 @app.command(epilog='Example: inspector products threshold bottle --level 0.8 --reason "scratches of 3 mm passed"')
@@ -102,35 +102,25 @@ def threshold(
         float | None,
         typer.Option(min=0.01, max=10, help="Reject from this level on; 1 is where the enrolment put the threshold."),
     ] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")] = None,
+    version: VersionOption = None,
     reason: ReasonOption = "",
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     """Show or move the level from which parts are rejected; running agents follow within seconds."""
+    from inspector.config.loading import load
     from inspector.errors import UsageError
-    from inspector.vision.artifacts.thresholds import EnrolledThreshold
+    from inspector.operation import product_versions
 
     if level is None and reason:
         raise UsageError("A --reason goes with the --level that the threshold shall move to.")
     if level is not None and not reason.strip():
         raise UsageError("A moved threshold needs its --reason: it decides what passes, and stands in the audit.")
-
-    async def change(registry: SqlRegistry) -> ProductVersion:
-        chosen = _chosen(await _versions_of(registry, product), version)
-        if level is None:
-            return chosen
-        score = EnrolledThreshold.of(chosen.manifest).score_at(level)
-        return await registry.move_threshold(product, chosen.version, score, by=console.user(), reason=reason)
-
-    found = _with_registry(config, change)
-    said = EnrolledThreshold.of(found.manifest).to_document(found.threshold)
-    if as_json:
-        console.print_json(_document(found) | said)
-        return
-    where = f"above level {said['level']:g} of its enrolment (score {found.threshold:.4g})"
-    line = f"{found.product} version {found.version} rejects {where}: {said['statement']}."
-    console.out.print(line, highlight=False, markup=False, soft_wrap=True)
+    if level is None:
+        work = product_versions.version_of(load(config), product, version)
+    else:
+        work = product_versions.move_threshold(load(config), product, version, level, by=current_user(), reason=reason)
+    _say_threshold(asyncio.run(work), as_json)
 
 
 @app.command(epilog='Example: inspector products remove bottle --yes --reason "no longer made"')
@@ -142,15 +132,14 @@ def remove(
     as_json: console.JsonOption = False,
 ) -> None:
     """Take a product out of judging: its parts are unknown from then on. Its versions and rows stay."""
+    from inspector.config.loading import load
+    from inspector.operation import product_versions
 
-    async def change(registry: SqlRegistry) -> None:
-        await _versions_of(registry, product)
-        await registry.remove(product, by=console.user(), reason=reason)
-
+    loaded = load(config)
     if not yes:
-        _with_registry(config, lambda registry: _versions_of(registry, product))
-        _ask(f"Parts of {product} will be unknown to every agent of this store. Go on?")
-    _with_registry(config, change)
+        asyncio.run(product_versions.versions_of(loaded, product))  # a product that is unknown needs no question
+        _confirm(f"Parts of {product} will be unknown to every agent of this store. Go on?")
+    asyncio.run(product_versions.remove(loaded, product, by=current_user(), reason=reason))
     if as_json:
         console.print_json({"product": product, "live_version": None})
     else:
@@ -161,28 +150,26 @@ def remove(
 @app.command(epilog="Example: inspector products export bottle --output bottle.artifact")
 def export(
     product: ProductArgument,
-    version: Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")] = None,
+    version: VersionOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File; else PRODUCT-VERSION.artifact.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     """Write a version to a file, to be imported on another line, and its SHA-256 to FILE.sha256 beside it."""
+    from inspector.config.loading import load
+    from inspector.operation.artifact_files import write_artifact
+    from inspector.operation.product_versions import export_version
 
-    async def fetch(registry: SqlRegistry) -> tuple[ProductVersion, bytes]:
-        chosen = _chosen(await _versions_of(registry, product), version)
-        return chosen, await registry.artifact(product, chosen.version)
-
-    found, content = _with_registry(config, fetch)
-    path = output or Path(f"{product}-{found.version}.artifact")
-    _write(path, content, force)
-    _write(_digest_file(path), f"{found.digest}  {path.name}\n".encode(), force=True)
+    exported = asyncio.run(export_version(load(config), product, version))
+    number = exported.version.version
+    path = output or Path(f"{product}-{number}.artifact")
+    write_artifact(path, exported.artifact, overwrites=force)
     if as_json:
-        console.print_json(_document(found) | {"file": str(path)})
+        console.print_json(_document(exported.version) | {"file": str(path)})
     else:
-        console.out.print(
-            f"{product} version {found.version} is in {path}", highlight=False, markup=False, soft_wrap=True
-        )
+        line = f"{product} version {number} is in {path}"
+        console.out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command("import", epilog="Example: inspector products import bottle-2.artifact --activate")
@@ -194,116 +181,35 @@ def import_(
 ) -> None:
     """Take a version from a file as the product's next one; it judges once it is activated.
 
-    FILE.sha256, which `products export` writes, is held against it where it lies beside it.
+    If FILE.sha256, which `products export` writes, lies beside the file, the file is checked against it.
     """
-    from inspector.errors import ArtifactError, UsageError
-    from inspector.vision.artifacts.format import read_manifest, unpack
+    from inspector.config.loading import load
+    from inspector.errors import ArtifactError
+    from inspector.operation.artifact_files import digest_file, read_artifact
+    from inspector.operation.product_versions import import_version
 
+    artifact = read_artifact(file)
+    if not artifact.is_checked:
+        note = (
+            f"There is no readable {digest_file(file).name} beside the file: it was not checked for damage on its way."
+        )
+        console.err.print(note, highlight=False, markup=False, soft_wrap=True)
+    loaded = load(config)
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} can't be read ({error.strerror}).") from error
-    _ensure_undamaged(file, content)
-    try:
-        artifact = unpack(content)  # all of it, so that nothing is taken in that no agent could load
-        manifest = read_manifest(content)
+        imported = asyncio.run(import_version(loaded, artifact.content, activates=activate_it, by=current_user()))
     except ArtifactError as error:
         raise ArtifactError(f"{file} can't be imported: {error}") from error
-
-    async def take_in(registry: SqlRegistry) -> tuple[ProductVersion, bool]:
-        digest, by = hashlib.sha256(content).hexdigest(), console.user()
-        for known in await registry.products():
-            if (known.product, known.digest) != (artifact.product, digest):
-                continue
-            if not activate_it:
-                return known, True
-            return await registry.activate(known.product, known.version, by=by, reason="imported again"), True
-        return await registry.add_version(artifact.product, content, manifest, by=by, activate=activate_it), False
-
-    added, was_there = _with_registry(config, take_in)
-    arrived = "was there already" if was_there else "was imported"
-    if added.is_live:
-        what = f"{arrived} and is live." if was_there else "is live now."
+    version = imported.version
+    arrived = "was there already" if imported.was_there else "was imported"
+    if version.is_live:
+        what = f"{arrived} and is live." if imported.was_there else "is live now."
     else:
-        what = f"{arrived}; `inspector products activate {added.product} {added.version}` makes it live."
-    _say(added, what, as_json)
+        what = f"{arrived}; `inspector products activate {version.product} {version.version}` makes it live."
+    _say(version, what, as_json)
 
 
-def _with_registry(config: Path | None, work: Callable[[SqlRegistry], Awaitable[T]]) -> T:
-    from inspector.cli.terminal.opening import registry_of
-    from inspector.config.loading import load
-
-    loaded = load(config)
-
-    async def run() -> T:
-        async with registry_of(loaded) as registry:
-            return await work(registry)
-
-    return asyncio.run(run())
-
-
-async def _versions_of(registry: SqlRegistry, product: str) -> list[ProductVersion]:
-    """Raises RegistryError for an unknown product, naming the known ones."""
-    from inspector.errors import RegistryError
-
-    versions = await registry.products()
-    found = [version for version in versions if version.product == product]
-    if not found:
-        known = ", ".join(sorted({version.product for version in versions}))
-        there_is = f"the products are {known}." if known else "none is enrolled yet; `inspector enroll` makes one."
-        raise RegistryError(f"There is no product {product}; {there_is}")
-    return found
-
-
-def _chosen(versions: Sequence[ProductVersion], number: int | None) -> ProductVersion:
-    """That version; else the live one, else the newest. Raises RegistryError where there is none of that number."""
-    from inspector.errors import RegistryError
-
-    if number is None:
-        return next((version for version in versions if version.is_live), versions[-1])
-    for version in versions:
-        if version.version == number:
-            return version
-    numbers = ", ".join(str(version.version) for version in versions)
-    raise RegistryError(f"{versions[0].product} has no version {number}; its versions are {numbers}.")
-
-
-def _digest_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _ensure_undamaged(path: Path, content: bytes) -> None:
-    """Raises ArtifactError where the digest beside the file is of other bytes; says so where there is none."""
-    from inspector.errors import ArtifactError
-
-    beside = _digest_file(path)
-    try:
-        expected = beside.read_text(encoding="ascii").split()[0]
-    except (OSError, UnicodeDecodeError, IndexError):
-        note = f"There is no readable {beside.name} beside the file: it was not checked for damage on its way."
-        console.err.print(note, highlight=False, markup=False, soft_wrap=True)
-        return
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise ArtifactError(
-            f"{path} was damaged or cut short on its way: it does not have the SHA-256 in {beside.name}."
-        )
-
-
-def _write(path: Path, content: bytes, force: bool) -> None:
-    """Raises UsageError where a file is in the way or can't be written."""
-    from inspector.errors import UsageError
-
-    try:
-        with path.open("wb" if force else "xb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise UsageError(f"There is a file {path} already; name another with --output, or use --force.") from None
-    except OSError as error:
-        raise UsageError(f"{path} can't be written ({error.strerror}).") from error
-
-
-def _ask(question: str) -> None:
-    """Returns where a person at a terminal agreed; leaves with exit code 1 where not. Raises UsageError without one."""
+def _confirm(question: str) -> None:
+    """Returns if a person at a terminal agrees, else leaves with exit code 1. Raises UsageError without a terminal."""
     from inspector.errors import UsageError
 
     if not sys.stdin.isatty():
@@ -311,6 +217,18 @@ def _ask(question: str) -> None:
     if not typer.confirm(question, err=True):
         console.err.print("Nothing was changed.")
         raise typer.Exit(1)
+
+
+def _say_threshold(version: ProductVersion, as_json: bool) -> None:
+    from inspector.vision.artifacts.thresholds import EnrolledThreshold
+
+    threshold = EnrolledThreshold.of(version.manifest).to_document(version.threshold)
+    if as_json:
+        console.print_json(_document(version) | threshold)
+        return
+    where = f"above level {threshold['level']:g} of its enrolment (score {version.threshold:.4g})"
+    line = f"{version.product} version {version.version} rejects {where}: {threshold['statement']}."
+    console.out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _say(version: ProductVersion, what: str, as_json: bool) -> None:

@@ -6,16 +6,11 @@ import asyncio
 import enum
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 
 from inspector.cli.terminal import console
-
-if TYPE_CHECKING:
-    from inspector.config.config import Config
-    from inspector.domain import Verdict
-    from inspector.store.ledger.queries import ResultFilter
 
 NAME: Final = "results"
 HELP: Final = "Show what was decided, and why."
@@ -44,6 +39,7 @@ def list_(
     """The newest results, newest first."""
     from inspector.config.loading import load
     from inspector.domain import Cause, Outcome
+    from inspector.operation.results import newest_results
     from inspector.store.ledger.queries import ResultFilter
 
     wanted = ResultFilter(
@@ -54,7 +50,7 @@ def list_(
         lot=lot,
         since=since_time(since, datetime.now(UTC)) if since else None,
     )
-    verdicts = asyncio.run(_listed(load(config), wanted, limit))
+    verdicts = asyncio.run(newest_results(load(config), wanted, limit))
     if as_json:
         from inspector.stream.record import journal_record
 
@@ -74,15 +70,14 @@ def show(
     """One result with everything that is known of it."""
     from inspector.cli.terminal import results_view
     from inspector.config.loading import load
+    from inspector.operation.results import find_result
     from inspector.stream.record import journal_record
 
-    loaded = load(config)
-    verdict = asyncio.run(_found(loaded, result_id))
-    kept = results_view.kept_files(loaded.agent.state_dir, verdict.result_id)
+    result = asyncio.run(find_result(load(config), result_id))
     if as_json:
-        console.print_json(journal_record(verdict) | {"files": [str(path) for path in kept]})
+        console.print_json(journal_record(result.verdict) | {"files": [str(path) for path in result.files]})
     else:
-        results_view.print_one(verdict, kept)
+        results_view.print_one(result.verdict, result.files)
 
 
 def since_time(text: str, now: datetime, option: str = "--since") -> datetime:
@@ -108,26 +103,3 @@ def _word(words: type[Word], text: str | None, option: str) -> Word | None:
         return words(text.lower())
     except ValueError:
         raise UsageError(f"{option} {text!r} is none of {', '.join(words)}.") from None
-
-
-async def _listed(config: Config, wanted: ResultFilter, limit: int) -> list[Verdict]:
-    from inspector.cli.terminal.opening import database_of
-    from inspector.store.ledger.queries import list_results
-
-    async with database_of(config) as database:
-        return await list_results(database, wanted, limit=limit)
-
-
-async def _found(config: Config, start: str) -> Verdict:
-    from inspector.cli.terminal.opening import database_of
-    from inspector.errors import UsageError
-    from inspector.store.ledger.queries import find_results
-
-    async with database_of(config) as database:
-        found = await find_results(database, start.strip().lower())
-    if not found:
-        raise UsageError(f"There is no result whose id starts with {start!r}; `inspector results list` shows ids.")
-    if len(found) > 1:
-        ids = ", ".join(verdict.result_id for verdict in found[:3])
-        raise UsageError(f"Several results have an id that starts with {start!r} ({ids}, ...); give more of it.")
-    return found[0]

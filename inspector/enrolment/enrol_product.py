@@ -6,14 +6,12 @@ Used by the command line and the demo. Running agents notice the new version by 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.sections import NAME_PATTERN
 from inspector.domain import ProductVersion
@@ -21,7 +19,7 @@ from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list,
 from inspector.enrolment.inherited_options import differing, inherited
 from inspector.enrolment.low_priority import run_at_low_priority
 from inspector.errors import ArtifactError, EnrolmentError, UsageError
-from inspector.store.database import configured, ensure_schema
+from inspector.operation.opening import registry_of
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
@@ -89,7 +87,7 @@ async def enrol_product(
     ensure_name(product)
     if order.page is not None and not order.page.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {order.page.absolute().parent} for the report.")
-    async with _registry_of(config) as registry:  # before the minutes of work, not after them
+    async with registry_of(config) as registry:  # before the minutes of work, not after them
         live, refused = await _neighbours(registry)
         current = {each.product: each for each in (await registry.live()).versions}.get(product)
         notes = _notes_of_current(current)
@@ -122,16 +120,6 @@ async def enrol_product(
     except EnrolmentError:  # its process was ended: the version stands, and nobody shall read that it does not
         page = await asyncio.to_thread(draw, tell)
     return Enrolled(version, done.report, done.evidence.routing.alike, page, done, objections)
-
-
-@contextlib.asynccontextmanager
-async def _registry_of(config: Config) -> AsyncIterator[SqlRegistry]:
-    """Raises LedgerUnavailable, SchemaOutdated."""
-    # Not through the composition root: what it brings in is loaded at a running line's cost.
-    async with configured(config) as database:
-        await ensure_schema(database)
-        async with SqlRegistry(database, SystemClock()) as registry:
-            yield registry
 
 
 def ensure_name(product: str) -> None:

@@ -8,11 +8,11 @@ from typing import Final
 
 from inspector.agent.clock import SystemClock
 from inspector.cli.checks.finding import Finding, fault, ok, warning
-from inspector.cli.terminal.opening import has_file, shown_url
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
 from inspector.domain import LiveSet, ProductVersion
 from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
+from inspector.operation.opening import has_file, shown_url
 from inspector.store.database import Database, configured
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
 from inspector.store.ledger.queries import ResultFilter, list_results

@@ -7,7 +7,6 @@ document is on standard output. Progress is shown on a terminal only.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -53,14 +52,6 @@ def print_version(is_wanted: bool) -> None:
 
         typer.echo(f"inspector {__version__}")
         raise typer.Exit
-
-
-def user() -> str:
-    """Who is at the keyboard, for the audit."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 @contextlib.contextmanager

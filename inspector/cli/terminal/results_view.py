@@ -73,14 +73,6 @@ def print_one(verdict: Verdict, kept: Sequence[Path]) -> None:
         rendering.show("", facts(("kept" if at == 0 else "", str(path)) for at, path in enumerate(kept)))
 
 
-def kept_files(state_dir: Path, result_id: str) -> list[Path]:
-    """Picture, heat map and dead letter of the result, as the image and dead-letter folders name them."""
-    return [
-        *sorted(state_dir.glob(f"images/*/*/{result_id}.*")),
-        *sorted(state_dir.glob(f"dead-letters/*/{result_id}.*")),
-    ]
-
-
 def _fitting_table(verdicts: Sequence[Verdict]) -> Table:
     left_out = 0
     while True:

@@ -15,10 +15,10 @@ import pytest
 from inspector.agent.clock import SystemClock
 from inspector.cli import app
 from inspector.cli.terminal import console
-from inspector.cli.terminal.opening import database_of, registry_of
 from inspector.config.config import Config
 from inspector.config.loading import load
 from inspector.domain import Verdict
+from inspector.operation.opening import database_of, registry_of
 from inspector.store.ledger.ledger import SqlLedger
 
 

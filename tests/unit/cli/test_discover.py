@@ -9,9 +9,9 @@ import cv2
 import pytest
 
 from inspector.cli.terminal import naming
-from inspector.cli.terminal.opening import registry_of
 from inspector.config.config import Config
 from inspector.errors import UsageError
+from inspector.operation.opening import registry_of
 from tests.unit.cli.conftest import Shell
 from tests.unit.drawings import FakeEngine, draw, encode
 

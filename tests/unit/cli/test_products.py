@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from inspector.cli.terminal.opening import database_of
 from inspector.config.config import Config
+from inspector.operation.opening import database_of
 from inspector.store import audit
 
 

@@ -1,7 +1,7 @@
-"""Opens what a command needs from the configuration: the database and the registry in it.
+"""Opens the database of a configuration, and the registry of products in it.
 
-SQLite is made and migrated on the way, as the agent itself does; PostgreSQL at another revision is
-refused with the sentence that says what to run. Used inside commands only: it brings in SQLAlchemy.
+A SQLite database is made and migrated on the way, as the agent does it. A PostgreSQL database at another revision is
+refused with a sentence that says which command to run.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+# The clock alone: the composition root beside it loads whatever a running agent needs.
 from inspector.agent.clock import SystemClock
-from inspector.cli.terminal import console
 from inspector.config.config import Config
 from inspector.errors import StateUnusable
+from inspector.operation.user import current_user
 from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
 
@@ -23,16 +24,16 @@ def shown_url(database: Database) -> str:
 
 
 def has_file(database: Database) -> bool:
-    """Whether there is something to open: always for PostgreSQL.
+    """Whether the SQLite file exists; always true for PostgreSQL.
 
-    Raises StateUnusable where its folder is closed, DatabaseUnusable where it is a folder itself.
+    Raises StateUnusable where its folder is closed to this user, DatabaseUnusable where the path is a folder.
     """
     try:
         database.check_place()
         return database.path is None or database.path.is_file()
     except PermissionError:
         raise StateUnusable(
-            f"The database {database.path} is in a folder that is closed to {console.user()}; run this as its owner."
+            f"The database {database.path} is in a folder that is closed to {current_user()}; run this as its owner."
         ) from None
 
 
@@ -47,6 +48,6 @@ async def database_of(config: Config) -> AsyncIterator[Database]:
 
 @contextlib.asynccontextmanager
 async def registry_of(config: Config) -> AsyncIterator[SqlRegistry]:
-    """The registry of enrolled products in that database. Raises as `database_of`."""
+    """The registry of products in that database. Raises as `database_of`."""
     async with database_of(config) as database, SqlRegistry(database, SystemClock()) as registry:
         yield registry

@@ -1,0 +1,45 @@
+"""Recorded results: the newest ones, or one with the files that were kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspector.config.config import Config
+from inspector.domain import Verdict
+from inspector.errors import UsageError
+from inspector.operation.opening import database_of
+from inspector.store.ledger.queries import ResultFilter, find_results, list_results
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedResult:
+    """A result. `files`: its picture, heat map and dead letter, as far as they were kept."""
+
+    verdict: Verdict
+    files: tuple[Path, ...]
+
+
+async def newest_results(config: Config, wanted: ResultFilter, limit: int) -> list[Verdict]:
+    """At most `limit` results that match the filter, newest first."""
+    async with database_of(config) as database:
+        return await list_results(database, wanted, limit=limit)
+
+
+async def find_result(config: Config, start: str) -> RecordedResult:
+    """The result whose id starts with `start`. Raises UsageError where none or several do."""
+    async with database_of(config) as database:
+        verdicts = await find_results(database, start.strip().lower())
+    if not verdicts:
+        raise UsageError(f"There is no result whose id starts with {start!r}; `inspector results list` shows ids.")
+    if len(verdicts) > 1:
+        ids = ", ".join(verdict.result_id for verdict in verdicts[:3])
+        raise UsageError(f"Several results have an id that starts with {start!r} ({ids}, ...); give more of it.")
+    return RecordedResult(verdicts[0], tuple(_files_of(config.agent.state_dir, verdicts[0].result_id)))
+
+
+def _files_of(state_dir: Path, result_id: str) -> list[Path]:
+    return [
+        *sorted(state_dir.glob(f"images/*/*/{result_id}.*")),
+        *sorted(state_dir.glob(f"dead-letters/*/{result_id}.*")),
+    ]

@@ -1,0 +1,13 @@
+"""Who operates, for the audit."""
+
+from __future__ import annotations
+
+import getpass
+
+
+def current_user() -> str:
+    """The name of the user who runs this process, "unknown" where the system has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

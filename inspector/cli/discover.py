@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.cli.enroll import leave_if_held_back, say_findings, state_of
 from inspector.cli.terminal import console, naming, rendering
+from inspector.cli.terminal.enrolment_view import leave_if_held_back, print_findings, state_of
 from inspector.operation.user import current_user
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def command(
         name = f"[bold]{each.report.product}[/] version {each.version.version}"
         say = f"{name} is {state_of(each)}: {each.report.n_used} images."
         console.out.print(say, f"  {each.report.statement}", sep="\n", highlight=False)
-        say_findings(each)
+        print_findings(each)
         console.out.print(f"  report: {each.page}", highlight=False, soft_wrap=True)
     unnamed = [name for name in categories if name not in result.names]
     if enroll and unnamed and not as_json:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.cli.enroll import limits_of_camera
 from inspector.cli.terminal import console, rendering
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ def command(
     from inspector.config.loading import load
     from inspector.errors import UsageError
     from inspector.evaluation.evaluate import EvaluationOptions, examine
+    from inspector.operation.cameras import decode_limits
     from inspector.reports.evaluation import evaluation_html
     from inspector.training.dataset.framing import Framing, parse_tiles
     from inspector.vision.artifacts.thresholds import moved_note
@@ -75,7 +75,7 @@ def command(
         layout=layout,
         backbone=named_backbone(backbone, weights),
         framing=Framing(parse_tiles(tiles) if tiles else (1, 1), size_px=input_px),
-        **limits_of_camera(loaded, camera),
+        limits=decode_limits(loaded, camera),
     )
     with tempfile.TemporaryDirectory() as scratch, console.progress("Evaluating", quiet=as_json) as tell:
         state = loaded.agent.state_dir

@@ -16,7 +16,8 @@ from pathlib import Path
 from inspector.agent.build import tap_of
 from inspector.agent.camera_limits import limits_of
 from inspector.config.config import Config
-from inspector.errors import EnrolmentError, UndecodableFrame, UsageError
+from inspector.errors import EnrolmentError, UndecodableFrame
+from inspector.operation.cameras import camera_named
 from inspector.store.pictures.overlay import suffix_of
 from inspector.stream.decode import DecodeLimits, decode
 
@@ -41,11 +42,7 @@ async def collect_frames(
     Raises UsageError for a camera that can't be listened to, EnrolmentError where it sends too little, BrokerRefused,
     BrokerUnavailable.
     """
-    try:
-        camera = config.camera_named(request.camera)
-    except KeyError:
-        known = ", ".join(each.name for each in config.camera) or "none"
-        raise UsageError(f"There is no camera {request.camera!r} in the configuration; configured: {known}.") from None
+    camera = camera_named(config, request.camera)
     tap = tap_of(config, camera)
     request.folder.mkdir(parents=True, exist_ok=True)
     async with tap:

@@ -1,13 +1,13 @@
-"""Enrolment composed: good images in, a version in the registry out, its report beside it, its look-alikes named.
+"""Enrols one product: good images in; out come a version in the registry, its report and a list of look-alikes.
 
-Used by the command line and the demo. Running agents notice the new version by themselves.
+The command line and the demo call it, and a console can. Running agents notice the new version by themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from inspector.config.sections import NAME_PATTERN
 from inspector.domain import ProductVersion
 from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list, without
 from inspector.enrolment.inherited_options import differing, inherited
-from inspector.enrolment.low_priority import run_at_low_priority
+from inspector.enrolment.low_priority import Progress, Result, Work, run_at_low_priority
 from inspector.errors import ArtifactError, EnrolmentError, UsageError
 from inspector.operation.opening import registry_of
 from inspector.store.registry.registry import SqlRegistry
@@ -28,18 +28,17 @@ from inspector.training.evidence.routing_check import Neighbour
 from inspector.vision.artifacts.thresholds import moved_note
 from inspector.vision.engines.factory import create_engine
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentOrder:
-    """What to do around the enrolment itself.
+    """Everything about an enrolment except how the product is learnt, which `EnrolmentOptions` says.
 
-    `adds`: the live version's images come before the new ones. `page`: where the report goes, None for the state
-    folder. `other_kinds`: files that were offered and are no JPEG or PNG, for the report. `excluded`: images that are
-    left out, by path or file name. `at_low_priority`: a line that runs on this box does not feel the work.
-    `insists`: the version goes live whatever its evidence objects to. `named`: with `adds`, what the person said of
-    `inherited_options.NAMEABLE`; the rest is as in the live version.
+    `by`: the user, for the audit. `shadow`: the version is stored beside the live one and never decides. `adds`: the
+    live version's images come before the new ones, and options that are not in `named` (of
+    `inherited_options.NAMEABLE`) are the live version's. `page`: file of the report, None for the state folder.
+    `other_kinds`: files that are neither JPEG nor PNG; the report lists them. `excluded`: images to leave out, by path
+    or file name. `at_low_priority`: a line that runs on this machine does not feel the work. `insists`: the version
+    goes live although its evidence objects.
     """
 
     by: str
@@ -55,9 +54,11 @@ class EnrolmentOrder:
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """A stored version with what a person should read about it. `alike`: (product, likeness 0 to 1).
+    """A stored version with what a person should read about it.
 
-    `page`: the report's file. `objections`: why it was stored but not made live; empty where it was, or is a shadow.
+    `alike`: (product, likeness from 0 to 1) of products that the router may confuse with this one. `page`: file of the
+    report. `objections`: why the version is stored but not live; empty if it is live or a shadow. `other_kinds`: as in
+    the order.
     """
 
     version: ProductVersion
@@ -66,6 +67,20 @@ class Enrolled:
     page: Path
     enrolment: Enrolment
     objections: tuple[str, ...] = ()
+    other_kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What will be learnt, settled before the minutes of work.
+
+    `live`: the live products, for the routing check. `warnings`: what the report says besides its own warnings.
+    """
+
+    sources: list[ImageSource]
+    options: EnrolmentOptions
+    live: list[Neighbour]
+    warnings: list[str]
 
 
 async def enrol_product(
@@ -76,50 +91,34 @@ async def enrol_product(
     order: EnrolmentOrder,
     progress: Progress | None = None,
 ) -> Enrolled:
-    """Enrol `product` and make it live (or its shadow). Nothing is stored unless all of it went well.
+    """Enrols `product` and makes the version live, or the shadow. If learning fails, nothing is stored.
 
-    Where more than a tenth of a product's good frames would be routed wrongly beside it, the new one's own or
-    another's, it is stored and what was live stays live: parts would meet a head that is not theirs.
+    If more than a tenth of a product's good frames would be routed wrongly, of the new product or of another, the
+    version is stored and the live one stays live, because parts would meet a head that is not theirs.
 
-    Raises EnrolmentError, UsageError, WeightsMissing, EngineError, LedgerUnavailable, OSError for a report that can't
-    be written; the version is stored then.
+    Raises EnrolmentError, UsageError, WeightsMissing, EngineError, LedgerUnavailable; OSError for a report that can't
+    be written, with the version stored.
     """
     ensure_name(product)
     if order.page is not None and not order.page.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {order.page.absolute().parent} for the report.")
-    async with registry_of(config) as registry:  # before the minutes of work, not after them
-        live, refused = await _neighbours(registry)
-        current = {each.product: each for each in (await registry.live()).versions}.get(product)
-        notes = _notes_of_current(current)
-        before: list[ImageSource] = []
-        if order.adds:
-            if current is None:
-                raise UsageError(f"There is no live version of {product} to add to; enrol it without --add.")
-            before = await asyncio.to_thread(load_list, config.agent.state_dir, product, current.digest)
-            options = inherited(options, current.manifest, order.named)
-            notes += _notes_of_inherited(current, options)
-        sources, unknown = without([*before, *images], order.excluded)
-        if unknown:
-            raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
-        work = partial(
-            _enrol, _one_thread(config) if order.at_low_priority else config, product, sources, options, live
-        )
-        tell = progress or (lambda _phase, _done, _total: None)
-        do = run_at_low_priority if order.at_low_priority else asyncio.to_thread
-        done = await do(work, tell)
-        done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *notes, *refused)))
-        objections = () if order.shadow or order.insists else done.evidence.objections
-        activate = not order.shadow and not objections
+    tell = progress or (lambda _phase, _done, _total: None)
+    async with registry_of(config) as registry:  # opened before the minutes of work, so that a fault shows at once
+        plan = await _plan(config, registry, product, images, options, order)
+        enrolment = await _learn(config, product, plan, order, tell)
+        objections = () if order.shadow or order.insists else enrolment.evidence.objections
         version = await registry.add_version(
-            product, done.artifact, done.manifest, by=order.by, activate=activate, shadow=order.shadow
+            product,
+            enrolment.artifact,
+            enrolment.manifest,
+            by=order.by,
+            activate=not order.shadow and not objections,
+            shadow=order.shadow,
         )
-    await asyncio.to_thread(_keep_list, config, product, done, sources)
-    draw = partial(_write_page, config, done, version, order)
-    try:
-        page = await do(draw, tell)
-    except EnrolmentError:  # its process was ended: the version stands, and nobody shall read that it does not
-        page = await asyncio.to_thread(draw, tell)
-    return Enrolled(version, done.report, done.evidence.routing.alike, page, done, objections)
+    await asyncio.to_thread(_keep_list, config, product, enrolment, plan.sources)
+    page = await _draw_page(config, enrolment, version, order, tell)
+    alike = enrolment.evidence.routing.alike
+    return Enrolled(version, enrolment.report, alike, page, enrolment, objections, order.other_kinds)
 
 
 def ensure_name(product: str) -> None:
@@ -128,26 +127,76 @@ def ensure_name(product: str) -> None:
         raise UsageError(f"{product!r} can't be a product's name: letters, digits, dots, dashes, at most 64 of them.")
 
 
+async def _plan(
+    config: Config,
+    registry: SqlRegistry,
+    product: str,
+    images: Sequence[ImageSource],
+    options: EnrolmentOptions,
+    order: EnrolmentOrder,
+) -> _Plan:
+    live, refusals = await _neighbours(registry)
+    current = {version.product: version for version in (await registry.live()).versions}.get(product)
+    notes = _notes_of_current(current)
+    before: list[ImageSource] = []
+    if order.adds:
+        if current is None:
+            raise UsageError(f"There is no live version of {product} to add to; enrol it without --add.")
+        before = await asyncio.to_thread(load_list, config.agent.state_dir, product, current.digest)
+        options = inherited(options, current.manifest, order.named)
+        notes += _notes_of_inherited(current, options)
+    sources, unknown = without([*before, *images], order.excluded)
+    if unknown:
+        raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
+    return _Plan(sources, options, live, [*notes, *refusals])
+
+
+async def _learn(config: Config, product: str, plan: _Plan, order: EnrolmentOrder, progress: Progress) -> Enrolment:
+    own = _one_thread(config) if order.at_low_priority else config
+    work = partial(_enrol, own, product, plan.sources, plan.options, plan.live)
+    enrolment = await _run(work, order, progress)
+    report = enrolment.report
+    return replace(enrolment, report=replace(report, warnings=(*report.warnings, *plan.warnings)))
+
+
+async def _draw_page(
+    config: Config, enrolment: Enrolment, version: ProductVersion, order: EnrolmentOrder, progress: Progress
+) -> Path:
+    draw = partial(_write_page, config, enrolment, version, order)
+    try:
+        return await _run(draw, order, progress)
+    except EnrolmentError:  # the child was ended; the version is stored, so an error here would mislead
+        return await asyncio.to_thread(draw, progress)
+
+
+async def _run(work: Work[Result], order: EnrolmentOrder, progress: Progress) -> Result:
+    run = run_at_low_priority if order.at_low_priority else asyncio.to_thread
+    return await run(work, progress)
+
+
+async def _neighbours(registry: SqlRegistry) -> tuple[list[Neighbour], list[str]]:
+    """The live products as routing sees them, and a warning for each that can't be read; agents refuse those too.
+
+    One artifact is in memory at a time.
+    """
+    neighbours, refusals = [], []
+    for version in (await registry.live()).versions:
+        try:
+            neighbours.append(neighbour_of(await registry.artifact(version.product, version.version)))
+        except ArtifactError as error:
+            refusals.append(
+                f"{version.product} took no part in the routing check, its live version can't be read: {error}"
+            )
+    return neighbours, refusals
+
+
 def _notes_of_inherited(current: ProductVersion, options: EnrolmentOptions) -> list[str]:
     kept = ", ".join(differing(options))
     return [f"learnt as version {current.version} was, or as named now: {kept}"] if kept else []
 
 
-async def _neighbours(registry: SqlRegistry) -> tuple[list[Neighbour], list[str]]:
-    """The live products as routing sees them, one artifact in memory at a time; and a warning for each unreadable one,
-    which agents refuse as well.
-    """
-    found, refused = [], []
-    for each in (await registry.live()).versions:
-        try:
-            found.append(neighbour_of(await registry.artifact(each.product, each.version)))
-        except ArtifactError as error:
-            refused.append(f"{each.product} took no part in the routing check, its live version can't be read: {error}")
-    return found, refused
-
-
 def _notes_of_current(current: ProductVersion | None) -> list[str]:
-    """What of the live version does not pass to a new one."""
+    """What the new version does not take over from the live one."""
     if current is None or not (moved := moved_note(current)):
         return []
     return [f"of version {current.version}, {moved}; a new version has a threshold of its own, move it if you need to"]
@@ -162,7 +211,7 @@ def _enrol(
     progress: Progress,
 ) -> Enrolment:
     engine = create_engine(config.engine.name, config.agent.state_dir / "engines", config.engine.threads)
-    # A training of minutes that was interrupted goes on when the same images are enrolled again.
+    # Training that was interrupted resumes when the same images are enrolled again.
     training = replace(options.training, folder=options.training.folder or config.agent.state_dir / "training")
     options = replace(options, training=training, scratch=options.scratch or folder_of(config.agent.state_dir, product))
     return enrol(product, images, options, engine, progress, live)
@@ -172,21 +221,21 @@ def _one_thread(config: Config) -> Config:
     return config.model_copy(update={"engine": config.engine.model_copy(update={"threads": 1})})
 
 
-def _keep_list(config: Config, product: str, done: Enrolment, sources: Sequence[ImageSource]) -> None:
-    """Of the images that were used; those that were left out stay out when more are added."""
+def _keep_list(config: Config, product: str, enrolment: Enrolment, sources: Sequence[ImageSource]) -> None:
+    """Lists the images that were used. Images that were left out stay out when more are added."""
     by_name = {source.name: source for source in sources}
-    used = [(by_name[each["name"]], each["sha256"]) for each in done.manifest["images"]]
-    keep_list(config.agent.state_dir, product, done.digest, used)
+    used = [(by_name[image["name"]], image["sha256"]) for image in enrolment.manifest["images"]]
+    keep_list(config.agent.state_dir, product, enrolment.digest, used)
 
 
 def _write_page(
-    config: Config, done: Enrolment, version: ProductVersion, order: EnrolmentOrder, _progress: Progress
+    config: Config, enrolment: Enrolment, version: ProductVersion, order: EnrolmentOrder, _progress: Progress
 ) -> Path:
-    from inspector.reports.enrolment import enrolment_page  # a third of a second to draw: where the work is done
+    from inspector.reports.enrolment import enrolment_page  # loaded in the process that draws, not in the caller's
 
     page = order.page
     if page is None:
         page = folder_of(config.agent.state_dir, version.product) / f"version-{version.version}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(enrolment_page(done, version, order.other_kinds), encoding="utf-8")
+    page.write_text(enrolment_page(enrolment, version, order.other_kinds), encoding="utf-8")
     return page

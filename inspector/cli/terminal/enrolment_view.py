@@ -1,0 +1,110 @@
+"""How enrolments look to people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from inspector.cli.terminal import console
+
+if TYPE_CHECKING:
+    from inspector.enrolment.enrol_product import Enrolled
+
+_KINDS = {"cut_paste": "piece in the wrong place", "missing": "missing piece"}
+
+
+def print_enrolled(done: Enrolled, store: Path | None) -> None:
+    """Everything about one enrolment. `store`: the state folder, to be named if nobody chose it."""
+    report, version = done.report, done.version
+    state = state_of(done)
+    say = console.out.print
+    offered = report.n_images + len(done.other_kinds)
+    say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {offered} images.")
+    say(f"  {report.statement}", highlight=False)
+    for line in (*_choices(done), *_detectability(done)):
+        say(f"  {line}", highlight=False)
+    for name, reason in report.unreadable:
+        say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
+    for name in done.other_kinds:
+        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG", highlight=False)
+    for name, reason in report.left_out:
+        say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
+    for name, of in report.duplicates:
+        say(f"  [yellow]counted once[/] {name}: the same image as {of}", highlight=False)
+    print_findings(done)
+    if report.backbone_passes != 1.0:
+        say(f"  a frame costs {report.backbone_passes:g} backbone passes instead of one", highlight=False)
+    took = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in report.phases)
+    total = sum(phase.passes for phase in report.phases)
+    say(
+        f"  [dim]{took}; {total:.1f} backbone passes over the images; {version.size_bytes / 1e6:.1f} MB[/]",
+        highlight=False,
+    )
+    say(f"  report: {done.page}", highlight=False, soft_wrap=True)
+    if store is not None:
+        say(f"  store: {store} (there is no inspector.toml here, nor --config)", highlight=False, soft_wrap=True)
+
+
+def print_findings(done: Enrolled) -> None:
+    """What a person should look at before the version is trusted."""
+    report, say = done.report, console.out.print
+    if report.suspects:
+        say(f"  [yellow]look at[/] {', '.join(report.suspects)}: they score oddly among the good ones", highlight=False)
+    for name, likeness in done.alike:
+        say(f"  [yellow]looks like[/] {name} ({likeness:.2f}): the router may take one for the other", highlight=False)
+    named = {*report.suspects, *(name for name, _ in (*report.unreadable, *report.left_out, *report.duplicates))}
+    for warning in report.warnings:
+        if any(warning.startswith(f"{name} ") for name in named):
+            continue  # said above
+        say(f"  [yellow]note[/] {warning}", highlight=False)
+
+
+def state_of(done: Enrolled) -> str:
+    """In a word or two, whether the version judges."""
+    if done.objections:
+        return "stored, not live"
+    return "shadow" if done.version.is_shadow else "live"
+
+
+def _choices(done: Enrolled) -> list[str]:
+    """One line for each thing that the good images chose, with what each candidate tells of drawn defects."""
+    lines = []
+    for choice in done.version.manifest["evidence"]["choices"]:
+        told = ", ".join(f"{name} {value:.3f}" for name, value in choice["evidence"].items())
+        if told:
+            lines.append(f"chosen {choice['what']}: {choice['chosen']} (AUROC of drawn defects: {told})")
+        elif choice["what"] == "head":
+            lines.append(f"chosen {choice['what']}: {choice['chosen']} ({choice['reason']})")
+    return lines
+
+
+def _detectability(done: Enrolled) -> list[str]:
+    """From which length on drawn defects are found, and which are not."""
+    found = done.version.manifest["evidence"]["detectability"]
+    if found is None:
+        return []
+    smallest = {_KINDS.get(kind, kind): step for kind, step in found["smallest_found"].items()}
+    sizes = [f"{kind} from {step['size_px']:.0f} px" for kind, step in smallest.items() if step is not None]
+    never = [kind for kind, step in smallest.items() if step is None]
+    lines = [f"drawn defects found in 90 % and more: {', '.join(sizes)}"] if sizes else []
+    return [*lines, *([f"drawn defects found less often at every size: {', '.join(never)}"] if never else [])]
+
+
+def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:
+    """Exit code 1 with a sentence for each version that was stored but not made live."""
+    held = [each for each in enrolled if each.objections]
+    for each in held:
+        version = each.version
+        console.err.print(
+            f"{version.product} version {version.version} is stored but not live: {'; '.join(each.objections)}. "
+            f"Look at its images; if it is right, `inspector products activate {version.product} {version.version}` "
+            "makes it live.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if held:
+        raise typer.Exit(1)

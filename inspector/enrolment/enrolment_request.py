@@ -1,0 +1,142 @@
+"""What a person asks for when a product is to be enrolled, in the words of the command line, and how it is done.
+
+Words are checked and turned into options before the first minute of work. Frames of a running camera are collected
+next; then the product is enrolled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inspector.config.config import Config
+from inspector.enrolment.enrol_product import Enrolled, EnrolmentOrder, enrol_product, ensure_name
+from inspector.enrolment.enrolled_images import folder_of
+from inspector.enrolment.low_priority import Progress
+from inspector.errors import UsageError
+from inspector.operation.cameras import decode_limits
+from inspector.training.choice.exposure import parse_exposure
+from inspector.training.dataset.folders import ImageSource, load_paths
+from inspector.training.dataset.framing import Framing, parse_roi, parse_tiles
+from inspector.training.enrol import EnrolmentOptions
+from inspector.training.heads.recipes import ONE_PROFILE
+from inspector.vision.networks.backbone import named_backbone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentRequest:
+    """One enrolment. None stands for what the person left out.
+
+    `by`: the user, for the audit. `images`: files and folders. `camera`: whose bit depth, black level and limits apply;
+    with `count`, that many of its frames are collected, until none has come for `idle_s` seconds. `tiles`, `roi` and
+    `exposure` as typed. `named`: those of `inherited_options.NAMEABLE` that the person named. The others are as in
+    `EnrolmentOrder` and `EnrolmentOptions`.
+    """
+
+    product: str
+    by: str
+    images: tuple[Path, ...] = ()
+    camera: str | None = None
+    count: int | None = None
+    idle_s: float = 60.0
+    head: str = "prototype"
+    profile: str = "standard"
+    tiles: str | None = None
+    roi: str | None = None
+    mask: Path | None = None
+    exposure: str = "auto"
+    input_px: int | None = None
+    backbone: str | None = None
+    weights: Path | None = None
+    clustering: str | None = None
+    excluded: tuple[str, ...] = ()
+    adds: bool = False
+    is_strict: bool = False
+    measures_detectability: bool = True
+    at_low_priority: bool = True
+    shadow: bool = False
+    insists: bool = False
+    page: Path | None = None
+    named: frozenset[str] = frozenset()
+
+
+def _nothing_to_say(_count: int, _folder: Path) -> None:
+    return None
+
+
+async def enrol_on_request(
+    config: Config,
+    request: EnrolmentRequest,
+    progress: Progress,
+    on_frames: Callable[[int, Path], None] = _nothing_to_say,
+) -> Enrolled:
+    """The version that was asked for. `on_frames`: told how many frames of the camera were saved, and in which folder.
+
+    Raises UsageError for what can't be done, before any work; else as `collect_frames` and `enrol_product`.
+    """
+    ensure_name(request.product)
+    sources, other_kinds = await asyncio.to_thread(load_paths, list(request.images)) if request.images else ([], [])
+    if request.is_strict and other_kinds:
+        raise UsageError(f"{other_kinds[0]} is neither JPEG nor PNG ({len(other_kinds)} in all); nothing was enrolled.")
+    options = _options(config, request)
+    if request.count is not None:
+        sources += await _camera_frames(config, request, request.count, progress, on_frames)
+    if not sources and not request.adds:
+        raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
+    return await enrol_product(config, request.product, sources, options, _order(request, other_kinds), progress)
+
+
+def _options(config: Config, request: EnrolmentRequest) -> EnrolmentOptions:
+    head, profile = request.head, request.profile
+    if "profile" in request.named and head in ONE_PROFILE and ONE_PROFILE[head] != profile:
+        raise UsageError(f"The head {head} comes in one profile, {ONE_PROFILE[head]}; leave --profile out.")
+    return EnrolmentOptions(
+        head=head,
+        profile=profile,
+        framing=_framing(request),
+        backbone=named_backbone(request.backbone, request.weights),
+        clustering=request.clustering,
+        exposure=parse_exposure(request.exposure),
+        is_strict=request.is_strict,
+        measures_detectability=request.measures_detectability,
+        limits=decode_limits(config, request.camera),
+    )
+
+
+def _framing(request: EnrolmentRequest) -> Framing:
+    where, is_px = parse_roi(request.roi) if request.roi else (None, False)
+    try:
+        mask = request.mask.read_bytes() if request.mask else None
+    except OSError as error:
+        raise UsageError(f"The mask {request.mask} can't be read ({error.strerror}).") from error
+    return Framing(parse_tiles(request.tiles) if request.tiles else (1, 1), where, is_px, mask, request.input_px)
+
+
+def _order(request: EnrolmentRequest, other_kinds: Sequence[str]) -> EnrolmentOrder:
+    return EnrolmentOrder(
+        by=request.by,
+        shadow=request.shadow,
+        adds=request.adds,
+        page=request.page,
+        other_kinds=tuple(other_kinds),
+        excluded=request.excluded,
+        at_low_priority=request.at_low_priority,
+        insists=request.insists,
+        named=request.named,
+    )
+
+
+async def _camera_frames(
+    config: Config, request: EnrolmentRequest, count: int, progress: Progress, on_frames: Callable[[int, Path], None]
+) -> list[ImageSource]:
+    # Imported here: it loads the composition root, which costs a running line time that most enrolments need not take.
+    from inspector.enrolment.camera_frames import FrameRequest, collect_frames, folder_for
+
+    if request.camera is None:
+        raise UsageError("--count takes frames from a running camera; name it with --camera.")
+    folder = folder_for(folder_of(config.agent.state_dir, request.product), request.camera)
+    files = await collect_frames(config, FrameRequest(request.camera, count, folder, request.idle_s), progress)
+    on_frames(len(files), folder)
+    return [ImageSource(str(file), path=file) for file in files]

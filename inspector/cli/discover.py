@@ -3,232 +3,143 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.cli.terminal import console, naming, rendering
-from inspector.cli.terminal.enrolment_view import leave_if_held_back, print_findings, state_of
+from inspector.cli.terminal import console, naming
 from inspector.operation.user import current_user
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from contextlib import AbstractContextManager
 
     from inspector.config.config import Config
+    from inspector.enrolment.discover_products import DiscoveredProducts
     from inspector.enrolment.enrol_product import Enrolled
-    from inspector.training.dataset.folders import ImageSource
+    from inspector.enrolment.low_priority import Progress
     from inspector.training.enrol import EnrolmentOptions
-    from inspector.training.routing.discovery import Discovery
 
 NAME = "discover"
 HELP = "Find the products in a mixed folder of good images, without being told how many; name and enrol them."
 EXAMPLE = "Example: inspector discover mixed/ --names a=bolt,b=nut --enroll"
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A discovery with its contact sheets and the names it was given. All by category."""
-
-    discovery: Discovery
-    sheets: Mapping[str, Path]
-    names: Mapping[str, str]
-    other_kinds: Sequence[str]
-
-
 def command(
     folder: Annotated[Path, typer.Argument(help="Good images of several products; or folders in a known layout.")],
-    out: Annotated[Path, typer.Option(help="Where the contact sheets go.")] = Path("discovered"),
+    out: Annotated[Path, typer.Option(help="Folder for the contact sheets.")] = Path("discovered"),
     names: Annotated[str | None, typer.Option(help="category=product, separated by commas: a=bolt,b=nut.")] = None,
     names_from: Annotated[Path | None, typer.Option(help="File with one category=product per line.")] = None,
     enroll: Annotated[bool, typer.Option("--enroll", help="Enrol each named category as `enroll` would.")] = False,
     head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "prototype",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
-    shadow: Annotated[bool, typer.Option("--shadow", help="Enrol beside live versions, never decide.")] = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Enrol beside the live versions; they never decide.")
+    ] = False,
     with_strays: Annotated[
-        bool, typer.Option("--with-strays", help="Enrol the odd images too; look at them first.")
+        bool, typer.Option("--with-strays", help="Also enrol the odd images; look at them first.")
     ] = False,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
+    from inspector.cli.terminal import discovery_view, enrolment_view
     from inspector.config.loading import load
-    from inspector.errors import UsageError
+    from inspector.enrolment.discover_products import discover_products
     from inspector.training.enrol import EnrolmentOptions
     from inspector.training.heads.recipes import recipe_for
 
     loaded = load(config)
-    recipe_for(head, profile)  # wrong words are wrong before the minutes of work
-    _ensure_folder(out)
-    found, other_kinds = _discovered(loaded, folder, as_json)
-    categories = [category.name for category in found.categories]
-    named = naming.names_given(names, names_from, categories)
-    if enroll and named is None and (as_json or not naming.can_ask()):
-        raise UsageError("Nobody can be asked here: name the categories with --names or --names-from, then --enroll.")
-    sheets = _sheets(found, out)
+    recipe_for(head, profile)  # a wrong word is refused before the minutes of work
+    with console.progress("Discovering", quiet=as_json) as tell:
+        products = discover_products(loaded, folder, out, tell)
+    given = naming.names_given(names, names_from, list(products.sheets))
+    _ensure_names_can_come(given, enroll, as_json)
     if not as_json:
-        rendering.show(_table(found, sheets))
-        _say(found, other_kinds)
-        if named is None and naming.can_ask():
-            hints = [(each.name, f"{len(each.members)} images, {sheets[each.name]}") for each in found.categories]
-            named = naming.names_asked(hints)
-    result = _Found(found, sheets, named or {}, other_kinds)
+        discovery_view.print_discovered(products)
+    named = _ask(products) if given is None and not as_json and naming.can_ask() else given or {}
     enrolled: list[Enrolled] = []
     if enroll:
-        images = {
-            product: [
-                image
-                for category in found.categories
-                if result.names.get(category.name) == product
-                for image in found.members(category, with_strays=with_strays)
-            ]
-            for product in sorted(set(result.names.values()))
-        }
-        enrolled = _enrol(loaded, images, EnrolmentOptions(head=head, profile=profile), shadow, as_json)
+        options = EnrolmentOptions(head=head, profile=profile)
+        enrolled = _enrol(loaded, products, named, options, shadow=shadow, with_strays=with_strays, quiet=as_json)
     if as_json:
-        console.print_json(_document(result, enrolled))
-    for each in () if as_json else enrolled:
-        name = f"[bold]{each.report.product}[/] version {each.version.version}"
-        say = f"{name} is {state_of(each)}: {each.report.n_used} images."
-        console.out.print(say, f"  {each.report.statement}", sep="\n", highlight=False)
-        print_findings(each)
-        console.out.print(f"  report: {each.page}", highlight=False, soft_wrap=True)
-    unnamed = [name for name in categories if name not in result.names]
-    if enroll and unnamed and not as_json:
-        console.out.print(f"not enrolled, for want of a name: {', '.join(unnamed)}", highlight=False)
-    leave_if_held_back(enrolled)
+        console.print_json(_document(products, named, enrolled))
+    else:
+        discovery_view.print_enrolled(enrolled, [name for name in products.sheets if enroll and name not in named])
+    enrolment_view.leave_if_held_back(enrolled)
 
 
-def _discovered(loaded: Config, folder: Path, as_json: bool) -> tuple[Discovery, list[str]]:
-    """The categories, and the image files of other kinds that were not read."""
-    from inspector.evaluation.layouts import training_images
-    from inspector.stream.decode import DecodeLimits
-    from inspector.training.dataset.folders import load_folder
-    from inspector.training.routing.discovery import discover
-    from inspector.vision.engines.factory import create_engine
-    from inspector.vision.routing.profile import routing_profile
-
-    by_product = training_images(folder) if folder.is_dir() else {}
-    images, other_kinds = (by_product, []) if by_product else load_folder(folder)
-    with tempfile.TemporaryDirectory() as scratch, console.progress("Discovering", quiet=as_json) as report:
-        state = loaded.agent.state_dir
-        cache = state / "engines" if state.is_dir() else Path(scratch)
-        engine = create_engine(loaded.engine.name, cache, loaded.engine.threads)
-        embedder = engine.embedder(routing_profile().graph, small=True)
-        return discover(images, DecodeLimits(), embedder, report), other_kinds
-
-
-def _ensure_folder(out: Path) -> None:
+def _ensure_names_can_come(given: Mapping[str, str] | None, enroll: bool, as_json: bool) -> None:
+    """Raises UsageError where categories are to be enrolled and nobody names them."""
     from inspector.errors import UsageError
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise UsageError(f"{out} is a file; name a folder for the contact sheets with --out.") from None
-    except OSError as error:
-        raise UsageError(f"The folder {out} for the contact sheets can't be made ({error.strerror}).") from error
+    if enroll and given is None and (as_json or not naming.can_ask()):
+        raise UsageError("Nobody can be asked here: name the categories with --names or --names-from, then --enroll.")
 
 
-def _sheets(found: Discovery, out: Path) -> dict[str, Path]:
-    from inspector.stream.decode import DecodeLimits
-    from inspector.training.routing.contact_sheet import contact_sheet
-
-    sheets = {category.name: out / f"category-{category.name}.png" for category in found.categories}
-    for category in found.categories:
-        sheets[category.name].write_bytes(contact_sheet(found, category, DecodeLimits()))
-    return sheets
+def _ask(products: DiscoveredProducts) -> dict[str, str]:
+    categories = products.discovery.categories
+    return naming.names_asked(
+        [(each.name, f"{len(each.members)} images, {products.sheets[each.name]}") for each in categories]
+    )
 
 
 def _enrol(
-    loaded: Config,
-    images: Mapping[str, list[ImageSource]],
+    config: Config,
+    products: DiscoveredProducts,
+    names: Mapping[str, str],
     options: EnrolmentOptions,
+    *,
     shadow: bool,
-    as_json: bool,
+    with_strays: bool,
+    quiet: bool,
 ) -> list[Enrolled]:
-    """One version of each product, one after the other."""
-    from inspector.enrolment.enrol_product import EnrolmentOrder, enrol_product
+    from inspector.enrolment.discover_products import enrol_products, images_by_product
+    from inspector.enrolment.enrol_product import EnrolmentOrder
 
-    async def all_of_them() -> list[Enrolled]:
-        done = []
-        for product, own in images.items():
-            with console.progress(f"Enrolling {product}", quiet=as_json) as report:
-                order = EnrolmentOrder(current_user(), shadow, at_low_priority=True)
-                done.append(await enrol_product(loaded, product, own, options, order, report))
-        return done
+    def progress_of(product: str) -> AbstractContextManager[Progress]:
+        return console.progress(f"Enrolling {product}", quiet=quiet)
 
-    return asyncio.run(all_of_them())
+    images = images_by_product(products.discovery, names, with_strays=with_strays)
+    order = EnrolmentOrder(by=current_user(), shadow=shadow, at_low_priority=True)
+    return asyncio.run(enrol_products(config, images, options, order, progress_of))
 
 
-def _table(found: Discovery, sheets: Mapping[str, Path]) -> Table:
-    columns = ["category", "images", "strays", "nearest", "distance", "most typical", "contact sheet"]
-    if found.labels is not None:
-        columns.insert(1, "mostly")
-    table = rendering.table(*columns, right=("images", "strays", "distance"))
-    for each in found.categories:
-        nearest, distance = each.nearest or (rendering.ABSENT, None)
-        row = [each.name, str(len(each.members)), str(len(each.strays)), nearest, rendering.number(distance, 2)]
-        row += [Path(found.images[each.members[0]].name).name, str(sheets[each.name])]
-        if found.labels is not None:
-            row.insert(1, found.majority(each) or rendering.ABSENT)
-        table.add_row(*row)
-    return table
-
-
-def _say(found: Discovery, other_kinds: list[str]) -> None:
-    say = functools.partial(console.out.print, highlight=False, soft_wrap=True)
-    if found.purity is not None and found.nmi is not None:
-        say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
-    for name, reason in found.unreadable:
-        say(f"  [yellow]left out[/] {name}: {reason}")
-    for name in other_kinds:
-        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG")
-    for name, of in found.duplicates:
-        say(f"  [yellow]counted once[/] {name}: the same image as {of}")
-    for category in found.categories:
-        for index in category.strays:
-            where = f"nearest to {category.name}, but not near; enrolled only --with-strays"
-            say(f"  [yellow]look at[/] {found.images[index].name}: {where}")
-
-
-def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:
-    found = result.discovery
+def _document(products: DiscoveredProducts, names: Mapping[str, str], enrolled: list[Enrolled]) -> dict[str, Any]:
+    found = products.discovery
     return {
         "categories_found": len(found.categories),
         "purity": found.purity,
         "nmi": found.nmi,
         "categories": [
             {
-                "category": each.name,
-                "name": result.names.get(each.name),
-                "mostly": found.majority(each),
-                "nearest": each.nearest[0] if each.nearest else None,
-                "nearest_distance": round(each.nearest[1], 4) if each.nearest else None,
-                "contact_sheet": str(result.sheets[each.name]),
-                "images": [image.name for image in found.members(each, with_strays=False)],
-                "strays": [found.images[index].name for index in each.strays],
+                "category": category.name,
+                "name": names.get(category.name),
+                "mostly": found.majority(category),
+                "nearest": category.nearest[0] if category.nearest else None,
+                "nearest_distance": round(category.nearest[1], 4) if category.nearest else None,
+                "contact_sheet": str(products.sheets[category.name]),
+                "images": [image.name for image in found.members(category, with_strays=False)],
+                "strays": [found.images[index].name for index in category.strays],
             }
-            for each in found.categories
+            for category in found.categories
         ],
-        "other_kinds": list(result.other_kinds),
+        "other_kinds": list(products.other_kinds),
         "unreadable": [{"image": name, "reason": reason} for name, reason in found.unreadable],
         "duplicates": [{"image": name, "of": of} for name, of in found.duplicates],
         "enrolled": [
             {
-                "product": each.version.product,
-                "version": each.version.version,
-                "live": each.version.is_live,
-                "shadow": each.version.is_shadow,
-                "objections": list(each.objections),
-                "used": each.report.n_used,
-                "statement": each.report.statement,
-                "suspects": list(each.report.suspects),
-                "warnings": list(each.report.warnings),
-                "report": str(each.page),
+                "product": done.version.product,
+                "version": done.version.version,
+                "live": done.version.is_live,
+                "shadow": done.version.is_shadow,
+                "objections": list(done.objections),
+                "used": done.report.n_used,
+                "statement": done.report.statement,
+                "suspects": list(done.report.suspects),
+                "warnings": list(done.report.warnings),
+                "report": str(done.page),
             }
-            for each in enrolled
+            for done in enrolled
         ],
     }

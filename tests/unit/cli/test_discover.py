@@ -19,7 +19,7 @@ from tests.unit.drawings import FakeEngine, draw, encode
 @pytest.fixture(autouse=True)
 def _without_a_network(monkeypatch: pytest.MonkeyPatch, enrols_here: None) -> None:
     """Exporting real graphs takes longer than all of this; what they see is tested in the room of vision."""
-    for place in ("inspector.vision.engines.factory.create_engine", "inspector.enrolment.enrol_product.create_engine"):
+    for place in ("inspector.operation.engines.create_engine", "inspector.enrolment.enrol_product.create_engine"):
         monkeypatch.setattr(place, lambda *_arguments: FakeEngine())
 
 

@@ -193,7 +193,7 @@ def test_enroll_a_head_of_one_profile_refuses_another(shell: Callable[..., Any],
 def test_evaluate_registry_judges_at_the_moved_threshold_and_says_so(
     shell: Callable[..., Any], line: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inspector.vision.engines.factory.create_engine", lambda *_: FakeEngine())
+    monkeypatch.setattr("inspector.operation.engines.create_engine", lambda *_: FakeEngine())
     for name, seeds, defect in (("train/good", range(8), False), ("test/good", range(20, 23), False)):
         (tmp_path / "root/disc" / name).mkdir(parents=True)
         for seed in seeds:

@@ -1,0 +1,73 @@
+"""How the products in a mixed folder look to people."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inspector.cli.terminal import console, rendering
+from inspector.cli.terminal.enrolment_view import print_findings, state_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from inspector.enrolment.discover_products import DiscoveredProducts
+    from inspector.enrolment.enrol_product import Enrolled
+    from inspector.training.routing.discovery import Discovery
+
+
+def print_discovered(products: DiscoveredProducts) -> None:
+    """The table of categories, and every image that a person should look at."""
+    rendering.show(_table(products.discovery, products.sheets))
+    _print_images(products.discovery, products.other_kinds)
+
+
+def print_enrolled(enrolled: Sequence[Enrolled], unnamed: Sequence[str]) -> None:
+    """A few lines for each version. `unnamed`: categories that were to be enrolled and have no name."""
+    for done in enrolled:
+        name = f"[bold]{done.report.product}[/] version {done.version.version}"
+        line = f"{name} is {state_of(done)}: {done.report.n_used} images."
+        console.out.print(line, f"  {done.report.statement}", sep="\n", highlight=False)
+        print_findings(done)
+        console.out.print(f"  report: {done.page}", highlight=False, soft_wrap=True)
+    if unnamed:
+        console.out.print(f"not enrolled, for want of a name: {', '.join(unnamed)}", highlight=False)
+
+
+def _table(found: Discovery, sheets: Mapping[str, Path]) -> Table:
+    columns = ["category", "images", "strays", "nearest", "distance", "most typical", "contact sheet"]
+    if found.labels is not None:
+        columns.insert(1, "mostly")
+    table = rendering.table(*columns, right=("images", "strays", "distance"))
+    for category in found.categories:
+        nearest, distance = category.nearest or (rendering.ABSENT, None)
+        row = [
+            category.name,
+            str(len(category.members)),
+            str(len(category.strays)),
+            nearest,
+            rendering.number(distance, 2),
+        ]
+        row += [Path(found.images[category.members[0]].name).name, str(sheets[category.name])]
+        if found.labels is not None:
+            row.insert(1, found.majority(category) or rendering.ABSENT)
+        table.add_row(*row)
+    return table
+
+
+def _print_images(found: Discovery, other_kinds: Sequence[str]) -> None:
+    say = functools.partial(console.out.print, highlight=False, soft_wrap=True)
+    if found.purity is not None and found.nmi is not None:
+        say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
+    for name, reason in found.unreadable:
+        say(f"  [yellow]left out[/] {name}: {reason}")
+    for name in other_kinds:
+        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG")
+    for name, of in found.duplicates:
+        say(f"  [yellow]counted once[/] {name}: the same image as {of}")
+    for category in found.categories:
+        for index in category.strays:
+            where = f"nearest to {category.name}, but not near; enrolled only --with-strays"
+            say(f"  [yellow]look at[/] {found.images[index].name}: {where}")

@@ -19,7 +19,7 @@ from connectors.kafka.publisher import KafkaPublisher
 from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
 from inspector.agent.fan_out import FanOutSink, FirstDeadLetters
-from inspector.cli.camera import Shooting, shoot
+from inspector.demo.simulated_camera import Shooting, shoot
 from inspector.domain import Cause, DeadLetter, ResultId, Verdict
 from inspector.errors import BrokerUnavailable
 from inspector.testing.edges import FakeDeadLetters, FakeSink

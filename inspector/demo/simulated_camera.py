@@ -1,7 +1,7 @@
-"""A camera made of files: what it shows, under which names, at which pace. `inspector simulate` runs it.
+"""A camera made of files: what it shows, under which ids, at which rate. `inspector simulate` runs it.
 
-Arrivals are open-loop: each frame is due at its own time from the start, however slow the broker is. A
-frame that the link lost is sent again under the same frame id and trigger id, so that it stays one frame.
+Arrivals are open-loop: each frame is due at its own time from the start, however slow the broker is. A frame that a
+broken connection lost is sent again under the same frame id and trigger id, so that it stays one frame.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from inspector.stream.record import format_time
 
 CONTENT_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 RETURN_TIMEOUT_S: Final = 10.0
-"""How long a lost broker is waited for before the camera gives up."""
+"""Seconds that the camera waits for a lost broker before it gives up."""
 
 MOST_OUTSTANDING: Final = 1000
-"""Frames due but not taken by the broker; a camera's own buffer ends too."""
+"""Frames that are due and not yet taken by the broker. A real camera's buffer is finite as well."""
 
 
 class Wire(Protocol):
-    """Where frames go; the connectors' publisher is one."""
+    """A connection that frames are published on, such as the publishers of the connectors."""
 
     async def publish(self, topic: str, payload: bytes, properties: dict[str, str], /) -> None: ...
 
@@ -43,8 +43,9 @@ class Wire(Protocol):
 class Shooting:
     """What the camera shows.
 
-    `count` None: each file once, or for ever. `trigger_start` None: frames carry no trigger id.
-    `is_live` leaves the mark `simulated` away: such frames count as real parts and reach the gate.
+    `run`: first part of every frame id. `count` None: each file once, or without end if `is_looping`. `trigger_start`
+    None: frames carry no trigger id. `is_live`: frames are not marked as simulated, so they count as real parts and
+    reach the gate.
     """
 
     files: Sequence[Path]
@@ -61,7 +62,7 @@ class Shooting:
 
     @property
     def total(self) -> int | None:
-        """How many frames there will be; None for ever."""
+        """The number of frames; None without end."""
         if self.count is not None:
             return self.count
         return None if self.is_looping else len(self.files)
@@ -69,7 +70,7 @@ class Shooting:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One message."""
+    """One frame as a message."""
 
     topic: str
     payload: bytes
@@ -78,7 +79,7 @@ class Shot:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the frames. `seconds` from the first one due to the last one taken."""
+    """What became of the frames. `seconds`: from the first frame due to the last one taken."""
 
     sent: int = 0
     sent_again: int = 0
@@ -87,11 +88,11 @@ class Tally:
 
     @property
     def achieved_fps(self) -> float | None:
-        """None for a single frame, which has no rate."""
+        """Frames a second; None for a single frame, which has no rate."""
         return None if self.sent < 2 or self.seconds <= 0 else (self.sent - 1) / self.seconds
 
     def answer_ms(self, share: float) -> float | None:
-        """The time in which that share of frames was taken by the broker."""
+        """The time within which the broker took that share of the frames; None if it took none."""
         ordered = sorted(self.answers_ms)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
@@ -111,7 +112,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def shots(shooting: Shooting, now: Callable[[], datetime]) -> Iterator[Shot]:
-    """The messages in order; each file is read when its turn comes. Raises UsageError for one that can't be read."""
+    """The messages in order. Each file is read when its turn comes; raises UsageError if it can't be read."""
     files = itertools.cycle(shooting.files) if shooting.is_looping else iter(shooting.files)
     for number, path in enumerate(itertools.islice(files, shooting.count)):
         try:
@@ -124,9 +125,9 @@ def shots(shooting: Shooting, now: Callable[[], datetime]) -> Iterator[Shot]:
 async def shoot(
     shooting: Shooting, wire: Wire, stop: asyncio.Event, report: Callable[[int], None] = lambda _sent: None
 ) -> Tally:
-    """Every frame at its time, until the last one is taken or `stop` is set.
+    """Publishes every frame at its time, until the last one is taken or `stop` is set.
 
-    Raises BrokerUnavailable where the broker stays away, UsageError where a file can't be read.
+    Raises BrokerUnavailable if the broker stays away, UsageError if a file can't be read.
     """
     tally = Tally()
     room = asyncio.Semaphore(MOST_OUTSTANDING)

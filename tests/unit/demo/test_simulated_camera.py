@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from inspector.cli import camera, simulate
-from inspector.cli.camera import Shooting, Tally, image_files, shoot, shots
 from inspector.config.config import Config
 from inspector.config.loading import parse
+from inspector.demo import simulation
+from inspector.demo.simulated_camera import Shooting, Tally, image_files, shoot, shots
 from inspector.errors import BrokerUnavailable, UsageError
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -157,10 +157,10 @@ def test_shots_without_triggers_have_none(folder: Path) -> None:
 
 def test_broker_of_the_configured_address_keeps_its_secrets(tmp_path: Path) -> None:
     config = config_of(tmp_path, mqtt={"host": "broker", "port": 1884, "username": "u", "password_secret": "p"})
-    assert simulate.broker_of(None, config) == config.mqtt
-    assert simulate.broker_of("mqtt://broker:1884", config) == config.mqtt
-    assert simulate.broker_of("mqtt://elsewhere:1884", config).username is None
-    assert simulate.broker_of("mqtts://elsewhere", config).port == 8883
+    assert simulation.broker_of(None, config) == config.mqtt
+    assert simulation.broker_of("mqtt://broker:1884", config) == config.mqtt
+    assert simulation.broker_of("mqtt://elsewhere:1884", config).username is None
+    assert simulation.broker_of("mqtts://elsewhere", config).port == 8883
 
 
 def test_broker_of_kafka_addresses_and_cameras(tmp_path: Path) -> None:
@@ -169,9 +169,9 @@ def test_broker_of_kafka_addresses_and_cameras(tmp_path: Path) -> None:
         kafka={"bootstrap": "one:9092,two:9093", "topics": ["parts"]},
         camera=[{"name": "cam1", "source": "kafka", "on_unjudged": "reject"}],
     )
-    assert simulate.broker_of(None, config, "cam1") == config.kafka
-    assert simulate.broker_of("kafka://two:9093", config) == config.kafka
-    other = simulate.broker_of("kafka://elsewhere", config)
+    assert simulation.broker_of(None, config, "cam1") == config.kafka
+    assert simulation.broker_of("kafka://two:9093", config) == config.kafka
+    other = simulation.broker_of("kafka://elsewhere", config)
     assert (other.bootstrap, other.topics) == ("elsewhere:9092", ("parts",))
 
 
@@ -181,7 +181,7 @@ def test_broker_of_kafka_addresses_and_cameras(tmp_path: Path) -> None:
 )
 def test_broker_of_anything_else_raises_usage_error(tmp_path: Path, address: str) -> None:
     with pytest.raises(UsageError):
-        simulate.broker_of(address, config_of(tmp_path))
+        simulation.broker_of(address, config_of(tmp_path))
 
 
 def test_first_trigger_is_none_where_one_part_at_a_time_is_under_way(tmp_path: Path) -> None:
@@ -191,40 +191,12 @@ def test_first_trigger_is_none_where_one_part_at_a_time_is_under_way(tmp_path: P
         {"name": "g2", "cameras": ["many"], "window_ms": 100},
     ]
     config = config_of(tmp_path, camera=cameras, gate=gates)
-    assert simulate.first_trigger(config, "one", None) is None
-    assert simulate.first_trigger(config, "one", 7) == 7
+    assert simulation.first_trigger(config, "one", None) is None
+    assert simulation.first_trigger(config, "one", 7) == 7
     for name in ("many", "free", "not-configured"):
-        assert simulate.first_trigger(config, name, None) is not None
-
-
-@pytest.mark.usefixtures("line")
-def test_simulate_called_wrongly_exits_2_with_one_sentence(shell: Any, folder: Path) -> None:
-    common = ("simulate", str(folder), "--camera", "cam1", "--rate", "5")
-    for wrong in (
-        ("--count", "4"),
-        ("--no-triggers", "--trigger-start", "3"),
-        ("--to", "kafka://127.0.0.1:99999"),
-        ("--topic", "line/+/frame"),
-    ):
-        answer = shell(*common, *wrong)
-        assert (answer.code, answer.out) == (2, "")
-        assert len(answer.err.splitlines()) == 1
-
-
-def test_simulate_on_mqtt_3_1_1_without_as_live_exits_2(shell: Any, folder: Path) -> None:
-    Path("inspector.toml").write_text('[mqtt]\nprotocol = "3.1.1"\n')
-    answer = shell("simulate", str(folder), "--camera", "cam1", "--rate", "5")
-    assert answer.code == 2
-    assert "--as-live" in answer.err
-
-
-@pytest.mark.usefixtures("line")
-def test_simulate_with_the_broker_away_exits_1_with_one_sentence(shell: Any, folder: Path) -> None:
-    answer = shell("simulate", str(folder), "--camera", "cam1", "--rate", "5", "--to", "mqtt://127.0.0.1:1")
-    assert (answer.code, answer.out) == (1, "")
-    assert len(answer.err.splitlines()) == 1
+        assert simulation.first_trigger(config, name, None) is not None
 
 
 def test_tally_of_a_single_frame_has_no_rate() -> None:
     assert Tally(sent=1, seconds=2.0).achieved_fps is None
-    assert camera.Tally(sent=11, seconds=2.0).achieved_fps == 5.0
+    assert Tally(sent=11, seconds=2.0).achieved_fps == 5.0

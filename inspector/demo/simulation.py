@@ -1,0 +1,182 @@
+"""A simulated camera on a configured line: which broker, topic and trigger ids it uses, and its run.
+
+It joins the configuration with the publishers of the connectors, which only a room above both may do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
+
+from connectors.mqtt.publisher import MqttPublisher
+from inspector.config.config import Config
+from inspector.config.sections import KafkaSection, MqttSection
+from inspector.demo.simulated_camera import Shooting, Tally, Wire, image_files, shoot
+from inspector.errors import UsageError
+
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "kafka": 9092}
+_DAY_MS: Final = 86_400_000
+
+Broker = MqttSection | KafkaSection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationRequest:
+    """What the camera shows and where. None stands for what the person left out.
+
+    `address`: of the broker, as mqtt://host:port or kafka://host:port. `count`: number of frames, else each file once,
+    or without end if `is_looping`. `is_live`: frames count as real parts.
+    """
+
+    folder: Path
+    camera: str
+    rate_fps: float
+    address: str | None = None
+    count: int | None = None
+    is_looping: bool = False
+    is_live: bool = False
+    topic: str | None = None
+    trigger_start: int | None = None
+    has_triggers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """A camera ready to run. `wire`: its connection to the broker, not yet open; it can be opened once."""
+
+    shooting: Shooting
+    wire: AbstractAsyncContextManager[Wire]
+
+
+def plan_simulation(config: Config, request: SimulationRequest) -> Simulation:
+    """The camera that was asked for. Raises UsageError for what can't be shown; nothing is connected yet."""
+    camera, count = request.camera, request.count
+    broker = broker_of(request.address, config, camera)
+    files = image_files(request.folder)
+    if count is not None and count > len(files) and not request.is_looping:
+        raise UsageError(f"There are only {len(files)} images in {request.folder}; add --loop to show {count} frames.")
+    if not request.has_triggers and request.trigger_start is not None:
+        raise UsageError("--no-triggers and --trigger-start exclude each other; leave one away.")
+    first = first_trigger(config, camera, request.trigger_start) if request.has_triggers else None
+    topic = request.topic or _kafka_topic(broker, config, camera)
+    shooting = Shooting(
+        files=files,
+        rate_fps=request.rate_fps,
+        run=uuid.uuid4().hex[:8],
+        count=count,
+        is_looping=request.is_looping,
+        is_live=request.is_live,
+        **_camera_fields(config, camera, topic, first),
+    )
+    _check_topic_and_marks(shooting, broker)
+    return Simulation(shooting, _wire(broker, config, camera))
+
+
+async def run_simulation(
+    simulation: Simulation, stop: asyncio.Event, report: Callable[[int], None] = lambda _sent: None
+) -> Tally:
+    """Connects and shows every frame, until the last one or `stop`. Raises as `shoot`, and BrokerRefused."""
+    async with simulation.wire as wire:
+        return await shoot(simulation.shooting, wire, stop, report)
+
+
+def broker_of(address: str | None, config: Config, camera: str = "") -> Broker:
+    """The broker at that address; if the configuration has the same one, with its user, secret and TLS.
+
+    Without an address: the configured broker of the camera's frames. Raises UsageError for an address that is none.
+    """
+    if address is None:
+        is_kafka = any(known.name == camera and known.source == "kafka" for known in config.camera)
+        return config.kafka if is_kafka else config.mqtt
+    parts = urlsplit(address)
+    host, port = _host_and_port(parts)
+    if parts.scheme not in PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise UsageError(f"--to {address!r} is no broker; it looks like mqtt://127.0.0.1:1883.")
+    if parts.username is not None:
+        raise UsageError("User and password don't belong on a command line; name them in the configuration.")
+    if parts.scheme == "kafka":
+        is_configured = f"{host}:{port}" in config.kafka.bootstrap.split(",")
+        return config.kafka if is_configured else KafkaSection(bootstrap=f"{host}:{port}", topics=config.kafka.topics)
+    if (host, port) == (config.mqtt.host, config.mqtt.port):
+        return config.mqtt
+    return MqttSection(host=host, port=port, tls=parts.scheme == "mqtts", protocol=config.mqtt.protocol)
+
+
+def first_trigger(config: Config, camera: str, wanted: int | None) -> int | None:
+    """`wanted`, else the time of day in ms: a file shown again under the same trigger id would be no new part.
+
+    None at a gate with one part at a time, which needs no trigger ids.
+    """
+    gate = config.gate_of(camera)
+    is_needless = gate is not None and gate.match == "single_in_flight"
+    if wanted is None and is_needless and config.camera_named(camera).trigger_from != "topic":
+        return None
+    return time.time_ns() // 1_000_000 % _DAY_MS if wanted is None else wanted
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str | None, int]:
+    try:
+        return parts.hostname, parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError:
+        raise UsageError(f"--to {parts.geturl()!r} has no port from 1 to 65535.") from None
+
+
+def _camera_fields(config: Config, camera: str, topic: str | None, first_trigger: int | None) -> dict[str, Any]:
+    """The fields of `Shooting` that the camera's own section decides. Raises UsageError for a folder camera."""
+    try:
+        section = config.camera_named(camera)
+    except KeyError:
+        return {"topic": topic or f"{config.agent.prefix}/{camera}/frame", "trigger_start": first_trigger}
+    if section.source == "folder" and topic is None:
+        raise UsageError(f"Camera {camera} watches the folder {section.folder}; copy images there, or give a --topic.")
+    gate = config.gate_of(camera)
+    in_topic = section.trigger_from == "topic"
+    if in_topic and first_trigger is None:
+        raise UsageError(f"Camera {camera} has its trigger id in its topic; leave --no-triggers away.")
+    return {
+        "topic": topic or config.topic_of(section).removesuffix("/+"),
+        "trigger_start": first_trigger,
+        "trigger_modulus": gate.trigger_modulus if gate else None,
+        "trigger_in_topic": in_topic,
+        "is_json": section.encoding == "json",
+    }
+
+
+def _kafka_topic(broker: Broker, config: Config, camera: str) -> str | None:
+    """The camera's Kafka topic, else the common one; None on MQTT. Raises UsageError where the person must name it."""
+    if not isinstance(broker, KafkaSection):
+        return None
+    own = next((known.topic for known in config.camera if known.name == camera and known.source == "kafka"), None)
+    if own is None and broker.topic_pattern is not None:
+        raise UsageError("The configuration finds Kafka topics by a pattern; name the one to publish on with --topic.")
+    return own or broker.topics[0]
+
+
+def _check_topic_and_marks(shooting: Shooting, broker: Broker) -> None:
+    """Raises UsageError for a wildcard topic, and where frames would count as real parts against the request."""
+    if any(wild in shooting.topic for wild in "+#"):
+        raise UsageError(f"The topic {shooting.topic} has a wildcard; name the one to publish on with --topic.")
+    carries_marks = isinstance(broker, KafkaSection) or broker.protocol == "5"
+    is_marked = shooting.is_live or shooting.is_json or carries_marks
+    if not is_marked:
+        raise UsageError(
+            "MQTT 3.1.1 has nowhere to mark a frame as simulated, so the gate would act on it; say --as-live if it may."
+        )
+
+
+def _wire(broker: Broker, config: Config, camera: str) -> AbstractAsyncContextManager[Wire]:
+    """The camera's connection to its broker, not yet open."""
+    if isinstance(broker, MqttSection):
+        return MqttPublisher(broker, f"{camera}:simulated:{os.getpid()}")
+    from connectors.kafka.publisher import KafkaPublisher  # loads the Kafka client, which MQTT needs not
+
+    gate = config.gate_of(camera)
+    return KafkaPublisher(broker, camera, gate.name if gate is not None else camera)

@@ -1,8 +1,8 @@
 """The command line: typer commands, one file each, and one way to fail.
 
 Nothing heavy is imported before a command runs: `inspector --help` needs neither torch nor a
-database. Every error a person can do something about is one sentence on standard error and an exit
-code; a traceback is shown with `--debug` only.
+database. An error that a person can mend is one sentence on standard error and an exit code. A
+traceback is shown with `--debug` only.
 """
 
 from __future__ import annotations

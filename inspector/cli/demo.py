@@ -1,4 +1,4 @@
-"""`inspector demo`: the whole thing on this machine, with a live table and an honest summary."""
+"""`inspector demo`: a whole production line on this machine, with a live table and a summary."""
 
 from __future__ import annotations
 

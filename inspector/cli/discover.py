@@ -1,4 +1,4 @@
-"""`inspector discover`: which products a mixed folder of good images holds, shown, named and enrolled."""
+"""`inspector discover`: the products in a mixed folder of good images are found, named and enrolled."""
 
 from __future__ import annotations
 

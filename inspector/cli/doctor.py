@@ -1,4 +1,4 @@
-"""`inspector doctor`: what of this machine and this line is ok, and what is not."""
+"""`inspector doctor`: checks everything that the agent needs on this machine and this line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def command(config: console.ConfigOption = None, as_json: console.JsonOption = F
     from inspector.agent.telemetry import configure_logging
     from inspector.config.loading import find, load
 
-    configure_logging("critical")  # what a connection has to say stands in the findings
+    configure_logging("critical")  # the findings already say what is wrong with a connection
     loaded = load(config)
     path = find(config)
     where = str(path.absolute()) if path else "built-in defaults (there is no inspector.toml)"

@@ -1,4 +1,4 @@
-"""`inspector evaluate`: figures on labelled folders, heads fitted from good images only."""
+"""`inspector evaluate`: figures on labelled folders, with heads fitted from good images only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`inspector db hold`: what must be kept, however old it is."""
+"""`inspector db hold`: results that must be kept however old they are."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def add(
     lot: Annotated[str | None, typer.Option(help="Results of this lot.")] = None,
     product: Annotated[str | None, typer.Option(help="Results of this product.")] = None,
     result: Annotated[str | None, typer.Option(metavar="ID", help="This one result, by its whole id.")] = None,
-    since: Annotated[str | None, typer.Option(help="Received from then on: an age (2d) or a time.")] = None,
-    until: Annotated[str | None, typer.Option(help="Received before then: an age (1d) or a time.")] = None,
+    since: Annotated[str | None, typer.Option(help="Results received from then on: an age (2d) or a time.")] = None,
+    until: Annotated[str | None, typer.Option(help="Results received before then: an age (1d) or a time.")] = None,
     reason: ReasonOption,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """Hold what all the options given name, with its decisions, reports, events and pictures."""
+    """Keep the results that match all the options, with their decisions, reports, events and pictures."""
     from inspector.config.loading import load
     from inspector.operation.holds import add_hold
     from inspector.store.retention.holds import Selection
@@ -66,11 +66,11 @@ def add(
 @app.command("list", epilog="Example: inspector db hold list --all")
 def list_(
     *,
-    with_released: Annotated[bool, typer.Option("--all", help="Those released too.")] = False,
+    with_released: Annotated[bool, typer.Option("--all", help="Also the released ones.")] = False,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """The holds that are of effect."""
+    """The holds in effect."""
     from inspector.config.loading import load
     from inspector.operation.holds import list_holds
 
@@ -89,7 +89,7 @@ def release(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """End a hold; the rules count again for what it kept."""
+    """End a hold: the rules of retention apply again to what it kept."""
     from inspector.config.loading import load
     from inspector.operation.holds import release_hold
 

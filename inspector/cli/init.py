@@ -1,4 +1,4 @@
-"""`inspector init`: a configuration to start from, every key explained where it stands."""
+"""`inspector init`: a configuration to start from, in which every key is explained."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _REMARKS: Final = {
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the new configuration.")] = Path(),
-    force: Annotated[bool, typer.Option("--force", help="Replace a configuration that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
     as_json: console.JsonOption = False,
 ) -> None:
     from inspector.config.loading import load
@@ -60,7 +60,7 @@ def command(
 
 
 def configuration_text(chosen: dict[str, object]) -> str:
-    """The file: every section and key, those of `chosen` set, the others commented out with their default."""
+    """The file with every section and key. Keys in `chosen` are set; the others are comments with their default."""
     from inspector.config.keys import tables
 
     head = [
@@ -99,7 +99,7 @@ def _key_lines(key: Key, chosen: dict[str, object]) -> list[str]:
 
     where = f"{key.section}.{key.name}"
     is_set = where in chosen
-    is_shown = not is_set and key.default == key.example  # the line below says it
+    is_shown = not is_set and key.default == key.example  # the line below shows the default
     lines = _comment(f"{key.meaning} [{key.kind if is_shown else key.rule}]")
     if where in _REMARKS:
         lines += _comment(_REMARKS[where])
@@ -148,5 +148,5 @@ def _print_next_steps(config: Config, path: Path) -> None:
         ("Send a picture", f"mosquitto_pub {broker} -q 1 -t '{summary['frame_topic']}' -f part.png"),
     )
     console.out.print(f"[green]Wrote[/] {escape(str(path))}", highlight=False, soft_wrap=True)
-    for title, line in steps:  # a line too long for the terminal must still be copied in one piece
+    for title, line in steps:  # a line that is too long for the terminal must be copied in one piece
         console.out.print(f"\n{title}\n  [bold]{escape(line)}[/]", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`inspector results`: what was decided, and why."""
+"""`inspector results`: what was decided about each part, and why."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def list_(
     cause: Annotated[str | None, typer.Option(help="Only this cause, for example unknown_product.")] = None,
     lot: Annotated[str | None, typer.Option(help="Only this lot.")] = None,
     since: Annotated[str | None, typer.Option(help="An age (30m, 1h, 2d) or a time (2025-03-01T06:00).")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most rows.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Highest number of rows.")] = 50,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
@@ -67,7 +67,7 @@ def show(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """One result with everything that is known of it."""
+    """One result with everything that is known about it."""
     from inspector.cli.terminal import results_view
     from inspector.config.loading import load
     from inspector.operation.results import find_result
@@ -81,7 +81,7 @@ def show(
 
 
 def since_time(text: str, now: datetime, option: str = "--since") -> datetime:
-    """The moment that an age or a time means; a time without a zone is this machine's. Raises UsageError."""
+    """The moment that an age or a time means. A time without a zone is in this machine's zone. Raises UsageError."""
     from inspector.errors import UsageError
 
     try:

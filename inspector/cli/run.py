@@ -15,7 +15,7 @@ EXAMPLE = "Example: inspector run --config /etc/inspector/inspector.toml"
 
 
 class LogLevel(enum.StrEnum):
-    """The least severity that is logged."""
+    """The lowest severity that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -25,7 +25,9 @@ class LogLevel(enum.StrEnum):
 
 def command(
     config: console.ConfigOption = None,
-    log_level: Annotated[LogLevel, typer.Option(case_sensitive=False, help="Log this and worse.")] = LogLevel.INFO,
+    log_level: Annotated[
+        LogLevel, typer.Option(case_sensitive=False, help="Log this severity and worse.")
+    ] = LogLevel.INFO,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
 ) -> None:
     import structlog

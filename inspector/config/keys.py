@@ -1,7 +1,7 @@
-"""The keys of the configuration as people read them, taken from the fields of config.sections.
+"""The keys of the configuration in words, taken from the fields of config.sections.
 
-`inspector init` and `docs/configuration.md` are written from here, so that neither can say anything
-else than what is checked. Pure: no file is read or written.
+`inspector init` and `docs/configuration.md` are written from these words, so that they agree with what is checked.
+Pure: no file is read or written.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MADE_DEFAULTS: Final = {
     "agent.name": "this host's name",
     "agent.state_dir": "systemd's StateDirectory, else inspector/ in the XDG state folder of the user",
 }
-"""Defaults that are found on the machine, in words."""
+"""Defaults that depend on the machine, in words."""
 
 _EXAMPLES: Final[dict[str, Any]] = {
     "agent.name": "line1-agent",
@@ -76,16 +76,16 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "gate.trigger_modulus": 65536,
     "gate.storm_consecutive": 20,
 }
-"""What a key without a written default may look like. Every such key has one."""
+"""An example for each key whose default can't be written down."""
 
 _KINDS: Final = {str: "text", Path: "path", bool: "true or false", int: "whole number", float: "number"}
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key. `default` is its value in TOML, or in words where it is found on the machine.
+    """One key. `default`: its value in TOML, or in words if it depends on the machine.
 
-    `example` is what the key may look like in TOML: its default where that can be written down.
+    `example`: a value in TOML, which is the default if that can be written down.
     """
 
     section: str
@@ -98,13 +98,13 @@ class Key:
 
     @property
     def rule(self) -> str:
-        """What may stand there and what stands there by itself, in one line."""
+        """The values allowed and the default, in one line."""
         return f"{self.kind}; {'required' if self.is_required else f'default: {self.default}'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One section. `is_list`: it may come several times (`[[camera]]`)."""
+    """One section. `is_list`: the section may occur several times (`[[camera]]`)."""
 
     name: str
     meaning: str
@@ -122,7 +122,7 @@ def tables() -> list[Table]:
 
 
 def toml_value(value: Any) -> str:
-    """The value as TOML writes it. Raises TypeError for what a configuration never holds."""
+    """The value in TOML. Raises TypeError for a type that no configuration has."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -209,7 +209,7 @@ def _bounds(constraints: list[Any]) -> tuple[str, str]:
 
 
 def _bare(annotation: Any) -> tuple[Any, list[Any]]:
-    """The type without `None` and without `Annotated`, and what `Annotated` said of it."""
+    """The type without `None` and `Annotated`, and the constraints that `Annotated` adds to it."""
     if get_origin(annotation) in (Union, types.UnionType):
         (annotation,) = (part for part in get_args(annotation) if part is not types.NoneType)
     if get_origin(annotation) is Annotated:

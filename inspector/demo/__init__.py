@@ -1,1 +1,1 @@
-"""`inspector demo`: a small production line on this machine, with real images and expert labels."""
+"""A line without a plant: `inspector demo` with real images and expert labels, and the simulated camera."""

@@ -1,10 +1,11 @@
-"""Photographs of solar cells from the package `elpv-dataset`, split so that no module is on both sides.
+"""Photographs of solar cells from the package `elpv-dataset`, split into training and test images by module.
 
-2,624 electroluminescence images of mono- and polycrystalline cells with an expert's defect
-probability (Buerhop-Lutz et al., 2018; CC BY-NC-SA 4.0, so an optional package, never part of this
-one). Good is probability 0, defective is 1; what the experts doubted (1/3, 2/3) is not used. No
-module numbers are published, but the file order follows the modules: each product is cut into
-contiguous blocks, whole blocks go to one side. A module at a block border may be on both.
+The package has 2,624 electroluminescence images of mono- and polycrystalline cells, each with an expert's defect
+probability (Buerhop-Lutz et al., 2018). Its licence is CC BY-NC-SA 4.0, so it is optional and never part of this
+package. Probability 0 counts as good and 1 as defective; images that the experts doubted (1/3, 2/3) are not used. No
+module numbers are published, but the files are in the order of the modules. Each product is therefore cut into
+contiguous blocks, and a whole block is either for training or for testing. Only a module at the border of two blocks
+can be on both sides.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What one product is enrolled from, and what the cameras show of it."""
+    """The cells that one product is enrolled from, and the cells that the cameras show."""
 
     train: tuple[Cell, ...]
     good: tuple[Cell, ...]
@@ -41,7 +42,7 @@ class Split:
 
 
 def load_cells() -> list[Cell]:
-    """All cells the experts were sure of, in file order. Raises UsageError where the package is missing."""
+    """All cells that the experts were sure of, in file order. Raises UsageError if the package is missing."""
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or spec.origin is None:
         raise UsageError("The demo needs real images: install them with `pip install 'inspector[demo]'`.")
@@ -55,7 +56,7 @@ def load_cells() -> list[Cell]:
 
 
 def split(cells: list[Cell], product: str, train: int) -> Split:
-    """Every third block that holds both classes is shown; good cells of the others are learnt, evenly picked."""
+    """The cameras show every third block that has both classes; `train` good cells come evenly from the others."""
     own = [cell for cell in cells if cell.product == product]
     size = -(-len(own) // BLOCKS)
     blocks = [own[start : start + size] for start in range(0, len(own), size)]
@@ -72,7 +73,10 @@ def split(cells: list[Cell], product: str, train: int) -> Split:
 
 
 def schedule(splits: dict[str, Split], frames: int, seed: int = 7) -> list[Cell]:
-    """What the cameras show: products equal, three quarters good, shuffled; cells come again when they run out."""
+    """The cells in the order they are shown: as many of each product, three quarters good, shuffled.
+
+    A cell comes again if there are fewer than needed.
+    """
     chance = random.Random(seed)
     chosen: list[Cell] = []
     for number, product in enumerate(splits):

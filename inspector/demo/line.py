@@ -57,7 +57,7 @@ class Shown:
 
 
 class Belt:
-    """Brings parts to the cameras in turn, at most `rate_fps`, and not while many wait for their verdict."""
+    """Brings parts to the cameras in turn, at most `rate_fps` a second. It stops while many await their verdict."""
 
     def __init__(self, telemetry: Watched, rate_fps: float) -> None:
         self._telemetry = telemetry
@@ -67,7 +67,7 @@ class Belt:
         self._turn = asyncio.Lock()
 
     async def next_part(self) -> None:
-        """Returns when the next part is before a camera."""
+        """Returns when the next part is in front of a camera."""
         async with self._turn:
             while self._brought - len(self._telemetry.verdicts) >= MOST_WAITING:  # noqa: ASYNC110 - a demo may poll
                 await asyncio.sleep(0.005)
@@ -77,7 +77,7 @@ class Belt:
 
 
 def fresh_folder(folder: Path) -> Path:
-    """An empty folder for one run. What an earlier demo left there is removed; anything else is refused."""
+    """An empty folder for one run. Files of an earlier demo are removed. Raises UsageError if there are other files."""
     marker = folder / ".inspector-demo"
     if folder.is_dir() and any(folder.iterdir()):
         if not marker.exists():
@@ -92,9 +92,9 @@ def fresh_folder(folder: Path) -> Path:
 
 
 def line_config(folder: Path, broker: EmbeddedBroker) -> Config:
-    """Two cameras, each at a gate of its own; trigger ids stand in the topic, which MQTT 3.1.1 can do too.
+    """Two cameras, each with a gate of its own. The topic carries the trigger id, so that MQTT 3.1.1 is enough.
 
-    Written to `folder`, so that every other command can look at the demo with `--config`.
+    The configuration is written to `folder`, so that other commands can look at the demo with `--config`.
     """
     lines = [
         "[agent]",
@@ -120,7 +120,7 @@ def line_config(folder: Path, broker: EmbeddedBroker) -> Config:
 
 @contextlib.asynccontextmanager
 async def running(config: Config, telemetry: Watched) -> AsyncIterator[None]:
-    """An agent taking frames; drained when left."""
+    """An agent that takes frames. On exit it finishes the frames that it has."""
     async with app.opened(config, telemetry, lambda: False) as agent:
         run = asyncio.create_task(agent.pipeline.run())
         try:
@@ -136,10 +136,10 @@ async def running(config: Config, telemetry: Watched) -> AsyncIterator[None]:
 async def show(
     cells: list[Cell], config: Config, rate_fps: float, telemetry: Watched, tick: Callable[[int], None]
 ) -> list[Shown]:
-    """Publish the cells in turn on both cameras. Returns what was shown.
+    """Publishes the cells on both cameras in turn. Returns what was shown.
 
-    The rate is the most: a box that is busy with other things slows the belt down, so that the demo shows
-    verdicts and not overload. `inspector bench pipeline` is where arrivals don't wait for anybody.
+    `rate_fps` is an upper limit: a machine that is busy with other work slows the belt down, so that the demo shows
+    verdicts and no overload. `inspector bench pipeline` measures with arrivals that don't wait.
     """
     plan = [Shown(CAMERAS[n % 2], n // 2 + 1, cell) for n, cell in enumerate(cells)]
     prefix = config.agent.prefix
@@ -153,7 +153,7 @@ async def show(
 
 
 async def all_judged(count: int, telemetry: Watched, tick: Callable[[int], None]) -> None:
-    """Until as many verdicts are out as parts were shown, or nothing more comes."""
+    """Returns when every part that was shown has its verdict, or after `SETTLE_S` seconds."""
     deadline = time.monotonic() + SETTLE_S
     while len(telemetry.verdicts) < count and time.monotonic() < deadline:
         tick(count)

@@ -1,4 +1,4 @@
-"""What the demo's line did, against the expert labels: counted from the store, not from what was hoped for."""
+"""What the demo's line did, compared with the expert labels. Everything is counted from the rows of the store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inspector.training.statistics.ranking import image_auroc
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The figures of one run; shares are fractions of what was shown, None where nothing can be said."""
+    """The figures of one run. Shares are fractions of the parts shown, None if there is nothing to count."""
 
     frames: int
     verdicts: int
@@ -35,12 +35,12 @@ class Summary:
 
 
 def summarise(shown: Sequence[Shown], rows: Sequence[Verdict]) -> Summary:
-    """Join rows to what was shown by camera and trigger id."""
+    """The figures of these rows. Rows and parts are joined by camera and trigger id."""
     by_part: dict[tuple[str, int | None], list[Verdict]] = {}
     for row in rows:
         by_part.setdefault((row.camera, row.trigger_id), []).append(row)
-    found = {part: by_part.get((part.camera, part.trigger_id), []) for part in shown}
-    pairs = [(part, own[0]) for part, own in found.items() if own]
+    rows_of = {part: by_part.get((part.camera, part.trigger_id), []) for part in shown}
+    pairs = [(part, own[0]) for part, own in rows_of.items() if own]
     outcomes = Counter(row.outcome for row in rows)
     good = [row for part, row in pairs if part.cell.is_good]
     defective = [row for part, row in pairs if not part.cell.is_good]

@@ -1,1 +1,4 @@
-"""A person's OPERATION: what the command line and the console call to enrol products."""
+"""A person ENROLS: one product, or all products of a mixed folder. Called by the command line, and by a console.
+
+Nothing here prints or asks. Progress is a callback, and results are frozen values.
+"""

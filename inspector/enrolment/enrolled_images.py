@@ -1,7 +1,7 @@
-"""Which files a version was enrolled from, kept in the state folder, so that more can be added to them.
+"""The list of files that a version was enrolled from, kept in the state folder, so that more can be added to them.
 
-The images themselves are not copied (a plant's thousands are its own to keep): the list names them with their
-digests, and a file that has gone or changed is an error, never a silent loss.
+The images are not copied, because a plant keeps its thousands of images itself. The list names each file with its
+digest. A file that is gone or changed is an error, never a silent loss.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from inspector.training.dataset.folders import ImageSource
 
 
 def folder_of(state_dir: Path, product: str) -> Path:
-    """Where everything of a product's enrolments lies: lists, reports, frames taken from cameras."""
+    """The folder with everything about a product's enrolments: lists, reports, frames taken from cameras."""
     return state_dir / "enrolment" / product
 
 
 def keep_list(state_dir: Path, product: str, digest: str, images: Sequence[tuple[ImageSource, str]]) -> bool:
-    """`images`: each with its SHA-256. False, and nothing kept, where one of them is no file."""
+    """Saves the list of images, each with its SHA-256. Returns False and saves nothing if one of them is no file."""
     if any(source.path is None for source, _ in images):
         return False
     target = _list_of(state_dir, product, digest)
@@ -34,9 +34,9 @@ def keep_list(state_dir: Path, product: str, digest: str, images: Sequence[tuple
 
 
 def load_list(state_dir: Path, product: str, digest: str) -> list[ImageSource]:
-    """The images that the version of that digest was enrolled from, each as it was then.
+    """The images that the version with that digest was enrolled from, each unchanged since.
 
-    Raises EnrolmentError where there is no list, or a file has gone or changed.
+    Raises EnrolmentError if there is no list, or a file is gone or changed.
     """
     try:
         listed = json.loads(_list_of(state_dir, product, digest).read_text())["images"]
@@ -45,9 +45,11 @@ def load_list(state_dir: Path, product: str, digest: str) -> list[ImageSource]:
             f"It is not known which files the live version of {product} was enrolled from (enrolled on another "
             "machine or imported); enrol it again from all its images, without --add."
         ) from None
-    sources = [ImageSource(each["path"], path=Path(each["path"])) for each in listed]
+    sources = [ImageSource(image["path"], path=Path(image["path"])) for image in listed]
     lost = [
-        each["path"] for each, source in zip(listed, sources, strict=True) if not _is_as_was(source, each["sha256"])
+        image["path"]
+        for image, source in zip(listed, sources, strict=True)
+        if not _is_unchanged(source, image["sha256"])
     ]
     if lost:
         raise EnrolmentError(
@@ -58,7 +60,7 @@ def load_list(state_dir: Path, product: str, digest: str) -> list[ImageSource]:
 
 
 def without(images: Sequence[ImageSource], excluded: Sequence[str]) -> tuple[list[ImageSource], list[str]]:
-    """The images but those named by path or by file name; and names that fit none of them."""
+    """The images without those excluded by path or file name, and the exclusions that match no image."""
     wanted = set(excluded)
     kept = [image for image in images if not wanted & _names_of(image)]
     known = {name for image in images for name in _names_of(image)}
@@ -69,7 +71,7 @@ def _names_of(image: ImageSource) -> set[str]:
     return {image.name, Path(image.name).name}
 
 
-def _is_as_was(source: ImageSource, sha256: str) -> bool:
+def _is_unchanged(source: ImageSource, sha256: str) -> bool:
     try:
         return hashlib.sha256(source.read()).hexdigest() == sha256
     except OSError:

@@ -1,4 +1,4 @@
-"""More images for a product are learnt as its live version was, in everything that a person does not name anew."""
+"""Options for an enrolment that adds images: as in the live version, except those that the person names."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from inspector.training.heads.recipes import recipe_for
 from inspector.vision.networks.backbone import Backbone
 
 NAMEABLE = ("head", "profile", "tiles", "roi", "mask", "input_px", "exposure", "backbone", "weights", "clustering")
-"""What a person may name, in the words of the command line."""
+"""Options that a person may name, as the parameters of `inspector enroll` are called."""
 
 
 def inherited(options: EnrolmentOptions, manifest: Mapping[str, Any], named: Set[str]) -> EnrolmentOptions:
-    """`options` with all that is not in `named` (of `NAMEABLE`) as in the version of this manifest.
+    """`options`, with everything that is not in `named` (of `NAMEABLE`) taken from the version with this manifest.
 
-    What the good images chose there they choose again. An input size and a clustering go with their head and profile.
+    What the good images chose for that version they choose again. The input size and the clustering are taken over only
+    if head and profile stay the same.
     """
     stored, framing = manifest["preparation"], options.framing
     head = options.head if "head" in named else manifest["head"]
     profile = options.profile if "profile" in named else manifest["profile"]
     is_same_head = (head, profile) == (manifest["head"], manifest["profile"])
-    found = replace(options, head=head, profile=profile)
+    result = replace(options, head=head, profile=profile)
     if "tiles" not in named:
         framing = replace(framing, tiles=(int(stored["tiles"][0]), int(stored["tiles"][1])))
     if "roi" not in named and stored["roi"] is not None:
@@ -37,19 +38,19 @@ def inherited(options: EnrolmentOptions, manifest: Mapping[str, Any], named: Set
     if "input_px" not in named and is_same_head:
         framing = replace(framing, size_px=int(stored["size_px"]))
     if "exposure" not in named and is_same_head and _was_exposure_named(manifest):
-        found = replace(found, exposure=stored["exposure"])
+        result = replace(result, exposure=stored["exposure"])
     if not named & {"backbone", "weights"}:
         file = manifest.get("weights_file")
-        found = replace(found, backbone=Backbone(manifest["graph"]["backbone"], Path(file) if file else None))
+        result = replace(result, backbone=Backbone(manifest["graph"]["backbone"], Path(file) if file else None))
     if "clustering" not in named and is_same_head and head == "protoad":
-        found = replace(found, clustering=manifest["clustering"][0])
-    return replace(found, framing=framing)
+        result = replace(result, clustering=manifest["clustering"][0])
+    return replace(result, framing=framing)
 
 
 def differing(options: EnrolmentOptions) -> list[str]:
-    """In words, what of these options is not the default."""
+    """Each option that is not the default, as words."""
     usual, framing = EnrolmentOptions(), options.framing
-    found = {
+    compared = {
         "head": (options.head, usual.head),
         "profile": (options.profile, usual.profile),
         "backbone": (options.backbone.name, usual.backbone.name),
@@ -59,12 +60,12 @@ def differing(options: EnrolmentOptions) -> list[str]:
     }
     size_px = framing.size_px
     if size_px is not None and size_px != recipe_for(options.head, options.profile).preparation.size_px:
-        found["input size"] = (f"{size_px} px", None)
-    words = [f"{name} {value}" for name, (value, default) in found.items() if value != default]
+        compared["input size"] = (f"{size_px} px", None)
+    words = [f"{name} {value}" for name, (value, default) in compared.items() if value != default]
     return [*words, *(["a mask"] if framing.mask is not None else [])]
 
 
 def _was_exposure_named(manifest: Mapping[str, Any]) -> bool:
-    """Whether a person said it: what the images choose stands among the choices."""
+    """Whether a person named the exposure: one that the images chose is among the choices."""
     choices = manifest["evidence"]["choices"]
-    return manifest["head"] != "protoad" and all(each["what"] != "exposure" for each in choices)
+    return manifest["head"] != "protoad" and all(choice["what"] != "exposure" for choice in choices)

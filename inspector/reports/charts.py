@@ -1,6 +1,6 @@
-"""Curves and histograms as inline SVG, coloured by the page's style so that both of its themes apply.
+"""Curves and histograms as inline SVG. The page's style colours them, so that its light and dark themes apply.
 
-Coordinates are data; each chart maps them to its own box. No script: a chart is read on paper as well.
+Callers give values; each chart maps them to its own coordinates. There is no script, since charts are also printed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BINS = 32
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line of a chart: `tone` is a class of the page's style (`good`, `defect`, `plain`, `faint`)."""
+    """One line of a chart. `tone`: a class of the page's style (`good`, `defect`, `plain`, `faint`)."""
 
     name: str
     x: Sequence[float]
@@ -36,12 +36,12 @@ class Axis:
     high: float = 1.0
 
     def share(self, value: float) -> float:
-        """Where a value lies on it, 0 to 1; beyond its ends, at them."""
+        """The position of a value on the axis, 0 to 1. A value beyond an end is put at that end."""
         span = self.high - self.low
         return min(1.0, max(0.0, (value - self.low) / span)) if span > 0 else 0.0
 
     def ticks(self, about: int = 5) -> list[float]:
-        """Round values within it."""
+        """About that many round values within the axis."""
         raw = (self.high - self.low) / about
         unit = 10.0 ** np.floor(np.log10(raw)) if raw > 0 else 1.0
         step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= raw * 0.999)
@@ -53,9 +53,9 @@ class Axis:
 def line_chart(
     series: Sequence[Series], across: Axis, up: Axis, *, mark_x: float | None = None, low_legend: bool = False
 ) -> Markup:
-    """Lines over common axes, with a legend where there is more than one. `mark_x`: a dashed upright line.
+    """Lines over common axes, with a legend if there are several. `mark_x`: position of a dashed vertical line.
 
-    `low_legend`: for curves that fill the upper corner.
+    `low_legend`: the legend is below, for curves that fill the upper corner.
     """
     parts = [_frame(across, up)]
     if mark_x is not None:
@@ -171,7 +171,7 @@ def _frame(across: Axis, up: Axis) -> Markup:
 def _upright(across: Axis, value: float, name: str) -> Markup:
     x = _x(across, value)
     line = Markup('<line class="mark" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(x, TOP, HEIGHT - BOTTOM)
-    # Its name stands on the side that has room, clear of the legend at the upper right.
+    # The name is on the side that has room, away from the legend at the upper right.
     at, anchor = (x + 4, "start") if across.share(value) < 0.4 else (x - 4, "end")
     return line + Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
         at, TOP + 9, anchor, name
@@ -179,7 +179,7 @@ def _upright(across: Axis, value: float, name: str) -> Markup:
 
 
 def _legend(entries: Sequence[tuple[str, str]], top: float = TOP) -> Markup:
-    """Names in their colours, at the right, out of the way of the threshold's name."""
+    """Names in their colours, at the right, so that they don't cover the threshold's name."""
     lines = []
     for row, (name, tone) in enumerate(entries):
         y = top + 9 + 15 * row

@@ -1,4 +1,4 @@
-"""The report of one enrolment: what a quality engineer reads before the version is trusted, in one file."""
+"""The report of one enrolment, in one HTML file. A quality engineer reads it before the version is trusted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inspector.training.evidence.evidence import Oddity, Shown
 from inspector.training.evidence.pictures import blind_heat, encoded, ringed
 
 RING_SHARE = 0.08
-"""Radius of the ring around a suspect's oddest place, as a share of the picture."""
+"""Radius of the ring around the oddest place of a suspect image, as a share of its longer side."""
 KIND_NAMES = {
     DefectKind.SCRATCH: "scratch",
     DefectKind.SPOT: "spot",
@@ -31,7 +31,7 @@ KIND_NAMES = {
 
 
 def enrolment_page(enrolment: Enrolment, version: ProductVersion, other_kinds: Sequence[str] = ()) -> str:
-    """The page as HTML. `other_kinds`: files that were not read because they are no JPEG or PNG."""
+    """The page as HTML. `other_kinds`: files that were not read because they are neither JPEG nor PNG."""
     report, evidence, manifest = enrolment.report, enrolment.evidence, enrolment.manifest
     found = evidence.detectability
     levels = [evidence.calibration.level(score) for _, score in evidence.held_out]
@@ -45,13 +45,13 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, other_kinds: S
         statement=report.statement,
         keystone=evidence.keystone,
         histogram=level_histogram(levels, []),
-        examples=[_shown(each) for each in evidence.examples],
-        oddities=[_oddity(each) for each in evidence.oddities],
+        examples=[_shown(example) for example in evidence.examples],
+        oddities=[_oddity(oddity) for oddity in evidence.oddities],
         other_kinds=list(other_kinds),
         hygiene=evidence.hygiene,
         detectability=found,
         kinds=[] if found is None else [_kind(found, kind) for kind in DefectKind if found.of(kind)],
-        exhibits=[] if found is None else [_exhibit(each) for each in found.exhibits],
+        exhibits=[] if found is None else [_exhibit(exhibit) for exhibit in found.exhibits],
         blind=None if found is None or found.blind_spots is None else _blind(found.blind_spots),
         routing=evidence.routing,
         objections=evidence.objections,
@@ -65,7 +65,7 @@ def _shown(shown: Shown) -> dict[str, Any]:
 
 
 def _file(name: str) -> str:
-    """A path's last part: under a picture there is no room for more."""
+    """The last part of the path, because there is no room for more under a picture."""
     return PurePath(name).name
 
 
@@ -124,7 +124,7 @@ def _blind(spots: BlindSpots) -> dict[str, Any]:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What was chosen and why, with whatever columns the choice gives."""
+    """One row for each choice, with a column for every key that any choice has."""
     if not rows:
         return None
     columns = list(dict.fromkeys(key for row in rows for key in row))

@@ -18,12 +18,12 @@ from inspector.store.pictures.overlay import Undrawable
 from inspector.training.dataset.folders import ImageSource
 
 WORST = 6
-"""Pictures of each kind of mistake and product."""
+"""Number of pictures for each kind of mistake and product."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A mistake as the template shows it; `uris` are empty where the image can't be drawn."""
+    """A mistake as the template shows it. `uris`: empty if the image can't be drawn."""
 
     case: Case
     name: str
@@ -45,7 +45,7 @@ class _Section:
 
 
 def evaluation_html(evaluation: Evaluation, title: str) -> str:
-    """The whole file. Blocking: a few seconds per product for its pictures."""
+    """The whole file. Blocks for a few seconds for each product, to draw its pictures."""
     figures = evaluation.figures
     sections = [_section(evaluation, name) for name in figures["products"]]
     return render("evaluation.html.j2", title=title, figures=figures, sections=sections)

@@ -1,4 +1,4 @@
-"""The shell that all reports share: a template rendered with escaping, style inline, nothing loaded from elsewhere."""
+"""The page that all reports share: a template with escaped text and inline style, which loads no other file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ABSENT = "-"
 def render(template: str, **content: Any) -> str:
     """The HTML of a template that extends `page.html.j2`. Text is escaped; charts are `markupsafe.Markup`.
 
-    An undefined name is an error, never an empty place in a report that somebody signs.
+    An undefined name is an error, because an empty place could go unnoticed in a report that somebody signs.
     """
     made_at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return _environment().get_template(template).render(software=__version__, made_at=made_at, **content)
@@ -38,7 +38,7 @@ def _environment() -> jinja2.Environment:
 
 
 def figure(value: float | None, places: int = 3) -> str:
-    """A number with so many decimals, or a dash."""
+    """A number with `places` decimals, or a dash."""
     return ABSENT if value is None else f"{value:.{places}f}"
 
 
@@ -48,7 +48,7 @@ def percent(value: float | None, places: int = 1) -> str:
 
 
 def share(value: float | None, n: int, interval: tuple[float, float] | None = None) -> str:
-    """`3 of 40 (1.6 to 20.4 %)`: a share is never shown without what it is a share of."""
+    """A share as `3 of 40 (1.6 to 20.4 %)`, with the total and the interval, or a dash."""
     if value is None or n == 0:
         return ABSENT
     counted = f"{round(value * n)} of {n}"

@@ -1,1 +1,1 @@
-"""What `inspector doctor` looks at, one module per part of the machine or the line. Nothing is changed by looking."""
+"""The checks of `inspector doctor`, one module for each part of the machine or the line. They change nothing."""

@@ -1,4 +1,4 @@
-"""What a check found. A fault keeps the agent from doing its work; a warning is something to know."""
+"""The result of a check. A fault keeps the agent from working; a warning does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`part` is the branch it hangs on; a warning's or a fault's `detail` ends with what to do."""
+    """`part`: the branch of the tree. The `detail` of a warning or a fault ends with what to do."""
 
     part: str
     subject: str
@@ -25,7 +25,7 @@ class Finding:
 
     @property
     def is_ok(self) -> bool:
-        """True for warnings too: the agent works."""
+        """True for a warning as well, since the agent works."""
         return self.level is not Level.FAULT
 
 

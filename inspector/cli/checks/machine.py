@@ -35,7 +35,7 @@ print(torch.__version__, torch.cuda.get_device_name(0) if torch.cuda.is_availabl
 
 
 def check_engine(config: Config) -> Iterator[Finding]:
-    """Weights and engine, without loading either into this process."""
+    """Weights and engine. Neither is loaded into this process."""
     yield _weights()
     name = config.engine.name
     has_device = Path("/dev/nvidiactl").exists()
@@ -46,7 +46,7 @@ def check_engine(config: Config) -> Iterator[Finding]:
 
 
 def check_clock(config: Config) -> Iterator[Finding]:
-    """Whether the time that stands in rows and on deadlines can be right."""
+    """Whether this machine's time, which goes into rows and deadlines, can be right."""
     now = datetime.now(UTC)
     if now < _EARLIEST:
         yield fault(CLOCK, "time", f"it says {now:%Y-%m-%d}, which can't be. Set it before anything is recorded.")
@@ -57,7 +57,7 @@ def check_clock(config: Config) -> Iterator[Finding]:
 
 
 def is_synchronised() -> bool | None:
-    """Whether systemd says that the clock follows a time server; None where it can't be asked."""
+    """Whether systemd says that the clock follows a time server; None if there is no systemd to ask."""
     command = shutil.which("timedatectl")
     if command is None:
         return None
@@ -123,7 +123,7 @@ def _torch(name: str) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a package says of itself; `why_not` a sentence where it can't be loaded."""
+    """What a package reports about itself. `why_not`: a sentence if it can't be loaded, else None."""
 
     version: str = ""
     rest: str = ""
@@ -131,7 +131,7 @@ class _Answer:
 
 
 def _asked(package: str, code: str) -> _Answer:
-    """Asked in a process of its own: it takes time and memory that this one should not keep, or crashes there."""
+    """The package is loaded in a child process, which frees its memory and may crash without harm."""
     if importlib.util.find_spec(package) is None:
         return _Answer(why_not=f"{package} is not installed.")
     command = [sys.executable, "-c", code]

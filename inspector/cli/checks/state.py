@@ -1,4 +1,4 @@
-"""The state folder: whose it is, whether it can be written, how full its disk and its journal are."""
+"""The state folder: its owner, whether it can be written, how full its disk and its journal are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inspector.store.filesystem import filesystem_type, is_network_filesystem
 
 PART: Final = "state"
 LOW_DISK: Final = 1.1
-"""A disk needs so many times what journal and pictures may still take."""
+"""Free space that a disk needs, as a multiple of what journal and pictures may still take."""
 
 NEARLY_FULL: Final = 0.8
 
@@ -88,7 +88,7 @@ def _journal(config: Config) -> Finding:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether an agent holds the journal's lock. The shared lock asked for is given back at once."""
+    """Whether an agent holds the journal's lock. The shared lock taken to find out is released at once."""
     with contextlib.suppress(PermissionError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -109,7 +109,7 @@ def _existing(path: Path) -> Path:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files in and below it; a running agent may take some away meanwhile."""
+    """Bytes of all files in the folder and below. A running agent may delete some of them meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The database and what is enrolled in it."""
+"""The database and the products enrolled in it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PRODUCTS: Final = "products"
 GATES: Final = "gates"
 MEASURED_ROWS: Final = 5000
 LEAST_MEASURED: Final = 200
-"""Fewer results say nothing about the slowest of a thousand."""
+"""Fewer results say nothing about the slowest one in a thousand."""
 
 
 async def check(config: Config) -> AsyncIterator[Finding]:
-    """Database, products, and the measured times of each gate. One fault where the database is away."""
+    """Database, products, and the measured times of each gate. One fault if the database is away."""
     try:
         async with configured(config) as database:
             if not has_file(database):  # opening it would make it
@@ -111,7 +111,7 @@ def _no_product() -> Finding:
 
 
 async def _slowest_ms(database: Database, gate: str) -> float | None:
-    """The 99.9th percentile of the newest results' time from receipt to decision; None where there are too few."""
+    """99.9th percentile of the time from receipt to decision over the newest results; None if there are too few."""
     results = await list_results(database, ResultFilter(gate=gate, simulated=False), limit=MEASURED_ROWS)
     times = sorted(result.total_ms for result in results if result.total_ms is not None)
     with contextlib.suppress(IndexError):

@@ -1,7 +1,7 @@
-"""What all commands share: how they print, how they show progress, how they fail.
+"""How all commands print, show progress and fail.
 
-Results go to standard output, everything else to standard error. With `--json` nothing but one JSON
-document is on standard output. Progress is shown on a terminal only.
+Results go to standard output, everything else to standard error. With `--json` standard output has one JSON document
+and nothing else. Progress is shown on a terminal only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 @dataclass
 class Options:
-    """What was said before the command's name."""
+    """Options that come before the command's name."""
 
     debug: bool = False
 
@@ -46,7 +46,7 @@ def print_json(document: Any) -> None:
 
 
 def print_version(is_wanted: bool) -> None:
-    """Print it and leave, before typer asks for a command."""
+    """Prints the version and leaves, before typer asks for a command."""
     if is_wanted:
         from inspector import __version__
 
@@ -56,7 +56,7 @@ def print_version(is_wanted: bool) -> None:
 
 @contextlib.contextmanager
 def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """Yields `report(phase, done, total)`; draws bars on a terminal, elsewhere it says only that work stands still."""
+    """Yields `report(phase, done, total)`. A terminal shows bars; elsewhere only work that stands still is reported."""
     from inspector.enrolment.low_priority import WAITING
 
     said = False
@@ -89,9 +89,9 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, in
 
 
 def guarded(app: typer.Typer) -> int:
-    """Run the command line and turn every known failure into one sentence and an exit code.
+    """The exit code of the command. Every known failure is printed as one sentence.
 
-    Wrong use is typer's own to report: it prints the usage and leaves with exit code 2.
+    Typer itself reports wrong use: it prints the usage and leaves with exit code 2.
     """
     from inspector.errors import ConfigError, InspectorError
 
@@ -114,7 +114,7 @@ def guarded(app: typer.Typer) -> int:
     except OSError as error:
         if options.debug:
             raise
-        # What no room foresaw: a folder that may not be written, a disk that is full.
+        # Any failure that is not translated elsewhere: a folder that can't be written, a full disk.
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         err.print(f"The system refused: {what}.", style="red", highlight=False, markup=False, soft_wrap=True)
         return 1

@@ -49,7 +49,7 @@ def print_enrolled(done: Enrolled, store: Path | None) -> None:
 
 
 def print_findings(done: Enrolled) -> None:
-    """What a person should look at before the version is trusted."""
+    """Everything that a person should look at before the version is trusted."""
     report, say = done.report, console.out.print
     if report.suspects:
         say(f"  [yellow]look at[/] {', '.join(report.suspects)}: they score oddly among the good ones", highlight=False)
@@ -63,14 +63,14 @@ def print_findings(done: Enrolled) -> None:
 
 
 def state_of(done: Enrolled) -> str:
-    """In a word or two, whether the version judges."""
+    """Whether the version judges, in a word or two."""
     if done.objections:
         return "stored, not live"
     return "shadow" if done.version.is_shadow else "live"
 
 
 def _choices(done: Enrolled) -> list[str]:
-    """One line for each thing that the good images chose, with what each candidate tells of drawn defects."""
+    """One line for each choice that the good images made, with every candidate's AUROC on drawn defects."""
     lines = []
     for choice in done.version.manifest["evidence"]["choices"]:
         told = ", ".join(f"{name} {value:.3f}" for name, value in choice["evidence"].items())
@@ -82,7 +82,7 @@ def _choices(done: Enrolled) -> list[str]:
 
 
 def _detectability(done: Enrolled) -> list[str]:
-    """From which length on drawn defects are found, and which are not."""
+    """The smallest length at which drawn defects of each kind are found, and the kinds that are not found."""
     found = done.version.manifest["evidence"]["detectability"]
     if found is None:
         return []
@@ -94,7 +94,7 @@ def _detectability(done: Enrolled) -> list[str]:
 
 
 def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:
-    """Exit code 1 with a sentence for each version that was stored but not made live."""
+    """Leaves with exit code 1 and one sentence for each version that is stored but not live."""
     held = [each for each in enrolled if each.objections]
     for each in held:
         version = each.version

@@ -1,4 +1,4 @@
-"""Names for discovered categories: from the command line, from a file, or asked for at the terminal."""
+"""Names of discovered categories: from an option, from a file, or from a person at the terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from inspector.errors import UsageError
 
 
 def names_given(names: str | None, names_from: Path | None, categories: Sequence[str]) -> dict[str, str] | None:
-    """Category -> product, as said with `--names` or in the file of `--names-from`; None where neither is given.
+    """Category -> product, from `--names` or the file of `--names-from`; None if neither is given.
 
-    Raises UsageError for what is no `category=product` and for categories that were not found.
+    Raises UsageError for text that is no `category=product`, and for a category that does not exist.
     """
     if names is not None and names_from is not None:
         raise UsageError("Say --names or --names-from, not both.")
@@ -34,7 +34,7 @@ def names_given(names: str | None, names_from: Path | None, categories: Sequence
 
 
 def names_asked(categories: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Asks for each (category, hint); an empty answer leaves it without a name."""
+    """Category -> product, asked for each (category, hint). An empty answer leaves the category without a name."""
     console.err.print("Name each category; two may get one name, Enter leaves one out.")
     named: dict[str, str] = {}
     for category, hint in categories:
@@ -47,7 +47,7 @@ def names_asked(categories: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def can_ask() -> bool:
-    """Whether a person sits at both ends."""
+    """Whether a person can read the question and type an answer."""
     return sys.stdin.isatty() and console.err.is_terminal
 
 

@@ -12,7 +12,7 @@ from inspector.domain import ProductVersion
 from inspector.stream.record import format_time
 
 _LONGEST_VALUE: Final = 400
-"""Characters of one manifest value that are shown; `--json` has all of them."""
+"""Characters shown of one value of the manifest; `--json` has all of them."""
 
 
 def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
@@ -43,7 +43,7 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
 
 
 def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> None:
-    """The versions, then everything that is known of one."""
+    """The versions, then everything that is known about one."""
     from inspector.vision.artifacts.thresholds import moved_note
 
     print_list(versions, every=True)
@@ -55,7 +55,7 @@ def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> Non
 
 
 def _one_each(versions: Sequence[ProductVersion]) -> Iterator[ProductVersion]:
-    """What judges of each product; where nothing does, its newest version."""
+    """The versions of each product that judge; if none does, its newest version."""
     for product in dict.fromkeys(version.product for version in versions):
         own = [version for version in versions if version.product == product]
         judging = [version for version in own if version.is_live or version.is_shadow]
@@ -78,7 +78,7 @@ def _threshold(version: ProductVersion) -> Text:
 
 
 def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The manifest as names and short values; long lists are counted."""
+    """The manifest as names and short values. Of a long list only the length is shown."""
     for name, value in manifest.items():
         if isinstance(value, Mapping):
             yield from _lines(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""How tables, times and outcomes look to people. Nothing here is read by machines: that is `--json`."""
+"""How tables, times and outcomes look to people. Machines read `--json` instead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inspector.cli.terminal import console
 OUTCOME_STYLES: Final = {"pass": "green", "reject": "bold red", "unjudged": "yellow", "uninspected": "magenta"}
 ABSENT: Final = "-"
 _WIDE: Final = 240
-"""Columns where the output is no terminal: a pipe must not lose what a narrow screen would cut off."""
+"""Width in columns if the output is no terminal: a pipe must get what a narrow screen would cut off."""
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
@@ -30,7 +30,7 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
 
 
 def facts(pairs: Iterable[tuple[str, str | Text]]) -> Table:
-    """Names and values below each other."""
+    """Names and values, one pair a line."""
     made = Table.grid(padding=(0, 2))
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
@@ -40,7 +40,7 @@ def facts(pairs: Iterable[tuple[str, str | Text]]) -> Table:
 
 
 def show(*renderables: RenderableType) -> None:
-    """On standard output, as wide as it needs where nobody looks at a screen."""
+    """Prints on standard output; as wide as needed if it is no terminal."""
     if console.out.is_terminal:
         for renderable in renderables:
             console.out.print(renderable, highlight=False)
@@ -57,7 +57,7 @@ def outcome_text(outcome: str) -> Text:
 
 
 def local_time(moment: datetime | None) -> str:
-    """This machine's time, to the second, with the date where it is not today's."""
+    """The moment in this machine's zone, to the second, with the date unless it is today."""
     if moment is None:
         return ABSENT
     local = moment.astimezone()

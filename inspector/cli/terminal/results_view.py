@@ -16,7 +16,7 @@ from inspector.domain import Cause, GateMode, Identity, Verdict
 from inspector.stream.record import format_time
 
 SHORT_ID: Final = 8
-"""Characters of a result id that people are shown; enough for `results show`."""
+"""Characters shown of a result id; enough for `results show`."""
 
 _MOST_COLUMNS: Final = 1000
 
@@ -24,7 +24,7 @@ Cell = str | Text
 
 
 def _in_time(v: Verdict) -> Cell:
-    """Whether the gate was told; simulated frames are never told, which is no failure."""
+    """Whether the gate was told. It is never told about simulated frames, which is no failure."""
     if v.published is None or v.simulated:
         return ABSENT
     return Text("yes", style="green") if v.published else Text("no", style="bold red")
@@ -44,11 +44,11 @@ _COLUMNS: Final[dict[str, Callable[[Verdict], Cell]]] = {
     "Id": lambda v: Text(v.result_id[:SHORT_ID], style="dim"),
 }
 _LEFT_OUT_FIRST: Final = ("In time", "ms", "Action", "Trigger", "Camera")
-"""What a narrow terminal goes without, in this order."""
+"""The columns that a narrow terminal omits, in this order."""
 
 
 def print_list(verdicts: Sequence[Verdict], *, is_filtered: bool, is_cut: bool) -> None:
-    """The table, as many columns as fit, and one line below that says what was left out."""
+    """The table with as many columns as fit, and a line below it if there are more results."""
     if not verdicts:
         nothing = "No result is like that." if is_filtered else "There are no results yet."
         console.out.print(nothing, highlight=False)
@@ -59,7 +59,7 @@ def print_list(verdicts: Sequence[Verdict], *, is_filtered: bool, is_cut: bool) 
 
 
 def print_one(verdict: Verdict, kept: Sequence[Path]) -> None:
-    """Everything about one result, in the order in which people ask."""
+    """Everything about one result, the most important first."""
     head = outcome_text(verdict.outcome.value)
     head.append(f"  {verdict.cause.value}", style="default not bold")
     if verdict.cause_detail:
@@ -95,7 +95,7 @@ Facts = Iterator[tuple[str, object]]
 
 
 def _shown(pairs: Facts) -> Iterator[tuple[str, str | Text]]:
-    """Without what is not known."""
+    """The pairs without those whose value is unknown."""
     for name, value in pairs:
         if value is not None and value != "":
             yield name, value if isinstance(value, Text) else str(value)

@@ -148,7 +148,6 @@ class Frame:
 
     admitted: Admitted
     pixels: NDArray[np.uint8]
-    decode_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,25 +166,33 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteFacts:
+    """The product version that judges a frame. The router makes them once; the verdict is made from the same object.
+
+    `confidence` is the product's share of the anchors' votes [0, 1]; a score above `threshold` is a reject.
+    """
+
+    product: str
+    product_version: int
+    artifact_digest: str
+    threshold: float
+    confidence: float
+    route_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Routed:
     """A routed frame with its product's own preparation done, ready for a batch.
 
     `prepared` is opaque outside `vision/`; `batch_key` says which frames may share one main pass;
-    `lineup_revision` names the set of live versions that routed it, which also scores it.
+    `size_px` is the width and height of the original frame.
     """
 
     admitted: Admitted
-    route: Route
-    product: str
-    product_version: int
+    facts: RouteFacts
     prepared: Any
     batch_key: str
-    lineup_revision: str
     size_px: tuple[int, int]
-    decode_ms: float
-    route_ms: float
-    threshold: float
-    artifact_digest: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.domain.frames import Admitted, Identity, ResultId, Route, TimeSource
+from inspector.domain.frames import Admitted, Identity, ResultId, RouteFacts, TimeSource
 from inspector.domain.gates import Action, GateMode
 
 SCHEMA_VERSION = 1
@@ -62,7 +62,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A head's judgement of one frame. `heat_map`: uint8 [h, w], 128 = threshold, or None."""
+    """What the head says of one frame. `heat_map`: uint8 [h, w], 128 = threshold, or None."""
 
     score: float
     threshold: float
@@ -83,19 +83,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class FrameFacts:
     """All that is known of one frame when its verdict is made. Fields are None where a stage was not reached."""
 
     admitted: Admitted
-    route: Route | None = None
-    product_version: int | None = None
-    artifact_digest: str | None = None
-    threshold: float | None = None
+    decode_ms: float | None = None
+    lineup_revision: str | None = None
+    route: RouteFacts | None = None
     scored: Scored | None = None
     failure: Failure | None = None
-    decode_ms: float | None = None
-    route_ms: float | None = None
-    lineup_revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

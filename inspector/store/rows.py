@@ -68,7 +68,7 @@ def reduced_row(verdict: Verdict, why: str) -> dict[str, Any]:
     return row
 
 
-def verdict_of(row: Mapping[Any, Any]) -> Verdict:
+def verdict_from_row(row: Mapping[Any, Any]) -> Verdict:
     """The verdict of a row of `results`. Raises RowDamaged where a word or a region in it is none of ours."""
     values = {name: row[name] for name in _VERDICT_FIELDS}
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from inspector.config.sections import CameraSection
-from inspector.domain import Action, Cause, GateMode, Judgement, Outcome
+from inspector.domain import Action, Cause, FrameFacts, GateMode, Outcome
 
 OUTCOME_OF: dict[Cause, Outcome] = {
     Cause.OK: Outcome.PASS,
@@ -69,9 +69,9 @@ def rule(cause: Cause, policy: Policy, detail: str | None = None) -> Ruling:
     return Ruling(OUTCOME_OF[cause], cause, detail, _action(cause, policy))
 
 
-def decide(judgement: Judgement, policy: Policy, mode: GateMode, is_late: bool) -> Ruling:
+def decide(facts: FrameFacts, policy: Policy, mode: GateMode, is_late: bool) -> Ruling:
     """The one ruling of a judged frame. Never raises: what it can't judge is `scorer_error`."""
-    cause, detail = _find_cause(judgement, policy, mode, is_late)
+    cause, detail = _find_cause(facts, policy, mode, is_late)
     ruling = rule(cause, policy, detail)
     if mode is not GateMode.GOLDEN:
         return ruling
@@ -79,8 +79,8 @@ def decide(judgement: Judgement, policy: Policy, mode: GateMode, is_late: bool) 
     return replace(ruling, action=Action.NONE, detail=f"golden: {detail}" if detail else "golden")
 
 
-def _find_cause(judgement: Judgement, policy: Policy, mode: GateMode, is_late: bool) -> tuple[Cause, str | None]:
-    admitted, scored, failure = judgement.admitted, judgement.scored, judgement.failure
+def _find_cause(facts: FrameFacts, policy: Policy, mode: GateMode, is_late: bool) -> tuple[Cause, str | None]:
+    admitted, scored, failure = facts.admitted, facts.scored, facts.failure
     if mode in UNINSPECTING_MODES:
         return Cause.BYPASS, mode.value
     if admitted.fault is not None:
@@ -90,20 +90,20 @@ def _find_cause(judgement: Judgement, policy: Policy, mode: GateMode, is_late: b
     if failure is not None and failure.cause in (Cause.UNDECODABLE, Cause.OVERLOAD):
         return failure.cause, failure.detail
     if is_late:
-        return Cause.LATE, _late_detail(judgement)
+        return Cause.LATE, _late_detail(facts)
     if failure is not None:
         return failure.cause, failure.detail
     if scored is None:
         return Cause.SCORER_ERROR, "no score was made"
-    return _by_score(judgement, policy)
+    return _by_score(facts, policy)
 
 
-def _by_score(judgement: Judgement, policy: Policy) -> tuple[Cause, str | None]:
-    scored, route = judgement.scored, judgement.route
+def _by_score(facts: FrameFacts, policy: Policy) -> tuple[Cause, str | None]:
+    scored, route = facts.scored, facts.route
     if scored is None or route is None:
         return Cause.SCORER_ERROR, "a score without a route"
-    job = judgement.admitted.standing.job
-    claims = (policy.expected_product or judgement.admitted.claimed_product, job.product if job else None)
+    job = facts.admitted.standing.job
+    claims = (policy.expected_product or facts.admitted.claimed_product, job.product if job else None)
     for expected in claims:
         if expected is not None and route.product != expected:
             return Cause.WRONG_PRODUCT, f"{expected} was announced, {route.product} is shown"
@@ -115,10 +115,10 @@ def _by_score(judgement: Judgement, policy: Policy) -> tuple[Cause, str | None]:
     return Cause.SCORER_ERROR, "the score is not a number"
 
 
-def _late_detail(judgement: Judgement) -> str:
-    if judgement.admitted.delivery.backlog:
+def _late_detail(facts: FrameFacts) -> str:
+    if facts.admitted.delivery.backlog:
         return "waited in the broker"
-    if judgement.admitted.is_late:
+    if facts.admitted.is_late:
         return "arrived after its time"
     return "judged after its time"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.domain import Cause, Event, Failure, Frame, LiveSet, Route, Routed, Scored
+from inspector.domain import Cause, Event, Failure, Frame, LiveSet, Routed, RouteFacts, Scored
 from inspector.ports import Lineup, Router, Scorer
 
 THRESHOLD = 1.0
@@ -53,20 +53,16 @@ class FakeLineup:
         if number >= len(self.names):
             return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {self.names[0]}")
         name = self.names[number]
-        return Routed(
-            admitted=frame.admitted,
-            route=Route(name, 1.0, 0.0, name),
+        facts = RouteFacts(
             product=name,
             product_version=1,
-            prepared=math.nan if hundredths == 255 else hundredths / 100,
-            batch_key="fake",
-            lineup_revision=self.revision,
-            size_px=(2, 2),
-            decode_ms=frame.decode_ms,
-            route_ms=0.1,
-            threshold=THRESHOLD,
             artifact_digest=f"digest-{name}",
+            threshold=THRESHOLD,
+            confidence=1.0,
+            route_ms=0.1,
         )
+        score = math.nan if hundredths == 255 else hundredths / 100
+        return Routed(frame.admitted, facts, prepared=score, batch_key="fake", size_px=(2, 2))
 
     def score(self, batch: Sequence[Routed]) -> list[Scored | Failure]:
         if self.gate is not None:

@@ -141,4 +141,4 @@ def frame_of(pixels: NDArray[np.uint8], name: str = "1") -> Frame:
     payload = pixels.tobytes()
     key = FrameKey("cam1", "", 1, name, None, None, hashlib.sha256(payload).hexdigest())
     delivery = Delivery(Position("cam1", 1, 1), "cam1", b"", {}, NOW, 0)
-    return Frame(Admitted(delivery, key, NOW, TimeSource.RECEIVED), pixels, 1.0)
+    return Frame(Admitted(delivery, key, NOW, TimeSource.RECEIVED), pixels)

@@ -28,7 +28,7 @@ from inspector.domain import (
 from inspector.store import tables
 from inspector.store.database import Database
 from inspector.store.records import Conflict, StoredDecision
-from inspector.store.rows import storable, verdict_of
+from inspector.store.rows import storable, verdict_from_row
 
 _PAGE_ROWS = 500
 _RESULTS = tables.results.c
@@ -56,7 +56,7 @@ ANY = ResultFilter()
 async def list_results(database: Database, wanted: ResultFilter = ANY, *, limit: int = 50) -> list[Verdict]:
     """The newest `limit` results, newest first."""
     query = sa.select(tables.results).where(*_conditions(wanted)).order_by(_RESULTS.seq.desc()).limit(limit)
-    return [verdict_of(row) for row in await _rows(database, query)]
+    return [verdict_from_row(row) for row in await _rows(database, query)]
 
 
 async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIterator[Verdict]:
@@ -66,7 +66,7 @@ async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIt
         query = sa.select(tables.results).where(_RESULTS.seq > after, *_conditions(wanted))
         page = await _rows(database, query.order_by(_RESULTS.seq).limit(_PAGE_ROWS))
         for row in page:
-            yield verdict_of(row)
+            yield verdict_from_row(row)
         if len(page) < _PAGE_ROWS:
             return
         after = page[-1]["seq"]
@@ -75,7 +75,7 @@ async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIt
 async def get_result(database: Database, result_id: str) -> Verdict | None:
     """The result of that id, or None."""
     rows = await _rows(database, sa.select(tables.results).where(_RESULTS.result_id == storable(result_id)))
-    return verdict_of(rows[0]) if rows else None
+    return verdict_from_row(rows[0]) if rows else None
 
 
 async def find_results(database: Database, start: str, *, limit: int = 10) -> list[Verdict]:
@@ -83,7 +83,7 @@ async def find_results(database: Database, start: str, *, limit: int = 10) -> li
     query = (
         sa.select(tables.results).where(_RESULTS.result_id.startswith(storable(start), autoescape=True)).limit(limit)
     )
-    return [verdict_of(row) for row in await _rows(database, query)]
+    return [verdict_from_row(row) for row in await _rows(database, query)]
 
 
 async def count_results(database: Database, wanted: ResultFilter = ANY) -> int:

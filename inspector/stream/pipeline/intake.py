@@ -6,7 +6,7 @@ waits for room, which is what its broker feels as back-pressure.
 
 from __future__ import annotations
 
-from inspector.domain import Delivery, Judgement, Severity
+from inspector.domain import Delivery, FrameFacts, Severity
 from inspector.ports import FrameSource
 from inspector.stream.admission import Arrival, Repeat
 from inspector.stream.pipeline.recording import Recording
@@ -49,7 +49,7 @@ class Intake:
         self._shared.checkpoint("admitted")
         admitted = found.admitted
         if admitted.fault is not None or admitted.missing_trigger:
-            self._settling.settle(ticket, ticket.judgement)
+            self._settling.settle(ticket, ticket.facts)
             return
         if not self._shared.line.has_room(ticket.camera):
             if self._shared.gate_of(ticket.camera) is not None:
@@ -93,13 +93,13 @@ class Intake:
         decide_by_ns = at_gate[1].open(admitted) if at_gate else admitted.act_before_ns
         if admitted.is_late:
             decide_by_ns = None  # its time is over already: judged for the record, behind those in time
-        ticket = Ticket(Judgement(admitted), source, decide_by_ns)
+        ticket = Ticket(FrameFacts(admitted), source, decide_by_ns)
         self._shared.in_flight[ticket.result_id] = ticket
         return ticket
 
     def _shed(self, ticket: Ticket) -> None:
-        if ticket.judgement.admitted.is_late:
-            self._settling.settle(ticket, ticket.judgement)
+        if ticket.facts.admitted.is_late:
+            self._settling.settle(ticket, ticket.facts)
             return
         self._settling.overload(ticket, "more frames of this camera wait than may")
 

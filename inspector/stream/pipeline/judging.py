@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.config.sections import CameraSection
-from inspector.domain import Admitted, Cause, Failure, Frame, Judgement, Routed, Scored, Severity
+from inspector.domain import Admitted, Cause, Failure, Frame, FrameFacts, Routed, Scored, Severity
 from inspector.errors import FrameError
 from inspector.ports import Journal, Lineup
 from inspector.stream.pipeline.room import JournalRoom
@@ -104,7 +104,7 @@ class Judging:
     async def _decode_one(self, ticket: Ticket) -> None:
         if ticket.is_settled:
             return
-        admitted = ticket.judgement.admitted
+        admitted = ticket.facts.admitted
         camera, sha256 = ticket.camera, admitted.key.sha256
         await self._wait_for_turn(ticket, is_suspect=self._journal.tries(camera, sha256) > 0)
         if ticket.is_settled:
@@ -154,23 +154,16 @@ class Judging:
         self._shared.checkpoint("decoded")
         if ticket.lineup is None:
             return Failure(Cause.NOT_RELEASED, "no product is loaded yet"), decode_ms
-        return ticket.lineup.router.route(Frame(admitted, pixels, decode_ms)), decode_ms
+        return ticket.lineup.router.route(Frame(admitted, pixels)), decode_ms
 
     def _take_routed(self, ticket: Ticket, result: tuple[Routed | Failure, float]) -> None:
         routed, decode_ms = result
         revision = ticket.lineup.revision if ticket.lineup else None
-        judgement = replace(ticket.judgement, decode_ms=decode_ms, lineup_revision=revision)
+        facts = replace(ticket.facts, decode_ms=decode_ms, lineup_revision=revision)
         if isinstance(routed, Failure):
-            self._settling.settle(ticket, replace(judgement, failure=routed))
+            self._settling.settle(ticket, replace(facts, failure=routed))
             return
-        ticket.judgement = replace(
-            judgement,
-            route=routed.route,
-            route_ms=routed.route_ms,
-            product_version=routed.product_version,
-            artifact_digest=routed.artifact_digest,
-            threshold=routed.threshold,
-        )
+        ticket.facts = replace(facts, route=routed.facts)
         if ticket.is_settled:
             return
         ticket.stage = Stage.ROUTED
@@ -196,7 +189,7 @@ class Judging:
         self._shared.checkpoint("scored")
         self._shared.last_scored_ns = self._shared.clock.monotonic_ns()
         for (ticket, _), answer in zip(batch, answers, strict=True):
-            self._settling.settle(ticket, _with_answer(ticket.judgement, answer))
+            self._settling.settle(ticket, _with_answer(ticket.facts, answer))
 
     def _shed_overdue(self, now_ns: int) -> int | None:
         """Returns when to look again; None when nothing has a deadline."""
@@ -218,7 +211,7 @@ class Judging:
         return nearest
 
     def _fail(self, ticket: Ticket, cause: Cause, detail: str) -> None:
-        self._settling.settle(ticket, replace(ticket.judgement, failure=Failure(cause, detail)))
+        self._settling.settle(ticket, replace(ticket.facts, failure=Failure(cause, detail)))
 
     def _replace_decoders(self, ticket: Ticket) -> None:
         # A thread can't be stopped. The hung one is left to itself and its pool with it.
@@ -229,7 +222,7 @@ class Judging:
         self._shared.event("decoder_hung", Severity.ALARM, ticket.camera, detail)
 
 
-def _with_answer(judgement: Judgement, answer: Scored | Failure) -> Judgement:
+def _with_answer(facts: FrameFacts, answer: Scored | Failure) -> FrameFacts:
     if isinstance(answer, Failure):
-        return replace(judgement, failure=answer)
-    return replace(judgement, scored=answer)
+        return replace(facts, failure=answer)
+    return replace(facts, scored=answer)

@@ -1,4 +1,4 @@
-"""From a judgement to a verdict that is journaled, told to the gate and on its way to the ledger.
+"""From the facts of a frame to a verdict that is journaled, told to the gate and on its way to the ledger.
 
 The order is fixed: journal, publish, record, acknowledge. A decision is never on the wire without a
 journal entry, so none is ever without a row. A frame is settled once; a frame whose time is over
@@ -17,7 +17,7 @@ from inspector.domain import (
     DeadLetter,
     Decision,
     Failure,
-    Judgement,
+    FrameFacts,
     Outcome,
     Picture,
     Severity,
@@ -33,10 +33,10 @@ from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import Row, Shared, Ticket
 from inspector.stream.pipeline.verdicts import (
     Signature,
+    frame_verdict,
     missed_part,
     missing_view,
-    of_standing,
-    verdict_of,
+    standing_fields,
     with_late_score,
 )
 
@@ -76,26 +76,26 @@ class Settling:
         for task in list(self._under_way):
             task.cancel()
 
-    def settle(self, ticket: Ticket, judgement: Judgement) -> None:
+    def settle(self, ticket: Ticket, facts: FrameFacts) -> None:
         """Decide, journal, and start publishing. A ticket that is settled already only takes a late score."""
         if ticket.is_settled:
             if ticket in self._told and not ticket.has_late_score:
                 ticket.has_late_score = True
-                self._spawn(self._finish_late(ticket, judgement))
+                self._spawn(self._finish_late(ticket, facts))
             return
         ticket.is_settled = True
-        verdict, decision = self._rule(ticket, judgement, is_late=self._is_late(ticket))
-        self._spawn(self._finish(ticket, judgement, verdict, decision))
+        verdict, decision = self._rule(ticket, facts, is_late=self._is_late(ticket))
+        self._spawn(self._finish(ticket, facts, verdict, decision))
 
     def tell_late(self, ticket: Ticket) -> None:
         """The time of a frame that is being scored is over: tell the gate now, keep the row for the score."""
         ticket.is_settled = True
-        verdict, decision = self._rule(ticket, ticket.judgement, is_late=True)
+        verdict, decision = self._rule(ticket, ticket.facts, is_late=True)
         self._told[ticket] = self._spawn(self._announce(ticket, verdict, decision)), decision
 
     def overload(self, ticket: Ticket, detail: str) -> None:
         """Shed a frame, with a row."""
-        self.settle(ticket, replace(ticket.judgement, failure=Failure(Cause.OVERLOAD, detail)))
+        self.settle(ticket, replace(ticket.facts, failure=Failure(Cause.OVERLOAD, detail)))
 
     def settle_missed(self, missed: MissedPart) -> None:
         """A part passed uninspected: a row and an event, nothing for the gate."""
@@ -114,30 +114,30 @@ class Settling:
         self._spawn(self._finish_frameless(verdict, self._shared.gates[gate].missing_view(missing.part, verdict)))
 
     def _is_late(self, ticket: Ticket) -> bool:
-        if ticket.judgement.admitted.is_late:
+        if ticket.facts.admitted.is_late:
             return True
         return ticket.decide_by_ns is not None and self._shared.clock.monotonic_ns() >= ticket.decide_by_ns
 
-    def _rule(self, ticket: Ticket, judgement: Judgement, is_late: bool) -> tuple[Verdict, Decision | None]:
+    def _rule(self, ticket: Ticket, facts: FrameFacts, is_late: bool) -> tuple[Verdict, Decision | None]:
         at_gate = self._shared.gate_of(ticket.camera)
-        mode = judgement.admitted.standing.mode
-        ruling = decide(judgement, self._shared.policies[ticket.camera], mode, is_late)
-        verdict = self._verdict(judgement, ruling, at_gate[0].name if at_gate else None)
-        decision = at_gate[1].judged(judgement.admitted, verdict) if at_gate else None
+        mode = facts.admitted.standing.mode
+        ruling = decide(facts, self._shared.policies[ticket.camera], mode, is_late)
+        verdict = self._verdict(facts, ruling, at_gate[0].name if at_gate else None)
+        decision = at_gate[1].judged(facts.admitted, verdict) if at_gate else None
         if decision is not None:
             self._count_streak(decision)
         return verdict, decision
 
-    def _verdict(self, judgement: Judgement, ruling: Ruling, gate: str | None) -> Verdict:
-        age_ns = self._shared.clock.monotonic_ns() - judgement.admitted.delivery.received_ns
-        return verdict_of(judgement, ruling, self._signature, gate, self._shared.clock.now(), age_ns / 1e6)
+    def _verdict(self, facts: FrameFacts, ruling: Ruling, gate: str | None) -> Verdict:
+        age_ns = self._shared.clock.monotonic_ns() - facts.admitted.delivery.received_ns
+        return frame_verdict(facts, ruling, self._signature, gate, self._shared.clock.now(), age_ns / 1e6)
 
     def _with_standing(self, verdict: Verdict) -> Verdict:
         """A row without a frame belongs to the job of its part."""
         standing = self._shared.admission.standing(
             verdict.gate or verdict.camera, verdict.epoch, verdict.lap, verdict.trigger_id, verdict.decided_at
         )
-        return replace(verdict, **of_standing(standing))
+        return replace(verdict, **standing_fields(standing))
 
     def _count_streak(self, decision: Decision) -> None:
         counter = self._shared.admission.counter(decision.gate)
@@ -147,8 +147,8 @@ class Settling:
             # An alarm only: thresholds stay, and whether the line stops is the PLC's and a person's to say.
             self._shared.event("storm", Severity.ALARM, decision.gate, f"{limit} rejects in a row")
 
-    async def _finish(self, ticket: Ticket, judgement: Judgement, verdict: Verdict, decision: Decision | None) -> None:
-        await self._release(ticket, judgement, await self._announce(ticket, verdict, decision), decision)
+    async def _finish(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:
+        await self._release(ticket, facts, await self._announce(ticket, verdict, decision), decision)
 
     async def _announce(self, ticket: Ticket | None, verdict: Verdict, decision: Decision | None) -> Verdict:
         """Journal first, then the gate. The verdict comes back saying whether the gate was told in time."""
@@ -169,19 +169,19 @@ class Settling:
         # No decision without an entry: while the journal is full the gate's own default stands.
         await self._room.taken(lambda: self._journal.append_verdict(verdict, decision))
 
-    async def _release(self, ticket: Ticket, judgement: Judgement, verdict: Verdict, decision: Decision | None) -> None:
-        admitted = judgement.admitted
+    async def _release(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:
+        admitted = facts.admitted
         await self._sink.publish(verdict)
         if verdict.cause is Cause.UNDECODABLE:
-            await self._keep_dead_letter(judgement, verdict)
+            await self._keep_dead_letter(facts, verdict)
         elif verdict.outcome is not Outcome.UNINSPECTED:
-            heat_map = judgement.scored.heat_map if judgement.scored else None
+            heat_map = facts.scored.heat_map if facts.scored else None
             self._images.keep(Picture(verdict, admitted.delivery.payload, heat_map))
         self._shared.telemetry.verdict(verdict)
         self._recording.finish(ticket, Row(verdict, decision))
 
-    async def _keep_dead_letter(self, judgement: Judgement, verdict: Verdict) -> None:
-        delivery = judgement.admitted.delivery
+    async def _keep_dead_letter(self, facts: FrameFacts, verdict: Verdict) -> None:
+        delivery = facts.admitted.delivery
         letter = DeadLetter(
             result_id=verdict.result_id,
             camera=verdict.camera,
@@ -203,11 +203,11 @@ class Settling:
         self._shared.telemetry.verdict(verdict)
         self._recording.add(Row(verdict, decision))
 
-    async def _finish_late(self, ticket: Ticket, judgement: Judgement) -> None:
+    async def _finish_late(self, ticket: Ticket, facts: FrameFacts) -> None:
         announcement, decision = self._told.pop(ticket)
-        verdict = with_late_score(await announcement, judgement)
+        verdict = with_late_score(await announcement, facts)
         await self._append(verdict, decision)
-        await self._release(ticket, judgement, verdict, decision)
+        await self._release(ticket, facts, verdict, decision)
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         if self._tasks is None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from inspector.config.config import Config
 from inspector.config.sections import GateSection
-from inspector.domain import Decision, Event, Judgement, Position, ResultId, Routed, Severity, Verdict
+from inspector.domain import Decision, Event, FrameFacts, Position, ResultId, Routed, Severity, Verdict
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
@@ -38,7 +38,7 @@ class Ticket:
     Settled says that there is a verdict, journaled that it survives the process.
     """
 
-    judgement: Judgement
+    facts: FrameFacts
     source: FrameSource
     decide_by_ns: int | None
     stage: Stage = Stage.WAITING
@@ -50,15 +50,15 @@ class Ticket:
 
     @property
     def result_id(self) -> ResultId:
-        return self.judgement.admitted.result_id
+        return self.facts.admitted.result_id
 
     @property
     def camera(self) -> str:
-        return self.judgement.admitted.delivery.camera
+        return self.facts.admitted.delivery.camera
 
     @property
     def position(self) -> Position:
-        return self.judgement.admitted.delivery.position
+        return self.facts.admitted.delivery.position
 
 
 @dataclass(frozen=True, slots=True)

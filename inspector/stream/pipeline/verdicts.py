@@ -1,4 +1,7 @@
-"""Makes the verdicts: one from a judgement and its ruling, one for a part that has no frame. Pure."""
+"""Makes the verdicts: one of a frame's facts and its ruling, one for a part that has no frame. Pure.
+
+This is the only place where facts of a frame become fields of a row, a group of fields for each of their sources.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from datetime import datetime
 from typing import Any
 
 from inspector.domain import (
+    Admitted,
     Cause,
+    FrameFacts,
     Identity,
-    Judgement,
+    RouteFacts,
+    Scored,
     Standing,
     Verdict,
     part_result_id,
@@ -17,6 +23,9 @@ from inspector.domain import (
 from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Policy, Ruling, rule
 from inspector.stream.gates import PartKey
+
+Fields = dict[str, Any]
+"""Values of fields of a `Verdict`, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,122 +37,155 @@ class Signature:
     config_digest: str
 
 
-def verdict_of(
-    judgement: Judgement, ruling: Ruling, signature: Signature, gate: str | None, decided_at: datetime, total_ms: float
+def frame_verdict(
+    facts: FrameFacts, ruling: Ruling, signature: Signature, gate: str | None, decided_at: datetime, total_ms: float
 ) -> Verdict:
     """The row of a frame. `published` is False at a gate until the broker took the decision, else None."""
-    admitted, route, scored = judgement.admitted, judgement.route, judgement.scored
-    key = admitted.key
     return Verdict(
-        result_id=key.result_id,
-        camera=key.camera,
-        view=key.view,
-        epoch=key.epoch,
-        lap=key.lap,
-        frame_id=key.frame_id,
-        trigger_id=key.trigger_id,
-        part_id=key.part_id,
-        outcome=ruling.outcome,
-        cause=ruling.cause,
-        cause_detail=ruling.detail,
-        action=ruling.action,
-        received_at=admitted.delivery.received_at,
-        decided_at=decided_at,
-        identity=key.identity,
-        agent=signature.agent,
-        software=signature.software,
-        config_digest=signature.config_digest,
+        **_admission_fields(facts.admitted),
+        **_ruling_fields(ruling),
+        **_signature_fields(signature),
+        **standing_fields(facts.admitted.standing),
+        **_route_fields(facts.route),
+        **_score_fields(facts.scored),
         gate=gate,
-        **of_standing(admitted.standing),
-        product=route.product if route else None,
-        product_version=judgement.product_version,
-        level=scored.level if scored else None,
-        score=scored.score if scored else None,
-        threshold=scored.threshold if scored else judgement.threshold,
-        route_confidence=route.confidence if route else None,
-        captured_at=admitted.captured_at,
-        act_before=admitted.act_before,
-        time_source=admitted.time_source,
         published=None if gate is None else False,
-        simulated=admitted.simulated,
-        redelivered=admitted.delivery.redelivered,
-        id_conflict=admitted.id_conflict,
-        decode_ms=judgement.decode_ms,
-        route_ms=judgement.route_ms,
-        embed_ms=scored.embed_ms if scored else None,
-        score_ms=scored.score_ms if scored else None,
+        decided_at=decided_at,
+        decode_ms=facts.decode_ms,
         total_ms=total_ms,
-        frame_sha256=key.sha256,
-        artifact_digest=judgement.artifact_digest,
-        registry_revision=judgement.lineup_revision,
-        engine=scored.engine if scored else None,
-        regions=scored.regions if scored else (),
+        registry_revision=facts.lineup_revision,
+        threshold=_threshold(facts),
     )
 
 
-def of_standing(standing: Standing) -> dict[str, Any]:
+def with_late_score(told: Verdict, facts: FrameFacts) -> Verdict:
+    """The verdict that the gate was told, with the score that came too late added for the record."""
+    if facts.scored is None:
+        return told
+    return replace(told, **_score_fields(facts.scored), threshold=_threshold(facts))
+
+
+def standing_fields(standing: Standing) -> Fields:
     """Mode, lot and job as they stand in a row."""
     job = standing.job
     return {"mode": standing.mode, "lot": job.lot if job else None, "job_id": job.job_id if job else None}
 
 
-def with_late_score(told: Verdict, judgement: Judgement) -> Verdict:
-    """What the gate was told stays; the score that came too late is added for the record."""
-    scored = judgement.scored
+def _admission_fields(admitted: Admitted) -> Fields:
+    key, delivery = admitted.key, admitted.delivery
+    return {
+        "result_id": key.result_id,
+        "camera": key.camera,
+        "view": key.view,
+        "epoch": key.epoch,
+        "lap": key.lap,
+        "frame_id": key.frame_id,
+        "trigger_id": key.trigger_id,
+        "part_id": key.part_id,
+        "frame_sha256": key.sha256,
+        "identity": key.identity,
+        "id_conflict": admitted.id_conflict,
+        "captured_at": admitted.captured_at,
+        "time_source": admitted.time_source,
+        "act_before": admitted.act_before,
+        "simulated": admitted.simulated,
+        "received_at": delivery.received_at,
+        "redelivered": delivery.redelivered,
+    }
+
+
+def _ruling_fields(ruling: Ruling) -> Fields:
+    return {
+        "outcome": ruling.outcome,
+        "cause": ruling.cause,
+        "cause_detail": ruling.detail,
+        "action": ruling.action,
+    }
+
+
+def _signature_fields(signature: Signature) -> Fields:
+    return {
+        "agent": signature.agent,
+        "software": signature.software,
+        "config_digest": signature.config_digest,
+    }
+
+
+def _route_fields(route: RouteFacts | None) -> Fields:
+    if route is None:
+        return {}
+    return {
+        "product": route.product,
+        "product_version": route.product_version,
+        "artifact_digest": route.artifact_digest,
+        "route_confidence": route.confidence,
+        "route_ms": route.route_ms,
+    }
+
+
+def _score_fields(scored: Scored | None) -> Fields:
     if scored is None:
-        return told
-    return replace(
-        told,
-        level=scored.level,
-        score=scored.score,
-        threshold=scored.threshold,
-        embed_ms=scored.embed_ms,
-        score_ms=scored.score_ms,
-        engine=scored.engine,
-        regions=scored.regions,
-    )
+        return {}
+    return {
+        "level": scored.level,
+        "score": scored.score,
+        "embed_ms": scored.embed_ms,
+        "score_ms": scored.score_ms,
+        "engine": scored.engine,
+        "regions": scored.regions,
+    }
+
+
+def _threshold(facts: FrameFacts) -> float | None:
+    """The limit that the score was held against; without a score, the one of the version it was routed to."""
+    if facts.scored is not None:
+        return facts.scored.threshold
+    return facts.route.threshold if facts.route is not None else None
 
 
 def missed_part(missed: MissedPart, signature: Signature, policy: Policy, at: datetime) -> Verdict:
     """The row of a part that left a hole in the trigger count: it passed uninspected."""
     part = PartKey(missed.epoch, missed.lap, missed.trigger_id)
     ruling = rule(Cause.NOT_RECEIVED, policy, "the trigger count jumped over this part")
-    what = f"not_received:{missed.lap}"
-    return _frameless(part, (missed.gate, missed.camera, ""), what, ruling, signature, at)
+    reason = f"not_received:{missed.lap}"
+    return _frameless(part, _Place(missed.gate, missed.camera), reason, ruling, signature, at)
 
 
 def missing_view(
     camera: str, view: str, part: PartKey, gate: str, ruling: Ruling, signature: Signature, at: datetime
 ) -> Verdict:
     """The row of a view that had not come when its part had to be decided."""
-    what = f"view_missing:{part.lap}:{part.solo}:{camera}"
-    return replace(_frameless(part, (gate, camera, view), what, ruling, signature, at), act_before=at)
+    reason = f"view_missing:{part.lap}:{part.solo}:{camera}"
+    return replace(_frameless(part, _Place(gate, camera, view), reason, ruling, signature, at), act_before=at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a frame should have come from."""
+
+    gate: str
+    camera: str
+    view: str = ""
 
 
 def _frameless(
-    part: PartKey, where: tuple[str, str, str], what: str, ruling: Ruling, signature: Signature, at: datetime
+    part: PartKey, place: _Place, reason: str, ruling: Ruling, signature: Signature, at: datetime
 ) -> Verdict:
-    """A row that no frame stands for. `where`: gate, camera, view; `what` names the row within its part."""
-    gate, camera, view = where
+    """A row that no frame stands for. `reason` tells it from the part's other rows."""
     return Verdict(
-        result_id=part_result_id(gate, part.epoch, part.number, what),
-        camera=camera,
-        view=view,
+        **_ruling_fields(ruling),
+        **_signature_fields(signature),
+        result_id=part_result_id(place.gate, part.epoch, part.number, reason),
+        camera=place.camera,
+        view=place.view,
+        gate=place.gate,
         epoch=part.epoch,
         lap=part.lap,
         frame_id=None,
         trigger_id=None if part.solo else part.number,
         part_id=None,
-        outcome=ruling.outcome,
-        cause=ruling.cause,
-        cause_detail=ruling.detail,
-        action=ruling.action,
         received_at=at,
         decided_at=at,
         identity=Identity.STRONG,
-        agent=signature.agent,
-        software=signature.software,
-        config_digest=signature.config_digest,
-        gate=gate,
         published=False,
     )

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.config.sections import EngineSection
-from inspector.domain import Cause, Event, Failure, Frame, LiveSet, ProductVersion, Routed, Scored, Severity
+from inspector.domain import Cause, Event, Failure, Frame, LiveSet, ProductVersion, Routed, RouteFacts, Scored, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError
 from inspector.ports import Lineup
 from inspector.vision.artifacts.format import Artifact, unpack
@@ -117,7 +117,7 @@ class VisionLineup:
         self._route_embedder = route_embedder
         self._live = {item.version.product: item for item in loaded.values() if item.version.is_live}
         routable = {item.version.product: item for item in loaded.values()} | self._live
-        self._router = VisionRouter(revision, self._live, list(routable.values()), route_embedder)
+        self._router = VisionRouter(self._live, list(routable.values()), route_embedder)
         self._scorer = VisionScorer(loaded, engine)
         self._canary_turn = itertools.cycle(sorted(self._live)) if self._live else iter(())
 
@@ -161,12 +161,10 @@ class VisionRouter:
 
     def __init__(
         self,
-        revision: str,
         live: dict[str, LoadedProduct],
         routable: list[LoadedProduct],
         route_embedder: Embedder,
     ) -> None:
-        self._revision = revision
         self._live = live
         self._route_embedder = route_embedder
         self._index = AnchorIndex([item.inspector.artifact.anchors for item in routable])
@@ -188,20 +186,15 @@ class VisionRouter:
             return Failure(Cause.NOT_RELEASED, f"{route.product} has only a shadow version")
         prepared = prepare(pyramid, item.inspector.artifact.preparation)
         height, width = frame.pixels.shape[:2]
-        return Routed(
-            admitted=frame.admitted,
-            route=route,
+        facts = RouteFacts(
             product=route.product,
             product_version=item.version.version,
-            prepared=prepared,
-            batch_key=_own_key(item, frame),
-            lineup_revision=self._revision,
-            size_px=(width, height),
-            decode_ms=frame.decode_ms,
-            route_ms=(time.perf_counter() - started) * 1e3,
-            threshold=item.threshold,
             artifact_digest=item.version.digest,
+            threshold=item.threshold,
+            confidence=route.confidence,
+            route_ms=(time.perf_counter() - started) * 1e3,
         )
+        return Routed(frame.admitted, facts, prepared, _own_key(item, frame), size_px=(width, height))
 
 
 def _own_key(item: LoadedProduct, frame: Frame) -> str:
@@ -238,9 +231,9 @@ class VisionScorer:
 
     def _fault(self, routed: Routed) -> str | None:
         """Why this frame must not enter a batch, or None."""
-        item = self._loaded.get(routed.artifact_digest)
+        item = self._loaded.get(routed.facts.artifact_digest)
         if item is None:
-            return f"{routed.product} version {routed.product_version} is not in this lineup"
+            return f"{routed.facts.product} version {routed.facts.product_version} is not in this lineup"
         shape = (*item.inspector.artifact.preparation.canvas, 3)
         prepared = routed.prepared
         if not isinstance(prepared, np.ndarray) or prepared.shape != shape or prepared.dtype != np.uint8:
@@ -259,11 +252,11 @@ class VisionScorer:
     def _score_together(self, frames: list[Routed]) -> list[Scored | Failure]:
         started = time.perf_counter()
         pixels: NDArray[np.uint8] = np.stack([frame.prepared for frame in frames])  # [B, Hc, Wc, 3]
-        embedded = self._loaded[frames[0].artifact_digest].embedder(pixels)
+        embedded = self._loaded[frames[0].facts.artifact_digest].embedder(pixels)
         embed_ms = (time.perf_counter() - started) * 1e3 / len(frames)
         by_version: dict[str, list[int]] = {}
         for row, frame in enumerate(frames):
-            by_version.setdefault(frame.artifact_digest, []).append(row)
+            by_version.setdefault(frame.facts.artifact_digest, []).append(row)
         answers: list[Scored | Failure | None] = [None] * len(frames)
         for digest, rows in by_version.items():
             own = [patches[rows] for patches in embedded] if len(rows) < len(frames) else embedded
@@ -286,7 +279,7 @@ class VisionScorer:
                 answers.append(Failure(Cause.SCORER_ERROR, "its score is not a number"))
                 continue
             drawing = time.perf_counter()
-            scored = item.inspector.scored(judgement, size, threshold=frame.threshold)
+            scored = item.inspector.scored(judgement, size, threshold=frame.facts.threshold)
             own_ms = score_ms + (time.perf_counter() - drawing) * 1e3
             answers.append(replace(scored, embed_ms=embed_ms, score_ms=own_ms, engine=self._engine))
         return answers

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
-from inspector.domain import Action, Admitted, Cause, Delivery, Failure, GateMode, Judgement, Outcome, Route, Scored
+from inspector.domain import (
+    Action,
+    Admitted,
+    Cause,
+    Delivery,
+    Failure,
+    FrameFacts,
+    GateMode,
+    Outcome,
+    RouteFacts,
+    Scored,
+)
 from inspector.stream.admission import Admission, Arrival
 from inspector.stream.deciding import OUTCOME_OF, Policy, decide, rule
 
@@ -26,8 +37,12 @@ def admitted(gated: Config, delivery: Callable[..., Delivery]) -> Admitted:
     return arrival.admitted
 
 
-def judged(admitted: Admitted, score: float, product: str = "alpha") -> Judgement:
-    return Judgement(admitted, route=Route(product, 1.0, 0.1), scored=Scored(score, 1.0, score))
+def route_to(product: str) -> RouteFacts:
+    return RouteFacts(product, 1, "digest", threshold=1.0, confidence=1.0, route_ms=0.1)
+
+
+def judged(admitted: Admitted, score: float, product: str = "alpha") -> FrameFacts:
+    return FrameFacts(admitted, route=route_to(product), scored=Scored(score, 1.0, score))
 
 
 def test_outcome_table_covers_every_cause() -> None:
@@ -81,8 +96,8 @@ def test_decide_late_good_score_is_unjudged(admitted: Admitted) -> None:
 
 
 def test_decide_late_unknown_product_is_late_but_undecodable_stays(admitted: Admitted) -> None:
-    unknown = Judgement(admitted, failure=Failure(Cause.UNKNOWN_PRODUCT, ""))
-    broken = Judgement(admitted, failure=Failure(Cause.UNDECODABLE, ""))
+    unknown = FrameFacts(admitted, failure=Failure(Cause.UNKNOWN_PRODUCT, ""))
+    broken = FrameFacts(admitted, failure=Failure(Cause.UNDECODABLE, ""))
     assert decide(unknown, POLICY, GateMode.AUTO, True).cause is Cause.LATE
     assert decide(broken, POLICY, GateMode.AUTO, True).cause is Cause.UNDECODABLE
 
@@ -115,13 +130,13 @@ def test_decide_is_total_and_passes_only_a_timely_score_within_the_threshold(
     admission.assign({}, {})
     arrival = admission.admit(Delivery(Position("s", 1, 1), "c", b"x", {}, START, 0))
     assert isinstance(arrival, Arrival)
-    judgement = Judgement(
+    facts = FrameFacts(
         arrival.admitted,
-        route=Route("alpha", 1.0, 0.1) if has_route else None,
+        route=route_to("alpha") if has_route else None,
         scored=Scored(score, 1.0, score),
         failure=None if failure is None else Failure(failure, "x"),
     )
-    ruling = decide(judgement, POLICY, mode, is_late)
+    ruling = decide(facts, POLICY, mode, is_late)
     if ruling.outcome is Outcome.PASS and failure is not Cause.OK:
         assert score <= 1.0
         assert has_route

@@ -14,16 +14,16 @@ from inspector.domain import (
     Cause,
     Decision,
     Delivery,
+    FrameFacts,
     GateMode,
     GateState,
-    Judgement,
     Standing,
     Verdict,
 )
 from inspector.stream.admission import Admission, Arrival
 from inspector.stream.deciding import Policy, rule
 from inspector.stream.gates import Gate, count_streak
-from inspector.stream.pipeline.verdicts import Signature, verdict_of
+from inspector.stream.pipeline.verdicts import Signature, frame_verdict
 from tests.unit.stream.conftest import START
 
 MS = 1_000_000
@@ -49,7 +49,8 @@ class Line:
 
     def verdict(self, admitted: Admitted, action: Action) -> Verdict:
         policy = Policy(Action.QUARANTINE, Action.QUARANTINE, Action.REJECT, Action.QUARANTINE)
-        return verdict_of(Judgement(admitted), rule(CAUSE_OF[action], policy), SIGNATURE, self.gate.name, START, 1.0)
+        ruling = rule(CAUSE_OF[action], policy)
+        return frame_verdict(FrameFacts(admitted), ruling, SIGNATURE, self.gate.name, START, 1.0)
 
     def judge(self, admitted: Admitted, action: Action) -> Action | None:
         decision = self.gate.judged(admitted, self.verdict(admitted, action))

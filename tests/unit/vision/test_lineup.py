@@ -56,11 +56,11 @@ def routed(lineup: VisionLineup, product: str, seed: int, *, defect: bool = Fals
 @pytest.mark.parametrize("name", NAMES)
 def test_route_parts_go_to_their_product(lineup: VisionLineup, name: str) -> None:
     found = routed(lineup, name, 100)
-    assert (found.product, found.product_version, found.lineup_revision) == (name, 1, "r1")
-    assert found.route.product == name
+    assert (found.facts.product, found.facts.product_version, lineup.revision) == (name, 1, "r1")
+    assert 0 < found.facts.confidence <= 1
     assert found.size_px == (96, 96)
     assert found.prepared.shape == (256, 256, 3)
-    assert found.route_ms > 0
+    assert found.facts.route_ms > 0
 
 
 def test_route_stranger_is_unknown_and_names_the_nearest(lineup: VisionLineup) -> None:
@@ -98,7 +98,7 @@ def test_route_on_many_threads_gives_what_one_gives(lineup: VisionLineup) -> Non
     for one, other in zip(alone, together, strict=True):
         assert isinstance(one, Routed)
         assert isinstance(other, Routed)
-        assert one.route == other.route
+        assert replace(one.facts, route_ms=0) == replace(other.facts, route_ms=0)
         np.testing.assert_array_equal(one.prepared, other.prepared)
 
 
@@ -110,7 +110,7 @@ def test_score_mixed_batch_keeps_order_and_equals_frame_by_frame(lineup: VisionL
         assert isinstance(answer, Scored)
         assert isinstance(alone, Scored)
         assert answer.level == pytest.approx(alone.level, rel=1e-5)
-        assert answer.threshold == frame.threshold
+        assert answer.threshold == frame.facts.threshold
 
 
 def test_score_one_main_pass_for_one_batch_key(lineup: VisionLineup, fake_engine: FakeEngine) -> None:
@@ -159,7 +159,8 @@ def test_score_frame_that_breaks_the_pass_fails_alone(lineup: VisionLineup, fake
 
 
 def test_score_frame_of_another_lineup_is_refused(lineup: VisionLineup) -> None:
-    frame = replace(routed(lineup, "disc", 1), artifact_digest="0" * 64)
+    known = routed(lineup, "disc", 1)
+    frame = replace(known, facts=replace(known.facts, artifact_digest="0" * 64))
     (answer,) = lineup.scorer.score([frame])
     assert isinstance(answer, Failure)
     assert "not in this lineup" in answer.detail

@@ -55,6 +55,15 @@ class Agent:
     housekeeping: Housekeeping
 
 
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the adapters have in common: the configuration, the clock, and where they report."""
+
+    config: Config
+    clock: SystemClock
+    telemetry: LogTelemetry
+
+
 def tap_of(config: Config, camera: CameraSection) -> FrameTap:
     """What listens beside the agents to this camera, not yet entered. Raises UsageError for a watched folder."""
     match camera.source:
@@ -71,6 +80,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
     """An agent that has recovered what an earlier run left. Sources are connected, nothing is taken yet."""
     keep_opencv_on_the_callers_thread()
     clock = SystemClock()
+    common = Common(config, clock, telemetry)
     state = config.agent.state_dir
     journal_limits = config.journal
     async with contextlib.AsyncExitStack() as stack:
@@ -93,13 +103,13 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
                 state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock, held=held
             )
         )
-        letters = await _enter_dead_letters(stack, config, (clock, telemetry), held)
-        sink = await stack.enter_async_context(_sink(config, clock, telemetry))
+        letters = await _enter_dead_letters(stack, common, held)
+        sink = await stack.enter_async_context(_sink(common))
         gate_line = await stack.enter_async_context(MqttGateLine(config, clock, telemetry)) if config.gate else None
         commands = MqttCommandChannel(config, clock, telemetry) if uses_mqtt(config) else None
         command_channel = None if commands is None else await stack.enter_async_context(commands)
         kafka = KafkaSource(config, clock, telemetry, letters)
-        sources = {camera.name: _source(config, camera, clock, telemetry, kafka) for camera in config.camera}
+        sources = {camera.name: _source(common, camera, kafka) for camera in config.camera}
         adapters = Adapters(
             clock=clock,
             telemetry=telemetry,
@@ -124,7 +134,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             )
         for source in {id(source): source for source in sources.values()}.values():
             await stack.enter_async_context(source)
-        yield Agent(pipeline, telemetry, Housekeeping(database, clock, telemetry, config.retention, (state, held)))
+        yield Agent(pipeline, telemetry, Housekeeping(database, clock, telemetry, config.retention, state, held))
 
 
 async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callable[[], bool]) -> None:
@@ -144,21 +154,21 @@ async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callab
             return
 
 
-async def _enter_dead_letters(
-    stack: contextlib.AsyncExitStack, config: Config, told: tuple[SystemClock, LogTelemetry], held: Held
-) -> DeadLetters:
+async def _enter_dead_letters(stack: contextlib.AsyncExitStack, common: Common, held: Held) -> DeadLetters:
     """The Kafka topic where one is configured, with the folder behind it; else the folder."""
+    config = common.config
     max_bytes = config.images.dead_letter_mib * MIB
     folder = FolderDeadLetters(config.agent.state_dir / "dead-letters", max_bytes=max_bytes, held=held)
     await stack.enter_async_context(folder)
     if config.kafka.dead_letter_topic is None:
         return folder
-    topic = await stack.enter_async_context(KafkaDeadLetters(config, *told))
+    topic = await stack.enter_async_context(KafkaDeadLetters(config, common.clock, common.telemetry))
     return FirstDeadLetters([topic, folder])
 
 
-def _sink(config: Config, clock: SystemClock, telemetry: LogTelemetry) -> VerdictSink:
+def _sink(common: Common) -> VerdictSink:
     """Records to MQTT, unless nothing of this agent is there, and to Kafka where a topic is configured."""
+    config, clock, telemetry = common.config, common.clock, common.telemetry
     sinks: list[VerdictSink] = []
     if uses_mqtt(config):
         sinks.append(MqttVerdictSink(config, clock, telemetry))
@@ -173,13 +183,11 @@ def uses_mqtt(config: Config) -> bool:
     return not is_all_kafka or bool(config.gate) or "mqtt" in config.model_fields_set
 
 
-def _source(
-    config: Config, camera: CameraSection, clock: SystemClock, telemetry: LogTelemetry, kafka: KafkaSource
-) -> FrameSource:
+def _source(common: Common, camera: CameraSection, kafka: KafkaSource) -> FrameSource:
     match camera.source:
         case "kafka":
             return kafka
         case "mqtt":
-            return MqttSource(config, camera, clock, telemetry)
+            return MqttSource(common.config, camera, common.clock, common.telemetry)
         case "folder":
-            return FolderSource(camera, clock, telemetry)
+            return FolderSource(camera, common.clock, common.telemetry)

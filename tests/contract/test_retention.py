@@ -253,7 +253,7 @@ class RetentionContract:
         folder = BoundedFolder(tmp_path / "images", max_bytes=200, held=held)
         old, next_one, future = day(50, 1), day(30, 11), day(0, 30, lot="L1")
         folder.add(tmp_path / "images" / f"{old.result_id}.jpg", bytes(100))
-        keeper = Housekeeping(database, Today(), telemetry, EVERYTHING, (tmp_path, held))
+        keeper = Housekeeping(database, Today(), telemetry, EVERYTHING, tmp_path, held)
         await keeper.look_at_holds()
         held.note(future)
         assert [each.result_id in held for each in (old, next_one, future)] == [True, False, True]

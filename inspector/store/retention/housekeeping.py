@@ -33,13 +33,15 @@ class Housekeeping:
         clock: Clock,
         telemetry: Telemetry,
         retention: RetentionSection,
-        folders: tuple[Path, Held],
+        state_dir: Path,
+        held: Held,
     ) -> None:
         self._database = database
         self._clock = clock
         self._telemetry = telemetry
         self._retention = retention
-        self._state_dir, self._held = folders
+        self._state_dir = state_dir
+        self._held = held
         self._holds: list[Hold] = []
         self._is_failing = False
 

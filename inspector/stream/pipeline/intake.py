@@ -12,7 +12,7 @@ from inspector.stream.admission import Arrival, Repeat
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.settling import Settling
 from inspector.stream.pipeline.takeover import Takeover
-from inspector.stream.pipeline.ticket import Shared, Ticket
+from inspector.stream.pipeline.ticket import Receipt, Shared, Ticket
 
 
 class Intake:
@@ -42,7 +42,7 @@ class Intake:
         found = self._shared.admission.admit(delivery)
         self._shared.telemetry.count("deliveries", camera=delivery.camera)
         if isinstance(found, Repeat):
-            self._repeat(source, delivery, found)
+            self._repeat(Receipt(source, delivery.position), delivery.camera, found)
             return
         self._note_count(found)
         ticket = self._ticket(source, found)
@@ -60,13 +60,13 @@ class Intake:
         self._shared.has_frame.set()
         self._shared.expect_deadline(ticket.decide_by_ns)
 
-    def _repeat(self, source: FrameSource, delivery: Delivery, repeat: Repeat) -> None:
-        self._shared.telemetry.count("redeliveries", camera=delivery.camera)
+    def _repeat(self, receipt: Receipt, camera: str, repeat: Repeat) -> None:
+        self._shared.telemetry.count("redeliveries", camera=camera)
         original = self._shared.in_flight.get(repeat.result_id)
         if original is None:
-            self._recording.skip(source, delivery.position)
+            self._recording.skip(receipt)
         else:
-            original.followers.append((source, delivery.position))
+            original.followers.append(receipt)
 
     def _note_count(self, arrival: Arrival) -> None:
         camera = arrival.admitted.delivery.camera
@@ -89,8 +89,8 @@ class Intake:
 
     def _ticket(self, source: FrameSource, arrival: Arrival) -> Ticket:
         admitted = arrival.admitted
-        at_gate = self._shared.gate_of(admitted.delivery.camera)
-        decide_by_ns = at_gate[1].open(admitted) if at_gate else admitted.act_before_ns
+        gate = self._shared.gate_of(admitted.delivery.camera)
+        decide_by_ns = gate.open(admitted) if gate else admitted.act_before_ns
         if admitted.is_late:
             decide_by_ns = None  # its time is over already: judged for the record, behind those in time
         ticket = Ticket(FrameFacts(admitted), source, decide_by_ns)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from inspector.config.sections import CameraSection
 from inspector.domain import Admitted, Cause, Failure, Frame, FrameFacts, Routed, Scored, Severity
 from inspector.errors import FrameError
-from inspector.ports import Journal, Lineup
+from inspector.ports import Lineup
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
-from inspector.stream.pipeline.ticket import Shared, Stage, Ticket
+from inspector.stream.pipeline.ticket import BatchItem, Shared, Stage, Ticket
 from inspector.stream.pipeline.workers import Workers
 
 Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
@@ -38,13 +38,13 @@ class Judging:
         self,
         shared: Shared,
         settling: Settling,
-        journal: tuple[Journal, JournalRoom],
+        room: JournalRoom,
         decode: Decode,
         lineup: Callable[[], Lineup | None],
     ) -> None:
         self._shared = shared
         self._settling = settling
-        self._journal, self._room = journal
+        self._room = room
         self._decode = decode
         self._lineup = lineup
         workers = shared.config.engine.decode_workers
@@ -106,10 +106,10 @@ class Judging:
             return
         admitted = ticket.facts.admitted
         camera, sha256 = ticket.camera, admitted.key.sha256
-        await self._wait_for_turn(ticket, is_suspect=self._journal.tries(camera, sha256) > 0)
+        await self._wait_for_turn(ticket, is_suspect=self._room.journal.tries(camera, sha256) > 0)
         if ticket.is_settled:
             return
-        tries = await self._room.taken(lambda: self._journal.append_attempt(camera, sha256))
+        tries = await self._room.taken(lambda: self._room.journal.append_attempt(camera, sha256))
         if tries >= MOST_KILLED_TRIES:
             self._fail(ticket, Cause.UNDECODABLE, f"its decoding ended the agent {tries} times; not tried again")
             return
@@ -169,17 +169,19 @@ class Judging:
         ticket.stage = Stage.ROUTED
         self._shared.checkpoint("routed")
         now_ns = self._shared.clock.monotonic_ns()
-        self._shared.batcher.add(f"{revision}/{routed.batch_key}", (ticket, routed), now_ns, ticket.decide_by_ns)
+        self._shared.batcher.add(
+            f"{revision}/{routed.batch_key}", BatchItem(ticket, routed), now_ns, ticket.decide_by_ns
+        )
         self._shared.has_routed.set()
 
-    async def _score(self, batch: list[tuple[Ticket, Routed]]) -> None:
-        batch = [(ticket, routed) for ticket, routed in batch if not ticket.is_settled]
-        lineup = batch[0][0].lineup if batch else None
+    async def _score(self, batch: list[BatchItem]) -> None:
+        batch = [item for item in batch if not item.ticket.is_settled]
+        lineup = batch[0].ticket.lineup if batch else None
         if lineup is None:
             return
-        for ticket, _ in batch:
-            ticket.stage = Stage.SCORING
-        frames = [routed for _, routed in batch]
+        for item in batch:
+            item.ticket.stage = Stage.SCORING
+        frames = [item.routed for item in batch]
         answers: list[Scored | Failure]
         try:
             loop = asyncio.get_running_loop()
@@ -188,8 +190,8 @@ class Judging:
             answers = [Failure(Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")] * len(batch)
         self._shared.checkpoint("scored")
         self._shared.last_scored_ns = self._shared.clock.monotonic_ns()
-        for (ticket, _), answer in zip(batch, answers, strict=True):
-            self._settling.settle(ticket, _with_answer(ticket.facts, answer))
+        for item, answer in zip(batch, answers, strict=True):
+            self._settling.settle(item.ticket, _with_answer(item.ticket.facts, answer))
 
     def _shed_overdue(self, now_ns: int) -> int | None:
         """Returns when to look again; None when nothing has a deadline."""

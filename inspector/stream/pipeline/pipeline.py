@@ -39,7 +39,7 @@ from inspector.stream.pipeline.judging import Decode, Judging
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.room import JournalRoom
-from inspector.stream.pipeline.settling import Settling
+from inspector.stream.pipeline.settling import Outlets, Settling
 from inspector.stream.pipeline.states import States
 from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Row, Shared
@@ -84,24 +84,17 @@ class Pipeline:
         self._writing = Writing(self._shared, adapters.ledger, adapters.journal)
         self._recording = Recording(self._shared, self._writing, adapters.journal)
         self._room = JournalRoom(self._shared, adapters.journal)
-        journal = (adapters.journal, self._room)
-        self._settling = Settling(
-            self._shared,
-            signature,
-            journal,
-            self._recording,
-            adapters.gate_line,
-            adapters.sink,
-            (adapters.images, adapters.dead_letters),
-        )
+        outlets = Outlets(adapters.gate_line, adapters.sink, adapters.images, adapters.dead_letters)
+        self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
-        self._judging = Judging(self._shared, self._settling, journal, adapters.decode, lambda: self._lineups.current)
+        self._judging = Judging(
+            self._shared, self._settling, self._room, adapters.decode, lambda: self._lineups.current
+        )
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover)
         self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.gate_line, adapters.take_events)
         self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
-        spool = (adapters.journal, self._writing)
-        self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, spool)
+        self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing)
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from inspector.domain import Identity, Position, ResultId
-from inspector.ports import FrameSource, Journal
-from inspector.stream.pipeline.ticket import Row, Shared, Signal, Ticket
+from inspector.domain import Identity, ResultId
+from inspector.ports import Journal
+from inspector.stream.pipeline.ticket import Receipt, Row, Shared, Signal, Ticket
 from inspector.stream.pipeline.writing import Writing
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     row: Row | None
-    acknowledges: tuple[FrameSource, Position] | None
+    acknowledges: Receipt | None
 
 
 class Recording:
@@ -39,11 +39,11 @@ class Recording:
 
     def finish(self, ticket: Ticket, row: Row) -> None:
         """A frame's verdict is out. Its row is written when everything delivered before it has one."""
-        self._release(ticket.source, ticket.position, row)
+        self._release(ticket.receipt, row)
 
-    def skip(self, source: FrameSource, position: Position) -> None:
+    def skip(self, receipt: Receipt) -> None:
         """A delivery that needs no row of its own: only its place in the order counts."""
-        self._release(source, position, None)
+        self._release(receipt, None)
 
     def add(self, row: Row) -> None:
         """A row that no delivery stands for."""
@@ -72,30 +72,30 @@ class Recording:
         self._let_followers_go(rows)
         await self._acknowledge(group)
 
-    def _release(self, source: FrameSource, position: Position, row: Row | None) -> None:
-        for released in self._shared.watermark.finish(position, row):
-            self._entries.append(_Entry(released.value, (source, released.position)))
+    def _release(self, receipt: Receipt, row: Row | None) -> None:
+        for released in self._shared.watermark.finish(receipt.position, row):
+            self._entries.append(_Entry(released.value, Receipt(receipt.source, released.position)))
         self._has_entry.set()
 
     def _let_followers_go(self, rows: list[Row]) -> None:
         for row in rows:
             ticket = self._shared.in_flight.pop(row.verdict.result_id, None)
-            for source, position in ticket.followers if ticket else ():
-                self.skip(source, position)
+            for receipt in ticket.followers if ticket else ():
+                self.skip(receipt)
 
     async def _acknowledge(self, group: list[_Entry]) -> None:
-        last: dict[tuple[str, int], tuple[FrameSource, Position]] = {}
+        last: dict[tuple[str, int], Receipt] = {}
         for entry in group:
             if entry.acknowledges is not None:
-                position = entry.acknowledges[1]
+                position = entry.acknowledges.position
                 last[(position.stream, position.generation)] = entry.acknowledges
-        taken = {key for key, (source, position) in last.items() if await source.acknowledge(position)}
+        taken = {key for key, receipt in last.items() if await receipt.source.acknowledge(receipt.position)}
         self._shared.checkpoint("acknowledged")
         weak: list[ResultId] = []
         for entry in group:
             if entry.acknowledges is None or entry.row is None:
                 continue
-            position, verdict = entry.acknowledges[1], entry.row.verdict
+            position, verdict = entry.acknowledges.position, entry.row.verdict
             if (position.stream, position.generation) in taken and verdict.identity is Identity.WEAK:
                 self._shared.admission.acknowledged(verdict.camera, verdict.result_id)
                 weak.append(verdict.result_id)

@@ -29,11 +29,11 @@ T = TypeVar("T")
 
 
 class JournalRoom:
-    """Holds `Shared.journal_has_room`; each change is one event."""
+    """The journal, with the wait for room in it. Holds `Shared.journal_has_room`; each change is one event."""
 
     def __init__(self, shared: Shared, journal: Journal) -> None:
+        self.journal = journal
         self._shared = shared
-        self._journal = journal
         self._refused_ns = 0
 
     async def taken(self, append: Callable[[], T]) -> T:
@@ -51,8 +51,8 @@ class JournalRoom:
         while True:
             await self._shared.clock.sleep(RETRY_S)
             since_ns = self._shared.clock.monotonic_ns() - self._refused_ns
-            if since_ns >= CALM_S * 1e9 and self._journal.size_bytes <= LOW_FILL * self._journal.limit_bytes:
-                self._note(has_room=True, detail=f"{self._journal.size_bytes >> 20} MiB are in use")
+            if since_ns >= CALM_S * 1e9 and self.journal.size_bytes <= LOW_FILL * self.journal.limit_bytes:
+                self._note(has_room=True, detail=f"{self.journal.size_bytes >> 20} MiB are in use")
 
     def _note(self, has_room: bool, detail: str) -> None:
         if has_room == self._shared.journal_has_room:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from inspector.domain import (
@@ -24,7 +24,7 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.errors import InspectorError
-from inspector.ports import DeadLetters, GateLine, Images, Journal, VerdictSink
+from inspector.ports import DeadLetters, GateLine, Images, VerdictSink
 from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Ruling, decide, rule
 from inspector.stream.gates import MissingView, count_streak
@@ -43,6 +43,24 @@ from inspector.stream.pipeline.verdicts import (
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Where a settled frame goes, besides the journal and the ledger. `gate_line` None: the agent has no gate."""
+
+    gate_line: GateLine | None
+    sink: VerdictSink
+    images: Images
+    dead_letters: DeadLetters
+
+
+@dataclass(frozen=True, slots=True)
+class _Announcement:
+    """A gate is being told that a frame is late; its row waits for the score. `task` returns the verdict as told."""
+
+    task: asyncio.Task[Verdict]
+    decision: Decision | None
+
+
 class Settling:
     """Settles tickets. Its tasks run in the pipeline's task group."""
 
@@ -50,22 +68,18 @@ class Settling:
         self,
         shared: Shared,
         signature: Signature,
-        journal: tuple[Journal, JournalRoom],
+        room: JournalRoom,
         recording: Recording,
-        gate_line: GateLine | None,
-        sink: VerdictSink,
-        kept: tuple[Images, DeadLetters],
+        outlets: Outlets,
     ) -> None:
         self._shared = shared
         self._signature = signature
-        self._journal, self._room = journal
+        self._room = room
         self._recording = recording
-        self._gate_line = gate_line
-        self._sink = sink
-        self._images, self._dead_letters = kept
+        self._outlets = outlets
         self._tasks: asyncio.TaskGroup | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
-        self._told: dict[Ticket, tuple[asyncio.Task[Verdict], Decision | None]] = {}
+        self._told: dict[Ticket, _Announcement] = {}
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
         """Where publishing tasks live; called once, before the first frame."""
@@ -91,7 +105,7 @@ class Settling:
         """The time of a frame that is being scored is over: tell the gate now, keep the row for the score."""
         ticket.is_settled = True
         verdict, decision = self._rule(ticket, ticket.facts, is_late=True)
-        self._told[ticket] = self._spawn(self._announce(ticket, verdict, decision)), decision
+        self._told[ticket] = _Announcement(self._spawn(self._announce(ticket, verdict, decision)), decision)
 
     def overload(self, ticket: Ticket, detail: str) -> None:
         """Shed a frame, with a row."""
@@ -119,11 +133,11 @@ class Settling:
         return ticket.decide_by_ns is not None and self._shared.clock.monotonic_ns() >= ticket.decide_by_ns
 
     def _rule(self, ticket: Ticket, facts: FrameFacts, is_late: bool) -> tuple[Verdict, Decision | None]:
-        at_gate = self._shared.gate_of(ticket.camera)
+        gate = self._shared.gate_of(ticket.camera)
         mode = facts.admitted.standing.mode
         ruling = decide(facts, self._shared.policies[ticket.camera], mode, is_late)
-        verdict = self._verdict(facts, ruling, at_gate[0].name if at_gate else None)
-        decision = at_gate[1].judged(facts.admitted, verdict) if at_gate else None
+        verdict = self._verdict(facts, ruling, gate.name if gate else None)
+        decision = gate.judged(facts.admitted, verdict) if gate else None
         if decision is not None:
             self._count_streak(decision)
         return verdict, decision
@@ -156,27 +170,27 @@ class Settling:
         if ticket is not None:
             ticket.is_journaled = True
         self._shared.checkpoint("journaled")
-        if decision is None or self._gate_line is None:
+        if decision is None or self._outlets.gate_line is None:
             return verdict
         is_dropped = self._shared.gates[decision.gate].is_dropped(decision)
-        is_published = not is_dropped and await self._gate_line.publish(decision)
+        is_published = not is_dropped and await self._outlets.gate_line.publish(decision)
         self._shared.checkpoint("published")
-        self._journal.append_published(verdict.result_id, is_published)
+        self._room.journal.append_published(verdict.result_id, is_published)
         self._shared.telemetry.count("decisions", action=decision.action.value, published=str(is_published).lower())
         return replace(verdict, published=is_published)
 
     async def _append(self, verdict: Verdict, decision: Decision | None) -> None:
         # No decision without an entry: while the journal is full the gate's own default stands.
-        await self._room.taken(lambda: self._journal.append_verdict(verdict, decision))
+        await self._room.taken(lambda: self._room.journal.append_verdict(verdict, decision))
 
     async def _release(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:
         admitted = facts.admitted
-        await self._sink.publish(verdict)
+        await self._outlets.sink.publish(verdict)
         if verdict.cause is Cause.UNDECODABLE:
             await self._keep_dead_letter(facts, verdict)
         elif verdict.outcome is not Outcome.UNINSPECTED:
             heat_map = facts.scored.heat_map if facts.scored else None
-            self._images.keep(Picture(verdict, admitted.delivery.payload, heat_map))
+            self._outlets.images.keep(Picture(verdict, admitted.delivery.payload, heat_map))
         self._shared.telemetry.verdict(verdict)
         self._recording.finish(ticket, Row(verdict, decision))
 
@@ -192,22 +206,22 @@ class Settling:
             received_at=delivery.received_at,
         )
         try:
-            await self._dead_letters.put(letter)
+            await self._outlets.dead_letters.put(letter)
         except InspectorError as error:
             # The row still says what happened; the bytes are lost, and somebody has to know.
             self._shared.event("dead_letter_lost", Severity.ALARM, verdict.camera, str(error))
 
     async def _finish_frameless(self, verdict: Verdict, decision: Decision | None) -> None:
         verdict = await self._announce(None, verdict, decision)
-        await self._sink.publish(verdict)
+        await self._outlets.sink.publish(verdict)
         self._shared.telemetry.verdict(verdict)
         self._recording.add(Row(verdict, decision))
 
     async def _finish_late(self, ticket: Ticket, facts: FrameFacts) -> None:
-        announcement, decision = self._told.pop(ticket)
-        verdict = with_late_score(await announcement, facts)
-        await self._append(verdict, decision)
-        await self._release(ticket, facts, verdict, decision)
+        told = self._told.pop(ticket)
+        verdict = with_late_score(await told.task, facts)
+        await self._append(verdict, told.decision)
+        await self._release(ticket, facts, verdict, told.decision)
 
     def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         if self._tasks is None:

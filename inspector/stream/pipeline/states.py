@@ -15,13 +15,20 @@ class States:
     """Looks and tells; changes nothing."""
 
     def __init__(
-        self, shared: Shared, lineups: LineupWatch, upkeep: Upkeep, sink: VerdictSink, spool: tuple[Journal, Writing]
+        self,
+        shared: Shared,
+        lineups: LineupWatch,
+        upkeep: Upkeep,
+        sink: VerdictSink,
+        journal: Journal,
+        writing: Writing,
     ) -> None:
         self._shared = shared
         self._lineups = lineups
         self._upkeep = upkeep
         self._sink = sink
-        self._journal, self._writing = spool
+        self._journal = journal
+        self._writing = writing
 
     async def run(self) -> None:
         """Retained state of the agent and its cameras, every `STATE_S` and at once when something changes."""

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inspector.config.config import Config
-from inspector.config.sections import GateSection
 from inspector.domain import Decision, Event, FrameFacts, Position, ResultId, Routed, Severity, Verdict
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
@@ -31,6 +30,14 @@ class Stage(enum.IntEnum):
     SCORING = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What it takes to acknowledge one delivery: its source, and its place there."""
+
+    source: FrameSource
+    position: Position
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """One admitted frame on its way. `followers` are redeliveries that wait for its row.
@@ -46,7 +53,7 @@ class Ticket:
     is_settled: bool = False
     is_journaled: bool = False
     has_late_score: bool = False
-    followers: list[tuple[FrameSource, Position]] = field(default_factory=list)
+    followers: list[Receipt] = field(default_factory=list)
 
     @property
     def result_id(self) -> ResultId:
@@ -57,8 +64,16 @@ class Ticket:
         return self.facts.admitted.delivery.camera
 
     @property
-    def position(self) -> Position:
-        return self.facts.admitted.delivery.position
+    def receipt(self) -> Receipt:
+        return Receipt(self.source, self.facts.admitted.delivery.position)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """A frame that waits for its batch. The prepared pixels are let go of with it, before the ticket is."""
+
+    ticket: Ticket
+    routed: Routed
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +119,7 @@ class Shared:
     policies: dict[str, Policy]
     watermark: Watermark[Row]
     line: WaitingLine[Ticket]
-    batcher: Batcher[tuple[Ticket, Routed]]
+    batcher: Batcher[BatchItem]
     in_flight: dict[ResultId, Ticket] = field(default_factory=dict)
     has_frame: Signal = field(default_factory=Signal)
     has_room: Signal = field(default_factory=Signal)
@@ -137,9 +152,10 @@ class Shared:
         if decide_by_ns is not None and (self.next_deadline_ns is None or decide_by_ns < self.next_deadline_ns):
             self.has_deadline.set()
 
-    def gate_of(self, camera: str) -> tuple[GateSection, Gate] | None:
+    def gate_of(self, camera: str) -> Gate | None:
+        """The gate that this camera stands at; None for a camera without one."""
         section = self.config.gate_of(camera)
-        return None if section is None else (section, self.gates[section.name])
+        return None if section is None else self.gates[section.name]
 
     def serves(self, camera: str) -> bool:
         """Whether this camera's frames come to this agent, and not to another of its group."""

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from inspector.domain import ResultId, Severity
 from inspector.errors import LedgerUnavailable
@@ -22,6 +23,14 @@ LEDGER_PATIENCE_S = 0.25
 """How long acknowledgements wait for the ledger's answer before the journal stands in."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A write that takes long; its rows are the first that wait. `task` says whether the ledger took them."""
+
+    task: asyncio.Task[bool]
+    rows: int
+
+
 class Writing:
     """One write to the ledger at a time. `ensure_durable` is called by one task only, `run` is the other."""
 
@@ -30,7 +39,7 @@ class Writing:
         self._ledger = ledger
         self._journal = journal
         self._waiting: deque[ResultId] = deque()
-        self._under_way: tuple[asyncio.Task[bool], int] | None = None
+        self._under_way: _Write | None = None
         self._has_waiting = Signal()
 
     @property
@@ -54,7 +63,7 @@ class Writing:
                 self._journal.append_recorded(ids)
                 return
             if not write.done():
-                self._under_way = write, len(ids)
+                self._under_way = _Write(write, len(ids))
         self._waiting.extend(ids)
         self._has_waiting.set()
         await self._journal.sync()
@@ -69,15 +78,15 @@ class Writing:
                     await self._shared.clock.sleep(LEDGER_RETRY_S)
         finally:
             if self._under_way is not None:
-                self._under_way[0].cancel()
+                self._under_way.task.cancel()
 
     async def _write_oldest(self) -> bool:
         """False where the ledger did not take them."""
         if self._under_way is not None:
-            write, count = self._under_way
-            await asyncio.wait([write])
+            task, count = self._under_way.task, self._under_way.rows
+            await asyncio.wait([task])
             self._under_way = None
-            is_written = write.result()
+            is_written = task.result()
         else:
             count = min(len(self._waiting), self._shared.config.store.commit_rows)
             ids = dict.fromkeys(itertools.islice(self._waiting, count))

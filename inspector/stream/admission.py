@@ -59,6 +59,11 @@ class _Metadata:
     fault: str | None
 
 
+def frame_digest(payload: bytes) -> str:
+    """SHA-256 of a frame's bytes, the last part of its identity. Takes milliseconds for a large frame."""
+    return hashlib.sha256(payload).hexdigest()
+
+
 class Admission:
     """Admits the deliveries of all cameras of one agent. One event loop owns it."""
 
@@ -123,8 +128,11 @@ class Admission:
         self._memories[camera].acknowledged(result_id)
         self._rehearsals[camera].acknowledged(result_id)
 
-    def admit(self, delivery: Delivery) -> Arrival | Repeat:
-        """Never raises for what a camera sends. Raises KeyError for a camera that isn't configured."""
+    def admit(self, delivery: Delivery, sha256: str) -> Arrival | Repeat:
+        """`sha256`: the delivery's `frame_digest`, computed by the caller, since admission runs on the event loop.
+
+        Never raises for what a camera sends. Raises KeyError for a camera that isn't configured.
+        """
         camera = self._config.camera_named(delivery.camera)
         gate = self._config.gate_of(camera.name)
         meta = read_metadata(delivery)
@@ -133,7 +141,7 @@ class Admission:
             frame_id=meta.frame_id,
             trigger_id=meta.trigger_id,
             part_id=meta.part_id,
-            sha256=hashlib.sha256(delivery.payload).hexdigest(),
+            sha256=sha256,
             broker_id=delivery.broker_id,
             is_redelivered=delivery.redelivered or _may_come_again(delivery),
             generation=delivery.position.generation,

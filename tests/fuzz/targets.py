@@ -28,7 +28,7 @@ from inspector.config.loading import load, parse
 from inspector.domain import Delivery, Position
 from inspector.errors import ArtifactError, ConfigError, EngineError, InspectorError, UndecodableFrame
 from inspector.store.journal.journal import FileJournal
-from inspector.stream.admission import Admission, Arrival
+from inspector.stream.admission import Admission, Arrival, frame_digest
 from inspector.stream.decode import read_header
 from inspector.stream.envelope import (
     LONGEST_PROPERTY_BYTES,
@@ -133,7 +133,7 @@ def _admit_delivery(delivery: Delivery) -> None:
     """Admitted, and what came of it can be journaled and read back."""
     admission = Admission(LINE)
     admission.assign({}, {})
-    found = admission.admit(delivery)
+    found = admission.admit(delivery, frame_digest(delivery.payload))
     promise(isinstance(found, Arrival), "the first frame is new")
     assert isinstance(found, Arrival)
     admitted = found.admitted

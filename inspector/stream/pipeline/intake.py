@@ -1,18 +1,26 @@
 """From a delivery to a ticket in the waiting line. Nothing is refused: what can't go on is settled here.
 
 A gated camera is never held back: without room its frame is shed, with a row. An ungated camera
-waits for room, which is what its broker feels as back-pressure.
+waits for room, which is what its broker feels as back-pressure. The SHA-256 of a frame is computed on
+a thread; its source's next frame is taken after it, so that the order of admission is the order of delivery.
 """
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from inspector.domain import Delivery, FrameFacts, Severity
 from inspector.ports import FrameSource
-from inspector.stream.admission import Arrival, Repeat
+from inspector.stream.admission import Arrival, Repeat, frame_digest
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.settling import Settling
 from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Receipt, Shared, Ticket
+from inspector.stream.pipeline.workers import Workers
+
+SMALL_BYTES: Final = 16 * 1024
+"""A payload of at most this size is hashed at once: handing it to a thread and back takes longer than hashing it."""
 
 
 class Intake:
@@ -23,6 +31,11 @@ class Intake:
         self._takeover = takeover
         self._settling = settling
         self._recording = recording
+        self._hashers = Workers(shared.config.engine.decode_workers, "hash")
+
+    def close(self) -> None:
+        """Let the hashing threads end."""
+        self._hashers.shutdown(wait=True)
 
     async def run(self, source: FrameSource) -> None:
         """Until the source's intake is stopped."""
@@ -39,7 +52,8 @@ class Intake:
     async def take(self, source: FrameSource, delivery: Delivery) -> None:
         """Admit one delivery. Returns when it waits in line, or is settled."""
         self._shared.watermark.open(delivery.position)
-        found = self._shared.admission.admit(delivery)
+        sha256 = await self._hash(delivery.payload)
+        found = self._shared.admission.admit(delivery, sha256)
         self._shared.telemetry.count("deliveries", camera=delivery.camera)
         if isinstance(found, Repeat):
             self._repeat(Receipt(source, delivery.position), delivery.camera, found)
@@ -59,6 +73,11 @@ class Intake:
         self._shared.line.put(ticket, ticket.camera, ticket.decide_by_ns)
         self._shared.has_frame.set()
         self._shared.expect_deadline(ticket.decide_by_ns)
+
+    async def _hash(self, payload: bytes) -> str:
+        if len(payload) <= SMALL_BYTES:
+            return frame_digest(payload)
+        return await asyncio.get_running_loop().run_in_executor(self._hashers, frame_digest, payload)
 
     def _repeat(self, receipt: Receipt, camera: str, repeat: Repeat) -> None:
         self._shared.telemetry.count("redeliveries", camera=camera)

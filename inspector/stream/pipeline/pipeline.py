@@ -158,6 +158,7 @@ class Pipeline:
                 for task in side:
                     task.cancel()
         finally:
+            self._intake.close()
             self._judging.close()
 
     def _warn_of_missing_products(self) -> None:
@@ -209,9 +210,13 @@ class Pipeline:
             self._shared.event("drain_cut_short", Severity.WARNING, self._config.agent.name, detail)
 
     def _is_drained(self) -> bool:
-        """Nothing is under way; rows that wait for a ledger that is away are safe where they are."""
+        """Nothing is under way; rows that wait for a ledger that is away are safe where they are.
+
+        A delivery is open from before it is hashed, when it has no ticket yet.
+        """
         waits_for_ledger = self._writing.waiting and not self._shared.ledger_is_away
-        return not (self._shared.in_flight or self._recording.waiting or waits_for_ledger)
+        is_under_way = self._shared.watermark.open_count or self._shared.in_flight or self._recording.waiting
+        return not (is_under_way or waits_for_ledger)
 
     def _distinct_sources(self) -> list[FrameSource]:
         return list({id(source): source for source in self._shared.sources.values()}.values())

@@ -11,8 +11,14 @@ import pytest
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.domain import Delivery, Position
+from inspector.stream.admission import Admission, Arrival, Repeat, frame_digest
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def admit(admission: Admission, delivery: Delivery) -> Arrival | Repeat:
+    """As the road does it."""
+    return admission.admit(delivery, frame_digest(delivery.payload))
 
 
 @pytest.fixture

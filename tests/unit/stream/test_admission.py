@@ -13,7 +13,7 @@ from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.domain import Delivery, GateState, Position, TimeSource
 from inspector.stream.admission import Admission, Arrival, Repeat
-from tests.unit.stream.conftest import START
+from tests.unit.stream.conftest import START, admit
 
 Make = Callable[..., Delivery]
 
@@ -26,7 +26,7 @@ def admission(gated: Config) -> Admission:
 
 
 def arrive(admission: Admission, delivery: Delivery) -> Arrival:
-    found = admission.admit(delivery)
+    found = admit(admission, delivery)
     assert isinstance(found, Arrival)
     return found
 
@@ -84,7 +84,7 @@ def test_admit_backlog_is_late_only_where_there_is_a_window(admission: Admission
 
 def test_admit_same_delivery_again_is_a_repeat(admission: Admission, delivery: Make) -> None:
     first = arrive(admission, delivery("left", headers={"trigger_id": 17}))
-    again = admission.admit(delivery("left", headers={"trigger_id": 17}, redelivered=True, generation=2))
+    again = admit(admission, delivery("left", headers={"trigger_id": 17}, redelivered=True, generation=2))
     assert again == Repeat(first.admitted.result_id)
 
 
@@ -126,4 +126,4 @@ def test_admit_absurd_metadata_is_a_fault_not_a_loss(
 def test_admit_any_metadata_is_admitted(properties: dict[str, str]) -> None:
     made = Admission(parse({"camera": [{"name": "c", "on_unjudged": "reject", "clock": "trusted"}]}, None))
     made.assign({}, {})
-    assert isinstance(made.admit(Delivery(Position("s", 1, 1), "c", b"x", properties, START, 0)), Arrival)
+    assert isinstance(admit(made, Delivery(Position("s", 1, 1), "c", b"x", properties, START, 0)), Arrival)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.config.config import Config
+from inspector.config.loading import parse
 from inspector.config.sections import CameraSection
 from inspector.domain import (
     Action,
@@ -19,11 +20,13 @@ from inspector.domain import (
     FrameFacts,
     GateMode,
     Outcome,
+    Position,
     RouteFacts,
     Scored,
 )
 from inspector.stream.admission import Admission, Arrival
 from inspector.stream.deciding import OUTCOME_OF, Policy, decide, rule
+from tests.unit.stream.conftest import START, admit
 
 POLICY = Policy(Action.QUARANTINE, Action.REJECT, Action.PASS, Action.PASS)
 
@@ -32,7 +35,7 @@ POLICY = Policy(Action.QUARANTINE, Action.REJECT, Action.PASS, Action.PASS)
 def admitted(gated: Config, delivery: Callable[..., Delivery]) -> Admitted:
     admission = Admission(gated)
     admission.assign({}, {})
-    arrival = admission.admit(delivery("free"))
+    arrival = admit(admission, delivery("free"))
     assert isinstance(arrival, Arrival)
     return arrival.admitted
 
@@ -122,13 +125,9 @@ def test_decide_bypass_inspects_nothing(admitted: Admitted) -> None:
 def test_decide_is_total_and_passes_only_a_timely_score_within_the_threshold(
     score: float, mode: GateMode, is_late: bool, failure: Cause | None, has_route: bool
 ) -> None:
-    from inspector.config.loading import parse
-    from inspector.domain import Position
-    from tests.unit.stream.conftest import START
-
     admission = Admission(parse({"camera": [{"name": "c", "on_unjudged": "reject"}]}, None))
     admission.assign({}, {})
-    arrival = admission.admit(Delivery(Position("s", 1, 1), "c", b"x", {}, START, 0))
+    arrival = admit(admission, Delivery(Position("s", 1, 1), "c", b"x", {}, START, 0))
     assert isinstance(arrival, Arrival)
     facts = FrameFacts(
         arrival.admitted,

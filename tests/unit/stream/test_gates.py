@@ -24,7 +24,7 @@ from inspector.stream.admission import Admission, Arrival
 from inspector.stream.deciding import Policy, rule
 from inspector.stream.gates import Gate, count_streak
 from inspector.stream.pipeline.verdicts import Signature, frame_verdict
-from tests.unit.stream.conftest import START
+from tests.unit.stream.conftest import START, admit
 
 MS = 1_000_000
 SIGNATURE = Signature("agent", "test", "digest")
@@ -42,7 +42,7 @@ class Line:
 
     def frame(self, camera: str, trigger: int | None = None, **more: object) -> Admitted:
         headers = {} if trigger is None else {"trigger_id": trigger}
-        arrival = self.admission.admit(self.make(camera, headers={**headers, **more.pop("headers", {})}, **more))  # type: ignore[dict-item]
+        arrival = admit(self.admission, self.make(camera, headers={**headers, **more.pop("headers", {})}, **more))  # type: ignore[dict-item]
         assert isinstance(arrival, Arrival)
         self.gate.open(arrival.admitted)
         return arrival.admitted
@@ -132,14 +132,14 @@ def test_expire_names_views_that_never_came_once_and_before_the_time_to_act(pair
 
 def test_open_second_view_has_to_keep_the_first_ones_time(pair: Line) -> None:
     pair.frame("left", 7, at_ms=0)
-    arrival = pair.admission.admit(pair.make("right", headers={"trigger_id": 7}, at_ms=20))
+    arrival = admit(pair.admission, pair.make("right", headers={"trigger_id": 7}, at_ms=20))
     assert isinstance(arrival, Arrival)
     assert pair.gate.open(arrival.admitted) == 45 * MS
 
 
 def test_open_part_that_is_decided_sets_no_pace_for_what_comes_of_it_later(single: Line) -> None:
     single.judge(single.frame("solo", 7, at_ms=0), Action.PASS)
-    arrival = single.admission.admit(single.make("solo", payload=b"other", headers={"trigger_id": 7}, at_ms=3000))
+    arrival = admit(single.admission, single.make("solo", payload=b"other", headers={"trigger_id": 7}, at_ms=3000))
     assert isinstance(arrival, Arrival)
     assert single.gate.open(arrival.admitted) == 3045 * MS
 

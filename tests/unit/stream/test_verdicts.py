@@ -12,7 +12,7 @@ from inspector.domain import Delivery, FrameFacts, RouteFacts, Scored, Verdict
 from inspector.stream.admission import Admission, Arrival
 from inspector.stream.deciding import Policy, decide
 from inspector.stream.pipeline.verdicts import Signature, frame_verdict, with_late_score
-from tests.unit.stream.conftest import START
+from tests.unit.stream.conftest import START, admit
 
 ROUTE = RouteFacts("alpha", 7, "digest", threshold=2.0, confidence=0.75, route_ms=3.0)
 SCORED = Scored(1.0, 2.5, 0.4, embed_ms=5.0, score_ms=6.0, engine="test")
@@ -22,7 +22,7 @@ SCORED = Scored(1.0, 2.5, 0.4, embed_ms=5.0, score_ms=6.0, engine="test")
 def verdict_of_facts(gated: Config, delivery: Callable[..., Delivery]) -> Callable[..., Verdict]:
     admission = Admission(gated)
     admission.assign({}, {})
-    arrival = admission.admit(delivery("free", headers={"frame_id": "f"}))
+    arrival = admit(admission, delivery("free", headers={"frame_id": "f"}))
     assert isinstance(arrival, Arrival)
 
     def make(route: RouteFacts | None, scored: Scored | None, *, late: Scored | None = None) -> Verdict:

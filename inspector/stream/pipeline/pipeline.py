@@ -1,9 +1,28 @@
-"""The road joined: the only place where stages, queues and adapters meet.
+"""The road from frame to reject: the only place where stages, queues and adapters meet.
 
-`recover` turns what an earlier run left in the journal into rows; `run` carries frames until `stop`
-is called, then drains: no new frame is taken, those under way are finished, recorded and
-acknowledged. Whatever is not finished when the drain's time is over stays with its broker. A stage
-that dies ends the pipeline with its name; nothing goes on half.
+The way of one frame, stage by stage, with the files that hold it:
+
+ 1. intake     intake.py: takes a delivery from its source, opens its place in the order (../watermark.py),
+               and hashes its bytes on a thread (workers.py). takeover.py has loaded the state that another agent left.
+ 2. admission  ../admission.py, ../identity.py: gives the frame its identity, epoch and deadline, or finds that
+               it is known. The frame gets a `Ticket` (ticket.py) and waits in line (../batching.py).
+ 3. decode     judging.py: a decode worker turns the bytes into pixels (../decode.py).
+ 4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame.
+ 5. score      judging.py: the one scorer thread judges a batch that is full or due (../batching.py).
+ 6. decide     settling.py: ruling (../deciding.py), verdict (verdicts.py), and what the gate is told (../gates.py).
+               A frame whose time is over is settled by the watch over deadlines in judging.py.
+ 7. journal    settling.py, room.py: the verdict is appended to the journal, which may have to free room first.
+ 8. publish    settling.py: the decision goes to the gate, the record to the sink, the picture to the folder.
+ 9. record     recording.py, writing.py: rows go to the ledger in the order of delivery; while it is away, the
+               journal holds them.
+10. acknowledge  recording.py: the source is told that everything up to this position is durable.
+
+Beside the road run upkeep.py (live products, canary, heartbeats, events), commanding.py (job, mode, epoch),
+reports.py (what PLCs did) and states.py (state topics, gauges).
+
+`recover` turns what an earlier run left in the journal into rows; `run` carries frames until `stop` is called,
+then drains: no new frame is taken, those under way are finished, recorded and acknowledged. What is not finished
+when the drain's time is over stays with its broker. A stage that dies ends the whole pipeline, under its name.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
 from inspector import __version__
-from inspector.agent.camera_limits import MIB
 from inspector.agent.clock import SystemClock
 from inspector.agent.fan_out import FanOutSink, FirstDeadLetters
 from inspector.agent.fault_injection import checkpoint, decoder
+from inspector.agent.limits import MIB
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
@@ -63,6 +63,10 @@ class Common:
     clock: SystemClock
     telemetry: LogTelemetry
 
+    def tell(self, kind: str, severity: Severity, subject: str, detail: str) -> None:
+        """Something that a person may have to know, now."""
+        self.telemetry.event(Event(self.clock.now(), kind, severity, subject, detail))
+
 
 def tap_of(config: Config, camera: CameraSection) -> FrameTap:
     """What listens beside the agents to this camera, not yet entered. Raises UsageError for a watched folder."""
@@ -79,65 +83,83 @@ def tap_of(config: Config, camera: CameraSection) -> FrameTap:
 async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[], bool]) -> AsyncIterator[Agent]:
     """An agent that has recovered what an earlier run left. Sources are connected, nothing is taken yet."""
     keep_opencv_on_the_callers_thread()
-    clock = SystemClock()
-    common = Common(config, clock, telemetry)
-    state = config.agent.state_dir
-    journal_limits = config.journal
+    common = Common(config, SystemClock(), telemetry)
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(configured(config))
-        journal = await stack.enter_async_context(
-            FileJournal(
-                state / "journal",
-                max_bytes=journal_limits.max_mib * MIB,
-                segment_bytes=journal_limits.segment_mib * MIB,
-            )
-        )
-        for damage in journal.damage:
-            telemetry.event(Event(clock.now(), "journal_damaged", Severity.ALARM, "journal", str(damage)))
-        await _reach(database, telemetry, is_stopped)
-        ledger = await stack.enter_async_context(SqlLedger(database, clock))
-        registry = await stack.enter_async_context(SqlRegistry(database, clock))
-        held, kept = Held(), config.images
-        images = await stack.enter_async_context(
-            FolderImages(
-                state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock, held=held
-            )
-        )
-        letters = await _enter_dead_letters(stack, common, held)
-        sink = await stack.enter_async_context(_sink(common))
-        gate_line = await stack.enter_async_context(MqttGateLine(config, clock, telemetry)) if config.gate else None
-        commands = MqttCommandChannel(config, clock, telemetry) if uses_mqtt(config) else None
-        command_channel = None if commands is None else await stack.enter_async_context(commands)
-        kafka = KafkaSource(config, clock, telemetry, letters)
-        sources = {camera.name: _source(common, camera, kafka) for camera in config.camera}
-        adapters = Adapters(
-            clock=clock,
-            telemetry=telemetry,
-            sources=sources,
-            journal=journal,
-            ledger=ledger,
-            registry=registry,
-            loader=VisionLoader(config.engine, state / "engines"),
-            sink=sink,
-            gate_line=gate_line,
-            images=images,
-            dead_letters=letters,
-            decode=decoder(),
-            take_events=telemetry.take_events,
-            command_channel=command_channel,
-        )
+        store = await _open_store(stack, common, is_stopped)
+        adapters = await _open_adapters(stack, common, store)
         pipeline = Pipeline(config, adapters, f"inspector {__version__}", checkpoint())
-        recovered = await pipeline.recover()
-        if recovered:
-            telemetry.event(
-                Event(clock.now(), "recovered", Severity.INFO, "journal", f"{recovered} verdicts became rows")
-            )
-        for source in {id(source): source for source in sources.values()}.values():
+        if recovered := await pipeline.recover():
+            common.tell("recovered", Severity.INFO, "journal", f"{recovered} verdicts became rows")
+        for source in {id(source): source for source in adapters.sources.values()}.values():
             await stack.enter_async_context(source)
-        yield Agent(pipeline, telemetry, Housekeeping(database, clock, telemetry, config.retention, state, held))
+        housekeeping = Housekeeping(
+            store.database, common.clock, telemetry, config.retention, config.agent.state_dir, store.held
+        )
+        yield Agent(pipeline, telemetry, housekeeping)
 
 
-async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callable[[], bool]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """What this agent keeps, open. `held` says which pictures and dead letters must stay."""
+
+    database: Database
+    journal: FileJournal
+    ledger: SqlLedger
+    registry: SqlRegistry
+    images: FolderImages
+    held: Held
+
+
+async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopped: Callable[[], bool]) -> _Store:
+    """The journal first, which may be damaged; then the database, waited for while it is away."""
+    config, clock = common.config, common.clock
+    state, limits, kept = config.agent.state_dir, config.journal, config.images
+    database = await stack.enter_async_context(configured(config))
+    journal = FileJournal(state / "journal", max_bytes=limits.max_mib * MIB, segment_bytes=limits.segment_mib * MIB)
+    await stack.enter_async_context(journal)
+    for damage in journal.damage:
+        common.tell("journal_damaged", Severity.ALARM, "journal", str(damage))
+    await _reach(database, common, is_stopped)
+    ledger = await stack.enter_async_context(SqlLedger(database, clock))
+    registry = await stack.enter_async_context(SqlRegistry(database, clock))
+    held = Held()
+    images = FolderImages(
+        state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock, held=held
+    )
+    await stack.enter_async_context(images)
+    return _Store(database, journal, ledger, registry, images, held)
+
+
+async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store: _Store) -> Adapters:
+    """Everything that the road needs. All are open but the sources, which take nothing until it has recovered."""
+    config, clock, telemetry = common.config, common.clock, common.telemetry
+    letters = await _open_dead_letters(stack, common, store.held)
+    sink = await stack.enter_async_context(_sink(common))
+    gate_line = MqttGateLine(config, clock, telemetry) if config.gate else None
+    command_channel = MqttCommandChannel(config, clock, telemetry) if uses_mqtt(config) else None
+    for line in (gate_line, command_channel):
+        if line is not None:
+            await stack.enter_async_context(line)
+    kafka = KafkaSource(config, clock, telemetry, letters)
+    return Adapters(
+        clock=clock,
+        telemetry=telemetry,
+        sources={camera.name: _source(common, camera, kafka) for camera in config.camera},
+        journal=store.journal,
+        ledger=store.ledger,
+        registry=store.registry,
+        loader=VisionLoader(config.engine, config.agent.state_dir / "engines"),
+        sink=sink,
+        gate_line=gate_line,
+        images=store.images,
+        dead_letters=letters,
+        decode=decoder(),
+        take_events=telemetry.take_events,
+        command_channel=command_channel,
+    )
+
+
+async def _reach(database: Database, common: Common, is_stopped: Callable[[], bool]) -> None:
     """Wait for the database: without it, it is not known which frames have a row and which products are live."""
     is_told = False
     while True:
@@ -147,14 +169,14 @@ async def _reach(database: Database, telemetry: LogTelemetry, is_stopped: Callab
             if is_stopped() or not away.retryable:
                 raise
             if not is_told:
-                telemetry.event(Event(SystemClock().now(), "ledger_down", Severity.ALARM, "ledger", str(away)))
+                common.tell("ledger_down", Severity.ALARM, "ledger", str(away))
                 is_told = True
             await asyncio.sleep(START_RETRY_S)
         else:
             return
 
 
-async def _enter_dead_letters(stack: contextlib.AsyncExitStack, common: Common, held: Held) -> DeadLetters:
+async def _open_dead_letters(stack: contextlib.AsyncExitStack, common: Common, held: Held) -> DeadLetters:
     """The Kafka topic where one is configured, with the folder behind it; else the folder."""
     config = common.config
     max_bytes = config.images.dead_letter_mib * MIB

@@ -114,9 +114,3 @@ class BrokerUnavailable(InspectorError):
 
 class BrokerRefused(InspectorError):
     """The broker refuses this client (password, certificate, permission); trying again won't help."""
-
-
-class Overloaded(InspectorError):
-    """More was asked of a stage than its bounded queue may hold."""
-
-    retryable = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self
 
 from inspector.domain import (
     CommandName,
@@ -124,9 +124,6 @@ class Lineup(Protocol):
     def revision(self) -> str: ...
 
     @property
-    def engine(self) -> str: ...
-
-    @property
     def products(self) -> tuple[str, ...]: ...
 
     @property
@@ -203,9 +200,6 @@ class Ledger(Adapter, Protocol):
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
         """The newest `limit` frames of a camera in the current and previous epoch, oldest first."""
 
-    async def known(self, result_ids: Sequence[ResultId]) -> set[ResultId]:
-        """Which of these have a row."""
-
     async def record_events(self, events: Sequence[Event]) -> None: ...
 
     async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
@@ -261,9 +255,6 @@ class GateLine(Adapter, Protocol):
     def actions(self) -> AsyncIterator[GateAction]:
         """What PLCs report back."""
 
-    @property
-    def is_connected(self) -> bool: ...
-
 
 class CommandChannel(Adapter, Protocol):
     """Commands in, replies out: how a line is told its job and mode. Nothing is kept for an agent that is away."""
@@ -298,7 +289,6 @@ class DeadLetters(Adapter, Protocol):
         """Durable when it returns."""
 
 
-@runtime_checkable
 class Telemetry(Protocol):
     """Counters and events of the running agent."""
 
@@ -307,7 +297,8 @@ class Telemetry(Protocol):
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None: ...
 
-    def observe_ms(self, name: str, value: float) -> None: ...
+    def observe_ms(self, name: str, value: float) -> None:
+        """How long one piece of work took. Reserved for metrics: nothing calls it yet."""
 
     def gauge(self, name: str, value: float | None, **labels: str) -> None:
         """How much there is now of what this name and these labels stand for; None where there is no such thing."""

@@ -26,7 +26,7 @@ class LogTelemetry:
         self._log = structlog.get_logger("inspector")
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self.counters: Counter[str] = Counter()
-        self.latest_ms: dict[str, float] = {}
+        self.latest_ms: dict[str, float] = {}  # reserved for metrics, as the counters are
         self._gauges: dict[str, float] = {}
 
     def event(self, event: Event) -> None:

@@ -287,7 +287,7 @@ class JournalSection(Section):
     max_mib: int = Field(default=512, ge=1, le=1_000_000, description="Greatest size of the journal on disk.")
     segment_mib: int = Field(default=8, ge=1, le=1024, description="Size of one journal file.")
     sync_ms: float = Field(
-        default=5.0, ge=0, le=1000, description="Longest time that an entry waits for its group fsync."
+        default=5.0, ge=0, le=1000, description="Without effect, kept for older files: the journal never waits to sync."
     )
 
 

@@ -40,7 +40,7 @@ class Cause(enum.StrEnum):
     SCORER_ERROR = "scorer_error"
     NO_TRIGGER_ID = "no_trigger_id"
     NOT_RELEASED = "not_released"
-    FRAME_HEALTH = "frame_health"
+    FRAME_HEALTH = "frame_health"  # reserved for frame health: no frame gets it yet
     LATE = "late"
     OVERLOAD = "overload"
     VIEW_MISSING = "view_missing"

@@ -235,6 +235,7 @@ conflicts = sa.Table(
     sa.UniqueConstraint("result_id", "refused_outcome", "refused_agent"),
 )
 
+# Reserved for scoring of shadow versions: written by nothing yet, pruned already.
 shadow_results = sa.Table(
     "shadow_results",
     metadata,
@@ -288,6 +289,7 @@ registry_revision = sa.Table(
     sa.Column("revision", BIG, nullable=False),
 )
 
+# Reserved for metrics, with `agents`: which cameras and agents were there, and when last. Written by nothing yet.
 cameras = sa.Table(
     "cameras",
     metadata,
@@ -322,6 +324,7 @@ audit = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# Reserved for reviews, a person's word on a result: written by nothing yet.
 reviews = sa.Table(
     "reviews",
     metadata,

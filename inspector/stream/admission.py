@@ -23,13 +23,17 @@ LARGEST_TRIGGER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class MissedPart:
-    """A part that left a hole in the trigger count: it passed uninspected."""
+    """A part that left a hole in the trigger count: it passed uninspected.
+
+    Where the camera counts by itself, only what was lost after it leaves a hole.
+    """
 
     gate: str
     camera: str
     epoch: int
     trigger_id: int
     lap: int
+    is_counted_by_camera: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +181,11 @@ class Admission:
     def _missed(self, gate: GateSection | None, found: New) -> tuple[MissedPart, ...]:
         if gate is None or not found.missed:
             return ()
-        counter = self._counters[gate.name]
+        counter, is_own_count = self._counters[gate.name], gate.trigger_source == "camera"
         return tuple(
-            MissedPart(gate.name, gate.cameras[0], found.key.epoch, counter.number(count), counter.lap(count))
+            MissedPart(
+                gate.name, gate.cameras[0], found.key.epoch, counter.number(count), counter.lap(count), is_own_count
+            )
             for count in found.missed
         )
 

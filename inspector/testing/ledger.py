@@ -77,10 +77,6 @@ class InMemoryLedger:
             if row.frame_sha256 and row.epoch >= current - 1
         ]
 
-    async def known(self, result_ids: Sequence[ResultId]) -> set[ResultId]:
-        self._check()
-        return {result_id for result_id in result_ids if result_id in self.rows}
-
     async def record_events(self, events: Sequence[Event]) -> None:
         self._check()
         self.events.extend(events)

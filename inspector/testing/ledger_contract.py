@@ -116,12 +116,6 @@ class LedgerContract:
         assert await ledger.record([first, second], [], []) == [first.result_id]
         assert (await self.stored(ledger)).rows == [first]
 
-    async def test_known_answers_for_rows_that_exist(self, ledger: Ledger) -> None:
-        await ledger.record([verdict_of_part(1)], [], [])
-        here, missing = verdict_of_part(1).result_id, verdict_of_part(2).result_id
-        assert await ledger.known([here, missing]) == {here}
-        assert await ledger.known([]) == set()
-
     @pytest.mark.parametrize(
         ("first", "second", "worst"),
         [

@@ -32,7 +32,6 @@ class FakeLineup:
 
     revision: str = "r1"
     names: tuple[str, ...] = ("alpha", "beta")
-    engine: str = "fake"
     gate: threading.Event | None = None
     batches: list[int] = field(default_factory=list)
 
@@ -88,5 +87,5 @@ class FakeLoader:
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         names = tuple(version.product for version in live.versions) or self.lineup.names
-        made = FakeLineup(live.revision, names, self.lineup.engine, self.lineup.gate, self.lineup.batches)
+        made = FakeLineup(live.revision, names, self.lineup.gate, self.lineup.batches)
         return made, []

@@ -17,6 +17,7 @@ from inspector.store.ledger.ledger import SqlLedger
 from inspector.testing.clock import FakeClock
 from inspector.testing.postgres import PostgresServer
 from inspector.testing.samples import verdict_of_part
+from tests.contract import stored
 
 
 async def test_sqlite_of_another_process_holding_it_is_unavailable(
@@ -42,7 +43,7 @@ async def test_sqlite_full_disk_is_unavailable_and_leaves_no_half_batch(sqlite: 
             await connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 4}")
         with pytest.raises(LedgerUnavailable, match="disk of the database is full"):
             await ledger.record([verdict_of_part(number) for number in range(500)], [], [])
-    assert await queries.count_results(sqlite) == 0
+    assert await stored.count_results(sqlite) == 0
 
 
 async def test_sqlite_file_of_something_else_is_unavailable(tmp_path: Path) -> None:
@@ -173,8 +174,8 @@ class OddRowContract:
         verdicts = [verdict_of_part(1), verdict_of_part(2, camera="odd")]
         async with SqlLedger(database, FakeClock()) as ledger:
             assert await ledger.record(verdicts, [], []) == []
-        assert await queries.count_results(database) == 1
-        (event,) = await queries.list_events(database)
+        assert await stored.count_results(database) == 1
+        (event,) = await stored.list_events(database)
         assert (event.kind, event.subject) == ("row_refused", "odd")
         assert verdicts[1].result_id in event.detail
 

@@ -17,6 +17,7 @@ from inspector.testing.clock import FakeClock
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.ledger_contract import LedgerContract, Stored
 from inspector.testing.samples import command_of, verdict_of_part
+from tests.contract import stored
 
 
 class TestInMemoryLedger(LedgerContract):
@@ -48,11 +49,11 @@ class SqlLedgerContract(LedgerContract):
         database = ledger.database
         return Stored(
             rows=(await queries.list_results(database, limit=1000))[::-1],
-            decisions=(await queries.list_decisions(database))[::-1],
-            conflicts=(await queries.list_conflicts(database))[::-1],
-            events=(await queries.list_events(database))[::-1],
-            gate_actions=(await queries.list_gate_actions(database))[::-1],
-            commands=(await queries.list_commands(database))[::-1],
+            decisions=(await stored.list_decisions(database))[::-1],
+            conflicts=(await stored.list_conflicts(database))[::-1],
+            events=(await stored.list_events(database))[::-1],
+            gate_actions=(await stored.list_gate_actions(database))[::-1],
+            commands=(await stored.list_commands(database))[::-1],
         )
 
     async def test_record_command_is_audited_in_the_same_transaction(self, database: Database) -> None:
@@ -92,9 +93,9 @@ class TestPostgresLedger(SqlLedgerContract):
                 await connection.exec_driver_sql("ALTER SEQUENCE results_seq_seq RESTART")
             with pytest.raises(LedgerUnavailable, match=r"sequence .* lies behind its rows"):
                 await ledger.record(verdicts[3:], [], [])
-            assert await queries.count_results(database) == 3
+            assert await stored.count_results(database) == 3
             for _ in range(3):  # each try takes numbers, so that the sequence catches up by itself
                 with contextlib.suppress(LedgerUnavailable):
                     await ledger.record(verdicts[3:], [], [])
-            assert await queries.count_results(database) == 6
-            assert await queries.list_events(database) == []
+            assert await stored.count_results(database) == 6
+            assert await stored.list_events(database) == []

@@ -16,6 +16,7 @@ from inspector.store.ledger.queries import ResultFilter
 from inspector.store.retention import retention
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.samples import decision_for, event_of, gate_action_of, verdict_of_part
+from tests.contract import stored
 
 
 def history() -> list[Verdict]:
@@ -62,7 +63,7 @@ class QueriesContract:
         found = await queries.list_results(filled, wanted)
         assert found == [history()[number] for number in reversed(numbers)]
         assert [verdict async for verdict in queries.each_result(filled, wanted)] == found[::-1]
-        assert await queries.count_results(filled, wanted) == len(numbers)
+        assert await stored.count_results(filled, wanted) == len(numbers)
 
     async def test_list_results_gives_no_more_than_asked(self, filled: Database) -> None:
         assert await queries.list_results(filled, limit=3) == history()[:-4:-1]
@@ -100,11 +101,11 @@ class QueriesContract:
             await ledger.record_events([event_of("first"), later])
             await ledger.record_gate_actions([gate_action_of(1), gate_action_of(1, gate="g2")])
             await ledger.record(parts, [(decision_for(part), True) for part in parts], [])
-        assert await queries.list_events(database) == [later, event_of("first")]
-        assert await queries.list_events(database, since=START + timedelta(minutes=1)) == [later]
-        assert await queries.list_gate_actions(database, "g2") == [gate_action_of(1, gate="g2")]
-        assert [decision.trigger_id for decision in await queries.list_decisions(database, "g1", limit=1)] == [2]
-        assert await queries.list_decisions(database, "g2") == []
+        assert await stored.list_events(database) == [later, event_of("first")]
+        assert await stored.list_events(database, since=START + timedelta(minutes=1)) == [later]
+        assert await stored.list_gate_actions(database, "g2") == [gate_action_of(1, gate="g2")]
+        assert [decision.trigger_id for decision in await stored.list_decisions(database, "g1", limit=1)] == [2]
+        assert await stored.list_decisions(database, "g2") == []
 
     async def test_record_after_prune_never_uses_a_sequence_number_twice(self, filled: Database) -> None:
         section = RetentionSection(passes_days=1, rejects_days=1, unjudged_days=1)

@@ -111,11 +111,6 @@ class SqlLedger:
         current = max((row["epoch"] for row in rows), default=0)
         return [sighting_of_row(row) for row in reversed(rows) if row["epoch"] >= current - 1]
 
-    async def known(self, result_ids: Sequence[ResultId]) -> set[ResultId]:
-        await self.database.ensure_current()
-        async with self.database.reading() as connection:
-            return set(await _stored_outcomes(connection, result_ids))
-
     async def record_events(self, events: Sequence[Event]) -> None:
         await self.database.ensure_current()
         async with self.database.writing() as connection:

@@ -1,4 +1,4 @@
-"""Reads for people: what was decided, and what happened. Never on the road.
+"""Reads for people: what was decided. Never on the road.
 
 Everything comes back as domain types. Lists are newest first and bounded; `each_result` walks any number
 of rows, oldest first, in short transactions of their own, so that it never holds up a writer.
@@ -13,21 +13,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inspector.domain import (
-    Action,
-    Cause,
-    CommandName,
-    CommandRecord,
-    Event,
-    GateAction,
-    Outcome,
-    ResultId,
-    Severity,
-    Verdict,
-)
+from inspector.domain import Cause, Outcome, Verdict
 from inspector.store import tables
 from inspector.store.database import Database
-from inspector.store.records import Conflict, StoredDecision
 from inspector.store.rows import storable, verdict_from_row
 
 _PAGE_ROWS = 500
@@ -72,6 +60,7 @@ async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIt
         after = page[-1]["seq"]
 
 
+# Reserved for reviews: the result that a person has given a word on.
 async def get_result(database: Database, result_id: str) -> Verdict | None:
     """The result of that id, or None."""
     rows = await _rows(database, sa.select(tables.results).where(_RESULTS.result_id == storable(result_id)))
@@ -86,12 +75,7 @@ async def find_results(database: Database, start: str, *, limit: int = 10) -> li
     return [verdict_from_row(row) for row in await _rows(database, query)]
 
 
-async def count_results(database: Database, wanted: ResultFilter = ANY) -> int:
-    """How many results there are."""
-    query = sa.select(sa.func.count().label("rows")).select_from(tables.results).where(*_conditions(wanted))
-    return int((await _rows(database, query))[0]["rows"])
-
-
+# Reserved for metrics: the three counts.
 async def count_by_outcome(database: Database, wanted: ResultFilter = ANY) -> dict[Outcome, int]:
     """Results per outcome; every outcome is there."""
     found = await _count_by(database, "outcome", wanted)
@@ -106,83 +90,6 @@ async def count_by_cause(database: Database, wanted: ResultFilter = ANY) -> dict
 async def count_by_product(database: Database, wanted: ResultFilter = ANY) -> dict[str | None, int]:
     """Results per product; None counts those of no known product."""
     return await _count_by(database, "product", wanted)
-
-
-async def list_events(database: Database, *, since: datetime | None = None, limit: int = 100) -> list[Event]:
-    """The newest `limit` events, newest first."""
-    query = sa.select(tables.events).order_by(tables.events.c.id.desc()).limit(limit)
-    if since is not None:
-        query = query.where(tables.events.c.at >= since)
-    return [
-        Event(row["at"], row["kind"], Severity(row["severity"]), row["subject"], row["detail"])
-        for row in await _rows(database, query)
-    ]
-
-
-async def list_decisions(database: Database, gate: str | None = None, *, limit: int = 100) -> list[StoredDecision]:
-    """The newest `limit` parts of a gate (or of all) with what was decided, newest first."""
-    query = sa.select(tables.decisions).order_by(tables.decisions.c.id.desc()).limit(limit)
-    if gate is not None:
-        query = query.where(tables.decisions.c.gate == gate)
-    return [
-        StoredDecision(
-            gate=row["gate"],
-            epoch=row["epoch"],
-            lap=row["lap"],
-            trigger_id=row["trigger_id"],
-            action=Action(row["action"]),
-            result_id=ResultId(row["result_id"]),
-            sent=row["sent"],
-        )
-        for row in await _rows(database, query)
-    ]
-
-
-async def list_gate_actions(database: Database, gate: str | None = None, *, limit: int = 100) -> list[GateAction]:
-    """The newest `limit` reports of a gate's PLC (or of all), newest first."""
-    query = sa.select(tables.gate_actions).order_by(tables.gate_actions.c.id.desc()).limit(limit)
-    if gate is not None:
-        query = query.where(tables.gate_actions.c.gate == gate)
-    return [
-        GateAction(
-            gate=row["gate"],
-            epoch=row["epoch"],
-            trigger_id=row["trigger_id"],
-            action=row["action"],
-            source=row["source"],
-            done=row["done"],
-            received_at=row["received_at"],
-        )
-        for row in await _rows(database, query)
-    ]
-
-
-async def list_commands(database: Database, *, limit: int = 100) -> list[CommandRecord]:
-    """The newest `limit` commands, newest first; what each changed stands in the audit."""
-    query = sa.select(tables.commands).order_by(tables.commands.c.id.desc()).limit(limit)
-    return [
-        CommandRecord(
-            cmd_id=row["cmd_id"],
-            name=CommandName(row["name"]),
-            agent=row["agent"],
-            by=row["by_name"],
-            reason=row["reason"],
-            sent_at=row["sent_at"],
-            received_at=row["received_at"],
-            is_obeyed=row["is_obeyed"],
-            detail=row["detail"],
-        )
-        for row in await _rows(database, query)
-    ]
-
-
-async def list_conflicts(database: Database, *, limit: int = 100) -> list[Conflict]:
-    """The newest `limit` verdicts that were refused because a row said otherwise, newest first."""
-    query = sa.select(tables.conflicts).order_by(tables.conflicts.c.id.desc()).limit(limit)
-    return [
-        Conflict(ResultId(row["result_id"]), Outcome(row["stored_outcome"]), Outcome(row["refused_outcome"]))
-        for row in await _rows(database, query)
-    ]
 
 
 def _conditions(wanted: ResultFilter) -> list[sa.ColumnElement[bool]]:

@@ -100,6 +100,8 @@ class Intake:
         if arrival.missed:
             first, last = arrival.missed[0].trigger_id, arrival.missed[-1].trigger_id
             detail = f"{len(arrival.missed)} part(s) passed uninspected: triggers {first} to {last}"
+            if arrival.missed[0].is_counted_by_camera:
+                detail += "; the camera counts by itself, so only what was lost after it is known"
             self._shared.event("uninspected", Severity.ALARM, arrival.missed[0].gate, detail)
         if arrival.admitted.id_conflict:
             self._shared.event(

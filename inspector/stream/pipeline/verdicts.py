@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from inspector.domain import (
     Admitted,
@@ -26,6 +26,8 @@ from inspector.stream.gates import PartKey
 
 Fields = dict[str, Any]
 """Values of fields of a `Verdict`, by name."""
+
+LOST_AFTER_CAMERA: Final = "the camera's own count jumped over this frame, which was lost after the camera"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ def _threshold(facts: FrameFacts) -> float | None:
 def missed_part(missed: MissedPart, signature: Signature, policy: Policy, at: datetime) -> Verdict:
     """The row of a part that left a hole in the trigger count: it passed uninspected."""
     part = PartKey(missed.epoch, missed.lap, missed.trigger_id)
-    ruling = rule(Cause.NOT_RECEIVED, policy, "the trigger count jumped over this part")
+    detail = LOST_AFTER_CAMERA if missed.is_counted_by_camera else "the trigger count jumped over this part"
+    ruling = rule(Cause.NOT_RECEIVED, policy, detail)
     reason = f"not_received:{missed.lap}"
     return _frameless(part, _Place(missed.gate, missed.camera), reason, ruling, signature, at)
 

@@ -113,7 +113,6 @@ class VisionLineup:
     def __init__(self, revision: str, engine: str, loaded: dict[str, LoadedProduct], route_embedder: Embedder) -> None:
         self.loaded = loaded
         self._revision = revision
-        self._engine = engine
         self._route_embedder = route_embedder
         self._live = {item.version.product: item for item in loaded.values() if item.version.is_live}
         routable = {item.version.product: item for item in loaded.values()} | self._live
@@ -124,10 +123,6 @@ class VisionLineup:
     @property
     def revision(self) -> str:
         return self._revision
-
-    @property
-    def engine(self) -> str:
-        return self._engine
 
     @property
     def products(self) -> tuple[str, ...]:

@@ -217,6 +217,21 @@ async def test_run_gap_in_triggers_makes_uninspected_rows() -> None:
     assert "uninspected" in plant.telemetry.kinds()
 
 
+@pytest.mark.parametrize(("source", "is_said"), [("camera", True), ("encoder", False)])
+async def test_run_gap_in_a_count_of_the_camera_itself_is_said_to_be_of_what_was_lost_after_it(
+    source: str, is_said: bool
+) -> None:
+    plant = Plant(settings(trigger_source=source))
+    async with plant.running():
+        plant.push(GOOD, 5)
+        plant.push(GOOD, 7)
+        await plant.has_rows(3)
+    (missed,) = (row for row in plant.rows() if row.outcome is Outcome.UNINSPECTED)
+    assert ("lost after the camera" in (missed.cause_detail or "")) is is_said
+    (event,) = (event for event in plant.telemetry.events if event.kind == "uninspected")
+    assert ("lost after it" in event.detail) is is_said
+
+
 async def test_run_gated_frame_without_trigger_is_unjudged_and_untold() -> None:
     plant = Plant(settings())
     async with plant.running():

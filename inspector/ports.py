@@ -137,7 +137,7 @@ class Lineup(Protocol):
 
 
 class LineupLoader(Protocol):
-    """Makes a lineup of what is live; versions already loaded are reused, unreadable ones refused by name."""
+    """Makes a lineup of `LiveSet.routable`; versions already loaded are reused, unreadable ones refused by name."""
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""

@@ -30,9 +30,18 @@ class ProductVersion:
 class LiveSet:
     """Which version of each product is live; `revision` changes with every activation.
 
-    `shadows` are stored beside the live ones and never decide; agents do not score them yet.
+    `shadows` are stored beside the live ones and never decide.
     """
 
     revision: str
     versions: tuple[ProductVersion, ...]
     shadows: tuple[ProductVersion, ...] = ()
+
+    @property
+    def routable(self) -> tuple[ProductVersion, ...]:
+        """One version of each product that a frame may be recognised as: the live one, else the shadow version.
+
+        A frame of a product with only a shadow version is not released: it is no unknown product, and is not judged.
+        """
+        live = {version.product for version in self.versions}
+        return (*self.versions, *(shadow for shadow in self.shadows if shadow.product not in live))

@@ -70,9 +70,7 @@ class VisionLoader:
         known = previous.loaded if isinstance(previous, VisionLineup) else {}
         loaded: dict[str, LoadedProduct] = {}
         events: list[Event] = []
-        for version in live.versions:
-            if not (version.is_live or version.is_shadow):
-                continue
+        for version in live.routable:
             try:
                 reused = known.get(version.digest)
                 product = replace(reused, version=version) if reused else self._open(version, artifacts, engine)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from inspector.domain import Event, LiveSet
+import pytest
+
+from inspector.agent.clock import SystemClock
+from inspector.config.sections import EngineSection
+from inspector.domain import Cause, Event, Failure, LiveSet, Routed
 from inspector.ports import Lineup
+from inspector.store.database import Database, ensure_schema
+from inspector.store.registry.registry import SqlRegistry
 from inspector.stream.pipeline.upkeep import LineupWatch
 from inspector.testing.lineup import FakeLoader
 from inspector.testing.registry import InMemoryRegistry
+from inspector.training.enrol import Enrolment
+from inspector.vision.serving import lineup as lineup_module
+from inspector.vision.serving.lineup import VisionLoader
+from tests.unit.drawings import FakeEngine, draw, frame_of
 from tests.unit.stream.test_pipeline import FREE, Plant
 
 
@@ -35,3 +46,32 @@ async def test_load_damaged_artifact_hands_over_the_others() -> None:
     await watch.load()
     assert loader.handed == [{b"bolt"}]
     assert watch.current is not None
+
+
+async def test_load_product_with_only_a_shadow_version_is_not_released_until_it_is_live(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fake_engine: FakeEngine, enrolled: dict[str, Enrolment]
+) -> None:
+    """With the real registry, loader and router, as an agent has them."""
+    monkeypatch.setattr(lineup_module, "create_engine", lambda *_: fake_engine)
+    shared = Plant(FREE).pipeline()._shared
+    async with Database(f"sqlite:///{tmp_path / 'inspector.db'}") as database:
+        await ensure_schema(database)
+        async with SqlRegistry(database, SystemClock()) as registry:
+            for product, is_live in (("disc", False), ("plate", True)):
+                done = enrolled[product]
+                await registry.add_version(
+                    product, done.artifact, dict(done.manifest), by="test", activate=is_live, shadow=not is_live
+                )
+            watch = LineupWatch(shared, registry, VisionLoader(EngineSection(batch_max=4), tmp_path))
+            await watch.load()
+            assert watch.current is not None
+            assert watch.current.products == ("plate",)
+            found = watch.current.router.route(frame_of(draw("disc", 100)))
+            assert isinstance(found, Failure)
+            assert (found.cause, found.detail) == (Cause.NOT_RELEASED, "disc has only a shadow version")
+            assert isinstance(watch.current.router.route(frame_of(draw("plate", 100))), Routed)
+            watch.current.check_canary()
+            await registry.activate("disc", 1, by="test", reason="test")
+            await watch.load()
+            assert watch.current.products == ("disc", "plate")
+            assert isinstance(watch.current.router.route(frame_of(draw("disc", 100))), Routed)

@@ -83,11 +83,20 @@ def test_route_shadow_only_product_is_not_released(
     loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]
 ) -> None:
     shadow = replace(live.versions[0], is_live=False, is_shadow=True)
-    found, _ = loader.load(LiveSet("r2", (shadow, *live.versions[1:])), artifacts, None)
+    found, _ = loader.load(LiveSet("r2", live.versions[1:], shadows=(shadow,)), artifacts, None)
     answer = found.router.route(frame_of(draw("disc", 100)))
     assert isinstance(answer, Failure)
     assert answer.cause is Cause.NOT_RELEASED
     assert found.products == ("mesh", "plate")
+
+
+def test_load_shadow_beside_a_live_version_of_its_product_is_left_out(
+    loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes], enrolled: dict[str, Enrolment]
+) -> None:
+    shadow = replace(version_of(enrolled["mesh"], "disc", number=2, live=False), product="disc")
+    found, events = loader.load(LiveSet("r2", live.versions[:1], shadows=(shadow,)), artifacts, None)
+    assert isinstance(found, VisionLineup)
+    assert (events, list(found.loaded)) == ([], [live.versions[0].digest])
 
 
 def test_route_on_many_threads_gives_what_one_gives(lineup: VisionLineup) -> None:

@@ -72,7 +72,7 @@ def secret(name: str) -> SecretStr:
 
 
 def fault_point() -> tuple[str, int] | None:
-    """For tests of the invariant only: `INSPECTOR_FAULT_POINT=published:3` kills the agent there, the third time."""
+    """For tests of the invariant only: `INSPECTOR_FAULT_POINT=published:3` kills the agent at the third frame there."""
     named = os.environ.get("INSPECTOR_FAULT_POINT")
     if not named:
         return None

@@ -108,6 +108,7 @@ def test_gate_whose_agent_dies_goes_on_at_another_with_its_count_and_nothing_lat
     topic = asyncio.run(kafka.create(4))
     config = GATE.format(mqtt_port=fleet.broker.port, bootstrap=kafka.bootstrap, topic=topic)
     agents = {name: fleet.join(name, config) for name in ("one", "two")}
+    agents["one"].until(lambda: any("2 partitions" in each.log for each in agents.values()), 60, "they share the topic")
     send_parts(kafka, topic, range(1, 9))
     agents["one"].until(lambda: len(fleet.told()) == 8 and fleet.database.count() == 16, 60, "8 parts")
     owner = {row["agent"] for row in fleet.database.rows()}.pop()

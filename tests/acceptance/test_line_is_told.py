@@ -28,7 +28,7 @@ trigger_from = "topic"
 [[gate]]
 name = "gate1"
 cameras = ["cam1"]
-window_ms = 3000
+window_ms = 30000
 [retention]
 events_days = 1
 """

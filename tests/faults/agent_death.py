@@ -10,12 +10,10 @@ from tests.faults.outcome import register
 from tests.faults.scene import Scene
 
 STAGES = ("admitted", "decoded", "routed", "scored", "journaled", "published", "recorded", "acknowledged")
-GROUPED = ("recorded", "acknowledged")
-"""Stages that are passed once for a group of frames."""
 
 
 def killed_at(stage: str, scene: Scene) -> None:
-    line = scene.line().start(INSPECTOR_FAULT_POINT=f"{stage}:{3 if stage in GROUPED else 9}")
+    line = scene.line().start(INSPECTOR_FAULT_POINT=f"{stage}:9")
     line.camera.shoot(60)
     line.agent.until(line.agent.has_ended, 90, f"killed at {stage}")
     code = line.agent.end(signal.SIGKILL)

@@ -60,13 +60,13 @@ async def test_gate_line_decision_in_time_is_published_as_the_contract_says(
     sub = broker.receive("-t", "p/s/gate/#", "-q", "1", "-C", "2", "-W", "20", "-F", "%t %q %r %p")
     await until(lambda: "Received SUBSCRIBE" in broker.log())
     async with MqttGateLine(config, RunningClock(), notebook) as line:
-        assert await line.publish(decide(4711))
+        assert await line.publish(decide(4711, window_s=1000))
         await line.heartbeat("g1", {"ready": 1, "fault": 0, "hb": 7, "mode": 1, "ep": 3})
         output, _ = await asyncio.to_thread(sub.communicate, timeout=20)
     decision, heartbeat = output.decode().splitlines()
     topic, qos, retained, payload = decision.split(" ", 3)
     assert (topic, qos, retained) == (TOPIC, "1", "0")
-    assert payload.startswith('{"v":1,"ep":3,"trig":4711,"act":1,"code":0,"left_ms":9')
+    assert payload.startswith('{"v":1,"ep":3,"trig":4711,"act":1,"code":0,"left_ms":9'), "of 1000 s"
     assert heartbeat == 'p/s/gate/g1/heartbeat 0 0 {"v":1,"ready":1,"fault":0,"hb":7,"mode":1,"ep":3}'
 
 

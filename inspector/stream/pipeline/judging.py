@@ -188,7 +188,8 @@ class Judging:
             answers = await loop.run_in_executor(self._scorer, lineup.scorer.score, frames)
         except Exception as error:  # noqa: BLE001 - the stage boundary: it must produce a verdict
             answers = [Failure(Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")] * len(batch)
-        self._shared.checkpoint("scored")
+        for _ in batch:
+            self._shared.checkpoint("scored")
         self._shared.last_scored_ns = self._shared.clock.monotonic_ns()
         for item, answer in zip(batch, answers, strict=True):
             self._settling.settle(item.ticket, _with_answer(item.ticket.facts, answer))

@@ -68,7 +68,8 @@ class Recording:
             return
         rows = [entry.row for entry in group if entry.row is not None]
         await self._writing.ensure_durable(rows)
-        self._shared.checkpoint("recorded")
+        for _ in rows:
+            self._shared.checkpoint("recorded")
         self._let_followers_go(rows)
         await self._acknowledge(group)
 
@@ -90,7 +91,9 @@ class Recording:
                 position = entry.acknowledges.position
                 last[(position.stream, position.generation)] = entry.acknowledges
         taken = {key for key, receipt in last.items() if await receipt.source.acknowledge(receipt.position)}
-        self._shared.checkpoint("acknowledged")
+        for entry in group:
+            if entry.acknowledges is not None:
+                self._shared.checkpoint("acknowledged")
         weak: list[ResultId] = []
         for entry in group:
             if entry.acknowledges is None or entry.row is None:

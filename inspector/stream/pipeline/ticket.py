@@ -108,7 +108,10 @@ class Signal:
 
 @dataclass(slots=True)
 class Shared:
-    """What the stages of one agent have in common. Made once, at start. `sources` by camera."""
+    """What the stages of one agent have in common. Made once, at start. `sources` by camera.
+
+    A stage calls `checkpoint` with its name once for each frame that has passed it, also where it takes many at once.
+    """
 
     config: Config
     clock: Clock

@@ -29,6 +29,7 @@ from inspector.testing.edges import (
     FakeSink,
     FakeTelemetry,
 )
+from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup, FakeLoader, paint
@@ -268,12 +269,12 @@ async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_sco
 
 
 async def test_run_waiting_frame_is_shed_as_overload_at_its_deadline() -> None:
-    plant = Plant(settings(window_ms=1000, reserve_ms=600))  # a busy machine must not eat the time to publish
+    plant = Plant(settings(window_ms=2000, reserve_ms=600))  # a busy machine must not eat the time to publish
     plant.lineup = FakeLineup(gate=threading.Event())
-    async with plant.running():
+    async with plant.running() as pipeline:
         plant.push(GOOD, 1)
-        await until(lambda: "routed" in plant.reached)
-        await asyncio.sleep(0.02)
+        under_way = pipeline._shared.in_flight
+        await until(lambda: any(ticket.stage is Stage.SCORING for ticket in under_way.values()))
         plant.push(GOOD, 2)
         await until(lambda: len(plant.line.told) == 2)
         assert plant.lineup.gate is not None
@@ -460,13 +461,29 @@ async def test_stop_drains_what_is_under_way_and_leaves_the_rest_with_the_broker
     assert not done & left, "what has a row is acknowledged, what is not is kept"
 
 
+async def test_run_each_stage_is_passed_once_for_each_frame_also_in_a_batch() -> None:
+    """What ends an agent at the n-th frame of a stage must not depend on how frames fall into batches."""
+    plant = Plant(FREE)
+    plant.lineup = FakeLineup(gate=threading.Event())
+    async with plant.running():
+        for number in range(8):
+            plant.push(GOOD, frame_id=number)
+        await until(lambda: plant.reached.count("routed") == 8)
+        assert plant.lineup.gate is not None
+        plant.lineup.gate.set()
+        await until(lambda: not plant.source.broker.kept)
+    assert max(plant.lineup.batches) > 1
+    stages = ["admitted", "decoded", "routed", "scored", "journaled", "recorded", "acknowledged"]
+    assert {stage: plant.reached.count(stage) for stage in stages} == dict.fromkeys(stages, 8)
+
+
 async def test_run_batch_is_scored_as_frame_by_frame() -> None:
     plant = Plant(FREE)
     plant.lineup = FakeLineup(gate=threading.Event())
     async with plant.running():
         for number in range(8):
             plant.push(f"0:{number / 10}".encode(), frame_id=number)
-        await asyncio.sleep(0.05)
+        await until(lambda: plant.reached.count("routed") == 8)
         assert plant.lineup.gate is not None
         plant.lineup.gate.set()
         await plant.has_rows(8)

@@ -77,10 +77,10 @@ class Agent:
         return self.process.poll() is not None
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Send the signal and wait; returns the exit code."""
+        """Send the signal and wait, longer than any drain here; returns the exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=120)
 
     def rows(self, table: str = "results") -> list[dict[str, Any]]:
         """All rows, oldest first."""

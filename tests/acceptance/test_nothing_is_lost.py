@@ -22,6 +22,9 @@ pytestmark = pytest.mark.acceptance
 
 STAGES = ["admitted", "decoded", "routed", "scored", "journaled", "published", "recorded", "acknowledged"]
 
+PATIENT = "drain_s = 90\n"
+"""Of the agent: a drain must not be cut short because the machine is slow."""
+
 LINE = """
 [mqtt]
 port = {port}
@@ -99,7 +102,7 @@ def test_sigterm_in_the_middle_of_200_frames_drains_and_the_rest_comes_next_time
     agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], has_ids: bool
 ) -> None:
     broker = mosquitto()
-    running = agent(line(broker, "5" if has_ids else "3.1.1")).start()
+    running = agent(PATIENT + line(broker, "5" if has_ids else "3.1.1")).start()
     camera = Camera(broker, has_ids)
     shooting = threading.Thread(target=camera.shoot, args=(200, 0.004))
     shooting.start()

@@ -1,1 +1,1 @@
-"""Composition root: builds the agent from its configuration, serves, drains. The only room that knows all others."""
+"""RUNS the agent: builds it from its configuration, serves, drains. The composition root of the daemon."""

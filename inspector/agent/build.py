@@ -1,7 +1,7 @@
-"""Composition root: configuration to objects, run, drain. The only module that knows every room.
+"""Builds the agent: from the configuration to open adapters and a pipeline.
 
-Everything that has a life is entered as an `async with`, in the order it is needed, so that leaving
-is the same order backwards and there is no stop() to forget anything.
+Every adapter is entered as an `async with`, in the order in which they are needed, and left in the reverse
+order. No `stop()` has to repeat that order.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ START_RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A pipeline whose adapters are open, and the telemetry it reports to."""
+    """A pipeline with open adapters, the telemetry that it reports to, and the task that prunes its store."""
 
     pipeline: Pipeline
     telemetry: LogTelemetry
@@ -69,7 +69,7 @@ class Common:
 
 
 def tap_of(config: Config, camera: CameraSection) -> FrameTap:
-    """What listens beside the agents to this camera, not yet entered. Raises UsageError for a watched folder."""
+    """A tap on this camera's frames, not yet entered; agents get them all the same. Raises UsageError for a folder."""
     match camera.source:
         case "kafka":
             return KafkaTap(config, camera)
@@ -81,7 +81,7 @@ def tap_of(config: Config, camera: CameraSection) -> FrameTap:
 
 @contextlib.asynccontextmanager
 async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[], bool]) -> AsyncIterator[Agent]:
-    """An agent that has recovered what an earlier run left. Sources are connected, nothing is taken yet."""
+    """An agent that has recovered what an earlier run left. Its sources are connected; it takes no frame yet."""
     keep_opencv_on_the_callers_thread()
     common = Common(config, SystemClock(), telemetry)
     async with contextlib.AsyncExitStack() as stack:
@@ -100,7 +100,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """What this agent keeps, open. `held` says which pictures and dead letters must stay."""
+    """Database, journal and pictures of this agent, open. `held` says which pictures and dead letters must stay."""
 
     database: Database
     journal: FileJournal
@@ -131,7 +131,7 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
 
 
 async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store: _Store) -> Adapters:
-    """Everything that the road needs. All are open but the sources, which take nothing until it has recovered."""
+    """All adapters of the road, open but for the sources: they are entered when the road has recovered."""
     config, clock, telemetry = common.config, common.clock, common.telemetry
     letters = await _open_dead_letters(stack, common, store.held)
     sink = await stack.enter_async_context(_sink(common))
@@ -160,7 +160,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
 
 
 async def _reach(database: Database, common: Common, is_stopped: Callable[[], bool]) -> None:
-    """Wait for the database: without it, it is not known which frames have a row and which products are live."""
+    """Wait for the database. Only it knows which frames have a row and which products are live."""
     is_told = False
     while True:
         try:
@@ -189,7 +189,7 @@ async def _open_dead_letters(stack: contextlib.AsyncExitStack, common: Common, h
 
 
 def _sink(common: Common) -> VerdictSink:
-    """Records to MQTT, unless nothing of this agent is there, and to Kafka where a topic is configured."""
+    """Records go to MQTT if this agent uses it, and to Kafka if a topic is configured."""
     config, clock, telemetry = common.config, common.clock, common.telemetry
     sinks: list[VerdictSink] = []
     if uses_mqtt(config):
@@ -200,7 +200,7 @@ def _sink(common: Common) -> VerdictSink:
 
 
 def uses_mqtt(config: Config) -> bool:
-    """An agent whose cameras are all on Kafka, without gates, needs no MQTT unless it is configured."""
+    """False if all cameras are on Kafka, there is no gate, and MQTT is not configured."""
     is_all_kafka = bool(config.camera) and all(camera.source == "kafka" for camera in config.camera)
     return not is_all_kafka or bool(config.gate) or "mqtt" in config.model_fields_set
 

@@ -1,4 +1,4 @@
-"""What the frames of a camera may be, by its configuration, and the decoder within these limits."""
+"""Limits of a camera's frames, from its configuration, and the decoder within these limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def decode_for(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
 
 @functools.lru_cache(maxsize=1024)
 def limits_of(camera: CameraSection) -> DecodeLimits:
-    """What this camera's frames may be."""
+    """The limits that this camera's section sets."""
     return DecodeLimits(
         max_bytes=int(camera.max_mib * MIB),
         max_pixels=int(camera.max_mpx * 1e6),

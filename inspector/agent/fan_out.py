@@ -1,4 +1,4 @@
-"""Several far ends behind one port: records to each of them, a dead letter to the first that keeps it."""
+"""Several adapters behind one port: records go to each of them, a dead letter to the first that keeps it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inspector.ports import DeadLetters, VerdictSink
 
 
 class FanOutSink:
-    """A VerdictSink that hands everything to each of its sinks, whose lives it owns; none is a sink too."""
+    """A VerdictSink that hands everything to each of its sinks, and enters and leaves them. There may be none."""
 
     def __init__(self, sinks: Sequence[VerdictSink]) -> None:
         self._sinks = tuple(sinks)
@@ -49,12 +49,12 @@ class FirstDeadLetters:
     async def __aexit__(self, *exc: object) -> None: ...
 
     async def put(self, letter: DeadLetter) -> None:
-        """Durable when it returns. Raises what the last one said, where none took it."""
+        """The letter is durable when this returns. Raises the error of the last keeper where none took it."""
         *earlier, last = self._keepers
         for keeper in earlier:
             try:
                 await keeper.put(letter)
             except InspectorError:
-                continue  # the keeper tells of its own link; what matters here is that somebody keeps the letter
+                continue  # the keeper reports its own trouble; here the next one has to keep the letter
             return
         await last.put(letter)

@@ -20,7 +20,7 @@ from inspector.stream.pipeline.judging import Decode
 
 
 def checkpoint() -> Callable[[str], None]:
-    """Does nothing, unless a test names the point at which this process is to be killed."""
+    """A function that does nothing, unless a test names the stage and frame at which this process is to be killed."""
     point = configuration.fault_point()
     if point is None:
         return lambda _: None
@@ -38,7 +38,7 @@ def checkpoint() -> Callable[[str], None]:
 
 
 def decoder() -> Decode:
-    """`decode_for`, unless a test names the frames that a decoder is to die or to hang at."""
+    """`decode_for`, unless a test names frames at which the decoder is to crash or hang."""
     named = configuration.fault_frames()
     if named is None:
         return decode_for

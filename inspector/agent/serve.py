@@ -65,7 +65,7 @@ async def _serve(config: Config) -> None:
 
 
 async def _announce(agent: Agent, notifier: Notifier, watchdog_s: float | None) -> None:
-    """READY once frames are taken; then the watchdog is fed for as long as the road moves."""
+    """Send READY when frames are taken; then feed the watchdog while the scorer answers."""
     await agent.pipeline.has_started.wait()
     notifier.send("READY=1", "STATUS=taking frames")
     agent.telemetry.event(Event(SystemClock().now(), "ready", Severity.INFO, "agent", f"inspector {__version__}"))

@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon fares, over its datagram socket (sd_notify(3)). Does nothing elsewhere."""
+"""Reports the state of the daemon to systemd, over its datagram socket (sd_notify(3)). Elsewhere it does nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Notifier:
         self._address = "\0" + address[1:] if address and address.startswith("@") else address
 
     def send(self, *assignments: str) -> None:
-        """Send for example `READY=1`. A supervisor that does not listen is no reason to stop inspecting."""
+        """Send for example `READY=1`. An error is ignored: inspection goes on without its supervisor."""
         if self._address is None:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as s:

@@ -1,6 +1,6 @@
-"""Counters, gauges, events and the one log line of each frame, through structlog. No metrics server of its own.
+"""Counters, gauges, events and the one log line of each frame, through structlog. There is no metrics server here.
 
-Events are kept until `take_events` fetches them for the store; the log has them at once.
+An event is logged at once, and kept until `take_events` fetches it for the store.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LogTelemetry:
         getattr(self._log, _LEVEL[event.severity])(event.kind, subject=event.subject, detail=event.detail)
 
     def take_events(self) -> list[Event]:
-        """What happened since the last call, oldest first."""
+        """The events since the last call, oldest first."""
         events: list[Event] = []
         while self._events:
             events.append(self._events.popleft())

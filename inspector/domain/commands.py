@@ -1,4 +1,4 @@
-"""Commands to a line (job, mode, resync, golden), as they arrive and as the store keeps them."""
+"""Commands to a line (job, mode, resync, golden), as they arrive and as they are stored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 
 class CommandName(enum.StrEnum):
-    """What a line may be told."""
+    """The commands that a line obeys."""
 
     JOB = "job"
     MODE = "mode"
@@ -28,7 +28,7 @@ class CommandRequest:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One change that a command makes: to which gate (or camera), from what to what. Goes into the audit."""
+    """One change that a command makes to a gate (or camera without one), for the audit: from `old` to `new`."""
 
     owner: str
     what: str
@@ -38,7 +38,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class CommandRecord:
-    """A command that was obeyed or refused, as the store keeps it. `cmd_id` is used once per agent."""
+    """A command that was obeyed or refused, as it is stored. An agent takes each `cmd_id` once."""
 
     cmd_id: str
     name: CommandName

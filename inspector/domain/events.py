@@ -1,4 +1,4 @@
-"""What a person may have to know that is not a verdict."""
+"""Events: whatever a person may have to know besides verdicts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something a person may have to know that is not a verdict."""
+    """Something that a person may have to know. `subject` is what it is about: a camera, a gate, the ledger."""
 
     at: datetime
     kind: str

@@ -24,7 +24,7 @@ ResultId = NewType("ResultId", str)
 
 
 class Identity(enum.StrEnum):
-    """How a frame is told from another: by an id it carries, or only by its delivery."""
+    """How a frame is told from an equal one: STRONG by an id that it carries, WEAK by its delivery alone."""
 
     STRONG = "strong"
     WEAK = "weak"
@@ -39,7 +39,7 @@ class TimeSource(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a delivery stands in its stream: all that an acknowledgement needs.
+    """The place of a delivery in its stream, by which it is acknowledged.
 
     `stream` names one ordered stream (an MQTT camera connection, a Kafka topic and partition),
     `generation` its connection or assignment, `offset` the place in it, rising within a
@@ -73,12 +73,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class FrameKey:
-    """The identity of one distinct frame: (camera, epoch, ids and view, SHA-256 of its bytes).
+    """The identity of one distinct frame: camera, view, epoch, its ids, and the SHA-256 of its bytes.
 
-    `nonce` is empty for a frame that carries an id; a weak frame (no id at all) gets one per delivery,
-    so that two equal images of two parts are two frames. `lap` counts how often the trigger counter
-    has wrapped in this epoch: part 17 of the next lap is another part. A simulated frame is never the
-    same as a real one.
+    `nonce` is empty for a frame that carries an id. A frame without any id gets one per delivery, so that
+    equal images of two parts are two frames. `lap` counts how often the trigger counter has wrapped in this
+    epoch: part 17 of the next lap is another part. A simulated frame is never the same as a real one.
     """
 
     camera: str
@@ -101,26 +100,25 @@ class FrameKey:
     def result_id(self) -> ResultId:
         """UUIDv5 of the identity: the same on every agent and after every restart."""
         trigger = "" if self.trigger_id is None else str(self.trigger_id)
-        # Frame id and trigger id both count where both are there: a camera that repeats a
-        # frame id on a new trigger shows a new part, and that part must get a verdict.
+        # Both the frame id and the trigger id count: a camera that repeats a frame id with a
+        # new trigger shows a new part, which must get a verdict.
         parts = (self.camera, self.view, self.epoch, self.lap, self.frame_id or "", trigger, self.sha256, self.nonce)
         name = "\x1f".join(map(str, (*parts, "simulated") if self.simulated else parts))
         return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, name)))
 
 
 def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> ResultId:
-    """Name of a row that has no frame (a missed part, a missing view): one per part and reason."""
+    """The id of a row without a frame (a missed part, a missing view): one for each part and reason `what`."""
     return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, "\x1f".join((owner, str(epoch), str(trigger_id), what)))))
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A delivery found to be a new frame, with its identity and its time limits.
+    """A new frame, with its identity and its time limits.
 
-    `act_before_ns` is None for a camera without a window; `captured_at` follows the camera's clock
-    rule (`time_source` says which clock it is). `missing_trigger` marks a gated frame that needs a
-    trigger id and has none; `is_late` one whose time was over before it was admitted; `fault` says what
-    is wrong with its metadata (None: nothing).
+    `act_before` and `act_before_ns` are None for a camera without a window. `time_source` says which clock
+    `captured_at` is of. `missing_trigger`: the gate needs a trigger id, and the frame has none. `is_late`: the
+    time of the frame was over before it was admitted. `fault` says what is wrong with its metadata (None: nothing).
     """
 
     delivery: Delivery
@@ -152,11 +150,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which product a frame shows, as the anchors voted.
+    """The product that a frame shows, by the votes of the anchors.
 
-    `product` is None when the frame is of no enrolled product; `nearest` then names the product that
-    came closest. `confidence` is the winner's share of the votes [0, 1]; `distance` the trimmed
-    nearest-anchor distance relative to the product's bound (over 1.0 = unknown).
+    `product` is None when the frame shows no enrolled product; `nearest` names the product that came closest.
+    `confidence` is the winner's share of the votes [0, 1]. `distance` is the trimmed distance to the nearest
+    anchors, as a share of the product's bound (over 1.0 = unknown).
     """
 
     product: str | None
@@ -197,7 +195,7 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A frame the ledger or the journal already knows, for finding redeliveries after a restart."""
+    """A frame that the ledger or the journal knows, by which redeliveries are found after a restart."""
 
     key: FrameKey
     result_id: ResultId

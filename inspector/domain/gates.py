@@ -1,4 +1,4 @@
-"""A reject gate: what it is told, what it says it did, and the state about it that survives a restart."""
+"""A reject gate: what it is told, what its PLC reports, and the state of it that survives a restart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Action(enum.StrEnum):
 
 
 class GateMode(enum.StrEnum):
-    """What the line is doing; recorded in each row."""
+    """The mode of a line, recorded in each row. In BYPASS, SETUP and CLEAN no part is judged."""
 
     AUTO = "auto"
     BYPASS = "bypass"
@@ -28,10 +28,10 @@ class GateMode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a line is told to make, from one part of its gate (or camera without a gate) on.
+    """The job of a line, from one part of its gate (or camera without one) on.
 
-    `job_id` None: no job runs from there. `product` is announced, a claim to check. It is of effect for parts
-    from (`from_epoch`, `from_count`) on, the count going on over wraps; -1 stands before every count.
+    `job_id` None: no job runs from that part on. `product` is announced, and checked against each frame. The job has
+    effect from the part (`from_epoch`, `from_count`) on; the count rises over wraps, and -1 is before every count.
     """
 
     job_id: str | None
@@ -43,23 +43,24 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a gate (or a camera without a gate) was told to do when a part came: its mode and its job."""
+    """Mode and job of a gate (or a camera without one) when a part came."""
 
     mode: GateMode = GateMode.AUTO
     job: Job | None = None
 
 
 NOTHING_TOLD = Standing()
-"""Auto, and no job."""
+"""Mode auto and no job."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """What must survive a restart about one gate (or one camera without a gate).
+    """The state of one gate (or one camera without one) that survives a restart.
 
-    `last_trigger` counts on over wraps: lap x modulus + the number the camera sent. `mode` is of effect until
-    `mode_expires_at` (None: for good), then it is auto. `jobs`: the one that runs and its neighbours, oldest first.
-    `orders` counts the commands obeyed: of two states, mode and jobs of the one with more of them count.
+    `last_trigger` rises over wraps: lap x modulus + the number that the camera sent. `mode` holds until
+    `mode_expires_at` (None: without end); after that the mode is auto. `jobs`: the one that runs, earlier and announced
+    ones, oldest first. `orders` counts the commands obeyed: of two states, the one with more of them has the newer mode
+    and jobs.
     """
 
     name: str
@@ -85,7 +86,7 @@ class GateState:
 
 @dataclass(frozen=True, slots=True)
 class GateAction:
-    """What the PLC says it did with one part: the only true count of parts.
+    """What the PLC reports that it did with one part. Only these reports count all parts.
 
     `source`: 1 decision, 2 time-out default, 3 bypass, 4 manual. `done`: 1 = seen by the reject sensor.
     """

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ProductVersion:
-    """One immutable enrolled version as the registry names it; the artifact's bytes are fetched apart."""
+    """One enrolled version in the registry, without the bytes of its artifact. Only `threshold` may change."""
 
     product: str
     version: int

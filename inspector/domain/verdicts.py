@@ -1,4 +1,4 @@
-"""What became of a frame: score or failure, verdict, decision for the gate, and what is kept of it.
+"""The results of a frame: score or failure, verdict, decision for the gate, and the picture that is kept.
 
 A `Verdict` holds numbers and names, never pixels or tensors.
 """
@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 
 class Outcome(enum.StrEnum):
-    """What the agent found out about a part's image."""
+    """Result of the inspection of one frame."""
 
     PASS = "pass"
     REJECT = "reject"
@@ -30,7 +30,7 @@ class Outcome(enum.StrEnum):
 
 
 class Cause(enum.StrEnum):
-    """Why the outcome is what it is; the table of causes in the contract, complete."""
+    """Reason of an outcome: the contract's table of causes, complete."""
 
     OK = "ok"
     ANOMALY = "anomaly"
@@ -167,7 +167,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Bytes that could not be judged as an image, kept as they came, with the reason."""
+    """Bytes that could not be read as an image, as they came, with the reason."""
 
     result_id: ResultId
     camera: str
@@ -180,7 +180,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What the image folder keeps of one verdict: the encoded frame as it came and the head's map."""
+    """A picture to keep: the verdict, the encoded frame as it came, and the head's heat map."""
 
     verdict: Verdict
     payload: bytes

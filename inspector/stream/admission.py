@@ -1,7 +1,7 @@
-"""From a delivery to an admitted frame: its ids, its clock, its deadline, its place in the count.
+"""From a delivery to an admitted frame: its ids, its time of capture, its deadline, its place in the trigger count.
 
-Pure: time is what the delivery says and what the caller passes in. Nothing is refused here: a frame
-with absurd metadata is admitted with a `fault`, so that it gets its row.
+Pure: all times come from the delivery or the caller. Nothing is refused here: a frame with unusable
+metadata is admitted with a `fault`, so that it gets its row.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ LARGEST_TRIGGER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class MissedPart:
-    """A part that left a hole in the trigger count: it passed uninspected.
+    """A part that passed uninspected: its number is missing from the trigger count.
 
-    Where the camera counts by itself, only what was lost after it leaves a hole.
+    Where the camera counts by itself, only frames that were lost after the camera are known to be missing.
     """
 
     gate: str
@@ -38,7 +38,7 @@ class MissedPart:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A new frame, with what its arrival says about the parts before it."""
+    """A new frame, with the parts that were missed before it. `was_reset`: the trigger counter began again with it."""
 
     admitted: Admitted
     missed: tuple[MissedPart, ...] = ()
@@ -47,7 +47,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A delivery of a frame that is known; it gets no second row."""
+    """A delivery of a known frame, which gets no second row."""
 
     result_id: ResultId
 
@@ -75,12 +75,12 @@ class Admission:
         self._config = config
         self._counters: dict[str, TriggerCounter] = {}
         self._memories: dict[str, FrameMemory] = {}
-        # Simulated frames are counted apart: a rehearsal must not reset a live gate or invent missed parts.
+        # Simulated frames have counters of their own: they must not reset a live gate or invent missed parts.
         self._rehearsals: dict[str, FrameMemory] = {}
         self._last_captured: dict[str, datetime] = {}
 
     def assign(self, gates: dict[str, GateState], sightings: dict[str, list[Sighting]]) -> None:
-        """Load what earlier runs left: counters by gate (else camera), frames by camera. Call once, first."""
+        """Load what earlier runs left: states by gate (or camera without one), frames by camera. Call first."""
         for camera in self._config.camera:
             gate = self._config.gate_of(camera.name)
             owner = gate.name if gate else camera.name
@@ -105,7 +105,7 @@ class Admission:
         return self._counters[owner]
 
     def take_over(self, owner: str, state: GateState | None, sightings: dict[str, list[Sighting]]) -> None:
-        """Add what another agent has recorded of a gate (or camera) and its frames while its stream was there."""
+        """Add what another agent has recorded of a gate (or camera without one) while it had the gate's stream."""
         state = state or GateState(owner)
         rehearsed = replace(state, last_trigger=None)
         for camera, seen in sightings.items():
@@ -113,10 +113,10 @@ class Admission:
             self._rehearsals[camera].take_over(rehearsed, [each for each in seen if each.key.simulated])
 
     def recorded(self, verdicts: Iterable[Verdict]) -> list[GateState]:
-        """The states that belong into one transaction with the rows of these verdicts: those of their owners only.
+        """States to store in one transaction with the rows of these verdicts: those of their gates (or cameras) only.
 
-        Of a part without a frame nothing is concluded: who finds the gap again finds the same row again. Nor of a
-        simulated one, which is counted apart.
+        A row without a frame moves no state: whoever finds the gap again makes the same row again. Neither does a
+        simulated frame, which has a counter of its own.
         """
         touched: dict[str, TriggerCounter] = {}
         for verdict in verdicts:
@@ -128,7 +128,7 @@ class Admission:
         return [counter.recorded_state for counter in touched.values()]
 
     def acknowledged(self, camera: str, result_id: ResultId) -> None:
-        """The broker won't deliver this frame again."""
+        """The broker will not deliver this frame again."""
         self._memories[camera].acknowledged(result_id)
         self._rehearsals[camera].acknowledged(result_id)
 
@@ -164,7 +164,7 @@ class Admission:
         return Arrival(admitted, self._missed(gate, found), found.was_reset)
 
     def standing(self, owner: str, epoch: int, lap: int, number: int | None, at: datetime) -> Standing:
-        """Mode and job for a part of a gate (or camera without a gate); `number` None: the one that is there."""
+        """Mode and job of a part of a gate (or camera without one). `number` None: the part that came last."""
         counter = self._counters[owner]
         return self._standing(owner, epoch, None if number is None else lap * (counter.modulus or 0) + number, at)
 
@@ -191,7 +191,7 @@ class Admission:
 
 
 def read_metadata(delivery: Delivery) -> _Metadata:
-    """What the headers say; the first thing wrong with them becomes `fault`, and that header counts as absent."""
+    """What the headers say. Everything wrong with them is told in `fault`, and a faulty header counts as absent."""
     properties = delivery.properties
     faults: list[str] = []
     if "x-property-fault" in properties:
@@ -219,7 +219,7 @@ def read_metadata(delivery: Delivery) -> _Metadata:
 
 
 def _may_come_again(delivery: Delivery) -> bool:
-    """A broker that numbers its messages marks no redelivery: what waited there may have been under way before."""
+    """Whether an earlier run may have had this message: a broker that numbers its messages marks no redelivery."""
     return delivery.backlog and delivery.broker_id is not None
 
 
@@ -262,7 +262,7 @@ def _admitted(
     act_before: datetime | None = None
     act_before_ns: int | None = None
     if window_ms is not None:
-        # What passed before the frame came here is taken off; from here on only the monotonic clock counts.
+        # The time from capture to receipt is subtracted; from receipt on only the monotonic clock counts.
         spent_ms = (delivery.received_at - captured_at).total_seconds() * 1000
         act_before = captured_at + timedelta(milliseconds=window_ms)
         act_before_ns = delivery.received_ns + int((window_ms - spent_ms) * 1e6)

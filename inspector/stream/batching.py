@@ -1,8 +1,8 @@
 """When a batch is full or due, and which frame goes first. Pure: the clock is passed in.
 
-Frames wait in order of their deadline, those without one behind, in order of arrival. A batch holds
-frames of one `key` only; it is ready when it is full, when its oldest frame has waited long enough,
-or when the nearest deadline would not survive another wait.
+Frames wait in the order of their deadlines; frames without a deadline come last, in order of arrival.
+A batch holds frames of one `key` only. It is ready when it is full, when its oldest frame has waited
+long enough, or when the nearest deadline leaves no time for another wait.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Waiting(Generic[T]):
 class WaitingLine(Generic[T]):
     """Frames waiting for a worker, nearest deadline first; bounded for each camera on its own.
 
-    A camera that floods fills only its own share, so that a neighbour with a gate is never shed for it.
+    A camera that sends too fast fills only its own share, so that no frame of another camera is shed because of it.
     """
 
     def __init__(self, bound_per_camera: int) -> None:
@@ -43,13 +43,13 @@ class WaitingLine(Generic[T]):
         return self._waiting.get(camera, 0) < self._bound
 
     def put(self, item: T, camera: str, deadline_ns: int | None) -> None:
-        """Does not check the bound: the caller asks `has_room` and decides to wait or to shed."""
+        """Does not check the bound: the caller asks `has_room`, and waits or sheds the frame."""
         self._order += 1
         heapq.heappush(self._heap, _Waiting(deadline_ns or NEVER_NS, self._order, item, camera))
         self._waiting[camera] = self._waiting.get(camera, 0) + 1
 
     def take(self) -> T | None:
-        """The frame with the nearest deadline, else the one that came first; None when nobody waits."""
+        """The frame with the nearest deadline, or the oldest where none has a deadline; None when no frame waits."""
         if not self._heap:
             return None
         waiting = heapq.heappop(self._heap)
@@ -70,7 +70,7 @@ class _Member(Generic[T]):
 
 
 class Batcher(Generic[T]):
-    """Collects items by key; gives out batches that are full or due."""
+    """Collects items by key, and hands out batches that are full or due."""
 
     def __init__(self, largest: int, wait_ns: int) -> None:
         if largest < 1 or wait_ns < 0:
@@ -88,15 +88,15 @@ class Batcher(Generic[T]):
         self._members.setdefault(key, []).append(_Member(item, now_ns, deadline_ns or NEVER_NS, self._order))
 
     def next_due_ns(self) -> int | None:
-        """When `take` will have a batch if nothing more comes; None when nothing waits."""
+        """When `take` will have a batch if no more items come; None when no item waits."""
         if not self._members:
             return None
         return min(self._due_ns(members) for members in self._members.values())
 
     def take(self, now_ns: int, hurry: bool = False) -> list[T]:
-        """One batch that is full or due, nearest deadline first, at most `largest` items; else empty.
+        """A batch that is full or due, at most `largest` items, nearest deadline first; empty where there is none.
 
-        `hurry`: nothing more is on its way, so that waiting would gain nothing.
+        `hurry`: no more items are on their way, so that every batch counts as due.
         """
         ready = [key for key, members in self._members.items() if hurry or self._due_ns(members) <= now_ns]
         if not ready:

@@ -1,7 +1,8 @@
-"""What a line is told by a person or a MES, read from the payload of a command topic. Pure.
+"""Commands of a person or a MES to a line, read from the payload of a command topic. Pure.
 
-`{"v":1,"cmd_id":"...","sent_at":"...","by":"...","reason":"...", ...}`; keys that a command doesn't know are
-refused, since a mistyped one would else be obeyed in part. Every refusal is one sentence for the reply.
+The payload is `{"v":1,"cmd_id":"...","sent_at":"...","by":"...","reason":"...", ...}`. A command with an unknown key
+is refused: it may be a mistyped one, and the rest would be obeyed without it. Each refusal is one sentence for the
+reply.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ _OWN: Final[dict[CommandName, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command whose form is right. `owner` names a gate, or a camera without one; None means all of the agent.
+    """A command of the right form. `owner` names a gate, or a camera without one; None means all of the agent.
 
-    `mode` is set for mode and golden; `job_id` None ends the job; `from_trigger` None means from the next part on.
+    `mode` is set in the commands mode and golden. `job_id` None ends the job that runs; `from_trigger` None means
+    from the next part on.
     """
 
     name: CommandName
@@ -54,7 +56,7 @@ class Command:
 
 
 def read(request: CommandRequest) -> Command:
-    """Raises CommandRefused for a payload of any other form."""
+    """The command in a payload. Raises CommandRefused for a payload of another form."""
     table = _table(request)
     gate, camera = _name(table, "gate"), _name(table, "camera")
     if gate is not None and camera is not None:
@@ -76,7 +78,7 @@ def read(request: CommandRequest) -> Command:
 
 
 def check_time(command: Command, now: datetime, largest_age_s: float) -> None:
-    """Raises CommandRefused for one that is too old, from the future, or of a mode whose time is over."""
+    """Raises CommandRefused for a command that is too old, from the future, or of a mode that has expired."""
     age_s = (now - command.sent_at).total_seconds()
     if age_s > largest_age_s:
         raise CommandRefused(
@@ -93,7 +95,7 @@ def check_time(command: Command, now: datetime, largest_age_s: float) -> None:
 
 
 def cmd_id_of(payload: bytes) -> str | None:
-    """For the reply to a command that can't be read whole; None where not even its id can."""
+    """The id of a command that can't be read otherwise, for the reply to it; None where the id can't be read either."""
     try:
         table = orjson.loads(payload) if len(payload) <= MOST_BYTES else None
     except orjson.JSONDecodeError:

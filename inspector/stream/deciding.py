@@ -1,8 +1,8 @@
-"""Outcome, cause and action of one frame: a total function over the contract's table of causes.
+"""Outcome, cause and action of one frame: the contract's table of causes as a function that never fails.
 
-Pure. A score alone never makes a pass: the frame must have been admitted whole, in time, in a mode
-that inspects, and be of a product that may come. What a gate does with anything else is the
-camera's policy, which has no default.
+Pure. A score alone never makes a pass: the frame must also have sound metadata, be in time, come in a
+mode that inspects, and show a product that may come. For all other frames the camera's policy says
+what the gate is told; it has no default.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ UNINSPECTING_MODES = frozenset({GateMode.BYPASS, GateMode.SETUP, GateMode.CLEAN}
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a gate is told for each cause that is neither a pass nor an anomaly."""
+    """What a gate is told for the causes other than a pass and an anomaly."""
 
     on_unjudged: Action
     on_late: Action
@@ -44,7 +44,7 @@ class Policy:
 
     @classmethod
     def of(cls, camera: CameraSection) -> Policy:
-        """The camera's settings with the contract's fall-backs filled in."""
+        """The camera's settings, with the contract's defaults where it sets none."""
         return cls(
             on_unjudged=camera.on_unjudged,
             on_late=camera.on_late or camera.on_unjudged,
@@ -56,7 +56,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What is recorded, and what the gate is told."""
+    """What is recorded of a frame, and what the gate is told about it."""
 
     outcome: Outcome
     cause: Cause
@@ -65,17 +65,17 @@ class Ruling:
 
 
 def rule(cause: Cause, policy: Policy, detail: str | None = None) -> Ruling:
-    """The contract's row for a cause, with the camera's policy for its action."""
+    """The outcome and action of a cause, by the contract's table and the camera's policy."""
     return Ruling(OUTCOME_OF[cause], cause, detail, _action(cause, policy))
 
 
 def decide(facts: FrameFacts, policy: Policy, mode: GateMode, is_late: bool) -> Ruling:
-    """The one ruling of a judged frame. Never raises: what it can't judge is `scorer_error`."""
+    """The ruling of a frame. Never raises: a frame without a usable score gets the cause `scorer_error`."""
     cause, detail = _find_cause(facts, policy, mode, is_late)
     ruling = rule(cause, policy, detail)
     if mode is not GateMode.GOLDEN:
         return ruling
-    # A reference part is shown to the camera, not made by the line: judged for the record, nothing for the gate.
+    # A reference part was not made by the line: it is judged for the record, and the gate is told nothing.
     return replace(ruling, action=Action.NONE, detail=f"golden: {detail}" if detail else "golden")
 
 
@@ -107,7 +107,7 @@ def _by_score(facts: FrameFacts, policy: Policy) -> tuple[Cause, str | None]:
     for expected in claims:
         if expected is not None and route.product != expected:
             return Cause.WRONG_PRODUCT, f"{expected} was announced, {route.product} is shown"
-    # Strictly above: the threshold itself is a held-out good score, which a good part may reach.
+    # Strictly above: the threshold is the score of a good image, so a good part may reach it.
     if scored.score > scored.threshold:
         return Cause.ANOMALY, None
     if scored.score <= scored.threshold:

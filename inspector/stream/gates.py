@@ -1,9 +1,9 @@
-"""What a gate is told about a part, once, in time, and never better than the worst that is known.
+"""What a gate is told about a part: once, in time, and never better than the worst of its views.
 
 Pure: times are monotonic nanoseconds passed in. A part is (gate, epoch, lap, trigger number). Its
-views are joined by trigger id; a reject goes out with the first view that rejects, anything else
-waits for all views or for the deadline. What was said can only get worse: reject replaces pass,
-never the reverse, and a repeat is not sent.
+views are joined by trigger id. The first view that rejects sends a reject at once; any other decision
+waits for all views or for the deadline. A later decision on a part can only be worse: a reject
+replaces a pass, never the reverse, and no decision is sent twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNTOLD_CAUSES = frozenset({Cause.NOT_RECEIVED, Cause.BYPASS})
 
 @dataclass(frozen=True, slots=True, order=True)
 class PartKey:
-    """Which part. `number` is the trigger id as the camera sent it; `solo` tells apart parts without one."""
+    """Names a part. `number` is the trigger id as the camera sent it; `solo` is the result id of a part without one."""
 
     epoch: int
     lap: int
@@ -47,7 +47,7 @@ class MissingView:
 
 
 class Gate:
-    """The parts of one gate that are under way, and what was said of those that left."""
+    """The parts of one gate that are under way, and what the gate was told about the latest ones."""
 
     def __init__(self, section: GateSection, remembered: int = 4096) -> None:
         self._section = section
@@ -61,13 +61,13 @@ class Gate:
         return self._section.name
 
     def decide_by_ns(self, admitted: Admitted) -> int | None:
-        """When this frame must be decided, so that there is time left to publish. None without a window."""
+        """When this frame must be decided to leave time for publishing. None for a frame without a window."""
         if admitted.act_before_ns is None:
             return None
         return admitted.act_before_ns - int(self._section.reserve_ms * 1e6)
 
     def part_of(self, admitted: Admitted) -> PartKey | None:
-        """None for a frame that stands for no part here: no trigger id where one is needed."""
+        """The part that a frame shows; None for a frame without the trigger id that this gate needs."""
         key = admitted.key
         if key.trigger_id is not None:
             return PartKey(key.epoch, key.lap, key.trigger_id)
@@ -76,9 +76,9 @@ class Gate:
         return None
 
     def open(self, admitted: Admitted) -> int | None:
-        """A view of a part has come; returns by when it must be decided (None: whenever).
+        """Note that a view of a part has come. Returns when it must be decided; None: it has no deadline.
 
-        The first view sets the part's time: the others have to keep it.
+        The first view sets the deadline of the part, which holds for the other views too.
         """
         key = self.part_of(admitted)
         decide_by_ns = self.decide_by_ns(admitted)
@@ -92,17 +92,17 @@ class Gate:
                 forgotten, _ = self._parts.popitem(last=False)
                 self._undecided.pop(forgotten, None)
         undecided = self._undecided.get(key)
-        # A part that has been decided sets no pace any more: what comes of it now is judged for the record.
+        # The deadline of a part that has been decided binds no view any more: it is judged for the record.
         return decide_by_ns if undecided is None else min(decide_by_ns, undecided.decide_by_ns)
 
     def judged(self, admitted: Admitted, verdict: Verdict) -> Decision | None:
-        """What must go out now because of this verdict; None when nothing has to."""
+        """The decision that this verdict calls for; None where the gate has nothing new to be told."""
         key = self.part_of(admitted)
         part = self._parts.get(key) if key is not None else None
         if key is None or part is None or not _may_be_told(admitted):
             return None
         if verdict.cause in UNTOLD_CAUSES:
-            # Its other views may come in another mode: none of them alone says anything of the part.
+            # The other views may come in another mode, and alone they say too little about the part.
             part.is_closed = True
             self._undecided.pop(key, None)
         if part.is_closed:
@@ -117,7 +117,7 @@ class Gate:
         return self._tell(key, part, worst)
 
     def expire(self, now_ns: int) -> list[MissingView]:
-        """Views missing from parts whose time to decide has come; each part is reported once."""
+        """The missing views of parts whose deadline has come. Each part is reported once."""
         expired = [key for key, part in self._undecided.items() if part.decide_by_ns <= now_ns]
         missing: list[MissingView] = []
         for key in expired:
@@ -126,11 +126,11 @@ class Gate:
         return missing
 
     def next_expiry_ns(self) -> int | None:
-        """When `expire` next has something to do; None while no part is undecided."""
+        """The next deadline of an undecided part; None where all parts are decided."""
         return min((part.decide_by_ns for part in self._undecided.values()), default=None)
 
     def missing_view(self, key: PartKey, verdict: Verdict) -> Decision | None:
-        """Take in the verdict of a view that never came."""
+        """Take in the verdict on a view that never came; returns the decision that it completes, if any."""
         part = self._parts[key]
         part.verdicts[verdict.camera] = verdict
         worst = max(part.verdicts.values(), key=lambda v: SEVERITY[v.action])
@@ -139,14 +139,14 @@ class Gate:
         return self._tell(key, part, worst)
 
     def forget_epochs_before(self, epoch: int) -> None:
-        """After a resync: decisions of older epochs are dropped, also those on their way to the wire."""
+        """After a resync: drop the parts of older epochs, and with them the decisions that are not sent yet."""
         self._oldest_epoch = max(self._oldest_epoch, epoch)
         for key in [key for key in self._parts if key.epoch < epoch]:
             del self._parts[key]
             self._undecided.pop(key, None)
 
     def is_dropped(self, decision: Decision) -> bool:
-        """Whether a resync came after this decision was made: its part is not the PLC's any more."""
+        """Whether a resync came after this decision was made, so that the PLC no longer knows its part."""
         return decision.epoch < self._oldest_epoch
 
     def _tell(self, key: PartKey, part: _Part, worst: Verdict) -> Decision | None:
@@ -171,11 +171,11 @@ class Gate:
 
 
 def _may_be_told(admitted: Admitted) -> bool:
-    """Simulated and backlog frames and reference parts never reach a gate."""
+    """False for simulated, backlog and late frames and for reference parts: a gate never hears of them."""
     is_golden = admitted.standing.mode is GateMode.GOLDEN
     return not (admitted.simulated or admitted.delivery.backlog or admitted.is_late or is_golden)
 
 
 def count_streak(state: GateState, action: Action) -> GateState:
-    """The gate's run of rejects after one more decision; anything else ends it."""
+    """The state with the number of rejects in a row after one more decision; any other action sets it to 0."""
     return replace(state, reject_streak=state.reject_streak + 1 if action is Action.REJECT else 0)

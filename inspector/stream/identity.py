@@ -1,15 +1,16 @@
-"""Is this frame new, seen again, or in conflict; which epoch is it of; which parts were missed.
+"""Whether a frame is new, known or in conflict, which epoch it belongs to, and which parts were missed.
 
-Pure, and never the last word: a result's id is a function of the frame's identity, so that the
-store's unique key stands behind whatever this memory forgets. The memory is bounded and is filled
-from the ledger and the journal at start.
+Pure. The memory is bounded, and filled from the ledger and the journal at start. A frame that it has
+forgotten still gets no second row: the result id is a function of the frame's identity, and the
+ledger takes each result id once.
 
-Rules (contract, "Identity"): a delivery is looked up in the current and the previous epoch before
-anything is concluded from its trigger id. Only an unknown frame that is newer than the last one can
-mean a reset counter. A gap within `max_gap` is missed parts, one each; anything else that is not
-forward is one reset and a new epoch, and no invented misses. A number that its camera has shown
-before, with other bytes, is a conflict within `max_gap` and a reset beyond it; conflicts that run
-upwards are a counter that began again, and a reset with the third of them.
+Rules (contract, "Identity"):
+* A delivery is looked up in the current and the previous epoch before its trigger id is looked at.
+* Only an unknown frame that is newer than the last one can be the first of a counter that was reset.
+* A gap of at most `max_gap` numbers is that many missed parts. A longer jump, or a step back, is a
+  reset: a new epoch begins, and no part counts as missed.
+* A number that its camera has shown before, now with other bytes, is a conflict within `max_gap` and a
+  reset beyond it. The third conflict in a row with rising numbers is a reset too.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ from inspector.domain import FrameKey, GateState, ResultId, Sighting
 
 REMEMBERED_TRIGGERS = 4096
 NO_TRIGGER = -1
-"""Stands before every count where counters are compared: no trigger has come in this epoch."""
+"""Count of an epoch in which no trigger has come yet; lower than every other count."""
 
 RESTART_RUN = 3
-"""So many conflicts of one camera, each with a higher number, are a counter that began again. Fewer may be retakes."""
+"""Conflicts of one camera in a row, with rising numbers, that mean a reset counter. Fewer may be parts shot again."""
 
 COMMANDED_FIELDS = ("mode", "mode_expires_at", "jobs", "orders")
-"""What of a gate's state only commands change."""
+"""Fields of a gate's state that only commands change."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameIds:
-    """What a delivery says of itself.
+    """The ids that a delivery carries.
 
-    `broker_id` is the broker's unchanging name for it, where it has one; `generation` the connection
-    that brought it: a broker delivers a frame at most once in each.
+    `broker_id` is the broker's own lasting id of the message, where it has one. `generation` is the connection
+    that brought it; a broker delivers a message at most once per connection.
     """
 
     frame_id: str | None
@@ -51,7 +52,7 @@ class FrameIds:
 
 
 class Motion(enum.Enum):
-    """What a trigger id says about the counter."""
+    """How a trigger id moved the counter. `BACK_IN_PLACE`: it belongs to an earlier part of this epoch."""
 
     STILL = "still"
     FORWARD = "forward"
@@ -61,7 +62,7 @@ class Motion(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class TriggerStep:
-    """Where the counter went. `count` goes on over wraps; `missed` are the counts jumped over."""
+    """How a frame moved the counter. `count` rises over wraps; `missed` are the counts that were jumped over."""
 
     motion: Motion
     epoch: int
@@ -72,8 +73,8 @@ class TriggerStep:
 class TriggerCounter:
     """The trigger count of one gate (or of one camera without a gate), over wraps, gaps and resets.
 
-    `modulus` None: never wraps. `max_gap` None: gaps are not counted as missed parts (a camera
-    without a gate has no parts to miss), and any step forward is a step forward.
+    `modulus` None: the counter never wraps. `max_gap` None: gaps make no missed parts, and a jump forward of any
+    length is no reset; so it is for a camera without a gate.
     """
 
     def __init__(self, state: GateState, modulus: int | None, max_gap: int | None) -> None:
@@ -90,20 +91,20 @@ class TriggerCounter:
 
     @property
     def recorded_state(self) -> GateState:
-        """The state as far as frames have rows: where a successor goes on. What is under way will come to it again."""
+        """The state as far as frames have rows. The next agent goes on there: frames under way are delivered again."""
         epoch, last = self._recorded
         if self._state.epoch > epoch and self._state.last_trigger is None:
             return self._state  # a new epoch that was announced, not concluded from a frame
         return replace(self._state, epoch=epoch, last_trigger=None if last == NO_TRIGGER else last)
 
     def record(self, key: tuple[int, int, int | None]) -> None:
-        """A frame of this (epoch, lap, number) is about to have its row; rows come in the order of delivery."""
+        """Note that the frame of this (epoch, lap, number) gets its row. Call it in the order of delivery."""
         epoch, lap, number = key
         count = NO_TRIGGER if number is None else lap * (self._modulus or 0) + number
         self._recorded = max(self._recorded, (epoch, count))
 
     def adopt(self, stored: GateState) -> None:
-        """Take over where another agent has come further; of two that stand equal the more careful one counts."""
+        """Take over the stored state if it is further. At equal counts the longer streak and `held` are kept."""
         ordered = max(stored, self._state, key=lambda state: state.orders)
         if _reach(stored) > _reach(self._state):
             if stored.epoch != self._state.epoch:
@@ -114,16 +115,16 @@ class TriggerCounter:
         elif _reach(stored) == _reach(self._state):
             streak = max(stored.reject_streak, self._state.reject_streak)
             self._state = replace(self._state, reject_streak=streak, held=stored.held or self._state.held)
-        # What was commanded is no matter of how far the count has come.
+        # Mode and jobs come from the state that has obeyed more commands, whichever count is further.
         commanded = {name: getattr(ordered, name) for name in COMMANDED_FIELDS}
         self._state = replace(self._state, **commanded)
 
     def update(self, state: GateState) -> None:
-        """Replace what is kept beside the count (mode, jobs, streak, held); epoch and count stay as they are."""
+        """Replace mode, jobs, streak and held; epoch and count stay as they are."""
         self._state = replace(state, epoch=self._state.epoch, last_trigger=self._state.last_trigger)
 
     def new_epoch(self) -> None:
-        """As after a reset that somebody announced: old counts mean nothing any more."""
+        """Begin a new epoch, in which the old counts mean nothing."""
         self._state = replace(self._state, epoch=self._state.epoch + 1, last_trigger=None)
         self._seen.clear()
         self._missed.clear()
@@ -145,17 +146,17 @@ class TriggerCounter:
         return count // self._modulus if self._modulus else 0
 
     def number(self, count: int) -> int:
-        """What the camera sent for this count."""
+        """The trigger id that the camera sent for this count."""
         return count % self._modulus if self._modulus else count
 
     def remember(self, count: int) -> None:
-        """A part of this epoch that an earlier run has seen, perhaps later than the last one it stored."""
+        """Note a part of this epoch that an earlier run has seen; it may lie beyond the last one that was stored."""
         self._note(self._seen, count)
         if self._state.last_trigger is None or count > self._state.last_trigger:
             self._state = replace(self._state, last_trigger=count)
 
     def place(self, number: int) -> int:
-        """The count of a number that is known to be of this epoch: the nearest to the last one."""
+        """The count of a trigger id of this epoch: of the counts with that number, the nearest to the last one."""
         last = self._state.last_trigger
         if self._modulus is None or last is None:
             return number
@@ -163,12 +164,12 @@ class TriggerCounter:
         return last + ahead if ahead <= self._modulus // 2 else max(number, last + ahead - self._modulus)
 
     def restart(self, number: int) -> TriggerStep:
-        """Take in an unknown frame's trigger that is the first one seen of a counter that began again."""
+        """Take in the trigger id of an unknown frame that is the first one after a reset."""
         self.new_epoch()
         return replace(self._advance(number, ()), motion=Motion.RESET)
 
     def step(self, number: int, can_be_reset: bool) -> TriggerStep:
-        """Take in an unknown frame's trigger. `can_be_reset`: the frame is newer than the last one."""
+        """Take in the trigger id of an unknown frame. `can_be_reset`: the frame is newer than the last one."""
         last = self._state.last_trigger
         if last is None:
             return self._advance(number, ())
@@ -202,14 +203,14 @@ class TriggerCounter:
 
 
 def _reach(state: GateState) -> tuple[int, int]:
-    """How far a counter has come; rises over wraps and resets."""
+    """How far a counter has come: a pair that rises over wraps and resets."""
     return state.epoch, NO_TRIGGER if state.last_trigger is None else state.last_trigger
 
 
 class CameraCount:
-    """How far one camera's own count has come, and whether it began again among numbers that were seen before.
+    """How far the count of one camera has come, and whether it was reset to numbers that were seen before.
 
-    The count of the gate can't say so: its cameras are ahead of and behind each other.
+    The count of the gate can't tell, since one of its cameras may be ahead of another.
     """
 
     def __init__(self, max_gap: int | None) -> None:
@@ -219,11 +220,14 @@ class CameraCount:
         self._last_conflict = NO_TRIGGER
 
     def reach(self, epoch: int, count: int) -> None:
-        """This camera has shown that part."""
+        """Note that this camera has shown that part."""
         self._reached = max(self._reached, (epoch, count))
 
     def begins_again(self, epoch: int, count: int, is_conflict: bool) -> bool:
-        """Asked once for each unknown frame that is newer than the last; `is_conflict`: known number, other bytes."""
+        """Whether this frame is the first after a reset. Call once for each unknown frame newer than the last.
+
+        `is_conflict`: the number is known, with other bytes.
+        """
         its_epoch, reached = self._reached
         if its_epoch != epoch or count > reached:
             self._run = 0
@@ -231,7 +235,7 @@ class CameraCount:
         if self._max_gap is not None and reached - count > self._max_gap:
             return True
         if not is_conflict:
-            return False  # a part that was counted as missed may still come
+            return False  # it may be a part that was counted as missed
         self._run = self._run + 1 if self._run and count > self._last_conflict else 1
         self._last_conflict = count
         return self._run >= RESTART_RUN
@@ -239,14 +243,14 @@ class CameraCount:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """This delivery brings a frame that is known; it gets no second row."""
+    """The delivery is of a known frame, which gets no second row."""
 
     result_id: ResultId
 
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A frame nobody has seen. `missed` are counts of parts that never came, `was_reset` a new epoch."""
+    """The delivery is of a new frame. `missed`: counts of parts that never came. `was_reset`: a new epoch began."""
 
     key: FrameKey
     count: int | None
@@ -256,7 +260,7 @@ class New:
 
 
 class FrameMemory:
-    """Which frames of one camera are known. Bounded: the oldest are forgotten, the store's key remains."""
+    """The known frames of one camera, the newest `bound` of them."""
 
     def __init__(
         self,
@@ -277,12 +281,12 @@ class FrameMemory:
         self._new_nonce = new_nonce
         self._known: OrderedDict[tuple[int, str | None, int | None, str], ResultId] = OrderedDict()
         self._bytes_of_id: OrderedDict[tuple[int, str], str] = OrderedDict()
-        # SHA-256 and the connection that last brought it (None: an earlier run's).
+        # By result id: the SHA-256, and the connection that last brought the frame (None: one of an earlier run).
         self._unacknowledged: OrderedDict[ResultId, tuple[str, int | None]] = OrderedDict()
         self._by_broker: OrderedDict[ResultId, None] = OrderedDict()
 
     def fill(self, sightings: Iterable[Sighting]) -> None:
-        """What earlier runs knew, oldest first."""
+        """Add the frames that earlier runs knew, oldest first."""
         for sighting in sightings:
             key = sighting.key
             count = None if key.trigger_id is None else self._count_of(key)
@@ -295,12 +299,12 @@ class FrameMemory:
                 self._expect_again(sighting.result_id, key.sha256, None)
 
     def take_over(self, state: GateState, sightings: Iterable[Sighting]) -> None:
-        """What another agent knew, added to what is known here."""
+        """Add the state and the frames that another agent knew."""
         self._counter.adopt(state)
         self.fill(sightings)
 
     def classify(self, ids: FrameIds, can_be_reset: bool = True) -> Known | New:
-        """Look the frame up, then move the counter. `can_be_reset`: it is newer than the last frame."""
+        """Look the frame up; if it is new, move the counter. `can_be_reset`: it is newer than the last frame."""
         known = self._find(ids)
         if known is not None:
             return Known(known)
@@ -330,7 +334,7 @@ class FrameMemory:
         return step
 
     def acknowledged(self, result_id: ResultId) -> None:
-        """The broker won't deliver this one again: it absorbs no redelivery any more."""
+        """The broker will not deliver this frame again, so that an equal delivery is another frame."""
         self._unacknowledged.pop(result_id, None)
 
     def _find(self, ids: FrameIds) -> ResultId | None:
@@ -338,7 +342,7 @@ class FrameMemory:
             return self._find_weak(ids)
         epoch = self._counter.state.epoch
         count = None if ids.trigger_id is None else self._counter.place(ids.trigger_id)
-        # In the previous epoch only the number itself is known: its laps are over.
+        # Frames of the previous epoch are found by their number alone: nobody knows its lap any more.
         for place in ((epoch, ids.frame_id, count, ids.sha256), (epoch - 1, ids.frame_id, ids.trigger_id, ids.sha256)):
             if place in self._known:
                 return self._known[place]
@@ -351,7 +355,7 @@ class FrameMemory:
         if not ids.is_redelivered:
             return None
         for result_id, (sha, generation) in self._unacknowledged.items():
-            # A connection brings each message once: what came with this one absorbs nothing in it.
+            # A connection brings each message once, so an equal one on the same connection is another frame.
             if sha == ids.sha256 and generation != ids.generation:
                 self._unacknowledged[result_id] = (sha, ids.generation)
                 return result_id
@@ -391,7 +395,7 @@ class FrameMemory:
             while len(self._by_broker) > self._bound:
                 self._by_broker.popitem(last=False)
             return
-        # Under the number as well once the epoch is over: see _find.
+        # Also under the plain number, by which it is found once its epoch is over (see `_find`).
         for place in {
             (key.epoch, key.frame_id, count, key.sha256),
             (key.epoch, key.frame_id, key.trigger_id, key.sha256),

@@ -1,10 +1,9 @@
 """The verdict record: the one JSON form of a verdict, on the wire, in the journal and for people's scripts.
 
-Pure: dicts in, dicts out, nothing is sent or stored here. The keys of `verdict_record` are the
-contract's, all of them always there, null where unknown. Times are RFC 3339, UTC, cut to whole
-milliseconds (never rounded up: an `act_before` must not move later). What JSON has no word for is
-replaced: floats that are not finite and integers beyond 64 bits by null, lone surrogates by U+FFFD.
-`journal_record` adds what a row has and the wire has not.
+Pure: nothing is sent or stored here. `verdict_record` has the keys of the contract, all of them always,
+with null where a value is unknown. Times are RFC 3339, UTC, cut to whole milliseconds and never rounded
+up, so that an `act_before` does not move later. Floats that are not finite and integers beyond 64 bits
+become null, lone surrogates U+FFFD. `journal_record` adds the fields of a row that the wire does not have.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ RECORD_KEYS: Final = (
 """The contract's keys, in the contract's order."""
 
 EXTRA_KEYS: Final = ("gate", "lap", "mode", "id_conflict", "regions")
-"""What a row has beyond the contract's keys."""
+"""Fields of a row that are not among the contract's keys."""
 
 _INT64_MAX: Final = 2**63 - 1
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
@@ -56,7 +55,7 @@ _ENUMS: Final = {
 
 
 def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds and `Z`; what is finer is cut off. `moment` must be aware."""
+    """RFC 3339 in UTC with milliseconds and `Z`; microseconds are cut off. `moment` must be aware."""
     utc = moment.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
 
@@ -73,7 +72,7 @@ def parse_time(text: str) -> datetime:
 
 
 def verdict_record(verdict: Verdict) -> dict[str, Any]:
-    """Exactly the contract's keys, with values that any JSON encoder takes."""
+    """The contract's keys, with values that any JSON encoder takes."""
     record: dict[str, Any] = {"schema": SCHEMA_VERSION}
     for key in RECORD_KEYS[1:]:
         record[key] = plain(getattr(verdict, key))
@@ -81,7 +80,7 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
 
 
 def journal_record(verdict: Verdict) -> dict[str, Any]:
-    """The contract's keys and the row's own (`EXTRA_KEYS`): nothing of a verdict is lost but microseconds."""
+    """The contract's keys and `EXTRA_KEYS`: everything of a verdict, with times in milliseconds."""
     record = verdict_record(verdict)
     record["gate"] = plain(verdict.gate)
     record["lap"] = verdict.lap
@@ -92,9 +91,9 @@ def journal_record(verdict: Verdict) -> dict[str, Any]:
 
 
 def verdict_from_record(record: Mapping[str, Any]) -> Verdict:
-    """The verdict of a `verdict_record` or a `journal_record`; keys it doesn't know are ignored.
+    """The verdict of a `verdict_record` or a `journal_record`; unknown keys are ignored.
 
-    Raises ValueError where the record lacks a key, is of a later schema or holds a value that can't be.
+    Raises ValueError where a key is missing, the schema is another one, or a value is impossible.
     """
     if record.get("schema") != SCHEMA_VERSION:
         raise ValueError(f"the record is of schema {record.get('schema')!r}, this software reads {SCHEMA_VERSION}")
@@ -133,7 +132,7 @@ def regions_from_record(rows: list[dict[str, Any]]) -> tuple[Region, ...]:
 
 
 def decision_record(decision: Decision) -> dict[str, Any]:
-    """A decision for the journal. `act_before_ns` is this process's clock and means nothing after a restart."""
+    """A decision for the journal. `act_before_ns` is of the clock of this process: after a restart it means nothing."""
     return {
         "gate": decision.gate,
         "epoch": decision.epoch,
@@ -166,9 +165,10 @@ def decision_from_record(record: Mapping[str, Any]) -> Decision:
 
 
 def sighting_of(verdict: Verdict, sha256: str, *, acknowledged: bool) -> Sighting:
-    """The frame of a verdict as `identity` looks it up; `sha256` is the verdict's `frame_sha256`, which must be there.
+    """The frame of a verdict as `identity` looks it up. `sha256`: the verdict's `frame_sha256`, which is not None.
 
-    A weak frame's nonce stands in no record: its result id takes that place, so `result_id` counts, not the key's.
+    The nonce of a frame without ids is in no record. The result id takes its place in the key, so that the key's own
+    `result_id` is not that of the row; use the sighting's.
     """
     key = FrameKey(
         camera=verdict.camera,
@@ -186,7 +186,7 @@ def sighting_of(verdict: Verdict, sha256: str, *, acknowledged: bool) -> Sightin
 
 
 def plain(value: Any) -> Any:
-    """The value as any JSON encoder takes it: enums as words, times as text, null for what can't be said."""
+    """The value for any JSON encoder: enums as words, times as text, null for numbers that JSON does not have."""
     if isinstance(value, str):  # an enum of words is one too
         return str(value) if value.isascii() else _SURROGATES.sub("\ufffd", value)
     if isinstance(value, datetime):

@@ -1,8 +1,8 @@
-"""What may be recorded and acknowledged: the longest finished prefix of each stream, in delivery order.
+"""Which positions may be recorded and acknowledged: the longest finished prefix of each stream, in delivery order.
 
 Pure. Offsets rise but may have holes (Kafka), and a stream starts anew with each generation
-(a reconnect, a rebalance). Finishing out of order holds back, never loses: a position is released
-exactly once, after everything opened before it in its stream and generation.
+(a reconnect, a rebalance). A position that finishes early waits: it is released exactly once, after
+all positions opened before it in its stream and generation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Slot(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Released(Generic[T]):
-    """A position whose whole past is finished, with the value it was finished with."""
+    """A position that is finished, as all before it are, with the value it was finished with."""
 
     position: Position
     value: T | None
@@ -47,7 +47,7 @@ class Watermark(Generic[T]):
         self._lines.setdefault((position.stream, position.generation), deque()).append(slot)
 
     def finish(self, position: Position, value: T | None) -> list[Released[T]]:
-        """Everything that became releasable, oldest first. Raises KeyError for a position that isn't open."""
+        """The positions that can be released now, oldest first. Raises KeyError for a position that isn't open."""
         slot = self._slots[position]
         if slot.is_finished:
             raise KeyError(f"{position} is finished already")

@@ -1,7 +1,7 @@
-"""Obeys what the line is told: its job, its mode, a new epoch. Each command once, stored before it is of effect.
+"""Obeys commands to the line: job, mode, resync, golden. Each is obeyed once, and stored before it has effect.
 
-A command is refused when it is retained, reused, expired, of a wrong form, or can't be stored; the reply says why.
-In a group only the agent that has a gate now obeys for it, and only that one answers.
+A command is refused when it is retained, used before, expired, of a wrong form, or can't be stored; the reply says
+why. In a group of agents only the one that has the gate now obeys and answers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from inspector.stream.record import format_time
 
 EXPIRY_S = 0.5
 JOBS_KEPT = 8
-"""Jobs remembered per gate: late views and announced jobs need few."""
+"""Jobs kept per gate: the one that runs, announced ones, and earlier ones that late views may belong to."""
 
 AWAY = "The database is away, and what is not stored is not obeyed; send it again under a new cmd_id."
 
@@ -39,7 +39,7 @@ Change = Callable[[GateState], GateState]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a command means for one gate (or camera without a gate)."""
+    """What a command changes at one gate (or camera without one)."""
 
     order: Order
     change: Change
@@ -68,7 +68,7 @@ class Commanding:
                 await self._channel.reply(request.name, answer)
 
     async def run_expiry(self) -> None:
-        """Back to auto, with an event, where a mode's time is over; on the road it counts no more in any case."""
+        """Set a mode whose time is over back to auto, with an event. Frames are not judged by it in any case."""
         while True:
             await self._shared.clock.sleep(EXPIRY_S)
             for owner in self._served():
@@ -81,7 +81,7 @@ class Commanding:
             return
         counter.update(replace(counter.state, mode=GateMode.AUTO, mode_expires_at=None))
         self._shared.event("mode_expired", Severity.INFO, owner, f"{over} is over; auto again")
-        with contextlib.suppress(LedgerUnavailable):  # the time it ends at is stored, so it stays over
+        with contextlib.suppress(LedgerUnavailable):  # the end of the mode is stored, so it stays over
             await self._ledger.record([], [], [counter.recorded_state])
 
     async def _answer(self, request: CommandRequest) -> dict[str, Any] | None:
@@ -126,7 +126,7 @@ class Commanding:
         return detail
 
     def _planned(self, owner: str, plan: _Plan) -> GateState:
-        """What the store is told: as far as frames have rows, since those under way will come to it by themselves."""
+        """The state to store: as far as frames have rows. Frames under way will move it on by themselves."""
         counter = self._shared.admission.counter(owner)
         if plan.is_resync:
             return replace(plan.change(counter.state), epoch=counter.state.epoch + 1, last_trigger=None)
@@ -173,7 +173,10 @@ class Commanding:
         return _Plan(Order(owner, "job", _job_text(running), _job_text(job)), change, remark="; ".join(remarks))
 
     def _owners(self, command: Command) -> list[str]:
-        """The gates (and cameras without one) it is for and this agent has now. Raises CommandRefused for no name."""
+        """The gates (and cameras without one) that the command is for and this agent has now.
+
+        Raises CommandRefused for a name that the agent does not know.
+        """
         if command.owner is None:
             return self._served()
         owners = {self._shared.owner_of(camera.name) for camera in self._shared.config.camera}

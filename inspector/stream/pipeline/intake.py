@@ -1,8 +1,8 @@
-"""From a delivery to a ticket in the waiting line. Nothing is refused: what can't go on is settled here.
+"""From a delivery to a ticket in the waiting line. Every new frame gets a row: one that can't go on is settled here.
 
-A gated camera is never held back: without room its frame is shed, with a row. An ungated camera
-waits for room, which is what its broker feels as back-pressure. The SHA-256 of a frame is computed on
-a thread; its source's next frame is taken after it, so that the order of admission is the order of delivery.
+A gated camera is never held back: where there is no room, its frame is shed, with a row. A camera without
+a gate waits for room, so that its frames stay with the broker. The SHA-256 of a frame is computed on a
+thread, and the next frame of its source is taken after that: the order of admission is the order of delivery.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Intake:
             await self.take(source, delivery)
 
     async def make_ready(self, delivery: Delivery) -> None:
-        """Wait, for one stream alone, for what `take` would otherwise hold up every stream of the source with."""
+        """Wait until this delivery can be taken. Waiting here holds up one stream; in `take` it holds up the source."""
         camera = delivery.camera
         await self._takeover.ensure_loaded(camera, delivery.position)
         while self._shared.gate_of(camera) is None and not self._shared.has_room_for(camera):
@@ -113,7 +113,7 @@ class Intake:
         gate = self._shared.gate_of(admitted.delivery.camera)
         decide_by_ns = gate.open(admitted) if gate else admitted.act_before_ns
         if admitted.is_late:
-            decide_by_ns = None  # its time is over already: judged for the record, behind those in time
+            decide_by_ns = None  # its time is over: it is judged for the record, after the frames in time
         ticket = Ticket(FrameFacts(admitted), source, decide_by_ns)
         self._shared.in_flight[ticket.result_id] = ticket
         return ticket

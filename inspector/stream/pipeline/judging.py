@@ -1,8 +1,7 @@
 """Decode workers, the one scorer, and the watch over deadlines.
 
-Blocking work runs on threads: a few that decode and route, one that scores. Nothing here waits for
-a database or a broker. This is the stage boundary: whatever goes wrong with a frame on a thread
-becomes a verdict with its cause, never a lost frame.
+Blocking work runs on threads: a few decode and route, one scores. Nothing here waits for a database or
+a broker. An error on a thread becomes a verdict with its cause, so that no frame is lost by it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ TURN_STEP_S = 0.01
 
 
 class Judging:
-    """Takes tickets from the line through decode, route and score. `lineup` is asked anew for each frame."""
+    """Takes tickets from the line through decode, route and score. `lineup` is called for each frame."""
 
     def __init__(
         self,
@@ -54,11 +53,11 @@ class Judging:
 
     @property
     def scorer_thread(self) -> Workers:
-        """Where warm-up and canary run, so that they never run beside a batch."""
+        """The scorer's thread. The canary runs on it too, so that it never runs beside a batch."""
         return self._scorer
 
     def close(self) -> None:
-        """Does not wait long for a thread that hangs."""
+        """End the threads; a thread that hangs is not waited for long."""
         self._decoders.shutdown(wait=True)
         self._scorer.shutdown(wait=True)
 
@@ -82,7 +81,7 @@ class Judging:
                 self._shared.has_routed.set()
 
     async def run_scorer(self) -> None:
-        """Batches that are full or due, one at a time; at once when nothing more is on its way."""
+        """Score one batch after the other: full or due ones, or what there is when no more frames are on their way."""
         while True:
             now_ns = self._shared.clock.monotonic_ns()
             is_all_there = not self._shared.decoding and not len(self._shared.line)
@@ -95,7 +94,7 @@ class Judging:
             await self._shared.has_routed.wait(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9))
 
     async def run_deadlines(self) -> None:
-        """Sheds what is not decided when its time comes, and reports views that never came."""
+        """Settle frames that are not decided by their deadline, and report views that never came."""
         while True:
             now_ns = self._shared.clock.monotonic_ns()
             due_ns = self._shared.next_deadline_ns = self._shed_overdue(now_ns)
@@ -130,9 +129,10 @@ class Judging:
             self._take_routed(ticket, result)
 
     async def _wait_for_turn(self, ticket: Ticket, is_suspect: bool) -> None:
-        """A frame that was on the road when the agent was killed goes alone: only the guilty one kills it again.
+        """Let a suspect go alone: a frame that was being tried when the agent was killed may be what killed it.
 
-        Until a verdict is in the journal, its frame counts as being tried, so that is what is waited for.
+        Alone means that no other frame is between decode and journal, because the journal counts such a frame as
+        being tried too.
         """
         while self._suspect is not None and not self._suspect.is_journaled:
             await self._shared.clock.sleep(TURN_STEP_S)
@@ -195,7 +195,7 @@ class Judging:
             self._settling.settle(item.ticket, _with_answer(item.ticket.facts, answer))
 
     def _shed_overdue(self, now_ns: int) -> int | None:
-        """Returns when to look again; None when nothing has a deadline."""
+        """Settle what is overdue. Returns the nearest deadline; None where no frame has one."""
         nearest: int | None = None
         for ticket in list(self._shared.in_flight.values()):
             if ticket.is_settled or ticket.decide_by_ns is None:
@@ -217,7 +217,7 @@ class Judging:
         self._settling.settle(ticket, replace(ticket.facts, failure=Failure(cause, detail)))
 
     def _replace_decoders(self, ticket: Ticket) -> None:
-        # A thread can't be stopped. The hung one is left to itself and its pool with it.
+        # A thread can't be stopped, so the pool of the hung one is replaced by a new one.
         self._decoders.shutdown()
         workers = self._shared.config.engine.decode_workers
         self._decoders = Workers(workers, "decode")

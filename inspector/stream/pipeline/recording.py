@@ -1,8 +1,8 @@
-"""Rows by group commit, then acknowledgements.
+"""Rows are made durable in groups, then their deliveries are acknowledged.
 
-Rows are released in the order their frames were delivered, so that the ledger's sequence is each
-camera's. A position is acknowledged after everything before it in its stream is durable: in the ledger,
-or in the journal while the ledger is away.
+Rows of a stream are released in the order of delivery, so that the ledger's sequence has the order of each
+camera. A position is acknowledged when everything before it in its stream is durable: in the ledger, or
+in the journal while the ledger is away.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Entry:
 
 
 class Recording:
-    """The one task that makes rows durable and acknowledges. Everyone else only hands entries in."""
+    """One task that makes rows durable and acknowledges deliveries. The other stages only hand over entries."""
 
     def __init__(self, shared: Shared, writing: Writing, journal: Journal) -> None:
         self._shared = shared
@@ -38,15 +38,15 @@ class Recording:
         return len(self._entries)
 
     def finish(self, ticket: Ticket, row: Row) -> None:
-        """A frame's verdict is out. Its row is written when everything delivered before it has one."""
+        """Hand over the row of a frame. It is written after the rows of all frames delivered before it."""
         self._release(ticket.receipt, row)
 
     def skip(self, receipt: Receipt) -> None:
-        """A delivery that needs no row of its own: only its place in the order counts."""
+        """Hand over a delivery without a row of its own: it is acknowledged in its place in the order."""
         self._release(receipt, None)
 
     def add(self, row: Row) -> None:
-        """A row that no delivery stands for."""
+        """Hand over a row without a delivery."""
         self._entries.append(_Entry(row, None))
         self._has_entry.set()
 
@@ -61,7 +61,7 @@ class Recording:
             await self.write_once()
 
     async def write_once(self) -> None:
-        """One group of what is there: durable, then acknowledged."""
+        """Make one group of entries durable, then acknowledge it."""
         limit = self._shared.config.store.commit_rows
         group = [self._entries.popleft() for _ in range(min(limit, len(self._entries)))]
         if not group:

@@ -1,6 +1,7 @@
-"""What PLCs report of their gates, into the ledger, in order; it waits here while the ledger is away.
+"""Writes the reports of PLCs on their gates into the ledger, in order. They wait here while the ledger is away.
 
-The only true count of parts: beyond the bound the oldest are lost, and both edges of that are told.
+Only these reports count all parts. Beyond the bound the oldest are lost; the first loss is an event, and so
+is the end of it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ GROUP: Final = 128
 
 
 class Reports:
-    """Takes reports from the gate line as they come, and writes them as the ledger takes them."""
+    """One task takes reports from the gate line, another writes them."""
 
     def __init__(self, shared: Shared, ledger: Ledger, gate_line: GateLine | None) -> None:
         self._shared = shared
@@ -40,7 +41,7 @@ class Reports:
             both.create_task(self._write())
 
     async def store(self) -> None:
-        """What is left at the end, if the ledger is there; what it does not take is told as lost."""
+        """Write the reports that are left at the end. Those that the ledger does not take are reported as lost."""
         try:
             while self._kept:
                 await self._write_oldest()

@@ -1,7 +1,7 @@
-"""Whether the journal has room: while it has not, ungated cameras wait at their brokers and gates are told.
+"""Watches whether the journal has room. While it has none, cameras without a gate are paused and gates not ready.
 
-A frame whose entry is refused waits here with its verdict, so nothing is dropped. A journal at its bound
-takes an entry now and then as segments are freed; it counts as full until there is room to go on.
+A verdict that the journal refuses waits here, so that nothing is dropped. A full journal takes an entry now
+and then as segments are freed; it counts as full until there is room for more.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from inspector.stream.pipeline.ticket import Shared
 
 RETRY_S = 0.2
 CALM_S = 1.0
-"""So long nothing was refused before the journal counts as having room again."""
+"""The journal counts as full until it has refused nothing for this time, and `LOW_FILL` holds."""
 
 LOW_FILL = 0.9
-"""And so much of its bound is in use at most."""
+"""Share of the journal's bound that may be in use when it counts as having room again."""
 
 PAUSED = (
     "Cameras without a gate are paused: their frames wait at their brokers, which drop what is beyond their own bounds."
@@ -37,7 +37,7 @@ class JournalRoom:
         self._refused_ns = 0
 
     async def taken(self, append: Callable[[], T]) -> T:
-        """What `append` returns, as soon as the journal takes it."""
+        """Call `append` until the journal takes the entry; returns what it returned."""
         while True:
             try:
                 return append()
@@ -47,7 +47,7 @@ class JournalRoom:
                 await self._shared.clock.sleep(RETRY_S)
 
     async def run(self) -> None:
-        """Finds out when there is room again, until cancelled."""
+        """Look whether there is room again, until cancelled."""
         while True:
             await self._shared.clock.sleep(RETRY_S)
             since_ns = self._shared.clock.monotonic_ns() - self._refused_ns

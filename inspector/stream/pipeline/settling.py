@@ -1,8 +1,8 @@
 """From the facts of a frame to a verdict that is journaled, told to the gate and on its way to the ledger.
 
-The order is fixed: journal, publish, record, acknowledge. A decision is never on the wire without a
-journal entry, so none is ever without a row. A frame is settled once; a frame whose time is over
-while it is being scored is told to the gate at once, and its row waits for the late score.
+The order is fixed: journal, publish, record, acknowledge. No decision is sent before its journal entry,
+so that none is ever without a row. A frame is settled once. If the deadline of a frame passes while it is
+being scored, the gate is told at once, and the row waits for the late score.
 """
 
 from __future__ import annotations
@@ -82,16 +82,16 @@ class Settling:
         self._told: dict[Ticket, _Announcement] = {}
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
-        """Where publishing tasks live; called once, before the first frame."""
+        """Give the task group that publishing tasks run in. Call once, before the first frame."""
         self._tasks = tasks
 
     def abandon(self) -> None:
-        """The drain's time is over: what is still publishing or waiting for the journal is given up, unacknowledged."""
+        """Give up the frames that are still being journaled or published; they stay unacknowledged."""
         for task in list(self._under_way):
             task.cancel()
 
     def settle(self, ticket: Ticket, facts: FrameFacts) -> None:
-        """Decide, journal, and start publishing. A ticket that is settled already only takes a late score."""
+        """Decide a frame, and start to journal and publish. A settled ticket only takes a late score."""
         if ticket.is_settled:
             if ticket in self._told and not ticket.has_late_score:
                 ticket.has_late_score = True
@@ -102,23 +102,23 @@ class Settling:
         self._spawn(self._finish(ticket, facts, verdict, decision))
 
     def tell_late(self, ticket: Ticket) -> None:
-        """The time of a frame that is being scored is over: tell the gate now, keep the row for the score."""
+        """Tell the gate now that a frame is late which is still being scored; its row waits for the score."""
         ticket.is_settled = True
         verdict, decision = self._rule(ticket, ticket.facts, is_late=True)
         self._told[ticket] = _Announcement(self._spawn(self._announce(ticket, verdict, decision)), decision)
 
     def overload(self, ticket: Ticket, detail: str) -> None:
-        """Shed a frame, with a row."""
+        """Shed a frame: it gets a row without a score."""
         self.settle(ticket, replace(ticket.facts, failure=Failure(Cause.OVERLOAD, detail)))
 
     def settle_missed(self, missed: MissedPart) -> None:
-        """A part passed uninspected: a row and an event, nothing for the gate."""
+        """Make the row of a part that passed uninspected; the gate is told nothing."""
         policy = self._shared.policies[missed.camera]
         verdict = missed_part(missed, self._signature, policy, self._shared.clock.now())
         self._spawn(self._finish_frameless(self._with_standing(verdict), None))
 
     def settle_missing_view(self, gate: str, missing: MissingView) -> None:
-        """A view did not come in time: its row, and the part's decision if it was the last one awaited."""
+        """Make the row of a view that did not come in time, and the part's decision if this was its last view."""
         camera = self._shared.config.camera_named(missing.camera)
         ruling = rule(Cause.VIEW_MISSING, self._shared.policies[missing.camera])
         verdict = missing_view(
@@ -147,7 +147,7 @@ class Settling:
         return frame_verdict(facts, ruling, self._signature, gate, self._shared.clock.now(), age_ns / 1e6)
 
     def _with_standing(self, verdict: Verdict) -> Verdict:
-        """A row without a frame belongs to the job of its part."""
+        """The verdict with mode, lot and job of its part, for a row without a frame."""
         standing = self._shared.admission.standing(
             verdict.gate or verdict.camera, verdict.epoch, verdict.lap, verdict.trigger_id, verdict.decided_at
         )
@@ -158,14 +158,14 @@ class Settling:
         counter.update(count_streak(counter.state, decision.action))
         limit = next(gate.storm_consecutive for gate in self._shared.config.gate if gate.name == decision.gate)
         if limit is not None and counter.state.reject_streak == limit:
-            # An alarm only: thresholds stay, and whether the line stops is the PLC's and a person's to say.
+            # Only an alarm: thresholds stay, and the PLC or a person decides whether the line stops.
             self._shared.event("storm", Severity.ALARM, decision.gate, f"{limit} rejects in a row")
 
     async def _finish(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:
         await self._release(ticket, facts, await self._announce(ticket, verdict, decision), decision)
 
     async def _announce(self, ticket: Ticket | None, verdict: Verdict, decision: Decision | None) -> Verdict:
-        """Journal first, then the gate. The verdict comes back saying whether the gate was told in time."""
+        """Journal the verdict, then tell the gate. The returned verdict says whether it was told in time."""
         await self._append(verdict, decision)
         if ticket is not None:
             ticket.is_journaled = True
@@ -180,7 +180,7 @@ class Settling:
         return replace(verdict, published=is_published)
 
     async def _append(self, verdict: Verdict, decision: Decision | None) -> None:
-        # No decision without an entry: while the journal is full the gate's own default stands.
+        # While the journal is full no decision is sent, and the gate's own default holds.
         await self._room.taken(lambda: self._room.journal.append_verdict(verdict, decision))
 
     async def _release(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:

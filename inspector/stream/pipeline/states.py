@@ -1,4 +1,4 @@
-"""How the agent fares, for dashboards: gauges, the retained state topics, and a log line now and then."""
+"""The state of the agent for dashboards: gauges, retained state topics, and a log line every minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REPORT_S = 60.0
 
 
 class States:
-    """Looks and tells; changes nothing."""
+    """Reports the state of the agent; changes nothing."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""State of gates and frames that another agent may have carried on, loaded before the first frame is admitted.
+"""Loads what another agent may have recorded of a gate and its frames, before the first frame is admitted.
 
 A consumer group moves streams between agents. Each assignment is a new generation of the stream's
-positions; what the ledger knows of a camera's gate and its latest frames is loaded once for each.
+positions; once for each, the gate's state and the latest frames of its cameras are loaded from the ledger.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from inspector.ports import Ledger
 from inspector.stream.pipeline.ticket import Shared
 
 TAKEOVER_SIGHTINGS = 512
-"""Frames looked up per camera: more than an agent has under way. Behind them stands the store's unique key."""
+"""Frames loaded per camera: more than an agent has under way. Older ones the ledger's unique key refuses."""
 
 RETRY_S = 1.0
 
 
 class Takeover:
-    """Knows for which assignment each gate (else camera) was loaded."""
+    """Knows for which assignment each gate (or camera without one) was loaded."""
 
     def __init__(self, shared: Shared, ledger: Ledger) -> None:
         self._shared = shared
@@ -26,9 +26,9 @@ class Takeover:
         self._loaded: dict[str, dict[str, int]] = {}
 
     async def ensure_loaded(self, camera: str, position: Position) -> None:
-        """Returns at once but for the first delivery of an assignment; while the ledger is away, it waits.
+        """Load the state at the first delivery of an assignment; waits while the ledger is away.
 
-        Without the ledger the epoch is not known, and a frame judged under a wrong one would get a second row.
+        Without the ledger the epoch is not known, and a frame admitted in a wrong epoch would get a second row.
         """
         owner = self._shared.owner_of(camera)
         loaded = self._loaded.setdefault(owner, {})

@@ -1,7 +1,7 @@
-"""The slip that goes with one frame from admission to acknowledgement, and what the stages share.
+"""The ticket of a frame, from its admission to its acknowledgement, and what the stages share.
 
-A ticket is the only mutable thing on the road; one event loop owns it. It is settled once: what a
-stage finds out after that is dropped, except a late score, which the row still waits for.
+A ticket is changed as its frame moves on; one event loop owns it. It is settled once. What a stage
+finds out later is dropped, except a late score, for which the row waits.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Receipt:
 class Ticket:
     """One admitted frame on its way. `followers` are redeliveries that wait for its row.
 
-    Settled says that there is a verdict, journaled that it survives the process.
+    `is_settled`: the frame has a verdict. `is_journaled`: the verdict survives the end of the process.
     """
 
     facts: FrameFacts
@@ -78,16 +78,16 @@ class BatchItem:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One verdict ready for the ledger. `decision` is what a gate was told because of it, if anything."""
+    """One verdict ready for the ledger. `decision` is what a gate was told because of it; None: nothing."""
 
     verdict: Verdict
     decision: Decision | None = None
 
 
 class Signal:
-    """Wakes everyone who waits; a `set` before the wait is not lost, several are one.
+    """Wakes all tasks that wait. A `set` before the wait is not lost; several count as one.
 
-    Whoever wakes looks again whether there is something to do: a wake-up is a hint, not a promise.
+    A task that wakes must check whether there is work: it may wake without any.
     """
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class Shared:
     sources: dict[str, FrameSource] = field(default_factory=dict)
 
     def note_ledger(self, is_away: bool, detail: str) -> None:
-        """Keep whether the ledger is away; a change is an event."""
+        """Note whether the ledger is away; a change is an event."""
         if is_away == self.ledger_is_away:
             return
         self.ledger_is_away = is_away
@@ -151,7 +151,7 @@ class Shared:
         self.telemetry.event(Event(self.clock.now(), kind, severity, subject, detail))
 
     def expect_deadline(self, decide_by_ns: int | None) -> None:
-        """Wake the watch over deadlines, if this one comes before those it sleeps for."""
+        """Wake the watch over deadlines if this deadline comes before the one it waits for."""
         if decide_by_ns is not None and (self.next_deadline_ns is None or decide_by_ns < self.next_deadline_ns):
             self.has_deadline.set()
 
@@ -165,7 +165,7 @@ class Shared:
         return self.sources[camera].serves(camera)
 
     def ungated_sources(self) -> list[FrameSource]:
-        """Each source none of whose cameras stands at a gate, once."""
+        """The sources of which no camera stands at a gate, each once."""
         gated = {id(self.sources[camera]) for gate in self.config.gate for camera in gate.cameras}
         return list({id(each): each for each in self.sources.values() if id(each) not in gated}.values())
 
@@ -174,6 +174,6 @@ class Shared:
         return self.journal_has_room and self.line.has_room(camera)
 
     def owner_of(self, camera: str) -> str:
-        """The gate a camera stands at, else the camera: who owns the epoch."""
+        """The name that the camera's epoch belongs to: its gate's, or its own where it has no gate."""
         section = self.config.gate_of(camera)
         return camera if section is None else section.name

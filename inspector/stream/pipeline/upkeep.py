@@ -1,7 +1,7 @@
 """What runs beside the road: live products, heartbeats, canary, stored events.
 
-A gate is told `ready` only while everything that makes a verdict trustworthy was seen to work: the
-scoring path (canary or real frames), the journal, the cameras' connection, and no held gate.
+A gate is told `ready` only while all that a verdict depends on works: the scoring path (seen by the canary
+or by real frames), the journal, the connection of the cameras; and while the gate is not held.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Fault(enum.IntEnum):
 
 
 class LineupWatch:
-    """Keeps the set of live products current: loaded and warmed beside the old one, swapped between batches."""
+    """Keeps the lineup current. A new one is loaded and warmed beside the old one, and swapped between two batches."""
 
     def __init__(self, shared: Shared, registry: Registry, loader: LineupLoader) -> None:
         self._shared = shared
@@ -56,7 +56,7 @@ class LineupWatch:
         return self._lineup
 
     async def load(self) -> None:
-        """Load what is live now, if it is not what is loaded. Raises LedgerUnavailable, EngineError."""
+        """Load the versions that are live now, unless they are loaded. Raises LedgerUnavailable, EngineError."""
         live = await self._registry.live()
         if self._lineup is not None and live.revision == self._lineup.revision:
             return
@@ -72,7 +72,7 @@ class LineupWatch:
         )
 
     async def run(self) -> None:
-        """Look for a new revision every `registry_poll_s`; a failure is one event, the old lineup goes on."""
+        """Look for a new revision every `registry_poll_s`. One that fails is one event, and the old lineup goes on."""
         failed_revision: str | None = None
         while True:
             await self._shared.clock.sleep(self._shared.config.agent.registry_poll_s)
@@ -89,7 +89,7 @@ class LineupWatch:
                 self._shared.event("lineup_refused", Severity.ALARM, revision, str(error))
 
     async def _fetch(self, version: ProductVersion) -> bytes | None:
-        """None for bytes that are damaged or gone: the loader refuses that version alone, if it has none loaded."""
+        """The artifact's bytes. None where they are damaged or gone: the loader then refuses this version alone."""
         try:
             return await self._registry.artifact(version.product, version.version)
         except (ArtifactError, RegistryError):
@@ -118,7 +118,7 @@ class Upkeep:
 
     @property
     def is_scorer_answering(self) -> bool:
-        """False when neither a batch nor a canary came back for long, right or wrong."""
+        """False when neither a batch nor a canary has returned for `SCORER_HUNG_S`."""
         seen_ns = max(self._answered_ns, self._shared.last_scored_ns)
         return self._shared.clock.monotonic_ns() - seen_ns < SCORER_HUNG_S * 1e9
 
@@ -139,7 +139,7 @@ class Upkeep:
         return Fault.HELD if self._shared.admission.counter(gate).state.held else Fault.NONE
 
     async def run_canary(self, scorer: Executor) -> None:
-        """Stored probe images through the whole scoring path, on the scorer's own thread."""
+        """Send stored probe images through the whole scoring path, on the scorer's thread, every `CANARY_S`."""
         while True:
             lineup = self._lineups.current
             if lineup is not None and lineup.products:
@@ -148,7 +148,7 @@ class Upkeep:
             await self._shared.clock.sleep(CANARY_S)
 
     async def run_heartbeats(self) -> None:
-        """One beat for each gate every `heartbeat_ms`, counting up."""
+        """Send one heartbeat to each gate every `heartbeat_ms`, with a rising number."""
         beat = 0
         while self._gate_line is not None:
             beat = (beat + 1) % 2**32
@@ -178,7 +178,7 @@ class Upkeep:
             kept = await self.store_events(kept)
 
     async def store_events(self, kept: list[Event] | None = None) -> list[Event]:
-        """Store what has happened; returns what could not be stored."""
+        """Store `kept` and new events; returns the events that could not be stored."""
         events = [*(kept or []), *self._take_events()]
         if not events:
             return []

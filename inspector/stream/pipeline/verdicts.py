@@ -32,7 +32,7 @@ LOST_AFTER_CAMERA: Final = "the camera's own count jumped over this frame, which
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What stands in every row of this agent."""
+    """What every row of this agent says of the agent."""
 
     agent: str
     software: str
@@ -146,7 +146,7 @@ def _threshold(facts: FrameFacts) -> float | None:
 
 
 def missed_part(missed: MissedPart, signature: Signature, policy: Policy, at: datetime) -> Verdict:
-    """The row of a part that left a hole in the trigger count: it passed uninspected."""
+    """The row of a part that passed uninspected: its number is missing from the trigger count."""
     part = PartKey(missed.epoch, missed.lap, missed.trigger_id)
     detail = LOST_AFTER_CAMERA if missed.is_counted_by_camera else "the trigger count jumped over this part"
     ruling = rule(Cause.NOT_RECEIVED, policy, detail)
@@ -174,7 +174,7 @@ class _Place:
 def _frameless(
     part: PartKey, place: _Place, reason: str, ruling: Ruling, signature: Signature, at: datetime
 ) -> Verdict:
-    """A row that no frame stands for. `reason` tells it from the part's other rows."""
+    """A row without a frame. `reason` tells it from the other rows of its part."""
     return Verdict(
         **_ruling_fields(ruling),
         **_signature_fields(signature),

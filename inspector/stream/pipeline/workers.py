@@ -1,7 +1,7 @@
-"""Threads for work that may never come back. The process ends without waiting for them.
+"""Threads for work that may hang. The process ends without waiting for them.
 
-The standard library's pool joins its threads when the interpreter ends, so that one hung decoder would
-keep an agent that has drained from ever stopping.
+The standard library's pool joins its threads when the interpreter ends: one hung decoder would keep a
+drained agent from stopping.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LEAVE_S = 3.0
-"""Longer than a batch on a slow machine; with the drain's time well within systemd's TimeoutStopSec."""
+"""Time that `shutdown` waits: longer than a batch on a slow machine, and with the drain within TimeoutStopSec."""
 
 _Work = Callable[[], None]
 
 
 class Workers(Executor):
-    """`count` threads named after `name`; work is begun in the order it was submitted."""
+    """A pool of `count` threads named after `name`. Work begins in the order in which it was submitted."""
 
     def __init__(self, count: int, name: str) -> None:
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
@@ -41,7 +41,7 @@ class Workers(Executor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits the future
+            except BaseException as error:  # noqa: BLE001 - raised to whoever awaits the future
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -50,12 +50,12 @@ class Workers(Executor):
         return future
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
-        """Threads end after what was submitted. With `wait` for LEAVE_S at most: a hung one is left to itself.
+        """Let the threads end after the work that was submitted; `wait` for them, but at most LEAVE_S.
 
-        Not to wait is for a pool that is replaced. At the end of the process, a thread that comes back from
-        compiled code while the interpreter is going down takes the whole process with it.
+        A pool that is replaced need not be waited for. At the end of the process it must be: a thread that returns
+        from compiled code while the interpreter shuts down crashes the process.
         """
-        del cancel_futures  # what is cancelled is cancelled by those who await it
+        del cancel_futures  # those who await a future cancel it themselves
         for _ in self._threads:
             self._work.put(None)
         leave_at = time.monotonic() + LEAVE_S

@@ -1,8 +1,8 @@
-"""Rows into the ledger, in order, without anyone waiting for it: what it does not take at once waits in the journal.
+"""Writes rows into the ledger, in order. Rows that the ledger does not take at once wait in the journal.
 
-While rows wait, only their names are here; they are read back from the journal group by group, and new
-rows queue behind them, so that the ledger's sequence stays the order of delivery. A write that takes long
-goes on by itself, with its rows first in the queue.
+No stage waits for the ledger. While rows wait, only their ids are kept here: the rows are read back from the
+journal group by group. New rows queue behind them, so that the ledger's sequence has the order of delivery. A
+write that takes long goes on in the background, with its rows first in the queue.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inspector.stream.pipeline.ticket import Row, Shared, Signal
 
 LEDGER_RETRY_S = 1.0
 LEDGER_PATIENCE_S = 0.25
-"""How long acknowledgements wait for the ledger's answer before the journal stands in."""
+"""Time that acknowledgements wait for the ledger's answer; after it the journal is synced instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Writing:
 
     @property
     def waiting(self) -> int:
-        """Rows that only the journal has."""
+        """Number of rows that are in the journal only."""
         return len(self._waiting)
 
     async def ensure_durable(self, rows: Sequence[Row]) -> None:
-        """The ledger has them when this returns, or else the stable part of the journal."""
+        """The rows are in the ledger when this returns, or on stable storage in the journal."""
         if not rows:
             return
         ids = [row.verdict.result_id for row in rows]
@@ -69,7 +69,7 @@ class Writing:
         await self._journal.sync()
 
     async def run(self) -> None:
-        """Write what waits, the oldest first, until cancelled."""
+        """Write the rows that wait, oldest first, until cancelled."""
         try:
             while True:
                 if not self._waiting:
@@ -81,7 +81,7 @@ class Writing:
                 self._under_way.task.cancel()
 
     async def _write_oldest(self) -> bool:
-        """False where the ledger did not take them."""
+        """Write the oldest group. False where the ledger did not take it."""
         if self._under_way is not None:
             task, count = self._under_way.task, self._under_way.rows
             await asyncio.wait([task])
@@ -97,7 +97,7 @@ class Writing:
         return is_written
 
     async def _record(self, rows: Sequence[Row]) -> bool:
-        """False when the ledger is away; the edge is one event each way."""
+        """False where the ledger is away. Going away and coming back are one event each."""
         decisions = [(row.decision, bool(row.verdict.published)) for row in rows if row.decision is not None]
         try:
             conflicts = await self._ledger.record(

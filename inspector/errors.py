@@ -1,7 +1,7 @@
-"""The whole tree of exceptions. The message is for the operator: one sentence that says what to do.
+"""All exceptions of the project. A message is for the operator: one sentence that says what to do.
 
-`retryable` is a class attribute: whether trying the same again later can help. `exit_code` is what
-the command line returns. Foreign exceptions are translated into these at the edge that knows them.
+`retryable`: whether the same attempt can succeed later. `exit_code`: what the command line returns. Exceptions
+of libraries are translated into these by the adapter that calls the library.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import ClassVar
 
 
 class InspectorError(Exception):
-    """Something went wrong that a person can do something about."""
+    """An error that a person can do something about."""
 
     retryable: ClassVar[bool] = False
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(InspectorError):
-    """The command was called in a way that can't work; nothing was changed."""
+    """The command was called in a way that can't work. Nothing was changed."""
 
     exit_code = 2
 
@@ -63,11 +63,11 @@ class ParityError(EngineError):
 
 
 class ArtifactError(InspectorError):
-    """A product version's bytes are damaged or of a kind this software can't read."""
+    """The bytes of a product version are damaged, or of a format that this software can't read."""
 
 
 class RegistryError(InspectorError):
-    """The registry has no such product or version, or it may not be changed so."""
+    """The registry has no such product or version, or does not allow the change."""
 
     exit_code = 2
 
@@ -79,13 +79,13 @@ class LedgerUnavailable(InspectorError):
 
 
 class DatabaseUnusable(LedgerUnavailable):
-    """What stands where the database should be is none, or is damaged; waiting does not mend it."""
+    """The file or folder in the place of the database is no database, or is damaged. Waiting does not help."""
 
     retryable = False
 
 
 class RowDamaged(InspectorError):
-    """A row of the database holds what this software can't read; it has to be mended there."""
+    """A row of the database holds a value that this software can't read. It must be corrected in the database."""
 
 
 class SchemaOutdated(InspectorError):
@@ -99,7 +99,7 @@ class JournalFull(InspectorError):
 
 
 class JournalDamaged(InspectorError):
-    """A journal segment can't be read beyond some point; what comes before was kept."""
+    """A part of a journal segment can't be read. The records before and after it were kept."""
 
 
 class StateUnusable(InspectorError):

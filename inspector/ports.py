@@ -1,8 +1,8 @@
 """What the road needs from the world, as Protocols. Implementations live in other rooms.
 
-Every adapter is an async context manager (`async with`): entered means usable, left means flushed.
-Raises are of `inspector.errors` only. Methods that are not `async` never block the event loop unless
-they say that they run on a worker thread.
+Every adapter is an async context manager: it is usable once it is entered, and flushed once it is left.
+Adapters raise errors of `inspector.errors` only. A method that is not `async` does not block the event
+loop, unless it says that it runs on a worker thread.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Clock(Protocol):
         """Wall clock, aware, UTC."""
 
     def monotonic_ns(self) -> int:
-        """Never goes backwards; what ages and deadlines are measured with."""
+        """Never goes backwards. Ages and deadlines are measured with it."""
 
     async def sleep(self, seconds: float) -> None: ...
 
 
 class Adapter(Protocol):
-    """Something with a life: entered means usable, left means flushed and closed."""
+    """Usable once it is entered; flushed and closed once it is left."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -70,17 +70,17 @@ class FrameSource(Adapter, Protocol):
     def deliveries(self, make_ready: MakeReady | None = None, /) -> AsyncIterator[Delivery]:
         """Every delivery, across reconnects, until `stop_intake`. One consumer only.
 
-        A source of many streams awaits `make_ready` before each delivery, for each stream apart, so that
-        one which has to wait holds up no other. A source of one camera need not.
+        A source of several streams awaits `make_ready` before each delivery, for each stream on its own, so that a
+        stream which has to wait holds up no other. A source of one camera need not.
         """
 
     def serves(self, camera: str, /) -> bool:
         """Whether this camera's frames come to this agent now, and not to another of its group."""
 
     async def acknowledge(self, position: Position) -> bool:
-        """Everything in the position's stream up to and including it is durable.
+        """Tell the broker that everything in the position's stream up to this position is durable.
 
-        False where the position's generation is over: nothing was sent, the broker will deliver again.
+        False where the position's generation is over: nothing was sent, and the broker will deliver again.
         """
 
     def pause(self) -> None:
@@ -93,7 +93,7 @@ class FrameSource(Adapter, Protocol):
 
 
 class FrameTap(Adapter, Protocol):
-    """Copies of one camera's frames, from when it was entered; whoever else reads them is not disturbed."""
+    """Copies of one camera's frames from the time it is entered. Agents get every frame all the same."""
 
     @property
     def name(self) -> str:
@@ -104,10 +104,10 @@ class FrameTap(Adapter, Protocol):
 
 
 class Router(Protocol):
-    """Finds out which product a frame shows and prepares it for that product's head. Runs on decode workers."""
+    """Finds the product that a frame shows and prepares the frame for its head. Runs on decode workers."""
 
     def route(self, frame: Frame) -> Routed | Failure:
-        """A routed, prepared frame, or why it can't be one (unknown product). Never raises for a bad frame."""
+        """The routed and prepared frame, or why there is none. Never raises for a bad frame."""
 
 
 class Scorer(Protocol):
@@ -133,24 +133,24 @@ class Lineup(Protocol):
     def scorer(self) -> Scorer: ...
 
     def check_canary(self) -> None:
-        """Score stored probe images the whole way. Raises ParityError where scores moved. Scorer thread."""
+        """Send stored probe images through the whole way. Raises ParityError where a score differs. Scorer thread."""
 
 
 class LineupLoader(Protocol):
-    """Makes a lineup of `LiveSet.routable`; versions already loaded are reused, unreadable ones refused by name."""
+    """Makes a lineup of `LiveSet.routable`. Loaded versions are reused; an unreadable one is refused by an event."""
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""
 
 
 class Journal(Adapter, Protocol):
-    """Append-only local truth. `append_*` survive kill -9 when they return; `sync` survives power loss."""
+    """Append-only file on this machine. An entry survives kill -9 after `append_*`, and power loss after `sync`."""
 
     def append_attempt(self, camera: str, sha256: str) -> int:
         """Note that a frame is about to be decoded; returns how often it was tried without ending in a verdict."""
 
     def tries(self, camera: str, sha256: str) -> int:
-        """The same number, nothing noted."""
+        """The same number, without a new note."""
 
     def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
         """Raises JournalFull when the bound is reached. A later entry of the same result_id replaces the earlier."""
@@ -160,7 +160,7 @@ class Journal(Adapter, Protocol):
     def append_acknowledged(self, result_ids: Sequence[ResultId]) -> None: ...
 
     def append_recorded(self, result_ids: Sequence[ResultId]) -> None:
-        """These verdicts have durable rows; segments with nothing else are removed."""
+        """Note that these verdicts have durable rows. Segments that hold nothing else are removed."""
 
     async def sync(self) -> None:
         """Everything appended before the call is on stable storage; concurrent calls share one fsync."""
@@ -169,10 +169,10 @@ class Journal(Adapter, Protocol):
         """Verdicts of earlier runs that have no row yet, in order."""
 
     def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
-        """What was appended of those that have no row yet, in the order asked for, `published` as last known."""
+        """Those of these verdicts that have no row yet, in the given order, with `published` as last noted."""
 
     def sightings(self, most: int) -> list[Sighting]:
-        """Frames the journal knows, oldest first, of each camera the newest `most`."""
+        """The frames that the journal knows, oldest first: of each camera the newest `most`."""
 
     @property
     def size_bytes(self) -> int: ...
@@ -190,12 +190,12 @@ class Ledger(Adapter, Protocol):
     ) -> list[ResultId]:
         """Write all in one durable transaction; rows that exist stay as they are.
 
-        `decisions` carry whether they were published. Returns the ids whose stored row says another outcome
-        (kept in `conflicts`; the first row wins).
+        `decisions`: each with whether it was published. Returns the ids whose stored row has another outcome; the
+        first row stays, and the refused verdict goes into `conflicts`.
         """
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
-        """What is known of these gates and cameras; None means all."""
+        """The stored states of these gates (and cameras without one), by name. None: of all."""
 
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
         """The newest `limit` frames of a camera in the current and previous epoch, oldest first."""
@@ -203,9 +203,9 @@ class Ledger(Adapter, Protocol):
     async def record_events(self, events: Sequence[Event]) -> None: ...
 
     async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
-        """The command, its audit rows and the states it leads to, in one durable transaction.
+        """Write the command, its audit rows and the states that it leads to, in one durable transaction.
 
-        False where this agent has had a command of that id before; then nothing is written.
+        False where this agent has had a command of this id before; then nothing is written.
         """
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
@@ -217,14 +217,14 @@ class Registry(Adapter, Protocol):
     async def live(self) -> LiveSet: ...
 
     async def revision(self) -> str:
-        """Cheap: what `live().revision` would be."""
+        """The revision that `live()` would have; costs less."""
 
     async def artifact(self, product: str, version: int) -> bytes: ...
 
     async def add_version(
         self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
     ) -> ProductVersion:
-        """One short transaction: the version, its audit row and, if asked, the moved pointer."""
+        """Store a version and its audit row, and move the pointer if told to, in one short transaction."""
 
     async def products(self) -> list[ProductVersion]:
         """All versions of all products, by product and version."""
@@ -237,47 +237,47 @@ class Registry(Adapter, Protocol):
     async def move_threshold(
         self, product: str, version: int, threshold: float, *, by: str, reason: str
     ) -> ProductVersion:
-        """From now on a part of this version is rejected above that score. Raises RegistryError."""
+        """Set the score above which this version rejects a part. Raises RegistryError for an unknown version."""
 
     async def remove(self, product: str, *, by: str, reason: str) -> None:
-        """Takes the product out of the live set; its versions and rows stay for the record."""
+        """Take the product out of the live set. Its versions and its rows are kept."""
 
 
 class GateLine(Adapter, Protocol):
-    """The wire to the gates: a client of its own, no offline queue, nothing retained."""
+    """The connection to the gates: a client of its own, without an offline queue; nothing is retained."""
 
     async def publish(self, decision: Decision) -> bool:
-        """True when the broker took it (PUBACK) before its time was over; False when not; never sent late."""
+        """True if the broker took the decision (PUBACK) before `act_before`. It is never sent after that."""
 
     async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
-        """QoS 0, best effort; does nothing while the line is down."""
+        """Send with QoS 0; does nothing while the connection is down."""
 
     def actions(self) -> AsyncIterator[GateAction]:
-        """What PLCs report back."""
+        """The reports of PLCs on what they did."""
 
 
 class CommandChannel(Adapter, Protocol):
-    """Commands in, replies out: how a line is told its job and mode. Nothing is kept for an agent that is away."""
+    """The connection on which commands come. None is kept for an agent that is away."""
 
     def requests(self) -> AsyncIterator[CommandRequest]:
-        """Requests as they come, until the channel is closed. One consumer only."""
+        """Commands as they come, until the connection is closed. One consumer only."""
 
     async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
-        """Best effort: whoever asked and hears nothing asks again under a new id."""
+        """Send once. A reply may be lost; the sender of the command then sends it again under a new id."""
 
 
 class VerdictSink(Adapter, Protocol):
-    """The record for everyone else: store and forward, may be late, no gate listens here."""
+    """Publishes records for everyone but gates, by store and forward: they may be late."""
 
     async def publish(self, verdict: Verdict) -> None:
-        """Accepted for delivery; kept while the broker is away up to a bound, the oldest dropped with an event."""
+        """Accept the record for delivery. While the broker is away it is kept; at the bound the oldest is dropped."""
 
     async def state(self, topic: str, payload: dict[str, Any]) -> None:
-        """Retained, republished on each connect."""
+        """Publish a retained state, and again on each connect."""
 
 
 class Images(Adapter, Protocol):
-    """Pictures by retention rule. Never blocks the road: when busy, a pass picture is skipped."""
+    """Keeps pictures by the retention rule. Never blocks the road: while it is busy, pictures of passes are skipped."""
 
     def keep(self, picture: Picture) -> None: ...
 
@@ -286,14 +286,14 @@ class DeadLetters(Adapter, Protocol):
     """Keeps the original bytes of what could not be read."""
 
     async def put(self, letter: DeadLetter) -> None:
-        """Durable when it returns."""
+        """The letter is durable when this returns."""
 
 
 class Telemetry(Protocol):
     """Counters and events of the running agent."""
 
     def event(self, event: Event) -> None:
-        """Logged now, stored when the ledger has time."""
+        """Log the event now; it is stored later."""
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None: ...
 
@@ -301,10 +301,10 @@ class Telemetry(Protocol):
         """How long one piece of work took. Reserved for metrics: nothing calls it yet."""
 
     def gauge(self, name: str, value: float | None, **labels: str) -> None:
-        """How much there is now of what this name and these labels stand for; None where there is no such thing."""
+        """Set the current value of this name and these labels; None removes it."""
 
     def gauges(self) -> dict[str, float]:
-        """The latest value of each gauge under `name,label=value`, by name."""
+        """The latest value of each gauge by `name,label=value`, sorted."""
 
     def report(self) -> None:
         """One log line of all gauges."""

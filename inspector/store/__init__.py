@@ -1,1 +1,1 @@
-"""Everything that knows SQL, and the files that stand beside it: journal, pictures, dead letters."""
+"""KEEPS: the database (all SQL is here), and the files beside it: journal, pictures, dead letters."""

@@ -1,7 +1,7 @@
-"""Who changed what, when and why: rows that are only ever added, each sealed with the hash of the one before.
+"""The audit: who changed what, when and why. Rows are only added, and each holds the hash of the row before it.
 
-A row that is changed or taken out later breaks the chain at the next one, and `verify` says where.
-Writers hold one lock: on SQLite the write transaction, on PostgreSQL the one row of `registry_revision`.
+A row that is changed or removed later breaks the chain at the next row; `verify` finds it. Writers hold one
+lock: on SQLite the write transaction, on PostgreSQL the one row of `registry_revision`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from inspector.store.tables import audit, registry_revision
 from inspector.stream.record import format_time
 
 FIRST_HASH: Final = "0" * 64
-"""What stands as `prev_hash` of the first row."""
+"""`prev_hash` of the first row."""
 
 _PAGE_ROWS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change by one person; `old` and `new` are None where there was or is nothing."""
+    """One change by one person. `old` None: there was nothing before; `new` None: there is nothing now."""
 
     user: str
     object: str
@@ -40,13 +40,13 @@ class Change:
 
 
 async def hold_lock(connection: AsyncConnection) -> int:
-    """No other writer of registry or audit until this transaction ends. Returns the registry's revision."""
+    """Lock out other writers of registry and audit until this transaction ends. Returns the registry's revision."""
     query = sa.select(registry_revision.c.revision).where(registry_revision.c.id == 1).with_for_update()
     return int((await connection.execute(query)).scalar_one())
 
 
 async def append(connection: AsyncConnection, at: datetime, change: Change) -> None:
-    """Adds one row to the chain, in the caller's transaction, which then holds the lock."""
+    """Add one row to the chain, in the caller's transaction, which then holds the lock."""
     await hold_lock(connection)
     newest = sa.select(audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
     prev_hash = (await connection.execute(newest)).scalar_one_or_none() or FIRST_HASH
@@ -64,7 +64,7 @@ async def append(connection: AsyncConnection, at: datetime, change: Change) -> N
 
 
 async def entries(database: Database, *, after: int = 0, limit: int = _PAGE_ROWS) -> list[AuditEntry]:
-    """Up to `limit` rows behind the row numbered `after`, oldest first."""
+    """Up to `limit` rows after the row with the number `after`, oldest first."""
     query = sa.select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
     async with database.reading() as connection:
         rows = (await connection.execute(query)).mappings().all()
@@ -85,7 +85,7 @@ async def entries(database: Database, *, after: int = 0, limit: int = _PAGE_ROWS
 
 
 async def verify(database: Database) -> list[int]:
-    """Numbers of the rows where the chain is broken: changed, or their predecessor taken out. Empty when intact."""
+    """Numbers of the rows at which the chain is broken: changed rows, and those after a removed one."""
     broken: list[int] = []
     prev_hash, after = FIRST_HASH, 0
     while page := await entries(database, after=after):

@@ -1,6 +1,6 @@
-"""What a database error means for the operator: away (try again later) or of another version.
+"""Translates database errors for the operator: the database is away, of another version, or unusable.
 
-Knows the words of SQLite and the error classes of PostgreSQL; says everything in one sentence.
+Knows the messages of SQLite and the error classes of PostgreSQL. Each translation is one sentence.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SQLSTATE_SENTENCES: Final = {
 def explain(error: Exception, path: Path | None = None) -> InspectorError:
     """SchemaOutdated where tables or columns are missing, else LedgerUnavailable with the reason.
 
-    DatabaseUnusable, which is one, where the SQLite file `path` is none or is damaged.
+    DatabaseUnusable (a LedgerUnavailable) where the SQLite file `path` is no database or is damaged.
     """
     if isinstance(error, PoolTimeout):
         return LedgerUnavailable("The database does not answer: all connections are busy.")
@@ -70,7 +70,7 @@ def explain(error: Exception, path: Path | None = None) -> InspectorError:
 
 
 def is_refused_row(error: Exception) -> bool:
-    """The database is well and refuses what was written: a value or a constraint, SQLSTATE class 22 or 23."""
+    """Whether a sound database refused a value or a constraint: SQLSTATE class 22 or 23."""
     foreign = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     if isinstance(foreign, sqlite3.IntegrityError | sqlite3.DataError):
         return True
@@ -78,7 +78,7 @@ def is_refused_row(error: Exception) -> bool:
 
 
 def is_sequence_behind(foreign: BaseException) -> bool:
-    """PostgreSQL gave a number that a row has already. No row is to blame; each try brings the sequence further."""
+    """Whether PostgreSQL gave a number that another row has. Each new attempt moves the sequence on."""
     return _sqlstate(foreign) == "23505" and '"pk_' in str(foreign)
 
 

@@ -1,4 +1,4 @@
-"""What kind of file system a path lies on: SQLite's WAL needs shared memory, which network ones don't have."""
+"""The type of file system of a path. SQLite's WAL needs shared memory, which network file systems lack."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def filesystem_type(path: Path, mounts: str | None = None) -> str:
         if len(fields) < 5 or not right:
             continue
         mount_point = Path(fields[4].replace(r"\040", " "))
-        # The last of equal length wins: it is mounted over the others.
+        # Of mount points of equal length the last counts: it is mounted over the others.
         if (path == mount_point or mount_point in path.parents) and len(mount_point.parts) >= best:
             best, kind = len(mount_point.parts), right.split()[0]
     return kind

@@ -1,4 +1,4 @@
-"""What the store keeps beside verdicts, as plain types. No SQL here: the ledger in memory uses them too."""
+"""Stored decisions, conflicts and audit entries as plain types. No SQL: the ledger in memory uses them too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inspector.domain import Action, Outcome, ResultId
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """What was decided about one part: the worst action of all its decisions, and how often one was sent.
+    """The decision on one part: the worst action of all its decisions, and how often one was sent.
 
     `trigger_id` is None for the one part in flight of a gate without trigger ids.
     """
@@ -26,7 +26,7 @@ class StoredDecision:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A verdict that came second and said something else than the row, which stands."""
+    """A verdict with another outcome than the row that was stored first. The row stays."""
 
     result_id: ResultId
     stored: Outcome
@@ -35,7 +35,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who changed what, when and why. `hash` covers the entry and `prev_hash`, so that a changed past shows."""
+    """Who changed what, when and why. `hash` covers the entry and `prev_hash`, so that later changes are found."""
 
     seq: int
     at: datetime

@@ -1,7 +1,7 @@
 """Verdicts, decisions and gates as rows, and verdicts back from rows.
 
-Whatever a camera may have sent fits: characters that no database takes (NUL, lone surrogates) are replaced
-by U+FFFD; a number beyond 64 bits or not finite becomes NULL.
+Any value that a camera sends can be stored: characters that no database takes (NUL, lone surrogates) become
+U+FFFD; a number beyond 64 bits or not finite becomes NULL.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ REDUCED_FIELDS: Final = (
     "route_confidence",
     "engine",
 )
-"""What a row goes without when the database refuses it whole."""
+"""Columns that are left out of a row that the database refuses."""
 
 
 def verdict_row(verdict: Verdict) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
 
 
 def reduced_row(verdict: Verdict, why: str) -> dict[str, Any]:
-    """A row with nothing in it that came from the frame's metadata; `cause_detail` says why."""
+    """The row without values from the frame's metadata; `cause_detail` says why."""
     row = verdict_row(verdict) | dict.fromkeys(REDUCED_FIELDS)
     row["regions"] = []
     row["cause_detail"] = f"stored without its metadata: {why}"
@@ -69,7 +69,7 @@ def reduced_row(verdict: Verdict, why: str) -> dict[str, Any]:
 
 
 def verdict_from_row(row: Mapping[Any, Any]) -> Verdict:
-    """The verdict of a row of `results`. Raises RowDamaged where a word or a region in it is none of ours."""
+    """The verdict of a row of `results`. Raises RowDamaged for an unknown word or an unreadable region in it."""
     values = {name: row[name] for name in _VERDICT_FIELDS}
     try:
         for name, words in _ENUMS.items():
@@ -99,11 +99,11 @@ SIGHTING_COLUMNS: Final = (
     "identity",
     "simulated",
 )
-"""What a frame is known again by. Not the rest: one damaged row must not keep an agent from starting."""
+"""Columns by which a frame is recognised. Only these: one damaged row must not keep an agent from starting."""
 
 
 def sighting_of_row(row: Mapping[Any, Any]) -> Sighting:
-    """The frame of a row that has these columns and a `frame_sha256`, whose delivery was acknowledged."""
+    """The frame of a row with these columns and a `frame_sha256`; its delivery counts as acknowledged."""
     key = FrameKey(
         camera=row["camera"],
         view=row["view"],
@@ -167,7 +167,7 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
 
 
 def gate_of(row: Mapping[Any, Any]) -> GateState:
-    """The state of a row of `gates`. Raises RowDamaged where its mode or jobs are none of ours."""
+    """The state in a row of `gates`. Raises RowDamaged for an unknown mode or unreadable jobs."""
     try:
         mode, jobs = GateMode(row["mode"]), tuple(Job(**job) for job in row["jobs"])
     except (ValueError, TypeError) as error:
@@ -189,7 +189,7 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
 
 
 def storable(value: Any) -> Any:
-    """The value as every database takes it: as JSON takes it, and without NUL; times stay times."""
+    """The value for any database: as for JSON and without NUL, but times stay times."""
     if isinstance(value, datetime):
         return value
     taken = plain(value)

@@ -1,4 +1,4 @@
-"""The tables, once, for SQLite and PostgreSQL alike; `migrations/` must always lead to exactly these.
+"""The tables, for SQLite and PostgreSQL alike. `migrations/` must always lead to exactly these.
 
 Enums are stored as their words, times as UTC in milliseconds (SQLite: text that sorts), JSON as JSON.
 `results.seq` is the order of recording and is never used twice. No table is partitioned: `result_id`
@@ -17,7 +17,7 @@ from inspector.errors import RowDamaged
 from inspector.stream.record import format_time, parse_time
 
 SCHEMA_REVISION = "0002"
-"""The newest migration: what the database must be at for this software."""
+"""The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
     naming_convention={
@@ -141,7 +141,7 @@ results = sa.Table(
         postgresql_where=sa.text("lot IS NOT NULL"),
         sqlite_where=sa.text("lot IS NOT NULL"),
     ),
-    sa.Index("ix_results_outcome_received_at", "outcome", "received_at"),  # each outcome is kept for a time of its own
+    sa.Index("ix_results_outcome_received_at", "outcome", "received_at"),  # retention is by outcome
     sqlite_autoincrement=True,
 )
 
@@ -261,7 +261,7 @@ products = sa.Table(
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("live_version", sa.Integer),
     sa.Column("shadow_version", sa.Integer),
-    sa.Column("live_before", JSON, nullable=False),  # versions that were live, oldest first: what rollback pops
+    sa.Column("live_before", JSON, nullable=False),  # versions that were live, oldest first; rollback takes the last
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
 )

@@ -32,7 +32,7 @@ class FakeClock:
         return self._mono_ns
 
     async def sleep(self, seconds: float) -> None:
-        """Returns once the clock was moved so far; a sleep of 0 or less only lets others run."""
+        """Return once the clock has moved by `seconds`; 0 or less only lets other tasks run."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -41,11 +41,11 @@ class FakeClock:
         await woken
 
     def advance(self, seconds: float) -> None:
-        """Moves the clock at once; whoever is due wakes when the loop runs next, in the order of deadlines."""
+        """Move the clock at once. Sleepers that are due wake at the next turn of the loop, in deadline order."""
         self._move_to(self._mono_ns + round(seconds * _NS))
 
     async def elapse(self, seconds: float) -> None:
-        """Lets so much time pass: stops at each deadline on the way and lets the woken run before going on."""
+        """Let time pass: stop at each deadline on the way, and let the tasks that wake run first."""
         end_ns = self._mono_ns + round(seconds * _NS)
         await settle()
         while (due_ns := self.next_deadline_ns) is not None and due_ns <= end_ns:
@@ -55,12 +55,12 @@ class FakeClock:
         await settle()
 
     def jump_wall(self, seconds: float) -> None:
-        """Moves the wall clock alone, as NTP does; ages and sleepers must not notice."""
+        """Move the wall clock alone, as NTP does. Ages and sleepers must not be affected."""
         self._wall_start += timedelta(seconds=seconds)
 
     @property
     def next_deadline_ns(self) -> int | None:
-        """When the next sleeper is due, or None where nobody sleeps."""
+        """The deadline of the next sleeper, or None."""
         while self._sleepers and self._sleepers[0][2].done():  # cancelled while asleep
             heapq.heappop(self._sleepers)
         return self._sleepers[0][0] if self._sleepers else None
@@ -74,6 +74,6 @@ class FakeClock:
 
 
 async def settle(rounds: int = 20) -> None:
-    """Lets every task that can run without time passing run, up to `rounds` turns of the loop."""
+    """Let all tasks run that need no time to pass, for at most `rounds` turns of the loop."""
     for _ in range(rounds):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What stands at the far end of the road, in memory: gate line, records, pictures, dead letters, telemetry."""
+"""Fakes of the adapters at the end of the road: gate line, records, pictures, dead letters, telemetry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Edge:
 
 
 class FakeGateLine(_Edge):
-    """Takes decisions unless `is_connected` is False or their time is over, as the real line does."""
+    """Takes decisions, unless `is_connected` is False or their time is over, as the real gate line does."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -44,7 +44,7 @@ class FakeGateLine(_Edge):
 
 
 class FakeCommandChannel(_Edge):
-    """Hands on what is put into `asked`; keeps what was answered."""
+    """Hands out the commands in `asked`; keeps the replies."""
 
     def __init__(self) -> None:
         self.asked: asyncio.Queue[CommandRequest] = asyncio.Queue()
@@ -59,7 +59,7 @@ class FakeCommandChannel(_Edge):
 
 
 class FakeSink(_Edge):
-    """Keeps what was published."""
+    """Keeps the records and states that were published."""
 
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []

@@ -1,8 +1,8 @@
-"""A journal in memory, for tests of the road: same answers as the file, checked by the same suite.
+"""A journal in memory, for tests of the road. It passes the same suite as the journal on files.
 
-`after_kill()` gives the journal that the next process would open: everything appended is there, and
-frames that were being tried have been tried once more. `is_full = True` makes verdicts and attempts
-raise JournalFull. What was appended stands in `entries`, in order.
+`after_kill()` returns the journal that the next process would open: all entries are there, and frames that
+were being tried count one try more. With `is_full = True` verdicts and attempts raise JournalFull.
+`entries` holds everything appended, in order.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class InMemoryJournal:
         self._trying.clear()
 
     def after_kill(self) -> InMemoryJournal:
-        """What the next process finds; this object is of no further use."""
+        """The journal that the next process finds. Don't use this object afterwards."""
         tries = dict(self._tries)
         for frame in self._trying:
             tries[frame] = tries.get(frame, 0) + 1
@@ -136,7 +136,7 @@ class InMemoryJournal:
             raise JournalFull("The journal is full (test).")
 
     def _forget_finished(self) -> None:
-        """A recorded frame is found in the ledger; a weak one is needed until the broker took its acknowledgement."""
+        """False for a recorded frame, which the ledger knows; one without ids stays until it is acknowledged."""
         for result_id, entry in list(self._verdicts.items()):
             is_weak = entry.verdict.identity is Identity.WEAK and entry.verdict.frame_sha256 is not None
             if entry.is_recorded and (entry.is_acknowledged or not is_weak):

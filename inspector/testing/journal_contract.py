@@ -1,6 +1,6 @@
-"""What every journal must do; the one in memory and the one on files pass the same tests.
+"""The contract suite of journals, which the journal in memory and the journal on files pass.
 
-A subclass gives the fixture `box`: the place where journals of successive processes lie.
+A subclass provides the fixture `box`: the place of the journals of successive processes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inspector.ports import Journal
 from inspector.testing.samples import decision_for, verdict_of_part
 
 Step = tuple[str, int]
-"""What happens, and to which of a few verdicts."""
+"""A step of a history: what happens, and to which verdict."""
 
 HISTORIES = st.lists(
     st.tuples(
@@ -28,16 +28,16 @@ HISTORIES = st.lists(
 
 
 class Box(Protocol):
-    """Where the journal of one machine lies, through the lives of several processes."""
+    """The place of one machine's journal, over several processes."""
 
     async def open(self) -> Journal:
         """The journal of the next process, entered."""
 
     async def kill(self) -> Journal:
-        """The process ends as by kill -9; the journal of the next one, entered."""
+        """End the process as kill -9 does; the journal of the next process, entered."""
 
     async def restart(self) -> Journal:
-        """The process ends cleanly; the journal of the next one, entered."""
+        """End the process cleanly; the journal of the next process, entered."""
 
 
 def weak(number: int) -> Verdict:
@@ -45,7 +45,7 @@ def weak(number: int) -> Verdict:
 
 
 def left(journal: Journal) -> list[tuple[Verdict, Decision | None]]:
-    """What earlier lives left, read back."""
+    """The verdicts that earlier processes left, read back."""
     return journal.read(journal.unrecorded())
 
 
@@ -202,7 +202,7 @@ class JournalContract:
 
 
 async def check_history(box: Box, steps: list[Step]) -> None:
-    """Every verdict whose append returned is unrecorded in the next life, unless recorded: last one, in order."""
+    """In the next process, each appended verdict that was not recorded is unrecorded: its last entry, in order."""
     journal = await box.open()
     expected: dict[ResultId, tuple[Verdict, Decision | None]] = {}
     for at, (step, number) in enumerate(steps):

@@ -1,7 +1,7 @@
-"""A ledger in memory, for tests of the road: same answers as the SQL one, checked by the same suite.
+"""A ledger in memory, for tests of the road. It passes the same suite as the SQL ledger.
 
-`is_available = False` makes every call raise LedgerUnavailable, as a database that went away does.
-What was written is read back from the public attributes.
+With `is_available = False` every call raises LedgerUnavailable, as for a database that is away. The public
+attributes hold what was written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3
 
 
 class InMemoryLedger:
-    """The port `Ledger` on dicts; every call is one transaction because nothing awaits inside it."""
+    """The port `Ledger` on dicts. A call does not await, so that each is one transaction."""
 
     def __init__(self) -> None:
         self.is_available = True

@@ -1,7 +1,7 @@
-"""What every ledger must do; the one in memory and the SQL ones pass the same tests.
+"""The contract suite of ledgers, which the ledger in memory and the SQL ledgers pass.
 
-A subclass gives the fixture `ledger` (entered, empty) and the method `stored`, which reads back what the
-port has no question for.
+A subclass provides the fixture `ledger` (entered, empty) and the method `stored`, which reads back everything
+that the ledger holds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A lineup without a network: what a frame shows is written in its pixels. For tests of the road.
+"""A lineup without a network, for tests of the road: the pixels of a frame say its product and score.
 
-`paint` makes the pixels of a frame of one product and score; the threshold is always 1.0, so that
-score and level are one. A score that is not a number makes the scorer fail that frame alone.
+`paint` makes such pixels. The threshold is always 1.0, so that score and level are equal. A score that is
+not a number makes the scorer fail that frame alone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class FakeLineup:
         return [_answer(routed.prepared) for routed in batch]
 
     def check_canary(self) -> None:
-        """Always right."""
+        """Never fails."""
 
 
 def _answer(score: float) -> Scored | Failure:
@@ -81,7 +81,7 @@ def _answer(score: float) -> Scored | Failure:
 
 @dataclass
 class FakeLoader:
-    """Gives out `lineup` under the live set's revision, with the live products' names where there are any."""
+    """Returns `lineup` with the revision of the live set, and with the names of its products if it has any."""
 
     lineup: FakeLineup = field(default_factory=FakeLineup)
 

@@ -1,8 +1,8 @@
-"""A PostgreSQL server of a test's own, from the binaries of the machine, in a folder that is removed after.
+"""A PostgreSQL server for one test, from the installed binaries, in a folder that is removed afterwards.
 
-Runs as the user `postgres` when the caller is root (PostgreSQL refuses root), on a free port of
-127.0.0.1, without Unix sockets. With `durable=False` it skips fsync: a crash of the machine may then
-lose its data, which no test minds.
+It runs as the user `postgres` when the caller is root (PostgreSQL refuses root), on a free port of
+127.0.0.1, without Unix sockets. With `durable=False` it skips fsync: no test needs the data to survive a
+crash of the machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def binaries() -> Path | None:
 
 
 class PostgresServer:
-    """Entered: it answers. `stop(at_once=True)` is a crash; `start()` brings it back with its data."""
+    """Answers once it is entered. `stop(at_once=True)` is a crash; `start()` brings it back with its data."""
 
     def __init__(self, bin_dir: Path, *, durable: bool = False) -> None:
         self._bin_dir = bin_dir
@@ -60,12 +60,12 @@ class PostgresServer:
         self._pg_ctl("start", "-w", "-l", str(self._folder / "log"), "-o", options)
 
     def ensure_running(self) -> None:
-        """As `start`, where it is down."""
+        """Start the server if it is down."""
         if not (self._data_dir / "postmaster.pid").exists():
             self.start()
 
     def stop(self, *, at_once: bool = False) -> None:
-        """Ends the server; `at_once` without a checkpoint, as a crash does. Does nothing where it is down."""
+        """End the server; `at_once`: without a checkpoint, as a crash does. Does nothing if it is down."""
         if (self._data_dir / "postmaster.pid").exists():
             self._pg_ctl("stop", "-w", "-m", "immediate" if at_once else "fast")
 
@@ -80,7 +80,7 @@ class PostgresServer:
         as_user: dict[str, Any] = (
             {"user": _SUPERUSER, "group": _SUPERUSER, "extra_groups": []} if os.geteuid() == 0 else {}
         )
-        # Output goes to a file: the server would inherit a pipe and hold it open for ever.
+        # Output goes to a file: the server would inherit a pipe and keep it open for ever.
         with (self._folder / "commands").open("ab") as output:
             subprocess.run(
                 [str(self._bin_dir / program), *arguments],

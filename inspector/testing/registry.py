@@ -1,6 +1,6 @@
-"""A registry in memory, for tests of the road and of the command line: same answers as the SQL one.
+"""A registry in memory, for tests of the road and of the command line. It passes the suite of the SQL registry.
 
-Artifacts are bytes of any content: their digest is checked, their inside is not looked at.
+Artifacts may be any bytes: only their digest is checked.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What every registry must do; the one in memory and the SQL ones pass the same tests.
+"""The contract suite of registries, which the registry in memory and the SQL registries pass.
 
-A subclass gives the fixture `registry` (entered, empty) and the method `audited`.
+A subclass provides the fixture `registry` (entered, empty) and the method `audited`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Verdicts, decisions and the like with every field set to something likely: tests change what they are about."""
+"""Verdicts, decisions and other samples with a likely value in every field. A test changes the fields it is about."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def verdict_of_part(number: int, **changes: Any) -> Verdict:
 
 
 def decision_for(verdict: Verdict, action: Action = Action.PASS, **changes: Any) -> Decision:
-    """What gate `g1` is told about the verdict's part; trigger 0 where the verdict has none."""
+    """The decision for gate `g1` on the verdict's part; trigger 0 where the verdict has none."""
     usual = Decision(
         gate="g1",
         epoch=verdict.epoch,
@@ -94,7 +94,7 @@ def event_of(kind: str = "link_down", **changes: Any) -> Event:
 
 
 def command_of(cmd_id: str, **changes: Any) -> CommandRecord:
-    """Ada has put gate `g1` into clean mode, obeyed by agent1."""
+    """A command by Ada that put gate `g1` into clean mode, obeyed by agent1."""
     usual = CommandRecord(
         cmd_id=cmd_id,
         name=CommandName.MODE,
@@ -111,5 +111,5 @@ def command_of(cmd_id: str, **changes: Any) -> CommandRecord:
 
 
 def gate_action_of(trigger_id: int, **changes: Any) -> GateAction:
-    """Gate `g1` rejected the part as decided, seen by its sensor."""
+    """A report that gate `g1` rejected the part as decided, seen by its sensor."""
     return dataclasses.replace(GateAction("g1", 1, trigger_id, 2, 1, 1, START), **changes)

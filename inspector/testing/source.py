@@ -35,11 +35,11 @@ class FakeBroker:
 
 
 class FakeSource:
-    """Delivers what is pushed and remembers what was acknowledged, in order, in `acknowledged`.
+    """Delivers the frames that are pushed, and keeps acknowledged positions in order in `acknowledged`.
 
-    `break_link` is a connection lost and found again: what is unacknowledged comes again, marked as
-    redelivered, under a new generation. What waited in the broker before a connection is backlog.
-    `is_shared`: as in a consumer group, the road is asked before each delivery.
+    `break_link` loses the connection and restores it: unacknowledged frames come again, marked as redelivered, in a
+    new generation. Frames that waited in the broker before a connection are backlog. `is_shared`: as in a consumer
+    group, `make_ready` is awaited before each delivery.
     """
 
     def __init__(self, camera: str, clock: Clock, broker: FakeBroker | None = None, *, is_shared: bool = False) -> None:

@@ -1,8 +1,8 @@
-"""What every FrameSource must do, as one suite that the fake and the real connectors all pass.
+"""The contract suite of sources, which the fake and all real connectors pass.
 
-A test module subclasses `SourceContract` and provides the fixture `rig`: a source with a sender on its
-other side, whose agent can be stopped and started again. What a kind of source can't do (metadata, a
-link that breaks) the rig says so, and the tests that need it ask.
+A test module subclasses `SourceContract` and provides the fixture `rig`: a source, a sender on its other
+side, and an agent that can be stopped and started again. The rig says what its kind of source can't do
+(metadata, a link that breaks), and the tests then expect no more of it.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ TIMEOUT_S = 20.0
 
 
 class SourceRig(Protocol):
-    """A source under test and the world around it. `source` is entered; the fixture leaves it."""
+    """A source under test and its surroundings. `source` is entered; the fixture leaves it."""
 
     source: FrameSource
     carries_properties: bool
     marks_redelivery: bool
 
     async def send(self, payload: bytes, properties: Mapping[str, str]) -> None:
-        """The camera has sent it and the broker, where there is one, has it."""
+        """Send a frame; when this returns, the broker has it, if there is one."""
 
     async def restart(self) -> None:
-        """The agent left in order and came back: `source` is a new one under the same name."""
+        """End the agent in order and start it again: `source` is then a new one of the same name."""
 
     async def break_link(self) -> bool:
-        """The link was lost and is up again; False where this kind of source has none."""
+        """Lose the link and restore it. False where this kind of source has none."""
 
 
 class Reader:
-    """Reads a source in the background, so that tests can wait for what came and see that nothing did."""
+    """Reads a source in the background, so that tests can wait for deliveries, or see that there are none."""
 
     def __init__(self, source: FrameSource) -> None:
         self.source = source
@@ -50,7 +50,7 @@ class Reader:
                 self.got.append(delivery)
 
     async def take(self, count: int) -> list[Delivery]:
-        """All that came, once it is at least `count`."""
+        """All deliveries, once there are at least `count`."""
         await wait_until(lambda: len(self.got) >= count)
         return self.got
 
@@ -61,7 +61,7 @@ class Reader:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    """Returns when the condition holds. Raises TimeoutError where it never does."""
+    """Return when the condition holds. Raises TimeoutError if it does not in time."""
     async with asyncio.timeout(TIMEOUT_S):
         while not condition():  # noqa: ASYNC110 - any fact about any source; none offers an event for it
             await asyncio.sleep(0.005)
@@ -72,7 +72,7 @@ def payloads(deliveries: list[Delivery]) -> list[bytes]:
 
 
 class SourceContract:
-    """Subclass it and provide the fixture `rig`."""
+    """Subclass this and provide the fixture `rig`."""
 
     frames: ClassVar[list[bytes]] = [b"\xff\xd8 frame %d \x00\xff" % number for number in range(6)]
 

@@ -1,8 +1,8 @@
-"""What the journal's records add up to: pure, the same whether records are read back or just appended.
+"""The state that the journal's records lead to. Pure: the same for records read back and records just appended.
 
-An entry lives until its row is recorded; a weak frame also until the broker took its acknowledgement,
-because until then its redelivery can be told from a new frame only here. Tries count processes that
-ended while a frame was being tried, not attempts: equal frames in flight at once don't add up.
+An entry lives until its row is recorded. The entry of a frame without ids lives until the broker has taken
+its acknowledgement too, since only the entry tells a redelivery from a new frame. Tries count the processes
+that ended while a frame was being tried: equal frames in flight at once count as one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from inspector.domain import Identity, ResultId
 from inspector.store.journal.segment_log import Place
 
 MOST_UNACKNOWLEDGED: Final = 4096
-"""Weak frames remembered after their row, for brokers that never take an acknowledgement."""
+"""Frames without ids kept after their row was recorded: the bound for brokers that take no acknowledgement."""
 
 MOST_COUNT: Final = 2**53
-"""Orders and tries end here: a damaged record may say any number, and the next one must still be readable."""
+"""Largest order and number of tries: a damaged record may hold any number, and counting goes on from it."""
 
 MOST_TRIED: Final = 1024
-"""Frames remembered that were tried in vain, for frames that are never delivered again."""
+"""Tried frames kept: the bound for frames that are never delivered again."""
 
 Tried = tuple[str, str]
 """Camera and SHA-256 of a frame."""
@@ -32,9 +32,9 @@ Tried = tuple[str, str]
 
 @dataclass(slots=True)
 class Entry:
-    """One live verdict: where it lies and what was noted since. `order` is its place among all verdicts ever.
+    """One live verdict: its place in the log and what was noted since. `order` is its number among all verdicts.
 
-    There may be half a million of them, so a verdict itself is never here.
+    The verdict itself is not kept in memory: there may be half a million of them.
     """
 
     place: Place
@@ -49,7 +49,7 @@ class Entry:
 
 
 class JournalIndex:
-    """Live entries by result id, and frames that were or are being tried."""
+    """Live entries by result id, and frames that are or were being tried."""
 
     def __init__(self) -> None:
         self.entries: dict[ResultId, Entry] = {}
@@ -60,7 +60,7 @@ class JournalIndex:
         self._live_bytes: dict[int, int] = {}
 
     def apply(self, record: dict[str, Any], place: Place, *, is_earlier: bool) -> None:
-        """Takes one record into account. Raises KeyError, TypeError or ValueError for one it can't read."""
+        """Take one record into account. Raises KeyError, TypeError or ValueError for a record that can't be read."""
         match record["k"]:
             case "verdict":
                 self._verdict(record, place, is_earlier)
@@ -97,7 +97,7 @@ class JournalIndex:
         return sorted(self.entries.items(), key=lambda item: item[1].order)
 
     def newest_frames(self, most: int) -> list[tuple[ResultId, Entry]]:
-        """Of each camera the newest `most` entries that a frame stands behind, oldest first."""
+        """The newest `most` entries with a frame of each camera, oldest first."""
         taken: Counter[str] = Counter()
         chosen: list[tuple[ResultId, Entry]] = []
         for result_id, entry in reversed(self.in_order()):
@@ -107,12 +107,12 @@ class JournalIndex:
         return chosen[::-1]
 
     def oldest(self, segment: int, most: int) -> list[tuple[ResultId, Entry]]:
-        """At most so many live entries of the oldest segment: they stand first, as they were appended first."""
+        """At most `most` live entries of the segment, which must be the oldest: its entries come first."""
         first = itertools.takewhile(lambda item: item[1].place.segment <= segment, self.entries.items())
         return list(itertools.islice(first, most))
 
     def notes_in(self, segment: int) -> Iterator[dict[str, Any]]:
-        """Records that say again what only this segment says of tried frames."""
+        """Records to copy of tried frames, which only this segment holds."""
         for frame, (count, at) in list(self._tries.items()):
             if at == segment:
                 yield _tries_record(frame, count)
@@ -121,7 +121,7 @@ class JournalIndex:
                 yield {"k": "attempt", "camera": camera, "sha256": sha256}
 
     def forget_segment(self, segment: int) -> None:
-        """The segment is gone; nothing live lies in it."""
+        """Note that the segment was removed; it held nothing live."""
         self._live_bytes.pop(segment, None)
 
     def _verdict(self, record: dict[str, Any], place: Place, is_earlier: bool) -> None:

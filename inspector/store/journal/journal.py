@@ -1,8 +1,8 @@
-"""The journal: what was decided, kept on this machine before anyone is told, until its row is recorded.
+"""The journal: verdicts on this machine's disk, from before a gate is told until their rows are recorded.
 
-Every `append_*` survives kill -9 when it returns, `sync` makes it survive power loss. Segments go oldest
-first, so that a note never goes before the verdict it is about; what still lives in one is said again
-in the newest before. Times come back in milliseconds.
+An entry survives kill -9 once `append_*` returns, and power loss once `sync` returns. The oldest segment is removed
+first, after its live entries were copied into the newest: a note is never removed before its verdict. Times come
+back in milliseconds.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from inspector.stream.record import (
 
 _LOG = logging.getLogger(__name__)
 _LEAST_SEGMENTS: Final = 8
-"""The bound holds at least so many segments: space is freed by whole segments."""
+"""Least number of segments within the bound: space is freed by whole segments."""
 
 _MOST_LIVE: Final = 0.25
 _MOST_LIVE_WHEN_FULL: Final = 0.75
-"""Share of a segment that is copied to free the rest; more copying pays once space is short."""
+"""Largest share of a segment that is copied to free the rest; more is worth copying when space is short."""
 
 _MOST_COPIED: Final = 64
 """Entries copied at a time."""
@@ -69,7 +69,7 @@ class FileJournal:
 
     @property
     def damage(self) -> list[JournalDamaged]:
-        """What could not be read at opening; everything before and behind it was kept."""
+        """The stretches that could not be read at opening. The records before and after them were kept."""
         return self._log.damage
 
     def append_attempt(self, camera: str, sha256: str) -> int:
@@ -148,7 +148,7 @@ class FileJournal:
         _LOG.error("%s", what)
 
     def _read(self, entries: Iterable[tuple[ResultId, Entry]]) -> Iterator[tuple[Entry, Verdict, Decision | None]]:
-        """These live entries, read one by one, with what was noted since folded in."""
+        """These live entries, read one by one, with the notes made since."""
         for result_id, entry in entries:
             record = self._folded(entry)
             decision = record["decision"]
@@ -180,7 +180,7 @@ class FileJournal:
         self._index.apply(record, self._log.append(orjson.dumps(record)), is_earlier=is_earlier)
 
     def _note(self, record: dict[str, Any]) -> None:
-        """Never refused, since notes are what frees space: what a full disk doesn't take now is owed."""
+        """Append a note. None is refused, since notes free space: on a full disk it is kept in memory to retry."""
         self._owed.append(record)
         self._index.apply(record, Place(self._log.newest_number, 0, 0), is_earlier=False)
         try:
@@ -189,15 +189,15 @@ class FileJournal:
             _LOG.warning("%d notes wait in memory: %s", len(self._owed), error)
 
     def _pay(self) -> None:
-        """Everything owed is written. Raises JournalFull on a full disk."""
+        """Write the notes kept to retry. Raises JournalFull on a full disk."""
         while self._owed:
             self._log.append(orjson.dumps(self._owed[0]))
             del self._owed[0]
 
     def _free_segments(self) -> None:
-        """Removes the oldest segments while little lives in them, saying that little again in the newest.
+        """Remove the oldest segments while few of their entries live; those are copied into the newest segment.
 
-        A few entries each time, so that the road never waits for long.
+        Only a few entries are copied each time, so that the road never waits for long.
         """
         left = _MOST_COPIED
         while (oldest := self._log.oldest_sealed) is not None:
@@ -218,7 +218,7 @@ class FileJournal:
             self._index.forget_segment(number)
 
     def _say_again(self, segment: int, most: int) -> int:
-        """How many entries of the oldest segment were copied."""
+        """Copy entries of the oldest segment; returns how many."""
         entries = self._index.oldest(segment, most)
         for _, entry in entries:
             self._append(self._folded(entry), is_earlier=entry.is_earlier)

@@ -1,8 +1,8 @@
 """An append-only log of payloads over segment files, in a folder that one process holds at a time.
 
-Knows order, places and durability, nothing of what is said. Appending is one write on the caller's
-thread; fsync and unlink run on a thread of the log's own, in the order they were asked for, so that
-a segment is never removed before what was copied out of it is on stable storage.
+Knows order, places and durability, but not what the payloads mean. Appending is one write on the caller's
+thread. fsync and unlink run on a thread of the log, in the order of the calls, so that a segment is
+never removed before its copied entries are on stable storage.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record lies; `size_bytes` with its header."""
+    """The place of a record. `size_bytes` includes its header."""
 
     segment: int
     offset: int
@@ -34,9 +34,9 @@ class Place:
 
 
 class SegmentLog:
-    """Entered: the folder is locked, its newest segment is ready, a torn record at its end is cut off.
+    """Once entered, the folder is locked and its newest segment ready, with a torn record at its end cut off.
 
-    `damage` lists stretches that could not be read, once `records` was read to its end.
+    `damage` lists the stretches that could not be read, once `records` was read to its end.
     """
 
     def __init__(self, folder: Path, segment_bytes: int) -> None:
@@ -84,17 +84,17 @@ class SegmentLog:
 
     @property
     def oldest_sealed(self) -> tuple[int, int] | None:
-        """Number and size of the oldest segment that is not appended to any more, or None."""
+        """Number and size of the oldest sealed segment, or None."""
         return next(iter(self._sizes.items()), None)
 
     def records(self) -> Iterator[tuple[Place, bytes]]:
-        """Every record that can be read, oldest first. Cuts off what can't be at the end of the newest segment."""
+        """Every readable record, oldest first. An unreadable end of the newest segment is cut off."""
         for number in list(self._sizes):
             yield from self._records_of(self._opened(number))
         yield from self._records_of(self._newest, is_newest=True)
 
     def append(self, payload: bytes) -> Place:
-        """Where it lies; kill -9 can't take it away any more. Raises JournalFull on a full disk."""
+        """Append a payload; returns its place. It survives kill -9. Raises JournalFull on a full disk."""
         if self._newest.size_bytes >= self._segment_bytes:
             self._rotate()
         offset = self._newest.append(payload)
@@ -102,12 +102,12 @@ class SegmentLog:
         return Place(self._newest.number, offset, HEADER_BYTES + len(payload))
 
     def read(self, place: Place) -> bytes:
-        """The payload that lies there."""
+        """The payload at this place."""
         segment = self._newest if place.segment == self._newest.number else self._opened(place.segment)
         return segment.read(place.offset, place.size_bytes)
 
     def remove_oldest(self) -> None:
-        """Gives up the oldest sealed segment: soon, after everything appended until now is on stable storage."""
+        """Remove the oldest sealed segment, once everything appended until now is on stable storage."""
         number = next(iter(self._sizes))
         self._sealed_bytes -= self._sizes.pop(number)
         if self._reader is not None and self._reader.number == number:
@@ -147,7 +147,7 @@ class SegmentLog:
         try:
             segment.ensure_durable()
         except InspectorError as error:
-            self._failure = error  # what was lost can't be told any more: no later sync may succeed
+            self._failure = error  # it is unknown what was lost, so no later sync may succeed
         finally:
             segment.close()
 

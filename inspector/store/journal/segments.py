@@ -1,7 +1,7 @@
-"""The journal's files: how a record lies in a segment, and what can be read from a damaged one.
+"""The journal's files: the form of a record in a segment, and reading of damaged segments.
 
-A record is a mark, the length and the CRC-32 of its payload, then the payload. The mark holds bytes
-that stand in no UTF-8 text, so that reading can go on behind a damaged stretch. Knows nothing of verdicts.
+A record is a mark, the length and the CRC-32 of its payload, then the payload. The mark has bytes that
+occur in no UTF-8 text, so that reading can go on after a damaged stretch. Knows nothing about verdicts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_PAYLOAD_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A payload and where its record starts; `size_bytes` with the header."""
+    """A payload and the start of its record. `size_bytes` includes the header."""
 
     offset: int
     payload: bytes
@@ -38,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """All that can be read. `gaps`: damaged stretches with good records behind; `end`: behind the last good record."""
+    """The readable records. `gaps`: damaged stretches before good records; `end`: the end of the last good record."""
 
     records: list[Record]
     gaps: list[tuple[int, int]]
@@ -89,7 +89,7 @@ class Segment:
             self.size_bytes = os.fstat(self._file).st_size
 
     def append(self, payload: bytes) -> int:
-        """Where the record starts; when this returns it is with the operating system, whole, else not at all."""
+        """Append a record; returns its start. The operating system then has the whole record, or nothing of it."""
         data = framed(payload)
         start = self.size_bytes
         with translated(self.path):
@@ -101,7 +101,7 @@ class Segment:
         return start
 
     def read(self, offset: int, size_bytes: int) -> bytes:
-        """The payload of the record of that size that starts there."""
+        """The payload of the record with this start and size."""
         with translated(self.path):
             return os.pread(self._file, size_bytes - HEADER_BYTES, offset + HEADER_BYTES)
 

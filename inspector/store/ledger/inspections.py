@@ -1,7 +1,7 @@
-"""Which inspection of a part a row is: 1 for the first, one more each time the part comes again.
+"""Numbers the inspections of a part: 1 for the first, one more each time the part comes again.
 
-A station is a gate, or a camera without one: each counts for itself, and simulated parts are counted
-apart from real ones. Views of one trigger are one inspection. First-pass yield counts number 1 only.
+A station is a gate, or a camera without one. Each station counts on its own, and simulated parts have a
+count of their own. All views of one trigger are one inspection. First-pass yield counts number 1 only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PARTS_PER_QUERY = 500
 
 
 async def numbered(connection: AsyncConnection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with `inspection_no` set where they have a part id and no number yet. Same transaction as the insert."""
+    """Set `inspection_no` in rows with a part id and no number yet. Call in the transaction of the insert."""
     part_ids = sorted({row["part_id"] for row in rows if _wants_number(row)})
     if not part_ids:
         return rows
@@ -36,7 +36,7 @@ async def numbered(connection: AsyncConnection, rows: list[dict[str, Any]]) -> l
 
 
 class _Count:
-    """What is known of the parts of one batch, earlier rows and those of the batch itself."""
+    """Inspections of the parts of one batch, in earlier rows and in the batch itself."""
 
     def __init__(self) -> None:
         self._highest: dict[Part, int] = {}

@@ -1,7 +1,7 @@
 """The ledger: results, decisions, gates and events in SQL, on SQLite and PostgreSQL alike.
 
-`record` is one durable transaction, and the first row of a result id stands for ever. What a database
-refuses can't hold up the rest: such a row is stored without its metadata, or else as an event.
+`record` is one durable transaction, and the first row of a result id is never changed. A row that the database
+refuses does not hold up the others: it is stored without its metadata, or else as an event.
 Knows nothing about frames, brokers or the journal.
 """
 
@@ -55,8 +55,8 @@ _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3
 class SqlLedger:
     """The port `Ledger` on a `Database`, whose life it does not own.
 
-    Entered means: the schema is right, or the database is away (then the first call that reaches it
-    checks the schema). Raises SchemaOutdated where it is not.
+    Entering checks the schema, and raises SchemaOutdated where it is not this software's. While the database is
+    away, the first call that reaches it checks the schema.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -67,7 +67,7 @@ class SqlLedger:
         try:
             await self.database.ensure_current()
         except LedgerUnavailable as error:
-            # An agent must come up while the database is away: its journal is the store until then.
+            # An agent must start while the database is away: until it is back, the journal is the store.
             _LOG.warning("starting without the database: %s", error)
         return self
 
@@ -204,7 +204,7 @@ class SqlLedger:
         }
 
     async def _record_alone(self, verdict: Verdict) -> list[ResultId]:
-        """The row; or the row without its metadata; or an event that says what it was."""
+        """Insert the row; if it is refused, the row without its metadata; if that is refused too, an event about it."""
         try:
             return await self._record([verdict], [], [])
         except LedgerUnavailable as error:
@@ -234,14 +234,14 @@ def _is_refusal(error: LedgerUnavailable) -> bool:
 
 
 def _insert(connection: AsyncConnection, table: sa.Table) -> Any:
-    """INSERT with ON CONFLICT in the words of the database at hand; both dialects have the same methods."""
+    """INSERT with ON CONFLICT in the dialect of the database; both dialects have the same methods."""
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
 async def _stored_outcomes(
     connection: AsyncConnection, result_ids: Sequence[ResultId]
 ) -> dict[ResultId, tuple[str, str]]:
-    """Outcome and agent of the rows that exist."""
+    """Outcome and agent of the rows that exist already, by result id."""
     stored: dict[ResultId, tuple[str, str]] = {}
     for start in range(0, len(result_ids), _IDS_PER_QUERY):
         query = sa.select(tables.results.c.result_id, tables.results.c.outcome, tables.results.c.agent).where(
@@ -252,7 +252,7 @@ async def _stored_outcomes(
 
 
 async def _upsert_decisions(connection: AsyncConnection, rows: Iterable[dict[str, Any]]) -> None:
-    """The worst action of a part stands, with its cause and result; `sent` counts them all."""
+    """Keep the worst action of a part, with its cause and result. `sent` counts all decisions that were sent."""
     by_key: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for row in rows:
         by_key[row["trigger_id"] is None].append(row)
@@ -283,7 +283,7 @@ def _rank(action: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
 
 
 async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """The state that has come further stands; one that is behind comes from an agent that has lost the gate."""
+    """Keep the state that is further. One that is behind comes from an agent that has lost the gate."""
     statement = _insert(connection, tables.gates)
     new, old = statement.excluded, tables.gates.c
     is_further = sa.or_(

@@ -1,7 +1,7 @@
-"""Reads for people: what was decided. Never on the road.
+"""Queries over results, for people. The road does not use them.
 
-Everything comes back as domain types. Lists are newest first and bounded; `each_result` walks any number
-of rows, oldest first, in short transactions of their own, so that it never holds up a writer.
+Results are returned as verdicts. Lists are newest first and bounded. `each_result` reads any number of rows,
+oldest first, in short transactions, so that it never holds up a writer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RESULTS = tables.results.c
 
 @dataclass(frozen=True, slots=True)
 class ResultFilter:
-    """Which results are wanted; None means any. `since` and `until` are over `received_at`, `until` not included."""
+    """Selects results; None means any. `since` and `until` refer to `received_at`, `until` not included."""
 
     product: str | None = None
     outcome: Outcome | None = None
@@ -48,7 +48,7 @@ async def list_results(database: Database, wanted: ResultFilter = ANY, *, limit:
 
 
 async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIterator[Verdict]:
-    """All results in the order of recording; those recorded meanwhile come last."""
+    """All results in the order of recording, with those recorded meanwhile at the end."""
     after = 0
     while True:
         query = sa.select(tables.results).where(_RESULTS.seq > after, *_conditions(wanted))
@@ -68,7 +68,7 @@ async def get_result(database: Database, result_id: str) -> Verdict | None:
 
 
 async def find_results(database: Database, start: str, *, limit: int = 10) -> list[Verdict]:
-    """The results whose id starts so, for people who type only its first characters."""
+    """Results whose id begins with `start`, for people who type only its first characters."""
     query = (
         sa.select(tables.results).where(_RESULTS.result_id.startswith(storable(start), autoescape=True)).limit(limit)
     )

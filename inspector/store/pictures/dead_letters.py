@@ -1,6 +1,7 @@
-"""Bytes that could not be judged as an image, kept as they came, with the reason beside them.
+"""Keeps bytes that could not be read as an image, as they came, with the reason beside them.
 
-`<folder>/<camera>/<result id>.bin` and `.json`; durable when `put` returns, the oldest removed at the bound.
+The files are `<folder>/<camera>/<result id>.bin` and `.json`. They are durable when `put` returns; at the bound the
+oldest are removed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class FolderDeadLetters:
 
     async def __aenter__(self) -> Self:
         self._folder = await asyncio.to_thread(BoundedFolder, self._path, self._max_bytes, held=self._held)
-        # One thread: a letter whose caller was cancelled is finished before the next one begins.
+        # One thread, so that a letter whose caller was cancelled is finished before the next one begins.
         self._worker = self._resources.enter_context(concurrent.futures.ThreadPoolExecutor(1, "dead-letters"))
         return self
 
@@ -37,7 +38,7 @@ class FolderDeadLetters:
         await asyncio.to_thread(self._resources.close)
 
     async def put(self, letter: DeadLetter) -> None:
-        """Both files are whole and durable when this returns, whatever the camera is called."""
+        """Both files are whole and durable when this returns."""
         await asyncio.get_running_loop().run_in_executor(self._worker, self._write, letter)
 
     def _write(self, letter: DeadLetter) -> None:
@@ -51,7 +52,7 @@ class FolderDeadLetters:
             "received_at": format_time(letter.received_at),
             "size_bytes": len(letter.payload),
         }
-        # The reason last: where there is one, there are the bytes.
+        # The reason is written last: where it is, the bytes are too.
         self._folder.add(base.with_name(base.name + ".bin"), letter.payload, durable=True)
         self._folder.add(
             base.with_name(base.name + ".json"), orjson.dumps(reason, option=orjson.OPT_INDENT_2), durable=True

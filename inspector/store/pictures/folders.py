@@ -1,7 +1,7 @@
-"""Folders that other people's names end up in, and that never outgrow their bound.
+"""Folders of a bounded size, with file names made from names that cameras send.
 
-Names from cameras become file names only through `safe_name`; files appear whole or not at all; the
-oldest go when the bound is reached. Blocking: for worker threads.
+Such names become file names through `safe_name` only. Files appear whole or not at all. The oldest are removed
+at the bound. All functions block: call them on worker threads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PARTIAL: Final = ".partial"
 
 
 def safe_name(name: str) -> str:
-    """The name itself where it may name a camera or product, else one that is as unique and stays in its folder."""
+    """The name itself if it is allowed for a camera or product; else another unique name that stays in its folder."""
     if re.fullmatch(NAME_PATTERN, name):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -32,7 +32,7 @@ def safe_name(name: str) -> str:
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """The file has exactly this content, or is as it was; `durable`: also after power loss. Raises StateUnusable."""
+    """Write the file whole or leave it as it was. `durable`: it survives power loss. Raises StateUnusable."""
     partial = path.with_name(path.name + _PARTIAL)
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """StateUnusable for whatever the file system says, in one sentence."""
+    """Raises StateUnusable, in one sentence, for any error of the file system."""
     try:
         yield
     except OSError as error:
@@ -70,7 +70,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 class Held:
-    """Results that a hold keeps: their files stay, also where a folder has passed its bound. Any thread may ask."""
+    """Results that a hold keeps: their files stay, even beyond a folder's bound. Safe on any thread."""
 
     def __init__(self) -> None:
         self._covers: Callable[[Verdict], bool] = lambda _: False
@@ -81,27 +81,26 @@ class Held:
         return result_id in self._found or result_id in self._noted
 
     def renew(self, covers: Callable[[Verdict], bool], *, is_any: bool) -> None:
-        """The holds have changed: `covers` says it of results to come. Those noted stay until there is no hold."""
+        """Take new holds; `covers` tells whether they keep a result. Noted results stay until no hold is left."""
         self._covers = covers
         if not is_any:
             self._noted = set()
 
     def found(self, result_ids: Iterable[str]) -> None:
-        """Which of the results that have rows and files are held."""
+        """Note the held ones of the results that have rows and files."""
         self._found = frozenset(result_ids)
 
     def note(self, verdict: Verdict) -> None:
-        """Before the result's files are written: the holds of now count for it at once, it may have no row yet."""
+        """Note a result before its files are written, if a hold keeps it: it may have no row yet."""
         if self._covers(verdict):
             self._noted.add(verdict.result_id)
 
 
 class BoundedFolder:
-    """Counts the files below `folder` and removes the oldest beyond `max_bytes`. One thread at a time.
+    """Counts the files below `folder` and removes the oldest beyond `max_bytes`. For one thread at a time.
 
-    What lies below `spare` (a folder of its own) is not counted; what is `held` is counted and never removed, so
-    that the folder outgrows its bound where it holds hardly anything else. Raises StateUnusable where it can't be
-    read.
+    Files below the folder `spare` are not counted. Held files are counted and never removed, so that the folder
+    outgrows its bound where nearly all of its files are held. Raises StateUnusable where it can't be read.
     """
 
     def __init__(self, folder: Path, max_bytes: int, spare: Path | None = None, held: Held | None = None) -> None:
@@ -121,7 +120,7 @@ class BoundedFolder:
         self.size_bytes = sum(self._sizes.values())
 
     def add(self, path: Path, content: bytes, *, durable: bool = False) -> None:
-        """Writes the file, then removes the oldest others while the bound is passed. Raises StateUnusable."""
+        """Write the file, then remove the oldest others until the bound is kept. Raises StateUnusable."""
         write_whole(path, content, durable=durable)
         self.size_bytes += len(content) - self._sizes.pop(path, 0)
         self._sizes[path] = len(content)
@@ -141,12 +140,12 @@ class BoundedFolder:
 
 
 def result_of(path: Path) -> str:
-    """The result id that a file of a picture or dead letter is named by."""
+    """The result id in the name of a picture's or dead letter's file."""
     return path.name.partition(".")[0]
 
 
 def files_of(folder: Path, spare: Path | None) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every whole file below the folder, but for those below `spare`. A file may go while we look."""
+    """Every whole file below the folder, except below `spare`. A file may vanish meanwhile."""
     for path in folder.rglob("*"):
         if (spare is not None and spare in path.parents) or path.name.endswith(_PARTIAL):
             continue
@@ -156,6 +155,6 @@ def files_of(folder: Path, spare: Path | None) -> Iterator[tuple[Path, os.stat_r
 
 
 def _remove_partial(folder: Path) -> None:
-    """What a process that was killed left half written. Only for the one that writes the folder."""
+    """Remove half-written files of a process that was killed. Only for the process that writes the folder."""
     for path in folder.rglob(f"*{_PARTIAL}"):
         path.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Pictures by retention rule: every reject, every unjudged frame, a sample of the passes.
+"""Keeps pictures by the retention rule: every reject, every unjudged frame, a sample of the passes.
 
 `<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the bytes as they came, `.heat.png` the frame
 with the map laid over, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame. One thread
-draws and writes; the road only puts into a bounded queue, where passes give way first.
+draws and writes. The road only puts pictures into a bounded queue; when it is full, passes are skipped first.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ class FolderImages:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """What is queued is still written."""
+        """Write the queued pictures, then end."""
         self._queue.close()
         if self._writer is not None:
             await asyncio.to_thread(self._writer.join)
 
     @property
     def skipped(self) -> int:
-        """Pictures that should have been kept and were not, because the disk was too slow."""
+        """Number of pictures that the rule keeps but the disk was too slow for."""
         return self._queue.skipped
 
     def keep(self, picture: Picture) -> None:
-        """Queues the picture if the rule wants it. Never blocks, never raises."""
+        """Queue the picture if the rule keeps it. Never blocks, never raises."""
         verdict = picture.verdict
         if suffix_of(picture.payload) is None:
             return
@@ -117,11 +117,11 @@ class FolderImages:
 
 
 def is_sampled(result_id: ResultId, share: float) -> bool:
-    """Whether a pass of this id is in the sample; every agent and every run says the same."""
+    """Whether the pass with this id is in the sample: the same on every agent and in every run."""
     return zlib.crc32(result_id.encode("utf-8", "surrogatepass")) < share * 2**32
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # one is itself only: arrays don't compare to a truth
+@dataclass(frozen=True, slots=True, eq=False)  # identity: arrays do not compare to one truth value
 class _Wanted:
     picture: Picture
     is_kept: bool
@@ -133,7 +133,7 @@ class _Wanted:
 
 
 class _PictureQueue:
-    """Bounded by pictures and bytes; passes give way to the others. `put` on the loop, `take` on the writer."""
+    """Queue bounded by pictures and bytes; passes are skipped first. `put` on the loop, `take` on the writer."""
 
     def __init__(self) -> None:
         self.skipped = 0
@@ -143,7 +143,7 @@ class _PictureQueue:
         self._changed = threading.Condition()
 
     def put(self, wanted: _Wanted) -> None:
-        """Takes it, or skips it or an older pass."""
+        """Add the picture; when the queue is full, skip it or an older pass."""
         with self._changed:
             self._wanted.append(wanted)
             self._size_bytes += len(wanted.picture.payload)
@@ -152,7 +152,7 @@ class _PictureQueue:
             self._changed.notify()
 
     def take(self) -> _Wanted | None:
-        """The oldest, as soon as there is one; None once the queue is closed and empty."""
+        """The oldest picture, waiting for one; None once the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._wanted or self._is_closed)
             if not self._wanted:
@@ -162,7 +162,7 @@ class _PictureQueue:
             return taken
 
     def close(self) -> None:
-        """Nothing more will be put."""
+        """Take no more pictures."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()

@@ -1,7 +1,7 @@
 """Pictures for people: the frame with the head's map laid over in colour, and a small copy of a frame.
 
-Pillow, and only here: it is imported when the first picture is drawn. Blocking: for worker threads.
-Orientation tags are ignored, as they are where frames are judged.
+Pillow is used only here, and imported when the first picture is drawn. All functions block: call them on
+worker threads. Orientation tags are ignored, as they are when frames are judged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PNG: Final = b"\x89PNG\r\n\x1a\n"
 
 
 class Undrawable(Exception):
-    """Pillow can't make a picture of these bytes; nothing is wrong with the verdict."""
+    """Pillow can't draw these bytes. The verdict is not affected."""
 
 
 def suffix_of(payload: bytes) -> str | None:
@@ -64,7 +64,7 @@ def _overlaid(payload: bytes, heat_map: NDArray[np.uint8], longest_px: int) -> I
 
 
 def _opacity(heat: Image) -> Image:
-    """Nothing below `_FROM`, then up to two thirds: the part must still be seen."""
+    """Opacity of the heat: none below `_FROM`, two thirds at most, so that the part stays visible."""
     return heat.point(lambda value: 0 if value < _FROM else min(170, 60 + (value - _FROM)))
 
 
@@ -77,12 +77,12 @@ def _colours(heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _opened(payload: bytes, longest_px: int) -> Image:
-    """RGB, made smaller to fit; 16-bit gray is stretched to what it uses."""
+    """RGB, reduced to fit; 16-bit gray is stretched to the range that it uses."""
     from PIL import Image
 
     try:
         image: Image.Image = Image.open(io.BytesIO(payload))
-        image.draft("RGB", (longest_px, longest_px))  # a JPEG is decoded at a fraction of its size
+        image.draft("RGB", (longest_px, longest_px))  # lets Pillow decode a JPEG at a fraction of its size
         if image.mode.startswith("I"):
             deep = np.asarray(image).astype(np.float32)
             image = Image.fromarray((deep * (255.0 / max(1.0, float(deep.max())))).astype(np.uint8))

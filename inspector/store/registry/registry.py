@@ -1,7 +1,7 @@
-"""The registry: enrolled versions, whose threshold alone may be moved, and one pointer per product to the live one.
+"""The registry: enrolled versions, and one pointer per product to the live one. Only a version's threshold may change.
 
-Every change is one short transaction with its audit row, and moves the revision that agents poll. What is
-said of one product never touches another's rows. Artifacts are bytes here; nobody looks inside.
+Every change is one short transaction with its audit row, and raises the revision that agents poll. A change of
+one product never touches the rows of another. The bytes of artifacts are not read here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Motive:
 class SqlRegistry:
     """The port `Registry` on a `Database`, whose life it does not own.
 
-    Entered means as for the ledger: the schema is right, or the database is away and checked later.
+    Entering checks the schema, as for the ledger; while the database is away it is checked later.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -49,7 +49,7 @@ class SqlRegistry:
         self._clock = clock
 
     async def __aenter__(self) -> Self:
-        with contextlib.suppress(LedgerUnavailable):  # every method says so itself, until the database is back
+        with contextlib.suppress(LedgerUnavailable):  # until the database is back, every method raises it
             await self.database.ensure_current()
         return self
 
@@ -67,7 +67,7 @@ class SqlRegistry:
             product_versions.c.version == products.c.shadow_version,
         )
         async with self.database.reading() as connection:
-            # The revision first: should it move in between, the next poll finds it moved and reads again.
+            # The revision is read first: if it moves before the versions are read, the next poll reads again.
             revision = await _revision(connection)
             versions = await _versions(connection, pointed)
         return LiveSet(
@@ -82,7 +82,7 @@ class SqlRegistry:
             return await _versions(connection)
 
     async def artifact(self, product: str, version: int) -> bytes:
-        """Raises RegistryError where there is none, ArtifactError where it is not what was enrolled."""
+        """The bytes of an artifact. Raises RegistryError for an unknown version, ArtifactError for damaged bytes."""
         await self.database.ensure_current()
         query = sa.select(product_versions.c.artifact, product_versions.c.digest).where(_is(product, version))
         async with self.database.reading() as connection:
@@ -97,8 +97,9 @@ class SqlRegistry:
     async def add_version(
         self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
     ) -> ProductVersion:
-        """Raises UsageError for a name that can't be one or for live and shadow at once, ArtifactError for a
-        manifest without `head` and `threshold`; `profile` is "standard" where it names none.
+        """Raises UsageError for a name that is not allowed, and for live and shadow at once.
+
+        Raises ArtifactError for a manifest without `head` and `threshold`; its `profile` may be missing ("standard").
         """
         if not re.fullmatch(NAME_PATTERN, product):
             raise UsageError(f"{product!r} can't name a product; use letters, digits, '_', '.' and '-', 64 at most.")
@@ -123,7 +124,7 @@ class SqlRegistry:
             return await _version(connection, product, number)
 
     async def activate(self, product: str, version: int, *, by: str, reason: str) -> ProductVersion:
-        """Does nothing where it is live already. Raises RegistryError where there is no such version."""
+        """Does nothing if the version is live already. Raises RegistryError for an unknown version."""
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await audit.hold_lock(connection)
@@ -148,7 +149,7 @@ class SqlRegistry:
     async def move_threshold(
         self, product: str, version: int, threshold: float, *, by: str, reason: str
     ) -> ProductVersion:
-        """Does nothing where it lies there already. Raises RegistryError where there is no such version."""
+        """Does nothing if the threshold is the same. Raises RegistryError for an unknown version."""
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await audit.hold_lock(connection)
@@ -164,7 +165,7 @@ class SqlRegistry:
             return await _version(connection, product, version)
 
     async def remove(self, product: str, *, by: str, reason: str) -> None:
-        """Raises RegistryError where it is neither live nor shadow. `rollback` or `activate` brings it back."""
+        """Raises RegistryError if the product has no live and no shadow version. `rollback` or `activate` undo it."""
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await audit.hold_lock(connection)
@@ -175,7 +176,7 @@ class SqlRegistry:
             await self._move(connection, row, moved, _Motive(by, reason))
 
     async def _next_number(self, connection: AsyncConnection, product: str) -> int:
-        """The product's row exists after this."""
+        """Ensure that the product has a row."""
         newest = sa.select(sa.func.max(product_versions.c.version)).where(product_versions.c.product == product)
         number = (await connection.execute(newest)).scalar_one_or_none()
         if number is not None:
@@ -185,14 +186,14 @@ class SqlRegistry:
         return 1
 
     async def _point(self, connection: AsyncConnection, product: str, version: int, motive: _Motive) -> None:
-        """The pointer moved on; what was live is remembered for `rollback`."""
+        """Move the pointer; the version that was live is kept for `rollback`."""
         row = await _product(connection, product)
         await self._move(connection, row, {"live_version": version, "live_before": _before(row)}, motive)
 
     async def _move(
         self, connection: AsyncConnection, row: Mapping[Any, Any], moved: dict[str, Any], motive: _Motive
     ) -> None:
-        """Pointers set, every one that moved audited, the revision one up."""
+        """Set pointers, write an audit row for each that moved, and raise the revision."""
         product, now = row["name"], self._clock.now()
         if row["shadow_version"] is not None and moved.get("live_version") == row["shadow_version"]:
             moved = {**moved, "shadow_version": None}
@@ -225,7 +226,7 @@ def _described(product: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _before(row: Mapping[Any, Any]) -> list[int]:
-    """Versions to roll back to once the live one is not live any more, oldest first."""
+    """Versions to roll back to after the live one is replaced, oldest first."""
     before, live = list(row["live_before"]), row["live_version"]
     return before if live is None else [*before, live][-_MOST_BEFORE:]
 
@@ -262,7 +263,7 @@ async def _version(connection: AsyncConnection, product: str, version: int) -> P
 
 
 async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]) -> list[ProductVersion]:
-    """Everything but the artifacts, by product and version."""
+    """Versions without their artifacts, by product and version."""
     query = (
         sa.select(*_DESCRIBED, products.c.live_version, products.c.shadow_version)
         .join(products, products.c.name == product_versions.c.product)

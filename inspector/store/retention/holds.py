@@ -1,8 +1,8 @@
-"""Holds: what must be kept, however old it is, until a person releases it.
+"""Holds: results that are kept, however old they are, until a person releases the hold.
 
-A hold covers results by lot, product, result id and time of receipt, all that it names at once, and with
-each result what belongs to it: its decision, what the PLC reported, conflicts, shadow results, its picture, and
-the events of that time. Adding and releasing are audited. Whoever takes rows out asks `covered`.
+A hold covers results by lot, product, result id and time of receipt; a result must match all that it names. With
+a result it keeps its decision, the PLC's report, conflicts, shadow results, its picture, and the events of that
+time. Adding and releasing are audited. Code that removes rows must ask `covered`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from inspector.store.tables import holds, results
 from inspector.stream.record import format_time
 
 AROUND: Final = timedelta(hours=1)
-"""So long before the first and after the last result of a hold, what happened is kept with it."""
+"""Events are kept from this long before the first to this long after the last result of a hold."""
 
 LARGEST_NUMBER: Final = 2**63 - 1
-"""What a row's number can be; databases refuse to compare with more."""
+"""Largest number of a row; databases refuse to compare with a larger one."""
 
 _IDS_PER_QUERY: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which results; None means any. `since` and `until` are over `received_at`, `until` not included."""
+    """Selects results; None means any. `since` and `until` refer to `received_at`, `until` not included."""
 
     lot: str | None = None
     product: str | None = None
@@ -49,7 +49,7 @@ class Selection:
         return ", ".join(parts)
 
     def covers(self, verdict: Verdict) -> bool:
-        """As `condition` says it of a row."""
+        """Whether a verdict is selected, by the same rule as `condition`."""
         return (
             self.lot in (None, verdict.lot)
             and self.product in (None, verdict.product)
@@ -59,7 +59,7 @@ class Selection:
         )
 
     def condition(self) -> sa.ColumnElement[bool]:
-        """True for the rows of `results` it covers; for others false or unknown (NULL)."""
+        """True for the rows of `results` that are selected; false or unknown (NULL) for others."""
         column = results.c
         wanted = [
             column[name] == getattr(self, name) for name in ("lot", "product", "result_id") if getattr(self, name)
@@ -73,7 +73,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One hold; `released_at` None while it is of effect."""
+    """One hold. `released_at` is None while it has effect."""
 
     number: int
     selection: Selection
@@ -85,11 +85,11 @@ class Hold:
 
 
 Span = tuple[datetime | None, datetime | None]
-"""From when to when, both included; None means without an end."""
+"""A span of time, both ends included. None: open at that end."""
 
 
 async def add(database: Database, clock: Clock, selection: Selection, *, by: str, reason: str) -> Hold:
-    """Of effect when this returns, also for a prune under way. Raises UsageError for one that names nothing."""
+    """Add a hold; it has effect at once, also on a prune under way. Raises UsageError for one that names nothing."""
     if selection == Selection():
         raise UsageError("A hold needs a lot, a product, a result or a time; holding everything is having no rules.")
     for name in ("lot", "product", "result_id"):
@@ -124,13 +124,13 @@ async def add(database: Database, clock: Clock, selection: Selection, *, by: str
 
 
 async def keeps_any(database: Database, hold: Hold) -> bool:
-    """Whether there is a result now that it covers."""
+    """Whether it covers any result now."""
     async with database.reading() as connection:
         return await _covers_any(connection, hold.selection)
 
 
 async def release(database: Database, clock: Clock, number: int, *, by: str, reason: str) -> Hold:
-    """Raises UsageError where there is no such hold or it is released already."""
+    """Release a hold. Raises UsageError for an unknown hold, and for one that is released."""
     now = clock.now()
     async with database.writing() as connection:
         await audit.hold_lock(connection)
@@ -152,18 +152,18 @@ async def listed(database: Database, *, with_released: bool = False) -> list[Hol
 
 
 async def active(connection: AsyncConnection) -> list[Hold]:
-    """Those of effect now."""
+    """The holds that have effect now."""
     return await _read(connection, holds.c.released_at.is_(None))
 
 
 def covered(held: Sequence[Hold]) -> sa.ColumnElement[bool]:
     """True for the rows of `results` that a hold covers, false for all others."""
-    # Where a row has no lot, "its lot is that" is unknown, and what is unknown must not count as held or not.
+    # Comparing a missing lot gives NULL, which must count as false here.
     return sa.func.coalesce(sa.or_(sa.false(), *(hold.selection.condition() for hold in held)), sa.false())
 
 
 def covered_by_result(result_id: sa.ColumnElement[str], held: Sequence[Hold]) -> sa.ColumnElement[bool]:
-    """True where the result of that id is covered."""
+    """True where a hold covers the result with that id."""
     if not held:
         return sa.false()
     return sa.exists().where(results.c.result_id == result_id, covered(held)).correlate_except(results)
@@ -179,12 +179,12 @@ def covered_in_time(at: sa.ColumnElement[datetime], spans: Sequence[Span]) -> sa
 
 
 async def spans(connection: AsyncConnection, held: Sequence[Hold]) -> list[Span]:
-    """The time of each hold: of its results where a lot or an id names them, else as it says itself."""
+    """The time span of each hold: of its results if it names a lot or an id, else the one that it names."""
     return [span for hold in held if (span := await _span(connection, hold.selection)) is not None]
 
 
 async def held_ids(database: Database, result_ids: Sequence[str]) -> set[str]:
-    """Which of these results are covered now; nothing is asked of `results` where there is no hold."""
+    """Those of these results that a hold covers now. Without any hold, `results` is not read."""
     found: set[str] = set()
     async with database.reading() as connection:
         held = await active(connection)

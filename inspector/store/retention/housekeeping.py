@@ -1,7 +1,7 @@
-"""What a running agent does to its store by itself: old rows and pictures go, what is held stays.
+"""Prunes the store of a running agent: removes old rows and pictures, except held ones.
 
-The same code as `inspector db prune`. Holds are looked at more often than rows: the folders' own bounds remove
-pictures at any time, and must spare what is held. Several agents on one database do no harm to each other.
+Uses the same code as `inspector db prune`. Holds are read more often than rows are pruned, because the folders
+remove pictures at their bounds at any time and must spare held ones. Several agents may prune one database.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HOLDS_S: Final = 30.0
 
 
 class Housekeeping:
-    """One task beside the road. `held` is what the agent's folders ask."""
+    """One task beside the road. `held` is shared with the agent's folders."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Housekeeping:
         self._is_failing = False
 
     async def run(self) -> None:
-        """Rounds for ever; what goes wrong is one event, and the next round tries again."""
+        """Work in rounds until cancelled. The first failure is an event, and the next round tries again."""
         next_ns = self._clock.monotonic_ns()
         while True:
             try:
@@ -55,7 +55,7 @@ class Housekeeping:
                     await self.tidy()
                     next_ns = self._clock.monotonic_ns() + int(self._retention.every_h * 3600e9)
             except LedgerUnavailable:
-                pass  # the road says so itself; nothing is taken out meanwhile
+                pass  # the road reports it; nothing is removed meanwhile
             except (StateUnusable, SchemaOutdated, RowDamaged) as error:
                 if not self._is_failing:
                     self._report("prune_failed", Severity.WARNING, str(error))
@@ -65,7 +65,7 @@ class Housekeeping:
             await self._clock.sleep(min(HOLDS_S, self._retention.every_h * 3600))
 
     async def look_at_holds(self) -> None:
-        """After this the agent's folders spare what is held now."""
+        """Read the holds; after this the agent's folders spare what is held."""
         found = await holds.listed(self._database)
         if found == self._holds:
             return
@@ -74,13 +74,13 @@ class Housekeeping:
         def covers(verdict: Verdict) -> bool:
             return any(selection.covers(verdict) for selection in selections)
 
-        # First what is written from now on, then what is there: nothing falls between.
+        # First for files written from now on, then for those that are there, so that none is missed.
         self._held.renew(covers, is_any=bool(found))
         self._held.found(await holds.held_ids(self._database, await asyncio.to_thread(self._kept_results)))
         self._holds = found
 
     async def tidy(self) -> None:
-        """One round of all rules."""
+        """Apply all rules once."""
         pruned = await prune(self._database, self._clock, self._retention)
         pruned += await prune_pictures(self._database, self._clock, self._state_dir, self._retention)
         if any(each.taken for each in pruned):

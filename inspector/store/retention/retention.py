@@ -1,8 +1,8 @@
-"""Taking old rows out by the configured rules, a batch at a time, so that no writer ever waits for long.
+"""Removes old rows by the configured rules, a batch at a time, so that no writer waits for long.
 
-Each batch is a short transaction that walks on from where the last one ended, and reads the holds anew: what is
-held stays. Between two batches everybody else has as long as the batch took. What a rule does not name, what is
-not recorded yet, and products, versions, audit, reviews, holds and gates' states are never taken out.
+Each batch is a short transaction that goes on where the last one ended and reads the holds anew; held rows stay.
+Between two batches it pauses for as long as the batch took. Rows that no rule names, and products, versions,
+audit, reviews, holds and states of gates are never removed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ LEAST_PAUSE_S: Final = 0.005
 MOST_COUNTED: Final = 1_000_000
 
 Report = Callable[[str, int, int], None]
-"""Told `(rule, rows looked at, rows there are)`."""
+"""Called with (rule, rows looked at, rows in all)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Rows of one table that are older than `before`, by the time in column `at`; `wanted` narrows them down."""
+    """Rows of one table with a time in column `at` before `before`, further selected by `wanted`."""
 
     name: str
     at: sa.Column[datetime]
@@ -48,7 +48,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What one rule did, or would do in a dry run: rows taken out, and rows as old that a hold keeps."""
+    """Result of one rule, also of a dry run: rows removed, and rows of that age that a hold keeps."""
 
     rule: str
     before: datetime
@@ -57,7 +57,7 @@ class Pruned:
 
 
 def rules(section: RetentionSection, now: datetime) -> list[Rule]:
-    """The rules that are configured, as of now."""
+    """The configured rules, with their limits counted from now."""
     results = tables.results.c
     days_of = {
         Outcome.PASS: section.passes_days,
@@ -89,7 +89,7 @@ async def prune(
     report: Report = lambda _rule, _done, _total: None,
     batch_rows: int = BATCH_ROWS,
 ) -> list[Pruned]:
-    """Takes out what the rules name and no hold keeps; one answer per rule that is configured."""
+    """Remove the rows that a rule names and no hold keeps; one result for each configured rule."""
     pruned = []
     for rule in rules(section, clock.now()):
         walk = _Walk(database, rule, dry_run=dry_run, batch_rows=batch_rows)
@@ -104,7 +104,7 @@ async def prune(
 
 
 class _Walk:
-    """One rule's way through its rows, oldest first; held rows are passed by, not looked at again."""
+    """Goes through the rows of one rule, oldest first. Held rows are skipped, and not looked at again."""
 
     def __init__(self, database: Database, rule: Rule, *, dry_run: bool, batch_rows: int) -> None:
         self._database = database
@@ -127,7 +127,7 @@ class _Walk:
         opened = self._database.reading() if self._dry_run else self._database.writing()
         async with opened as connection:
             if not self._dry_run:
-                await audit.hold_lock(connection)  # nobody adds a hold between our look at them and the rows going
+                await audit.hold_lock(connection)  # no hold may be added between reading them and removing the rows
             await self._look_at_holds(connection)
             rows = (await connection.execute(self._query())).all()
             leaving = [row.number for row in rows if not row.is_held]
@@ -170,7 +170,7 @@ async def _held_condition(connection: AsyncConnection, rule: Rule, held: Sequenc
 
 
 async def _count(database: Database, rule: Rule) -> int:
-    """How many there are to look at, for a bar; not beyond a number that is counted in a moment."""
+    """Number of rows to look at, for a progress bar, up to a number that is counted quickly."""
     old = sa.select(sa.literal(1)).select_from(rule.table).where(rule.at < rule.before, *rule.wanted)
     query = sa.select(sa.func.count()).select_from(old.limit(MOST_COUNTED).subquery())
     async with database.reading() as connection:

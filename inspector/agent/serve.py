@@ -82,9 +82,9 @@ async def _stop_when(stop: asyncio.Event, agent: Agent, notifier: Notifier) -> N
 
 
 def _first(group: BaseExceptionGroup[InspectorError]) -> InspectorError:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    if not isinstance(found, InspectorError):
-        raise found
-    return found
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, InspectorError):
+        raise error
+    return error

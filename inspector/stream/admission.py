@@ -97,7 +97,7 @@ class Admission:
             (self._rehearsals, rehearsal, True),
         ):
             memory = FrameMemory(camera.name, camera.view, its_counter, camera.frame_id_memory, simulated=simulated)
-            memory.fill(each for each in sightings if each.key.simulated == simulated)
+            memory.fill(sighting for sighting in sightings if sighting.key.simulated == simulated)
             memories[camera.name] = memory
 
     def counter(self, owner: str) -> TriggerCounter:
@@ -109,8 +109,8 @@ class Admission:
         state = state or GateState(owner)
         rehearsed = replace(state, last_trigger=None)
         for camera, seen in sightings.items():
-            self._memories[camera].take_over(state, [each for each in seen if not each.key.simulated])
-            self._rehearsals[camera].take_over(rehearsed, [each for each in seen if each.key.simulated])
+            self._memories[camera].take_over(state, [sighting for sighting in seen if not sighting.key.simulated])
+            self._rehearsals[camera].take_over(rehearsed, [sighting for sighting in seen if sighting.key.simulated])
 
     def recorded(self, verdicts: Iterable[Verdict]) -> list[GateState]:
         """States to store in one transaction with the rows of these verdicts: those of their gates (or cameras) only.
@@ -151,17 +151,17 @@ class Admission:
             generation=delivery.position.generation,
         )
         memory = (self._rehearsals if meta.is_simulated else self._memories)[camera.name]
-        found = memory.classify(ids, self._is_newer(camera.name, captured_at, time_source))
-        if isinstance(found, Known):
-            return Repeat(found.result_id)
-        admitted = _admitted(delivery, camera, gate, meta, found, captured_at, time_source)
+        classified = memory.classify(ids, self._is_newer(camera.name, captured_at, time_source))
+        if isinstance(classified, Known):
+            return Repeat(classified.result_id)
+        admitted = _admitted(delivery, camera, gate, meta, classified, captured_at, time_source)
         owner = gate.name if gate else camera.name
-        standing = self._standing(owner, found.key.epoch, found.count, delivery.received_at)
+        standing = self._standing(owner, classified.key.epoch, classified.count, delivery.received_at)
         admitted = replace(admitted, standing=standing)
         if meta.is_simulated:
             return Arrival(admitted)
         self._last_captured[camera.name] = captured_at
-        return Arrival(admitted, self._missed(gate, found), found.was_reset)
+        return Arrival(admitted, self._missed(gate, classified), classified.was_reset)
 
     def standing(self, owner: str, epoch: int, lap: int, number: int | None, at: datetime) -> Standing:
         """Mode and job of a part of a gate (or camera without one). `number` None: the part that came last."""
@@ -178,15 +178,15 @@ class Admission:
         last = self._last_captured.get(camera)
         return time_source is TimeSource.RECEIVED or last is None or captured_at > last
 
-    def _missed(self, gate: GateSection | None, found: New) -> tuple[MissedPart, ...]:
-        if gate is None or not found.missed:
+    def _missed(self, gate: GateSection | None, frame: New) -> tuple[MissedPart, ...]:
+        if gate is None or not frame.missed:
             return ()
         counter, is_own_count = self._counters[gate.name], gate.trigger_source == "camera"
         return tuple(
             MissedPart(
-                gate.name, gate.cameras[0], found.key.epoch, counter.number(count), counter.lap(count), is_own_count
+                gate.name, gate.cameras[0], frame.key.epoch, counter.number(count), counter.lap(count), is_own_count
             )
-            for count in found.missed
+            for count in frame.missed
         )
 
 
@@ -254,7 +254,7 @@ def _admitted(
     camera: CameraSection,
     gate: GateSection | None,
     meta: _Metadata,
-    found: New,
+    frame: New,
     captured_at: datetime,
     time_source: TimeSource,
 ) -> Admitted:
@@ -269,14 +269,14 @@ def _admitted(
     needs_trigger = gate is not None and gate.match == "trigger_id" and meta.trigger_id is None
     return Admitted(
         delivery=delivery,
-        key=found.key,
+        key=frame.key,
         captured_at=captured_at,
         time_source=time_source,
         act_before=act_before,
         act_before_ns=act_before_ns,
         claimed_product=meta.product,
         simulated=meta.is_simulated,
-        id_conflict=found.id_conflict,
+        id_conflict=frame.id_conflict,
         missing_trigger=needs_trigger,
         is_late=window_ms is not None and delivery.backlog,
         fault=meta.fault,

@@ -100,8 +100,8 @@ def cmd_id_of(payload: bytes) -> str | None:
         table = orjson.loads(payload) if len(payload) <= MOST_BYTES else None
     except orjson.JSONDecodeError:
         return None
-    found = table.get("cmd_id") if isinstance(table, dict) else None
-    return found if isinstance(found, str) and len(found) <= LONGEST_TEXT and found.isprintable() else None
+    cmd_id = table.get("cmd_id") if isinstance(table, dict) else None
+    return cmd_id if isinstance(cmd_id, str) and len(cmd_id) <= LONGEST_TEXT and cmd_id.isprintable() else None
 
 
 def _table(request: CommandRequest) -> dict[str, Any]:

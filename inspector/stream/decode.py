@@ -183,11 +183,11 @@ def _survey_jpeg(payload: bytes, limits: DecodeLimits) -> _Survey:
 
 def _next_jpeg_marker(payload: bytes, at: int) -> tuple[int, int]:
     """The next marker at or after `at`, and the position behind it."""
-    found = _JPEG_MARKER.search(payload, at)
-    if found is None:
+    match = _JPEG_MARKER.search(payload, at)
+    if match is None:
         # A restart marker between segments would be skipped too; it carries nothing.
         raise UndecodableFrame("The JPEG is truncated: its end-of-image marker is missing.")
-    return payload[found.end() - 1], found.end()
+    return payload[match.end() - 1], match.end()
 
 
 def _jpeg_segment(payload: bytes, at: int) -> tuple[bytes, int]:
@@ -289,16 +289,16 @@ def _check_inflated_size(header: ImageHeader, deflated: list[bytes]) -> None:
     # Seven interlaced passes have no more than 15 lines for 8 rows, each with a filter byte and a byte begun.
     most_bytes = header.height * (header.width * header.channels * header.bits // 8 + 1) + 4 * (header.height + 8)
     stream = zlib.decompressobj()
-    found = 0
+    inflated_bytes = 0
     try:
         for body in deflated:
             rest = body
-            while rest and found <= most_bytes:
-                found += len(stream.decompress(rest, 1 << 20))
+            while rest and inflated_bytes <= most_bytes:
+                inflated_bytes += len(stream.decompress(rest, 1 << 20))
                 rest = stream.unconsumed_tail
     except zlib.error as error:
         raise UndecodableFrame("The PNG is damaged: its image data are incomplete or corrupt.") from error
-    if found > most_bytes:
+    if inflated_bytes > most_bytes:
         raise UndecodableFrame("The PNG has more image data than its header says.")
 
 

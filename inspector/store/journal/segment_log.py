@@ -159,20 +159,20 @@ class SegmentLog:
         self._worker.submit(self._seal, full)
 
     def _records_of(self, segment: Segment, *, is_newest: bool = False) -> Iterator[tuple[Place, bytes]]:
-        found = scan(segment.content())
-        gaps = list(found.gaps)
-        if found.end < segment.size_bytes:
+        scanned = scan(segment.content())
+        gaps = list(scanned.gaps)
+        if scanned.end < segment.size_bytes:
             if is_newest:
-                torn = segment.size_bytes - found.end
+                torn = segment.size_bytes - scanned.end
                 _LOG.warning("%s: cut off %d bytes that were not written to their end", segment.path, torn)
-                segment.truncate(found.end)
+                segment.truncate(scanned.end)
             else:
-                gaps.append((found.end, segment.size_bytes))
+                gaps.append((scanned.end, segment.size_bytes))
         for start, end in gaps:
             self.damage.append(
                 JournalDamaged(f"{segment.path} can't be read from byte {start} to {end}; the rest was kept.")
             )
-        for record in found.records:
+        for record in scanned.records:
             yield Place(segment.number, record.offset, record.size_bytes), record.payload
 
     def _opened(self, number: int) -> Segment:

@@ -78,8 +78,8 @@ async def find_results(database: Database, start: str, *, limit: int = 10) -> li
 # Reserved for metrics: the three counts.
 async def count_by_outcome(database: Database, wanted: ResultFilter = ANY) -> dict[Outcome, int]:
     """Results per outcome; every outcome is there."""
-    found = await _count_by(database, "outcome", wanted)
-    return {outcome: found.get(outcome.value, 0) for outcome in Outcome}
+    counts = await _count_by(database, "outcome", wanted)
+    return {outcome: counts.get(outcome.value, 0) for outcome in Outcome}
 
 
 async def count_by_cause(database: Database, wanted: ResultFilter = ANY) -> dict[Cause, int]:

@@ -125,7 +125,8 @@ class BoundedFolder:
         self.size_bytes += len(content) - self._sizes.pop(path, 0)
         self._sizes[path] = len(content)
         if self.size_bytes > self._max_bytes:
-            for oldest in [each for each in self._sizes if each != path and result_of(each) not in self._held]:
+            others = [other for other in self._sizes if other != path and result_of(other) not in self._held]
+            for oldest in others:
                 if self.size_bytes <= self._max_bytes:
                     break
                 self._remove(oldest)

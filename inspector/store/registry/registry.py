@@ -128,9 +128,9 @@ class SqlRegistry:
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await audit.hold_lock(connection)
-            found = await _version(connection, product, version)
-            if found.is_live:
-                return found
+            current = await _version(connection, product, version)
+            if current.is_live:
+                return current
             await self._point(connection, product, version, _Motive(by, reason))
             return await _version(connection, product, version)
 
@@ -153,13 +153,13 @@ class SqlRegistry:
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await audit.hold_lock(connection)
-            found = await _version(connection, product, version)
-            if found.threshold == threshold:
-                return found
+            current = await _version(connection, product, version)
+            if current.threshold == threshold:
+                return current
             moved = product_versions.update().where(_is(product, version)).values(threshold=threshold)
             await connection.execute(moved)
             what = f"product/{product}/version {version}/threshold"
-            change = Change(by, what, f"{found.threshold:.6g}", f"{threshold:.6g}", reason)
+            change = Change(by, what, f"{current.threshold:.6g}", f"{threshold:.6g}", reason)
             await audit.append(connection, self._clock.now(), change)
             await _revise(connection)
             return await _version(connection, product, version)
@@ -256,10 +256,10 @@ async def _product(connection: AsyncConnection, product: str) -> Mapping[Any, An
 
 
 async def _version(connection: AsyncConnection, product: str, version: int) -> ProductVersion:
-    found = await _versions(connection, _is(product, version))
-    if not found:
+    matching = await _versions(connection, _is(product, version))
+    if not matching:
         raise _no_version(product, version)
-    return found[0]
+    return matching[0]
 
 
 async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]) -> list[ProductVersion]:

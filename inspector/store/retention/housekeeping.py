@@ -66,26 +66,26 @@ class Housekeeping:
 
     async def look_at_holds(self) -> None:
         """Read the holds; after this the agent's folders spare what is held."""
-        found = await holds.listed(self._database)
-        if found == self._holds:
+        current = await holds.listed(self._database)
+        if current == self._holds:
             return
-        selections = [hold.selection for hold in found]
+        selections = [hold.selection for hold in current]
 
         def covers(verdict: Verdict) -> bool:
             return any(selection.covers(verdict) for selection in selections)
 
         # First for files written from now on, then for those that are there, so that none is missed.
-        self._held.renew(covers, is_any=bool(found))
+        self._held.renew(covers, is_any=bool(current))
         self._held.found(await holds.held_ids(self._database, await asyncio.to_thread(self._kept_results)))
-        self._holds = found
+        self._holds = current
 
     async def tidy(self) -> None:
         """Apply all rules once."""
         pruned = await prune(self._database, self._clock, self._retention)
         pruned += await prune_pictures(self._database, self._clock, self._state_dir, self._retention)
-        if any(each.taken for each in pruned):
-            counts = ", ".join(f"{each.taken} {each.rule}" for each in pruned if each.taken)
-            self._report("pruned", Severity.INFO, f"{counts}; {sum(each.held for each in pruned)} held")
+        if any(result.taken for result in pruned):
+            counts = ", ".join(f"{result.taken} {result.rule}" for result in pruned if result.taken)
+            self._report("pruned", Severity.INFO, f"{counts}; {sum(result.held for result in pruned)} held")
 
     def _kept_results(self) -> list[str]:
         images = self._state_dir / "images"

@@ -61,8 +61,8 @@ async def _prune(
 def _older(folder: Path, before: datetime) -> list[Path]:
     """Oldest first."""
     with translated(folder):
-        found = [(status.st_mtime, path) for path, status in files_of(folder, folder / "latest")]
-    return [path for modified_s, path in sorted(found) if modified_s < before.timestamp()]
+        files = [(status.st_mtime, path) for path, status in files_of(folder, folder / "latest")]
+    return [path for modified_s, path in sorted(files) if modified_s < before.timestamp()]
 
 
 def _remove(paths: Sequence[Path], folder: Path) -> None:

@@ -166,7 +166,7 @@ class Commanding:
 
         def change(state: GateState) -> GateState:
             begin = (job.from_epoch, job.from_count)
-            before = [each for each in state.jobs if (each.from_epoch, each.from_count) < begin]
+            before = [earlier for earlier in state.jobs if (earlier.from_epoch, earlier.from_count) < begin]
             return replace(state, jobs=(*before, job)[-JOBS_KEPT:], orders=state.orders + 1)
 
         running = counter.state.job_of(counter.state.epoch, counter.reached)

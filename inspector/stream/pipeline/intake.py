@@ -53,15 +53,15 @@ class Intake:
         """Admit one delivery. Returns when it waits in line, or is settled."""
         self._shared.watermark.open(delivery.position)
         sha256 = await self._hash(delivery.payload)
-        found = self._shared.admission.admit(delivery, sha256)
+        arrival = self._shared.admission.admit(delivery, sha256)
         self._shared.telemetry.count("deliveries", camera=delivery.camera)
-        if isinstance(found, Repeat):
-            self._repeat(Receipt(source, delivery.position), delivery.camera, found)
+        if isinstance(arrival, Repeat):
+            self._repeat(Receipt(source, delivery.position), delivery.camera, arrival)
             return
-        self._note_count(found)
-        ticket = self._ticket(source, found)
+        self._note_count(arrival)
+        ticket = self._ticket(source, arrival)
         self._shared.checkpoint("admitted")
-        admitted = found.admitted
+        admitted = arrival.admitted
         if admitted.fault is not None or admitted.missing_trigger:
             self._settling.settle(ticket, ticket.facts)
             return

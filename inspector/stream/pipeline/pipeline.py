@@ -150,10 +150,10 @@ class Pipeline:
         sightings = await self._load_sightings()
         self._shared.admission.assign(gates, sightings)
         for at in range(0, len(left), self._config.store.commit_rows):
-            found = self._adapters.journal.read(left[at : at + self._config.store.commit_rows])
-            for verdict, _ in found:
+            entries = self._adapters.journal.read(left[at : at + self._config.store.commit_rows])
+            for verdict, _ in entries:
                 await self._adapters.sink.publish(verdict)
-            await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in found])
+            await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in entries])
         return len(left)
 
     async def run(self) -> None:

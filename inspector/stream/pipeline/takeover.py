@@ -41,10 +41,10 @@ class Takeover:
                 loaded[position.stream] = position.generation
 
     async def _load(self, owner: str) -> None:
-        cameras = [each for each in self._shared.config.camera if self._shared.owner_of(each.name) == owner]
+        cameras = [camera for camera in self._shared.config.camera if self._shared.owner_of(camera.name) == owner]
         states = await self._ledger.load_gates([owner])
         sightings = {
-            each.name: await self._ledger.sightings(each.name, min(each.frame_id_memory, TAKEOVER_SIGHTINGS))
-            for each in cameras
+            camera.name: await self._ledger.sightings(camera.name, min(camera.frame_id_memory, TAKEOVER_SIGHTINGS))
+            for camera in cameras
         }
         self._shared.admission.take_over(owner, states.get(owner), sightings)

@@ -167,7 +167,7 @@ class Shared:
     def ungated_sources(self) -> list[FrameSource]:
         """The sources of which no camera stands at a gate, each once."""
         gated = {id(self.sources[camera]) for gate in self.config.gate for camera in gate.cameras}
-        return list({id(each): each for each in self.sources.values() if id(each) not in gated}.values())
+        return list({id(source): source for source in self.sources.values() if id(source) not in gated}.values())
 
     def has_room_for(self, camera: str) -> bool:
         """Whether a frame of a camera without a gate may be taken from its broker."""

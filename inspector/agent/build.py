@@ -21,10 +21,10 @@ from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
 from inspector import __version__
+from inspector.agent.camera_limits import MIB
 from inspector.agent.clock import SystemClock
 from inspector.agent.fan_out import FanOutSink, FirstDeadLetters
 from inspector.agent.fault_injection import checkpoint, decoder
-from inspector.agent.limits import MIB
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection

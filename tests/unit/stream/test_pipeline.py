@@ -21,6 +21,7 @@ from inspector.config.sections import CameraSection
 from inspector.domain import Action, Cause, Decision, Outcome, Verdict
 from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream.pipeline import Adapters, Pipeline
+from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.edges import (
     FakeCommandChannel,
     FakeDeadLetters,
@@ -29,7 +30,6 @@ from inspector.testing.edges import (
     FakeSink,
     FakeTelemetry,
 )
-from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup, FakeLoader, paint

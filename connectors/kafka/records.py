@@ -12,10 +12,9 @@ from aiokafka.structs import ConsumerRecord
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
 from inspector.domain import Delivery, Position
-from inspector.stream.envelope import PROPERTY_FAULT, Envelope, open_envelope, plain_properties
+from inspector.stream.envelope import Envelope, open_envelope, plain_properties
 
 CAMERA_HEADER: Final = "camera"
-_NOT_UTF8: Final = "a header that is not UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +89,9 @@ def plain_headers(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
 
 
 def _opened(record: ConsumerRecord, camera: CameraSection) -> Envelope:
-    pairs: list[tuple[str, str]] = []
-    fault: str | None = None
-    for name, value in record.headers:
-        if name.lower() == CAMERA_HEADER:
-            continue
-        try:
-            pairs.append((name, (value or b"").decode()))
-        except UnicodeDecodeError:
-            fault = _NOT_UTF8
+    pairs = [pair for pair in record.headers if pair[1] is not None and pair[0].lower() != CAMERA_HEADER]
     is_json = camera.encoding == "json" or camera.trigger_from == "json"
-    most_bytes = int(camera.max_mib * 2**20)
-    envelope = open_envelope(record.value or b"", pairs, is_json=is_json, most_bytes=most_bytes)
-    if fault is not None and PROPERTY_FAULT not in envelope.properties:
-        return Envelope(envelope.payload, {**envelope.properties, PROPERTY_FAULT: fault})
-    return envelope
+    return open_envelope(record.value or b"", pairs, is_json=is_json, most_bytes=int(camera.max_mib * 2**20))
 
 
 def _text(value: bytes | None) -> str:

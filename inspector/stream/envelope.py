@@ -1,34 +1,58 @@
 """What stands around an image in a message: metadata made plain, JSON opened, nothing lost.
 
 Pure, and knows no broker: MQTT user properties, Kafka headers and JSON keys all end here, under the
-contract's header names. A message whose metadata or JSON can't be used keeps its payload untouched
-and gets the property `x-property-fault` with the reason, so that the road can make an unjudged
-verdict of it instead of losing the frame. A camera can't set that property itself.
+contract's header names. Only those names are judged: what other systems add beside them, however odd,
+says nothing of the frame. Where one of our names has a value that can't be used, or the JSON holds no
+image, the message gets the property `x-property-fault` with the reason and keeps all that could be read,
+so that the road can make an unjudged verdict of it and a gate still hears of its part. A camera can't set
+that property itself.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import codecs
+import contextlib
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import orjson
+
+from inspector.stream.json_members import Members, text_of
 
 PROPERTY_FAULT: Final = "x-property-fault"
 """Name of the property that says why a message's metadata can't be used."""
 
-MOST_PROPERTIES: Final = 32
+OWN_NAMES: Final = frozenset(
+    {"frame-id", "trigger-id", "part-id", "captured-at", "product", "content-type", "simulated"}
+)
+"""The names of the contract. All others are foreign: kept where they fit, for whoever reads a dead letter."""
+
+MOST_FOREIGN: Final = 32
+MOST_PROPERTIES: Final = MOST_FOREIGN + len(OWN_NAMES)
 LONGEST_PROPERTY_BYTES: Final = 1024
 """Bound of a name and of a value, each, in UTF-8."""
 
+Value = str | bytes
+"""A value as it came; bytes that should be UTF-8."""
+
+_TOO_LONG: Final = f"is longer than {LONGEST_PROPERTY_BYTES} bytes"
+_LINE_BREAKS: Final = b" \t\r\n\f\v"
 _UNFIT: Final = frozenset({"Cc", "Cs"})  # control characters and lone surrogates break logs, SQL and UTF-8
 _IMAGE_KEY: Final = "image"
 _TRIGGER: Final = "trigger-id"
 _METADATA_BYTES: Final = 64 * 1024
 """Room of a JSON form for what is not the image."""
+
+_DATA_URI: Final = re.compile(rb"data:([^,]{0,256}),", re.IGNORECASE)
+_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_MOST_EXACT: Final = 2.0**53
+"""Up to here each whole number that a JSON writer turned into a float (4711.0) is still itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +63,18 @@ class Envelope:
     properties: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a JSON form holds. `image` None: no image could be read, and `fault` says why."""
+
+    image: bytes | None
+    pairs: list[tuple[str, Value]]
+    fault: str | None
+
+
 def open_envelope(
     payload: bytes,
-    pairs: Iterable[tuple[str, str]],
+    pairs: Iterable[tuple[str, Value]],
     *,
     is_json: bool,
     most_bytes: int | None = None,
@@ -52,17 +85,15 @@ def open_envelope(
 
     `pairs` are the metadata as they came; where a name comes twice the last one counts, a key of the
     JSON form before a property, and `topic_trigger` (for cameras whose topic ends in it) before both.
-    `fault` is what the connector already knows to be wrong with the metadata. JSON that can't be an image
-    of at most `most_bytes` is not opened: read into objects it may be twenty times its size.
+    `fault` is what the connector already knows to be wrong with the metadata. The image of a JSON form that
+    can't be one of at most `most_bytes` is not decoded. Without an image the payload stays as it came.
     """
     named = list(pairs)
     if is_json:
-        is_too_large = most_bytes is not None and len(payload) > most_bytes * 4 // 3 + _METADATA_BYTES
-        opened = f"JSON of {len(payload)} bytes, too large" if is_too_large else _open_json(payload)
-        if isinstance(opened, str):
-            return _closed(payload, named, opened)
-        payload, keys = opened
-        named += keys
+        opened = _open_json(payload, most_bytes)
+        fault = fault or opened.fault
+        payload = payload if opened.image is None else opened.image
+        named += opened.pairs
     if topic_trigger is not None:
         named.append((_TRIGGER, topic_trigger))
     properties = plain_properties(named)
@@ -71,25 +102,28 @@ def open_envelope(
     return Envelope(payload, properties)
 
 
-def plain_properties(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Metadata by lower-case name, the last of equal names, bounded in number and length.
+def plain_properties(pairs: Iterable[tuple[str, Value]]) -> dict[str, str]:
+    """Metadata by lower-case name, the last usable one of equal names, bounded in number and length.
 
-    The first name or value that is absurd (too long, a control character, too many) is told in
-    `x-property-fault`; what could be kept is kept beside it.
+    The first of the contract's names whose value is absurd (too long, not UTF-8, control characters) is told
+    in `x-property-fault`. Foreign names are kept as far as there is room for them and left out in silence.
     """
     kept: dict[str, str] = {}
+    foreign = 0
     fault: str | None = None
-    for raw_name, value in pairs:
+    for raw_name, raw_value in pairs:
         name = raw_name.lower()
         if name == PROPERTY_FAULT:
             continue
-        wrong = _wrong_with(name, value)
-        if wrong is None and name not in kept and len(kept) == MOST_PROPERTIES:
-            wrong = f"more than {MOST_PROPERTIES} properties"
-        if wrong is None:
+        value, wrong = _plain(raw_value)
+        if name in OWN_NAMES:
+            if wrong is None:
+                kept[name] = value
+            elif fault is None:
+                fault = f"{name} {wrong}"
+        elif wrong is None and _is_fit_name(name) and (name in kept or foreign < MOST_FOREIGN):
+            foreign += name not in kept
             kept[name] = value
-        elif fault is None:
-            fault = wrong
     if fault is not None:
         kept[PROPERTY_FAULT] = fault
     return kept
@@ -100,50 +134,114 @@ def last_topic_level(topic: str) -> str | None:
     return topic.rpartition("/")[2] or None
 
 
-def _open_json(payload: bytes) -> tuple[bytes, list[tuple[str, str]]] | str:
-    """The image's bytes and the other keys as properties, or one phrase that says what is wrong."""
+def _open_json(payload: bytes, most_bytes: int | None) -> _Opened:
+    """The image and the other keys of the JSON form, as much of them as can be read."""
+    source = _as_utf8(payload)
+    if most_bytes is not None and len(source) > most_bytes * 3 // 2 + _METADATA_BYTES:  # line breaks take room too
+        # Read into objects it may be twenty times its size.
+        return _sorted_out(_scanned(Members(source)), f"JSON of {len(payload)} bytes, too large")
     try:
-        table = orjson.loads(payload)
+        table = orjson.loads(source)
     except orjson.JSONDecodeError as error:
-        return f"not valid JSON: {error.msg}"
+        members = Members(source)
+        pairs = _scanned(members)
+        return _sorted_out(pairs, None if members.is_whole else f"not valid JSON: {error.msg}")
     if not isinstance(table, dict):
-        return "the JSON is not an object"
-    image = table.pop(_IMAGE_KEY, None)
-    if not isinstance(image, str):
+        return _Opened(None, [], "the JSON is not an object")
+    return _sorted_out(list(table.items()), None)
+
+
+def _scanned(members: Members) -> list[tuple[str, object]]:
+    """Members as a strict parser would give them; what it would refuse stays bytes, what is nested becomes `{}`."""
+    pairs: list[tuple[str, object]] = []
+    for key, raw in members:
+        value: object = raw
+        if raw[:1] == b'"':
+            value = raw[1:-1] if b"\\" not in raw else text_of(raw) or raw
+        elif raw[:1] in (b"{", b"["):
+            value = {}
+        else:
+            with contextlib.suppress(orjson.JSONDecodeError):
+                value = orjson.loads(raw)
+        pairs.append((key, value))
+    return pairs
+
+
+def _sorted_out(members: list[tuple[str, object]], fault: str | None) -> _Opened:
+    """Keys under the contract's names. With a `fault` the image is left alone; its name's last value counts."""
+    encoded: object = None
+    pairs: list[tuple[str, Value]] = []
+    nested: str | None = None
+    for key, value in members:
+        name = key.replace("_", "-").lower()
+        if name == _IMAGE_KEY:
+            encoded = value
+        elif isinstance(value, dict | list):
+            if name in OWN_NAMES:
+                nested = nested or f"{name} is neither text nor a number"
+        elif value is not None:
+            pairs.append((name, _as_text(value)))
+    if fault is not None:
+        return _Opened(None, pairs, fault)
+    image = _decoded(encoded)
+    if isinstance(image, str):
+        return _Opened(None, pairs, image)
+    return _Opened(image, pairs, nested)
+
+
+def _decoded(encoded: object) -> bytes | str:
+    """The image's bytes, or one phrase that says what is wrong.
+
+    Base64 of either alphabet, with or without its padding, broken into lines or not, also as a data URI.
+    """
+    if not isinstance(encoded, str | bytes):
         return "the JSON has no text under the key image"
+    text = encoded.encode("utf-8", "surrogatepass") if isinstance(encoded, str) else encoded
+    text = text.lstrip()
+    if (uri := _DATA_URI.match(text)) is not None:
+        if not uri[1].lower().rstrip().endswith(b";base64"):
+            return "the JSON's image is a data URI without base64"
+        text = text[uri.end() :]
+        text = unquote_to_bytes(text) if b"%" in text else text
+    text = text.translate(_TO_STANDARD, _LINE_BREAKS).rstrip(b"=")
     try:
-        content = base64.b64decode(image, validate=True)
+        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return "the JSON's image is not valid base64"
-    pairs: list[tuple[str, str]] = []
-    for key, value in table.items():
-        if isinstance(value, dict | list):
-            return "the JSON has a key that is neither text nor a number"
-        if value is not None:
-            pairs.append((key.replace("_", "-"), _as_text(value)))
-    return content, pairs
 
 
-def _as_text(value: str | int | float | bool) -> str:
+def _as_utf8(payload: bytes) -> bytes:
+    """JSON without its byte order mark; UTF-16, which some Windows programs write, as UTF-8."""
+    if payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return payload.decode("utf-16", "replace").encode()
+    return payload.removeprefix(codecs.BOM_UTF8)
+
+
+def _as_text(value: object) -> Value:
+    if isinstance(value, str | bytes):
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _MOST_EXACT:
+        return str(int(value))
     return str(value)
 
 
-def _closed(payload: bytes, pairs: list[tuple[str, str]], fault: str) -> Envelope:
-    properties = plain_properties(pairs)
-    properties[PROPERTY_FAULT] = fault
-    return Envelope(payload, properties)
+def _plain(value: Value) -> tuple[str, str | None]:
+    """The value as text, and why it can't be kept, in words that repeat nothing of it; None where it can."""
+    if len(value) > LONGEST_PROPERTY_BYTES:
+        return "", _TOO_LONG
+    try:
+        text = value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError:
+        return "", "is not UTF-8"
+    # Text may hold lone surrogates (JSON can spell them); they have no UTF-8 form.
+    if len(text.encode("utf-8", "surrogatepass")) > LONGEST_PROPERTY_BYTES:
+        return "", _TOO_LONG
+    if any(unicodedata.category(character) in _UNFIT for character in text):
+        return "", "has control characters"
+    return text, None
 
 
-def _wrong_with(name: str, value: str) -> str | None:
-    """Why this one can't be kept, in words that repeat nothing of it; None where it can."""
-    if not name:
-        return "a property without a name"
-    for what, text in (("name", name), ("value", value)):
-        # Text may hold lone surrogates (JSON can spell them); they have no UTF-8 form.
-        if len(text.encode("utf-8", "surrogatepass")) > LONGEST_PROPERTY_BYTES:
-            return f"a property {what} longer than {LONGEST_PROPERTY_BYTES} bytes"
-        if any(unicodedata.category(character) in _UNFIT for character in text):
-            return f"a property {what} with control characters"
-    return None
+def _is_fit_name(name: str) -> bool:
+    return bool(name) and _plain(name)[1] is None

@@ -109,11 +109,22 @@ async def test_source_headers_that_are_not_text_leave_the_frame_with_a_fault(
     topic = await kafka.create()
     async with member(kafka_config(kafka, topic, tmp_path)) as source:
         reader = Reader(source)
-        await kafka.send_raw(topic, b"x", [("part-id", b"\xff\xfe"), ("lot", b"L")], key="cam1")
+        await kafka.send_raw(topic, b"x", [("part-id", b"\xff\xfe"), ("trigger-id", b"7")], key="cam1")
         await kafka.send_raw(topic, None, [], key="cam1")
         got = await reader.take(2)
-    assert got[0].properties == {"lot": "L", "x-property-fault": "a header that is not UTF-8"}
+    assert got[0].properties == {"trigger-id": "7", "x-property-fault": "part-id is not UTF-8"}
     assert (got[1].payload, got[1].properties) == (b"", {}), "a tombstone is an empty frame, and gets its row"
+
+
+async def test_source_foreign_headers_are_no_fault_however_odd_they_are(kafka: KafkaTopics, tmp_path: Path) -> None:
+    topic = await kafka.create()
+    foreign = [("traceparent", b"\x00\xff\x80"), ("", b""), ("\n", b"x" * 5000), ("product", None), ("same", b"1")]
+    foreign += [("same", b"\xff"), *((f"spring_{number}", b"\xac\xed\x00\x05") for number in range(60))]
+    async with member(kafka_config(kafka, topic, tmp_path)) as source:
+        reader = Reader(source)
+        await kafka.send_raw(topic, b"x", [*foreign, ("Trigger-Id", b"4711"), ("part-id", b"p")], key="cam1")
+        got = await reader.take(1)
+    assert got[0].properties == {"trigger-id": "4711", "part-id": "p", "same": "1"}
 
 
 async def test_source_what_waited_before_the_assignment_is_backlog(kafka: KafkaTopics, tmp_path: Path) -> None:

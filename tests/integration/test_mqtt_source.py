@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from paho.mqtt.properties import Properties
 
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
+from connectors.mqtt.wire.properties import STRICT_READING
 from inspector.config.config import Config
 from inspector.domain import Delivery
 from inspector.stream.envelope import PROPERTY_FAULT
@@ -269,26 +271,42 @@ async def test_source_user_properties_arrive_lower_case_and_the_last_of_equals_c
     assert got[0].properties == {"content-type": "image/png", "part-id": "b", "frame-id": "ü 1"}
 
 
-async def test_source_absurd_properties_are_told_and_the_frame_is_kept(
+async def test_source_absurd_value_of_our_name_is_told_and_the_rest_is_kept(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
 ) -> None:
     broker = mosquitto()
     async with make_source(line_config(broker, tmp_path), notebook) as source:
         reader = Reader(source)
-        many = [part for n in range(40) for part in ("-D", "publish", "user-property", f"k{n}", "v")]
-        await send(broker, "many", options=("-V", "5", *many))
-        await send(broker, "long", options=("-V", "5", "-D", "publish", "user-property", "k", "v" * 2000))
-        got = await reader.take(2)
-    assert payloads(got) == [b"many", b"long"]
-    assert [each.properties[PROPERTY_FAULT] for each in got] == [
-        "more than 32 properties",
-        "a property value longer than 1024 bytes",
-    ]
+        ours = ("-V", "5", "-D", "publish", "user-property", "trigger-id", "7")
+        await send(broker, "long", options=(*ours, "-D", "publish", "user-property", "part-id", "v" * 2000))
+        got = await reader.take(1)
+    assert got[0].properties == {"trigger-id": "7", PROPERTY_FAULT: "part-id is longer than 1024 bytes"}
 
 
-async def test_source_properties_paho_cannot_read_cost_the_frame_its_metadata_not_the_line(
+async def test_source_foreign_properties_are_no_fault_however_odd_they_are(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
 ) -> None:
+    broker = mosquitto()
+    async with make_source(line_config(broker, tmp_path), notebook) as source:
+        reader = Reader(source)
+        foreign = [("long", "v" * 2000), ("", ""), ("same", "1"), ("same", "2"), ("\ufeffmark", "\ufeff")]
+        foreign += [(f"k{number}", "v") for number in range(40)]
+        options = [
+            part for pair in [*foreign, ("Trigger-Id", "7")] for part in ("-D", "publish", "user-property", *pair)
+        ]
+        await send(broker, "many", options=("-V", "5", *options))
+        got = await reader.take(1)
+        assert source._connection is not None
+        assert source._generation == 1, "the link was not lost over a property"
+    assert (got[0].payload, got[0].properties["trigger-id"]) == (b"many", "7")
+    assert PROPERTY_FAULT not in got[0].properties
+
+
+async def test_source_packets_paho_cannot_read_cost_the_frame_its_metadata_not_the_line(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.mqtt.wire.client.ensure_texts_are_taken", lambda: None)
+    monkeypatch.setattr(Properties, "readProperty", STRICT_READING)  # paho's own refuses a byte order mark
     broker = mosquitto()
     config = line_config(broker, tmp_path)
     async with make_source(config, notebook) as source:

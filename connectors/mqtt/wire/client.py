@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from connectors.mqtt.wire.properties import ensure_texts_are_taken
 from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused
 
@@ -52,6 +53,7 @@ class Message:
 
 def new_client(settings: MqttSection, role: Role, password: str | None) -> paho.Client:
     """A client not yet connected, without callbacks. Raises BrokerRefused where the TLS files can't be used."""
+    ensure_texts_are_taken()
     five = settings.protocol == "5"
     client = paho.Client(
         CallbackAPIVersion.VERSION2,

@@ -18,8 +18,9 @@ from inspector.stream.envelope import (
     open_envelope,
     plain_properties,
 )
+from inspector.stream.json_members import MOST_BRACKETS, Members
 
-IMAGE = b"\x89PNG and the rest"
+IMAGE = b"\x89PNG and the rest \xff\xfe\xfb\xef\xbf\xbe\x00"
 
 
 def as_json(**keys: Any) -> bytes:
@@ -31,19 +32,37 @@ def test_plain_properties_equal_names_keep_the_last_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "fault"),
+    ("value", "fault"),
     [
-        ([("a", "x" * (LONGEST_PROPERTY_BYTES + 1))], "a property value longer than 1024 bytes"),
-        ([("ä" * 513, "x")], "a property name longer than 1024 bytes"),
-        ([("a", "1\n2")], "a property value with control characters"),
-        ([("a\x7f", "1")], "a property name with control characters"),
-        ([("", "1")], "a property without a name"),
-        ([(f"k{n}", "1") for n in range(MOST_PROPERTIES + 1)], "more than 32 properties"),
+        ("x" * (LONGEST_PROPERTY_BYTES + 1), "is longer than 1024 bytes"),
+        ("ä" * 513, "is longer than 1024 bytes"),
+        ("1\n2", "has control characters"),
+        ("1\ud800", "has control characters"),
+        (b"\xff\xfe", "is not UTF-8"),
     ],
 )
-def test_plain_properties_absurd_one_is_told_and_not_kept(pairs: list[tuple[str, str]], fault: str) -> None:
-    plain = plain_properties([*pairs, ("a", "good")])
-    assert plain.pop(PROPERTY_FAULT) == fault
+def test_plain_properties_bad_value_of_our_name_is_told_and_the_rest_kept(value: str | bytes, fault: str) -> None:
+    plain = plain_properties([("Part-Id", value), ("trigger-id", "7"), ("frame-id", b"f1")])
+    assert plain == {"trigger-id": "7", "frame-id": "f1", PROPERTY_FAULT: f"part-id {fault}"}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        [("traceparent", b"\x00\xff\x80")],
+        [("a", "x" * 100_000)],
+        [("ä" * 513, "x")],
+        [("a\x7f", "1"), ("b", "1\n2"), ("", "1"), ("c", "\ud800")],
+        [(f"k{n}", "1") for n in range(1000)],
+        [("same", "1"), ("same", b"\xff"), ("Same", "2")] * 100,
+    ],
+)
+def test_plain_properties_foreign_names_are_no_fault_and_never_displace_ours(
+    foreign: list[tuple[str, str | bytes]],
+) -> None:
+    plain = plain_properties([*foreign, ("trigger-id", "4711"), ("part-id", "p")])
+    assert PROPERTY_FAULT not in plain
+    assert (plain["trigger-id"], plain["part-id"]) == ("4711", "p")
     assert len(plain) <= MOST_PROPERTIES
 
 
@@ -79,14 +98,75 @@ def test_open_envelope_json_gives_image_and_dashed_keys() -> None:
         (b'{"image": 7}', "no text under the key image"),
         (b'{"image": "***"}', "not valid base64"),
         (b'{"image": "\xc3\xa4"}', "not valid base64"),
-        (b'{"image": "AAAA", "part_id": {"a": 1}}', "neither text nor a number"),
+        (b'{"image": "data:image/png,%89PNG"}', "data URI without base64"),
     ],
 )
 def test_open_envelope_bad_json_keeps_payload_and_says_why(payload: bytes, fault: str) -> None:
-    envelope = open_envelope(payload, [("part-id", "7")], is_json=True)
+    envelope = open_envelope(payload, [("part-id", "7")], is_json=True, topic_trigger="12")
     assert envelope.payload == payload
     assert fault in envelope.properties[PROPERTY_FAULT]
     assert envelope.properties["part-id"] == "7"
+    assert envelope.properties["trigger-id"] == "12"
+
+
+ENCODED = base64.b64encode(IMAGE)
+CUT = ENCODED.rstrip(b"=")[: len(ENCODED) // 4 * 4 - 3]
+WITH_IDS = b'"trigger_id": 102, "part_id": "p1"'
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"image": "' + CUT + b'", ' + WITH_IDS + b"}",
+        b"{" + WITH_IDS + b', "image": "' + CUT,
+        b"{" + WITH_IDS + b', "image": "' + ENCODED + b'", "lot": ',
+        b'{"img": "' + ENCODED + b'", ' + WITH_IDS + b"}",
+        b'{"image": {"data": "x"}, ' + WITH_IDS + b"}",
+        b'{"image": null, ' + WITH_IDS + b"}",
+        b'{"image": "' + b"A" * 4_000_000 + b'", ' + WITH_IDS + b', "meta": {"a": ["}"]}}',
+        b'{"image": "' + ENCODED + b'", "frame_id": "' + b"x" * 5000 + b'", ' + WITH_IDS + b"}",
+        b'{"image": "' + ENCODED + b'", "frame_id": "\xfc", ' + WITH_IDS + b"}",
+        b'{"image": "' + ENCODED + b'", "product": {"name": "bottle"}, ' + WITH_IDS + b"}",
+    ],
+)
+def test_open_envelope_json_of_a_frame_that_cant_be_judged_keeps_its_ids(payload: bytes) -> None:
+    properties = dict(open_envelope(payload, [], is_json=True, most_bytes=2**20).properties)
+    assert properties.pop(PROPERTY_FAULT)
+    properties.pop("img", None)
+    assert properties == {"trigger-id": "102", "part-id": "p1"}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"image": "data:image/jpeg;base64,' + ENCODED + b'", "trigger_id": 7}',
+        b'{"image": "DATA:;Base64,' + ENCODED.replace(b"=", b"%3D").replace(b"+", b"%2B") + b'", "trigger_id": 7}',
+        b'{"image": "' + base64.urlsafe_b64encode(IMAGE) + b'", "trigger_id": "7"}',
+        b'{"image": "' + base64.urlsafe_b64encode(IMAGE).rstrip(b"=") + b'", "trigger_id": 7.0}',
+        b'{"image": "' + ENCODED[:8] + b"\\r\\n " + ENCODED[8:] + b'\\n", "trigger_id": 7}',
+        b'{"image": "' + ENCODED[:8] + b"\n" + ENCODED[8:] + b'", "trigger_id": 7}',  # no JSON, but plain to read
+        b'{"image": "' + ENCODED.replace(b"/", b"\\/").replace(b"=", b"\\u003d") + b'", "trigger_id": 7}',
+        b'{"image": "' + ENCODED + b'", "meta": {"exposure": [3, {"a": 1}]}, "tags": [], "trigger_id": 7}',
+        b'{"image": "' + ENCODED + b'", "exposure": NaN, "trigger_id": 7}',
+        b'{"image": "' + ENCODED + b'", "operator": "M\xfcller", "trigger_id": 7}',
+        b'{"image": "' + ENCODED + b'", "note": "\\ud800", "trigger_id": 7}',
+        b'{"Image": "' + ENCODED + b'", "Trigger_Id": 7, }\x00\r\n',
+        b"\xef\xbb\xbf" + b'{"image": "' + ENCODED + b'", "trigger_id": 7}',
+        ('{"image": "' + ENCODED.decode() + '", "trigger_id": 7}').encode("utf-16"),
+    ],
+)
+def test_open_envelope_json_written_otherwise_is_read_all_the_same(payload: bytes) -> None:
+    envelope = open_envelope(payload, [], is_json=True, most_bytes=2**20)
+    assert envelope.payload == IMAGE
+    assert PROPERTY_FAULT not in envelope.properties
+    assert envelope.properties["trigger-id"] == "7"
+
+
+def test_open_envelope_json_of_brackets_without_end_is_given_up_soon() -> None:
+    members = Members(b'{"trigger_id": 7, "meta": ' + b"[" * 1_000_000)
+    assert list(members) == [("trigger_id", b"7")]
+    assert not members.is_whole
+    assert members._brackets == MOST_BRACKETS
 
 
 @pytest.mark.parametrize(("topic", "level"), [("cam2/frame/4711", "4711"), ("cam2/frame/", None), ("7", "7")])

@@ -1,44 +1,41 @@
 """Frames of one camera from a watched folder: a file is a frame, acknowledged files move to `done/`.
 
-Files are taken oldest first, once they have stopped growing; names that begin with a dot or end in
-`.part` or `.tmp` are still being written and are left alone. A file that can't be moved is remembered
-for this run, with one event. Nothing in a folder is backlog: whoever fills it before the start wants it
-judged.
+Files are taken oldest first, once they are whole and have not changed for `settle_ms`; a file that never
+becomes whole is handed on as it is once it has not changed for `incomplete_ms`. Whatever is no frame (links,
+folders, hidden and half-written names, sidecars) is named once and left alone. A file overwritten after it
+was read is another frame. Nothing in a folder is backlog: whoever fills it before the start wants it judged.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
+import hashlib
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
+from connectors.folder_files import DONE, FrameFile, Listing, Reading, list_folder, printable, read, set_aside
 from inspector.config.sections import CameraSection
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import ConfigError
 from inspector.ports import Clock, MakeReady, Telemetry
 
-DONE: Final = "done"
 IN_FLIGHT: Final = 64
 """Most files handed out and not acknowledged."""
 
 POLL_S: Final = 0.1
-_UNFINISHED: Final = (".part", ".tmp")
+RETRY_S: Final = 5.0
+"""How often a file that can't be read is tried again: rights also change where the file doesn't."""
+
+MOST_NAMED: Final = 1000
+"""Entries that are no frames and were named in events; beyond that none is named any more."""
+
+LONGEST_NAME: Final = 100
+"""Characters of a file's name in its frame id, which has room for 128."""
+
 _MIB: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """One finished file as the folder lists it; equal as long as nobody writes to it again."""
-
-    path: Path
-    modified_ns: int
-    size_bytes: int
 
 
 class FolderSource:
@@ -56,14 +53,18 @@ class FolderSource:
         self._poll_s = poll_s
         self._folder = camera.folder or Path()
         self._most_bytes = int(camera.max_mib * _MIB) + 1  # one beyond the limit, so that the road sees it
-        self._handed_out: deque[tuple[int, _File]] = deque()
-        self._taken: set[_File] = set()
-        self._seen_last: set[_File] = set()
+        self._handed_out: deque[tuple[int, FrameFile]] = deque()
+        self._taken: set[FrameFile] = set()
+        self._unchanged_since_ns: dict[FrameFile, int] = {}
+        self._not_before_ns: dict[FrameFile, int] = {}
+        self._unreadable: dict[FrameFile, int] = {}
+        self._named: set[str] = set()
         self._offset = 0
         self._is_paused = False
         self._is_stopped = False
         self._changed = asyncio.Event()
         self._is_stuck_told = False
+        self._is_away = False
 
     @property
     def name(self) -> str:
@@ -71,7 +72,7 @@ class FolderSource:
 
     @property
     def is_connected(self) -> bool:
-        return self._folder.is_dir()
+        return self._folder.is_dir() and not self._is_away
 
     async def __aenter__(self) -> Self:
         if self._camera.folder is None or not self._folder.is_dir():
@@ -87,7 +88,7 @@ class FolderSource:
     async def deliveries(self, _make_ready: MakeReady | None = None, /) -> AsyncIterator[Delivery]:
         """Every file, oldest first, until `stop_intake`; none while paused. One consumer only."""
         while not self._is_stopped:
-            for file in await self._finished():
+            for file in await self._due():
                 while not self._is_stopped and (self._is_paused or len(self._handed_out) >= IN_FLIGHT):
                     await self._wait_for_change()
                 if self._is_stopped:
@@ -101,7 +102,7 @@ class FolderSource:
         """All files handed out up to it move to `done/`. False for a position that is not of this folder."""
         if position.stream != self.name:
             return False
-        finished: list[_File] = []
+        finished: list[FrameFile] = []
         while self._handed_out and self._handed_out[0][0] <= position.offset:
             finished.append(self._handed_out.popleft()[1])
         for file in finished:
@@ -128,19 +129,35 @@ class FolderSource:
         except TimeoutError:
             return
 
-    async def _finished(self) -> list[_File]:
-        """Files nobody has taken and that have not changed since the last look, oldest first."""
-        listed = await asyncio.to_thread(_list_files, self._folder)
-        self._taken &= listed  # a file gone from the folder need not be remembered
-        finished = (listed & self._seen_last) - self._taken
-        self._seen_last = listed
-        return sorted(finished, key=lambda file: (file.modified_ns, file.path.name))
+    async def _due(self) -> list[FrameFile]:
+        """Files nobody has taken that have not changed for long enough, oldest first."""
+        listing = await asyncio.to_thread(list_folder, self._folder)
+        self._note_folder(listing)
+        now_ns = self._clock.monotonic_ns()
+        there = listing.frames
+        self._taken &= there  # a file gone from the folder need not be remembered
+        self._unchanged_since_ns = {file: self._unchanged_since_ns.get(file, now_ns) for file in there}
+        self._not_before_ns = {file: at_ns for file, at_ns in self._not_before_ns.items() if file in there}
+        self._unreadable = {file: changed for file, changed in self._unreadable.items() if file in there}
+        settle_ns = int(self._camera.settle_ms * 1e6)
+        due = [file for file in there - self._taken if self._is_due(file, now_ns, settle_ns)]
+        return sorted(due, key=lambda file: (file.modified_ns, file.path.name))
 
-    async def _take(self, file: _File) -> Delivery | None:
-        """The file as a delivery; None where it was taken away meanwhile."""
+    def _is_due(self, file: FrameFile, now_ns: int, settle_ns: int) -> bool:
+        if self._unreadable.get(file, file.changed_ns) != file.changed_ns:
+            return True  # its rights have changed
+        return now_ns - self._unchanged_since_ns[file] >= settle_ns and now_ns >= self._not_before_ns.get(file, now_ns)
+
+    async def _take(self, file: FrameFile) -> Delivery | None:
+        """The file as a delivery; None where it is not whole yet, can't be read, or is another file by now."""
         try:
-            payload = await asyncio.to_thread(_read, file.path, self._most_bytes)
-        except OSError:
+            reading = await asyncio.to_thread(read, file, self._most_bytes)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._note_unreadable(file, error)
+            return None
+        if reading is None or not self._is_fit(file, reading):
             return None
         self._offset += 1
         self._handed_out.append((self._offset, file))
@@ -148,65 +165,95 @@ class FolderSource:
         return Delivery(
             position=Position(self.name, 1, self._offset),
             camera=self._camera.name,
-            payload=payload,
+            payload=reading.content,
             properties=self._properties(file),
             received_at=self._clock.now(),
             received_ns=self._clock.monotonic_ns(),
         )
 
-    def _properties(self, file: _File) -> dict[str, str]:
-        modified = datetime.fromtimestamp(file.modified_ns / 1e9, UTC)
-        name = file.path.name.encode("utf-8", "replace").decode()
-        properties = {
-            "frame-id": f"{name}@{file.modified_ns // 1_000_000}",
-            "captured-at": modified.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        }
+    def _is_fit(self, file: FrameFile, reading: Reading) -> bool:
+        """Whether it is whole, beyond the limit in any case, or has been left incomplete by its writer."""
+        if reading.is_whole or len(reading.content) == self._most_bytes:
+            return True
+        given_up_ns = self._unchanged_since_ns[file] + int(self._camera.incomplete_ms * 1e6)
+        if self._clock.monotonic_ns() >= given_up_ns:
+            return True
+        self._not_before_ns[file] = given_up_ns
+        return False
+
+    def _properties(self, file: FrameFile) -> dict[str, str]:
+        properties = {"frame-id": _frame_id(file)}
+        try:
+            modified = datetime.fromtimestamp(file.modified_ns / 1e9, UTC)
+        except (OverflowError, ValueError, OSError):  # a time that no calendar has
+            pass
+        else:
+            properties["captured-at"] = modified.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         if self._camera.trigger_from == "topic":
-            properties["trigger-id"] = file.path.stem
+            properties["trigger-id"] = printable(file.path.stem)
         return properties
 
-    async def _set_aside(self, file: _File) -> None:
+    async def _set_aside(self, file: FrameFile) -> None:
         try:
-            await asyncio.to_thread(_move, file, self._folder / DONE)
+            is_same = await asyncio.to_thread(set_aside, file)
         except FileNotFoundError:
             return
         except OSError as error:
             if not self._is_stuck_told:
                 self._is_stuck_told = True
-                detail = f"files can't be moved to {self._folder / DONE} ({error.strerror}) and come again at a restart"
-                self._telemetry.event(
-                    Event(self._clock.now(), "folder_not_writable", Severity.WARNING, self._camera.name, detail)
+                where = f"{self._folder / DONE} ({error.strerror})"
+                self._tell("folder_not_writable", f"files can't be moved to {where} and come again at a restart")
+            return
+        if not is_same:
+            self._tell(
+                "folder_overwritten",
+                f"{file.shown_name} was overwritten after it was read; what stands there now is judged as another "
+                "frame. Give each picture a name of its own.",
+            )
+
+    def _note_folder(self, listing: Listing) -> None:
+        """Names each kind of ignored entry once, and both edges of a folder that can't be read."""
+        if (listing.reason is not None) != self._is_away:
+            self._is_away = listing.reason is not None
+            if self._is_away:
+                self._tell("folder_away", f"{self._folder} can't be read ({listing.reason}); no frame comes from it")
+            else:
+                self._tell("folder_back", f"{self._folder} can be read again", Severity.INFO)
+        for entry in listing.ignored:
+            if entry.kind in self._named or len(self._named) >= MOST_NAMED:
+                continue
+            self._named.add(entry.kind)
+            if entry.is_link:
+                self._tell(
+                    "folder_ignored", f"{entry.kind} is not followed; put the picture itself into {self._folder}"
                 )
+            elif entry.is_folder:
+                detail = f"folders in {self._folder} are not read, the first is {entry.name}"
+                self._tell("folder_ignored", f"{detail}; put pictures into the watched folder itself")
+            else:
+                detail = f"{entry.kind} are no frames and stay where they are; the first is {entry.name}"
+                self._tell("folder_ignored", detail, Severity.INFO)
+
+    def _note_unreadable(self, file: FrameFile, error: OSError) -> None:
+        """One event for a file, and another only when it has changed; tried again in between without a word."""
+        self._not_before_ns[file] = self._clock.monotonic_ns() + int(RETRY_S * 1e9)
+        if self._unreadable.get(file) == file.changed_ns:
+            return
+        self._unreadable[file] = file.changed_ns
+        self._tell(
+            "file_unreadable",
+            f"{file.shown_name} can't be read ({error.strerror}) and is not judged; give the agent's user the right "
+            f"to read it, and whoever writes into {self._folder} a umask that leaves it",
+        )
+
+    def _tell(self, kind: str, detail: str, severity: Severity = Severity.WARNING) -> None:
+        self._telemetry.event(Event(self._clock.now(), kind, severity, self._camera.name, detail))
 
 
-def _list_files(folder: Path) -> set[_File]:
-    """Regular files that have a finished name; nothing where the folder is away for the moment."""
-    files: set[_File] = set()
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or entry.name.endswith(_UNFINISHED):
-                    continue
-                try:
-                    status = entry.stat()
-                except OSError:
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    files.add(_File(Path(entry.path), status.st_mtime_ns, status.st_size))
-    except OSError:
-        return files
-    return files
-
-
-def _read(path: Path, most_bytes: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(most_bytes)
-
-
-def _move(file: _File, done: Path) -> None:
-    """Into `done`, under its own name or, where that is taken, one with its time."""
-    done.mkdir(exist_ok=True)
-    target = done / file.path.name
-    if target.exists():
-        target = done / f"{file.path.stem}.{file.modified_ns}{file.path.suffix}"
-    file.path.rename(target)
+def _frame_id(file: FrameFile) -> str:
+    """Name and time of modification. Of a long name its beginning and a digest of the whole."""
+    name = file.shown_name
+    if len(name) > LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        name = f"{name[: LONGEST_NAME - len(digest) - 1]}~{digest}"
+    return f"{name}@{file.modified_ns // 1_000_000}"

@@ -6,6 +6,7 @@ that is wrong by itself (`Partial`), that rule says nothing, and the others stil
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
@@ -228,6 +229,23 @@ def _kafka_dead_letters(kafka: KafkaSection) -> Iterator[str]:
         yield f"kafka.dead_letter_topic {kafka.dead_letter_topic!r} is a topic of frames too"
 
 
+def _same_folder(config: Ruled) -> Iterator[str]:
+    """A file that two cameras see is judged by both; and judged files lie in `done`, which no other may watch."""
+    owners: dict[str, str] = {}
+    for camera in config.camera:
+        if camera.source != "folder" or camera.folder is None:
+            continue
+        folder = os.path.normpath(camera.folder)
+        if folder in owners:
+            both = f"cameras {owners[folder]!r} and {camera.name!r}"
+            yield f"{both} watch the same folder {folder}, so that each file is judged twice; give each its own"
+        owners.setdefault(folder, camera.name)
+    for folder, name in owners.items():
+        head, tail = os.path.split(folder)
+        if tail == "done" and head in owners:
+            yield f"camera {name!r} watches {folder}, where judged files of camera {owners[head]!r} go; give it another"
+
+
 def _is_read(kafka: KafkaSection, topic: str) -> bool:
     """Whether the section's own keys make this a topic of frames."""
     if kafka.topic_pattern is not None:
@@ -243,7 +261,7 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
-_OF_ALL: Final = (_repeated, _two_gates, _same_kafka_topic)
+_OF_ALL: Final = (_repeated, _two_gates, _same_kafka_topic, _same_folder)
 _OF_GATES: Final = (_cameras_of_gate, _reserve)
 _OF_CAMERAS: Final = (
     _topic_of_camera,

@@ -342,7 +342,22 @@ class CameraSection(Section):
         description="Only on MQTT and without a gate: the agents that name the same group share this camera's frames "
         "($share).",
     )
-    folder: Path | None = Field(default=None, description='Watched folder, for source = "folder".')
+    folder: Path | None = Field(
+        default=None, description='Watched folder, for source = "folder"; subfolders are not read.'
+    )
+    settle_ms: float = Field(
+        default=300,
+        ge=0,
+        le=600_000,
+        description="Watched folder: a whole picture is taken when it has not changed for this long.",
+    )
+    incomplete_ms: float = Field(
+        default=5000,
+        ge=0,
+        le=3_600_000,
+        description="Watched folder: a picture without its end is judged as undecodable when it has not changed for "
+        "this long.",
+    )
     view: str = Field(
         default="", max_length=64, description="Name of the view that it shows, at a gate with several cameras."
     )

@@ -26,7 +26,9 @@ class FolderRig:
         self.source = self._new_source()
 
     def _new_source(self) -> FolderSource:
-        camera = CameraSection(name="cam1", source="folder", folder=self._folder, on_unjudged=Action.REJECT)
+        camera = CameraSection(
+            name="cam1", source="folder", folder=self._folder, settle_ms=0, incomplete_ms=0, on_unjudged=Action.REJECT
+        )
         return FolderSource(camera, RunningClock(), Notebook(), poll_s=0.01)
 
     async def send(self, payload: bytes, properties: Mapping[str, str]) -> None:

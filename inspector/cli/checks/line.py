@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from inspector.cli.checks.finding import Finding, fault, ok, warning
@@ -47,7 +48,7 @@ def check_cameras(config: Config) -> Iterator[Finding]:
     topics = Counter(config.topic_of(camera) for camera in config.camera if camera.source == "mqtt")
     for camera in config.camera:
         if camera.source == "folder":
-            yield _folder(camera)
+            yield from _folder(camera, [other for other in config.camera if other.source == "folder"])
         elif camera.source == "kafka":
             read = config.kafka.topic_pattern or ", ".join(config.kafka_topics)
             said = camera.topic or f"{read}, by header camera or key"
@@ -69,13 +70,48 @@ def _topic(camera: CameraSection, topic: str, topics: Counter[str]) -> Finding:
     return ok(CAMERAS, camera.name, f"frames on {topic}; unjudged parts: {camera.on_unjudged.value}")
 
 
-def _folder(camera: CameraSection) -> Finding:
+def _folder(camera: CameraSection, cameras: Sequence[CameraSection]) -> Iterator[Finding]:
     folder = camera.folder
     if folder is None or not os.access(folder, os.F_OK):
-        return fault(CAMERAS, camera.name, f"there is no folder {folder}. Make it, or change camera.folder.")
-    if not os.access(folder, os.R_OK | os.X_OK) or not folder.is_dir():
-        return fault(CAMERAS, camera.name, f"{folder} is no folder that this user can read. Change one or the other.")
-    return ok(CAMERAS, camera.name, f"frames from {folder}; unjudged parts: {camera.on_unjudged.value}")
+        yield fault(CAMERAS, camera.name, f"there is no folder {folder}. Make it, or change camera.folder.")
+        return
+    if not _may(folder, os.R_OK | os.X_OK) or not folder.is_dir():
+        yield fault(CAMERAS, camera.name, f"{folder} is no folder that this user can read. Change one or the other.")
+        return
+    for other in cameras:
+        # By what it is, since two paths may lead to one folder; equal paths are refused with the configuration.
+        if other is not camera and other.folder is not None and other.folder.is_dir() and other.folder.samefile(folder):
+            detail = f"camera {other.name} watches {folder} too, so each file is judged twice. Give each its own."
+            yield fault(CAMERAS, camera.name, detail)
+            return
+    yield from _files(camera, folder)
+
+
+def _files(camera: CameraSection, folder: Path) -> Iterator[Finding]:
+    """What the folder holds now, and what of it the agent could not use."""
+    from connectors.folder_files import list_folder
+
+    listing = list_folder(folder)
+    if not _may(folder, os.W_OK | os.X_OK):
+        detail = f"this user can't move judged files from {folder} to its folder done; they come again at each start"
+        yield fault(CAMERAS, camera.name, f"{detail}. Let it write there.")
+        return
+    unreadable = sorted(file.shown_name for file in listing.frames if not _may(file.path, os.R_OK))
+    if unreadable:
+        detail = f"{len(unreadable)} files in {folder} can't be read by this user, {unreadable[0]} among them"
+        yield fault(CAMERAS, camera.name, f"{detail}. Change their rights, or their writer's umask.")
+        return
+    not_read = sorted(entry.name for entry in listing.ignored if entry.is_link or entry.is_folder)
+    if not_read:
+        detail = (
+            f"links and folders in {folder} are not read, {not_read[0]} is one; put pictures into the folder itself."
+        )
+        yield warning(CAMERAS, f"{camera.name} folder", detail)
+    yield ok(CAMERAS, camera.name, f"frames from {folder}; unjudged parts: {camera.on_unjudged.value}")
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=True)
 
 
 def _window(gate: GateSection) -> Finding:

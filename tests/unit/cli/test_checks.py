@@ -192,9 +192,50 @@ def test_camera_with_a_wildcard_topic_is_refused_by_the_configuration(tmp_path: 
 
 
 def test_camera_of_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
-    cameras = [camera("a", source="folder", folder=str(tmp_path / "none")), camera("b", source="folder", folder="/")]
+    (tmp_path / "there").mkdir()
+    cameras = [camera(name, source="folder", folder=str(tmp_path / name)) for name in ("none", "there")]
     findings = list(line_checks.check_cameras(config_of(tmp_path, camera=cameras)))
     assert [finding.level for finding in findings] == [Level.FAULT, Level.OK]
+
+
+def test_cameras_that_reach_one_folder_by_two_paths_are_faults(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "alias").symlink_to(tmp_path / "real")
+    cameras = [camera(name, source="folder", folder=str(tmp_path / name)) for name in ("real", "alias")]
+    findings = list(line_checks.check_cameras(config_of(tmp_path, camera=cameras)))
+    assert [finding.level for finding in findings] == [Level.FAULT, Level.FAULT]
+    assert "judged twice" in findings[0].detail
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_folder_with_files_the_agent_cant_read_or_move_is_a_fault(tmp_path: Path) -> None:
+    for above in (tmp_path, *list(tmp_path.parents)[:3]):
+        above.chmod(above.stat().st_mode | 0o711)
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    folder.chmod(0o777)
+    (folder / "b.jpg").write_bytes(b"x")
+    config = config_of(tmp_path, camera=[camera("a", source="folder", folder=str(folder))])
+    found_levels = []
+    for file_mode, folder_mode in ((0o644, 0o777), (0o600, 0o777), (0o644, 0o755)):
+        (folder / "b.jpg").chmod(file_mode)
+        folder.chmod(folder_mode)
+        os.seteuid(65534)
+        try:
+            findings = list(line_checks.check_cameras(config))
+        finally:
+            os.seteuid(0)
+        found_levels.append((findings[0].level, "b.jpg" in findings[0].detail, "move" in findings[0].detail))
+    assert found_levels == [(Level.OK, False, False), (Level.FAULT, True, False), (Level.FAULT, False, True)]
+
+
+def test_folder_with_subfolders_and_links_is_a_warning_beside_the_ok(tmp_path: Path) -> None:
+    (tmp_path / "watched" / "2024-01-01").mkdir(parents=True)
+    (tmp_path / "watched" / "done").mkdir()
+    cameras = [camera("a", source="folder", folder=str(tmp_path / "watched"))]
+    findings = list(line_checks.check_cameras(config_of(tmp_path, camera=cameras)))
+    assert [finding.level for finding in findings] == [Level.WARNING, Level.OK]
+    assert "2024-01-01" in findings[0].detail
 
 
 def test_no_camera_is_a_warning(tmp_path: Path) -> None:

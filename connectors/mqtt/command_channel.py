@@ -33,6 +33,7 @@ class MqttCommandChannel(Peer):
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
         self._clock = clock
         self._telemetry = telemetry
+        self._agent = config.agent.name
         self._session = Session(config.mqtt, Role(f"{config.agent.name}:commands"), peer=self)
         self._prefix = f"{config.agent.prefix}/cmd"
         self._names = {topic: name for name, topic in zip(CommandName, topics(config), strict=True)}
@@ -86,6 +87,9 @@ class MqttCommandChannel(Peer):
             self._is_deaf = True
         else:
             self._is_deaf = False
+
+    def name_taken(self, sentence: str) -> None:
+        self._telemetry.event(Event(self._clock.now(), "name_taken", Severity.ALARM, self._agent, sentence))
 
     def disconnected(self) -> None:
         self._changed.set()

@@ -32,6 +32,7 @@ class MqttGateLine(Peer):
         self._prefix = config.agent.prefix
         self._clock = clock
         self._telemetry = telemetry
+        self._agent = config.agent.name
         # A colon can't be in a camera's name, so no camera's client id is taken.
         self._session = Session(config.mqtt, Role(f"{config.agent.name}:gates"), peer=self)
         self._gate_of = {f"{self._prefix}/gate/{gate.name}/ack": gate.name for gate in config.gate}
@@ -111,6 +112,9 @@ class MqttGateLine(Peer):
     async def prepare(self, connection: Connection) -> None:
         if self._gate_of:
             await connection.subscribe(sorted(self._gate_of))
+
+    def name_taken(self, sentence: str) -> None:
+        self._telemetry.event(Event(self._clock.now(), "name_taken", Severity.ALARM, self._agent, sentence))
 
     def disconnected(self) -> None:
         self._changed.set()

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+import orjson
+
 from connectors.mqtt.command_channel import topics as command_topics
+from connectors.mqtt.verdict_sink import session_file
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer
@@ -25,6 +31,9 @@ BURST: Final = 1200
 
 DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 """Where mosquitto says how many messages it has dropped for clients that were away or slow."""
+
+PACKET_ROOM_BYTES: Final = 64 * 1024
+"""What stands around a frame in its packet: topic, properties, the other keys of a JSON form."""
 
 ANSWER_S: Final = 5.0
 QUIET_S: Final = 1.0
@@ -50,6 +59,8 @@ async def probe(config: Config) -> list[Finding]:
         return [Finding("mqtt broker", False, str(error))]
     findings = [Finding("mqtt broker", True, f"{address} speaks MQTT {settings.protocol}")]
     try:
+        findings.append(await doctor.check_name(connection))
+        findings += _packet_size(config, connection.maximum_packet_bytes)
         findings.append(await doctor.check_round_trip(connection))
         findings += [await _subscription(connection, topic) for topic in _topics_read(config)]
         findings.append(await doctor.check_dropped(connection))
@@ -69,6 +80,11 @@ class _Doctor(Peer):
         self._expected = b""
         self._seen = 0
         self._came = asyncio.Event()
+        self._agent = config.agent.name
+        self._state_topic = f"{config.agent.prefix}/agent/{self._agent}/state"
+        self._state_came = asyncio.Event()
+        self._online: set[str] = set()
+        self._session_file = session_file(config)
         self._dropped: int | None = None
         self._count_came = asyncio.Event()
 
@@ -80,6 +96,26 @@ class _Doctor(Peer):
         connection = Connection(settings, role, self._password(), self)
         await connection.open()
         return connection
+
+    async def check_name(self, connection: Connection) -> Finding:
+        """Whether an agent of this name, other than that of this state folder, is at the broker."""
+        subject = "mqtt agent name"
+        with contextlib.suppress(BrokerUnavailable, BrokerRefused, TimeoutError):
+            await connection.subscribe([self._state_topic])
+            async with asyncio.timeout(QUIET_S):
+                await self._state_came.wait()
+        own = await asyncio.to_thread(_read, self._session_file)
+        others = self._online - {own}
+        if others:
+            detail = (
+                f"another agent named {self._agent} is online (session {min(others)} on {self._state_topic}), not the "
+                "one of this state folder; two of one name take each other's connections for ever. Give each its own "
+                "agent.name, or end the other one; a state that a broker kept of a dead agent is cleared by publishing "
+                "an empty retained message there"
+            )
+            return Finding(subject, False, detail)
+        said = "no other agent of this name is online" if self._state_came.is_set() else "no agent has used this name"
+        return Finding(subject, True, said)
 
     async def check_round_trip(self, connection: Connection) -> Finding:
         """Whether a message published comes back, as the source's markers must."""
@@ -166,9 +202,18 @@ class _Doctor(Peer):
         if message.topic == self._topic and message.payload == self._expected:
             self._seen += 1
             self._came.set()
+        if message.topic == self._state_topic:
+            self._note_state(message.payload)
         if message.topic == DROPPED and message.payload.isdigit():
             self._dropped = int(message.payload)
             self._count_came.set()
+
+    def _note_state(self, payload: bytes) -> None:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            state = orjson.loads(payload)
+            if isinstance(state, dict) and state.get("state") != "offline":
+                self._online.add(str(state.get("session")))
+        self._state_came.set()
 
     def _password(self) -> str | None:
         name = self._settings.password_secret
@@ -187,6 +232,37 @@ class _Doctor(Peer):
         except TimeoutError:
             return False
         return True
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def _packet_size(config: Config, maximum_bytes: int | None) -> Iterator[Finding]:
+    """Whether the largest frame that each camera may send fits into a packet the broker takes."""
+    cameras = [camera for camera in config.camera if camera.source == "mqtt"]
+    if maximum_bytes is None:
+        if cameras and config.mqtt.protocol == "5":
+            yield Finding("mqtt packet size", True, "the broker names no largest packet")
+        return
+    for camera in cameras:
+        in_base64 = 4 / 3 if camera.encoding == "json" else 1
+        needed = int(camera.max_mib * 2**20 * in_base64) + PACKET_ROOM_BYTES
+        subject = f"mqtt packet size for {camera.name}"
+        if maximum_bytes < needed:
+            fits_mib = max(0, maximum_bytes - PACKET_ROOM_BYTES) / in_base64 / 2**20
+            detail = (
+                f"the broker takes packets of at most {maximum_bytes} bytes, and a frame of "
+                f"max_mib = {camera.max_mib:g} needs {needed}: larger ones never arrive. Raise the broker's limit "
+                "(mosquitto: max_packet_size), or set "
+                f"this camera's max_mib to {math.floor(fits_mib * 100) / 100:g}"
+            )
+            yield Finding(subject, False, detail)
+        else:
+            yield Finding(subject, True, f"the broker takes packets of {maximum_bytes} bytes, frames need {needed}")
 
 
 def _topics_read(config: Config) -> list[str]:

@@ -14,6 +14,7 @@ from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.refusal import broken_link
 from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.sections import MqttSection
+from inspector.errors import BrokerRefused
 
 
 class MqttPublisher(Peer):
@@ -50,13 +51,20 @@ class MqttPublisher(Peer):
         """The broker has it when this returns (QoS 1), or it was handed to the socket (QoS 0).
 
         Raises BrokerUnavailable when the link is down or was lost before the answer; the broker may have
-        it all the same. `properties` become user properties on MQTT 5 and are left out on 3.1.1.
+        it all the same. Raises BrokerRefused for a message larger than the broker takes.
+        `properties` become user properties on MQTT 5 and are left out on 3.1.1.
         """
         pairs = list((properties or {}).items())
         async with self._room:
             connection = self._session.connection
             if connection is None:
                 raise broken_link(self._address, "it is down")
+            most_bytes = connection.maximum_packet_bytes
+            if most_bytes is not None and len(payload) + len(topic) > most_bytes:
+                raise BrokerRefused(
+                    f"The broker at {self._address} takes packets of at most {most_bytes} bytes, and a message to "
+                    f"{topic} has {len(payload)}; raise the broker's limit, or send smaller images."
+                )
             await connection.wait_for_room()
             if qos == 0:
                 connection.send(topic, payload, pairs)

@@ -63,6 +63,7 @@ class MqttSource(Peer):
         self._camera = camera
         self._clock = clock
         self._telemetry = telemetry
+        self._agent = config.agent.name
         self._in_flight = config.mqtt.in_flight
         self._topic = config.topic_of(camera)
         self._filter = config.subscription_of(camera)
@@ -207,6 +208,9 @@ class MqttSource(Peer):
             self._ready.append(self._delivery(message))
             self._changed.set()
         self._settle()
+
+    def name_taken(self, sentence: str) -> None:
+        self._telemetry.event(Event(self._clock.now(), "name_taken", Severity.ALARM, self._agent, sentence))
 
     def disconnected(self) -> None:
         self._connection = None

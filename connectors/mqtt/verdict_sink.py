@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
@@ -43,7 +44,9 @@ class MqttVerdictSink(Peer):
         self._bound = config.mqtt.record_queue
         self._clock = clock
         self._telemetry = telemetry
+        self._agent = config.agent.name
         self._session_id = uuid.uuid4().hex
+        self._session_file = session_file(config)
         self._agent_topic = f"agent/{config.agent.name}/state"
         self._stale_states: dict[str, None] = {}
         self._is_refusal_told = False
@@ -67,6 +70,8 @@ class MqttVerdictSink(Peer):
         return len(self._waiting) + len(self._in_flight)
 
     async def __aenter__(self) -> Self:
+        with contextlib.suppress(OSError):  # without it the doctor can't tell this agent from one of its name
+            await asyncio.to_thread(_write, self._session_file, self._session_id)
         await self._session.__aenter__()
         return self
 
@@ -119,6 +124,9 @@ class MqttVerdictSink(Peer):
                 answer.add_done_callback(partial(self._answered, connection, record))
             await self._changed.wait() if connection.send_room else await connection.wait_for_room()
 
+    def name_taken(self, sentence: str) -> None:
+        self._telemetry.event(Event(self._clock.now(), "name_taken", Severity.ALARM, self._agent, sentence))
+
     # --- inside ---
 
     def _accept(self, record: _Record) -> None:
@@ -162,3 +170,13 @@ class MqttVerdictSink(Peer):
 
     def _report(self, kind: str, detail: str) -> None:
         self._telemetry.event(Event(self._clock.now(), kind, Severity.WARNING, self._agent_topic, detail))
+
+
+def session_file(config: Config) -> Path:
+    """Where the agent of this state folder leaves the id of its last session, as its state topic says it."""
+    return config.agent.state_dir / "mqtt-session"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="ascii")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from connectors.mqtt.gate_line import MqttGateLine
-from connectors.mqtt.probe import probe
+from connectors.mqtt.probe import Finding, probe
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.verdict_sink import MqttVerdictSink
@@ -241,3 +241,49 @@ async def test_probe_without_a_broker_is_one_finding(tmp_path: Path, mosquitto: 
     assert len(findings) == 1
     assert not findings[0].is_ok
     assert "no connection to the broker" in findings[0].detail
+
+
+async def test_probe_finds_another_agent_of_this_name(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
+    broker = mosquitto(is_persistent=False)
+    config = line_config(broker, tmp_path)
+    elsewhere = line_config(broker, tmp_path / "elsewhere")
+
+    async def said() -> Finding:
+        return next(each for each in await probe(config) if each.subject == "mqtt agent name")
+
+    assert (await said()).is_ok
+    async with MqttVerdictSink(config, RunningClock(), Notebook()) as own:
+        await until(lambda: own.is_connected)
+        assert (await said()).is_ok, "the agent of this very state folder"
+    async with MqttVerdictSink(elsewhere, RunningClock(), Notebook()) as other:
+        await until(lambda: other.is_connected)
+        found = await said()
+        assert not found.is_ok
+        assert "agent1" in found.detail
+        assert "agent.name" in found.detail
+    assert (await said()).is_ok, "the other one has gone"
+
+
+async def test_probe_says_that_the_broker_takes_smaller_packets_than_a_camera_may_send(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto("max_packet_size 2000000", is_persistent=False)
+    config = line_config(broker, tmp_path)
+    findings = {each.subject: each for each in await probe(config)}
+    assert not findings["mqtt packet size for cam1"].is_ok
+    assert "2000000" in findings["mqtt packet size for cam1"].detail
+    small = tuple(camera.model_copy(update={"max_mib": 1.8}) for camera in config.camera)
+    as_json = small[1].model_copy(update={"encoding": "json"})
+    findings = {each.subject: each for each in await probe(config.model_copy(update={"camera": (small[0], as_json)}))}
+    assert findings["mqtt packet size for cam1"].is_ok
+    assert not findings["mqtt packet size for cam2"].is_ok, "base64 needs a third more"
+
+
+async def test_publisher_message_larger_than_the_broker_takes_is_refused_with_a_sentence(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto("max_packet_size 2000000", is_persistent=False)
+    async with MqttPublisher(line_config(broker, tmp_path).mqtt, "camera") as publisher:
+        with pytest.raises(BrokerRefused, match="at most 2000000 bytes"):
+            await publisher.publish("p/s/cam1/frame", b"x" * 2_000_001)
+        await publisher.publish("p/s/cam1/frame", b"x" * 1_900_000)

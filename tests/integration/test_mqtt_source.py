@@ -399,3 +399,18 @@ async def test_source_mosquitto_pub_is_enough_for_a_camera_on_either_protocol(
                 ["mosquitto_pub", "-p", str(broker.port), "-V", version, "-t", TOPIC, "-q", "2", "-m", "1"], check=True
             )
         assert numbers(await reader.take(2)) == [1, 1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_sources_of_two_agents_of_one_name_say_so_once(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path, protocol=protocol)
+    async with make_source(config, notebook), make_source(config, notebook):
+        await until(lambda: "name_taken" in notebook.kinds)
+        told = notebook.events[notebook.kinds.index("name_taken")]
+        assert told.subject == "agent1"
+        assert "agent.name" in told.detail
+        assert "agent1-cam1" in told.detail
+    assert notebook.kinds.count("name_taken") == 1

@@ -23,7 +23,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from connectors.mqtt.wire.bridge import CONNECT_TIMEOUT_S, Bridge
 from connectors.mqtt.wire.client import Message, Role, metadata_of, new_client, publish_properties
 from connectors.mqtt.wire.keepalive import SIGN_OF_LIFE
-from connectors.mqtt.wire.refusal import UnreadablePacket, broken_link, refused
+from connectors.mqtt.wire.refusal import UnreadablePacket, broken_link, hung_up, refused
 from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, InspectorError
 
@@ -50,6 +50,9 @@ class Connection:
         self._role = role
         self._listener = listener
         self.protocol = settings.protocol
+        self.maximum_packet_bytes: int | None = None
+        """Largest packet the broker takes, as it said when it let us in; None: it said nothing."""
+
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[InspectorError] = self._loop.create_future()
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -101,6 +104,11 @@ class Connection:
     @property
     def is_open(self) -> bool:
         return self._bridge.is_attached and not self.lost.done()
+
+    @property
+    def was_opened(self) -> bool:
+        """The broker once said yes."""
+        return self._opened.done() and self._opened.exception() is None
 
     @property
     def address(self) -> str:
@@ -229,6 +237,7 @@ class Connection:
             self._opened.set_exception(refused(self.address, self._role.client_id, reason))
             return
         self._send_window = min(SEND_WINDOW, getattr(properties, "ReceiveMaximum", SEND_WINDOW))
+        self.maximum_packet_bytes = getattr(properties, "MaximumPacketSize", None)
         self._opened.set_result(None)
         self._listener.connected(self, flags.session_present)
 
@@ -242,6 +251,8 @@ class Connection:
             self._end(refused(self.address, self._role.client_id, ReasonCode(PacketTypes.CONNACK, identifier=132)))
         elif reason.getName() == "Protocol error":
             self._end(UnreadablePacket(f"The broker at {self.address} sent a packet that can't be read."))
+        elif self.was_opened and reason.getName() == "Unspecified error":
+            self._end(hung_up(self.address))
         else:
             self._end(broken_link(self.address, reason.getName().lower()))
 

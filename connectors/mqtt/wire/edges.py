@@ -7,10 +7,15 @@ restarts, all of them lose their link within a moment, and a person wants to rea
 from __future__ import annotations
 
 import functools
+from typing import Final
 
 import structlog
 
 _log = structlog.get_logger("inspector.mqtt")
+
+
+TOLD_EVERY_S: Final = 600.0
+"""How often it is told that another client takes this process's connections."""
 
 
 class BrokerEdges:
@@ -20,6 +25,7 @@ class BrokerEdges:
         self._address = address
         self._lost: set[str] = set()
         self._was_up = False
+        self._told_at_s: float | None = None
 
     def up(self, client: str) -> None:
         """This client has its link. Logs when it is the first ever, or the last that was missing."""
@@ -35,6 +41,16 @@ class BrokerEdges:
         if client not in self._lost:
             level("mqtt_broker_down", broker=self._address, client=client, reason=reason)
         self._lost.add(client)
+
+    def is_theft_news(self, now_s: float) -> bool:
+        """Whether a person should be told now that a client of this process lost its name to another one.
+
+        The other clients of this process have the same trouble; one of them speaks, once in a while.
+        """
+        if self._told_at_s is not None and now_s - self._told_at_s < TOLD_EVERY_S:
+            return False
+        self._told_at_s = now_s
+        return True
 
     def left(self, client: str) -> None:
         """This client ended on purpose: nobody waits for it any more."""

@@ -15,9 +15,19 @@ _REFUSALS: Final = {
     "Not authorized": "does not authorise {client_id}; check mqtt.username, its secret and the broker's access list",
     "Banned": "has banned {client_id}; ask who runs it",
     "Bad authentication method": "wants another way of authentication than a password",
-    "Session taken over": "gave {client_id} to another client; two agents have the same agent.name",
 }
 """By the name of the reason code; every other reason may pass by itself."""
+
+
+_TAKEN_OVER: Final = "Session taken over"
+
+
+class HungUp(BrokerUnavailable):
+    """The broker, or the network, closed a connection that was up, and did not say why."""
+
+
+class NameTaken(BrokerUnavailable):
+    """Another client connects under our client id, so that each takes the other's connection."""
 
 
 class UnreadablePacket(BrokerUnavailable):
@@ -27,10 +37,27 @@ class UnreadablePacket(BrokerUnavailable):
 def refused(address: str, client_id: str, reason: ReasonCode) -> InspectorError:
     """BrokerRefused for what only a person can change, else BrokerUnavailable."""
     name = reason.getName()
+    if name == _TAKEN_OVER:
+        return name_taken(address, client_id)
     sentence = _REFUSALS.get(name)
     if sentence is None:
         return broken_link(address, name.lower())
     return BrokerRefused(f"The broker at {address} {sentence.format(client_id=client_id)}.")
+
+
+def name_taken(address: str, client_id: str, *, is_certain: bool = True) -> NameTaken:
+    """`is_certain` False: concluded from a connection that is closed again and again as soon as it is up."""
+    said = "gave its connection to another client of that name"
+    guessed = "closes its connection again and again as soon as it is up, as it does for two clients of one name"
+    return NameTaken(
+        f"{client_id}: the broker at {address} {said if is_certain else guessed}. Probably two agents have the same "
+        "agent.name; give each its own. This one tries again after growing pauses."
+    )
+
+
+def hung_up(address: str) -> HungUp:
+    """The connection was closed from the other side without a reason."""
+    return HungUp(f"There is no connection to the broker at {address}: it was closed from the other side.")
 
 
 def broken_link(address: str, reason: str) -> BrokerUnavailable:

@@ -2,9 +2,10 @@
 
 One log line when the broker goes down and one when it is up again, however often it was tried between.
 A broker that refuses us is tried again too, after long pauses, since a person may have put it right;
-only while entering is a refusal an error. Packets that paho can't read (a byte order mark in a user
-property is enough) would come again for ever, so after two of them the next connection speaks MQTT
-3.1.1, where a PUBLISH has nothing but its payload.
+only while entering is a refusal an error. Packets that paho can't read would come again for ever,
+so after two of them the next connection speaks MQTT 3.1.1, where a PUBLISH has nothing but its payload.
+A client of the same name elsewhere would take turns with us for ever: whoever loses its connection so
+waits longer each time, and the peer is told.
 """
 
 from __future__ import annotations
@@ -18,13 +19,21 @@ import structlog
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.edges import edges_of
-from connectors.mqtt.wire.refusal import UnreadablePacket
+from connectors.mqtt.wire.refusal import HungUp, NameTaken, UnreadablePacket, name_taken
 from inspector.config.loading import secret
 from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 
 REFUSED_PAUSE_FACTOR: Final = 6
 """How much longer than `reconnect_max_s` the pause after a refusal is."""
+
+HUNG_UP_LIMIT: Final = 3
+"""So many connections in a row closed from the other side soon after they were up mean a client of the same name."""
+
+SOON_S: Final = 1.0
+"""Beyond `reconnect_max_s`, the longest that the other one waits: how long such a connection may have lived."""
+
+LONGEST_GIVING_WAY_S: Final = 600.0
 
 UNREADABLE_LIMIT: Final = 2
 """So many connections in a row lost to an unreadable packet before one of MQTT 3.1.1 is tried."""
@@ -52,6 +61,9 @@ class Peer:
 
     def disconnected(self) -> None:
         """The link is gone, or the session has ended."""
+
+    def name_taken(self, sentence: str, /) -> None:
+        """Another client has our name; told once in a while by one client of this process."""
 
 
 class Session:
@@ -109,6 +121,7 @@ class Session:
 
     async def _run(self, password: str | None) -> None:
         pause = Pause(self._settings)
+        takeovers = Takeovers(self._settings)
         unreadable = 0
         while True:
             settings = self._settings
@@ -122,18 +135,26 @@ class Session:
                 self._connection = None
                 connection.abort("the session ended")
                 self._peer.disconnected()
+            now_s = asyncio.get_running_loop().time()
+            lived_s = now_s - started_s
+            if takeovers.is_one(error, connection.was_opened, lived_s):
+                error = name_taken(connection.address, self._role.client_id, is_certain=isinstance(error, NameTaken))
+                if not self._is_leaving and self._edges.is_theft_news(now_s):
+                    self._peer.name_taken(str(error))
             self._note_down(error)
             unreadable = unreadable + 1 if isinstance(error, UnreadablePacket) else 0
-            lived_s = asyncio.get_running_loop().time() - started_s
             await asyncio.sleep(pause.after(error, lived_s))
 
     async def _live(self, connection: Connection) -> InspectorError:
         """One connection from its opening to its loss, whose reason it returns."""
         try:
             await connection.open()
-            await self._peer.prepare(connection)
         except (BrokerUnavailable, BrokerRefused) as error:
             return error
+        try:
+            await self._peer.prepare(connection)
+        except (BrokerUnavailable, BrokerRefused) as error:
+            return connection.lost.result() if connection.lost.done() else error
         self._note_up(connection)
         serving = asyncio.create_task(self._peer.serve(connection), name=f"mqtt {self._role.client_id} serving")
         try:
@@ -168,6 +189,28 @@ class Session:
         self._peer.disconnected()
 
 
+class Takeovers:
+    """Tells a client of the same name elsewhere from a link that is lost for other reasons. Pure.
+
+    A broker of MQTT 5 may say so. Most say nothing and close the older connection, whose owner connects again
+    and closes the newer one: then the sign is a connection that comes up each time and never lives long.
+    """
+
+    def __init__(self, settings: MqttSection) -> None:
+        self._soon_s = max(settings.reconnect_max_s, settings.reconnect_min_s) + SOON_S
+        self._hung_up = 0
+
+    def is_one(self, error: InspectorError, was_opened: bool, lived_s: float) -> bool:
+        """Whether the connection that ended with `error` was taken over. Asked once for each, in their order."""
+        if isinstance(error, NameTaken):
+            return True
+        if not was_opened or lived_s > self._soon_s or not isinstance(error, HungUp):
+            self._hung_up = 0  # a broker that is away, or a connection that was left alone for a while
+            return False
+        self._hung_up += 1
+        return self._hung_up >= HUNG_UP_LIMIT
+
+
 class Pause:
     """How long to wait before the next connection, in seconds: doubling, jittered, within the configured bounds."""
 
@@ -176,11 +219,18 @@ class Pause:
         self._max_s = max(settings.reconnect_max_s, settings.reconnect_min_s)
         self._jitter = jitter or random.Random()
         self._next_s = self._min_s
+        self._giving_way_s = self._max_s
 
     def after(self, error: InspectorError, lived_s: float) -> float:
         """The pause after a connection that ended with `error` and lived so long."""
         if isinstance(error, BrokerRefused):
             return self._jitter.uniform(0.5, 1.0) * self._max_s * REFUSED_PAUSE_FACTOR
+        if lived_s > LONGEST_GIVING_WAY_S:
+            self._giving_way_s = self._max_s
+        if isinstance(error, NameTaken):
+            pause_s = self._jitter.uniform(0.5, 1.0) * self._giving_way_s
+            self._giving_way_s = min(2 * self._giving_way_s, max(LONGEST_GIVING_WAY_S, self._max_s))
+            return pause_s
         if lived_s > self._max_s:
             self._next_s = self._min_s
         pause_s = self._jitter.uniform(0.5, 1.0) * self._next_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.mqtt.wire.edges import BrokerEdges
+from connectors.mqtt.wire.edges import TOLD_EVERY_S, BrokerEdges
 
 
 def test_edges_of_three_clients_are_one_line_each_way(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,3 +34,14 @@ def test_edges_client_that_left_on_purpose_is_not_waited_for(capsys: pytest.Capt
     capsys.readouterr()
     edges.up("a")
     assert "mqtt_broker_up" in capsys.readouterr().out
+
+
+def test_edges_a_name_that_is_taken_is_news_once_in_a_while() -> None:
+    edges = BrokerEdges("box:1883")
+    assert [edges.is_theft_news(at_s) for at_s in (0.0, 1.0, TOLD_EVERY_S - 1, TOLD_EVERY_S, TOLD_EVERY_S + 1)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]

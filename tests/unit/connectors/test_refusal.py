@@ -6,7 +6,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from connectors.mqtt.wire.refusal import refused
+from connectors.mqtt.wire.refusal import NameTaken, refused
 from inspector.errors import BrokerRefused, BrokerUnavailable
 
 
@@ -30,7 +30,9 @@ def test_refused_for_a_reason_only_a_person_can_change_says_what_to_do(name: str
 
 def test_refused_by_a_takeover_names_the_likely_reason() -> None:
     error = refused("host:1883", "agent1-cam1", ReasonCode(PacketTypes.DISCONNECT, "Session taken over"))
-    assert isinstance(error, BrokerRefused)
+    assert isinstance(error, NameTaken)
+    assert error.retryable
+    assert "agent1-cam1" in str(error)
     assert "two agents have the same agent.name" in str(error)
 
 

@@ -25,7 +25,9 @@ def command(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder of JPEG and PNG files, with the folders below it.")
     ],
-    to: Annotated[str | None, typer.Option(help="mqtt://host:port or kafka://host:port; else as configured.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="mqtt://host:port, mqtts:// for TLS, or kafka://; else as configured.")
+    ] = None,
     camera: Annotated[str, typer.Option(help="Name of the camera, as configured where it is.")],
     rate: Annotated[float, typer.Option(min=0.001, max=10_000, help="Frames a second.")],
     count: Annotated[int | None, typer.Option(min=1, help="Number of frames; else each file once.")] = None,

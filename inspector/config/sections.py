@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from inspector.config.addresses import LARGEST_PORT, host_fault
 from inspector.domain import Action
 
 NO_NUMBER: Final = "bool_for_number"
@@ -73,6 +74,11 @@ class Section(BaseModel):
                 "path_too_long", f"a file's or folder's name has at most {LONGEST_FILE_NAME} bytes"
             )
         return value
+
+
+def _as_template(text: str) -> str:
+    """A sentence of our own as pydantic's template, in which braces would stand for values."""
+    return text.replace("{", "(").replace("}", ")")
 
 
 class AgentSection(Section):
@@ -145,6 +151,13 @@ class MqttSection(Section):
     record_queue: int = Field(
         default=100_000, ge=100, description="Most verdict records that are kept in memory while the broker is away."
     )
+
+    @field_validator("host", mode="after")
+    @classmethod
+    def _is_host(cls, value: str) -> str:
+        if (wrong := host_fault(value)) is not None:
+            raise PydanticCustomError("host_form", _as_template(f"the host {wrong}"))
+        return value
 
 
 class KafkaSection(Section):
@@ -227,6 +240,17 @@ class KafkaSection(Section):
     record_queue: int = Field(
         default=100_000, ge=100, description="Most verdict records that are kept in memory while the cluster is away."
     )
+
+    @field_validator("bootstrap", mode="after")
+    @classmethod
+    def _are_addresses(cls, value: str) -> str:
+        for address in value.split(","):
+            host, _, port = address.rpartition(":")
+            if (wrong := host_fault(host)) is not None:
+                raise PydanticCustomError("host_form", _as_template(f"the host of {address} {wrong}"))
+            if not 1 <= int(port) <= LARGEST_PORT:
+                raise PydanticCustomError("port_form", _as_template(f"{address} has no port from 1 to {LARGEST_PORT}"))
+        return value
 
     @property
     def max_frame_bytes(self) -> int:

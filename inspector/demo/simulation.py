@@ -14,9 +14,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
 
 from connectors.mqtt.publisher import MqttPublisher
+from inspector.config.addresses import Address, broker_address
 from inspector.config.config import Config
 from inspector.config.sections import KafkaSection, MqttSection
 from inspector.demo.simulated_camera import Shooting, Tally, Wire, image_files, shoot
@@ -32,7 +32,7 @@ Broker = MqttSection | KafkaSection
 class SimulationRequest:
     """What the camera shows and where. None stands for what the person left out.
 
-    `address`: of the broker, as mqtt://host:port or kafka://host:port. `count`: number of frames, else each file once,
+    `address`: of the broker, as mqtt://host:port, mqtts:// or kafka://. `count`: number of frames, else each file once,
     or without end if `is_looping`. `is_live`: frames count as real parts.
     """
 
@@ -89,25 +89,53 @@ async def run_simulation(
 
 
 def broker_of(address: str | None, config: Config, camera: str = "") -> Broker:
-    """The broker at that address; if the configuration has the same one, with its user, secret and TLS.
+    """The broker at that address, with the configured user and secret if the configuration has the same one.
 
-    Without an address: the configured broker of the camera's frames. Raises UsageError for an address that is none.
+    The scheme alone says whether TLS is spoken. Without an address: the configured broker of the camera's frames.
+    Raises UsageError for an address that is none, or that contradicts the configuration.
     """
     if address is None:
         is_kafka = any(known.name == camera and known.source == "kafka" for known in config.camera)
         return config.kafka if is_kafka else config.mqtt
-    parts = urlsplit(address)
-    host, port = _host_and_port(parts)
-    if parts.scheme not in PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise UsageError(f"--to {address!r} is no broker; it looks like mqtt://127.0.0.1:1883.")
-    if parts.username is not None:
+    named = _address(address)
+    port = named.port or PORTS[named.scheme]
+    if named.scheme == "kafka":
+        return _cluster_of(named.host, port, config)
+    return _mqtt_of(named.host, port, config.mqtt, is_tls=named.scheme == "mqtts")
+
+
+def _address(url: str) -> Address:
+    try:
+        address = broker_address(url)
+    except ValueError as error:
+        raise UsageError(f"--to {url!r} {error}; it looks like mqtt://127.0.0.1:1883.") from None
+    if address.scheme not in PORTS:
+        raise UsageError(f"--to {url!r} begins with none of mqtt://, mqtts:// and kafka://.")
+    if address.names_user:
         raise UsageError("User and password don't belong on a command line; name them in the configuration.")
-    if parts.scheme == "kafka":
-        is_configured = f"{host}:{port}" in config.kafka.bootstrap.split(",")
-        return config.kafka if is_configured else KafkaSection(bootstrap=f"{host}:{port}", topics=config.kafka.topics)
-    if (host, port) == (config.mqtt.host, config.mqtt.port):
-        return config.mqtt
-    return MqttSection(host=host, port=port, tls=parts.scheme == "mqtts", protocol=config.mqtt.protocol)
+    return address
+
+
+def _cluster_of(host: str, port: int, config: Config) -> KafkaSection:
+    if ":" in host:
+        raise UsageError(f"A Kafka broker is named by its host name or IPv4 address, not as [{host}].")
+    if f"{host}:{port}" in config.kafka.bootstrap.lower().split(","):
+        return config.kafka
+    return KafkaSection(bootstrap=f"{host}:{port}", topics=config.kafka.topics)
+
+
+def _mqtt_of(host: str, port: int, configured: MqttSection, *, is_tls: bool) -> MqttSection:
+    """Secrets go to the configured host only, and never in plain text where TLS is configured."""
+    is_host = host == configured.host.lower()
+    is_configured = is_host and port == configured.port
+    if is_configured and configured.tls and not is_tls:
+        raise UsageError(
+            f"The broker at {host}:{port} is configured with TLS; write mqtts://{host}:{port}, or leave --to away."
+        )
+    if is_configured or (is_host and is_tls):
+        return configured.model_copy(update={"port": port, "tls": is_tls})
+    ca_file = configured.ca_file if is_tls else None
+    return MqttSection(host=host, port=port, tls=is_tls, ca_file=ca_file, protocol=configured.protocol)
 
 
 def first_trigger(config: Config, camera: str, wanted: int | None) -> int | None:
@@ -120,13 +148,6 @@ def first_trigger(config: Config, camera: str, wanted: int | None) -> int | None
     if wanted is None and is_needless and config.camera_named(camera).trigger_from != "topic":
         return None
     return time.time_ns() // 1_000_000 % _DAY_MS if wanted is None else wanted
-
-
-def _host_and_port(parts: SplitResult) -> tuple[str | None, int]:
-    try:
-        return parts.hostname, parts.port or PORTS.get(parts.scheme, 0)
-    except ValueError:
-        raise UsageError(f"--to {parts.geturl()!r} has no port from 1 to 65535.") from None
 
 
 def _camera_fields(config: Config, camera: str, topic: str | None, first_trigger: int | None) -> dict[str, Any]:

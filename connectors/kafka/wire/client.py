@@ -71,7 +71,13 @@ async def reach(settings: KafkaSection, timeout_ms: int | None = None) -> AIOKaf
         host, _, port = address.rpartition(":")
         try:
             return await create_conn(host, int(port), client_id="inspector-probe", **options)
-        except (OSError, EOFError, TimeoutError, KafkaError) as failure:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            OverflowError,
+            KafkaError,
+        ) as failure:  # the middle two: no host, no port
             error = translated(failure, address)
             if isinstance(error, BrokerRefused):
                 raise error from failure

@@ -85,6 +85,8 @@ class Bridge:
             raise BrokerRefused(f"The broker at {self.address} does not agree on TLS: {error.reason}.") from error
         except OSError as error:
             raise broken_link(self.address, error.strerror or str(error)) from error
+        except ValueError as error:
+            raise broken_link(self.address, f"its host can't be looked up ({error})") from error
         self._attach()
 
     def set_reading(self, wanted: bool) -> None:

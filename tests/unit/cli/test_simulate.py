@@ -24,6 +24,8 @@ def test_simulate_called_wrongly_exits_2_with_one_sentence(shell: Any, folder: P
         ("--count", "4"),
         ("--no-triggers", "--trigger-start", "3"),
         ("--to", "kafka://127.0.0.1:99999"),
+        ("--to", "mqtt://[::1"),
+        ("--to", "mqtt://a b"),
         ("--topic", "line/+/frame"),
     ):
         answer = shell(*common, *wrong)

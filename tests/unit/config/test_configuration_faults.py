@@ -153,3 +153,26 @@ def _patterns(said: list[Any]) -> set[str]:
     flat = [piece for item in said for piece in (getattr(item, "metadata", None) or [item])]
     found = {getattr(item, "pattern", None) for item in flat}
     return {pattern for pattern in found if isinstance(pattern, str)}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"mqtt": {"host": "mqtt://broker"}}, "mqtt.host: the host is a URL"),
+        ({"mqtt": {"host": "broker:1883"}}, "mqtt.host: the host has a port or a colon in it"),
+        ({"mqtt": {"host": "[::1]"}}, "mqtt.host: the host has a port or a colon in it"),
+        ({"mqtt": {"host": "cafe:1883"}}, "mqtt.host: the host has a port or a colon in it"),
+        ({"mqtt": {"host": "a b"}}, "mqtt.host: the host holds a space"),
+        ({"mqtt": {"host": "a{b}/"}}, "mqtt.host: the host holds a space"),
+        ({"mqtt": {"host": "broker..plant"}}, "mqtt.host: the host has an empty part"),
+        ({"mqtt": {"host": "a" * 64}}, "mqtt.host: the host has an empty part or one of more than 63"),
+        ({"kafka": {"bootstrap": "a:9092,b:99999"}}, "kafka.bootstrap: b:99999 has no port from 1 to 65535"),
+        ({"kafka": {"bootstrap": "a:0"}}, "kafka.bootstrap: a:0 has no port"),
+        ({"kafka": {"bootstrap": "a..b:9092"}}, "kafka.bootstrap: the host of a..b:9092 has an empty part"),
+        ({"kafka": {"bootstrap": "kafka://a:9092"}}, "kafka.bootstrap"),
+        ({"kafka": {"bootstrap": "a/b:9092"}}, "kafka.bootstrap: the host of a/b:9092 holds"),
+    ],
+)
+def test_parse_names_hosts_and_ports_that_cant_be(table: dict[str, Any], said: str) -> None:
+    (fault,) = faults(table)
+    assert fault.startswith(said)

@@ -159,8 +159,33 @@ def test_broker_of_the_configured_address_keeps_its_secrets(tmp_path: Path) -> N
     config = config_of(tmp_path, mqtt={"host": "broker", "port": 1884, "username": "u", "password_secret": "p"})
     assert simulation.broker_of(None, config) == config.mqtt
     assert simulation.broker_of("mqtt://broker:1884", config) == config.mqtt
+    assert simulation.broker_of("mqtt://BROKER:1884/", config) == config.mqtt
     assert simulation.broker_of("mqtt://elsewhere:1884", config).username is None
+    assert simulation.broker_of("mqtt://broker:1885", config).username is None
     assert simulation.broker_of("mqtts://elsewhere", config).port == 8883
+
+
+def test_broker_of_an_address_speaks_tls_as_its_scheme_says(tmp_path: Path) -> None:
+    keys = {"host": "broker", "username": "u", "password_secret": "p", "ca_file": "/etc/ca.pem"}
+    plain = config_of(tmp_path, mqtt={**keys, "port": 8883})
+    secure = config_of(tmp_path, mqtt={**keys, "port": 8883, "tls": True})
+    for config in (plain, secure):
+        same = simulation.broker_of("mqtts://broker", config)
+        assert (same.tls, same.port, same.username, same.ca_file) == (True, 8883, "u", Path("/etc/ca.pem"))
+        beside = simulation.broker_of("mqtts://broker:8884", config)
+        assert (beside.tls, beside.port, beside.username) == (True, 8884, "u")
+        other = simulation.broker_of("mqtts://elsewhere", config)
+        assert (other.tls, other.username, other.ca_file) == (True, None, Path("/etc/ca.pem"))
+        assert not simulation.broker_of("mqtt://elsewhere", config).tls
+    assert not simulation.broker_of("mqtt://broker:8883", plain).tls
+    with pytest.raises(UsageError, match="configured with TLS; write mqtts://broker:8883"):
+        simulation.broker_of("mqtt://broker:8883", secure)
+
+
+def test_broker_of_an_ipv6_address_is_that_host(tmp_path: Path) -> None:
+    config = config_of(tmp_path, mqtt={"host": "::1", "username": "u", "password_secret": "p"})
+    assert simulation.broker_of("mqtt://[::1]", config) == config.mqtt
+    assert simulation.broker_of("mqtt://[::2]:1884", config).host == "::2"
 
 
 def test_broker_of_kafka_addresses_and_cameras(tmp_path: Path) -> None:
@@ -177,11 +202,19 @@ def test_broker_of_kafka_addresses_and_cameras(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["kafka://u:p@h", "kafka://", "h:1883", "mqtt://", "mqtt://h:99999", "mqtt://u:p@h", "mqtt://h/topic", "http://h"],
+    [
+        *("", "h", "h:1883", "mqtt", "mqtt:", "mqtt:h", "mqtt://", "mqtt:///", "mqtt://:1883", "kafka://", "http://h"),
+        *("mqtt://u:p@h", "kafka://u:p@h", "mqtt://@h", "mqtt://h/topic", "mqtt://h?x=1", "mqtt://h#x", "//h"),
+        *("mqtt://h:99999", "mqtt://h:0", "mqtt://h:-1", "mqtt://h:x", "mqtt://h:1883:1", "mqtt://h:" + "9" * 5000),
+        *("mqtt://[::1", "mqtt://::1", "mqtt://[::1]x", "mqtt://[h]", "mqtt://[]", "mqtt://]", "mqtt://[::g]:1"),
+        *("mqtt://a b", "mqtt://a\tb", "mqtt://a\nb", " mqtt://h", "mqtt://a..b", "mqtt://" + "a" * 64, "mqtt://a,b"),
+        *("kafka://[::1]:9092", "kafka://h:65536", "kafka://h1:1,h2:2", "kafka://a..b", "mqtt://" + "a." * 200 + "b"),
+    ],
 )
 def test_broker_of_anything_else_raises_usage_error(tmp_path: Path, address: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as refused:
         simulation.broker_of(address, config_of(tmp_path))
+    assert "\n" not in str(refused.value)
 
 
 def test_first_trigger_is_none_where_one_part_at_a_time_is_under_way(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from inspector.domain import Delivery, FrameFacts, Severity
+from inspector.domain import Admitted, Delivery, FrameFacts, Severity
 from inspector.ports import FrameSource
 from inspector.stream.admission import Arrival, Repeat, frame_digest
 from inspector.stream.pipeline.recording import Recording
@@ -21,6 +21,7 @@ from inspector.stream.pipeline.workers import Workers
 
 SMALL_BYTES: Final = 16 * 1024
 """A payload of at most this size is hashed at once: handing it to a thread and back takes longer than hashing it."""
+from inspector.stream.repetition import RepetitionWatch
 
 
 class Intake:
@@ -32,6 +33,8 @@ class Intake:
         self._settling = settling
         self._recording = recording
         self._hashers = Workers(shared.config.engine.decode_workers, "hash")
+
+        self._repetitions = RepetitionWatch()
 
     def close(self) -> None:
         """Let the hashing threads end."""
@@ -59,6 +62,7 @@ class Intake:
             self._repeat(Receipt(source, delivery.position), delivery.camera, arrival)
             return
         self._note_count(arrival)
+        self._note_repetition(arrival.admitted)
         ticket = self._ticket(source, arrival)
         self._shared.checkpoint("admitted")
         admitted = arrival.admitted
@@ -107,6 +111,22 @@ class Intake:
             self._shared.event(
                 "id_conflict", Severity.WARNING, camera, f"known id, other bytes: {arrival.admitted.result_id}"
             )
+
+    def _note_repetition(self, admitted: Admitted) -> None:
+        """A simulated camera may show one file as often as it likes."""
+        camera = admitted.delivery.camera
+        found = None if admitted.simulated else self._repetitions.note(camera, admitted.key.sha256)
+        if found is None:
+            return
+        picture = f"one picture (SHA-256 {found.sha256[:16]})"
+        if found.is_over:
+            detail = f"{found.count} frames in a row were {picture}; their parts were not seen. Others come again"
+            self._shared.event("camera_repeats_ended", Severity.INFO, camera, detail)
+            return
+        trigger = admitted.key.trigger_id
+        at_trigger = "" if trigger is None else f", the last under trigger {trigger}"
+        detail = f"the last {found.count} frames are {picture}{at_trigger}: it, or what feeds it, is frozen; look at it"
+        self._shared.event("camera_repeats", Severity.ALARM, camera, detail)
 
     def _ticket(self, source: FrameSource, arrival: Arrival) -> Ticket:
         admitted = arrival.admitted

@@ -18,7 +18,7 @@ from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.config.sections import CameraSection
-from inspector.domain import Action, Cause, Decision, Outcome, Verdict
+from inspector.domain import Action, Cause, Decision, Outcome, Severity, Verdict
 from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.stream.pipeline.ticket import Stage
@@ -290,6 +290,37 @@ async def test_run_streak_of_rejects_raises_one_alarm() -> None:
             plant.push(BAD, trigger)
         await plant.has_rows(5)
     assert plant.telemetry.kinds().count("storm") == 1
+
+
+@pytest.mark.parametrize("ids", ["trigger", "frame_id", "weak"])
+@pytest.mark.parametrize("is_gated", [True, False])
+async def test_run_camera_that_repeats_one_picture_is_told_once_an_episode(ids: str, is_gated: bool) -> None:
+    plant = Plant(settings(match="single_in_flight", trigger_source="camera") if is_gated else FREE)
+    async with plant.running():
+        for number in range(20):
+            plant.push(
+                GOOD if number < 19 else GOOD + b"#other",
+                1000 + number if ids == "trigger" else None,
+                **({"frame_id": number} if ids == "frame_id" else {}),
+            )
+        await plant.has_rows(20)
+    told = [event for event in plant.telemetry.events if event.kind.startswith("camera_repeats")]
+    assert [(event.kind, event.severity, event.subject) for event in told] == [
+        ("camera_repeats", Severity.ALARM, "cam"),
+        ("camera_repeats_ended", Severity.INFO, "cam"),
+    ]
+    assert told[1].detail.startswith("19 frames in a row")
+
+
+async def test_run_frames_delivered_again_or_simulated_are_no_repeating_camera() -> None:
+    plant = Plant(FREE)
+    async with plant.running():
+        for number in range(20):
+            plant.push(GOOD, 7)
+            plant.push(GOOD, 1000 + number, simulated="true")
+        await plant.has_rows(21)
+        await until(lambda: not plant.source.broker.kept)
+    assert "camera_repeats" not in plant.telemetry.kinds()
 
 
 async def test_run_view_that_never_comes_is_told_by_policy_before_the_part_leaves() -> None:

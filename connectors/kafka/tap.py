@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from connectors.kafka.records import CameraFinder, payload_of
+from connectors.kafka.wire.batches import ensure_header_names_are_taken
 from connectors.kafka.wire.client import client_options, ensure_usable
 from connectors.kafka.wire.refusal import translated
 from inspector.config.config import Config
@@ -35,6 +36,7 @@ class KafkaTap:
 
     async def __aenter__(self) -> Self:
         await ensure_usable(self._settings, self._topics)
+        ensure_header_names_are_taken()
         consumer = AIOKafkaConsumer(
             **client_options(self._settings, f"{self._config.agent.name}-enroll"),
             group_id=None,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from connectors.kafka.source import KafkaSource
 from inspector.config.config import Config
@@ -125,6 +127,35 @@ async def test_source_foreign_headers_are_no_fault_however_odd_they_are(kafka: K
         await kafka.send_raw(topic, b"x", [*foreign, ("Trigger-Id", b"4711"), ("part-id", b"p")], key="cam1")
         got = await reader.take(1)
     assert got[0].properties == {"trigger-id": "4711", "part-id": "p", "same": "1"}
+
+
+class LatinName(str):
+    """A header name as a producer writes it that knows no UTF-8."""
+
+    def encode(self, *_: object) -> bytes:
+        return b"Pr\xfcfer"
+
+
+@pytest.mark.parametrize("compression", [0, 1])
+async def test_source_header_name_that_is_not_utf8_stops_no_partition(
+    kafka: KafkaTopics, tmp_path: Path, compression: int
+) -> None:
+    topic = await kafka.create()
+    async with member(kafka_config(kafka, topic, tmp_path)) as source:
+        reader = Reader(source)
+        async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+            batch = producer.create_batch()
+            # The compiled builder takes no such name; the sequence is that of a producer without idempotence.
+            batch._builder = _DefaultRecordBatchBuilderPy(2, compression, 0, -1, -1, -1, 100_000)
+            for number in range(3):
+                headers = [("trigger-id", b"%d" % number), *([(LatinName(), b"M\xfcller")] if number == 1 else [])]
+                batch.append(key=b"cam1", value=b"%d" % number, timestamp=time.time_ns() // 1_000_000, headers=headers)
+            await (await producer.send_batch(batch, topic, partition=0))
+        await kafka.send(topic, b"3", key="cam1", partition=0)
+        got = await reader.take(4)
+    assert payloads(got) == [b"0", b"1", b"2", b"3"]
+    assert [each.properties.get("trigger-id") for each in got] == ["0", "1", "2", None]
+    assert not any("x-property-fault" in each.properties for each in got)
 
 
 async def test_source_what_waited_before_the_assignment_is_backlog(kafka: KafkaTopics, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.partitioner import murmur2
 
+from connectors.kafka.wire.batches import ensure_header_names_are_taken
 from connectors.kafka.wire.client import client_options
 from inspector.config.config import Config
 
@@ -13,6 +14,7 @@ from inspector.config.config import Config
 def new_consumer(config: Config) -> AIOKafkaConsumer:
     """A consumer not yet started. Raises ConfigError for a missing secret or certificate file."""
     settings = config.kafka
+    ensure_header_names_are_taken()
     # Partitions stay where they are as far as the balance allows. What a member had is kept in the class,
     # which two consumers of one process must not share.
     assignor = type("Membership", (StickyPartitionAssignor,), {})

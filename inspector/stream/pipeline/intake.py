@@ -120,7 +120,9 @@ class Intake:
             return
         picture = f"one picture (SHA-256 {found.sha256[:16]})"
         if found.is_over:
-            detail = f"{found.count} frames in a row were {picture}; their parts were not seen. Others come again"
+            detail = (
+                f"{found.count} frames in a row were {picture}, so their parts were not seen; now another picture came"
+            )
             self._shared.event("camera_repeats_ended", Severity.INFO, camera, detail)
             return
         trigger = admitted.key.trigger_id

@@ -27,7 +27,14 @@ class HungUp(BrokerUnavailable):
 
 
 class NameTaken(BrokerUnavailable):
-    """Another client connects under our client id, so that each takes the other's connection."""
+    """Another client connects under our client id, so that each takes the other's connection.
+
+    `is_certain`: the broker said so; else it was concluded.
+    """
+
+    def __init__(self, message: str, *, is_certain: bool) -> None:
+        super().__init__(message)
+        self.is_certain = is_certain
 
 
 class UnreadablePacket(BrokerUnavailable):
@@ -51,7 +58,8 @@ def name_taken(address: str, client_id: str, *, is_certain: bool = True) -> Name
     guessed = "closes its connection again and again as soon as it is up, as it does for two clients of one name"
     return NameTaken(
         f"{client_id}: the broker at {address} {said if is_certain else guessed}. Probably two agents have the same "
-        "agent.name; give each its own. This one tries again after growing pauses."
+        "agent.name; give each its own. This one tries again after growing pauses.",
+        is_certain=is_certain,
     )
 
 

@@ -34,6 +34,8 @@ SOON_S: Final = 1.0
 """Beyond `reconnect_max_s`, the longest that the other one waits: how long such a connection may have lived."""
 
 LONGEST_GIVING_WAY_S: Final = 600.0
+LONGEST_GUESSED_GIVING_WAY_S: Final = 60.0
+"""Where the broker has not said so: a network that loses each connection soon looks the same, and may be mended."""
 
 UNREADABLE_LIMIT: Final = 2
 """So many connections in a row lost to an unreadable packet before one of MQTT 3.1.1 is tried."""
@@ -225,12 +227,14 @@ class Pause:
         """The pause after a connection that ended with `error` and lived so long."""
         if isinstance(error, BrokerRefused):
             return self._jitter.uniform(0.5, 1.0) * self._max_s * REFUSED_PAUSE_FACTOR
-        if lived_s > LONGEST_GIVING_WAY_S:
-            self._giving_way_s = self._max_s
         if isinstance(error, NameTaken):
-            pause_s = self._jitter.uniform(0.5, 1.0) * self._giving_way_s
-            self._giving_way_s = min(2 * self._giving_way_s, max(LONGEST_GIVING_WAY_S, self._max_s))
+            longest_s = max(LONGEST_GIVING_WAY_S if error.is_certain else LONGEST_GUESSED_GIVING_WAY_S, self._max_s)
+            if lived_s > longest_s:
+                self._giving_way_s = self._max_s
+            pause_s = self._jitter.uniform(0.5, 1.0) * min(self._giving_way_s, longest_s)
+            self._giving_way_s = min(2 * self._giving_way_s, longest_s)
             return pause_s
+        self._giving_way_s = self._max_s
         if lived_s > self._max_s:
             self._next_s = self._min_s
         pause_s = self._jitter.uniform(0.5, 1.0) * self._next_s

@@ -12,6 +12,7 @@ from connectors.mqtt.wire.refusal import HungUp, NameTaken, UnreadablePacket
 from connectors.mqtt.wire.session import (
     HUNG_UP_LIMIT,
     LONGEST_GIVING_WAY_S,
+    LONGEST_GUESSED_GIVING_WAY_S,
     REFUSED_PAUSE_FACTOR,
     Pause,
     Takeovers,
@@ -21,7 +22,8 @@ from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 
 SETTINGS = MqttSection(reconnect_min_s=0.2, reconnect_max_s=5.0)
 AWAY = BrokerUnavailable("away")
-TAKEN = NameTaken("taken")
+TAKEN = NameTaken("taken", is_certain=True)
+GUESSED = NameTaken("taken?", is_certain=False)
 
 
 @given(seed=st.integers(), tries=st.integers(1, 40))
@@ -56,6 +58,15 @@ def test_pause_after_the_name_was_taken_grows_until_a_connection_is_left_alone_f
     assert waits[0] <= 5.0
     assert waits[-1] >= LONGEST_GIVING_WAY_S / 2
     assert pause.after(TAKEN, lived_s=LONGEST_GIVING_WAY_S + 1) <= 5.0
+
+
+def test_pause_after_a_guessed_takeover_stays_within_a_minute() -> None:
+    pause = Pause(SETTINGS, random.Random(1))
+    waits = [pause.after(GUESSED, lived_s=0.3) for _ in range(12)]
+    assert waits[0] <= 5.0
+    assert LONGEST_GUESSED_GIVING_WAY_S / 2 <= waits[-1] <= LONGEST_GUESSED_GIVING_WAY_S
+    assert pause.after(AWAY, lived_s=0.0) <= 0.2, "a broker that is away is tried as ever"
+    assert pause.after(GUESSED, lived_s=0.3) <= 5.0
 
 
 def test_takeover_said_by_the_broker_is_one_at_once() -> None:

@@ -23,6 +23,9 @@ async def check_broker(config: Config) -> AsyncIterator[Finding]:
     """What the broker says to this agent's name, user and topics."""
     from connectors.mqtt.probe import probe
 
+    if not config.mqtt.tls and (config.mqtt.ca_file or config.mqtt.cert_file or config.mqtt.key_file):
+        detail = "mqtt names TLS files, but mqtt.tls is off: everything is sent in plain text. Set it, or remove them."
+        yield warning(BROKER, "tls", detail)
     for finding in await probe(config):
         subject = finding.subject.removeprefix("mqtt ")
         # A broker that keeps little for an absent agent serves it well while it is there; without commands a line runs.

@@ -18,10 +18,10 @@ from inspector.stream.pipeline.settling import Settling
 from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Receipt, Shared, Ticket
 from inspector.stream.pipeline.workers import Workers
+from inspector.stream.repetition import RepetitionWatch
 
 SMALL_BYTES: Final = 16 * 1024
 """A payload of at most this size is hashed at once: handing it to a thread and back takes longer than hashing it."""
-from inspector.stream.repetition import RepetitionWatch
 
 
 class Intake:

@@ -87,7 +87,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
         await _reach(database, telemetry, is_stopped)
         ledger = await stack.enter_async_context(SqlLedger(database, clock))
         registry = await stack.enter_async_context(SqlRegistry(database, clock))
-        held, kept = Held(), config.images
+        held, kept = Held(is_known=False), config.images
         images = await stack.enter_async_context(
             FolderImages(
                 state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock, held=held

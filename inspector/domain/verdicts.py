@@ -171,7 +171,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Bytes that could not be judged as an image, kept as they came, with the reason."""
+    """Bytes that could not be judged as an image, kept as they came, with the reason.
+
+    `verdict`: what the row says of it, by which holds are decided; None for bytes that have no row.
+    """
 
     result_id: ResultId
     camera: str
@@ -180,6 +183,7 @@ class DeadLetter:
     cause: Cause
     detail: str
     received_at: datetime
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

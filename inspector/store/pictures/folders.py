@@ -70,15 +70,20 @@ def translated(path: Path) -> Iterator[None]:
 
 
 class Held:
-    """Results that a hold keeps: their files stay, also where a folder has passed its bound. Any thread may ask."""
+    """Results that a hold keeps: their files stay, also where a folder has passed its bound. Any thread may ask.
 
-    def __init__(self) -> None:
+    With `is_known` False every result counts as held until `found` has said for the first time which are: what a
+    hold keeps must not go while nobody has looked yet.
+    """
+
+    def __init__(self, *, is_known: bool = True) -> None:
+        self._is_known = is_known
         self._covers: Callable[[Verdict], bool] = lambda _: False
         self._found: frozenset[str] = frozenset()
         self._noted: set[str] = set()
 
     def __contains__(self, result_id: str) -> bool:
-        return result_id in self._found or result_id in self._noted
+        return not self._is_known or result_id in self._found or result_id in self._noted
 
     def renew(self, covers: Callable[[Verdict], bool], *, is_any: bool) -> None:
         """The holds have changed: `covers` says it of results to come. Those noted stay until there is no hold."""
@@ -89,6 +94,7 @@ class Held:
     def found(self, result_ids: Iterable[str]) -> None:
         """Which of the results that have rows and files are held."""
         self._found = frozenset(result_ids)
+        self._is_known = True
 
     def note(self, verdict: Verdict) -> None:
         """Before the result's files are written: the holds of now count for it at once, it may have no row yet."""

@@ -40,7 +40,7 @@ class Housekeeping:
         self._telemetry = telemetry
         self._retention = retention
         self._state_dir, self._held = folders
-        self._holds: list[Hold] = []
+        self._holds: list[Hold] | None = None  # nobody has looked yet
         self._is_failing = False
 
     async def run(self) -> None:

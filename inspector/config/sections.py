@@ -96,6 +96,9 @@ class AgentSection(Section):
     command_age_s: float = Field(
         default=30, ge=1, le=3600, description="Oldest command that is obeyed, by its sent_at and this agent's clock."
     )
+    max_mode_h: float = Field(
+        default=12, ge=0.1, le=168, description="Longest time that a mode other than auto may be commanded for."
+    )
 
 
 class MqttSection(Section):

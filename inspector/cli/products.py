@@ -274,12 +274,13 @@ def _digest_file(path: Path) -> Path:
 
 def _ensure_undamaged(path: Path, content: bytes) -> None:
     """Raises ArtifactError where the digest beside the file is of other bytes; says so where there is none."""
+    from inspector.config.text import decoded
     from inspector.errors import ArtifactError
 
     beside = _digest_file(path)
     try:
-        expected = beside.read_text(encoding="ascii").split()[0]
-    except (OSError, UnicodeDecodeError, IndexError):
+        expected = decoded(beside.read_bytes()).split()[0].lower()  # as sha256sum or Get-FileHash write it
+    except (OSError, ValueError, IndexError):
         note = f"There is no readable {beside.name} beside the file: it was not checked for damage on its way."
         console.err.print(note, highlight=False, markup=False, soft_wrap=True)
         return

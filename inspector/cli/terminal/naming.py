@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from inspector.cli.terminal import console
+from inspector.config.text import decoded
 from inspector.errors import UsageError
 
 
@@ -25,11 +26,11 @@ def names_given(names: str | None, names_from: Path | None, categories: Sequence
     if names_from is None:
         return None
     try:
-        lines = names_from.read_text(encoding="utf-8").splitlines()
+        lines = decoded(names_from.read_bytes()).splitlines()
     except OSError as error:
         raise UsageError(f"The names in {names_from} can't be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{names_from} is no text file; write one category=product per line.") from error
+    except ValueError as error:
+        raise UsageError(f"The names in {names_from} can't be read: {error}, one category=product per line.") from error
     return _parsed((line.partition("#")[0] for line in lines), categories, str(names_from))
 
 

@@ -1,0 +1,39 @@
+"""Lists and digests beside an artifact, as editors and shells of other systems write them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from inspector.cli.products import _ensure_undamaged
+from inspector.cli.terminal.naming import names_given
+from inspector.errors import ArtifactError, UsageError
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_names_from_a_file_of_windows_are_the_same_names(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "names.txt"
+    file.write_bytes("a=bolt\r\nb=nut\r\n".encode(encoding))
+    assert names_given(None, file, ["a", "b"]) == {"a": "bolt", "b": "nut"}
+
+
+def test_names_from_a_file_in_utf_16_say_to_save_it_as_utf_8(tmp_path: Path) -> None:
+    file = tmp_path / "names.txt"
+    file.write_bytes("a=bolt\n".encode("utf-16"))
+    with pytest.raises(UsageError, match="save it as UTF-8"):
+        names_given(None, file, ["a"])
+
+
+@pytest.mark.parametrize("form", ["{}\n", "\ufeff{}  bottle.artifact\r\n"])
+def test_digest_file_of_windows_is_held_against_the_artifact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    artifact = tmp_path / "bottle.artifact"
+    digest = hashlib.sha256(b"whole").hexdigest().upper()
+    artifact.with_name("bottle.artifact.sha256").write_text(form.format(digest), encoding="utf-8")
+    _ensure_undamaged(artifact, b"whole")
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ArtifactError, match="damaged"):
+        _ensure_undamaged(artifact, b"whale")

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 
 from inspector.cli import holds
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import shown
 
 if TYPE_CHECKING:
     from inspector.config.config import Config
@@ -35,7 +35,7 @@ def upgrade(config: console.ConfigOption = None, as_json: console.JsonOption = F
     else:
         was = f"was at revision {before}" if before else "had no tables"
         console.out.print(
-            f"[green]Upgraded[/] {escape(where)}: it {was}, now it is at {after}.", highlight=False, soft_wrap=True
+            f"[green]Upgraded[/] {shown(where)}: it {was}, now it is at {after}.", highlight=False, soft_wrap=True
         )
 
 
@@ -49,7 +49,7 @@ def check(config: console.ConfigOption = None, as_json: console.JsonOption = Fal
         console.print_json(found)
     elif found["ok"]:
         console.out.print(
-            f"[green]ok[/] {escape(found['database'])} is at revision {found['revision']}.",
+            f"[green]ok[/] {shown(found['database'])} is at revision {shown(found['revision'])}.",
             highlight=False,
             soft_wrap=True,
         )

@@ -91,7 +91,9 @@ async def _enrol(config: Config, splits: dict[str, Split], as_json: bool) -> Non
         with console.progress(f"Enrolling {product}", quiet=as_json) as report:
             done = await enrol_into(config, product, images, EnrolmentOptions(), EnrolmentOrder(by="demo"), report)
         if not as_json:
-            console.err.print(f"Enrolled {product} from {len(images)} good cells. {done.report.statement}")
+            console.err.print(
+                f"Enrolled {product} from {len(images)} good cells. {done.report.statement}", markup=False
+            )
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import typer
 
 from inspector.cli.enroll import leave_if_held_back, say_findings, state_of
 from inspector.cli.terminal import console, naming, rendering
+from inspector.cli.terminal.escapes import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,9 +93,9 @@ def command(
     for each in () if as_json else enrolled:
         name = f"[bold]{each.report.product}[/] version {each.version.version}"
         say = f"{name} is {state_of(each)}: {each.report.n_used} images."
-        console.out.print(say, f"  {each.report.statement}", sep="\n", highlight=False)
+        console.out.print(say, f"  {shown(each.report.statement)}", sep="\n", highlight=False)
         say_findings(each)
-        console.out.print(f"  report: {each.page}", highlight=False, soft_wrap=True)
+        console.out.print(f"  report: {shown(each.page)}", highlight=False, soft_wrap=True)
     unnamed = [name for name in categories if name not in result.names]
     if enroll and unnamed and not as_json:
         console.out.print(f"not enrolled, for want of a name: {', '.join(unnamed)}", highlight=False)
@@ -182,15 +183,15 @@ def _say(found: Discovery, other_kinds: list[str]) -> None:
     if found.purity is not None and found.nmi is not None:
         say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
     for name, reason in found.unreadable:
-        say(f"  [yellow]left out[/] {name}: {reason}")
+        say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}")
     for name in other_kinds:
-        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG")
+        say(f"  [yellow]left out[/] {shown(name)}: neither JPEG nor PNG")
     for name, of in found.duplicates:
-        say(f"  [yellow]counted once[/] {name}: the same image as {of}")
+        say(f"  [yellow]counted once[/] {shown(name)}: the same image as {shown(of)}")
     for category in found.categories:
         for index in category.strays:
             where = f"nearest to {category.name}, but not near; enrolled only --with-strays"
-            say(f"  [yellow]look at[/] {found.images[index].name}: {where}")
+            say(f"  [yellow]look at[/] {shown(found.images[index].name)}: {where}")
 
 
 def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:

@@ -75,10 +75,10 @@ def _document(finding: Finding) -> dict[str, object]:
 def _print(findings: Sequence[Finding]) -> None:
     from collections import Counter
 
-    from rich.markup import escape
     from rich.table import Table
     from rich.tree import Tree
 
+    from inspector.cli.terminal.escapes import shown
     from inspector.cli.terminal.rendering import show
 
     tree = Tree("[bold]inspector[/]", guide_style="dim")
@@ -90,7 +90,7 @@ def _print(findings: Sequence[Finding]) -> None:
             row.add_column(no_wrap=True)
             row.add_column(overflow="fold", min_width=width, max_width=width)
             row.add_column(overflow="fold")
-            row.add_row(_MARKS[finding.level.value], escape(finding.subject), escape(finding.detail))
+            row.add_row(_MARKS[finding.level.value], shown(finding.subject), shown(finding.detail))
             branch.add(row)
     show(tree)
     count = Counter(finding.level.value for finding in findings)

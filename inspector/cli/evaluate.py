@@ -11,6 +11,7 @@ import typer
 
 from inspector.cli.enroll import limits_of_camera
 from inspector.cli.terminal import console, rendering
+from inspector.cli.terminal.escapes import PlainTable, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -95,7 +96,7 @@ def command(
         if figures["mode"] != "oracle":
             console.out.print(_routing(figures["routing"]), highlight=False)
         for name, note in notes.items():
-            console.out.print(f"[yellow]note[/] {name}: {note}", highlight=False)
+            console.out.print(f"[yellow]note[/] {shown(name)}: {shown(note)}", highlight=False)
         if report is not None:
             console.out.print(f"report: {report}", highlight=False, markup=False)
 
@@ -111,9 +112,8 @@ async def _live(config: Config) -> tuple[dict[str, bytes], dict[str, ProductVers
 
 
 def _table(figures: dict[str, Any]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=f"{figures['head']} on {figures['backbone']}, {figures['engine']}, mode {figures['mode']}")
+    title = f"{figures['head']} on {figures['backbone']}, {figures['engine']}, mode {figures['mode']}"
+    table = PlainTable(title=shown(title))
     columns = {
         "image AUROC": "image_auroc",
         "AP": "image_ap",

@@ -142,8 +142,6 @@ def _document(hold: Hold) -> dict[str, Any]:
 
 
 def _print(found: list[Hold]) -> None:
-    from rich.text import Text
-
     from inspector.cli.terminal.rendering import ABSENT, local_time, show, table
 
     if not found:
@@ -153,5 +151,5 @@ def _print(found: list[Hold]) -> None:
     for hold in found:
         released = f"{local_time(hold.released_at)} {hold.released_by}" if hold.released_at else ABSENT
         cells = (str(hold.number), str(hold.selection), local_time(hold.held_at), hold.by, released, hold.reason)
-        made.add_row(*(Text(cell) for cell in cells))
+        made.add_row(*cells)
     show(made)

@@ -11,6 +11,7 @@ import typer
 
 from inspector.cli.terminal import console
 from inspector.config.text import decoded
+from inspector.domain.visible import visible
 from inspector.errors import UsageError
 
 
@@ -39,7 +40,9 @@ def names_asked(categories: Sequence[tuple[str, str]]) -> dict[str, str]:
     console.err.print("Name each category; two may get one name, Enter leaves one out.")
     named: dict[str, str] = {}
     for category, hint in categories:
-        while answer := typer.prompt(f"  {category} ({hint})", default="", show_default=False, err=True).strip():
+        while answer := typer.prompt(
+            f"  {category} ({visible(hint)})", default="", show_default=False, err=True
+        ).strip():
             if _is_name(answer):
                 named[category] = answer
                 break

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from inspector.cli.terminal import console, rendering
+from inspector.cli.terminal.escapes import shown
 from inspector.domain import ProductVersion
 from inspector.stream.record import format_time
 
@@ -47,7 +48,7 @@ def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> Non
     from inspector.vision.artifacts.thresholds import moved_note
 
     print_list(versions, every=True)
-    rendering.show("", f"[bold]{chosen.product} version {chosen.version}[/]")
+    rendering.show("", f"[bold]{shown(chosen.product)} version {chosen.version}[/]")
     known = [("sha-256", chosen.digest), ("enrolled at", format_time(chosen.created_at))]
     if note := moved_note(chosen):
         known.append(("threshold now", f"{chosen.threshold:.4g}; {note}"))

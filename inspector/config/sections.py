@@ -61,7 +61,7 @@ class Section(BaseModel):
     @classmethod
     def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
         """true is 1 to Python; a port or a length that is written so is a mistake."""
-        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation not in (bool, bool | None):
             raise PydanticCustomError(NO_NUMBER, "true or false can't stand here")
         return value
 
@@ -194,6 +194,14 @@ class StoreSection(Section):
     )
     user: str | None = Field(default=None, description="Database user, where the URL names none.")
     password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
+    tls: bool | None = Field(
+        default=None,
+        description="Speak TLS to PostgreSQL and check its certificate and name; false = never; unset = TLS where the "
+        "server offers it, unchecked.",
+    )
+    ca_file: Path | None = Field(default=None, description="Certificate authority for TLS; unset = the system's.")
+    cert_file: Path | None = Field(default=None, description="Client certificate for TLS.")
+    key_file: Path | None = Field(default=None, description="Key of the client certificate.")
     connections: int = Field(
         default=15,
         ge=2,

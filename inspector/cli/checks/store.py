@@ -50,6 +50,8 @@ async def check(config: Config) -> AsyncIterator[Finding]:
 async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
     revision = await database.revision()
     yield ok(PART, "database", f"{shown_url(database)} answers")
+    if not database.is_sqlite:
+        yield _encryption(config, database, await database.tls_version())
     await database.check_schema()
     yield ok(PART, "tables", f"revision {revision}, as this software needs")
     yield await _writing(database)
@@ -70,6 +72,21 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
             )
         else:
             yield ok(GATES, f"{gate.name} measured", f"999 of 1000 parts took at most {slowest_ms:.0f} ms")
+
+
+def _encryption(config: Config, database: Database, version: str | None) -> Finding:
+    """`version` of TLS on the connection, None where it has none."""
+    if version is not None and config.store.tls:
+        return ok(PART, "encryption", f"{version}; the server's certificate is checked")
+    host = database.url.host
+    is_local = host in (None, "localhost", "::1") or str(host).startswith("127.")
+    if version is not None:
+        said = f"{version}, but anybody could stand in for the server: its certificate is not checked"
+    else:
+        said = "none: rows and the password's exchange cross the network in the open"
+    if is_local:
+        return ok(PART, "encryption", f"{version or 'none'}; the server is on this machine")
+    return warning(PART, "encryption", f"{said}. Set store.tls = true, and store.ca_file to the server's authority.")
 
 
 async def _writing(database: Database) -> Finding:

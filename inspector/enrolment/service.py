@@ -20,7 +20,8 @@ from inspector.domain import ProductVersion
 from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list, without
 from inspector.enrolment.giving_way import apart
 from inspector.enrolment.inheriting import differing, inherited
-from inspector.errors import ArtifactError, EnrolmentError, UsageError
+from inspector.enrolment.keeping import FinishedVersion, stored
+from inspector.errors import ArtifactError, EnrolmentError, InspectorError, UsageError
 from inspector.store.database import configured, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.dataset.folders import ImageSource
@@ -83,6 +84,8 @@ async def enrol_into(
     Where more than a tenth of a product's good frames would be routed wrongly beside it, the new one's own or
     another's, it is stored and what was live stays live: parts would meet a head that is not theirs.
 
+    Where the database takes no writes at the end, the finished version is kept in a file that the error names.
+
     Raises EnrolmentError, UsageError, WeightsMissing, EngineError, LedgerUnavailable, OSError for a report that can't
     be written; the version is stored then.
     """
@@ -110,9 +113,13 @@ async def enrol_into(
         done = replace(done, report=replace(done.report, warnings=(*done.report.warnings, *notes, *refused)))
         objections = () if order.shadow or order.insists else done.evidence.objections
         activate = not order.shadow and not objections
-        version = await registry.add_version(
-            product, done.artifact, done.manifest, by=order.by, activate=activate, shadow=order.shadow
-        )
+        finished = FinishedVersion(product, done.artifact, done.manifest, order.by, activate, order.shadow)
+        try:
+            version = await stored(registry, finished, folder_of(config.agent.state_dir, product), tell)
+        except InspectorError:
+            with contextlib.suppress(OSError):  # more can be added to it once it is imported
+                await asyncio.to_thread(_keep_list, config, product, done, sources)
+            raise
     await asyncio.to_thread(_keep_list, config, product, done, sources)
     draw = partial(_write_page, config, done, version, order)
     try:

@@ -69,15 +69,17 @@ def user() -> str:
 def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Yields `report(phase, done, total)`; draws bars on a terminal, elsewhere it says only that work stands still."""
     from inspector.enrolment.giving_way import WAITING
+    from inspector.enrolment.keeping import WAITS_FOR_STORE
 
-    said = False
+    said: set[str] = set()
 
     def is_waiting(phase: str) -> bool:
-        nonlocal said
-        if phase == WAITING and not said and not quiet:
-            said = True
-            err.print(f"{title} {WAITING}.", highlight=False, markup=False, soft_wrap=True)
-        return phase == WAITING
+        if phase not in (WAITING, WAITS_FOR_STORE):
+            return False
+        if phase not in said and not quiet:
+            said.add(phase)
+            err.print(f"{title} {phase}.", highlight=False, markup=False, soft_wrap=True)
+        return True
 
     def silent(phase: str, _done: int, _total: int) -> None:
         is_waiting(phase)

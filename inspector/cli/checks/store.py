@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from inspector.agent.clock import SystemClock
@@ -23,6 +25,10 @@ PART: Final = "store"
 PRODUCTS: Final = "products"
 GATES: Final = "gates"
 MEASURED_ROWS: Final = 5000
+NAMESAKES_WITHIN: Final = timedelta(minutes=10)
+TURNS_OF_NAMESAKES: Final = 5
+"""So often nobody restarts an agent with another configuration within that time."""
+
 LEAST_MEASURED: Final = 200
 """Fewer results say nothing about the slowest of a thousand."""
 
@@ -55,6 +61,13 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
     await database.check_schema()
     yield ok(PART, "tables", f"revision {revision}, as this software needs")
     yield await _writing(database)
+    if await _has_namesake(config, database):
+        yield fault(
+            PART,
+            "agent's name",
+            f"rows of two configurations take turns under the name {config.agent.name}: two agents have it. "
+            "Give each a name of its own (agent.name).",
+        )
     async with SqlRegistry(database, SystemClock()) as registry:
         live = await registry.live()
     for finding in _products(config, live):
@@ -125,6 +138,14 @@ def _missing(camera: CameraSection, names: list[str]) -> Finding:
 def _no_product() -> Finding:
     what = "none yet: every part will be unjudged. Enrol one with `inspector enroll PRODUCT IMAGES...`."
     return warning(PRODUCTS, "enrolled", what)
+
+
+async def _has_namesake(config: Config, database: Database) -> bool:
+    """Whether two agents of this name write now; two with the very same configuration can't be told apart here."""
+    since = datetime.now(UTC) - NAMESAKES_WITHIN
+    results = await list_results(database, ResultFilter(since=since), limit=MEASURED_ROWS)
+    digests = [result.config_digest for result in results if result.agent == config.agent.name]
+    return sum(one != other for one, other in pairwise(digests)) >= TURNS_OF_NAMESAKES
 
 
 async def _slowest_ms(database: Database, gate: str) -> float | None:

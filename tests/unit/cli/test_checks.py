@@ -8,6 +8,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +297,27 @@ def test_store_url_of_no_use_ends_every_command_with_exit_code_78(shell: Callabl
         assert answer.code == 78
         assert "set store.tls = true" in answer.err
         assert "hush" not in answer.err
+
+
+@pytest.mark.parametrize(("turns", "is_told"), [(1, False), (2, False), (40, True)])
+def test_two_agents_of_one_name_are_told_by_their_rows(
+    shell: Callable[..., Any], line: Config, record: Callable[[Sequence[Verdict]], None], turns: int, is_told: bool
+) -> None:
+    now, per_turn = datetime.now(UTC), 40 // turns
+    record(
+        [
+            verdict_of_part(
+                number,
+                agent=line.agent.name,
+                config_digest="ab"[number // per_turn % 2] * 64,
+                received_at=now,
+                decided_at=now,
+            )
+            for number in range(40)
+        ]
+    )
+    told = {finding["subject"]: finding for finding in shell("doctor", "--json").document}
+    assert ("agent's name" in told) == is_told
+    if is_told:
+        assert told["agent's name"]["level"] == "fault"
+        assert "agent.name" in told["agent's name"]["detail"]

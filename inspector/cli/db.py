@@ -35,7 +35,9 @@ def upgrade(config: console.ConfigOption = None, as_json: console.JsonOption = F
     else:
         was = f"was at revision {before}" if before else "had no tables"
         console.out.print(
-            f"[green]Upgraded[/] {shown(where)}: it {was}, now it is at {after}.", highlight=False, soft_wrap=True
+            f"[green]Upgraded[/] {shown(where)}: it {shown(was)}, now it is at {shown(after)}.",
+            highlight=False,
+            soft_wrap=True,
         )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -130,7 +131,7 @@ def _table(telemetry: Watched, total: int, seconds: float) -> RenderableType:
         last.add_column(column)
     for verdict in [v for v in verdicts if v.outcome.value == "reject"][-5:]:
         level, ms = f"{verdict.level or 0:.2f}", f"{verdict.total_ms or 0:.0f}"
-        last.add_row(verdict.camera, str(verdict.trigger_id), verdict.product, f"[red]{level}[/]", ms)
+        last.add_row(verdict.camera, str(verdict.trigger_id), verdict.product, f"[red]{shown(level)}[/]", ms)
     return Group(overview, last)
 
 

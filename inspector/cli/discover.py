@@ -91,7 +91,7 @@ def command(
     if as_json:
         console.print_json(_document(result, enrolled))
     for each in () if as_json else enrolled:
-        name = f"[bold]{each.report.product}[/] version {each.version.version}"
+        name = f"[bold]{shown(each.report.product)}[/] version {each.version.version}"
         say = f"{name} is {state_of(each)}: {each.report.n_used} images."
         console.out.print(say, f"  {shown(each.report.statement)}", sep="\n", highlight=False)
         say_findings(each)
@@ -190,8 +190,8 @@ def _say(found: Discovery, other_kinds: list[str]) -> None:
         say(f"  [yellow]counted once[/] {shown(name)}: the same image as {shown(of)}")
     for category in found.categories:
         for index in category.strays:
-            where = f"nearest to {category.name}, but not near; enrolled only --with-strays"
-            say(f"  [yellow]look at[/] {shown(found.images[index].name)}: {where}")
+            why = f"nearest to {category.name}, but not near; enrolled only --with-strays"
+            say(f"  [yellow]look at[/] {shown(found.images[index].name)}: {shown(why)}")
 
 
 def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:

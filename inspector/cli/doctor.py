@@ -76,6 +76,7 @@ def _print(findings: Sequence[Finding]) -> None:
     from collections import Counter
 
     from rich.table import Table
+    from rich.text import Text
     from rich.tree import Tree
 
     from inspector.cli.terminal.escapes import shown
@@ -84,7 +85,7 @@ def _print(findings: Sequence[Finding]) -> None:
     tree = Tree("[bold]inspector[/]", guide_style="dim")
     width = min(_WIDEST_SUBJECT, max(len(finding.subject) for finding in findings))
     for part in dict.fromkeys(finding.part for finding in findings):
-        branch = tree.add(f"[bold]{part}[/]")
+        branch = tree.add(f"[bold]{shown(part)}[/]")
         for finding in (finding for finding in findings if finding.part == part):
             row = Table.grid(padding=(0, 2))
             row.add_column(no_wrap=True)
@@ -96,7 +97,7 @@ def _print(findings: Sequence[Finding]) -> None:
     count = Counter(finding.level.value for finding in findings)
     faults, warnings = _counted(count["fault"], "fault"), _counted(count["warning"], "warning")
     style = "bold red" if count["fault"] else "green"
-    show(f"\n[{style}]{faults}[/], {warnings}, {count['ok']} ok")
+    show("", Text.assemble((faults, style), f", {warnings}, {count['ok']} ok"))
 
 
 def _counted(number: int, what: str) -> str:

@@ -253,7 +253,8 @@ def _print(done: Enrolled, other_kinds: list[str], store: Path | None) -> None:
     state = state_of(done)
     say = console.out.print
     offered = report.n_images + len(other_kinds)
-    say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {offered} images.")
+    images = f"{report.n_used} of {offered} images"
+    say(f"[bold]{shown(report.product)}[/] version {version.version} is {shown(state)}: {shown(images)}.")
     say(f"  {shown(report.statement)}", highlight=False)
     for line in (*_choices(done), *_detectability(done)):
         say(f"  {shown(line)}", highlight=False)
@@ -271,7 +272,7 @@ def _print(done: Enrolled, other_kinds: list[str], store: Path | None) -> None:
     took = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in report.phases)
     total = sum(phase.passes for phase in report.phases)
     say(
-        f"  [dim]{took}; {total:.1f} backbone passes over the images; {version.size_bytes / 1e6:.1f} MB[/]",
+        f"  [dim]{shown(took)}; {total:.1f} backbone passes over the images; {version.size_bytes / 1e6:.1f} MB[/]",
         highlight=False,
     )
     say(f"  report: {shown(done.page)}", highlight=False, soft_wrap=True)

@@ -149,4 +149,4 @@ def _print_next_steps(config: Config, path: Path) -> None:
     )
     console.out.print(f"[green]Wrote[/] {shown(path)}", highlight=False, soft_wrap=True)
     for title, line in steps:  # a line too long for the terminal must still be copied in one piece
-        console.out.print(f"\n{title}\n  [bold]{shown(line)}[/]", highlight=False, soft_wrap=True)
+        console.out.print(f"\n{shown(title)}\n  [bold]{shown(line)}[/]", highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from typing import TextIO
 import structlog
 
 from inspector.domain import Event, Severity, Verdict
-from inspector.domain.visible import visible
+from inspector.text import visible
 
 KEPT_EVENTS = 10_000
 

@@ -275,8 +275,8 @@ def _digest_file(path: Path) -> Path:
 
 def _ensure_undamaged(path: Path, content: bytes) -> None:
     """Raises ArtifactError where the digest beside the file is of other bytes; says so where there is none."""
-    from inspector.config.text import decoded
     from inspector.errors import ArtifactError
+    from inspector.text import decoded
 
     beside = _digest_file(path)
     try:

@@ -17,8 +17,8 @@ from pydantic import (
 from inspector.config.config import RULED, Config
 from inspector.config.messages import is_of_keys, known_part, sentences
 from inspector.config.rules import broken_rules
-from inspector.config.text import decoded
 from inspector.errors import ConfigError
+from inspector.text import decoded
 
 
 def find(option: Path | None) -> Path | None:

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from inspector.cli.terminal import streams
 from inspector.cli.terminal.escapes import SafeConsole
-from inspector.domain.visible import visible
+from inspector.text import visible
 
 ConfigOption = Annotated[
     Path | None,

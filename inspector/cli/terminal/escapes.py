@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from inspector.domain.visible import visible
+from inspector.text import visible
 
 
 def shown(value: object) -> str:

@@ -10,9 +10,8 @@ from pathlib import Path
 import typer
 
 from inspector.cli.terminal import console
-from inspector.config.text import decoded
-from inspector.domain.visible import visible
 from inspector.errors import UsageError
+from inspector.text import decoded, visible
 
 
 def names_given(names: str | None, names_from: Path | None, categories: Sequence[str]) -> dict[str, str] | None:

@@ -13,8 +13,8 @@ from rich.text import Text
 from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.rendering import ABSENT, facts, local_time, number, outcome_text
 from inspector.domain import Cause, GateMode, Identity, Verdict
-from inspector.domain.visible import visible
 from inspector.stream.record import format_time
+from inspector.text import visible
 
 SHORT_ID: Final = 8
 """Characters of a result id that people are shown; enough for `results show`."""

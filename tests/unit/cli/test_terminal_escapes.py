@@ -17,9 +17,9 @@ from inspector.cli.enroll import say_findings
 from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.escapes import SafeConsole, shown
 from inspector.domain import Cause, Event, Outcome, Severity, Verdict
-from inspector.domain.visible import visible
 from inspector.testing.clock import START
 from inspector.testing.samples import verdict_of_part
+from inspector.text import visible
 from tests.unit.drawings import FakeEngine
 
 HOSTILE = "a\x1b[2Jb\x9bc\rd\x07e\u202ef\udcff[bold]g[/]:smile:"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.config.loading import load, secret
-from inspector.config.text import decoded
 from inspector.errors import ConfigError
+from inspector.text import decoded
 
 TEXT = '[agent]\nprefix = "halle/süd"\n'
 

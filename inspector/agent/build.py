@@ -122,7 +122,7 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
     await _reach(database, common, is_stopped)
     ledger = await stack.enter_async_context(SqlLedger(database, clock))
     registry = await stack.enter_async_context(SqlRegistry(database, clock))
-    held = Held()
+    held = Held(is_known=False)
     images = FolderImages(
         state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock, held=held
     )

@@ -13,6 +13,7 @@ from typing import TextIO
 import structlog
 
 from inspector.domain import Event, Severity, Verdict
+from inspector.text import visible
 
 KEPT_EVENTS = 10_000
 
@@ -79,12 +80,21 @@ def _key(name: str, labels: dict[str, str]) -> str:
     return name + "".join(f",{label}={value}" for label, value in sorted(labels.items()))
 
 
+def _spelt_out(_log: object, _method: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
+    """What cameras, brokers and databases say may hold escapes, which a log on a terminal must not obey."""
+    return {
+        name: visible(value, keeps_layout=name == "exception") if isinstance(value, str) else value
+        for name, value in line.items()
+    }
+
+
 def configure_logging(level: str = "info", as_json: bool = False, file: TextIO | None = None) -> None:
     """Log lines to `file` (None: standard error), one each, key=value or JSON. Call once, at a command's start."""
     shared: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _spelt_out,
     ]
     last: structlog.types.Processor = (
         structlog.processors.JSONRenderer()

@@ -12,7 +12,7 @@ import sys
 import typer
 
 from inspector.cli import db, demo, discover, doctor, enroll, evaluate, init, products, results, run, simulate
-from inspector.cli.terminal import console
+from inspector.cli.terminal import console, streams
 
 app = typer.Typer(
     name="inspector",
@@ -42,5 +42,13 @@ for group in (products, results, db):
 
 
 def main() -> None:
-    """Entry point: exit 0 on success, 2 on wrong use, 78 on a wrong configuration, 1 otherwise."""
-    sys.exit(console.guarded(app))
+    """Entry point: exit 0 on success, 2 on wrong use, 78 on a wrong configuration, 1 otherwise.
+
+    Also 1 where the result could not be written to standard output; what the command changed stays.
+    """
+    streams.prepare()
+    try:
+        code = console.guarded(app)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    sys.exit(streams.finished(code))

@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 
 from inspector.cli import holds
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import shown
 
 if TYPE_CHECKING:
     from inspector.store.retention.retention import Pruned
@@ -35,7 +35,7 @@ def upgrade(config: console.ConfigOption = None, as_json: console.JsonOption = F
         console.out.print(line, highlight=False, markup=False, soft_wrap=True)
     else:
         was = f"was at revision {done.before}" if done.before else "had no tables"
-        line = f"[green]Upgraded[/] {escape(done.database)}: it {was}, now it is at {done.revision}."
+        line = f"[green]Upgraded[/] {shown(done.database)}: it {shown(was)}, now it is at {shown(done.revision)}."
         console.out.print(line, highlight=False, soft_wrap=True)
 
 
@@ -51,7 +51,7 @@ def check(config: console.ConfigOption = None, as_json: console.JsonOption = Fal
         state = {"revision": answer.revision, "ok": is_ok, "detail": answer.fault}
         console.print_json({"database": answer.database} | state)
     elif is_ok:
-        line = f"[green]ok[/] {escape(answer.database)} is at revision {answer.revision}."
+        line = f"[green]ok[/] {shown(answer.database)} is at revision {shown(answer.revision)}."
         console.out.print(line, highlight=False, soft_wrap=True)
     else:
         console.err.print(answer.fault, style="red", highlight=False, markup=False, soft_wrap=True)

@@ -75,28 +75,29 @@ def _document(finding: Finding) -> dict[str, object]:
 def _print(findings: Sequence[Finding]) -> None:
     from collections import Counter
 
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
     from rich.tree import Tree
 
+    from inspector.cli.terminal.escapes import shown
     from inspector.cli.terminal.rendering import show
 
     tree = Tree("[bold]inspector[/]", guide_style="dim")
     width = min(_WIDEST_SUBJECT, max(len(finding.subject) for finding in findings))
     for part in dict.fromkeys(finding.part for finding in findings):
-        branch = tree.add(f"[bold]{part}[/]")
+        branch = tree.add(f"[bold]{shown(part)}[/]")
         for finding in (finding for finding in findings if finding.part == part):
             row = Table.grid(padding=(0, 2))
             row.add_column(no_wrap=True)
             row.add_column(overflow="fold", min_width=width, max_width=width)
             row.add_column(overflow="fold")
-            row.add_row(_MARKS[finding.level.value], escape(finding.subject), escape(finding.detail))
+            row.add_row(_MARKS[finding.level.value], shown(finding.subject), shown(finding.detail))
             branch.add(row)
     show(tree)
     count = Counter(finding.level.value for finding in findings)
     faults, warnings = _counted(count["fault"], "fault"), _counted(count["warning"], "warning")
     style = "bold red" if count["fault"] else "green"
-    show(f"\n[{style}]{faults}[/], {warnings}, {count['ok']} ok")
+    show("", Text.assemble((faults, style), f", {warnings}, {count['ok']} ok"))
 
 
 def _counted(number: int, what: str) -> str:

@@ -120,8 +120,6 @@ def _document(hold: Hold) -> dict[str, Any]:
 
 
 def _print(holds: list[Hold]) -> None:
-    from rich.text import Text
-
     from inspector.cli.terminal.rendering import ABSENT, local_time, show, table
 
     if not holds:
@@ -131,5 +129,5 @@ def _print(holds: list[Hold]) -> None:
     for hold in holds:
         released = f"{local_time(hold.released_at)} {hold.released_by}" if hold.released_at else ABSENT
         cells = (str(hold.number), str(hold.selection), local_time(hold.held_at), hold.by, released, hold.reason)
-        rows.add_row(*(Text(cell) for cell in cells))
+        rows.add_row(*cells)
     show(rows)

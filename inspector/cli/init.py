@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.markup import escape
 
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import shown
 
 if TYPE_CHECKING:
     from inspector.config.config import Config
@@ -147,6 +147,6 @@ def _print_next_steps(config: Config, path: Path) -> None:
         ("Listen to what the gate is told", f"mosquitto_sub {broker} -t '{summary['decision_topic']}'"),
         ("Send a picture", f"mosquitto_pub {broker} -q 1 -t '{summary['frame_topic']}' -f part.png"),
     )
-    console.out.print(f"[green]Wrote[/] {escape(str(path))}", highlight=False, soft_wrap=True)
+    console.out.print(f"[green]Wrote[/] {shown(path)}", highlight=False, soft_wrap=True)
     for title, line in steps:  # a line that is too long for the terminal must be copied in one piece
-        console.out.print(f"\n{title}\n  [bold]{escape(line)}[/]", highlight=False, soft_wrap=True)
+        console.out.print(f"\n{shown(title)}\n  [bold]{shown(line)}[/]", highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import shown
 from inspector.operation.user import current_user
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def remove(
         console.print_json({"product": product, "live_version": None})
     else:
         line = f"{product} judges no more; `inspector products rollback {product}` brings it back."
-        console.out.print(line, highlight=False, soft_wrap=True)
+        console.out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: inspector products export bottle --output bottle.artifact")
@@ -237,9 +238,11 @@ def _say(version: ProductVersion, what: str, as_json: bool) -> None:
     if as_json:
         console.print_json(_document(version))
         return
-    console.out.print(f"{version.product} version {version.version} {what}", highlight=False, soft_wrap=True)
+    console.out.print(
+        f"{shown(version.product)} version {version.version} {shown(what)}", highlight=False, soft_wrap=True
+    )
     if note := moved_note(version):
-        console.out.print(f"  [yellow]note[/] {note}", highlight=False, soft_wrap=True)
+        console.out.print(f"  [yellow]note[/] {shown(note)}", highlight=False, soft_wrap=True)
 
 
 def _document(version: ProductVersion) -> dict[str, Any]:

@@ -73,17 +73,13 @@ class Config(Section):
         return topic if camera.shared_group is None else f"$share/{camera.shared_group}/{topic}"
 
     @property
-    def store_url(self) -> str:
-        return self.store.url or f"sqlite+aiosqlite:///{self.agent.state_dir / 'inspector.db'}"
-
-    @property
     def digest(self) -> str:
         """SHA-256 of everything configured; stands in each row as `config_digest`."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
-    {"kafka": KafkaSection},
+    {"kafka": KafkaSection, "store": StoreSection},
     {"camera": CameraSection, "gate": GateSection},
 )
 """The sections between whose keys there are rules: those that come once, and those that come several times."""

@@ -18,6 +18,7 @@ from inspector.config.config import RULED, Config
 from inspector.config.messages import is_of_keys, known_part, sentences
 from inspector.config.rules import broken_rules
 from inspector.errors import ConfigError
+from inspector.text import decoded
 
 
 def find(option: Path | None) -> Path | None:
@@ -36,12 +37,18 @@ def load(option: Path | None = None) -> Config:
     if path is None:
         return parse({}, None)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError([f"there is no file {path}; write one with `inspector init`"], str(path)) from None
     except OSError as error:
         raise ConfigError([f"it can't be read: {error.strerror}"], str(path)) from error
-    except ValueError as error:  # also what is no UTF-8, and numbers of thousands of digits
+    try:
+        text = decoded(content)
+    except ValueError as error:
+        raise ConfigError([str(error)], str(path)) from error
+    try:
+        table = tomllib.loads(text)
+    except ValueError as error:  # also numbers of thousands of digits
         raise ConfigError([f"it is not valid TOML: {error}"], str(path)) from error
     except RecursionError as error:
         raise ConfigError(["it is not valid TOML: its brackets are nested too deep"], str(path)) from error
@@ -61,13 +68,25 @@ def parse(table: Mapping[str, Any], path: Path | None) -> Config:
 
 
 def secret(name: str) -> SecretStr:
-    """The credential of that name. Raises ConfigError where neither a file nor a variable holds it."""
+    """The credential of that name, without the line ends and the byte-order mark that an editor adds.
+
+    Raises ConfigError where neither a file nor a variable holds it, or where it is no text.
+    """
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if folder and (file := Path(folder) / name).is_file():
-        return SecretStr(file.read_text(encoding="utf-8").rstrip("\n"))
+        try:
+            return SecretStr(decoded(file.read_bytes()).rstrip("\r\n"))
+        except OSError as error:
+            raise ConfigError(
+                [f"the credential file of the secret {name!r} can't be read: {error.strerror}"]
+            ) from error
+        except ValueError as error:
+            raise ConfigError([f"the credential file of the secret {name!r} can't be read: {error}"]) from None
     variable = "INSPECTOR_SECRET_" + re.sub(r"[^A-Za-z0-9]", "_", name).upper()
-    if variable in os.environ:
-        return SecretStr(os.environ[variable])
+    if (value := os.environ.get(variable)) is not None:
+        if any("\ud800" <= char <= "\udfff" for char in value):  # bytes that are not UTF-8
+            raise ConfigError([f"the variable {variable} of the secret {name!r} holds bytes that are not UTF-8"])
+        return SecretStr(value)
     raise ConfigError([f"the secret {name!r} is neither a credential file nor in the variable {variable}"])
 
 

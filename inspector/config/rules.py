@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
-from inspector.config.sections import CameraSection, GateSection, KafkaSection
+from inspector.config.sections import CameraSection, GateSection, KafkaSection, StoreSection
+from inspector.config.store_url import is_postgresql, is_socket, url_faults
 
 
 class Ruled(Protocol):
@@ -23,6 +24,8 @@ class Ruled(Protocol):
     def gate(self) -> tuple[GateSection, ...]: ...
     @property
     def kafka(self) -> KafkaSection: ...
+    @property
+    def store(self) -> StoreSection: ...
 
 
 class Unknown(Exception):
@@ -49,7 +52,8 @@ def broken_rules(config: Ruled) -> list[str]:
         said += [fault for rule in _OF_GATES for fault in _said(rule, config, gate)]
     for camera in _listed(config, "camera"):
         said += [fault for rule in _OF_CAMERAS for fault in _said(rule, config, camera)]
-    return said + [fault for rule in _OF_KAFKA for fault in _said(rule, config.kafka)]
+    said += [fault for rule in _OF_KAFKA for fault in _said(rule, config.kafka)]
+    return said + [fault for rule in _OF_STORE for fault in _said(rule, config.store)]
 
 
 def _said(rule: Callable[..., Iterator[str]], *asked: object) -> list[str]:
@@ -246,6 +250,25 @@ def _same_folder(config: Ruled) -> Iterator[str]:
             yield f"camera {name!r} watches {folder}, where judged files of camera {owners[head]!r} go; give it another"
 
 
+def _store_url(store: StoreSection) -> Iterator[str]:
+    if store.url:
+        yield from (f"store.url: {fault}" for fault in url_faults(store.url))
+
+
+def _store_certificate(store: StoreSection) -> Iterator[str]:
+    if (store.cert_file is None) != (store.key_file is None):
+        yield "store.cert_file and store.key_file go together"
+
+
+def _store_tls(store: StoreSection) -> Iterator[str]:
+    if not store.tls and (store.ca_file or store.cert_file):
+        yield "store.ca_file and store.cert_file need store.tls = true"
+    if store.tls and not is_postgresql(store.url):
+        yield "store.tls belongs to a store.url of PostgreSQL"
+    elif store.tls and is_socket(store.url):
+        yield "store.tls is of no use on a socket of this machine; remove it"
+
+
 def _is_read(kafka: KafkaSection, topic: str) -> bool:
     """Whether the section's own keys make this a topic of frames."""
     if kafka.topic_pattern is not None:
@@ -285,3 +308,4 @@ _OF_KAFKA: Final = (
     _kafka_verdicts,
     _kafka_dead_letters,
 )
+_OF_STORE: Final = (_store_url, _store_certificate, _store_tls)

@@ -62,7 +62,7 @@ class Section(BaseModel):
     @classmethod
     def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
         """To Python true is 1, but a port or a length that is written as true is a mistake."""
-        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation is not bool:
+        if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation not in (bool, bool | None):
             raise PydanticCustomError(NO_NUMBER, "true or false can't stand here")
         return value
 
@@ -110,6 +110,9 @@ class AgentSection(Section):
         ge=1,
         le=3600,
         description="Greatest age of a command that is obeyed, by its sent_at and this agent's clock.",
+    )
+    max_mode_h: float = Field(
+        default=12, ge=0.1, le=168, description="Longest time that a command may set a mode other than auto for."
     )
 
 
@@ -266,6 +269,16 @@ class StoreSection(Section):
     )
     user: str | None = Field(default=None, description="User name at the database, if the URL names none.")
     password_secret: Name | None = Field(default=None, description="Name of the credential holding the password.")
+    tls: bool | None = Field(
+        default=None,
+        description="Whether the connection to PostgreSQL uses TLS and checks the server's certificate and name; "
+        "unset = TLS if the server offers it, without a check.",
+    )
+    ca_file: Path | None = Field(
+        default=None, description="Certificate authorities for TLS; unset = those of the system."
+    )
+    cert_file: Path | None = Field(default=None, description="Client certificate for TLS.")
+    key_file: Path | None = Field(default=None, description="Key of the client certificate.")
     connections: int = Field(
         default=15,
         ge=2,

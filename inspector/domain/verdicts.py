@@ -167,7 +167,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Bytes that could not be read as an image, as they came, with the reason."""
+    """Bytes that could not be read as an image, as they came, with the reason.
+
+    `verdict`: the result's row, which decides whether a hold keeps the bytes; None for bytes without a row.
+    """
 
     result_id: ResultId
     camera: str
@@ -176,6 +179,7 @@ class DeadLetter:
     cause: Cause
     detail: str
     received_at: datetime
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ The command line and the demo call it, and a console can. Running agents notice 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +18,9 @@ from inspector.config.sections import NAME_PATTERN
 from inspector.domain import ProductVersion
 from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list, without
 from inspector.enrolment.inherited_options import differing, inherited
+from inspector.enrolment.keeping import FinishedVersion, stored
 from inspector.enrolment.low_priority import Progress, Result, Work, run_at_low_priority
-from inspector.errors import ArtifactError, EnrolmentError, UsageError
+from inspector.errors import ArtifactError, EnrolmentError, InspectorError, UsageError
 from inspector.operation.opening import registry_of
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.dataset.folders import ImageSource
@@ -96,6 +98,8 @@ async def enrol_product(
     If more than a tenth of a product's good frames would be routed wrongly, of the new product or of another, the
     version is stored and the live one stays live, because parts would meet a head that is not theirs.
 
+    If the database takes no writes at the end, the finished version is kept in a file, which the error names.
+
     Raises EnrolmentError, UsageError, WeightsMissing, EngineError, LedgerUnavailable; OSError for a report that can't
     be written, with the version stored.
     """
@@ -107,14 +111,16 @@ async def enrol_product(
         plan = await _plan(config, registry, product, images, options, order)
         enrolment = await _learn(config, product, plan, order, tell)
         objections = () if order.shadow or order.insists else enrolment.evidence.objections
-        version = await registry.add_version(
-            product,
-            enrolment.artifact,
-            enrolment.manifest,
-            by=order.by,
-            activate=not order.shadow and not objections,
-            shadow=order.shadow,
+        activate = not order.shadow and not objections
+        finished = FinishedVersion(
+            product, enrolment.artifact, enrolment.manifest, by=order.by, activate=activate, shadow=order.shadow
         )
+        try:
+            version = await stored(registry, finished, folder_of(config.agent.state_dir, product), tell)
+        except InspectorError:
+            with contextlib.suppress(OSError):  # the list lets more images be added once the file is imported
+                await asyncio.to_thread(_keep_list, config, product, enrolment, plan.sources)
+            raise
     await asyncio.to_thread(_keep_list, config, product, enrolment, plan.sources)
     page = await _draw_page(config, enrolment, version, order, tell)
     alike = enrolment.evidence.routing.alike

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inspector.errors import ArtifactError, UsageError
+from inspector.text import decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ def read_artifact(path: Path) -> ArtifactFile:
         raise UsageError(f"{path} can't be read ({error.strerror}).") from error
     beside = digest_file(path)
     try:
-        expected = beside.read_text(encoding="ascii").split()[0]
-    except (OSError, UnicodeDecodeError, IndexError):
+        expected = decoded(beside.read_bytes()).split()[0].lower()  # as sha256sum or Get-FileHash write it
+    except (OSError, ValueError, IndexError):
         return ArtifactFile(content, is_checked=False)
     if hashlib.sha256(content).hexdigest() != expected:
         raise ArtifactError(

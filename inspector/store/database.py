@@ -8,8 +8,11 @@ PostgreSQL runs with its defaults. Everything foreign is translated here, by `tr
 from __future__ import annotations
 
 import contextlib
+import getpass
 import importlib.resources
+import os
 import sqlite3
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,14 +21,16 @@ from typing import Any, Final, Self
 import asyncpg
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from inspector.config.config import Config
 from inspector.config.loading import secret
+from inspector.config.store_url import SQLITE, url_faults
 from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, SchemaOutdated
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION
+from inspector.store.tls import client_context
 
 BUSY_TIMEOUT_MS: Final = 5000
 """How long SQLite waits for another process's transaction."""
@@ -50,15 +55,22 @@ class Database:
     """A pool of connections to one database, opened when first used, closed when left.
 
     `url` is SQLAlchemy's; the asynchronous driver is put in where it names none. `user` and `password`
-    are used where the URL has none. Raises ConfigError for a URL of anything but SQLite or PostgreSQL.
+    are used where the URL has none. `tls`: None takes what the server offers, unchecked; False speaks none.
+    Raises ConfigError for a URL of anything but SQLite or PostgreSQL, and for one that no driver could use.
     Who finds all `connections` in use waits for one, and is told LedgerUnavailable where none comes free.
     """
 
     def __init__(
-        self, url: str, *, user: str | None = None, password: str | None = None, connections: int = 15
+        self,
+        url: str | sa.URL,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        connections: int = 15,
+        tls: ssl.SSLContext | bool | None = None,
     ) -> None:
         self.url = database_url(url, user=user, password=password)
-        self._engine = _engine(self.url, connections)
+        self._engine = _engine(self.url, connections, tls)
         self._is_current = False
 
     @property
@@ -109,6 +121,14 @@ class Database:
                 await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
                 await connection.exec_driver_sql("LOCK TABLE results IN ROW EXCLUSIVE MODE")
 
+    async def tls_version(self) -> str | None:
+        """For example TLSv1.3; None where the connection to the database is not encrypted, or is none."""
+        if self.is_sqlite:
+            return None
+        async with self.reading() as connection:
+            query = "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+            return (await connection.exec_driver_sql(query)).scalar_one_or_none()
+
     async def revision(self) -> str | None:
         """The migration the database is at; None where it has no tables of ours."""
         async with self.reading() as connection:
@@ -151,28 +171,41 @@ def translated(path: Path | None = None) -> Iterator[None]:
 
 
 def configured(config: Config) -> Database:
-    """The database the configuration names, not yet connected to. Raises ConfigError: bad URL, missing secret."""
+    """The database the configuration names, not yet connected to.
+
+    Raises ConfigError: bad URL, missing secret, TLS files that can't be used.
+    """
     store = config.store
+    if not store.url:  # put together as a URL, a path with % or ? in it would be another one
+        file = config.agent.state_dir / "inspector.db"
+        return Database(sa.URL.create("sqlite", database=str(file)), connections=store.connections)
     password = secret(store.password_secret).get_secret_value() if store.password_secret else None
-    return Database(config.store_url, user=store.user, password=password, connections=store.connections)
+    tls = client_context(store) if store.tls else store.tls
+    return Database(store.url, user=store.user, password=password, connections=store.connections, tls=tls)
 
 
-def database_url(url: str, *, user: str | None = None, password: str | None = None) -> sa.URL:
+def database_url(url: str | sa.URL, *, user: str | None = None, password: str | None = None) -> sa.URL:
     """The URL with an asynchronous driver and the credentials filled in. Raises ConfigError for other databases."""
-    try:
-        parsed = sa.make_url(url)
-    except (ArgumentError, ValueError):  # the latter: a port that is no number
-        raise ConfigError(["store.url: it is not a database URL, for example postgresql+asyncpg://host/db"]) from None
-    backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        if parsed.database in (None, "", ":memory:"):
-            raise ConfigError(["store.url: SQLite needs a file, for example sqlite:////var/lib/inspector/inspector.db"])
+    if isinstance(url, str) and (faults := list(url_faults(url))):
+        raise ConfigError([f"store.url: {fault}" for fault in faults])
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == SQLITE:
         return parsed.set(drivername="sqlite+aiosqlite")
-    if backend == "postgresql":
-        return parsed.set(
-            drivername="postgresql+asyncpg", username=parsed.username or user, password=parsed.password or password
-        )
-    raise ConfigError([f"store.url: {backend} is not supported; use sqlite or postgresql"])
+    return parsed.set(
+        drivername="postgresql+asyncpg",
+        username=parsed.username or user or _system_user(),
+        password=parsed.password or password,
+    )
+
+
+def _system_user() -> str | None:
+    """None where the environment names one for the driver. Raises ConfigError where nobody is named."""
+    if os.environ.get("PGUSER"):
+        return None
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise ConfigError(["store.user: missing; this user of the system has no name either"]) from None
 
 
 def migrations_dir() -> Path:
@@ -230,7 +263,23 @@ def _stored_revision(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
-def _engine(url: sa.URL, connections: int) -> AsyncEngine:
+def _connect_arguments(url: sa.URL, tls: ssl.SSLContext | bool | None) -> dict[str, Any]:
+    """What asyncpg is called with beyond host, user and database; it knows the URL's parameters by other names."""
+    wanted = {name: str(value) for name, value in url.query.items()}
+    arguments: dict[str, Any] = {
+        "timeout": float(wanted.pop("connect_timeout", CONNECT_TIMEOUT_S)),
+        "command_timeout": COMMAND_TIMEOUT_S,
+    }
+    if (name := wanted.pop("application_name", None)) is not None:
+        arguments["server_settings"] = {"application_name": name}
+    if (folder := wanted.pop("host", None)) is not None:
+        arguments["host"] = folder
+    if tls is not None:
+        arguments["ssl"] = tls
+    return arguments | {name: int(value) for name, value in wanted.items()}  # sizes of caches
+
+
+def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) -> AsyncEngine:
     kept = min(KEPT_CONNECTIONS, connections)
     options: dict[str, Any] = {
         "json_serializer": lambda value: orjson.dumps(value).decode(),
@@ -240,8 +289,7 @@ def _engine(url: sa.URL, connections: int) -> AsyncEngine:
         "max_overflow": connections - kept,
     }
     if url.get_backend_name() != "sqlite":
-        timeouts = {"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S}
-        return create_async_engine(url, connect_args=timeouts, **options)
+        return create_async_engine(url.set(query={}), connect_args=_connect_arguments(url, tls), **options)
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)

@@ -6,6 +6,7 @@ Knows the messages of SQLite and the error classes of PostgreSQL. Each translati
 from __future__ import annotations
 
 import sqlite3
+import ssl
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,17 @@ _UNUSABLE_SENTENCES: Final = {
 }
 _OUTDATED_WORDS: Final = ("no such table", "no such column", "has no column named")
 _OUTDATED_STATES: Final = ("42P01", "42703")  # undefined table, undefined column
+_OF_ANOTHER_NAME: Final = (62, 64)  # a host, an address
+_CERTIFICATE_REASONS: Final = {10: "has expired", 9: "is not valid yet by this machine's clock"}
+"""By OpenSSL's number of the error."""
+
+_ACCESS_SENTENCES: Final = {
+    ("no encryption", "SSL off"): "The database server takes no connection without TLS; set store.tls = true.",
+    ("valid client certificate",): "The database server wants a certificate of this agent; set store.cert_file.",
+    ("no pg_hba.conf entry",): "The database server's pg_hba.conf has no entry for this user and machine; add one.",
+}
+"""By words of the refusal 28000, which is also that of a wrong user."""
+
 _SQLSTATE_SENTENCES: Final = {
     "28": "The database refuses this user or password; check store.user and store.password_secret.",
     "3D": "The server has no database of that name; create it or check store.url.",
@@ -48,6 +60,8 @@ def explain(error: Exception, path: Path | None = None) -> InspectorError:
         return LedgerUnavailable("The database does not answer: all connections are busy.")
     foreign = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     text = " ".join(str(foreign).split())
+    if (sentence := _tls_sentence(foreign, text)) is not None:
+        return LedgerUnavailable(sentence)
     state = _sqlstate(foreign)
     if state in _OUTDATED_STATES or any(word in text for word in _OUTDATED_WORDS):
         return SchemaOutdated(f"The database's tables are of another version ({text}); run `inspector db upgrade`.")
@@ -67,6 +81,25 @@ def explain(error: Exception, path: Path | None = None) -> InspectorError:
         if (known := _SQLSTATE_SENTENCES.get((state or "")[:length])) is not None:
             return LedgerUnavailable(known)
     return LedgerUnavailable(f"The database does not answer: {text or type(foreign).__name__}.")
+
+
+def _tls_sentence(error: BaseException, text: str) -> str | None:
+    """What is wrong with TLS between us and PostgreSQL; None where that is not to blame."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in _OF_ANOTHER_NAME:
+            return "The database server shows a certificate of another name; write that name in store.url."
+        reason = _CERTIFICATE_REASONS.get(error.verify_code, f"is not trusted ({error.verify_message})")
+        return f"The certificate of the database server {reason}; check store.ca_file."
+    if isinstance(error, ssl.SSLError):
+        reason = (error.reason or "no reason given").lower().replace("_", " ")
+        return f"The database server and this agent do not agree on TLS ({reason}); check the store's TLS keys."
+    if "rejected SSL upgrade" in text:
+        return "The database server speaks no TLS; turn it on there, or set store.tls = false."
+    if _sqlstate(error) == "28000":
+        for words, sentence in _ACCESS_SENTENCES.items():
+            if any(word in text for word in words):
+                return sentence
+    return None
 
 
 def is_refused_row(error: Exception) -> bool:

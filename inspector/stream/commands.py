@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -77,8 +77,11 @@ def read(request: CommandRequest) -> Command:
     )
 
 
-def check_time(command: Command, now: datetime, largest_age_s: float) -> None:
-    """Raises CommandRefused for a command that is too old, from the future, or of a mode that has expired."""
+def check_time(command: Command, now: datetime, largest_age_s: float, longest_mode_h: float) -> None:
+    """Raises CommandRefused for a command that is too old or from the future.
+
+    Also for a mode that has expired, or that lasts longer than `longest_mode_h` from now.
+    """
     age_s = (now - command.sent_at).total_seconds()
     if age_s > largest_age_s:
         raise CommandRefused(
@@ -92,6 +95,11 @@ def check_time(command: Command, now: datetime, largest_age_s: float) -> None:
         raise CommandRefused(f"The mode {command.mode} needs expires_at, so that no line stays in it unnoticed.")
     if command.expires_at <= now:
         raise CommandRefused("Its expires_at is over already.")
+    if command.expires_at > now + timedelta(hours=longest_mode_h):
+        raise CommandRefused(
+            f"Its expires_at is more than {longest_mode_h:g} h away, the longest that this agent takes "
+            "(agent.max_mode_h); send an earlier one, and the command again before it is over."
+        )
 
 
 def cmd_id_of(payload: bytes) -> str | None:

@@ -64,6 +64,26 @@ class PostgresServer:
         if not (self._data_dir / "postmaster.pid").exists():
             self.start()
 
+    def require_tls(self, certificate: Path, key: Path, client_authority: Path | None = None) -> None:
+        """From now on nobody is let in without TLS, nor without a client's certificate where `client_authority` is."""
+        settings = {"ssl_cert_file": certificate, "ssl_key_file": key, "ssl_ca_file": client_authority}
+        lines = ["ssl = on"]
+        for name, source in settings.items():
+            if source is not None:
+                copy = self._data_dir / f"{name}.pem"
+                copy.write_bytes(source.read_bytes())
+                copy.chmod(0o600)
+                if os.geteuid() == 0:
+                    shutil.chown(copy, _SUPERUSER, _SUPERUSER)
+                lines.append(f"{name} = '{copy}'")
+        with (self._data_dir / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write("\n".join(["", *lines, ""]))
+        wanted = " clientcert=verify-ca" if client_authority is not None else ""
+        entry = f"hostssl all all 127.0.0.1/32 trust{wanted}\n"
+        (self._data_dir / "pg_hba.conf").write_text(entry, encoding="utf-8")
+        self.stop()
+        self.start()
+
     def stop(self, *, at_once: bool = False) -> None:
         """End the server; `at_once`: without a checkpoint, as a crash does. Does nothing if it is down."""
         if (self._data_dir / "postmaster.pid").exists():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from inspector.agent.clock import SystemClock
@@ -23,6 +25,10 @@ PART: Final = "store"
 PRODUCTS: Final = "products"
 GATES: Final = "gates"
 MEASURED_ROWS: Final = 5000
+NAMESAKES_WITHIN: Final = timedelta(minutes=10)
+TURNS_OF_NAMESAKES: Final = 5
+"""So often nobody restarts an agent with another configuration within that time."""
+
 LEAST_MEASURED: Final = 200
 """Fewer results say nothing about the slowest one in a thousand."""
 
@@ -50,9 +56,18 @@ async def check(config: Config) -> AsyncIterator[Finding]:
 async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
     revision = await database.revision()
     yield ok(PART, "database", f"{shown_url(database)} answers")
+    if not database.is_sqlite:
+        yield _encryption(config, database, await database.tls_version())
     await database.check_schema()
     yield ok(PART, "tables", f"revision {revision}, as this software needs")
     yield await _writing(database)
+    if await _has_namesake(config, database):
+        yield fault(
+            PART,
+            "agent's name",
+            f"rows of two configurations take turns under the name {config.agent.name}: two agents have it. "
+            "Give each a name of its own (agent.name).",
+        )
     async with SqlRegistry(database, SystemClock()) as registry:
         live = await registry.live()
     for finding in _products(config, live):
@@ -70,6 +85,21 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
             )
         else:
             yield ok(GATES, f"{gate.name} measured", f"999 of 1000 parts took at most {slowest_ms:.0f} ms")
+
+
+def _encryption(config: Config, database: Database, version: str | None) -> Finding:
+    """`version` of TLS on the connection, None where it has none."""
+    if version is not None and config.store.tls:
+        return ok(PART, "encryption", f"{version}; the server's certificate is checked")
+    host = database.url.host
+    is_local = host in (None, "localhost", "::1") or str(host).startswith("127.")
+    if version is not None:
+        said = f"{version}, but anybody could stand in for the server: its certificate is not checked"
+    else:
+        said = "none: rows and the password's exchange cross the network in the open"
+    if is_local:
+        return ok(PART, "encryption", f"{version or 'none'}; the server is on this machine")
+    return warning(PART, "encryption", f"{said}. Set store.tls = true, and store.ca_file to the server's authority.")
 
 
 async def _writing(database: Database) -> Finding:
@@ -108,6 +138,14 @@ def _missing(camera: CameraSection, names: list[str]) -> Finding:
 def _no_product() -> Finding:
     what = "none yet: every part will be unjudged. Enrol one with `inspector enroll PRODUCT IMAGES...`."
     return warning(PRODUCTS, "enrolled", what)
+
+
+async def _has_namesake(config: Config, database: Database) -> bool:
+    """Whether two agents of this name write now; two with the very same configuration can't be told apart here."""
+    since = datetime.now(UTC) - NAMESAKES_WITHIN
+    results = await list_results(database, ResultFilter(since=since), limit=MEASURED_ROWS)
+    digests = [result.config_digest for result in results if result.agent == config.agent.name]
+    return sum(one != other for one, other in pairwise(digests)) >= TURNS_OF_NAMESAKES
 
 
 async def _slowest_ms(database: Database, gate: str) -> float | None:

@@ -12,12 +12,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from inspector.cli.terminal import streams
+from inspector.cli.terminal.escapes import SafeConsole
+from inspector.text import visible
 
 ConfigOption = Annotated[
     Path | None,
@@ -36,8 +38,8 @@ class Options:
 INTERRUPTED = 130
 
 options = Options()
-out = Console()
-err = Console(stderr=True)
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 
 def print_json(document: Any) -> None:
@@ -57,16 +59,18 @@ def print_version(is_wanted: bool) -> None:
 @contextlib.contextmanager
 def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Yields `report(phase, done, total)`. A terminal shows bars; elsewhere only work that stands still is reported."""
+    from inspector.enrolment.keeping import WAITS_FOR_STORE
     from inspector.enrolment.low_priority import WAITING
 
-    said = False
+    said: set[str] = set()
 
     def is_waiting(phase: str) -> bool:
-        nonlocal said
-        if phase == WAITING and not said and not quiet:
-            said = True
-            err.print(f"{title} {WAITING}.", highlight=False, soft_wrap=True)
-        return phase == WAITING
+        if phase not in (WAITING, WAITS_FOR_STORE):
+            return False
+        if phase not in said and not quiet:
+            said.add(phase)
+            err.print(f"{title} {phase}.", highlight=False, markup=False, soft_wrap=True)
+        return True
 
     def silent(phase: str, _done: int, _total: int) -> None:
         is_waiting(phase)
@@ -74,7 +78,7 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, in
     if quiet or not err.is_terminal:
         yield silent
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True) as bars:
         tasks: dict[str, Any] = {}
 
@@ -82,7 +86,7 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, in
             if is_waiting(phase):
                 return
             if phase not in tasks:
-                tasks[phase] = bars.add_task(f"{title}: {phase}", total=total)
+                tasks[phase] = bars.add_task(visible(f"{title}: {phase}"), total=total)
             bars.update(tasks[phase], completed=done, total=total)
 
         yield report
@@ -91,33 +95,52 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, in
 def guarded(app: typer.Typer) -> int:
     """The exit code of the command. Every known failure is printed as one sentence.
 
-    Typer itself reports wrong use: it prints the usage and leaves with exit code 2.
+    Wrong use is reported in the words of typer, with the usage, and has exit code 2.
     """
     from inspector.errors import ConfigError, InspectorError
 
     try:
-        app()
+        return int(app(standalone_mode=False) or 0)
+    except typer.Abort:
+        say_error("Aborted.")
+        return 1
+    except typer.TyperException as error:
+        _say_wrong_use(error)
+        return error.exit_code
     except ConfigError as error:
         if options.debug:
             raise
         where = f" {error.path}" if error.path else ""
         what = "can't be used" if error.path and not Path(error.path).is_file() else "is wrong"
-        err.print(f"[red]The configuration{escape(where)} {what}:[/]", highlight=False, soft_wrap=True)
+        say_error(f"The configuration{where} {what}:")
         for fault in error.faults:
-            err.print(f"  - {fault}", highlight=False, markup=False, soft_wrap=True)
+            err.print(f"  - {visible(fault)}", highlight=False, markup=False, soft_wrap=True)
         return error.exit_code
     except InspectorError as error:
         if options.debug:
             raise
-        err.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        say_error(str(error))
         return error.exit_code
     except OSError as error:
         if options.debug:
             raise
-        # Any failure that is not translated elsewhere: a folder that can't be written, a full disk.
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        err.print(f"The system refused: {what}.", style="red", highlight=False, markup=False, soft_wrap=True)
+        if streams.lost_output() is None:
+            # Any failure that is not translated elsewhere: a folder that can't be written, a full disk.
+            reason = error.strerror or str(error)
+            what = f"{error.filename}: {reason}" if error.filename else reason
+            say_error(f"The system refused: {what}.")
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
+
+
+def say_error(sentence: str) -> None:
+    """One line in red on standard error."""
+    err.print(visible(sentence), style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_wrong_use(error: typer.TyperException) -> None:
+    from typer import rich_utils
+
+    error.message = visible(error.message)  # an argument may be a file's name that the shell put there
+    rich_utils.rich_format_error(cast(Any, error))

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import PlainTable
 
 if TYPE_CHECKING:
     from connectors.mqtt.broker import EmbeddedBroker
@@ -30,7 +31,7 @@ class TerminalDisplay:
         self._is_quiet = is_quiet
 
     def broker_started(self, broker: EmbeddedBroker, folder: Path) -> None:
-        self._say(f"Broker: {broker.name} on {broker.host}:{broker.port}. Files: {folder}", markup=False)
+        self._say(f"Broker: {broker.name} on {broker.host}:{broker.port}. Files: {folder}")
 
     def enrolling(self, product: str) -> AbstractContextManager[Callable[[str, int, int], None]]:
         return console.progress(f"Enrolling {product}", quiet=self._is_quiet)
@@ -47,14 +48,14 @@ class TerminalDisplay:
             began = time.monotonic()
             yield lambda total: live.update(_table(telemetry, total, time.monotonic() - began))
 
-    def _say(self, line: str, *, markup: bool = True) -> None:
+    def _say(self, line: str) -> None:
         if not self._is_quiet:
-            console.err.print(line, markup=markup)
+            console.err.print(line, markup=False)
 
 
 def print_run(run: DemoRun) -> None:
     """The figures against the expert labels, and where to look closer."""
-    table = Table(title="What the line did, against the expert labels", show_header=False)
+    table = PlainTable(title="What the line did, against the expert labels", show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     summary = run.summary
@@ -89,7 +90,7 @@ def _table(telemetry: Watched, total: int, seconds: float) -> RenderableType:
     import numpy as np
 
     verdicts = telemetry.verdicts
-    overview = Table(title=f"{len(verdicts)} of {total} parts, {len(verdicts) / max(seconds, 0.1):.1f} a second")
+    overview = PlainTable(title=f"{len(verdicts)} of {total} parts, {len(verdicts) / max(seconds, 0.1):.1f} a second")
     for column in ("product", "pass", "reject", "unjudged"):
         overview.add_column(column, justify="left" if column == "product" else "right")
     counts = Counter((verdict.product or "unknown", verdict.outcome.value) for verdict in verdicts)
@@ -99,10 +100,10 @@ def _table(telemetry: Watched, total: int, seconds: float) -> RenderableType:
     if latencies:
         p50, p99 = np.percentile(latencies, [50, 99])
         overview.caption = f"frame to decision: p50 {p50:.0f} ms, p99 {p99:.0f} ms"
-    last = Table(title="last rejects")
+    last = PlainTable(title="last rejects")
     for column in ("camera", "part", "product", "level", "ms"):
         last.add_column(column)
     for verdict in [v for v in verdicts if v.outcome.value == "reject"][-5:]:
         level, ms = f"{verdict.level or 0:.2f}", f"{verdict.total_ms or 0:.0f}"
-        last.add_row(verdict.camera, str(verdict.trigger_id), verdict.product, f"[red]{level}[/]", ms)
+        last.add_row(verdict.camera, str(verdict.trigger_id), verdict.product, Text(level, style="red"), ms)
     return Group(overview, last)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.enrolment_view import print_findings, state_of
+from inspector.cli.terminal.escapes import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,11 +28,11 @@ def print_discovered(products: DiscoveredProducts) -> None:
 def print_enrolled(enrolled: Sequence[Enrolled], unnamed: Sequence[str]) -> None:
     """A few lines for each version. `unnamed`: categories that were to be enrolled and have no name."""
     for done in enrolled:
-        name = f"[bold]{done.report.product}[/] version {done.version.version}"
+        name = f"[bold]{shown(done.report.product)}[/] version {done.version.version}"
         line = f"{name} is {state_of(done)}: {done.report.n_used} images."
-        console.out.print(line, f"  {done.report.statement}", sep="\n", highlight=False)
+        console.out.print(line, f"  {shown(done.report.statement)}", sep="\n", highlight=False)
         print_findings(done)
-        console.out.print(f"  report: {done.page}", highlight=False, soft_wrap=True)
+        console.out.print(f"  report: {shown(done.page)}", highlight=False, soft_wrap=True)
     if unnamed:
         console.out.print(f"not enrolled, for want of a name: {', '.join(unnamed)}", highlight=False)
 
@@ -62,12 +63,12 @@ def _print_images(found: Discovery, other_kinds: Sequence[str]) -> None:
     if found.purity is not None and found.nmi is not None:
         say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
     for name, reason in found.unreadable:
-        say(f"  [yellow]left out[/] {name}: {reason}")
+        say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}")
     for name in other_kinds:
-        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG")
+        say(f"  [yellow]left out[/] {shown(name)}: neither JPEG nor PNG")
     for name, of in found.duplicates:
-        say(f"  [yellow]counted once[/] {name}: the same image as {of}")
+        say(f"  [yellow]counted once[/] {shown(name)}: the same image as {shown(of)}")
     for category in found.categories:
         for index in category.strays:
-            where = f"nearest to {category.name}, but not near; enrolled only --with-strays"
-            say(f"  [yellow]look at[/] {found.images[index].name}: {where}")
+            why = f"nearest to {category.name}, but not near; enrolled only --with-strays"
+            say(f"  [yellow]look at[/] {shown(found.images[index].name)}: {shown(why)}")

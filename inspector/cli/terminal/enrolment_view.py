@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import shown
 
 if TYPE_CHECKING:
     from inspector.enrolment.enrol_product import Enrolled
@@ -22,44 +23,51 @@ def print_enrolled(done: Enrolled, store: Path | None) -> None:
     state = state_of(done)
     say = console.out.print
     offered = report.n_images + len(done.other_kinds)
-    say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {offered} images.")
-    say(f"  {report.statement}", highlight=False)
+    images = f"{report.n_used} of {offered} images"
+    say(f"[bold]{shown(report.product)}[/] version {version.version} is {shown(state)}: {shown(images)}.")
+    say(f"  {shown(report.statement)}", highlight=False)
     for line in (*_choices(done), *_detectability(done)):
-        say(f"  {line}", highlight=False)
+        say(f"  {shown(line)}", highlight=False)
     for name, reason in report.unreadable:
-        say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
+        say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False)
     for name in done.other_kinds:
-        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG", highlight=False)
+        say(f"  [yellow]left out[/] {shown(name)}: neither JPEG nor PNG", highlight=False)
     for name, reason in report.left_out:
-        say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
+        say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False)
     for name, of in report.duplicates:
-        say(f"  [yellow]counted once[/] {name}: the same image as {of}", highlight=False)
+        say(f"  [yellow]counted once[/] {shown(name)}: the same image as {shown(of)}", highlight=False)
     print_findings(done)
     if report.backbone_passes != 1.0:
         say(f"  a frame costs {report.backbone_passes:g} backbone passes instead of one", highlight=False)
     took = ", ".join(f"{phase.name} {phase.seconds:.1f} s" for phase in report.phases)
     total = sum(phase.passes for phase in report.phases)
     say(
-        f"  [dim]{took}; {total:.1f} backbone passes over the images; {version.size_bytes / 1e6:.1f} MB[/]",
+        f"  [dim]{shown(took)}; {total:.1f} backbone passes over the images; {version.size_bytes / 1e6:.1f} MB[/]",
         highlight=False,
     )
-    say(f"  report: {done.page}", highlight=False, soft_wrap=True)
+    say(f"  report: {shown(done.page)}", highlight=False, soft_wrap=True)
     if store is not None:
-        say(f"  store: {store} (there is no inspector.toml here, nor --config)", highlight=False, soft_wrap=True)
+        say(f"  store: {shown(store)} (there is no inspector.toml here, nor --config)", highlight=False, soft_wrap=True)
 
 
 def print_findings(done: Enrolled) -> None:
     """Everything that a person should look at before the version is trusted."""
     report, say = done.report, console.out.print
     if report.suspects:
-        say(f"  [yellow]look at[/] {', '.join(report.suspects)}: they score oddly among the good ones", highlight=False)
+        say(
+            f"  [yellow]look at[/] {shown(', '.join(report.suspects))}: they score oddly among the good ones",
+            highlight=False,
+        )
     for name, likeness in done.alike:
-        say(f"  [yellow]looks like[/] {name} ({likeness:.2f}): the router may take one for the other", highlight=False)
+        say(
+            f"  [yellow]looks like[/] {shown(name)} ({likeness:.2f}): the router may take one for the other",
+            highlight=False,
+        )
     named = {*report.suspects, *(name for name, _ in (*report.unreadable, *report.left_out, *report.duplicates))}
     for warning in report.warnings:
         if any(warning.startswith(f"{name} ") for name in named):
             continue  # said above
-        say(f"  [yellow]note[/] {warning}", highlight=False)
+        say(f"  [yellow]note[/] {shown(warning)}", highlight=False)
 
 
 def state_of(done: Enrolled) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from inspector.cli.terminal import console, rendering
+from inspector.cli.terminal.escapes import PlainTable, shown
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from inspector.operation.folder_evaluation import FolderEvaluation
 
 
@@ -20,13 +21,14 @@ def print_evaluation(evaluation: FolderEvaluation, page: Path | None) -> None:
     if figures["mode"] != "oracle":
         console.out.print(_routing(figures["routing"]), highlight=False)
     for name, note in evaluation.notes.items():
-        console.out.print(f"[yellow]note[/] {name}: {note}", highlight=False)
+        console.out.print(f"[yellow]note[/] {shown(name)}: {shown(note)}", highlight=False)
     if page is not None:
         console.out.print(f"report: {page}", highlight=False, markup=False)
 
 
 def _table(figures: dict[str, Any]) -> Table:
-    table = Table(title=f"{figures['head']} on {figures['backbone']}, {figures['engine']}, mode {figures['mode']}")
+    title = f"{figures['head']} on {figures['backbone']}, {figures['engine']}, mode {figures['mode']}"
+    table = PlainTable(title=shown(title))
     columns = {
         "image AUROC": "image_auroc",
         "AP": "image_ap",

@@ -11,6 +11,7 @@ import typer
 
 from inspector.cli.terminal import console
 from inspector.errors import UsageError
+from inspector.text import decoded, visible
 
 
 def names_given(names: str | None, names_from: Path | None, categories: Sequence[str]) -> dict[str, str] | None:
@@ -25,11 +26,11 @@ def names_given(names: str | None, names_from: Path | None, categories: Sequence
     if names_from is None:
         return None
     try:
-        lines = names_from.read_text(encoding="utf-8").splitlines()
+        lines = decoded(names_from.read_bytes()).splitlines()
     except OSError as error:
         raise UsageError(f"The names in {names_from} can't be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{names_from} is no text file; write one category=product per line.") from error
+    except ValueError as error:
+        raise UsageError(f"The names in {names_from} can't be read: {error}, one category=product per line.") from error
     return _parsed((line.partition("#")[0] for line in lines), categories, str(names_from))
 
 
@@ -38,7 +39,9 @@ def names_asked(categories: Sequence[tuple[str, str]]) -> dict[str, str]:
     console.err.print("Name each category; two may get one name, Enter leaves one out.")
     named: dict[str, str] = {}
     for category, hint in categories:
-        while answer := typer.prompt(f"  {category} ({hint})", default="", show_default=False, err=True).strip():
+        while answer := typer.prompt(
+            f"  {category} ({visible(hint)})", default="", show_default=False, err=True
+        ).strip():
             if _is_name(answer):
                 named[category] = answer
                 break

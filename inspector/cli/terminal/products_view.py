@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from inspector.cli.terminal import console, rendering
+from inspector.cli.terminal.escapes import shown
 from inspector.domain import ProductVersion
 from inspector.stream.record import format_time
 
@@ -22,12 +23,12 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
             "No product is enrolled yet; `inspector enroll PRODUCT IMAGES...` makes one.", highlight=False
         )
         return
-    shown = versions if every else list(_one_each(versions))
+    listed = versions if every else list(_one_each(versions))
     table = rendering.table(
         "Product", "Version", "State", "Head", "Profile", "Threshold", "Size", "Enrolled", "By",
         right=("Version", "Threshold", "Size"),
     )  # fmt: skip
-    for version in shown:
+    for version in listed:
         table.add_row(
             version.product,
             str(version.version),
@@ -47,7 +48,7 @@ def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> Non
     from inspector.vision.artifacts.thresholds import moved_note
 
     print_list(versions, every=True)
-    rendering.show("", f"[bold]{chosen.product} version {chosen.version}[/]")
+    rendering.show("", f"[bold]{shown(chosen.product)} version {chosen.version}[/]")
     known = [("sha-256", chosen.digest), ("enrolled at", format_time(chosen.created_at))]
     if note := moved_note(chosen):
         known.append(("threshold now", f"{chosen.threshold:.4g}; {note}"))

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import PlainTable, SafeConsole, cell
 
 OUTCOME_STYLES: Final = {"pass": "green", "reject": "bold red", "unjudged": "yellow", "uninspected": "magenta"}
 ABSENT: Final = "-"
@@ -21,9 +22,9 @@ _WIDE: Final = 240
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """An empty table with light rules; the columns named in `right` hold numbers."""
+    """An empty table with light rules; the columns named in `right` hold numbers. Strings in it are never markup."""
     numbers = set(right)
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    made = PlainTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         made.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
     return made
@@ -31,11 +32,11 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
 
 def facts(pairs: Iterable[tuple[str, str | Text]]) -> Table:
     """Names and values, one pair a line."""
-    made = Table.grid(padding=(0, 2))
+    made = PlainTable.grid(padding=(0, 2))
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in pairs:
-        made.add_row(name, value if isinstance(value, Text) else Text(value))
+        made.add_row(name, cell(value))
     return made
 
 
@@ -45,7 +46,7 @@ def show(*renderables: RenderableType) -> None:
         for renderable in renderables:
             console.out.print(renderable, highlight=False)
         return
-    wide = Console(width=_WIDE)
+    wide = SafeConsole(width=_WIDE)
     with wide.capture() as captured:
         for renderable in renderables:
             wide.print(renderable, highlight=False)

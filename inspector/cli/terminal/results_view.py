@@ -14,6 +14,7 @@ from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.rendering import ABSENT, facts, local_time, number, outcome_text
 from inspector.domain import Cause, GateMode, Identity, Verdict
 from inspector.stream.record import format_time
+from inspector.text import visible
 
 SHORT_ID: Final = 8
 """Characters shown of a result id; enough for `results show`."""
@@ -63,7 +64,7 @@ def print_one(verdict: Verdict, kept: Sequence[Path]) -> None:
     head = outcome_text(verdict.outcome.value)
     head.append(f"  {verdict.cause.value}", style="default not bold")
     if verdict.cause_detail:
-        head.append(f": {verdict.cause_detail}", style="dim not bold")
+        head.append(f": {visible(verdict.cause_detail)}", style="dim not bold")
     rendering.show(head, facts(_shown(_part(verdict))), "")
     rendering.show(facts(_shown(_judgement(verdict))), "")
     if verdict.regions:

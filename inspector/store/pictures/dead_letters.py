@@ -20,11 +20,14 @@ from inspector.stream.record import format_time, plain
 
 
 class FolderDeadLetters:
-    """The port `DeadLetters` on a folder of at most `max_bytes`. Raises StateUnusable where it can't be written."""
+    """The port `DeadLetters` on a folder of at most `max_bytes`, beyond which only letters under a hold stay.
+
+    Raises StateUnusable where it can't be written.
+    """
 
     def __init__(self, folder: Path, *, max_bytes: int, held: Held | None = None) -> None:
         self._path = folder
-        self._held = held
+        self._held = held or Held()
         self._max_bytes = max_bytes
         self._resources = contextlib.ExitStack()
 
@@ -42,6 +45,8 @@ class FolderDeadLetters:
         await asyncio.get_running_loop().run_in_executor(self._worker, self._write, letter)
 
     def _write(self, letter: DeadLetter) -> None:
+        if letter.verdict is not None:
+            self._held.note(letter.verdict)
         base = self._path / safe_name(letter.camera) / safe_name(letter.result_id)
         reason = {
             "result_id": letter.result_id,

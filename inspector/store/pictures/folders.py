@@ -70,15 +70,20 @@ def translated(path: Path) -> Iterator[None]:
 
 
 class Held:
-    """Results that a hold keeps: their files stay, even beyond a folder's bound. Safe on any thread."""
+    """Results that a hold keeps: their files stay, even beyond a folder's bound. Safe on any thread.
 
-    def __init__(self) -> None:
+    With `is_known` False every result counts as held until the first call of `found`: what a hold keeps must not go
+    before the holds have been read.
+    """
+
+    def __init__(self, *, is_known: bool = True) -> None:
+        self._is_known = is_known
         self._covers: Callable[[Verdict], bool] = lambda _: False
         self._found: frozenset[str] = frozenset()
         self._noted: set[str] = set()
 
     def __contains__(self, result_id: str) -> bool:
-        return result_id in self._found or result_id in self._noted
+        return not self._is_known or result_id in self._found or result_id in self._noted
 
     def renew(self, covers: Callable[[Verdict], bool], *, is_any: bool) -> None:
         """Take new holds; `covers` tells whether they keep a result. Noted results stay until no hold is left."""
@@ -89,6 +94,7 @@ class Held:
     def found(self, result_ids: Iterable[str]) -> None:
         """Note the held ones of the results that have rows and files."""
         self._found = frozenset(result_ids)
+        self._is_known = True
 
     def note(self, verdict: Verdict) -> None:
         """Note a result before its files are written, if a hold keeps it: it may have no row yet."""

@@ -42,7 +42,7 @@ class Housekeeping:
         self._retention = retention
         self._state_dir = state_dir
         self._held = held
-        self._holds: list[Hold] = []
+        self._holds: list[Hold] | None = None  # the holds have not been read yet
         self._is_failing = False
 
     async def run(self) -> None:

@@ -104,7 +104,8 @@ class Commanding:
 
     async def _obey(self, command: Command, request: CommandRequest, owners: list[str]) -> str:
         try:
-            check_time(command, self._shared.clock.now(), self._shared.config.agent.command_age_s)
+            agent = self._shared.config.agent
+            check_time(command, self._shared.clock.now(), agent.command_age_s, agent.max_mode_h)
         except CommandRefused as refusal:
             with contextlib.suppress(LedgerUnavailable):
                 await self._ledger.record_command(self._record(command, request, str(refusal), is_obeyed=False), [])

@@ -204,6 +204,7 @@ class Settling:
             cause=verdict.cause,
             detail=verdict.cause_detail or "",
             received_at=delivery.received_at,
+            verdict=verdict,
         )
         try:
             await self._outlets.dead_letters.put(letter)

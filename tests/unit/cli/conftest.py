@@ -91,7 +91,8 @@ def enrolled(line: Config) -> Callable[[str], int]:
     """Adds a live version of a product whose artifact is of no use but its name; returns its number."""
 
     async def add(product: str) -> int:
-        manifest = {"head": "prototype", "threshold": 2.5, "calibration": {"statement": "at most 1 in 20"}}
+        calibration = {"statement": "at most 1 in 20", "threshold": 2.5, "median": 1.0}
+        manifest = {"head": "prototype", "threshold": 2.5, "calibration": calibration}
         async with registry_of(line) as registry:
             version = await registry.add_version(product, b"artifact", manifest, by="ada", activate=True)
         return version.version

@@ -8,6 +8,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,64 @@ def test_doctor_with_a_wrong_configuration_lists_all_faults_and_exits_78(shell: 
     assert (answer.code, answer.out) == (78, "")
     assert "agent.nmae" in answer.err
     assert "camera.0.on_unjudged" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "version", "level"),
+    [
+        ("db.plant.example", True, "TLSv1.3", Level.OK),
+        ("db.plant.example", None, "TLSv1.3", Level.WARNING),
+        ("db.plant.example", False, None, Level.WARNING),
+        ("127.0.0.1", None, None, Level.OK),
+    ],
+)
+def test_encryption_of_a_store_on_the_network_is_said(
+    host: str, tls: bool | None, version: str | None, level: Level
+) -> None:
+    url = f"postgresql://{host}/inspector"
+    table = {"store": {"url": url} | ({} if tls is None else {"tls": tls})}
+    finding = store._encryption(parse(table, None), databases.Database(url), version)
+    assert finding.level is level
+    assert ("store.tls = true" in finding.detail) == (level is Level.WARNING)
+
+
+def test_state_folder_with_signs_of_a_url_keeps_its_database_in_it(shell: Callable[..., Any], tmp_path: Path) -> None:
+    """The path was a URL's part before: a ? cut it off, and %41 became an A."""
+    state = tmp_path / "50%41 off?"
+    Path("inspector.toml").write_text(f'[agent]\nstate_dir = "{state}"\n', encoding="utf-8")
+    assert shell("db", "upgrade").code == 0
+    assert (state / "inspector.db").is_file()
+
+
+def test_store_url_of_no_use_ends_every_command_with_exit_code_78(shell: Callable[..., Any]) -> None:
+    url = "postgresql+asyncpg://me:hush@db/plant?sslmode=require"
+    Path("inspector.toml").write_text(f'[store]\nurl = "{url}"\n', encoding="utf-8")
+    for command in (("doctor",), ("db", "check"), ("products", "list"), ("results", "list"), ("run",)):
+        answer = shell(*command)
+        assert answer.code == 78
+        assert "set store.tls = true" in answer.err
+        assert "hush" not in answer.err
+
+
+@pytest.mark.parametrize(("turns", "is_told"), [(1, False), (2, False), (40, True)])
+def test_two_agents_of_one_name_are_told_by_their_rows(
+    shell: Callable[..., Any], line: Config, record: Callable[[Sequence[Verdict]], None], turns: int, is_told: bool
+) -> None:
+    now, per_turn = datetime.now(UTC), 40 // turns
+    record(
+        [
+            verdict_of_part(
+                number,
+                agent=line.agent.name,
+                config_digest="ab"[number // per_turn % 2] * 64,
+                received_at=now,
+                decided_at=now,
+            )
+            for number in range(40)
+        ]
+    )
+    told = {finding["subject"]: finding for finding in shell("doctor", "--json").document}
+    assert ("agent's name" in told) == is_told
+    if is_told:
+        assert told["agent's name"]["level"] == "fault"
+        assert "agent.name" in told["agent's name"]["detail"]

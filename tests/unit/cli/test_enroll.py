@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ import pytest
 
 from inspector.config.config import Config
 from inspector.enrolment import enrol_product as enrolling
+from inspector.enrolment import keeping
 from inspector.errors import EnrolmentError
+from inspector.store import database as databases
 from inspector.training.evidence import detectability
 from tests.unit.drawings import FakeEngine, draw, encode
 
@@ -281,3 +286,72 @@ def test_enroll_excluding_an_image_that_is_not_there_is_wrong_use(shell: Callabl
     answer = shell("enroll", "disc", str(folder), "--report", str(tmp_path / "none" / "r.html"))
     assert answer.code == 2
     assert "There is no folder" in answer.err
+
+
+@pytest.fixture
+def locks_at_the_end(line: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """Somebody else writes from the moment on that the work begins."""
+    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr(keeping, "TRIED_FOR_S", 0.05)
+    monkeypatch.setattr(keeping, "FIRST_PAUSE_S", 0.01)
+    holder = sqlite3.connect(line.agent.state_dir / "inspector.db", isolation_level=None, check_same_thread=False)
+
+    def engine(*_: object) -> FakeEngine:
+        if not holder.in_transaction:
+            holder.execute("BEGIN IMMEDIATE")
+        return FakeEngine()
+
+    monkeypatch.setattr(enrolling, "create_engine", engine)
+    with contextlib.closing(holder):
+        yield holder
+
+
+def test_enroll_whose_database_is_locked_at_the_end_loses_no_work(
+    shell: Callable[..., Any],
+    enrolled: Callable[[str], int],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    enrolled("other")  # the database is there
+    holder = request.getfixturevalue("locks_at_the_end")
+    lost = shell("enroll", "disc", str(folder_of_discs(tmp_path / "first", range(8))), "--profile", "fast")
+    assert lost.code == 1
+    assert "Enrolling disc waits for the database" in lost.err
+    command = re.search(r"`inspector (products import .* --activate)`", lost.err)
+    assert command is not None
+    holder.rollback()
+    assert shell(*command[1].split()).code == 0
+    assert [row["live"] for row in shell("products", "list", "--json").document if row["product"] == "disc"] == [True]
+    more = shell("enroll", "disc", str(folder_of_discs(tmp_path / "more", range(20, 24))), "--add", "--json")
+    holder.rollback()
+    assert "not known which files" not in more.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("products", "activate", "disc", "1"),
+        ("products", "rollback", "disc"),
+        ("products", "threshold", "disc", "--level", "0.5", "--reason", "x"),
+        ("products", "remove", "disc", "--yes"),
+        ("db", "hold", "add", "--product", "disc", "--reason", "x"),
+        ("db", "prune"),
+    ],
+)
+def test_change_of_a_locked_database_is_refused_with_one_sentence(
+    shell: Callable[..., Any],
+    line: Config,
+    enrolled: Callable[[str], int],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    enrolled("disc")
+    enrolled("disc")
+    if arguments[:2] == ("db", "prune"):
+        Path("inspector.toml").write_text(Path("inspector.toml").read_text().replace("#events_days", "events_days"))
+    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 1)
+    with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        answer = shell(*arguments)
+    sentence = "The database is locked by another process; end whatever holds it open.\n"
+    assert (answer.code, answer.err) == (1, sentence)

@@ -53,9 +53,11 @@ def test_configuration_text_names_every_key_once() -> None:
 
 TLS = {"security": "ssl", "cert_file": "c", "key_file": "k", "ca_file": "a"}
 SCRAM = {"security": "sasl_ssl", "username": "u", "password_secret": "p"}
+STORE_TLS = {"url": "postgresql://db/plant", "tls": True, "cert_file": "agent.pem", "key_file": "agent.key"}
 NEEDS: dict[str, dict[str, Any]] = {
     **{f"kafka.{name}": TLS for name in ("ca_file", "cert_file", "key_file")},
     **{f"kafka.{name}": SCRAM for name in ("username", "password_secret")},
+    **{f"store.{name}": STORE_TLS for name in ("tls", "ca_file", "cert_file", "key_file")},
 }
 """Keys that mean something only beside others."""
 

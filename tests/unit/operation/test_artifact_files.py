@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,15 @@ def test_read_artifact_that_was_damaged_raises_and_one_without_a_digest_is_unche
     assert not read_artifact(path).is_checked
     with pytest.raises(UsageError, match="can't be read"):
         read_artifact(tmp_path / "none")
+
+
+@pytest.mark.parametrize("form", ["{}\n", "\ufeff{}  bottle.artifact\r\n"])
+def test_read_artifact_beside_a_digest_file_of_windows_is_checked(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "bottle.artifact"
+    path.write_bytes(b"whole")
+    digest = hashlib.sha256(b"whole").hexdigest().upper()
+    digest_file(path).write_text(form.format(digest), encoding="utf-8")
+    assert read_artifact(path).is_checked
+    path.write_bytes(b"whale")
+    with pytest.raises(ArtifactError, match="damaged"):
+        read_artifact(path)

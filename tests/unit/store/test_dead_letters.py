@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import json
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from inspector.domain import Cause, DeadLetter, ResultId
 from inspector.errors import StateUnusable
 from inspector.store.pictures.dead_letters import FolderDeadLetters
+from inspector.store.pictures.folders import Held
 from inspector.testing.clock import START
+from inspector.testing.samples import verdict_of_part
 
 
 def letter(number: int, *, camera: str = "cam1", payload: bytes = b"\xff\xd8 cut off") -> DeadLetter:
@@ -62,3 +65,27 @@ async def test_put_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.Mo
                 await letters.put(letter(1))
         await letters.put(letter(2))
     assert sorted(path.name for path in (tmp_path / "cam1").iterdir()) == ["r-2.bin", "r-2.json"]
+
+
+async def test_put_beyond_the_bound_keeps_what_a_hold_names(tmp_path: Path) -> None:
+    held = Held()
+    held.renew(lambda verdict: verdict.lot == "L1", is_any=True)
+    async with FolderDeadLetters(tmp_path, max_bytes=4000, held=held) as letters:
+        for number in range(40):
+            verdict = verdict_of_part(number, lot="L1" if number % 2 else "L2")
+            letter_of_it = dataclasses.replace(letter(number), result_id=verdict.result_id, verdict=verdict)
+            await letters.put(dataclasses.replace(letter_of_it, payload=bytes(500)))
+    kept = {path.stem for path in tmp_path.rglob("*.bin")}
+    assert kept >= {verdict_of_part(number).result_id for number in range(1, 40, 2)}
+    assert verdict_of_part(0).result_id not in kept
+
+
+async def test_put_beyond_the_bound_removes_nothing_before_holds_are_known(tmp_path: Path) -> None:
+    held = Held(is_known=False)
+    async with FolderDeadLetters(tmp_path, max_bytes=1000, held=held) as letters:
+        for number in range(5):
+            await letters.put(letter(number, payload=bytes(500)))
+        assert len(list(tmp_path.rglob("*.bin"))) == 5
+        held.found([])
+        await letters.put(letter(5, payload=bytes(500)))
+    assert [path.name for path in tmp_path.rglob("*.bin")] == ["r-5.bin"]

@@ -232,3 +232,15 @@ async def test_command_for_what_another_agent_has_is_left_to_it() -> None:
     assert reply["cmd_id"] == "c2"
     assert [answer["cmd_id"] for _, answer in plant.commands.replies] == ["c2"]
     assert not plant.ledger.commands
+
+
+async def test_mode_until_9999_is_refused_with_its_reason_and_the_line_stays_in_auto() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        for command, keys in (("mode", {"mode": "bypass"}), ("golden", {})):
+            reply = await Talker(plant).tell(command, gate="gate", expires_at="9999-12-31T23:59:59Z", **keys)
+            assert reply["ok"] == 0
+            assert "more than 12 h away" in reply["detail"]
+        plant.push(GOOD, 1)
+        await plant.has_rows(1)
+    assert [row.mode for row in plant.rows()] == [GateMode.AUTO]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -83,17 +83,33 @@ def test_check_time_of_an_old_or_future_command_is_refused(age_s: int, is_obeyed
     command = Command(CommandName.RESYNC, "c1", START, "mes", "plc restarted")
     now = START + timedelta(seconds=age_s)
     if is_obeyed:
-        check_time(command, now, 30)
+        check_time(command, now, 30, 12)
     else:
         with pytest.raises(CommandRefused):
-            check_time(command, now, 30)
+            check_time(command, now, 30, 12)
 
 
 def test_check_time_of_a_mode_needs_an_end_to_come() -> None:
     command = Command(CommandName.MODE, "c1", START, "ada", "cleaning", mode=GateMode.CLEAN)
     with pytest.raises(CommandRefused, match="needs expires_at"):
-        check_time(command, START, 30)
+        check_time(command, START, 30, 12)
     over = Command(CommandName.MODE, "c1", START, "ada", "cleaning", mode=GateMode.CLEAN, expires_at=START)
     with pytest.raises(CommandRefused, match="over already"):
-        check_time(over, START, 30)
-    check_time(Command(CommandName.MODE, "c1", START, "ada", "done", mode=GateMode.AUTO), START, 30)
+        check_time(over, START, 30, 12)
+    check_time(Command(CommandName.MODE, "c1", START, "ada", "done", mode=GateMode.AUTO), START, 30, 12)
+
+
+@pytest.mark.parametrize("name", ["mode", "golden"])
+def test_check_time_of_a_mode_beyond_the_longest_is_refused(name: str) -> None:
+    for end, longest_h, is_obeyed in (
+        (START + timedelta(hours=12), 12, True),
+        (START + timedelta(hours=12, milliseconds=1), 12, False),
+        (START + timedelta(hours=12, milliseconds=1), 13, True),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), 168, False),
+    ):
+        command = Command(CommandName(name), "c1", START, "ada", "cleaning", mode=GateMode.CLEAN, expires_at=end)
+        if is_obeyed:
+            check_time(command, START, 30, longest_h)
+        else:
+            with pytest.raises(CommandRefused, match=rf"more than {longest_h} h away.*agent\.max_mode_h"):
+                check_time(command, START, 30, longest_h)

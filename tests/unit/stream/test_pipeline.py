@@ -170,6 +170,7 @@ async def test_run_every_kind_of_bad_frame_fails_alone_with_its_cause() -> None:
         Cause.OK,
     ]
     assert [letter.payload for letter in plant.letters.letters] == [b"", b"junk"]
+    assert all(letter.verdict and letter.verdict.result_id == letter.result_id for letter in plant.letters.letters)
 
 
 async def test_run_product_of_a_camera_that_is_not_live_is_told_at_the_start() -> None:

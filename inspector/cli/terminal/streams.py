@@ -1,0 +1,93 @@
+"""Standard streams that the shell closed or that take nothing: a command ends with an exit code, not in a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from typing import Any, Final, TextIO, cast
+
+_STREAMS: Final = (
+    ("stdin", "r", os.O_RDONLY),
+    # For reading: what is written to it fails, as it has to, since nobody gets it.
+    ("stdout", "w", os.O_RDONLY),
+    ("stderr", "w", os.O_WRONLY),
+)
+
+
+class Watched:
+    """A standard stream that remembers why it took nothing: what failed once is not always tried again."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+class Lossy(Watched):
+    """Standard error whose lines are lost where it takes none: telling must not end what is told of."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+def prepare() -> None:
+    """All three streams are there from here on, and no character is one that they can't write.
+
+    Else the next file that is opened, a database perhaps, would get the number of a closed one and what is printed.
+    """
+    for name, mode, access in _STREAMS:
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, access)  # the lowest free number, which is the closed stream's own
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a stream of somebody else's making
+            cast(Any, stream).reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = cast(TextIO, Watched(sys.stdout)), cast(TextIO, Lossy(sys.stderr))
+
+
+def lost_output() -> OSError | None:
+    """Why standard output takes nothing of what was printed; None where all of it went out."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return error
+    return cast(OSError | None, getattr(sys.stdout, "failure", None))
+
+
+def finished(code: int) -> int:
+    """The exit code: `code`, but 1 where all went well and nobody could be shown it. To be called last."""
+    error = lost_output()
+    if error is not None:
+        with contextlib.suppress(OSError):  # what is left is not tried again when the interpreter ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:  # `| head` has read what it wanted
+            reason = "it is closed" if error.errno == errno.EBADF else error.strerror
+            sys.stderr.write(f"Standard output can't be written ({reason}); what the command changed stays.\n")
+        code = code or 1
+    sys.stderr.flush()
+    return code

@@ -1,0 +1,124 @@
+"""The last step of an enrolment: its work reaches the registry, or a file that can be imported; it is never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from inspector.domain import ProductVersion
+from inspector.errors import LedgerUnavailable, SchemaOutdated, StateUnusable
+from inspector.store.pictures.folders import write_whole
+
+WAITS_FOR_STORE: Final = "waits for the database, which takes no writes now; the finished version is safe in a file"
+"""What `progress` is told as a phase while the registry is tried again."""
+
+TRIED_FOR_S: Final = 120.0
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 8.0
+
+Progress = Callable[[str, int, int], None]
+
+
+class Versions(Protocol):
+    """What is asked of the registry."""
+
+    async def products(self) -> list[ProductVersion]: ...
+
+    async def add_version(
+        self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
+    ) -> ProductVersion: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedVersion:
+    """What an enrolment has made, and what it is to become."""
+
+    product: str
+    artifact: bytes
+    manifest: dict[str, Any]
+    by: str
+    activate: bool
+    shadow: bool
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.artifact).hexdigest()
+
+
+async def stored(registry: Versions, finished: FinishedVersion, folder: Path, progress: Progress) -> ProductVersion:
+    """The version as the registry has it. While the database takes no writes it is tried again for `TRIED_FOR_S`.
+
+    Meanwhile, and for good where that does not help, the artifact is a file in `folder`, else in the current one.
+    Raises LedgerUnavailable or SchemaOutdated, whose sentence names the file and the command that imports it.
+    """
+    try:
+        return await _added(registry, finished)
+    except (LedgerUnavailable, SchemaOutdated) as error:
+        last: LedgerUnavailable | SchemaOutdated = error
+    file = await asyncio.to_thread(_saved, finished, folder)
+    give_up_at, pause_s = time.monotonic() + TRIED_FOR_S, FIRST_PAUSE_S
+    while last.retryable and time.monotonic() < give_up_at:
+        progress(WAITS_FOR_STORE, 0, 0)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        try:
+            version = await _there_already(registry, finished) or await _added(registry, finished)
+        except (LedgerUnavailable, SchemaOutdated) as error:
+            last = error
+        else:
+            if file is not None:
+                await asyncio.to_thread(_remove, file)
+            return version
+    raise type(last)(f"{last} {_way_out(finished, file)}") from last
+
+
+async def _added(registry: Versions, finished: FinishedVersion) -> ProductVersion:
+    return await registry.add_version(
+        finished.product,
+        finished.artifact,
+        finished.manifest,
+        by=finished.by,
+        activate=finished.activate,
+        shadow=finished.shadow,
+    )
+
+
+async def _there_already(registry: Versions, finished: FinishedVersion) -> ProductVersion | None:
+    """A connection that broke at the commit does not say whether it was done."""
+    known = [each for each in await registry.products() if each.product == finished.product]
+    return next((each for each in reversed(known) if each.digest == finished.digest), None)
+
+
+def _saved(finished: FinishedVersion, folder: Path) -> Path | None:
+    """The file, with its digest beside it as `products export` writes it; None where no folder takes it."""
+    for place in (folder, Path.cwd()):
+        file = place / f"{finished.product}-{finished.digest[:12]}.artifact"
+        try:
+            write_whole(file, finished.artifact, durable=True)
+            write_whole(_digest_file(file), f"{finished.digest}  {file.name}\n".encode(), durable=True)
+        except StateUnusable:
+            continue
+        return file
+    return None
+
+
+def _digest_file(file: Path) -> Path:
+    return file.with_name(f"{file.name}.sha256")
+
+
+def _remove(file: Path) -> None:
+    for path in (file, _digest_file(file)):
+        path.unlink(missing_ok=True)
+
+
+def _way_out(finished: FinishedVersion, file: Path | None) -> str:
+    if file is None:
+        return f"The finished version of {finished.product} could not be written to a file either; enrol it again."
+    what = f"inspector products import {shlex.quote(str(file))}" + (" --activate" if finished.activate else "")
+    return f"The finished version is kept in a file; `{what}` (with --config, where one was named) stores it later."

@@ -19,7 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from inspector.training.heads.recipes import PROFILES, recipe_for
+from inspector.training.heads.factory import PROFILES
+from inspector.training.heads.prototype import prototype_recipe
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Embedder
 from inspector.vision.networks.backbone import Backbone
@@ -58,7 +59,7 @@ def _passes(folder: Path) -> Table:
     backbone = Backbone()
     weights = BackboneFile.installed(backbone).sha256
     onnx, torch = create_engine("onnxruntime", folder), create_engine("torch-channels-last", folder)
-    deep = recipe_for("prototype", "fast").members[0].embedding
+    deep = prototype_recipe("fast").members[0].embedding
     unit = Graph(backbone.name, weights, 256, (deep,))
     pixels = rng.integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
     small = rng.integers(0, 256, (1, ROUTING_SIZE_PX, ROUTING_SIZE_PX, 3), dtype=np.uint8)
@@ -68,7 +69,7 @@ def _passes(folder: Path) -> Table:
         "routing pass": _call(onnx.embedder(routing_profile().graph), small),
     }
     for profile in PROFILES:
-        graph = Graph(backbone.name, weights, 256, recipe_for("prototype", profile).embeddings)
+        graph = Graph(backbone.name, weights, 256, prototype_recipe(profile).embeddings)
         work[f"embeddings of profile {profile}"] = _call(onnx.embedder(graph), pixels)
     return _table("passes, one image", _in_turn(work), base="pass to stride 16, onnxruntime")
 

@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from inspector.evaluation.layouts import LabelledProduct, read_layout
 from inspector.stream.decode import DecodeLimits, decode
 from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.splitting import held_out
 from inspector.training.enrol import EnrolmentOptions, enrol
-from inspector.training.heads.prototype import HeadFitter, held_out
-from inspector.training.heads.recipes import Recipe, recipe_for
+from inspector.training.heads.prototype import PrototypeFitter, PrototypeRecipe, prototype_recipe
 from inspector.training.statistics.binomial import binomial_cdf, clopper_pearson
 from inspector.training.statistics.calibrating import calibrate
 from inspector.vision.artifacts.format import unpack
@@ -67,7 +67,7 @@ class SplitFigures:
 class CachedPatches:
     """Every image's patches, embedded once. As an embedder it takes indices in the place of pixels, [B, 1]."""
 
-    def __init__(self, images: Sequence[Path], recipe: Recipe, embedder: Embedder) -> None:
+    def __init__(self, images: Sequence[Path], recipe: PrototypeRecipe, embedder: Embedder) -> None:
         self._kept: list[list[NDArray[np.float16]]] = []
         for start in range(0, len(images), BATCH):
             pixels = [decode(path.read_bytes(), DecodeLimits()) for path in images[start : start + BATCH]]
@@ -106,14 +106,14 @@ def main() -> None:
 
 def measure(item: LabelledProduct, engine: Engine, profile: str) -> SplitFigures:
     """All splits of one product."""
-    recipe = recipe_for("prototype", profile)
+    recipe = prototype_recipe(profile)
     graph = Graph(
         Backbone().name, BackboneFile.installed(Backbone()).sha256, recipe.preparation.size_px, recipe.embeddings
     )
     defective = [each.path for each in item.test if each.defect is not None]
     count = len(item.train)
     patches = CachedPatches([*item.train, *defective], recipe, engine.embedder(graph))
-    fitter = HeadFitter(recipe, graph, engine, patches.inputs, patches)  # type: ignore[arg-type]  # indices for pixels
+    fitter = PrototypeFitter(recipe, graph, engine, patches.inputs, patches)  # type: ignore[arg-type]  # indices for pixels
     group_of = np.arange(count) // math.ceil(count / GROUPS)
     groups = np.unique(group_of)
     found = []
@@ -148,7 +148,7 @@ def measure(item: LabelledProduct, engine: Engine, profile: str) -> SplitFigures
     )
 
 
-def _scores(fitter: HeadFitter, bank: list[int], indices: Sequence[int]) -> NDArray[np.float64]:
+def _scores(fitter: PrototypeFitter, bank: list[int], indices: Sequence[int]) -> NDArray[np.float64]:
     """A head of these images, its units from within them as in an enrolment, and what it says of all others."""
     quiet = lambda *_: None  # noqa: E731 - progress that nobody watches
     fitter.sample(bank, quiet)

@@ -26,9 +26,8 @@ from inspector.stream.decode import DecodeLimits, decode
 from inspector.training.routing.discovery import categories_of
 from inspector.training.statistics.agreement import normalised_mutual_information, purity
 from inspector.vision.engines.factory import create_engine
-from inspector.vision.engines.protocols import Embedder, on_host
 from inspector.vision.routing.anchors import pooled
-from inspector.vision.routing.profile import routing_copy, routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 
 SEED = 7
 DRAWS = 40
@@ -52,12 +51,12 @@ def main(root: Path) -> None:
     """Print the table."""
     rng = np.random.default_rng(SEED)
     with tempfile.TemporaryDirectory() as cache:
-        embed = create_engine("onnxruntime", Path(cache), 1).embedder(routing_profile().graph, small=True)
+        routing_pass = RoutingPass.on(create_engine("onnxruntime", Path(cache), 1))
         real = {
-            name: np.stack([describe(decode(image.read(), DecodeLimits()), embed) for image in images])
+            name: np.stack([describe(decode(image.read(), DecodeLimits()), routing_pass) for image in images])
             for name, images in training_images(root).items()
         }
-        drawn = {str(number): draw_product(number, embed) for number in range(max(DRAWN_PRODUCTS))}
+        drawn = {str(number): draw_product(number, routing_pass) for number in range(max(DRAWN_PRODUCTS))}
     rows: dict[str, list[Trial]] = {}
     for count in range(1, len(real) + 1):
         rows[f"every {count} of {len(real)} products, all images"] = [
@@ -77,12 +76,12 @@ def main(root: Path) -> None:
     Console(width=160).print(table(rows))
 
 
-def describe(pixels: NDArray[np.uint8], embed: Embedder) -> NDArray[np.float32]:
+def describe(pixels: NDArray[np.uint8], routing_pass: RoutingPass) -> NDArray[np.float32]:
     """The routing descriptor of a frame, float32 [C]."""
-    return pooled(routing_profile().patches(on_host(embed(routing_copy(pixels)[None])[0])[0]))
+    return pooled(routing_pass.patches(pixels))
 
 
-def draw_product(number: int, embed: Embedder) -> NDArray[np.float32]:
+def draw_product(number: int, routing_pass: RoutingPass) -> NDArray[np.float32]:
     """Descriptors of a made-up product: a texture of the profile's kinds, moved by up to 6 px, relit by up to 15 %."""
     kind = (noise, stripes, blobs, grid, part)[number % 5]
     motif = colour(kind(np.random.default_rng([SEED, number])), np.random.default_rng([SEED, number, 1]))
@@ -91,7 +90,7 @@ def draw_product(number: int, embed: Embedder) -> NDArray[np.float32]:
     for _ in range(DRAWN_IMAGES):
         moved = np.roll(motif, rng.integers(-6, 7, 2), axis=(0, 1)).astype(np.float32)
         relit = moved * rng.uniform(0.85, 1.15) + rng.normal(0, 4, (SIDE, SIDE, 3))
-        found.append(describe(np.clip(relit, 0, 255).astype(np.uint8), embed))
+        found.append(describe(np.clip(relit, 0, 255).astype(np.uint8), routing_pass))
     return np.stack(found)
 
 

@@ -23,8 +23,9 @@ from inspector.evaluation.layouts import LabelledProduct, read_layout
 from inspector.stream.decode import DecodeLimits, decode, keep_opencv_on_the_callers_thread
 from inspector.training.choice.exposure import EXPOSURES
 from inspector.training.dataset.folders import ImageSource
-from inspector.training.enrol import EnrolmentOptions, anchors_of, enrol
-from inspector.training.heads.recipes import PROFILES
+from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.training.heads.factory import PROFILES
+from inspector.training.routing.product_anchors import anchors_of
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Engine
@@ -33,7 +34,7 @@ from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.networks.graphs import BackboneFile, Embedding, Graph
 from inspector.vision.routing.index import AnchorIndex
-from inspector.vision.routing.profile import routing_copy, routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
 
 ANCHOR_FRAMES = 40
@@ -74,7 +75,7 @@ def _work(
     inspector = ProductInspector(artifact, engine)
     installed = BackboneFile.installed()
     unit = engine.embedder(Graph(installed.backbone.name, installed.sha256, 256, (Embedding((16,), 16, pool=1),)))
-    embedder, route_embedder = engine.embedder(artifact.graph), engine.embedder(routing_profile().graph, small=True)
+    embedder, routing_pass = engine.embedder(artifact.graph), RoutingPass.on(engine)
     square = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
     canvas = prepare(frame, artifact.preparation)[None]
     embedded = embedder(canvas)
@@ -83,7 +84,7 @@ def _work(
 
     def route() -> object:
         shared[:] = [Pyramid(frame)]  # preparation finds it as routing leaves it
-        patches = routing_profile().patches(route_embedder(routing_copy(shared[0])[None])[0][0])
+        patches = routing_pass.patches(shared[0])
         return index.route(patches)
 
     def judge() -> Judgement:
@@ -125,9 +126,9 @@ def _row(profile: str, ratios: dict[str, float]) -> str:
 
 def _routed(labelled: LabelledProduct, engine: Engine) -> list[NDArray[np.float32]]:
     """Unit patches of some training frames."""
-    embedder = engine.embedder(routing_profile().graph, small=True)
+    routing_pass = RoutingPass.on(engine)
     some = labelled.train[:: max(1, len(labelled.train) // ANCHOR_FRAMES)]
-    return [routing_profile().patches(embedder(routing_copy(_pixels(path))[None])[0][0]) for path in some]
+    return [routing_pass.patches(_pixels(path)) for path in some]
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:

@@ -31,7 +31,7 @@ from inspector.vision.artifacts.format import Artifact, unpack
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Engine
 from inspector.vision.images.preparation import prepare
-from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
 
 BATCHES = (1, 4, 16, 64)
@@ -76,7 +76,7 @@ def _compare(artifact: Artifact, labelled: LabelledProduct, engines: dict[str, E
         inspector = ProductInspector(artifact, engine)
         embedder = engine.embedder(artifact.graph)
         try:
-            inspector.check_probes(embedder, engine.embedder(routing_profile().graph, small=True))
+            inspector.check_probes(embedder, RoutingPass.on(engine))
             said = "probes hold"
         except ParityError as error:
             said, holds = f"PROBES FAIL: {error}", False

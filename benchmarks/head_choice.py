@@ -21,13 +21,14 @@ import numpy as np
 
 from inspector.evaluation.evaluate import EvaluationOptions, evaluate
 from inspector.evaluation.layouts import LabelledProduct, read_layout
-from inspector.training.choice.head import AUTO, DEFAULT, LEAST_LEAD, RIVALS, leading
+from inspector.training.choice.head import LEAST_LEAD, leading
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.training.heads.factory import AUTO, DEFAULT, heads
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Engine
 
-HEADS = (DEFAULT, *RIVALS)
+HEADS = heads()
 LEADS = tuple(round(0.01 * step, 2) for step in range(21))
 """Margins that the other products may ask for."""
 

@@ -27,15 +27,14 @@ from numpy.typing import NDArray
 from benchmarks.routing_profile import SIDE, blobs, colour, grid, noise, part, stripes
 from inspector.evaluation.layouts import LabelledProduct, read_layout
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.training.enrol import anchors_of
 from inspector.training.heads.passes import passes_for
-from inspector.training.heads.recipes import recipe_for
+from inspector.training.heads.prototype import prototype_recipe
+from inspector.training.routing.product_anchors import anchors_of
 from inspector.vision.engines.factory import create_engine
-from inspector.vision.engines.protocols import Embedder, on_host
+from inspector.vision.engines.protocols import Embedder
 from inspector.vision.networks.backbone import Backbone
 from inspector.vision.routing.anchors import ProductAnchors
 from inspector.vision.routing.index import SHORTLIST, AnchorIndex
-from inspector.vision.routing.profile import routing_copy, routing_profile
 
 SEED = 11
 TURNS = 25
@@ -57,8 +56,9 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         engine = create_engine("onnxruntime", options.engines or Path(folder), threads=1)
-        passes = passes_for(recipe_for("prototype", "standard"), Backbone(), engine)
-        see = _eye(passes.route_embedder)
+        recipe = prototype_recipe("standard")
+        passes = passes_for(recipe.preparation, recipe.embeddings, Backbone(), engine)
+        see = passes.routing_pass.patches
         labelled = read_layout(options.root)
         real = [anchors_of(each.name, [see(_pixels(path)) for path in each.train]) for each in labelled]
         others = fillers(labelled, options.products - len(real), options.images, see)
@@ -161,10 +161,6 @@ def _cpu_s(work: Callable[[], object]) -> float:
     began = time.process_time()
     work()
     return time.process_time() - began
-
-
-def _eye(embedder: Embedder) -> Callable[[Pixels], Patches]:
-    return lambda pixels: routing_profile().patches(on_host(embedder(routing_copy(pixels)[None])[0])[0])
 
 
 def _frames(labelled: LabelledProduct, see: Callable[[Pixels], Patches]) -> list[Frame]:

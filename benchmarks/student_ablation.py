@@ -20,18 +20,17 @@ from safetensors.numpy import load_file, save_file
 from inspector.evaluation import metrics
 from inspector.evaluation.layouts import LabelledProduct, read_layout, read_mask
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.training.heads.recipes import Recipe, StudentRecipe, recipe_for
-from inspector.training.heads.student import Apprenticeship
+from inspector.training.heads.base import FittingInputs
+from inspector.training.heads.passes import passes_for
+from inspector.training.heads.student import StudentFitter, StudentRecipe
 from inspector.training.heads.student_plan import TrainingPlan
 from inspector.training.statistics.calibrating import ALPHA
 from inspector.training.statistics.ranking import image_auroc
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Engine
-from inspector.vision.heads.base import Readout
-from inspector.vision.heads.student import Student, StudentHead
+from inspector.vision.heads.student import StudentModel
 from inspector.vision.images.preparation import prepare, restore_map
 from inspector.vision.networks.backbone import Backbone
-from inspector.vision.networks.graphs import BackboneFile, Graph
 from inspector.vision.networks.student_graph import StudentWeights
 
 LEVELS = {"low": (1.0, 0.0), "high": (0.0, 1.0), "both": (0.5, 0.5)}
@@ -48,9 +47,11 @@ class Cell:
     is_coded: bool
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> StudentRecipe:
         low, high = LEVELS[self.levels]
-        return replace(recipe_for("student", "fine"), student=StudentRecipe(self.is_coded, low, high, low, high))
+        return StudentRecipe(
+            is_coded=self.is_coded, low_in_decision=low, high_in_decision=high, low_in_map=low, high_in_map=high
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,10 @@ class Bench:
 
     def __init__(self, labelled: LabelledProduct, engine: Engine, plan: TrainingPlan, students: Path | None) -> None:
         self._labelled, self._engine, self._plan, self._students = labelled, engine, plan, students
-        recipe = recipe_for("student", "fine")
-        backbone = Backbone()
-        weights = BackboneFile.installed(backbone).sha256
-        self._graph = Graph(backbone.name, weights, recipe.preparation.size_px, recipe.embeddings)
-        self._embedder = engine.embedder(self._graph)
-        self._inputs = [prepare(_pixels(path), recipe.preparation) for path in labelled.train]
-        self._known: dict[Cell, tuple[Student, list[Judged]]] = {}
+        recipe = StudentRecipe()
+        self._passes = passes_for(recipe.preparation, recipe.embeddings, Backbone(), engine)
+        self._canvases = [prepare(_pixels(path), recipe.preparation) for path in labelled.train]
+        self._known: dict[Cell, tuple[StudentModel, list[Judged]]] = {}
 
     def measure(self, cell: Cell, *, shares_training: bool) -> Figures:
         """Train, calibrate and judge one cell. `shares_training`: a level is read from the student of both."""
@@ -98,20 +96,21 @@ class Bench:
         )
         return self._figures(cell.recipe, student, judged)
 
-    def _raw(self, cell: Cell) -> tuple[Student, list[Judged]]:
+    def _fitter(self, cell: Cell, plan: TrainingPlan) -> StudentFitter:
+        return StudentFitter(cell.recipe, FittingInputs(self._canvases, self._passes, self._engine, plan, _quiet))
+
+    def _raw(self, cell: Cell) -> tuple[StudentModel, list[Judged]]:
         """The cell's student with its units, and its raw maps of the test images."""
-        weights = self._weights(cell)
-        apprenticeship = Apprenticeship(cell.recipe, self._graph, self._engine, self._inputs, self._embedder)
-        student = apprenticeship.finish(weights, ALPHA, _quiet).student
-        if student is None:
-            raise RuntimeError("an apprenticeship ended without a student")
-        head = StudentHead(student, _readout(cell.recipe), self._engine)
+        student = self._fitter(cell, self._plan).finish(self._weights(cell), ALPHA).model
+        if not isinstance(student, StudentModel):
+            raise TypeError("a student's fitter made another head")
+        head = student.open(self._engine)
         judged: list[Judged] = []
         test = self._labelled.test
         for start in range(0, len(test), BATCH):
             frames = [_pixels(image.path) for image in test[start : start + BATCH]]
             squares = np.stack([prepare(frame, cell.recipe.preparation) for frame in frames])
-            found = head.measure(self._embedder(squares))
+            found = head.measure(self._passes.square_embedder(squares))
             judged += [
                 Judged(*maps, (frame.shape[0], frame.shape[1])) for maps, frame in zip(found, frames, strict=True)
             ]
@@ -123,15 +122,14 @@ class Bench:
         if kept is not None and kept.is_file():
             return StudentWeights(load_file(kept), cell.is_coded)
         plan = replace(self._plan, seed=cell.seed, folder=self._students)
-        apprenticeship = Apprenticeship(cell.recipe, self._graph, self._engine, self._inputs, self._embedder)
-        weights = apprenticeship.train(plan, _quiet, lambda _phase: None)
+        weights = self._fitter(cell, plan).train()
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             save_file(dict(weights.tensors), kept)
         return weights
 
-    def _figures(self, recipe: Recipe, student: Student, raw: Sequence[Judged]) -> Figures:
-        head = StudentHead(student, _readout(recipe), self._engine)
+    def _figures(self, recipe: StudentRecipe, student: StudentModel, raw: Sequence[Judged]) -> Figures:
+        head = student.open(self._engine)
         judged = [(head.blend(each.low, each.high), each.size) for each in raw]
         test = self._labelled.test
         scores = np.array([judgement.score for judgement, _ in judged])
@@ -147,10 +145,6 @@ class Bench:
             )
             pixel_auroc, aupro = metrics.pixel_figures(pairs)
         return Figures(image_auroc(scores[~is_bad], scores[is_bad]), pixel_auroc, aupro)
-
-
-def _readout(recipe: Recipe) -> Readout:
-    return Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
 
 
 def _pixels(path: Path) -> NDArray[np.uint8]:

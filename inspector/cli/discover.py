@@ -47,7 +47,7 @@ def command(
     from inspector.config.loading import load
     from inspector.enrolment.discover_products import discover_products
     from inspector.training.enrol import EnrolmentOptions
-    from inspector.training.heads.recipes import recipe_for
+    from inspector.training.heads.factory import recipe_for
 
     loaded = load(config)
     recipe_for(head, profile)  # a wrong word is refused before the minutes of work

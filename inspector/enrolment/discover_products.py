@@ -18,7 +18,7 @@ from inspector.training.dataset.folders import ImageSource, load_folder
 from inspector.training.enrol import EnrolmentOptions
 from inspector.training.routing.contact_sheet import contact_sheet
 from inspector.training.routing.discovery import Discovery, discover
-from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,7 @@ def discover_products(config: Config, folder: Path, sheet_folder: Path, progress
     by_product = training_images(folder) if folder.is_dir() else {}
     images, other_kinds = (by_product, []) if by_product else load_folder(folder)
     with engine_of(config) as engine:
-        embedder = engine.embedder(routing_profile().graph, small=True)
-        discovery = discover(images, DecodeLimits(), embedder, progress)
+        discovery = discover(images, DecodeLimits(), RoutingPass.on(engine), progress)
     return DiscoveredProducts(discovery, _write_sheets(discovery, sheet_folder), tuple(other_kinds))
 
 

@@ -21,7 +21,7 @@ from inspector.training.choice.exposure import parse_exposure
 from inspector.training.dataset.folders import ImageSource, load_paths
 from inspector.training.dataset.framing import Framing, parse_roi, parse_tiles
 from inspector.training.enrol import EnrolmentOptions
-from inspector.training.heads.recipes import ONE_PROFILE
+from inspector.training.heads.factory import one_profile
 from inspector.vision.networks.backbone import named_backbone
 
 
@@ -90,8 +90,8 @@ async def enrol_on_request(
 
 def _options(config: Config, request: EnrolmentRequest) -> EnrolmentOptions:
     head, profile = request.head, request.profile
-    if "profile" in request.named and head in ONE_PROFILE and ONE_PROFILE[head] != profile:
-        raise UsageError(f"The head {head} comes in one profile, {ONE_PROFILE[head]}; leave --profile out.")
+    if "profile" in request.named and one_profile(head) not in (None, profile):
+        raise UsageError(f"The head {head} comes in one profile, {one_profile(head)}; leave --profile out.")
     return EnrolmentOptions(
         head=head,
         profile=profile,

@@ -10,7 +10,7 @@ from typing import Any
 
 from inspector.training.dataset.framing import Framing
 from inspector.training.enrol import EnrolmentOptions
-from inspector.training.heads.recipes import recipe_for
+from inspector.training.heads.factory import recipe_for
 from inspector.vision.networks.backbone import Backbone
 
 NAMEABLE = ("head", "profile", "tiles", "roi", "mask", "input_px", "exposure", "backbone", "weights", "clustering")

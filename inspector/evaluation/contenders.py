@@ -20,13 +20,13 @@ from inspector.stream.decode import DecodeLimits, decode
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.routing.discovery import Discovery
 from inspector.vision.artifacts.format import unpack
-from inspector.vision.engines.protocols import Embedder, Engine, on_host
+from inspector.vision.engines.protocols import Embedder, Engine
 from inspector.vision.heads.base import Judgement
 from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.routing.index import AnchorIndex
-from inspector.vision.routing.profile import routing_copy, routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
 from inspector.vision.serving.tiling import tiled
 
@@ -84,7 +84,7 @@ class Arena:
     def __init__(
         self,
         contenders: Mapping[str, Contender],
-        route_embedder: Embedder,
+        routing_pass: RoutingPass,
         limits: DecodeLimits,
         *,
         is_routed: bool,
@@ -94,7 +94,7 @@ class Arena:
         self.is_routed = is_routed
         self.discovery = discovery
         self._limits = limits
-        self._route_embedder = route_embedder
+        self._routing_pass = routing_pass
         self._index = self.index_without(None)
 
     def index_without(self, left_out: str | None) -> AnchorIndex:
@@ -123,7 +123,7 @@ class Arena:
         route, patches = None, None
         by = true_product
         if self.is_routed:
-            unit = routing_profile().patches(on_host(self._route_embedder(routing_copy(pyramid)[None])[0])[0])
+            unit = self._routing_pass.patches(pyramid)
             route = self._index.route(unit)
             by = route.nearest or true_product
             patches = unit.astype(np.float16)

@@ -22,16 +22,16 @@ from inspector.evaluation.contenders import Arena, Contender, Result
 from inspector.evaluation.figures import mean, product_figures, routing_figures
 from inspector.evaluation.layouts import LabelledProduct, read_layout
 from inspector.stream.decode import DecodeLimits
-from inspector.training.choice.head import AUTO, DEFAULT
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.framing import Framing
 from inspector.training.dataset.gathering import Progress
 from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.training.heads.factory import AUTO, DEFAULT
 from inspector.training.heads.student_plan import TrainingPlan
 from inspector.training.routing.discovery import discover
-from inspector.vision.engines.protocols import Embedder, Engine
+from inspector.vision.engines.protocols import Engine
 from inspector.vision.networks.backbone import Backbone
-from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import HEAT_AT_THRESHOLD, HEAT_MAP_SIDE_PX
 
 MODES = ("oracle", "routed", "unlabelled")
@@ -138,13 +138,13 @@ def examine(root: Path, options: EvaluationOptions, engine: Engine, progress: Pr
         raise UsageError("Unlabelled mode fits its own heads on the categories it finds; leave --registry out.")
     tell = progress or (lambda _phase, _done, _total: None)
     labelled = read_layout(root, options.products, options.layout)
-    route_embedder = engine.embedder(routing_profile().graph, small=True)
+    routing_pass = RoutingPass.on(engine)
     fitting = _Fitting(options, engine, tell)
     if options.mode == "unlabelled":
-        arena = fitting.discovered(labelled, route_embedder)
+        arena = fitting.discovered(labelled, routing_pass)
     else:
         contenders = {item.name: fitting.contender(item) for item in labelled}
-        arena = Arena(contenders, route_embedder, options.limits, is_routed=options.mode == "routed")
+        arena = Arena(contenders, routing_pass, options.limits, is_routed=options.mode == "routed")
     results: dict[str, list[Result]] = {}
     for item in labelled:
         results[item.name] = []
@@ -191,11 +191,11 @@ class _Fitting:
             given[name], self._engine, product=name, n_images=n_images, enroll_s=None, threshold=threshold
         )
 
-    def discovered(self, labelled: Sequence[LabelledProduct], route_embedder: Embedder) -> Arena:
+    def discovered(self, labelled: Sequence[LabelledProduct], routing_pass: RoutingPass) -> Arena:
         """One contender per category of all training images mixed; strays are left out, as `discover` leaves them."""
         mixed = {item.name: _sources(item) for item in labelled}
         limits = self._options.limits
-        found = discover(mixed, limits, route_embedder, lambda _phase, done, total: self._tell("discover", done, total))
+        found = discover(mixed, limits, routing_pass, lambda _phase, done, total: self._tell("discover", done, total))
         contenders = {
             category.name: self._fitted(
                 category.name,
@@ -204,7 +204,7 @@ class _Fitting:
             )
             for category in found.categories
         }
-        return Arena(contenders, route_embedder, limits, is_routed=True, discovery=found)
+        return Arena(contenders, routing_pass, limits, is_routed=True, discovery=found)
 
     def _fitted(self, name: str, images: Sequence[ImageSource], *, product: str) -> Contender:
         options = self._options

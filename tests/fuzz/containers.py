@@ -18,19 +18,21 @@ from inspector.testing.samples import decision_for, verdict_of_part
 from inspector.training.statistics.calibrating import calibrate
 from inspector.vision.artifacts.format import FORMAT, Artifact, MapScale, Probe, pack
 from inspector.vision.engines.protocols import Bank
-from inspector.vision.heads.base import Readout
-from inspector.vision.heads.prototype import Member
-from inspector.vision.heads.student import LevelScale, Student
+from inspector.vision.heads.base import HeadModel, Readout
+from inspector.vision.heads.prototype import Member, PrototypeModel
+from inspector.vision.heads.student import LevelScale, StudentModel
 from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.graphs import Embedding, Graph
 from inspector.vision.networks.student_graph import FIRST, SECOND, STUDENT_EMBEDDINGS, THIRD, StudentWeights
 from inspector.vision.routing.anchors import ProductAnchors
 from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
 from tests.fuzz.mutators import any_text, change_value, mutate_bytes
 from tests.unit.drawings import FakeEngine
 
 SIZE_PX = 32
+READOUT = Readout("top_share", 0.01, 0.0, SIZE_PX)
 CHANNELS = {4: 24, 8: 40, 16: 112}
 
 
@@ -52,7 +54,7 @@ def small_artifact() -> bytes:
         )
         for number, item in enumerate(embeddings)
     )
-    return _packed(embeddings, members, None)
+    return _packed(embeddings, PrototypeModel(members, READOUT))
 
 
 def small_student_artifact() -> bytes:
@@ -69,10 +71,10 @@ def small_student_artifact() -> bytes:
     for name, stride in (("stem", 4), ("low", 8), ("high", 16)):
         tensors |= {f"{name}.{part}": np.ones(CHANNELS[stride], np.float32) for part in ("mean", "scale")}
     scale = LevelScale(0.0, 1.0)
-    return _packed(STUDENT_EMBEDDINGS, (), Student(StudentWeights(tensors), (0, 1, 2), scale, scale))
+    return _packed(STUDENT_EMBEDDINGS, StudentModel(StudentWeights(tensors), (0, 1, 2), scale, scale, READOUT))
 
 
-def _packed(embeddings: tuple[Embedding, ...], members: tuple[Member, ...], student: Student | None) -> bytes:
+def _packed(embeddings: tuple[Embedding, ...], head: HeadModel) -> bytes:
     """With one probe, a black square, and what it gets."""
     rng = np.random.default_rng(8)
     channels = len(routing_profile().mean)
@@ -82,8 +84,7 @@ def _packed(embeddings: tuple[Embedding, ...], members: tuple[Member, ...], stud
         product="disc",
         graph=Graph("tf_efficientnet_lite0", "0" * 64, SIZE_PX, embeddings),
         preparation=Preparation(SIZE_PX),
-        members=members,
-        readout=Readout("top_share", 0.01, 0.0, SIZE_PX),
+        head=head,
         anchors=ProductAnchors("disc", _normal(rng, 2, channels), _normal(rng, 1, channels), 0.5),
         calibration=calibrate(np.arange(1.0, 30.0), held_out="every fifth", is_cross_fit=False),
         map_scale=MapScale(0.0, 1.0),
@@ -94,12 +95,11 @@ def _packed(embeddings: tuple[Embedding, ...], members: tuple[Member, ...], stud
             "images": [{"name": "1.png", "sha256": "0" * 64}],
             "engine": {"name": "fake", "versions": {"fake": "1"}},
         },
-        student=student,
     )
     inspector = ProductInspector(artifact, engine)
     judged = inspector.judge(engine.embedder(artifact.graph)(probe.prepared[None]))[0]
     peak = float(judged.grid_map.max())
-    distance = inspector.routing_distance(probe.routing, engine.embedder(routing_profile().graph))
+    distance = inspector.routing_distance(probe.routing, RoutingPass.on(engine))
     return pack(
         replace(artifact, probes=(replace(probe, score=judged.score, map_peak=peak, routing_distance=distance),))
     )[0]

@@ -41,6 +41,7 @@ from inspector.testing.samples import verdict_of_part
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.routing.index import AnchorIndex
 from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
 from tests.fuzz import containers, pictures
 from tests.fuzz.mutators import Mutator, mutate_jpeg, mutate_json, mutate_png, mutate_text
@@ -193,7 +194,7 @@ def load_artifact(data: bytes) -> None:
     index = AnchorIndex([artifact.anchors])
     index.route(np.ones((256, len(routing_profile().mean)), np.float32))
     embedder = engine.embedder(artifact.graph)
-    inspector.check_probes(embedder, engine.embedder(routing_profile().graph))
+    inspector.check_probes(embedder, RoutingPass.on(engine))
     side = artifact.preparation.size_px
     judgement = inspector.judge(embedder(np.zeros((1, side, side, 3), np.uint8)))[0]
     if math.isfinite(judgement.score):  # else the scorer makes a failure of it

@@ -1,7 +1,8 @@
-"""Reads the images of an enrolment once: decoded, prepared, looked at by the routing pass, named faults aside.
+"""Reads and decodes each image of an enrolment once, and keeps on disk all that is needed of it later.
 
-Pixels and patches go to a temporary file, a quarter of a megabyte an image at 256 px whatever the camera's
-resolution, so that memory does not grow with the number of images.
+That is the canvas of each preparation that may be enrolled, the routing copy and its patches, and the copy that defects
+are drawn on: about a megabyte an image at 256 px, whatever the camera's resolution. Memory does not grow with the
+number of images. What can't be read, and what is there already, is named.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inspector.errors import UndecodableFrame
 from inspector.stream.decode import DecodeLimits, decode
+from inspector.training.dataset.exposed import Exposed
 from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.grounds import Grounds
 from inspector.training.dataset.spill import Spill
-from inspector.vision.engines.protocols import Embedder, on_host
+from inspector.training.defects.planting import drawn_side_px
 from inspector.vision.images.preparation import Preparation, prepare
 from inspector.vision.images.resizing import Pyramid
-from inspector.vision.routing.profile import routing_copy, routing_profile
+from inspector.vision.routing.profile import routing_copy
+from inspector.vision.routing.routing_pass import RoutingPass
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase's name, how much of it is done, and how much it is."""
@@ -29,19 +32,21 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(slots=True)
 class Gathered:
-    """The usable images in the order they came, one entry each in every list down to `route_patches`.
+    """The usable images in the order they came, one entry each in every list up to `sizes`.
 
-    `inputs`: the prepared canvases, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3]; `route_patches`: float16
-    [P, C], unit length; `sources`: where they came from; `sizes`: height and width of each as it came.
-    `unreadable`: (name, reason); `duplicates`: (name, of which).
+    `inputs`: the canvases of the first preparation, uint8 [Hc, Wc, 3]; `canvases`: those of every preparation;
+    `routing`: uint8 [128, 128, 3]; `route_patches`: float16 [P, C], unit length; `grounds`: what defects are drawn on,
+    at the resolutions that were asked for; `sizes`: height and width of each as it came. `unreadable`: (name, reason);
+    `duplicates`: (name, of which).
     """
 
     inputs: Spill
+    canvases: dict[Preparation, Spill]
     routing: Spill
     route_patches: Spill
+    grounds: Grounds
     names: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
-    sources: list[ImageSource] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)
@@ -55,26 +60,52 @@ class Gathered:
         return replace(
             self,
             inputs=self.inputs.without(indices),
+            canvases={preparation: spill.without(indices) for preparation, spill in self.canvases.items()},
+            grounds=self.grounds.without(indices),
             routing=self.routing.without(indices),
             route_patches=self.route_patches.without(indices),
             names=[self.names[index] for index in kept],
             digests=[self.digests[index] for index in kept],
-            sources=[self.sources[index] for index in kept],
             sizes=[self.sizes[index] for index in kept],
         )
 
+    def prepared_as(self, preparation: Preparation, folder: Path | None = None) -> Gathered:
+        """The same set with `inputs` of this preparation: one of `canvases`, or one of those at another exposure.
+
+        `folder`: as in `Gatherer`. Raises KeyError for a preparation that was not gathered.
+        """
+        if preparation in self.canvases:
+            return replace(self, inputs=self.canvases[preparation])
+        plain = replace(preparation, exposure="as_is")
+        inputs = Spill(folder)
+        for canvas in Exposed(self.canvases[plain], plain, preparation.exposure):
+            inputs.append(canvas)
+        return replace(self, inputs=inputs)
+
 
 class Gatherer:
-    """Takes images one by one. `route_embedder` is the routing pass; `folder` is where the temporary files lie."""
+    """Takes images one by one. `preparations`: those that may be enrolled, the likeliest first.
+
+    `is_drawn_on`: defects will be drawn on the images. `folder`: where the temporary files lie, None for the system's
+    place.
+    """
 
     def __init__(
-        self, preparation: Preparation, limits: DecodeLimits, route_embedder: Embedder, folder: Path | None = None
+        self,
+        preparations: Sequence[Preparation],
+        limits: DecodeLimits,
+        routing_pass: RoutingPass,
+        folder: Path | None = None,
+        *,
+        is_drawn_on: bool = False,
     ) -> None:
-        self._preparation = preparation
         self._limits = limits
-        self._route_embedder = route_embedder
+        self._routing_pass = routing_pass
         self._first_name: dict[str, str] = {}
-        self.gathered = Gathered(Spill(folder), Spill(folder), Spill(folder))
+        canvases = {preparation: Spill(folder) for preparation in preparations}
+        sides = [drawn_side_px(preparation) for preparation in preparations] if is_drawn_on else []
+        grounds = Grounds(sides, limits, folder)
+        self.gathered = Gathered(canvases[preparations[0]], canvases, Spill(folder), Spill(folder), grounds)
 
     def add(self, image: ImageSource) -> None:
         """Keep it, or note why not: it can't be read, or an equal one is there."""
@@ -85,7 +116,8 @@ class Gatherer:
             self.gathered.unreadable.append((image.name, str(error)))
             return
         pyramid = Pyramid(pixels)
-        prepared = prepare(pyramid, self._preparation)
+        first, *others = self.gathered.canvases
+        prepared = prepare(pyramid, first)
         digest = hashlib.sha256(payload).hexdigest()
         # The same picture in other bytes (saved by an editor) would sit on both sides of the split too.
         looks = hashlib.sha256(prepared.tobytes()).hexdigest()
@@ -94,17 +126,19 @@ class Gatherer:
             self.gathered.duplicates.append((image.name, twin))
             return
         self._first_name[digest] = self._first_name[looks] = image.name
-        self._keep(image, digest, pyramid, prepared)
+        self.gathered.inputs.append(prepared)
+        for preparation in others:
+            self.gathered.canvases[preparation].append(prepare(pyramid, preparation))
+        self._keep(image, digest, pyramid)
 
-    def _keep(self, image: ImageSource, digest: str, pyramid: Pyramid, prepared: NDArray[np.uint8]) -> None:
+    def _keep(self, image: ImageSource, digest: str, pyramid: Pyramid) -> None:
         copy = routing_copy(pyramid)
-        patches = routing_profile().patches(on_host(self._route_embedder(copy[None])[0])[0])
+        patches = self._routing_pass.patches_of_copy(copy)
         kept = self.gathered
         kept.names.append(image.name)
-        kept.sources.append(image)
         kept.sizes.append((pyramid.pixels.shape[0], pyramid.pixels.shape[1]))
         kept.digests.append(digest)
-        kept.inputs.append(prepared)
+        kept.grounds.append(image, pyramid)
         kept.routing.append(copy)
         kept.route_patches.append(patches.astype(np.float16))
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.training.defects.drawing import DefectKind, draw
-from inspector.vision.images.preparation import Preparation, prepare
-from inspector.vision.images.resizing import resize
+from inspector.vision.images.preparation import Preparation
+from inspector.vision.images.resizing import Pyramid, resize
 
 DRAWN_SIDE = 2
 MOST_DRAWN_PX = 2048
@@ -22,22 +22,27 @@ CROP_SIDES = 4.0
 SMALLEST_CROP_PX = 96
 
 
+def drawn_side_px(preparation: Preparation) -> int:
+    """The longer side, at most, of a frame that is drawn on for a head of this preparation."""
+    return min(MOST_DRAWN_PX, max(DRAWN_SIDE * preparation.size_px, *preparation.canvas))
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A frame to draw on, uint8 [h, w, 3], and how many of its own pixels one of these is."""
+    """A frame to draw on, uint8 [h, w, 3]. `scale`: side of one of its pixels in pixels of the camera's frame."""
 
     pixels: NDArray[np.uint8]
     scale: float
 
     @classmethod
-    def of(cls, pixels: NDArray[np.uint8], preparation: Preparation) -> Ground:
-        height, width = pixels.shape[:2]
-        seen = max(prepare(pixels, preparation).shape)
-        limit = min(MOST_DRAWN_PX, max(DRAWN_SIDE * preparation.size_px, seen))
-        if max(height, width) <= limit:
-            return cls(pixels, 1.0)
-        scale = max(height, width) / limit
-        return cls(resize(pixels, max(1, round(width / scale)), max(1, round(height / scale))), scale)
+    def within(cls, frame: NDArray[np.uint8] | Pyramid, side_px: int) -> Ground:
+        """The frame itself, or smaller, so that its longer side is `side_px`."""
+        pyramid = Pyramid.of(frame)
+        height, width = pyramid.pixels.shape[:2]
+        if max(height, width) <= side_px:
+            return cls(pyramid.pixels, 1.0)
+        scale = max(height, width) / side_px
+        return cls(resize(pyramid, max(1, round(width / scale)), max(1, round(height / scale))), scale)
 
 
 def plant(

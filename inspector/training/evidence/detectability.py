@@ -14,9 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.errors import UndecodableFrame
-from inspector.stream.decode import DecodeLimits, decode
-from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.gathering import Progress
 from inspector.training.defects.drawing import DefectKind
 from inspector.training.defects.planting import Ground, plant
@@ -153,17 +150,16 @@ def _described(step: Step) -> dict[str, Any]:
 
 
 class DetectabilityTrial:
-    """Draws on `images`, which the deployed head accepts, and asks it. Deterministic.
+    """Draws on those of `grounds` that the deployed head accepts, and asks it. Deterministic.
 
-    `seen`: the images are in the head's bank, which the statement then says. `learnt`: how many images were enrolled.
+    `seen`: the head learnt these images, which the statement then says. `learnt`: how many images were enrolled.
     """
 
     def __init__(
         self,
         inspector: ProductInspector,
         embedder: Embedder,
-        images: Sequence[ImageSource],
-        limits: DecodeLimits,
+        grounds: Sequence[Ground],
         *,
         seen: bool,
         learnt: int = FULL_FROM,
@@ -172,9 +168,8 @@ class DetectabilityTrial:
         self._embedder = embedder
         self._threshold = inspector.artifact.calibration.threshold
         self._preparation = inspector.artifact.preparation
-        self._limits = limits
         self._seen = seen
-        self._images = images
+        self._grounds = grounds
         share = min(1.0, learnt / FULL_FROM)
         self._per_cell = max(min(LEAST_PER_CELL, PER_CELL), round(PER_CELL * share))
         self._blind_images = max(1, round(BLIND_IMAGES * share))
@@ -203,14 +198,9 @@ class DetectabilityTrial:
 
     def _accepted(self) -> list[Ground]:
         """Held-out images that pass as they are, at most as many as one cell needs, spread over the set."""
-        count = min(len(self._images), self._per_cell)
-        canvases = []
-        for index in np.unique(np.linspace(0, len(self._images) - 1, count).round().astype(int)).tolist():
-            try:
-                pixels = decode(self._images[index].read(), self._limits)
-            except (OSError, UndecodableFrame):
-                continue  # it could be read a minute ago; one image fewer
-            canvases.append(Ground.of(pixels, self._preparation))
+        count = min(len(self._grounds), self._per_cell)
+        spread = np.unique(np.linspace(0, len(self._grounds) - 1, count).round().astype(int))
+        canvases = [self._grounds[int(index)] for index in spread]
         scores = self._scores([each.pixels for each in canvases])
         return [each for each, score in zip(canvases, scores, strict=True) if score <= self._threshold]
 

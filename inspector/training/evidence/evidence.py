@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.stream.decode import DecodeLimits
 from inspector.training.dataset.gathering import Gathered, Progress
 from inspector.training.evidence.detectability import Detectability, DetectabilityTrial
 from inspector.training.evidence.hygiene import SUSPECT_SPREADS, Hygiene, Suspect, nearest_usual
 from inspector.training.evidence.routing_check import RoutingCheck
-from inspector.training.heads.fitted import Fitted
+from inspector.training.heads.base import Fitted
 from inspector.training.statistics.calibrating import without_the_largest
 from inspector.vision.artifacts.calibration import Calibration
 from inspector.vision.engines.protocols import Embedder
@@ -212,13 +211,14 @@ def suspects_of_head(fitted: Fitted, gathered: Gathered) -> list[Suspect]:
 
 
 def measure_detectability(
-    inspector: ProductInspector, embedder: Embedder, examined: Examined, limits: DecodeLimits, progress: Progress
+    inspector: ProductInspector, embedder: Embedder, examined: Examined, progress: Progress
 ) -> Detectability | None:
     """Of the deployed head, on the images that calibrated it; None where it accepts none of them as they are."""
-    sources = [examined.gathered.sources[image] for image, _ in examined.fitted.judged]
+    judged = [image for image, _ in examined.fitted.judged]
+    grounds = examined.gathered.grounds.of(judged, inspector.artifact.preparation)
     is_seen = inspector.artifact.calibration.kind != "certified"
     learnt = len(examined.gathered)
-    return DetectabilityTrial(inspector, embedder, sources, limits, seen=is_seen, learnt=learnt).run(progress)
+    return DetectabilityTrial(inspector, embedder, grounds, seen=is_seen, learnt=learnt).run(progress)
 
 
 class PhaseClock:

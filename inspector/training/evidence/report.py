@@ -9,7 +9,7 @@ from typing import Any
 
 from inspector.training.dataset.gathering import Gathered
 from inspector.training.evidence.evidence import Evidence, Phase
-from inspector.training.heads.recipes import Recipe
+from inspector.training.heads.base import HeadRecipe
 from inspector.vision.artifacts.format import Artifact
 from inspector.vision.engines.protocols import Engine
 from inspector.vision.serving.tiling import backbone_passes
@@ -41,13 +41,12 @@ class EnrolmentReport:
     backbone_passes: float
 
 
-def manifest_of(recipe: Recipe, engine: Engine, gathered: Gathered, n_images: int) -> dict[str, Any]:
+def manifest_of(recipe: HeadRecipe, engine: Engine, gathered: Gathered, n_images: int) -> dict[str, Any]:
     """What only people and audits read; what the head needs is written by `artifact.pack`."""
     return {
         "head": recipe.head,
         "profile": recipe.profile,
         "backbone_passes": backbone_passes(recipe.preparation),
-        "clustering": [member.clustering for member in recipe.members],
         "engine": {"name": engine.name, "versions": engine.versions()},
         "software": importlib.metadata.version("inspector") if _is_installed() else "unknown",
         "python": platform.python_version(),

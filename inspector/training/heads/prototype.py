@@ -1,42 +1,230 @@
-"""From prepared good images to a head with its units: sampling of patches, banks, held-out scores.
+"""The prototype heads `prototype` and `protoad`: their recipes, and how they are fitted from prepared good images.
 
-Memory is bounded by a fixed number of sampled patches however many images there are. An image whose
-score calibrates a head is never in that head's bank. Deterministic: same images, same head.
+Memory is bounded by a fixed number of sampled patches however many images there are. An image whose score calibrates a
+head is never in that head's bank. Deterministic: same images, same head. Compute is counted in passes of the default
+backbone at 256 px: `fast` is meant to stay within 1.25, which takes a smaller input, `standard` within 1.6
+(docs/measurements.md says what was measured), `fine` is free.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.errors import UsageError
 from inspector.training.dataset.gathering import Progress
-from inspector.training.heads.recipes import MemberRecipe, Recipe
-from inspector.training.statistics.clustering import (
-    farthest_first,
-    first_neighbour_means,
-    kmeans,
-    nearest_to,
-    spherical_kmeans,
-)
-from inspector.vision.engines.protocols import Bank, Embedder, Engine, on_host, unit_length
-from inspector.vision.heads.base import Judgement, Readout
-from inspector.vision.heads.prototype import Member, PrototypeHead
-from inspector.vision.networks.graphs import Graph
-from inspector.vision.serving.tiling import apart, join
+from inspector.training.dataset.splitting import SPLIT_FROM, held_out
+from inspector.training.heads.adapting import nearest_embedding, whole_size
+from inspector.training.heads.banks import Clustering, MemberRecipe, build_covers
+from inspector.training.heads.base import Fitted, FittingInputs, TrialParts, TrialScores
+from inspector.training.heads.fitted import calibrated
+from inspector.training.heads.student_plan import TrainingPlan
+from inspector.vision.engines.protocols import Embedder, Engine, on_host
+from inspector.vision.heads.base import Judgement, Reading, Readout
+from inspector.vision.heads.prototype import Member, PrototypeHead, PrototypeModel, usual, worst
+from inspector.vision.images.preparation import Preparation
+from inspector.vision.networks.graphs import Embedding, Graph
+from inspector.vision.serving.tiling import join, split_tiles
 
+FOLDS = 10
 SAMPLED_PATCHES = 40_000
 BATCH = 8
-WHITENING_FLOOR = 0.01
-"""Share of the mean variance added to each: directions that good images hardly vary in are noise."""
-ROUNDS = 4
-TRIAL_ROUNDS = 1
-"""Of moving centres: the spread of a map's distances is known after one, the map itself gains until four."""
 SMALLEST_UNIT = 0.02
-"""Of the mean: a spread of a few images is not believed below this."""
+"""Lower bound for a score's unit, as a share of its mean: the spread of a few images is unreliable."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrototypeRecipe:
+    """A prototype head at one profile. Implements `base.HeadRecipe`.
+
+    A list of members (embedding, banks, weights in the decision and in the map), and how a map becomes an image score:
+    see `vision.heads.base.Readout`.
+    """
+
+    head: str
+    profile: str
+    preparation: Preparation
+    members: tuple[MemberRecipe, ...]
+    reading: Reading = "top_share"
+    top_share: float = 0.03
+    sigma_px: float = 0.0
+    is_exposure_chosen: bool = True
+
+    @property
+    def deciding(self) -> PrototypeRecipe:
+        """The same with only those members that weigh in the decision."""
+        return replace(self, members=tuple(member for member in self.members if member.in_decision))
+
+    @property
+    def embeddings(self) -> tuple[Embedding, ...]:
+        """Each embedding once, in order of first use."""
+        return tuple(dict.fromkeys(member.embedding for member in self.members))
+
+    @property
+    def readout(self) -> Readout:
+        return Readout(self.reading, self.top_share, self.sigma_px, self.preparation.size_px)
+
+    def adapted(self, strides: Sequence[int], _backbone: str, /) -> PrototypeRecipe:
+        """Each stride becomes the nearest there is; members that coincide become one. The input may shrink a little.
+
+        A recipe whose strides are all there stays as it is.
+        """
+        members: dict[tuple[object, ...], MemberRecipe] = {}
+        for member in self.members:
+            fitting = replace(member, embedding=nearest_embedding(member.embedding, strides))
+            key = (fitting.embedding, fitting.whiten, fitting.unit_length, fitting.clustering)
+            members[key] = _merged(members[key], fitting) if key in members else fitting
+        recipe = replace(self, members=tuple(members.values()))
+        size_px = whole_size(recipe.embeddings, self.preparation.size_px)
+        return recipe.with_preparation(replace(self.preparation, size_px=size_px))
+
+    def with_preparation(self, preparation: Preparation) -> PrototypeRecipe:
+        return replace(self, preparation=preparation)
+
+    @property
+    def exposure_judge(self) -> PrototypeRecipe:
+        return self
+
+    def calibrating(self, count: int) -> list[int]:
+        return np.flatnonzero(held_out(count)).tolist() if count >= SPLIT_FROM else []
+
+    def fit(self, inputs: FittingInputs, alpha: float) -> Fitted:
+        """Of many images a fifth calibrates; of few each is scored by banks that did not see it."""
+        fitter = self._fitter(inputs)
+        how = _fit_held_out if len(inputs.canvases) >= SPLIT_FROM else _fit_crossed
+        fitted = how(fitter, len(inputs.canvases), alpha, inputs.tell)
+        inputs.phase_ended("fit")
+        return fitted
+
+    def judge_trial(self, inputs: FittingInputs, parts: TrialParts) -> TrialScores:
+        """By the members that decide, each in units of its spread on the clean images."""
+        fitter = self.deciding._fitter(inputs)
+        fitter.sample(parts.learnt, inputs.tell)
+        members = fitter.fit(parts.learnt)
+        views = fitter.scores(fitter.measure(members, [*parts.clean, *parts.planted], inputs.tell))
+        clean = views[:, : len(parts.clean)]
+        scaled = [
+            replace(member, score_usual=float(np.median(scores)), score_unit=spread_of(scores))
+            for member, scores in zip(members, clean, strict=True)
+        ]
+        decision = [worst(scaled, dict(enumerate(image.tolist())), usual(scaled)) for image in views.T]
+        return TrialScores(np.array(decision, np.float64), views, len(parts.clean))
+
+    def to_manifest(self, _plan: TrainingPlan) -> dict[str, Any]:
+        return {"clustering": [member.clustering for member in self.members], "training": None}
+
+    def _fitter(self, inputs: FittingInputs) -> PrototypeFitter:
+        return PrototypeFitter(self, inputs.passes.graph, inputs.engine, inputs.canvases, inputs.passes.embedder)
+
+
+def _merged(one: MemberRecipe, other: MemberRecipe) -> MemberRecipe:
+    return replace(
+        one,
+        prototypes=max(one.prototypes, other.prototypes),
+        covers=max(one.covers, other.covers),
+        in_decision=max(one.in_decision, other.in_decision),
+        in_map=one.in_map + other.in_map,
+    )
+
+
+# Why these members (means over six products: image AUROC, and AUPRO of the four with masks; docs/experiments.md):
+# - The coarse grid detects as well as the fine one at a sixth of the cost.
+# - Covers beat means of clusters: means lose rare good patterns. Channels stay unscaled.
+# - The patch that a cover begins at moves one product's AUROC by 0.03. Several small covers with averaged scores are
+#   steadier and better than one large cover.
+# - Stride 8 decides as well as strides 4+8+16 for a quarter of the search.
+# - Strides 4+8 decide worst on the mean, and best where texture is all there is: the worst member's score counts, so
+#   they cost nothing elsewhere.
+# - Centres of clusters draw the map better than picked patches, and the whitened strides 4+8, which detect poorly,
+#   localise best.
+_DEEP = MemberRecipe(Embedding((16,), 16), prototypes=128, covers=3, in_decision=1.0)
+_MIDDLE = MemberRecipe(Embedding((8,), 16), prototypes=128, covers=3, in_decision=1.0)
+_SHARP = MemberRecipe(Embedding((4, 8), 16), prototypes=128, covers=3, in_decision=1.0)
+_BROAD_MAP = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=256, in_map=1.0, clustering="kmeans")
+_SHARP_MAP = MemberRecipe(Embedding((4, 8), 8), prototypes=256, whiten=True, in_map=1.0, clustering="kmeans")
+_SHARP_PLAIN_MAP = MemberRecipe(Embedding((4, 8), 8), prototypes=512, in_map=1.0, clustering="kmeans")
+
+_PROTOAD = MemberRecipe(
+    Embedding((4, 8, 16), 4, pool=1, join="nearest"),
+    prototypes=512,
+    unit_length=True,
+    in_decision=1.0,
+    in_map=1.0,
+    clustering="spherical-kmeans",
+)
+
+_PROFILES = {
+    "fast": PrototypeRecipe("prototype", "fast", Preparation(size_px=208), (_DEEP, _MIDDLE, _SHARP, _BROAD_MAP)),
+    "standard": PrototypeRecipe(
+        "prototype", "standard", Preparation(), (_DEEP, _MIDDLE, _SHARP, _BROAD_MAP, _SHARP_MAP)
+    ),
+    "fine": PrototypeRecipe(
+        "prototype",
+        "fine",
+        Preparation(),
+        (
+            *(replace(member, covers=6) for member in (_DEEP, _MIDDLE, _SHARP)),
+            *(replace(member, prototypes=512) for member in (_BROAD_MAP, _SHARP_MAP)),
+            _SHARP_PLAIN_MAP,
+        ),
+    ),
+}
+
+
+def prototype_recipe(profile: str, _clustering: Clustering | None = None) -> PrototypeRecipe:
+    """The tuned head at a profile: `fast`, `standard` or `fine`."""
+    return _PROFILES[profile]
+
+
+def protoad_recipe(profile: str, clustering: Clustering | None = None) -> PrototypeRecipe:
+    """The head of the paper. `clustering`: how it makes its prototypes, which the paper leaves open."""
+    member = replace(_PROTOAD, clustering=clustering or _PROTOAD.clustering)
+    return PrototypeRecipe(
+        "protoad",
+        profile,
+        Preparation(fit="squash"),
+        (member,),
+        reading="smoothed_max",
+        sigma_px=4.0,
+        is_exposure_chosen=False,
+    )
+
+
+def _fit_held_out(fitter: PrototypeFitter, count: int, alpha: float, progress: Progress) -> Fitted:
+    """A fifth of the images calibrates. The scores' units come from the others, so that the fifth stays unseen."""
+    is_calibrating = held_out(count)
+    bank, held = np.flatnonzero(~is_calibrating).tolist(), np.flatnonzero(is_calibrating).tolist()
+    fitter.sample(bank, progress)
+    is_inner = held_out(len(bank))
+    inner = [image for image, is_held in zip(bank, is_inner, strict=True) if is_held]
+    outer = [image for image, is_held in zip(bank, is_inner, strict=True) if not is_held]
+    trial = fitter.fit(outer, is_trial=True)
+    units = fitter.units(trial, fitter.measure(trial, inner, progress))
+    members = fitter.with_units(fitter.fit(bank, progress), units)
+    judged = list(zip(held, fitter.blend(members, fitter.measure(members, held, progress)), strict=True))
+    text = f"{len(held)} of {count} images in runs over the file order, never in the bank"
+    return calibrated(fitter.model(members), judged, text, alpha)
+
+
+def _fit_crossed(fitter: PrototypeFitter, count: int, alpha: float, progress: Progress) -> Fitted:
+    """Few images: all go into the bank, and each is scored by a head that did not see it."""
+    everything = list(range(count))
+    fitter.sample(everything, progress)
+    folds = min(FOLDS, count)
+    measured = []
+    members: list[Member] = []
+    for fold in range(folds):
+        left_out = everything[fold::folds]
+        members = fitter.fit([image for image in everything if image not in left_out], is_trial=True)
+        measured += fitter.measure(members, left_out, progress)
+    units = fitter.units(members, measured)
+    members = fitter.with_units(fitter.fit(everything, progress), units)
+    judged = list(zip([raw.image for raw in measured], fitter.blend(members, measured), strict=True))
+    text = f"{folds}-fold cross-fit over all {count} images"
+    return calibrated(fitter.model(members), judged, text, alpha, is_cross_fit=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +235,7 @@ class _Sample:
     places: NDArray[np.int32]
 
 
-class HeadFitter:
+class PrototypeFitter:
     """Fits heads of one recipe on subsets of one set of images; each image is sampled once.
 
     `inputs`: the prepared canvases, uint8 [Hc, Wc, 3] each; images are named by their index in it. `embedder`
@@ -55,7 +243,12 @@ class HeadFitter:
     """
 
     def __init__(
-        self, recipe: Recipe, graph: Graph, engine: Engine, inputs: Sequence[NDArray[np.uint8]], embedder: Embedder
+        self,
+        recipe: PrototypeRecipe,
+        graph: Graph,
+        engine: Engine,
+        inputs: Sequence[NDArray[np.uint8]],
+        embedder: Embedder,
     ) -> None:
         self._recipe = recipe
         self._graph = graph
@@ -64,7 +257,7 @@ class HeadFitter:
         self._embedder = embedder
         self._batch = max(1, BATCH // recipe.preparation.tile_count)
         self._samples: list[_Sample] = []
-        self._readout = Readout(recipe.reading, recipe.top_share, recipe.sigma_px, recipe.preparation.size_px)
+        self._readout = recipe.readout
 
     def sample(self, indices: Sequence[int], progress: Progress) -> None:
         """Look at these images once and keep about 40,000 of their patches per embedding."""
@@ -116,7 +309,10 @@ class HeadFitter:
         return members
 
     def head(self, members: Sequence[Member]) -> PrototypeHead:
-        return PrototypeHead(members, self._readout, self._engine)
+        return self.model(members).open(self._engine)
+
+    def model(self, members: Sequence[Member]) -> PrototypeModel:
+        return PrototypeModel(tuple(members), self._readout)
 
     def measure(self, members: Sequence[Member], indices: Sequence[int], progress: Progress) -> list[RawMaps]:
         """Raw maps of these images, one `RawMaps` each, in order."""
@@ -125,7 +321,7 @@ class HeadFitter:
         for start in range(0, len(indices), self._batch):
             batch = indices[start : start + self._batch]
             embedded = self._embedder(np.stack([self._inputs[i] for i in batch]))
-            tiles = apart(embedded, self._recipe.preparation)
+            tiles = split_tiles(embedded, self._recipe.preparation)
             maps = [head.measure(number, tiles[member.embedding]) for number, member in enumerate(members)]
             grouped = [each.reshape(len(batch), -1, *each.shape[1:]) for each in maps]  # [B, T, covers, g, g]
             found += [RawMaps(image, [each[row] for each in grouped]) for row, image in enumerate(batch)]
@@ -173,73 +369,5 @@ class RawMaps:
 
 
 def spread_of(values: NDArray[np.floating]) -> float:
-    """Standard deviation, not believed where it is next to nothing beside the mean."""
+    """Standard deviation, at least `SMALLEST_UNIT` of the mean."""
     return float(max(values.std(), SMALLEST_UNIT * abs(values.mean()), 1e-6))
-
-
-def build_covers(
-    vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator, *, is_trial: bool = False
-) -> tuple[Bank, NDArray[np.int64] | None]:
-    """The banks of `build_bank`, as many as the recipe has covers, each begun elsewhere, as one."""
-    built = [build_bank(vectors, recipe, rng, is_trial=is_trial) for _ in range(recipe.covers)]
-    # Few different patches give few prototypes: repeated ones change no distance.
-    most = max(len(bank.prototypes) for bank, _ in built)
-    repeats = [np.arange(most) % len(bank.prototypes) for bank, _ in built]
-    prototypes = [bank.prototypes[which] for (bank, _), which in zip(built, repeats, strict=True)]
-    picked = [found[which] for (_, found), which in zip(built, repeats, strict=True) if found is not None]
-    bank = replace(built[0][0], prototypes=np.concatenate(prototypes), covers=recipe.covers)
-    return bank, np.concatenate(picked) if picked else None
-
-
-def build_bank(
-    vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator, *, is_trial: bool = False
-) -> tuple[Bank, NDArray[np.int64] | None]:
-    """Prototypes of sampled patches [N, C]; and which patches they are or are nearest to, None where none is.
-
-    `is_trial`: as `HeadFitter.fit` says.
-    """
-    if recipe.unit_length:
-        mean = np.zeros(vectors.shape[1], np.float32)
-        projected, projection = unit_length(vectors), None
-    else:
-        mean = vectors.mean(axis=0)
-        projection = _whitening(vectors - mean) if recipe.whiten else None
-        projected = vectors - mean if projection is None else (vectors - mean) @ projection
-    if recipe.clustering == "farthest-first":
-        picked = farthest_first(projected, recipe.prototypes, rng)
-        return Bank(mean, projection, np.ascontiguousarray(projected[picked]), recipe.unit_length), picked
-    if recipe.clustering == "kmeans":
-        rounds = TRIAL_ROUNDS if is_trial and not recipe.in_decision else ROUNDS
-        centres = kmeans(projected, recipe.prototypes, rng, rounds)
-        nearest = None if is_trial else nearest_to(centres, projected)
-        return Bank(mean, projection, centres, recipe.unit_length), nearest
-    if not recipe.unit_length:
-        raise UsageError(f"The clustering {recipe.clustering} needs vectors of unit length.")
-    if recipe.clustering == "spherical-kmeans":
-        means = spherical_kmeans(projected, recipe.prototypes, rng)
-    else:
-        # Of all images: the sample lies in their order.
-        some = rng.permutation(len(projected))[:FIRST_NEIGHBOUR_PATCHES]
-        means = first_neighbour_means(projected[np.sort(some)], recipe.prototypes)
-    return Bank(mean, projection, means, unit_length=True), None
-
-
-FIRST_NEIGHBOUR_PATCHES = 10_000
-"""All pairs are compared: ten thousand take seconds, forty thousand minutes."""
-
-
-def _whitening(centred: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Float32 [C, C]: rotates to the principal axes and divides by their spread."""
-    variances, axes = np.linalg.eigh(np.cov(centred.T))
-    scale = 1.0 / np.sqrt(variances + WHITENING_FLOOR * variances.mean())
-    return np.ascontiguousarray(axes * scale, dtype=np.float32)
-
-
-def held_out(count: int, share: float = 0.2) -> NDArray[np.bool_]:
-    """Which of `count` images, in file order, are held out: short runs spread over the whole set.
-
-    Neighbours in file order are often shots of one part; runs keep most of them on one side.
-    """
-    run = max(1, count // 50)
-    period = max(2, round(1.0 / share))
-    return np.asarray((np.arange(count) // run) % period == period - 1, np.bool_)

@@ -25,10 +25,11 @@ from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.gathering import Gatherer, Progress, gather
 from inspector.training.statistics.agreement import normalised_mutual_information, purity
 from inspector.training.statistics.clustering import mean_linkage
-from inspector.vision.engines.protocols import Embedder, unit_length
+from inspector.vision.engines.protocols import unit_length
 from inspector.vision.images.preparation import Preparation
 from inspector.vision.routing.anchors import pooled
 from inspector.vision.routing.profile import ROUTING_SIZE_PX
+from inspector.vision.routing.routing_pass import RoutingPass
 
 ALIKE_WITHIN = 0.16
 """Mean cosine distance of routing descriptors up to which groups are one category. On six products any stop from
@@ -100,7 +101,7 @@ class Discovery:
 def discover(
     images: Sequence[ImageSource] | Mapping[str, Sequence[ImageSource]],
     limits: DecodeLimits,
-    route_embedder: Embedder,
+    routing_pass: RoutingPass,
     progress: Progress | None = None,
 ) -> Discovery:
     """The categories of these images; by label where a mapping is given, which is used for nothing but the figures.
@@ -111,7 +112,7 @@ def discover(
     flat = [image for group in groups.values() for image in group]
     truth = {image.name: label for label, group in groups.items() for image in group}
     # The square that a head would see is not needed here; a small one keeps memory at 120 KB per image.
-    gatherer = Gatherer(Preparation(size_px=ROUTING_SIZE_PX), limits, route_embedder)
+    gatherer = Gatherer([Preparation(size_px=ROUTING_SIZE_PX)], limits, routing_pass)
     gathered = gather(flat, gatherer, progress or (lambda _phase, _done, _total: None))
     if not len(gathered):
         raise EnrolmentError("Not one of these images can be read; discover needs good images in JPEG or PNG.")

@@ -1,7 +1,8 @@
 """One enrolled version as bytes: safetensors with a JSON manifest in its metadata, and nothing executable.
 
-What is written is what is loaded: preparation, pass, banks, anchors, calibration, and probe images with
-the scores they must get. Bytes that are damaged, truncated or of another kind raise ArtifactError.
+What is written is what is loaded: preparation, pass, head, anchors, calibration, and probe images with the scores they
+must get. Version 4 of the format is written; version 3 is read through `format_3`. Bytes that are damaged, truncated
+or of another kind raise ArtifactError.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,19 +21,19 @@ from safetensors.numpy import save as save_tensors
 
 from inspector.errors import ArtifactError
 from inspector.vision.artifacts.calibration import Calibration
-from inspector.vision.artifacts.checks import check_fit, check_members, finite, parse_finite
-from inspector.vision.engines.protocols import Bank
-from inspector.vision.heads.base import Readout
-from inspector.vision.heads.prototype import Member
-from inspector.vision.heads.student import LevelScale, Student
+from inspector.vision.artifacts.checks import check_fit, parse_finite
+from inspector.vision.artifacts.format_3 import FORMAT_VERSION_3, manifest_from_3, tensors_from_3
+from inspector.vision.heads.base import HeadModel
+from inspector.vision.heads.factory import read_model
+from inspector.vision.heads.stored import finite, floats
 from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.graphs import Graph
-from inspector.vision.networks.student_graph import LEVELS, StudentWeights, check_shapes, tensor_names
 from inspector.vision.routing.anchors import ProductAnchors
 from inspector.vision.routing.profile import ROUTING_SIZE_PX, routing_profile
 
 FORMAT = "inspector-artifact"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+HEAD_PREFIX = "head."
 
 LEVEL_TOLERANCE = 0.02
 """How far a probe's level may lie from the stored one: a fiftieth of the way from median to threshold."""
@@ -65,7 +66,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Everything that inspecting one product needs: either `members` or a `student`.
+    """Everything that inspecting one product needs.
 
     `manifest` holds what is only for reading. `routing_frames`: float16 [R, P, C], unit patches of good frames which
     routing is checked on when another product is enrolled; None in versions that kept none.
@@ -74,14 +75,12 @@ class Artifact:
     product: str
     graph: Graph
     preparation: Preparation
-    members: tuple[Member, ...]
-    readout: Readout
+    head: HeadModel
     anchors: ProductAnchors
     calibration: Calibration
     map_scale: MapScale
     probes: tuple[Probe, ...]
     manifest: Mapping[str, Any]
-    student: Student | None = None
     routing_frames: NDArray[np.float16] | None = None
 
 
@@ -96,16 +95,9 @@ def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
         "anchors": artifact.anchors.anchors,
         "descriptors": artifact.anchors.descriptors,
     }
-    for number, member in enumerate(artifact.members):
-        tensors[f"member.{number}.mean"] = member.bank.mean
-        tensors[f"member.{number}.prototypes"] = member.bank.prototypes
-        tensors[f"member.{number}.sources"] = member.sources
-        if member.bank.projection is not None:
-            tensors[f"member.{number}.projection"] = member.bank.projection
+    tensors |= {HEAD_PREFIX + name: array for name, array in artifact.head.tensors().items()}
     if artifact.routing_frames is not None:
         tensors["routing_frames"] = artifact.routing_frames
-    if artifact.student is not None:
-        tensors |= {f"student.{name}": value for name, value in artifact.student.weights.tensors.items()}
     for number, probe in enumerate(artifact.probes):
         tensors[f"probe.{number}.prepared"] = probe.prepared
         tensors[f"probe.{number}.routing"] = probe.routing
@@ -123,26 +115,7 @@ def _described(artifact: Artifact) -> dict[str, Any]:
         "threshold": artifact.calibration.threshold,
         "graph": artifact.graph.to_manifest(),
         "preparation": artifact.preparation.to_manifest(),
-        "readout": {
-            "reading": artifact.readout.reading,
-            "top_share": artifact.readout.top_share,
-            "sigma_px": artifact.readout.sigma_px,
-        },
-        "members": [
-            {
-                "embedding": member.embedding,
-                "in_decision": member.in_decision,
-                "in_map": member.in_map,
-                "score_usual": member.score_usual,
-                "score_unit": member.score_unit,
-                "map_unit": member.map_unit,
-                "unit_length": member.bank.unit_length,
-                "covers": member.bank.covers,
-                "prototypes": len(member.bank.prototypes),
-            }
-            for member in artifact.members
-        ],
-        "student": None if artifact.student is None else _described_student(artifact.student),
+        "model": {**artifact.head.to_manifest(), "kind": artifact.head.kind},
         "routing": {
             "profile": routing_profile().key,
             "bound": artifact.anchors.bound,
@@ -158,36 +131,37 @@ def _described(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _described_student(student: Student) -> dict[str, Any]:
-    return {
-        "is_coded": student.weights.is_coded,
-        "embeddings": list(student.embeddings),
-        "parameters": sum(value.size for value in student.weights.tensors.values()),
-        **{level: asdict(getattr(student, level)) for level in LEVELS},
-    }
-
-
 def unpack(content: bytes, digest: str | None = None) -> Artifact:
     """The artifact in these bytes. `digest`: what they must have. Raises ArtifactError."""
     if digest is not None and digest_of(content) != digest:
         raise ArtifactError(f"The artifact's bytes do not have the digest {digest[:12]}; they were damaged.")
-    manifest = read_manifest(content)
+    stored = _stored_manifest(content)
     try:
         tensors = load_tensors(content)
-        artifact = _assemble(manifest, tensors)
+        if stored["format_version"] == FORMAT_VERSION_3:
+            tensors = tensors_from_3(tensors)
+        artifact = _assemble(_current(stored), tensors)
     except SafetensorError as error:
         raise ArtifactError(f"The artifact's bytes are damaged: {error}.") from error
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ArtifactError(f"The artifact lacks something or holds it in another form: {error!r}.") from error
-    check_fit(artifact.graph, artifact.preparation, artifact.readout, artifact.anchors)
-    check_members(artifact.members, artifact.graph, is_alone=artifact.student is None)
+    check_fit(artifact.graph, artifact.preparation, artifact.anchors)
     if not artifact.map_scale.threshold > artifact.map_scale.median:
         raise ArtifactError("The artifact's map has no threshold above its median.")
     return artifact
 
 
 def read_manifest(content: bytes) -> dict[str, Any]:
-    """Only the manifest, without the tensors. Raises ArtifactError."""
+    """The manifest alone, without the tensors, as version 4 has it. Raises ArtifactError."""
+    return _current(_stored_manifest(content))
+
+
+def _current(stored: dict[str, Any]) -> dict[str, Any]:
+    return manifest_from_3(stored, FORMAT_VERSION) if stored["format_version"] == FORMAT_VERSION_3 else stored
+
+
+def _stored_manifest(content: bytes) -> dict[str, Any]:
+    """As it stands in the bytes, of a version that is read here. Raises ArtifactError."""
     try:
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
@@ -195,9 +169,10 @@ def read_manifest(content: bytes) -> dict[str, Any]:
         found = manifest["format_version"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ArtifactError("The bytes are no artifact of this software.") from error
-    if found != FORMAT_VERSION:
+    if found not in (FORMAT_VERSION_3, FORMAT_VERSION):
         raise ArtifactError(
-            f"The artifact has format version {found}; this software reads {FORMAT_VERSION}. Enrol the product again."
+            f"The artifact has format version {found}; this software reads {FORMAT_VERSION_3} and {FORMAT_VERSION}. "
+            "Enrol the product again."
         )
     return dict(manifest)
 
@@ -205,14 +180,13 @@ def read_manifest(content: bytes) -> dict[str, Any]:
 def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Artifact:
     graph = Graph.from_manifest(manifest["graph"])
     preparation = Preparation.from_manifest(manifest["preparation"])
-    readout = manifest["readout"]
     product = str(manifest["product"])
     if not isinstance(manifest.get("weights_file"), str | None):
         raise ArtifactError("The artifact names its weights in an unknown way.")
     if manifest["routing"]["profile"] != routing_profile().key:
         raise ArtifactError("The product was enrolled for another routing profile; enrol it again.")
     anchors = ProductAnchors(
-        product, _floats(tensors["anchors"]), _floats(tensors["descriptors"]), finite(manifest["routing"]["bound"])
+        product, floats(tensors["anchors"]), floats(tensors["descriptors"]), finite(manifest["routing"]["bound"])
     )
     probes = tuple(_probe(number, item, tensors, preparation.canvas) for number, item in enumerate(manifest["probes"]))
     if not probes:
@@ -224,63 +198,18 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Art
         product=product,
         graph=graph,
         preparation=preparation,
-        members=tuple(_member(number, item, graph, tensors) for number, item in enumerate(manifest["members"])),
-        readout=Readout(
-            readout["reading"], finite(readout["top_share"]), finite(readout["sigma_px"]), preparation.size_px
-        ),
+        head=read_model(manifest["model"], _of_head(tensors), graph, preparation),
         anchors=anchors,
         calibration=Calibration.from_manifest(manifest["calibration"]),
         map_scale=scale,
         probes=probes,
         manifest=manifest,
-        student=_student(manifest.get("student"), graph, tensors),
         routing_frames=tensors.get("routing_frames"),
     )
 
 
-def _student(stored: Mapping[str, Any] | None, graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> Student | None:
-    if stored is None:
-        return None
-    found = {name: _floats(tensors[f"student.{name}"]) for name in tensor_names()}
-    weights = StudentWeights(found, bool(stored["is_coded"]))
-    check_shapes(weights)
-    stem, low, high = (int(index) for index in stored["embeddings"])
-    if not all(0 <= index < len(graph.embeddings) for index in (stem, low, high)):
-        raise ArtifactError("The artifact's student stands on embeddings that its pass does not give.")
-    scales = [LevelScale(**{name: finite(stored[level][name]) for name in _SCALE_FIELDS}) for level in LEVELS]
-    if not all(scale.tenth > scale.zero for scale in scales):
-        raise ArtifactError("The artifact's student has a level without a scale.")
-    return Student(weights, (stem, low, high), *scales)
-
-
-_SCALE_FIELDS = ("zero", "tenth", "in_decision", "in_map")
-
-
-def _member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> Member:
-    name = f"member.{number}"
-    projection = tensors.get(f"{name}.projection")
-    bank = Bank(
-        _floats(tensors[f"{name}.mean"]),
-        None if projection is None else _floats(projection),
-        _floats(tensors[f"{name}.prototypes"]),
-        bool(stored["unit_length"]),
-        int(stored["covers"]),
-    )
-    width = bank.mean.size if bank.projection is None else bank.projection.shape[1]
-    if bank.prototypes.ndim != 2 or bank.prototypes.shape[1] != width or not len(bank.prototypes):
-        raise ArtifactError("The artifact's prototypes do not fit the space that they are compared in.")
-    which = int(stored["embedding"])
-    return Member(
-        embedding=which,
-        grid=graph.grid(which),
-        bank=bank,
-        in_decision=finite(stored["in_decision"]),
-        in_map=finite(stored["in_map"]),
-        score_usual=finite(stored["score_usual"]),
-        score_unit=finite(stored["score_unit"]),
-        map_unit=finite(stored["map_unit"]),
-        sources=tensors[f"{name}.sources"],
-    )
+def _of_head(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(HEAD_PREFIX): array for name, array in tensors.items() if name.startswith(HEAD_PREFIX)}
 
 
 def _probe(
@@ -292,9 +221,3 @@ def _probe(
         raise ArtifactError("The artifact's probe images are not as its frames are prepared.")
     score, map_peak, distance = (finite(stored[name]) for name in ("score", "map_peak", "routing_distance"))
     return Probe(prepared, score, map_peak, routing, distance)
-
-
-def _floats(array: NDArray[Any]) -> NDArray[np.float32]:
-    if array.dtype != np.float32 or not np.isfinite(array).all():
-        raise ArtifactError("The artifact holds numbers that are not finite 32-bit floats.")
-    return array

@@ -1,24 +1,55 @@
-"""The heads by one name: whichever a product has, a pass's embeddings go in and judgements come out."""
+"""Brings a head back from an artifact, by the reader that is registered for its kind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from inspector.vision.engines.protocols import Engine, Patches
-from inspector.vision.heads.base import Judgement, Readout
-from inspector.vision.heads.prototype import Member, PrototypeHead
-from inspector.vision.heads.student import Student, StudentHead
+from numpy.typing import NDArray
+
+from inspector.errors import ArtifactError
+from inspector.vision.heads.base import HeadModel
+from inspector.vision.heads.prototype import read_prototype_model
+from inspector.vision.heads.student import read_student_model
+from inspector.vision.images.preparation import Preparation
+from inspector.vision.networks.graphs import Graph
+
+ModelReader = Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]], Graph, Preparation], HeadModel]
+"""Makes a model of its part of the manifest and its tensors, for a pass and a preparation.
+
+Raises ArtifactError for what does not fit together; KeyError, TypeError, ValueError for what is missing or of another
+type are told as ArtifactError by whoever reads the artifact.
+"""
+
+_READERS: dict[str, ModelReader] = {"prototype": read_prototype_model, "student": read_student_model}
 
 
-class Head(Protocol):
-    """Ready on one engine. Same frames, same answers, however they are batched."""
+def register(kind: str, reader: ModelReader) -> None:
+    """Let artifacts of this kind be read. Raises ValueError where another reader has the kind."""
+    if kind in _READERS:
+        raise ValueError(f"heads of the kind {kind} have a reader")
+    _READERS[kind] = reader
 
-    def judge(self, embedded: Sequence[Patches]) -> list[Judgement]: ...
+
+@contextlib.contextmanager
+def registered(kind: str, reader: ModelReader) -> Iterator[None]:
+    """As `register`, until the end of the block."""
+    register(kind, reader)
+    try:
+        yield
+    finally:
+        del _READERS[kind]
 
 
-def open_head(members: Sequence[Member], student: Student | None, readout: Readout, engine: Engine) -> Head:
-    """The student's head where there is a student, else the banks'."""
-    if student is not None:
-        return StudentHead(student, readout, engine)
-    return PrototypeHead(members, readout, engine)
+def read_model(
+    stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], graph: Graph, preparation: Preparation
+) -> HeadModel:
+    """The head that an artifact holds. `stored`: its part of the manifest, with the kind. Raises as `ModelReader`."""
+    reader = _READERS.get(stored["kind"])
+    if reader is None:
+        raise ArtifactError(f"The artifact has a head of an unknown kind, {stored['kind']!r}.")
+    model = reader(stored, tensors, graph, preparation)
+    if not all(0 <= use.index < len(graph.embeddings) for use in model.embeddings):
+        raise ArtifactError("The artifact's head stands on embeddings that its pass does not give.")
+    return model

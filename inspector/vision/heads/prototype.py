@@ -2,11 +2,10 @@
 
 [A] A frozen network, layers joined on one grid, s = 1 - max_k cos(x, m_k), image score from the map.
 [R] Banks, blends and scales of the tuned default are ours; `protoad` follows the paper where it is known.
-A head is a list of members; each weighs in the decision, in the map, or in both. Where a cover of good patches
-begins is chance, and its score with it: a member that decides is several covers of one embedding, and says the
-mean of their scores. A frame is as bad as the worst that any deciding member says of it, in units of the
-spread that the member's scores have on good images: what one view sees is not averaged away by those that do
-not. No torch, no files.
+A head is a list of members; each weighs in the decision, in the map, or in both. A member that decides holds several
+covers of one embedding, begun at different patches, and takes the mean of their scores: the score of one cover depends
+on where it began. A frame gets the worst score of all deciding members, each in units of the spread that its scores
+have on good images: what one member sees is not averaged away by the others. No torch, no files.
 """
 
 from __future__ import annotations
@@ -14,12 +13,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.errors import ArtifactError
 from inspector.vision.engines.protocols import Bank, Engine, Patches, Search
-from inspector.vision.heads.base import Grid, Judgement, Readout, enlarge
+from inspector.vision.heads.base import EmbeddingUse, Grid, Judgement, Readout, enlarge
+from inspector.vision.heads.stored import finite, floats
+from inspector.vision.images.preparation import Preparation
+from inspector.vision.networks.graphs import Graph
+
+_UNITS = ("in_decision", "in_map", "score_usual", "score_unit", "map_unit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,101 @@ class Member:
     map_unit: float
     sources: NDArray[np.int32]
 
+    def to_manifest(self) -> dict[str, Any]:
+        return {
+            "embedding": self.embedding,
+            **{name: getattr(self, name) for name in _UNITS},
+            "unit_length": self.bank.unit_length,
+            "covers": self.bank.covers,
+            "prototypes": len(self.bank.prototypes),
+        }
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        found: dict[str, NDArray[Any]] = {
+            "mean": self.bank.mean,
+            "prototypes": self.bank.prototypes,
+            "sources": self.sources,
+        }
+        return found if self.bank.projection is None else {**found, "projection": self.bank.projection}
+
+
+@dataclass(frozen=True, slots=True)
+class PrototypeModel:
+    """A fitted prototype head. Implements `base.HeadModel`."""
+
+    members: tuple[Member, ...]
+    readout: Readout
+
+    @property
+    def kind(self) -> str:
+        return "prototype"
+
+    @property
+    def embeddings(self) -> tuple[EmbeddingUse, ...]:
+        return tuple(EmbeddingUse(member.embedding, member.bank.mean.size) for member in self.members)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        return {
+            f"member.{number}.{name}": array
+            for number, member in enumerate(self.members)
+            for name, array in member.tensors().items()
+        }
+
+    def to_manifest(self) -> dict[str, Any]:
+        return {
+            "readout": self.readout.to_manifest(),
+            "members": [member.to_manifest() for member in self.members],
+        }
+
+    def open(self, engine: Engine) -> PrototypeHead:
+        return PrototypeHead(self, engine)
+
+
+def read_prototype_model(
+    stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], graph: Graph, preparation: Preparation
+) -> PrototypeModel:
+    """Every bank fits itself and its embedding, some member decides and some draws. Raises as `factory.ModelReader`."""
+    members = tuple(_read_member(number, item, graph, tensors) for number, item in enumerate(stored["members"]))
+    if not (any(member.in_decision for member in members) and any(member.in_map for member in members)):
+        raise ArtifactError("The artifact has no bank that decides, or none that draws the map.")
+    return PrototypeModel(members, Readout.from_manifest(stored["readout"], preparation.size_px))
+
+
+def _read_member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> Member:
+    name, index = f"member.{number}", int(stored["embedding"])
+    projection = tensors.get(f"{name}.projection")
+    bank = Bank(
+        floats(tensors[f"{name}.mean"]),
+        None if projection is None else floats(projection),
+        floats(tensors[f"{name}.prototypes"]),
+        bool(stored["unit_length"]),
+        int(stored["covers"]),
+    )
+    units = {unit: finite(stored[unit]) for unit in _UNITS}
+    member = Member(embedding=index, grid=graph.grid(index), bank=bank, sources=tensors[f"{name}.sources"], **units)
+    if not _fits(member):
+        raise ArtifactError(f"The artifact's bank {number} does not fit together.")
+    if min(member.in_decision, member.in_map) < 0 or min(member.score_unit, member.map_unit) <= 0:
+        raise ArtifactError(f"The artifact's bank {number} has an impossible weight or unit.")
+    return member
+
+
+def _fits(member: Member) -> bool:
+    """Whether the bank's tensors are of one width, its covers of one size, and each prototype has its source."""
+    bank = member.bank
+    width = bank.mean.shape[0] if bank.projection is None else bank.projection.shape[-1]
+    return (
+        bank.mean.ndim == 1
+        and (bank.projection is None or bank.projection.shape == (bank.mean.size, width))
+        and bank.prototypes.ndim == 2
+        and bank.prototypes.shape[1] == width > 0
+        and member.sources.shape == (len(bank.prototypes), 3)
+        and len(bank.prototypes) > 0
+        and bank.covers > 0
+        and len(bank.prototypes) % bank.covers == 0
+        and bool(np.issubdtype(member.sources.dtype, np.integer))
+    )
+
 
 def to_measure(distances: NDArray[np.float32], is_cosine: bool) -> NDArray[np.float32]:
     """Euclidean distances as they are; between unit vectors as 1 - cosine = distance^2 / 2, in [0, 2]."""
@@ -48,11 +149,11 @@ def to_measure(distances: NDArray[np.float32], is_cosine: bool) -> NDArray[np.fl
 
 
 class PrototypeHead:
-    """A head ready on one engine. Same frames, same answers, however they are batched."""
+    """A prototype head that is ready on one engine. Implements `base.Head`."""
 
-    def __init__(self, members: Sequence[Member], readout: Readout, engine: Engine) -> None:
-        self.members = tuple(members)
-        self.readout = readout
+    def __init__(self, model: PrototypeModel, engine: Engine) -> None:
+        self.members = model.members
+        self.readout = model.readout
         self._searches: list[Search] = [engine.search(member.bank) for member in self.members]
         self._usual = usual(self.members)
 

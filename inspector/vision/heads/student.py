@@ -2,22 +2,29 @@
 
 [A] FCL with SNC (Li, Hu; IEEE TIM 2025, 10.1109/TIM.2024.3522399): teacher and student are held together
 at a low and a high level in one framework, through SNC. [R] Network, levels, scales and how the levels are
-joined are our reconstruction and our choice, only the abstract being public. No torch, no files: training
-lives in `student_training`, the graph in `student_graph`.
+joined are our reconstruction and our choice: only the abstract is public. No torch, no files: `networks.student_graph`
+holds the graph, `training.heads.student` fits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from inspector.errors import ArtifactError
 from inspector.vision.engines.protocols import Engine, Patches
-from inspector.vision.heads.base import Grid, Judgement, Readout, enlarge
-from inspector.vision.networks.student_graph import StudentWeights
+from inspector.vision.heads.base import EmbeddingUse, Grid, Judgement, Readout, enlarge
+from inspector.vision.heads.stored import finite, floats
+from inspector.vision.images.preparation import Preparation
+from inspector.vision.networks.graphs import Graph
+from inspector.vision.networks.student_graph import LEVELS, MAPS, StudentWeights, check_shapes, tensor_names
 
 TENTH = 0.1
+_SCALE_FIELDS = ("zero", "tenth", "in_decision", "in_map")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +41,69 @@ class LevelScale:
 
 
 @dataclass(frozen=True, slots=True)
-class Student:
-    """A trained student with its place in a pass. `embeddings`: which of the pass are stem, low and high."""
+class StudentModel:
+    """A trained student. Implements `base.HeadModel`.
+
+    `places`: which embeddings of the pass are its stem, its low and its high level.
+    """
 
     weights: StudentWeights
-    embeddings: tuple[int, int, int]
+    places: tuple[int, int, int]
     low: LevelScale
     high: LevelScale
+    readout: Readout
+
+    @property
+    def kind(self) -> str:
+        return "student"
+
+    @property
+    def embeddings(self) -> tuple[EmbeddingUse, ...]:
+        sizes = (self.weights.tensors[f"{name}.mean"].size for name in MAPS)
+        return tuple(EmbeddingUse(index, size) for index, size in zip(self.places, sizes, strict=True))
+
+    def tensors(self) -> Mapping[str, NDArray[Any]]:
+        return self.weights.tensors
+
+    def to_manifest(self) -> dict[str, Any]:
+        return {
+            "readout": self.readout.to_manifest(),
+            "is_coded": self.weights.is_coded,
+            "embeddings": list(self.places),
+            "parameters": sum(value.size for value in self.weights.tensors.values()),
+            "low": asdict(self.low),
+            "high": asdict(self.high),
+        }
+
+    def open(self, engine: Engine) -> StudentHead:
+        return StudentHead(self, engine)
+
+
+def read_student_model(
+    stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], _graph: Graph, preparation: Preparation
+) -> StudentModel:
+    """Every layer fits its neighbours, and each level has a scale. Raises as `factory.ModelReader`."""
+    weights = StudentWeights({name: floats(tensors[name]) for name in tensor_names()}, bool(stored["is_coded"]))
+    check_shapes(weights)
+    stem, low, high = (int(index) for index in stored["embeddings"])
+    readout = Readout.from_manifest(stored["readout"], preparation.size_px)
+    of_low, of_high = (_read_scale(stored[level]) for level in LEVELS)
+    return StudentModel(weights, (stem, low, high), of_low, of_high, readout)
+
+
+def _read_scale(stored: Mapping[str, Any]) -> LevelScale:
+    scale = LevelScale(**{name: finite(stored[name]) for name in _SCALE_FIELDS})
+    if not scale.tenth > scale.zero:
+        raise ArtifactError("The artifact's student has a level without a scale.")
+    return scale
 
 
 class StudentHead:
-    """A student ready on one engine. Each frame is judged by itself: a batch gives what its frames give."""
+    """A student that is ready on one engine. Each frame is judged by itself. Implements `base.Head`."""
 
-    def __init__(self, student: Student, readout: Readout, engine: Engine) -> None:
-        self.student = student
-        self.readout = readout
-        self._compare = engine.student(student.weights)
+    def __init__(self, model: StudentModel, engine: Engine) -> None:
+        self.model = model
+        self._compare = engine.student(model.weights)
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
         """`embedded`: one [B, P, C] per embedding of the pass. A frame whose numbers are not finite gets a score
@@ -59,13 +113,13 @@ class StudentHead:
 
     def measure(self, embedded: Sequence[Patches]) -> list[tuple[Grid, Grid]]:
         """Raw difference maps of each frame, low [g8, g8] and high [g16, g16]."""
-        return self._compare([embedded[index] for index in self.student.embeddings])
+        return self._compare([embedded[index] for index in self.model.places])
 
     def blend(self, low: Grid, high: Grid) -> Judgement:
         """One frame's raw maps to its decision (never below 0) and the map that is shown."""
-        of_low, of_high = self.student.low, self.student.high
+        of_low, of_high = self.model.low, self.model.high
         fine, coarse = of_low.levels(low), enlarge(of_high.levels(high), low.shape[0])
         shown = fine * np.float32(of_low.in_map) + coarse * np.float32(of_high.in_map)
         deciding = fine * np.float32(of_low.in_decision) + coarse * np.float32(of_high.in_decision)
-        score = self.readout.score(deciding)
-        return Judgement(float(np.maximum(score, 0.0)), self.readout.smoothed(shown))
+        score = self.model.readout.score(deciding)
+        return Judgement(float(np.maximum(score, 0.0)), self.model.readout.smoothed(shown))

@@ -24,12 +24,12 @@ from inspector.errors import ArtifactError, EngineError, InspectorError
 from inspector.ports import Lineup
 from inspector.vision.artifacts.format import Artifact, unpack
 from inspector.vision.engines.factory import create_engine
-from inspector.vision.engines.protocols import Embedder, Engine, on_host
+from inspector.vision.engines.protocols import Embedder, Engine
 from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.routing.index import AnchorIndex
-from inspector.vision.routing.profile import routing_copy, routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
 from inspector.vision.serving.tiling import tiled
 
@@ -66,7 +66,7 @@ class VisionLoader:
         if self._engine is None:
             self._engine = create_engine(self._section.name, self._cache, self._section.threads)
         engine = self._engine
-        route_embedder = engine.embedder(routing_profile().graph, small=True)
+        routing_pass = RoutingPass.on(engine)
         known = previous.loaded if isinstance(previous, VisionLineup) else {}
         loaded: dict[str, LoadedProduct] = {}
         events: list[Event] = []
@@ -75,12 +75,12 @@ class VisionLoader:
                 reused = known.get(version.digest)
                 product = replace(reused, version=version) if reused else self._open(version, artifacts, engine)
                 if reused is None:
-                    product.inspector.check_probes(product.embedder, route_embedder)
+                    product.inspector.check_probes(product.embedder, routing_pass)
             except InspectorError as error:
                 events.append(_refused(version, error))
                 continue
             loaded[version.digest] = product
-        lineup = VisionLineup(live.revision, engine.name, loaded, route_embedder)
+        lineup = VisionLineup(live.revision, engine.name, loaded, routing_pass)
         lineup.warm_up(self._section.batch_max)
         return lineup, events
 
@@ -108,13 +108,13 @@ def _refused(version: ProductVersion, error: InspectorError) -> Event:
 class VisionLineup:
     """Implements `ports.Lineup`. `loaded` maps artifact digest to product."""
 
-    def __init__(self, revision: str, engine: str, loaded: dict[str, LoadedProduct], route_embedder: Embedder) -> None:
+    def __init__(self, revision: str, engine: str, loaded: dict[str, LoadedProduct], routing_pass: RoutingPass) -> None:
         self.loaded = loaded
         self._revision = revision
-        self._route_embedder = route_embedder
+        self._routing_pass = routing_pass
         self._live = {item.version.product: item for item in loaded.values() if item.version.is_live}
         routable = {item.version.product: item for item in loaded.values()} | self._live
-        self._router = VisionRouter(self._live, list(routable.values()), route_embedder)
+        self._router = VisionRouter(self._live, list(routable.values()), routing_pass)
         self._scorer = VisionScorer(loaded, engine)
         self._canary_turn = itertools.cycle(sorted(self._live)) if self._live else iter(())
 
@@ -138,7 +138,7 @@ class VisionLineup:
         """Stored images of the next few products through passes, anchors and heads. Raises ParityError."""
         for name in itertools.islice(self._canary_turn, min(CANARY_PRODUCTS, len(self._live))):
             product = self._live[name]
-            product.inspector.check_probes(product.embedder, self._route_embedder)
+            product.inspector.check_probes(product.embedder, self._routing_pass)
 
     def warm_up(self, batch_max: int) -> None:
         """Every pass once at the smallest and the largest batch: no frame is the one that waits for memory."""
@@ -156,10 +156,10 @@ class VisionRouter:
         self,
         live: dict[str, LoadedProduct],
         routable: list[LoadedProduct],
-        route_embedder: Embedder,
+        routing_pass: RoutingPass,
     ) -> None:
         self._live = live
-        self._route_embedder = route_embedder
+        self._routing_pass = routing_pass
         self._index = AnchorIndex([item.inspector.artifact.anchors for item in routable])
 
     def route(self, frame: Frame) -> Routed | Failure:
@@ -168,9 +168,7 @@ class VisionRouter:
         if not self._index.products:
             return Failure(Cause.UNKNOWN_PRODUCT, "no product is enrolled")
         pyramid = Pyramid(frame.pixels)
-        copy = routing_copy(pyramid)
-        patches = routing_profile().patches(on_host(self._route_embedder(copy[None])[0])[0])
-        route = self._index.route(patches)
+        route = self._index.route(self._routing_pass.patches(pyramid))
         if route.product is None:
             far = f"{route.distance:.2f} times the distance that still counts as {route.nearest}"
             return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {route.nearest}, but at {far}")

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from inspector.domain import Region, Scored
 from inspector.errors import ParityError
 from inspector.vision.artifacts.format import LEVEL_TOLERANCE, Artifact
-from inspector.vision.engines.protocols import Embedder, Engine, Patches, on_host
+from inspector.vision.engines.protocols import Embedder, Engine, Patches
 from inspector.vision.heads.base import Judgement
-from inspector.vision.heads.factory import open_head
 from inspector.vision.images.preparation import restore_map
-from inspector.vision.networks.student_graph import MAPS
-from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.regions import find_regions
-from inspector.vision.serving.tiling import apart, join
+from inspector.vision.serving.tiling import join, split_tiles
 
 MAP_FROM_LEVEL = 0.7
 """A frame clearly below its threshold gets no heat map: drawing one costs more than scoring it."""
@@ -36,12 +34,12 @@ class ProductInspector:
 
     def __init__(self, artifact: Artifact, engine: Engine) -> None:
         self.artifact = artifact
-        self._head = open_head(artifact.members, artifact.student, artifact.readout, engine)
+        self._head = artifact.head.open(engine)
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
         """`embedded`: one [B, T * P, C] per embedding of the artifact's pass, T being its tiles."""
         preparation = self.artifact.preparation
-        return join(self._head.judge(apart(embedded, preparation)), preparation)
+        return join(self._head.judge(split_tiles(embedded, preparation)), preparation)
 
     def scored(
         self, judgement: Judgement, size: tuple[int, int], *, threshold: float | None = None, always_map: bool = False
@@ -81,17 +79,17 @@ class ProductInspector:
             return HEAT_MAP_SIDE_PX
         return min(LARGEST_HEAT_MAP_PX, max(HEAT_MAP_SIDE_PX, max(self.artifact.preparation.canvas) // 2))
 
-    def check_probes(self, embedder: Embedder, route_embedder: Embedder) -> None:
+    def check_probes(self, embedder: Embedder, routing_pass: RoutingPass) -> None:
         """Raises ParityError where a stored image does not get its stored score, map or distance to the anchors."""
         calibration, map_scale = self.artifact.calibration, self.artifact.map_scale
         level, map_level = calibration.threshold - calibration.median, map_scale.threshold - map_scale.median
         for probe in self.artifact.probes:
             embedded = embedder(probe.prepared[None])
-            if any(embedded[index].shape[2] != count for index, count in self._channels()):
+            if any(embedded[use.index].shape[2] != use.channels for use in self.artifact.head.embeddings):
                 product = self.artifact.product
                 raise ParityError(f"{product} was enrolled on another backbone than this engine runs; enrol it again.")
             (judged,) = self.judge(embedded)
-            distance = self.routing_distance(probe.routing, route_embedder)
+            distance = self.routing_distance(probe.routing, routing_pass)
             peak = float(judged.grid_map.max())
             self._ensure_same("scores", judged.score, probe.score, LEVEL_TOLERANCE * level)
             self._ensure_same("has its map's peak at", peak, probe.map_peak, LEVEL_TOLERANCE * map_level)
@@ -107,18 +105,9 @@ class ProductInspector:
             f"this engine can't be trusted with it; it was enrolled on {by}. Use that engine, or enrol it again here."
         )
 
-    def _channels(self) -> list[tuple[int, int]]:
-        """Each embedding that the head looks at, with the channels it takes of it."""
-        student = self.artifact.student
-        if student is None:
-            return [(member.embedding, member.bank.mean.size) for member in self.artifact.members]
-        sizes = (student.weights.tensors[f"{name}.mean"].size for name in MAPS)
-        return list(zip(student.embeddings, sizes, strict=True))
-
-    def routing_distance(self, copy: NDArray[np.uint8], route_embedder: Embedder) -> float:
+    def routing_distance(self, copy: NDArray[np.uint8], routing_pass: RoutingPass) -> float:
         """Distance of a routing copy [128, 128, 3] to this product."""
-        patches = routing_profile().patches(on_host(route_embedder(copy[None])[0])[0])
-        return self.artifact.anchors.distance(patches)
+        return self.artifact.anchors.distance(routing_pass.patches_of_copy(copy))
 
 
 def _named_engine(made: object) -> str:

@@ -96,7 +96,7 @@ class _TiledEmbedder:
         return [each.reshape(1, -1, each.shape[-1]) for each in joined]
 
 
-def apart(embedded: Sequence[Patches], preparation: Preparation) -> list[Patches]:
+def split_tiles(embedded: Sequence[Patches], preparation: Preparation) -> list[Patches]:
     """[B, T * P, C] -> [B * T, P, C]: each tile as if it were a frame."""
     if preparation.tile_count == 1:
         return list(embedded)

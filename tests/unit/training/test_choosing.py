@@ -9,13 +9,20 @@ import pytest
 from numpy.typing import NDArray
 
 from inspector.errors import UsageError
-from inspector.training.choice.exposure import CHOOSING_FROM, Exposed, choose, parse_exposure
-from inspector.training.heads.prototype import RawMaps
-from inspector.training.heads.recipes import recipe_for
+from inspector.stream.decode import DecodeLimits, decode
+from inspector.training.choice.exposure import choose_exposure, parse_exposure
+from inspector.training.choice.trial import CHOOSING_FROM, Choice, Trial, prepared_trial, trial_images
+from inspector.training.dataset.exposed import Exposed
+from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.grounds import Grounds
+from inspector.training.defects.planting import drawn_side_px
+from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.training.heads.base import FittingInputs, TrialParts, TrialScores
+from inspector.training.heads.student_plan import TrainingPlan
 from inspector.vision.images.exposure import Exposure
 from inspector.vision.images.preparation import Preparation, prepare
-
-RECIPE = recipe_for("prototype", "standard")
+from inspector.vision.images.resizing import Pyramid
+from tests.unit.drawings import FakeEngine, encode, good_images
 
 
 def canvases(count: int, *, flicker: float) -> list[NDArray[np.uint8]]:
@@ -28,65 +35,66 @@ def canvases(count: int, *, flicker: float) -> list[NDArray[np.uint8]]:
     ]
 
 
-class BrightnessFitter:
-    """Fits nothing but the mean picture: a head that brightness misleads."""
+class BrightnessRecipe:
+    """Its trial head learns nothing but the mean picture: brightness misleads it."""
 
-    def __init__(self, inputs: list[NDArray[np.uint8]]) -> None:
-        self.inputs = inputs
+    preparation = Preparation(size_px=64)
 
-    def sample(self, indices: range, _progress: object) -> None:
-        self.usual = np.mean([np.asarray(self.inputs[i], np.float32) for i in indices], axis=0)
-
-    def fit(self, _indices: range) -> list[None]:
-        return [None] * len(RECIPE.deciding.members)
-
-    def measure(self, _members: list[None], indices: range, _progress: object) -> list[RawMaps]:
-        found = []
-        for i in indices:
-            far = np.abs(np.asarray(self.inputs[i], np.float32) - self.usual).mean(axis=2)[None]
-            found.append(RawMaps(i, [far, far, far]))
-        return found
-
-    def scores(self, measured: list[RawMaps]) -> NDArray[np.float64]:
-        return np.array([[float(np.sort(maps.ravel())[-40:].mean()) for maps in raw.maps] for raw in measured]).T
+    def judge_trial(self, inputs: FittingInputs, parts: TrialParts) -> TrialScores:
+        usual = np.mean([np.asarray(inputs.canvases[i], np.float32) for i in parts.learnt], axis=0)
+        scores = []
+        for i in [*parts.clean, *parts.planted]:
+            far = np.abs(np.asarray(inputs.canvases[i], np.float32) - usual).mean(axis=2)
+            scores.append(float(np.sort(far.ravel())[-40:].mean()))
+        return TrialScores(np.array(scores), np.array([scores]), len(parts.clean))
 
 
-def chosen(flicker: float, *, count: int = 80, exposure: str | None = None):
-    images = canvases(count, flicker=flicker)
-    usable = list(range(count))
-    return choose(
-        RECIPE,
-        images,
-        usable,
-        BrightnessFitter,  # type: ignore[arg-type]  # it has what `choose` calls, and no more
-        lambda *_: None,
-        exposure=exposure,  # type: ignore[arg-type]
-    )
+def chosen(flicker: float) -> tuple[Exposure, Choice]:
+    sources = [ImageSource(str(n), payload=encode(each)) for n, each in enumerate(canvases(80, flicker=flicker))]
+    recipe = BrightnessRecipe()
+    grounds = Grounds([drawn_side_px(recipe.preparation)], DecodeLimits())
+    for source in sources:
+        grounds.append(source, Pyramid(decode(source.read(), DecodeLimits())))
+    images = trial_images(range(80))
+    assert images is not None
+    trial = prepared_trial(images, grounds, recipe.preparation)
+    inputs = FittingInputs(trial.canvases, None, FakeEngine(), TrainingPlan(), lambda *_: None)  # type: ignore[arg-type]  # no passes
+    return choose_exposure(recipe, trial, inputs)  # type: ignore[arg-type]  # it has what is called, and no more
 
 
-def test_choose_frames_that_flicker_are_not_left_as_they_are_and_the_evidence_says_why() -> None:
-    found = chosen(12.0)
-    (choice,) = found.choices
-    assert choice.chosen == found.recipe.preparation.exposure == max(choice.evidence, key=choice.evidence.__getitem__)
+def test_choose_exposure_frames_that_flicker_are_changed_and_the_evidence_says_why() -> None:
+    exposure, choice = chosen(12.0)
+    assert choice.chosen == exposure == max(choice.evidence, key=choice.evidence.__getitem__)
     assert choice.evidence["normalised"] >= choice.evidence["as_is"] + 0.01
     assert list(choice.evidence) == ["as_is", "normalised", "levelled"]
 
 
-def test_choose_frames_that_do_not_flicker_stay_as_they_are() -> None:
-    assert chosen(0.0).recipe.preparation.exposure == "as_is"
+def test_choose_exposure_frames_that_do_not_flicker_stay_as_they_are() -> None:
+    assert chosen(0.0)[0] == "as_is"
 
 
-def test_choose_a_given_exposure_is_kept() -> None:
-    found = chosen(12.0, exposure="as_is")
-    assert found.recipe.preparation.exposure == "as_is"
-    assert found.choices == ()
+def test_choose_exposure_without_a_drawn_defect_chooses_nothing_and_says_so() -> None:
+    trial = Trial([], TrialParts(range(40), range(40, 50), range(50, 50)))
+    inputs = FittingInputs([], None, FakeEngine(), TrainingPlan(), lambda *_: None)  # type: ignore[arg-type]  # no passes
+    exposure, choice = choose_exposure(BrightnessRecipe(), trial, inputs)  # type: ignore[arg-type]  # as above
+    assert (exposure, choice.evidence) == ("as_is", {})
+    assert "no defect" in choice.reason
 
 
-def test_choose_too_few_images_choose_nothing_and_say_so() -> None:
-    found = chosen(12.0, count=CHOOSING_FROM - 1)
-    assert found.recipe.preparation.exposure == "as_is"
-    assert found.recipe.members == RECIPE.members
-    assert "too few" in found.choices[0].reason
+def test_enrol_a_given_exposure_is_kept(fake_engine: FakeEngine) -> None:
+    options = EnrolmentOptions(profile="fast", exposure="levelled")
+    manifest = enrol("disc", good_images("disc", 6), options, fake_engine).manifest
+    assert manifest["preparation"]["exposure"] == "levelled"
+    assert manifest["evidence"]["choices"] == []
+
+
+def test_enrol_too_few_images_choose_no_exposure_and_say_so(fake_engine: FakeEngine) -> None:
+    manifest = enrol(
+        "disc", good_images("disc", CHOOSING_FROM - 1), EnrolmentOptions(profile="fast"), fake_engine
+    ).manifest
+    (choice,) = manifest["evidence"]["choices"]
+    assert manifest["preparation"]["exposure"] == choice["chosen"] == "as_is"
+    assert "too few" in choice["reason"]
 
 
 @pytest.mark.parametrize("exposure", ["as_is", "normalised", "levelled"])

@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inspector.stream.decode import DecodeLimits
-from inspector.training.dataset.folders import ImageSource
 from inspector.training.defects.drawing import DefectKind
+from inspector.training.defects.planting import Ground, drawn_side_px
 from inspector.training.enrol import Enrolment
 from inspector.training.evidence import detectability
 from inspector.training.evidence.detectability import SIZES, Detectability, DetectabilityTrial, Step
 from inspector.vision.artifacts.format import Artifact, MapScale, unpack
 from inspector.vision.engines.protocols import Patches
 from inspector.vision.heads.base import Judgement
+from inspector.vision.images.preparation import Preparation
 from inspector.vision.serving.product_inspector import ProductInspector
-from tests.unit.drawings import FakeEngine, encode
+from tests.unit.drawings import FakeEngine
 
 GRAY = 128
 SIDE = 200
@@ -50,25 +50,25 @@ def artifact(enrolled: dict[str, Enrolment]) -> Artifact:
     )
 
 
-def trial(artifact: Artifact, images: list[ImageSource], learnt: int = 200) -> DetectabilityTrial:
+def trial(artifact: Artifact, grounds: list[Ground], learnt: int = 200) -> DetectabilityTrial:
     inspector = ProductInspector(artifact, FakeEngine())
     inspector._head = AreaHead()
-    return DetectabilityTrial(inspector, lambda pixels: [pixels], images, DecodeLimits(), seen=False, learnt=learnt)
+    return DetectabilityTrial(inspector, lambda pixels: [pixels], grounds, seen=False, learnt=learnt)
 
 
-def clean(count: int, side: int = SIDE) -> list[ImageSource]:
+def clean(count: int, side: int = SIDE) -> list[Ground]:
     """Gray parts with a fine grain, and a frame in another gray behind which nothing is missed."""
     images = []
     for seed in range(count):
         grain = np.random.default_rng(seed).integers(-3, 4, (side, side, 3))
-        images.append(ImageSource(str(seed), payload=encode((grain + GRAY).astype(np.uint8))))
+        images.append(Ground.within((grain + GRAY).astype(np.uint8), drawn_side_px(Preparation())))
     return images
 
 
-def marred() -> ImageSource:
+def marred() -> Ground:
     pixels = np.full((SIDE, SIDE, 3), GRAY, np.uint8)
     pixels[50:100, 50:100] = 250
-    return ImageSource("marred", payload=encode(pixels))
+    return Ground.within(pixels, drawn_side_px(Preparation()))
 
 
 def test_detectability_grows_with_the_defect(artifact: Artifact) -> None:
@@ -104,7 +104,7 @@ def test_detectability_finds_the_blind_corner(artifact: Artifact, monkeypatch: p
 
     inspector = ProductInspector(artifact, FakeEngine())
     inspector._head = HalfBlind()
-    found = DetectabilityTrial(inspector, lambda pixels: [pixels], clean(3), DecodeLimits(), seen=True)
+    found = DetectabilityTrial(inspector, lambda pixels: [pixels], clean(3), seen=True)
     measured = found.run(lambda *_: None)
     assert measured is not None
     spots = measured.blind_spots

@@ -21,10 +21,10 @@ from inspector.training.statistics.agreement import normalised_mutual_informatio
 from inspector.training.statistics.clustering import mean_linkage
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import unit_length
-from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from tests.unit.drawings import FakeEngine, draw, encode, good_images
 
-EMBEDDER = FakeEngine().embedder(routing_profile().graph, small=True)
+ROUTING_PASS = RoutingPass.on(FakeEngine())
 PRODUCTS = ("disc", "plate", "mesh")
 
 
@@ -99,7 +99,7 @@ def test_discover_drawn_products_are_separated_and_faults_named() -> None:
     images = {product: good_images(product, 8) for product in PRODUCTS}
     images["disc"].append(ImageSource("broken.png", payload=b"no image"))
     images["mesh"].append(ImageSource("again.png", payload=encode(draw("mesh", 2))))
-    found = discover(images, DecodeLimits(), EMBEDDER)
+    found = discover(images, DecodeLimits(), ROUTING_PASS)
     assert len(found.categories) == 3
     assert (found.purity, found.nmi) == (1.0, pytest.approx(1.0))
     assert {found.majority(category) for category in found.categories} == set(PRODUCTS)
@@ -108,7 +108,7 @@ def test_discover_drawn_products_are_separated_and_faults_named() -> None:
 
 
 def test_discover_without_labels_has_no_purity() -> None:
-    found = discover([*good_images("disc", 6), *good_images("mesh", 7)], DecodeLimits(), EMBEDDER)
+    found = discover([*good_images("disc", 6), *good_images("mesh", 7)], DecodeLimits(), ROUTING_PASS)
     assert (found.purity, found.nmi, found.majority(found.categories[0])) == (None, None, None)
     images = found.members(found.categories[0], with_strays=True)
     assert [image.name for image in images] == [f"mesh-{seed}.png" for seed in range(7)]
@@ -116,7 +116,7 @@ def test_discover_without_labels_has_no_purity() -> None:
 
 def test_discover_nothing_readable_is_an_error() -> None:
     with pytest.raises(EnrolmentError, match="Not one of these images"):
-        discover([ImageSource("a", payload=b"")], DecodeLimits(), EMBEDDER)
+        discover([ImageSource("a", payload=b"")], DecodeLimits(), ROUTING_PASS)
 
 
 def test_evaluate_unlabelled_heads_are_of_the_categories_and_figures_of_the_products(tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def test_roc_curve_by_hand() -> None:
 @pytest.mark.timeout(600)
 def test_discover_six_products_in_one_folder_are_told_apart(inspector_data: Path, engine_cache: Path) -> None:
     """What issue and vision ask for: purity at least 0.98, NMI at least 0.90, the number not given."""
-    embedder = create_engine("onnxruntime", engine_cache).embedder(routing_profile().graph, small=True)
-    found = discover(training_images(inspector_data), DecodeLimits(), embedder)
+    routing_pass = RoutingPass.on(create_engine("onnxruntime", engine_cache))
+    found = discover(training_images(inspector_data), DecodeLimits(), routing_pass)
     assert found.purity is not None
     assert found.nmi is not None
     assert found.purity >= 0.98

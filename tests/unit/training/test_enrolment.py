@@ -13,10 +13,11 @@ from inspector.errors import EnrolmentError, UsageError
 from inspector.training import enrol as enrolment
 from inspector.training.dataset.folders import ImageSource, load_folder, load_paths
 from inspector.training.dataset.framing import Framing
-from inspector.training.enrol import EnrolmentOptions, enrol, look_alikes, unknown_bound
+from inspector.training.enrol import EnrolmentOptions, enrol
 from inspector.training.evidence.evidence import keystone_of
-from inspector.training.heads.recipes import recipe_for
+from inspector.training.heads.factory import recipe_for
 from inspector.training.heads.student_plan import TrainingPlan
+from inspector.training.routing.product_anchors import unknown_bound
 from inspector.training.statistics.calibrating import calibrate
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.images.preparation import Preparation
@@ -43,7 +44,7 @@ def test_enrol_many_images_holds_a_fifth_out_of_every_bank(fake_engine: FakeEngi
     artifact = unpack(found.artifact)
     run = np.arange(100) // 2
     held = set(np.flatnonzero(run % 5 == 4).tolist())
-    used = {int(image) for member in artifact.members for image in member.sources[:, 0]}
+    used = {int(image) for member in artifact.head.members for image in member.sources[:, 0]}
     assert used
     assert not used & held
 
@@ -83,7 +84,7 @@ def test_enrol_equal_images_count_once(fake_engine: FakeEngine) -> None:
 def test_enrol_twice_gives_the_same_head(fake_engine: FakeEngine) -> None:
     one, two = (unpack(enrol("disc", good_images("disc", 6), FAST, fake_engine).artifact) for _ in range(2))
     assert one.calibration == two.calibration
-    for first, second in zip(one.members, two.members, strict=True):
+    for first, second in zip(one.head.members, two.head.members, strict=True):
         np.testing.assert_array_equal(first.bank.prototypes, second.bank.prototypes)
 
 
@@ -98,10 +99,10 @@ def test_enrol_protoad_runs_on_the_stride_4_grid(fake_engine: FakeEngine, monkey
     small = replace(recipe, members=(replace(recipe.members[0], prototypes=24),))
     monkeypatch.setattr(enrolment, "recipe_for", lambda *_: small)
     artifact = unpack(enrol("disc", good_images("disc", 5), EnrolmentOptions("protoad"), fake_engine).artifact)
-    (only,) = artifact.members
+    (only,) = artifact.head.members
     assert only.grid == 64
     assert only.bank.unit_length
-    assert artifact.readout.reading == "smoothed_max"
+    assert artifact.head.readout.reading == "smoothed_max"
 
 
 def test_enrol_reports_progress_to_its_end(fake_engine: FakeEngine) -> None:
@@ -163,12 +164,6 @@ def test_unknown_bound_is_wider_where_few_were_held_out() -> None:
     assert unknown_bound(wide) > unknown_bound(wide * 10) > unknown_bound(wide * 100) > 0.3
 
 
-def test_look_alikes_of_an_artifact(enrolled: dict) -> None:
-    found = look_alikes(enrolled["disc"].artifact, [enrolled["plate"].artifact, enrolled["mesh"].artifact])
-    assert {name for name, _ in found} == {"plate", "mesh"}
-    assert found[0][1] >= found[1][1]
-
-
 def test_load_folder_takes_images_in_order_and_names_other_kinds(tmp_path: Path) -> None:
     for name in ("b.png", "a.JPG", "c.bmp", "notes.txt", ".hidden.png"):
         (tmp_path / name).write_bytes(b"x")
@@ -216,7 +211,7 @@ def test_enrol_with_tiles_calibrates_on_whole_parts(fake_engine: FakeEngine) -> 
         assert whole.score == pytest.approx(max(tile.score for tile in tiles))
         assert whole.score == pytest.approx(probe.score)
         assert whole.grid_map.shape == (30, 30)
-    rows = {int(row) for member in artifact.members for row in member.sources[:, 1]}
+    rows = {int(row) for member in artifact.head.members for row in member.sources[:, 1]}
     assert max(rows) > 16  # of tiles below the first
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from inspector.training.heads.factory import recipe_for
 from inspector.training.heads.passes import passes_for
-from inspector.training.heads.prototype import HeadFitter
-from inspector.training.heads.recipes import recipe_for
+from inspector.training.heads.prototype import PrototypeFitter
 from inspector.vision.networks.backbone import Backbone
 from tests.unit.drawings import FakeEngine, draw
 
@@ -17,9 +17,9 @@ def test_fit_trial_banks_that_decide_are_those_that_would_be_deployed(fake_engin
     recipe = recipe_for("prototype", "fast")
     members = tuple(replace(each, prototypes=16) for each in recipe.members)
     recipe = replace(recipe, members=members, preparation=replace(recipe.preparation, size_px=64))
-    passes = passes_for(recipe, Backbone(), fake_engine)
+    passes = passes_for(recipe.preparation, recipe.embeddings, Backbone(), fake_engine)
     inputs = [draw("disc", seed, size=(64, 64)) for seed in range(6)]
-    fitter = HeadFitter(recipe, passes.graph, fake_engine, inputs, passes.embedder)
+    fitter = PrototypeFitter(recipe, passes.graph, fake_engine, inputs, passes.embedder)
     fitter.sample(range(6), lambda *_: None)
     deployed, trial = fitter.fit(range(6)), fitter.fit(range(6), is_trial=True)
     for one, other in zip(deployed, trial, strict=True):

@@ -23,11 +23,11 @@ from inspector.training.evidence.hygiene import (
     suspects_among,
     unlike_the_rest,
 )
-from inspector.training.heads.recipes import recipe_for
+from inspector.training.heads.factory import recipe_for
 from inspector.vision.images.preparation import Preparation, prepare
 from inspector.vision.networks.graphs import Graph
 from inspector.vision.routing.anchors import pooled
-from inspector.vision.routing.profile import routing_copy, routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from tests.unit.drawings import FakeEngine, draw, encode, good_images
 
 FAST = EnrolmentOptions(profile="fast")
@@ -35,9 +35,8 @@ FAST = EnrolmentOptions(profile="fast")
 
 def patches_of(product: str, seeds: range, engine: FakeEngine) -> list[np.ndarray]:
     """Unit routing patches, float32 [P, C] each."""
-    embedder = engine.embedder(routing_profile().graph)
-    copies = [routing_copy(draw(product, seed)) for seed in seeds]
-    return [routing_profile().patches(embedder(copy[None])[0][0]) for copy in copies]
+    routing_pass = RoutingPass.on(engine)
+    return [routing_pass.patches(draw(product, seed)) for seed in seeds]
 
 
 def textured(seed: int) -> np.ndarray:
@@ -114,8 +113,7 @@ def test_suspects_are_the_odd_ones_with_their_place_and_neighbour(fake_engine: F
     pictures = [draw("plate", seed) for seed in range(40)]
     cv2.circle(pictures[11], (70, 24), 8, (255, 255, 0), -1)
     inputs = [prepare(each, recipe.preparation) for each in pictures]
-    embedder = fake_engine.embedder(routing_profile().graph)
-    routes = [routing_profile().patches(embedder(routing_copy(each)[None])[0][0]) for each in pictures]
+    routes = [RoutingPass.on(fake_engine).patches(each) for each in pictures]
     (found,) = suspects_among(inputs, routes, graph, fake_engine, fake_engine.embedder(graph), lambda *_: None)
     assert found.image == 11
     assert found.neighbour != 11

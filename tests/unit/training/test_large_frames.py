@@ -18,7 +18,7 @@ from inspector.training import enrol as enrolment
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.framing import Framing
 from inspector.training.enrol import EnrolmentOptions, enrol
-from inspector.training.heads.recipes import recipe_for
+from inspector.training.heads.factory import recipe_for
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.serving.lineup import VisionLoader
 from tests.unit.drawings import frame_of, version_of

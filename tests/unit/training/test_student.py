@@ -18,8 +18,8 @@ from inspector.errors import ArtifactError
 from inspector.evaluation.evaluate import EvaluationOptions, evaluate
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
 from inspector.training.heads import student_training
-from inspector.training.heads.recipes import StudentRecipe, recipe_for
-from inspector.training.heads.student import scale_of, split
+from inspector.training.heads.factory import recipe_for
+from inspector.training.heads.student import StudentRecipe, scale_of, split
 from inspector.training.heads.student_plan import TrainingPlan
 from inspector.training.heads.student_training import StudentTrainer, Variant, hard_mined, level_loss
 from inspector.training.heads.teacher_maps import TeacherMaps, look
@@ -27,9 +27,10 @@ from inspector.vision.artifacts.format import LEVEL_TOLERANCE, pack, unpack
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.engines.torch_engine import TorchEngine
 from inspector.vision.heads.base import Readout
-from inspector.vision.heads.student import LevelScale, Student, StudentHead
+from inspector.vision.heads.student import LevelScale, StudentModel
 from inspector.vision.networks.student_graph import MAPS, STUDENT_EMBEDDINGS, StudentWeights, check_shapes, tensor_names
 from inspector.vision.networks.student_network import Comparison, StudentNetwork
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.lineup import VisionLoader
 from inspector.vision.serving.product_inspector import ProductInspector
 from tests.unit.drawings import FakeEngine, draw, encode, frame_of, good_images, version_of
@@ -121,8 +122,8 @@ def test_student_graph_is_one_session_for_all_products(onnx_engine: OnnxEngine) 
 
 def test_student_graph_bad_frame_leaves_the_others_alone(onnx_engine: OnnxEngine) -> None:
     scale = LevelScale(0.0, 1.0)
-    student = Student(random_weights(), (0, 1, 2), scale, scale)
-    head = StudentHead(student, Readout("smoothed_max", 0.02, 4.0, 64), onnx_engine)
+    model = StudentModel(random_weights(), (0, 1, 2), scale, scale, Readout("smoothed_max", 0.02, 4.0, 64))
+    head = model.open(onnx_engine)
     batch = patches(3)
     whole = [judgement.score for judgement in head.judge(batch)]
     batch[0][1, 5] = np.nan
@@ -157,7 +158,7 @@ def test_scale_of_quantiles_become_zero_and_a_tenth() -> None:
 def test_blend_score_is_the_maximum_of_the_smoothed_average_and_never_negative() -> None:
     readout = Readout("smoothed_max", 0.02, 4.0, 64)
     scale = LevelScale(1.0, 2.0)
-    head = StudentHead(Student(random_weights(), (0, 1, 2), scale, scale), readout, FakeEngine())
+    head = StudentModel(random_weights(), (0, 1, 2), scale, scale, readout).open(FakeEngine())
     low, high = np.ones((8, 8), np.float32), np.ones((4, 4), np.float32)
     assert head.blend(low, high).score == 0.0
     assert head.blend(low * 0, high * 0).score == 0.0
@@ -173,16 +174,18 @@ def test_blend_top_share_reads_the_unsmoothed_decision() -> None:
     readout = Readout("top_share", 0.02, 4.0, 64)
     low, high = np.zeros((8, 8), np.float32), np.zeros((4, 4), np.float32)
     low[3, 3] = 4.0
-    found = StudentHead(Student(random_weights(), (0, 1, 2), scale, scale), readout, FakeEngine()).blend(low, high)
+    found = StudentModel(random_weights(), (0, 1, 2), scale, scale, readout).open(FakeEngine()).blend(low, high)
     np.testing.assert_allclose(found.score, 0.2)  # one of 64 cells, in a tenth of its value, by half
     assert found.grid_map.max() < 0.2
 
 
 def test_blend_decision_and_map_may_weigh_levels_differently() -> None:
     readout = Readout("smoothed_max", 0.02, 0.0, 64)
-    student = Student(random_weights(), (0, 1, 2), LevelScale(0, 1, 0.0, 1.0), LevelScale(0, 1, 1.0, 0.0))
-    found = StudentHead(student, readout, FakeEngine()).blend(
-        np.full((8, 8), 2.0, np.float32), np.full((4, 4), 5.0, np.float32)
+    scales = LevelScale(0, 1, 0.0, 1.0), LevelScale(0, 1, 1.0, 0.0)
+    found = (
+        StudentModel(random_weights(), (0, 1, 2), *scales, readout)
+        .open(FakeEngine())
+        .blend(np.full((8, 8), 2.0, np.float32), np.full((4, 4), 5.0, np.float32))
     )
     np.testing.assert_allclose(found.score, 0.5)
     np.testing.assert_allclose(found.grid_map, 0.2)
@@ -378,39 +381,32 @@ def test_evaluate_student_head_gives_the_figures(tmp_path: Path) -> None:
 def test_enrol_student_twice_gives_the_same_weights(taught: dict[str, Enrolment]) -> None:
     again = unpack(enrol("disc", good_images("disc", 12), OPTIONS, FakeEngine()).artifact)
     first = unpack(taught["disc"].artifact)
-    assert again.student is not None
-    assert first.student is not None
-    assert same(again.student.weights, first.student.weights)
+    assert same(again.head.weights, first.head.weights)
     assert again.calibration == first.calibration
 
 
 def test_student_artifact_packed_and_unpacked_is_the_same(taught: dict[str, Enrolment]) -> None:
     artifact = unpack(taught["disc"].artifact)
     again = unpack(pack(artifact)[0])
-    assert again.student is not None
-    assert artifact.student is not None
-    assert same(again.student.weights, artifact.student.weights)
-    assert (again.student.low, again.student.high) == (artifact.student.low, artifact.student.high)
+    assert same(again.head.weights, artifact.head.weights)
+    assert again.head == replace(artifact.head, weights=again.head.weights)
     assert again.manifest == artifact.manifest
-    assert artifact.members == ()
 
 
 def test_student_artifact_without_a_layer_is_refused(taught: dict[str, Enrolment]) -> None:
     artifact = unpack(taught["disc"].artifact)
-    assert artifact.student is not None
-    lame = {name: value for name, value in artifact.student.weights.tensors.items() if not name.startswith("third")}
-    student = replace(artifact.student, weights=StudentWeights(lame))
+    lame = {name: value for name, value in artifact.head.weights.tensors.items() if not name.startswith("third")}
+    head = replace(artifact.head, weights=StudentWeights(lame))
     with pytest.raises(ArtifactError):
-        unpack(pack(replace(artifact, student=student))[0])
+        unpack(pack(replace(artifact, head=head))[0])
 
 
 def test_student_probes_reproduce_and_a_drifting_engine_is_refused(taught: dict[str, Enrolment]) -> None:
     from inspector.errors import ParityError
-    from inspector.vision.routing.profile import routing_profile
 
     artifact = unpack(taught["disc"].artifact)
     for engine, is_right in ((FakeEngine(), True), (FakeEngine(drift=0.5), False)):
-        passes = engine.embedder(artifact.graph), engine.embedder(routing_profile().graph)
+        passes = engine.embedder(artifact.graph), RoutingPass.on(engine)
         if is_right:
             ProductInspector(artifact, engine).check_probes(*passes)
         else:
@@ -454,14 +450,13 @@ def test_lineup_students_and_prototypes_side_by_side_keep_order_and_fail_alone(
 def test_student_enrolled_on_onnxruntime_runs_there_without_torch_and_on_torch_alike(
     onnx_engine: OnnxEngine, engine_cache: Path, tmp_path: Path
 ) -> None:
-    from inspector.vision.routing.profile import routing_profile
 
     options = replace(OPTIONS, training=TrainingPlan(steps=4, check_every=2))
     content = enrol("disc", good_images("disc", 6), options, onnx_engine).artifact
     artifact = unpack(content)
     torch_engine = TorchEngine("torch", 1)
     ProductInspector(artifact, torch_engine).check_probes(
-        torch_engine.embedder(artifact.graph), torch_engine.embedder(routing_profile().graph, small=True)
+        torch_engine.embedder(artifact.graph), RoutingPass.on(torch_engine)
     )
     pixels = artifact.probes[0].prepared[None]
     scores = [
@@ -475,15 +470,15 @@ def test_student_enrolled_on_onnxruntime_runs_there_without_torch_and_on_torch_a
 import sys
 from pathlib import Path
 from inspector.vision.artifacts.format import unpack
-from inspector.vision.routing.profile import routing_profile
 from inspector.vision.engines.onnx_runtime import OnnxEngine
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.evaluation.evaluate import EvaluationOptions, evaluate
 from inspector.vision.serving.product_inspector import ProductInspector
 import inspector.vision.serving.lineup
 artifact = unpack(Path({str(tmp_path / "artifact")!r}).read_bytes())
 engine = OnnxEngine(Path({str(engine_cache)!r}), 1)
 ProductInspector(artifact, engine).check_probes(
-    engine.embedder(artifact.graph), engine.embedder(routing_profile().graph, small=True))
+    engine.embedder(artifact.graph), RoutingPass.on(engine))
 assert "torch" not in sys.modules, "torch was imported"
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from inspector.errors import ArtifactError, ParityError
 from inspector.training.enrol import Enrolment
 from inspector.vision.artifacts.format import FORMAT, digest_of, pack, read_manifest, unpack
-from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
 from tests.unit.drawings import FakeEngine
 
@@ -25,7 +25,7 @@ from tests.unit.drawings import FakeEngine
 def check(enrolment: Enrolment, engine: FakeEngine) -> None:
     artifact = unpack(enrolment.artifact, enrolment.digest)
     inspector = ProductInspector(artifact, engine)
-    inspector.check_probes(engine.embedder(artifact.graph), engine.embedder(routing_profile().graph))
+    inspector.check_probes(engine.embedder(artifact.graph), RoutingPass.on(engine))
 
 
 def test_unpack_gives_what_was_packed(enrolled: dict[str, Enrolment]) -> None:
@@ -84,11 +84,15 @@ NONSENSE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a threshold that is no number would pass every part": lambda m: m["calibration"].update(threshold=math.nan),
     "an infinite bound would know every product": lambda m: m["routing"].update(bound=math.inf),
     "the same as text": lambda m: m["routing"].update(bound="inf"),
-    "a Gaussian wider than the picture": lambda m: m["readout"].update(sigma_px=1e6),
-    "a negative share": lambda m: m["readout"].update(top_share=-1),
-    "the last embedding by a negative number": lambda m: m["members"][0].update(embedding=-1),
-    "a bank of another embedding": lambda m: m["members"][0].update(score_unit=0),
-    "no bank": lambda m: m.update(members=[]),
+    "a Gaussian wider than the picture": lambda m: m["model"]["readout"].update(sigma_px=1e6),
+    "a negative share": lambda m: m["model"]["readout"].update(top_share=-1),
+    "the last embedding by a negative number": lambda m: m["model"]["members"][0].update(embedding=-1),
+    "a bank of another embedding": lambda m: m["model"]["members"][0].update(score_unit=0),
+    "no bank": lambda m: m["model"].update(members=[]),
+    "a head of an unknown kind": lambda m: m["model"].update(kind="oracle"),
+    "a kind that is no text": lambda m: m["model"].update(kind=["prototype"]),
+    "another head's numbers": lambda m: m["model"].update(kind="student"),
+    "no head": lambda m: m.pop("model"),
     "a pass of another size": lambda m: m["graph"].update(size_px=512),
     "a number of 400 digits": lambda m: m["map_scale"].update(threshold=10**400),
     "weights that are no path": lambda m: m.update(weights_file=5),
@@ -111,19 +115,19 @@ def test_unpack_manifest_nested_too_deep_is_refused() -> None:
 
 def test_probes_banks_of_other_channels_than_the_pass_are_refused(enrolled: dict[str, Enrolment]) -> None:
     artifact = unpack(enrolled["disc"].artifact)
-    first = artifact.members[0]
+    first = artifact.head.members[0]
     narrow = replace(
         first.bank,
         mean=first.bank.mean[:-1],
         projection=None if first.bank.projection is None else first.bank.projection[:-1],
         prototypes=first.bank.prototypes[:, :-1] if first.bank.projection is None else first.bank.prototypes,
     )
-    other = replace(artifact, members=(replace(first, bank=narrow), *artifact.members[1:]))
+    other = replace(
+        artifact, head=replace(artifact.head, members=(replace(first, bank=narrow), *artifact.head.members[1:]))
+    )
     engine = FakeEngine()
     with pytest.raises(ParityError, match="another backbone"):
-        ProductInspector(other, engine).check_probes(
-            engine.embedder(other.graph), engine.embedder(routing_profile().graph)
-        )
+        ProductInspector(other, engine).check_probes(engine.embedder(other.graph), RoutingPass.on(engine))
 
 
 def test_probes_same_engine_reproduces_them(enrolled: dict[str, Enrolment]) -> None:
@@ -137,7 +141,7 @@ def test_probes_engine_that_drifts_is_refused(enrolled: dict[str, Enrolment]) ->
 
 def test_sources_name_the_image_of_each_prototype(enrolled: dict[str, Enrolment]) -> None:
     artifact = unpack(enrolled["disc"].artifact)
-    for member in artifact.members:
+    for member in artifact.head.members:
         assert member.sources.shape == (len(member.bank.prototypes), 3)
         assert member.sources[:, 0].min() >= 0
         assert member.sources[:, 0].max() < 8

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from inspector.cli import app
 from inspector.errors import UsageError, WeightsMissing
-from inspector.training.heads.adapting import adapted, check_size
-from inspector.training.heads.recipes import recipe_for
+from inspector.training.heads.adapting import ensure_size
+from inspector.training.heads.factory import recipe_for
 from inspector.vision.networks.backbone import Backbone, find_weights, load_network, strides_of, weights_digest
 from inspector.vision.networks.embedding_network import EmbeddingNetwork
 from inspector.vision.networks.graphs import Embedding, Graph
@@ -76,7 +76,7 @@ def test_load_network_gives_the_maps_that_timm_gives(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("head", ["prototype", "protoad"])
 def test_adapted_recipe_runs_on_whatever_strides_there_are(name: str, head: str, tmp_path: Path) -> None:
     backbone = saved(name, tmp_path)
-    recipe = adapted(recipe_for(head, "standard"), strides_of(backbone), name)
+    recipe = recipe_for(head, "standard").adapted(strides_of(backbone), name)
     graph = Graph(name, weights_digest(backbone), SIZE_PX, recipe.embeddings)
     network = EmbeddingNetwork(graph, backbone).eval()
     pixels = torch.from_numpy(np.stack([draw("disc", seed, size=(SIZE_PX, SIZE_PX)) for seed in range(2)]))
@@ -90,11 +90,11 @@ def test_adapted_recipe_runs_on_whatever_strides_there_are(name: str, head: str,
 def test_adapted_recipe_of_the_default_backbone_is_the_recipe() -> None:
     for head, profile in (("prototype", "fine"), ("protoad", "standard"), ("student", "fine")):
         recipe = recipe_for(head, profile)
-        assert adapted(recipe, strides_of(Backbone()), "lite0") == recipe
+        assert recipe.adapted(strides_of(Backbone()), "lite0") == recipe
 
 
 def test_adapted_recipe_of_one_stride_has_no_bank_twice() -> None:
-    recipe = adapted(recipe_for("prototype", "fine"), (14,), "vit")
+    recipe = recipe_for("prototype", "fine").adapted((14,), "vit")
     assert recipe.embeddings == (Embedding((14,), 14),)
     assert [(member.clustering, member.whiten) for member in recipe.members] == [
         ("farthest-first", False),
@@ -103,12 +103,12 @@ def test_adapted_recipe_of_one_stride_has_no_bank_twice() -> None:
     ]
     assert [member.in_decision for member in recipe.members] == [1.0, 0.0, 0.0]
     assert recipe.preparation.size_px == 252
-    check_size(recipe, "vit")
+    ensure_size(recipe.embeddings, recipe.preparation.size_px, "vit")
 
 
 def test_student_on_a_backbone_of_one_stride_says_why_not() -> None:
     with pytest.raises(UsageError, match=r"needs features at strides 4, 8, 16; vit has 14\. Choose another head"):
-        adapted(recipe_for("student", "fine"), (14,), "vit")
+        recipe_for("student", "fine").adapted((14,), "vit")
 
 
 def test_unknown_model_is_named() -> None:

@@ -22,6 +22,7 @@ from inspector.vision.networks import graphs
 from inspector.vision.networks.backbone import Backbone, weights_digest, weights_path
 from inspector.vision.networks.graphs import BackboneFile, Embedding, Graph, ensure_graph, write_cached
 from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from tests.unit.drawings import draw, good_images
 
 SMALL_SIZE_PX = 64
@@ -101,9 +102,7 @@ def test_torch_engine_reproduces_what_onnxruntime_enrolled(onnx_engine: OnnxEngi
     options = EnrolmentOptions(profile="fast")
     artifact = unpack(enrol("disc", good_images("disc", 6), options, onnx_engine).artifact)
     other = create_engine("torch", engine_cache, threads=2)
-    ProductInspector(artifact, other).check_probes(
-        other.embedder(artifact.graph), other.embedder(routing_profile().graph, small=True)
-    )
+    ProductInspector(artifact, other).check_probes(other.embedder(artifact.graph), RoutingPass.on(other))
 
 
 def test_torch_engine_enrols_what_onnxruntime_reproduces(onnx_engine: OnnxEngine, engine_cache: Path) -> None:
@@ -114,7 +113,7 @@ def test_torch_engine_enrols_what_onnxruntime_reproduces(onnx_engine: OnnxEngine
     made = enrol("disc", good_images("disc", 6), EnrolmentOptions(profile="fast"), create_engine("torch", engine_cache))
     artifact = unpack(made.artifact)
     ProductInspector(artifact, onnx_engine).check_probes(
-        onnx_engine.embedder(artifact.graph), onnx_engine.embedder(routing_profile().graph, small=True)
+        onnx_engine.embedder(artifact.graph), RoutingPass.on(onnx_engine)
     )
 
 

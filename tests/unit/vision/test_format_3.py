@@ -16,7 +16,7 @@ from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
-from inspector.vision.routing.profile import routing_profile
+from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
 from tests.unit.drawings import good_images
 
@@ -32,7 +32,7 @@ def test_artifact_of_format_3_gives_the_scores_it_gave(head: str, engine_cache: 
     expected = json.loads((FIXTURES / "scores.json").read_text())[head]
     images = [image for name in ("disc", "plate", "mesh") for image in good_images(name, 3)]
 
-    inspector.check_probes(embedder, engine.embedder(routing_profile().graph, small=True))
+    inspector.check_probes(embedder, RoutingPass.on(engine))
 
     for image, (_, score, peak, level) in zip(images, expected, strict=True):
         canvas = prepare(Pyramid(decode(image.read(), DecodeLimits())), artifact.preparation)

@@ -154,9 +154,10 @@ def test_load_bank_for_other_channels_is_refused(
 ) -> None:
     """Whole in itself, and made for another backbone."""
     artifact = unpack(versions["prototype"].artifact)
-    member = artifact.members[0]
+    member = artifact.head.members[0]
     narrow = Bank(member.bank.mean[:-8], None, np.ascontiguousarray(member.bank.prototypes[:, :-8]))
-    foreign = replace(artifact, members=(replace(member, bank=narrow), *artifact.members[1:]))
+    head = replace(artifact.head, members=(replace(member, bank=narrow), *artifact.head.members[1:]))
+    foreign = replace(artifact, head=head)
     products, (event,) = load(repacked(foreign, artifact.probes, versions["prototype"]), engine_cache, engine)
     assert products == ()
     assert "another backbone" in event.detail

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inspector.training.heads.prototype import build_bank, build_covers, held_out
-from inspector.training.heads.recipes import MemberRecipe
+from inspector.training.dataset.splitting import held_out
+from inspector.training.heads.banks import MemberRecipe, build_bank, build_covers
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.engines.protocols import Bank, unit_length
 from inspector.vision.heads.base import Readout, top_mean
-from inspector.vision.heads.prototype import ORDINARY, Member, PrototypeHead, to_measure, worst
+from inspector.vision.heads.prototype import ORDINARY, Member, PrototypeHead, PrototypeModel, to_measure, worst
 from inspector.vision.networks.graphs import Embedding
 from tests.unit.drawings import FakeEngine
 
@@ -74,9 +74,9 @@ def test_search_of_several_covers_is_each_searched_by_itself(engine: FakeEngine)
 
 def test_judge_a_member_of_several_covers_says_the_mean_of_their_scores() -> None:
     cells, bank = patches(), replace(plain_bank(patches(seed=3)[0, :6]), covers=2)
-    both = PrototypeHead([member(bank)], TOP, FakeEngine()).judge([cells])[0]
+    both = PrototypeModel((member(bank),), TOP).open(FakeEngine()).judge([cells])[0]
     halves = [plain_bank(bank.prototypes[:3]), plain_bank(bank.prototypes[3:])]
-    alone = [PrototypeHead([member(each)], TOP, FakeEngine()).judge([cells])[0] for each in halves]
+    alone = [PrototypeModel((member(each),), TOP).open(FakeEngine()).judge([cells])[0] for each in halves]
     assert both.score == pytest.approx(np.mean([each.score for each in alone]), rel=1e-5)
     np.testing.assert_allclose(both.grid_map, np.mean([each.grid_map for each in alone], axis=0), rtol=1e-5)
 
@@ -124,7 +124,7 @@ def test_search_adding_a_prototype_never_raises_a_distance(seed: int, count: int
 
 def test_judge_image_score_is_the_mean_of_the_top_of_its_map() -> None:
     cells, bank = patches(), plain_bank(patches(seed=3)[0, :4])
-    head = PrototypeHead([member(bank)], TOP, FakeEngine())
+    head = PrototypeModel((member(bank),), TOP).open(FakeEngine())
     judged = head.judge([cells])[0]
     distances = FakeEngine().search(bank).distances(cells)
     np.testing.assert_allclose(judged.grid_map, distances.reshape(8, 8))
@@ -133,13 +133,13 @@ def test_judge_image_score_is_the_mean_of_the_top_of_its_map() -> None:
 
 def test_judge_the_member_that_minds_most_decides() -> None:
     cells, bank = patches(), plain_bank(patches(seed=3)[0, :4])
-    one = PrototypeHead([member(bank)], TOP, FakeEngine()).judge([cells])[0].score
+    one = PrototypeModel((member(bank),), TOP).open(FakeEngine()).judge([cells])[0].score
     members = [
         member(bank, score_usual=one - 1.0, score_unit=2.0),  # half a spread beyond its median
         member(bank, score_usual=one - 1.0, score_unit=0.25, in_map=0.0),  # four
         member(bank, score_usual=one - 1.0, score_unit=0.01, in_decision=0.0),  # a hundred, but it only draws
     ]
-    judged = PrototypeHead(members, TOP, FakeEngine()).judge([cells])[0]
+    judged = PrototypeModel(tuple(members), TOP).open(FakeEngine()).judge([cells])[0]
     assert judged.score == pytest.approx(4.0 + ORDINARY, rel=1e-5)
 
 
@@ -154,7 +154,7 @@ def test_judge_draws_a_map_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyP
         return measure(head, index, given)
 
     monkeypatch.setattr(PrototypeHead, "measure", counted)
-    judged = PrototypeHead(members, TOP, FakeEngine()).judge([cells])
+    judged = PrototypeModel(tuple(members), TOP).open(FakeEngine()).judge([cells])
     assert searched == [(0, 3), (2, 3)]
     expected = FakeEngine().search(bank).distances(cells[1:2])[0].reshape(8, 8) * 2
     np.testing.assert_allclose(judged[1].grid_map, expected, rtol=1e-5)
@@ -167,8 +167,8 @@ def test_judge_draws_a_map_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyP
 
 def test_judge_a_single_member_says_its_score_in_its_unit() -> None:
     cells, bank = patches(), plain_bank(patches(seed=3)[0, :4])
-    one = PrototypeHead([member(bank)], TOP, FakeEngine()).judge([cells])[0].score
-    head = PrototypeHead([member(bank, score_usual=0.7, score_unit=2.0)], TOP, FakeEngine())
+    one = PrototypeModel((member(bank),), TOP).open(FakeEngine()).judge([cells])[0].score
+    head = PrototypeModel((member(bank, score_usual=0.7, score_unit=2.0),), TOP).open(FakeEngine())
     assert head.judge([cells])[0].score == pytest.approx(one / 2.0, rel=1e-5)
 
 
@@ -182,7 +182,7 @@ def test_worst_is_never_below_zero_and_never_hides_what_is_not_finite() -> None:
 
 def test_judge_batch_equals_frame_by_frame(engine: FakeEngine) -> None:
     cells = patches(5)
-    head = PrototypeHead([member(plain_bank(patches(seed=3)[0, :4]))], TOP, engine)
+    head = PrototypeModel((member(plain_bank(patches(seed=3)[0, :4])),), TOP).open(engine)
     together = head.judge([cells])
     alone = [head.judge([cells[row : row + 1]])[0] for row in range(5)]
     assert [judged.score for judged in together] == [judged.score for judged in alone]
@@ -190,7 +190,7 @@ def test_judge_batch_equals_frame_by_frame(engine: FakeEngine) -> None:
 
 def test_judge_frame_that_is_not_finite_spoils_no_other() -> None:
     cells = patches(3)
-    head = PrototypeHead([member(plain_bank(patches(seed=3)[0, :4]))], TOP, FakeEngine())
+    head = PrototypeModel((member(plain_bank(patches(seed=3)[0, :4])),), TOP).open(FakeEngine())
     expected = [judged.score for judged in head.judge([cells])]
     cells[1] = np.nan
     found = [judged.score for judged in head.judge([cells])]

@@ -12,13 +12,13 @@ from inspector.vision.images.preparation import Preparation, place, prepare, res
 from inspector.vision.serving.tiling import (
     PASS_TILES,
     Squares,
-    apart,
     backbone_passes,
     corners,
     cut,
     join,
     join_maps,
     overlap_for,
+    split_tiles,
     tiled,
 )
 from tests.unit.drawings import draw
@@ -98,7 +98,7 @@ def test_tiled_embedder_gives_each_tile_what_it_gets_alone() -> None:
     (embedded,) = tiled(embedder, preparation)(canvases)
     assert embedded.shape == (2, 36 * 16, 3)
     assert seen == [PASS_TILES, 4] * 2
-    (split,) = apart([embedded], preparation)
+    (split,) = split_tiles([embedded], preparation)
     np.testing.assert_array_equal(split[40], embedder(cut(canvases[1], preparation)[4:5])[0][0])
 
 

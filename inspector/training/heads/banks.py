@@ -1,0 +1,103 @@
+"""Builds the banks of a prototype head from sampled patches: whitening, clustering, covers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import UsageError
+from inspector.training.statistics.clustering import (
+    farthest_first,
+    first_neighbour_means,
+    kmeans,
+    nearest_to,
+    spherical_kmeans,
+)
+from inspector.vision.engines.protocols import Bank, unit_length
+from inspector.vision.networks.graphs import Embedding
+
+Clustering = Literal["farthest-first", "kmeans", "spherical-kmeans", "first-neighbour"]
+MEANS: tuple[Clustering, ...] = ("spherical-kmeans", "first-neighbour")
+"""Clusterings of unit vectors to their means; ProtoAD's own code for it was never published."""
+
+WHITENING_FLOOR = 0.01
+"""Share of the mean variance that is added to each: directions in which good images hardly vary are noise."""
+ROUNDS = 4
+TRIAL_ROUNDS = 1
+"""Rounds of moving centres in a trial: one round shows the spread of a map's distances; the map itself gains up to
+four."""
+FIRST_NEIGHBOUR_PATCHES = 10_000
+"""All pairs are compared: ten thousand take seconds, forty thousand minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecipe:
+    """One member over one embedding: `covers` banks of `prototypes` each, begun at different patches. `whiten`:
+    decorrelate channels, else they are compared as they come.
+    """
+
+    embedding: Embedding
+    prototypes: int
+    whiten: bool = False
+    unit_length: bool = False
+    in_decision: float = 0.0
+    in_map: float = 0.0
+    clustering: Clustering = "farthest-first"
+    covers: int = 1
+
+
+def build_covers(
+    vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator, *, is_trial: bool = False
+) -> tuple[Bank, NDArray[np.int64] | None]:
+    """The banks of `build_bank`, as many as the recipe has covers, each begun at another patch, as one bank."""
+    built = [build_bank(vectors, recipe, rng, is_trial=is_trial) for _ in range(recipe.covers)]
+    # Few different patches give few prototypes: repeated ones change no distance.
+    most = max(len(bank.prototypes) for bank, _ in built)
+    repeats = [np.arange(most) % len(bank.prototypes) for bank, _ in built]
+    prototypes = [bank.prototypes[which] for (bank, _), which in zip(built, repeats, strict=True)]
+    picked = [found[which] for (_, found), which in zip(built, repeats, strict=True) if found is not None]
+    bank = replace(built[0][0], prototypes=np.concatenate(prototypes), covers=recipe.covers)
+    return bank, np.concatenate(picked) if picked else None
+
+
+def build_bank(
+    vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator, *, is_trial: bool = False
+) -> tuple[Bank, NDArray[np.int64] | None]:
+    """Prototypes of sampled patches [N, C]; and which patches they are or are nearest to, None where none is.
+
+    `is_trial`: the bank only measures spreads; see `prototype.PrototypeFitter.fit`.
+    """
+    if recipe.unit_length:
+        mean = np.zeros(vectors.shape[1], np.float32)
+        projected, projection = unit_length(vectors), None
+    else:
+        mean = vectors.mean(axis=0)
+        projection = _whitening(vectors - mean) if recipe.whiten else None
+        projected = vectors - mean if projection is None else (vectors - mean) @ projection
+    if recipe.clustering == "farthest-first":
+        picked = farthest_first(projected, recipe.prototypes, rng)
+        return Bank(mean, projection, np.ascontiguousarray(projected[picked]), recipe.unit_length), picked
+    if recipe.clustering == "kmeans":
+        rounds = TRIAL_ROUNDS if is_trial and not recipe.in_decision else ROUNDS
+        centres = kmeans(projected, recipe.prototypes, rng, rounds)
+        nearest = None if is_trial else nearest_to(centres, projected)
+        return Bank(mean, projection, centres, recipe.unit_length), nearest
+    if not recipe.unit_length:
+        raise UsageError(f"The clustering {recipe.clustering} needs vectors of unit length.")
+    if recipe.clustering == "spherical-kmeans":
+        means = spherical_kmeans(projected, recipe.prototypes, rng)
+    else:
+        # Of all images: the sample lies in their order.
+        some = rng.permutation(len(projected))[:FIRST_NEIGHBOUR_PATCHES]
+        means = first_neighbour_means(projected[np.sort(some)], recipe.prototypes)
+    return Bank(mean, projection, means, unit_length=True), None
+
+
+def _whitening(centred: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Float32 [C, C]: rotates to the principal axes and divides by their spread."""
+    variances, axes = np.linalg.eigh(np.cov(centred.T))
+    scale = 1.0 / np.sqrt(variances + WHITENING_FLOOR * variances.mean())
+    return np.ascontiguousarray(axes * scale, dtype=np.float32)

@@ -1,0 +1,82 @@
+"""The heads that can be enrolled, by name. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from inspector.errors import UsageError
+from inspector.training.heads.banks import MEANS
+from inspector.training.heads.base import HeadRecipe
+from inspector.training.heads.prototype import protoad_recipe, prototype_recipe
+from inspector.training.heads.student import student_recipe
+
+AUTO = "auto"
+"""The name of a choice rather than of a head: good images choose, beginning with the default head."""
+DEFAULT = "prototype"
+PROFILES = ("fast", "standard", "fine")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadEntry:
+    """One head that can be enrolled.
+
+    `recipe`: makes its recipe of a profile and a clustering (None for its own). `profiles`: those that it has; a head
+    of one profile takes it whatever is asked for. `clusterings`: those that a person may name. `is_rival`: whether
+    `auto` tries it beside the default head.
+    """
+
+    recipe: Callable[..., HeadRecipe]
+    profiles: tuple[str, ...] = PROFILES
+    clusterings: tuple[str, ...] = ()
+    is_rival: bool = False
+
+
+_HEADS: dict[str, HeadEntry] = {
+    "prototype": HeadEntry(prototype_recipe),
+    "protoad": HeadEntry(protoad_recipe, ("standard",), MEANS, is_rival=True),
+    "student": HeadEntry(student_recipe, ("fine",), is_rival=True),
+}
+
+
+def heads() -> tuple[str, ...]:
+    return tuple(_HEADS)
+
+
+def rivals() -> tuple[str, ...]:
+    """The heads that `auto` tries beside the default one."""
+    return tuple(name for name, entry in _HEADS.items() if entry.is_rival)
+
+
+def one_profile(head: str) -> str | None:
+    """The profile of a head that comes in one profile; None for other heads and for names that are none."""
+    entry = _HEADS.get(head)
+    return entry.profiles[0] if entry is not None and len(entry.profiles) == 1 else None
+
+
+@contextlib.contextmanager
+def registered(head: str, entry: HeadEntry) -> Iterator[None]:
+    """Let this head be enrolled until the end of the block. Raises ValueError where the name is taken."""
+    if head in _HEADS or head == AUTO:
+        raise ValueError(f"there is a head {head}")
+    _HEADS[head] = entry
+    try:
+        yield
+    finally:
+        del _HEADS[head]
+
+
+def recipe_for(head: str, profile: str, clustering: str | None = None) -> HeadRecipe:
+    """The recipe of a head; `auto` begins as the default one.
+
+    `clustering`: how the head makes its prototypes, where that is a choice. Raises UsageError.
+    """
+    if profile not in PROFILES:
+        raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
+    entry = _HEADS.get(DEFAULT if head == AUTO else head)
+    if entry is None:
+        raise UsageError(f"There is no head {head!r}; choose one of {AUTO}, {', '.join(_HEADS)}.")
+    if clustering is not None and clustering not in entry.clusterings:
+        raise UsageError(f"The clustering is a choice of the head protoad: one of {', '.join(MEANS)}.")
+    return entry.recipe(profile if profile in entry.profiles else entry.profiles[0], clustering)

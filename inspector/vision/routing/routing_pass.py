@@ -1,0 +1,36 @@
+"""The routing pass: from a frame to the unit patches that products are told apart by.
+
+One place for the steps that the stream, an enrolment, an evaluation and a probe must share. Anchors and votes are not
+known here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.vision.engines.protocols import Embedder, Engine, on_host
+from inspector.vision.images.resizing import Pyramid
+from inspector.vision.routing.profile import RoutingProfile, routing_copy, routing_profile
+
+
+class RoutingPass:
+    """The committed routing profile on one engine. Safe on several threads; holds nothing that changes."""
+
+    def __init__(self, embedder: Embedder, profile: RoutingProfile | None = None) -> None:
+        self._embedder = embedder
+        self._profile = profile or routing_profile()
+
+    @classmethod
+    def on(cls, engine: Engine) -> RoutingPass:
+        """Raises WeightsMissing, EngineError."""
+        return cls(engine.embedder(routing_profile().graph, small=True))
+
+    def patches(self, frame: NDArray[np.uint8] | Pyramid) -> NDArray[np.float32]:
+        """A frame of any size, uint8 [H, W, 3] -> its unit patches, float32 [P, C]."""
+        return self.patches_of_copy(routing_copy(frame))
+
+    def patches_of_copy(self, copy: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """A routing copy, uint8 [128, 128, 3] (see `profile.routing_copy`) -> its unit patches, float32 [P, C]."""
+        (embedded, *_) = self._embedder(copy[None])
+        return self._profile.patches(on_host(embedded)[0])

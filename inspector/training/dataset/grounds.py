@@ -35,7 +35,8 @@ class _Kept:
 class Grounds:
     """Images by index. `sides_px`: the resolutions that will be wanted, see `planting.drawn_side_px`.
 
-    `folder`: where the temporary files lie, None for the system's place. `limit_bytes`: most room they take.
+    `folder`: where the temporary files lie, None for the system's place. `limit_bytes`: most room they take, None for
+    `GROUND_BYTES`.
     """
 
     def __init__(
@@ -43,11 +44,11 @@ class Grounds:
         sides_px: Iterable[int],
         limits: DecodeLimits,
         folder: Path | None = None,
-        limit_bytes: int = GROUND_BYTES,
+        limit_bytes: int | None = None,
     ) -> None:
         self._spills = {side: Spill(folder) for side in sorted(set(sides_px))}
         self._limits = limits
-        self._room = limit_bytes
+        self._room = GROUND_BYTES if limit_bytes is None else limit_bytes
         self._images: list[_Kept] = []
 
     def append(self, source: ImageSource, pyramid: Pyramid) -> None:

@@ -9,10 +9,13 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load
 
+from inspector.errors import ArtifactError
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.vision.artifacts.format import unpack
+from inspector.vision.artifacts.format import FORMAT, pack, read_manifest, unpack
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
@@ -40,3 +43,41 @@ def test_artifact_of_format_3_gives_the_scores_it_gave(head: str, engine_cache: 
         assert judgement.score == pytest.approx(score, rel=1e-3)
         assert judgement.grid_map.max() == pytest.approx(peak, rel=1e-3)
         assert artifact.calibration.level(judgement.score) == pytest.approx(level, abs=2e-3 * max(1, abs(level)))
+
+
+@pytest.mark.parametrize("head", ["prototype", "protoad", "student"])
+def test_artifact_of_format_3_keeps_every_tensor_and_is_written_as_format_4(head: str) -> None:
+    content = gzip.decompress((FIXTURES / f"{head}.safetensors.gz").read_bytes())
+    artifact = unpack(content)
+    stored = {name.removeprefix("student."): array for name, array in load(content).items()}
+    kept = artifact.head.tensors()
+    assert kept.keys() == {
+        name for name in stored if not name.startswith(("anchors", "descriptors", "probe", "routing"))
+    }
+    for name, array in kept.items():
+        np.testing.assert_array_equal(array, stored[name])
+        assert array.dtype == stored[name].dtype
+
+    again, manifest = pack(artifact)
+
+    assert manifest == dict(artifact.manifest) == read_manifest(content)
+    assert (manifest["format_version"], manifest["model"]["kind"]) == (
+        4,
+        "student" if head == "student" else "prototype",
+    )
+    assert not {"members", "student", "readout"} & manifest.keys()
+    read = unpack(again)
+    assert read.head.to_manifest() == artifact.head.to_manifest()
+    for name, array in read.head.tensors().items():
+        np.testing.assert_array_equal(array, kept[name])
+
+
+@pytest.mark.parametrize("version", [2, 5, "4", None])
+def test_artifact_of_another_format_is_refused(version: object) -> None:
+    content = gzip.decompress((FIXTURES / "prototype.safetensors.gz").read_bytes())
+    length = int.from_bytes(content[:8], "little")
+    table = json.loads(content[8 : 8 + length])
+    manifest = {**json.loads(table["__metadata__"][FORMAT]), "format_version": version}
+    header = json.dumps({**table, "__metadata__": {FORMAT: json.dumps(manifest)}}).encode()
+    with pytest.raises(ArtifactError, match="this software reads 3 and 4"):
+        unpack(len(header).to_bytes(8, "little") + header + content[8 + length :])

@@ -41,10 +41,10 @@ class Gathered:
     """
 
     inputs: Spill
-    canvases: dict[Preparation, Spill]
     routing: Spill
     route_patches: Spill
-    grounds: Grounds
+    canvases: dict[Preparation, Spill] = field(default_factory=dict)
+    grounds: Grounds = field(default_factory=lambda: Grounds([], DecodeLimits()))
     names: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Gatherer:
         canvases = {preparation: Spill(folder) for preparation in preparations}
         sides = [drawn_side_px(preparation) for preparation in preparations] if is_drawn_on else []
         grounds = Grounds(sides, limits, folder)
-        self.gathered = Gathered(canvases[preparations[0]], canvases, Spill(folder), Spill(folder), grounds)
+        self.gathered = Gathered(canvases[preparations[0]], Spill(folder), Spill(folder), canvases, grounds)
 
     def add(self, image: ImageSource) -> None:
         """Keep it, or note why not: it can't be read, or an equal one is there."""

@@ -1,9 +1,9 @@
-"""Defects drawn on good images: evidence of what a head would find where no defective part exists yet.
+"""Defects drawn on good images, which show what a head would find while no defective part exists yet.
 
-Five kinds that lines know: scratches, spots, pieces of the part in the wrong place, smears, missing pieces.
-Contrast and place are random, size is the caller's. They stand in for real defects in two ways only: to
-choose between heads on held-out good images, and to say how small a defect of this kind is still found.
-They are never learnt from, and a share of them found is no plant's escape rate.
+Five kinds that are common on lines: scratches, spots, pieces of the part in the wrong place, smears, missing pieces.
+Contrast and place are random; the caller gives the size. They stand in for real defects in two ways only: to choose
+between heads on held-out good images, and to say how small a defect of this kind is still found. Nothing is learnt
+from them, and the share of them that is found is no plant's escape rate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 VISIBLE_LEVELS = 4
-"""A pixel belongs to the defect where a channel moved by so many of 255 levels at least."""
+"""A pixel belongs to the defect where one of its channels moved by at least this many of 255 levels."""
 TRIES = 8
 
 

@@ -25,13 +25,14 @@ from inspector.vision.images.preparation import prepare
 from inspector.vision.serving.product_inspector import ProductInspector
 
 SIZES = (0.16, 0.08, 0.04, 0.02, 0.01)
-"""Of the picture's longer side, largest first: once none is found, smaller ones are not tried."""
+"""Sizes of drawn defects as shares of the picture's longer side, largest first. Once none of a size is found, smaller
+ones are not tried."""
 PER_CELL = 16
-"""Defects of one kind and size: all of 16 found says 79 % or more with 95 % confidence."""
+"""Defects drawn of each kind and size. If all 16 are found, the share is at least 79 % with 95 % confidence."""
 LEAST_PER_CELL = 8
-"""Of few images: all of 8 found says 63 %."""
+"""The same where few images were enrolled. If all 8 are found, the share is at least 63 %."""
 FULL_FROM = 100
-"""Fewer images are drawn on less often: the cost of this evidence stays in proportion to theirs."""
+"""With fewer enrolled images fewer defects are drawn, so that the cost stays in proportion to the enrolment."""
 FOUND_SHARE = 0.9
 BLIND_GRID = 6
 BLIND_IMAGES = 3
@@ -235,7 +236,7 @@ class DetectabilityTrial:
         return Exhibit(step, is_found, scored.level, frame, scored.heat_map, at)
 
     def _blind_spots(self, measured: Detectability, canvases: Sequence[Ground]) -> BlindSpots | None:
-        """The same spots moved over the picture: differences between cells are the place's."""
+        """The same spots are moved over the picture, so that differences between cells come from the place alone."""
         smallest = measured.smallest_found(DefectKind.SPOT)
         share = SIZES[0] if smallest is None else smallest.size_share
         used = [canvases[number % len(canvases)] for number in range(self._blind_images)]

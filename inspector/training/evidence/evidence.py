@@ -1,5 +1,7 @@
-"""What an enrolment is signed on: the state of its images, its held-out scores, what drawn defects it finds, what it
-does to its neighbours, and what all that cost. Figures go into the manifest, pictures only into the report.
+"""What a person relies on when activating a version: the state of its images, its held-out scores, the drawn defects
+that it finds, its effect on its neighbours, and the cost of all that.
+
+Figures go into the manifest, pictures only into the report.
 """
 
 from __future__ import annotations
@@ -30,9 +32,9 @@ the other two (0.37, 0.53) have an odd picture each."""
 RUINED_BELOW = 0.25
 """A black frame among 60 bottles gave 0.12, and 73 % of the defects passed."""
 FEW_SCORES = 20
-"""Of fewer, one often lies far from the others: parts that differ, none of them odd."""
+"""With fewer scores one of them often lies far from the others: parts that differ, none of them odd."""
 GAP = 0.75
-"""A largest score leads the next by so much, or the next few belong to it."""
+"""Several images form one keystone where the threshold without them falls below this share of the one before."""
 MOST_KEYSTONES = 5
 EXAMPLES = 6
 MOST_SHOWN = 24
@@ -164,7 +166,10 @@ class Examined:
 
 
 def evidence_of(calibration: Calibration, examined: Examined) -> Evidence:
-    """All but the detectability and the phases. Suspects: those found before learning, then the deployed head's own."""
+    """The evidence without detectability and phases.
+
+    Suspects: those found before learning, then those that the deployed head finds odd.
+    """
     gathered, fitted = examined.gathered, examined.fitted
     odd = {each.image: each for each in examined.suspects}
     for each in suspects_of_head(fitted, gathered):

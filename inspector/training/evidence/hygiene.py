@@ -1,9 +1,9 @@
-"""What a set of good images looks like before anything is learnt from it: odd ones, copies, strangers, monotony.
+"""What is odd about a set of good images before anything is learnt from it: suspects, copies, strangers, monotony.
 
-Every image is scored by banks that did not see it, nor its neighbours in file order; what stands out is shown beside
-the image it is most like. Nothing is decided here but one thing: copies, frames that show nothing and images that
-another enrolled product knows as its own are left out, since they are safe to miss and not safe to learn. The rest is
-for a person.
+Every image is scored by banks that saw neither it nor its neighbours in file order. An image that stands out is shown
+beside the image that it is most like. One thing is decided here: copies, frames that show nothing and images that
+another enrolled product knows as its own are left out, because an enrolment can do without them and must not learn
+them. A person decides the rest.
 """
 
 from __future__ import annotations
@@ -35,34 +35,35 @@ SAMPLED_PATCHES = 10_000
 PROTOTYPES = 256
 TOP_SHARE = 0.02
 SUSPECT_SPREADS = 6.0
-"""A score so many robust spreads above the median may be a bad part among the good."""
+"""An image whose score lies this many robust spreads above the median may be a bad part among the good."""
 MOST_SUSPECT_SHARE = 0.1
-"""If more stand out, the set is of several kinds, and naming a crowd helps nobody: the oddest tenth is named."""
+"""Largest share of images that are named as suspects, the oddest first. If more stand out, the set is mixed."""
 
 SAME_RMS = 1.5
 SAME_SHARE = 0.25
-"""Near-identical: at 128 px not more than 1.5 of 255 levels apart (root mean square), and not more than a quarter of
-what separates this set's images from their nearest neighbours. Parts of six products are 2.4 apart or more."""
+"""Two images are near-identical where they differ at 128 px by at most 1.5 of 255 levels (root mean square), and by at
+most a quarter of the usual distance of an image of this set to its nearest neighbour. Parts of six products differ by
+2.4 or more."""
 BLOCK = 512
 
 TYPICAL_SHARE = 0.8
 STRANGE_RATIO = 1.5
-"""A stranger is also so many times as far from the set's own anchors as its images usually are. Over six products
-no image of a pure set is taken for a stranger, and all planted ones are found but cells among cells."""
+"""A stranger is also this many times as far from the set's own anchors as the set's images usually are. Over six
+products no image of a pure set is taken for a stranger, and all planted ones are found except cells among cells."""
 STRANGE_SHARE = 0.2
-"""If another product claims more of the set than this, the two look alike and nothing is left out for it."""
+"""Where another product claims more of the set than this share, the two look alike and nothing is left out for it."""
 BLANK_SPREAD = 8.0
 BLANK_SHARE = 0.2
 """A frame shows nothing where its gray levels spread less than this, and less than a fifth of what is usual here."""
 UNLIKE_SHARE = 0.2
-"""What is unlike the rest is named up to this share of the set; more of it is a product of several looks."""
+"""Images unlike the rest are named up to this share of the set. Where there are more, the product has several looks."""
 MOST_NAMED = 6
 FEW_IMAGES = 20
 SMALL_PX = 64
 TINY_PX = 32
 ODD_SHARE = 0.2
 DARK_LEVEL = 32
-"""Twelve bits in sixteen, read as sixteen, stay below a sixteenth of the range."""
+"""Values of twelve bits that are read as sixteen stay below a sixteenth of the range."""
 BATCH = 8
 
 
@@ -119,44 +120,12 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
     names = gathered.names
     copies, rms = near_identical(gathered.routing)
     strangers, look_alike = strangers_among(gathered.route_patches, others)
-    warnings = []
     blanks = blanks_among(gathered.routing)
     left_out = frozenset([image for image, _ in copies] + [image for image, _ in strangers] + blanks)
-    usable = len(names) - len(left_out)
     unlike = [names[image] for image in unlike_the_rest(gathered.route_patches) if image not in left_out]
-    if unlike:
-        named = ", ".join(unlike[:MOST_NAMED]) + (f" and {len(unlike) - MOST_NAMED} more" * (len(unlike) > MOST_NAMED))
-        warnings.append(
-            f"unlike all the other images: {named}; a frame without a part, or of another "
-            "one, would pass as good from now on: if they are not this product, enrol again with --exclude"
-        )
-    if usable < FEW_IMAGES:
-        warnings.append(
-            f"{usable} images are few: poses and lots that are not among them will be rejected; "
-            f"take at least {FEW_IMAGES}, from several lots and shifts"
-        )
-    of_sizes = _of_sizes(gathered.sizes)
-    warnings += of_sizes
-    objections = of_sizes[:1] if any(min(size) < TINY_PX for size in gathered.sizes) else []
-    least = min((_side_looked_at(size, preparation) for size in gathered.sizes), default=float("inf"))
-    if least < TINY_PX and not objections:
-        objections = [
-            f"what is looked at, after region of interest and mask, is as much as {least:.0f} px on a side of a frame: "
-            "most of a part would pass unseen"
-        ]
-        warnings += objections
-    brightest = max(int(each.max()) for each in gathered.routing)
-    if brightest < DARK_LEVEL:
-        objections.append(
-            f"the images are nearly black (no brighter than {brightest} of 255 levels): if they hold 10 or 12 bits in "
-            "16, say so by bit_depth of a camera in the configuration, and enrol with --camera"
-        )
-        warnings.append(objections[-1])
-    elif rms < SAME_RMS:
-        warnings.append(
-            f"the images hardly differ ({rms:.1f} of 255 levels from one to the next like it): one part shot many "
-            "times teaches one part; take different parts"
-        )
+    of_areas, too_small = _of_areas(gathered.sizes, preparation)
+    of_light, too_dark = _of_light(gathered.routing, rms)
+    warnings = [*_of_unlike(unlike), *_of_count(len(names) - len(left_out)), *of_areas, *of_light]
     if look_alike is not None:
         name, share = look_alike
         warnings.append(f"{share:.0%} of the images look like {name}, which is enrolled already")
@@ -168,9 +137,64 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
         look_alike=look_alike,
         neighbour_rms=rms,
         warnings=tuple(warnings),
-        objections=tuple(objections),
+        objections=(*too_small, *too_dark),
         left_out=left_out,
     )
+
+
+def _of_unlike(unlike: Sequence[str]) -> list[str]:
+    """`unlike`: names of images that are learnt and look like none of the others."""
+    if not unlike:
+        return []
+    named = ", ".join(unlike[:MOST_NAMED]) + (f" and {len(unlike) - MOST_NAMED} more" * (len(unlike) > MOST_NAMED))
+    return [
+        f"unlike all the other images: {named}; a frame without a part, or of another "
+        "one, would pass as good from now on: if they are not this product, enrol again with --exclude"
+    ]
+
+
+def _of_count(usable: int) -> list[str]:
+    if usable >= FEW_IMAGES:
+        return []
+    return [
+        f"{usable} images are few: poses and lots that are not among them will be rejected; "
+        f"take at least {FEW_IMAGES}, from several lots and shifts"
+    ]
+
+
+def _of_areas(sizes: Sequence[tuple[int, int]], preparation: Preparation) -> tuple[list[str], list[str]]:
+    """Warnings about the size of images and of what is looked at, and those of them that are objections."""
+    warnings = _of_sizes(sizes)
+    if any(min(size) < TINY_PX for size in sizes):
+        return warnings, warnings[:1]
+    least = min((_side_looked_at(size, preparation) for size in sizes), default=float("inf"))
+    if least >= TINY_PX:
+        return warnings, []
+    objection = (
+        f"what is looked at, after region of interest and mask, is as much as {least:.0f} px on a side of a frame: "
+        "most of a part would pass unseen"
+    )
+    return [*warnings, objection], [objection]
+
+
+def _of_light(copies: Sequence[NDArray[np.uint8]], rms: float) -> tuple[list[str], list[str]]:
+    """Warnings about black or monotonous images, and those of them that are objections.
+
+    `copies`: uint8 [128, 128, 3] each; `rms`: the median difference of an image to its nearest one, in levels.
+    """
+    brightest = max(int(copy.max()) for copy in copies)
+    if brightest < DARK_LEVEL:
+        objection = (
+            f"the images are nearly black (no brighter than {brightest} of 255 levels): if they hold 10 or 12 bits in "
+            "16, say so by bit_depth of a camera in the configuration, and enrol with --camera"
+        )
+        return [objection], [objection]
+    if rms < SAME_RMS:
+        return [
+            f"the images hardly differ ({rms:.1f} of 255 levels from one to the next like it): one part shot many "
+            "times teaches one part; take different parts"
+        ], []
+    return [], []
 
 
 def _side_looked_at(size: tuple[int, int], preparation: Preparation) -> float:

@@ -1,4 +1,4 @@
-"""What an enrolment says of itself: the manifest for audits, and what a person should read before activating."""
+"""What an enrolment says about itself: the manifest for audits, the report that a person reads before activating."""
 
 from __future__ import annotations
 

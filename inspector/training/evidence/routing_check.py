@@ -1,7 +1,8 @@
-"""What one more product does to the routing of all: every product's stored good frames are routed again.
+"""What one more product does to the routing of all products: the stored good frames of each are routed again.
 
-Heads are untouched by a new product, routing is not: its anchors stand beside everyone's. Frames that were kept at
-each enrolment (held-out good ones) are routed with and without it; a product that loses frames is named.
+A new product leaves the other heads as they are and changes the routing, because its anchors stand beside the others.
+Held-out good frames that were kept at each enrolment are routed with the new product and without. A product that
+loses frames is named.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ KEPT_FRAMES = 12
 ALIKE = 0.9
 """Products whose anchors are this much alike are named: the router may take one for the other."""
 MOST_LOST = 0.1
-"""A product that loses a larger share of its good frames than this must not go live unasked: its parts would meet
-another's head, or none."""
+"""Largest share of its good frames that a product may lose before a version needs a person's word to go live: lost
+parts would meet another product's head, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Recheck:
 
     @property
     def is_grave(self) -> bool:
-        """One frame of few tells little, unless it is all there are."""
+        """Whether the loss is an objection. The loss of a single frame is none, unless it is the only frame."""
         return self.lost > max(1, MOST_LOST * self.n) or 0 < self.n == self.lost
 
     @property

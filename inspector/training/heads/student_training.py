@@ -33,7 +33,7 @@ MINING_RAMP = 0.2
 DECAY_SHARE = 0.05
 DECAY = 0.1
 CHECKED_IMAGES = 32
-"""So many held-out images judge the training; more would cost more than the steps between two checks."""
+"""Largest number of held-out images that judge the training: more would cost more than the steps between two checks."""
 SMALLEST_GAIN = 0.002
 
 StepProgress = Callable[[int, int], None]

@@ -1,4 +1,4 @@
-"""The frozen teacher's maps of many images in bounded memory, looked at once. NumPy only."""
+"""The frozen teacher's maps of many images, computed once and held in bounded memory. NumPy only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ CACHE_BYTES = 1 << 30
 BATCH = 8
 _LARGEST = float(np.finfo(np.float16).max)
 FLATTEST = 1e-3
-"""Of the mean spread: a channel that good images hardly vary in is not blown up to noise."""
+"""Lower bound for a channel's spread, as a share of the mean spread: a channel in which good images hardly vary must
+not be scaled up to noise."""
 
 
 class TeacherMaps:
@@ -37,7 +38,7 @@ class TeacherMaps:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all maps: what a training on them is named by."""
+        """SHA-256 over all maps, which identifies a training on them."""
         found = hashlib.sha256(repr(self.indices).encode())
         for name in MAPS:
             found.update(np.ascontiguousarray(self._arrays[name]).view(np.uint8).data)

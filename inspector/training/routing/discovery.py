@@ -32,9 +32,9 @@ from inspector.vision.routing.profile import ROUTING_SIZE_PX
 from inspector.vision.routing.routing_pass import RoutingPass
 
 ALIKE_WITHIN = 0.16
-"""Mean cosine distance of routing descriptors up to which groups are one category. On six products any stop from
-0.16 to 0.23 gives the same ones. The low end, since two categories may get one name, and one of two products
-can't be taken apart. docs/measurements.md has what it does to subsets, unequal sizes and drawn products."""
+"""Mean cosine distance of routing descriptors up to which groups are one category. On six products every value from
+0.16 to 0.23 gives the same categories. The lowest is taken: two categories may be given one name, but two products in
+one category can't be separated. docs/measurements.md shows its effect on subsets, unequal sizes and drawn products."""
 SMALLEST_CATEGORY = 5
 """As many images as an enrolment needs."""
 
@@ -83,7 +83,7 @@ class Discovery:
         return normalised_mutual_information(self._true, self.assigned) if self.labels else None
 
     def members(self, category: Category, *, with_strays: bool) -> list[ImageSource]:
-        """Its images in the order they came: an enrolment takes neighbours for shots of one part."""
+        """The category's images in the order they came: an enrolment takes neighbours for shots of one part."""
         chosen = (*category.members, *category.strays) if with_strays else category.members
         return [self.images[index] for index in sorted(chosen)]
 

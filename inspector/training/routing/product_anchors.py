@@ -30,11 +30,11 @@ def anchors_of(product: str, route_patches: Sequence[NDArray[np.floating]]) -> P
 
 
 def unknown_bound(distances: Sequence[float]) -> float:
-    """The distance beyond which a frame is of no known product, from held-out good images.
+    """The distance beyond which a frame is of no known product, from the distances of held-out good images.
 
-    Never nearer than 2.6 times their median: over six products no good and under 2 % of the defective parts lie
-    beyond, and all frames of five left-out products do (the sixth are mono solar cells, taken for poly ones).
-    Wider where few were held out or they spread.
+    At least 2.6 times their median. Over six products no good part and under 2 % of the defective ones lie beyond it,
+    and all frames of five left-out products do (the sixth are mono solar cells, which are taken for poly ones). The
+    bound is wider where few images were held out or where they spread.
     """
     spread = max(distances) * (1.2 + 2.0 / len(distances))
     return max(spread, UNKNOWN_MEDIANS * float(np.median(distances)), 1e-3)

@@ -51,6 +51,6 @@ def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool
 
 
 def without_the_largest(scores: NDArray[np.floating], calibration: Calibration, count: int = 1) -> Calibration:
-    """The calibration that these `scores` would have given but for their `count` largest, fewer than there are."""
+    """The calibration that `scores` without their `count` largest would have given; `count` is less than there are."""
     rest, is_cross_fit = np.sort(scores)[: len(scores) - count], calibration.kind == "estimate"
     return calibrate(rest, held_out=calibration.held_out, is_cross_fit=is_cross_fit, alpha=calibration.alpha)

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 SKETCH_CHANNELS = 64
-"""Wide vectors are compared in a random sketch of so many channels while a cover is picked: distances
-keep to about a tenth (Johnson and Lindenstrauss, 1984), and picking a bank costs a fifth."""
+"""Channels of the random sketch in which wide vectors are compared while a cover is picked: distances keep to about a
+tenth (Johnson and Lindenstrauss, 1984), and picking a bank costs a fifth."""
 
 
 BEGUN_FROM = 10_000
-"""Centres that will move are begun from so many vectors: a cover of all of them would take longer than the moving."""
+"""Vectors from which the first centres are picked: a cover of all vectors would take longer than moving the centres."""
 
 
 def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Indices of at most `count` vectors, each the farthest from those before it (Gonzalez, 1985).
 
-    A cover: rare good patterns are kept however rare they are, which means and random picks average away.
-    Stops early when every vector equals a picked one.
+    A cover keeps rare good patterns however rare they are; means and random picks average them away. Stops early when
+    every vector equals a picked one.
     """
     if vectors.shape[1] > 2 * SKETCH_CHANNELS:
         sketch = rng.standard_normal((vectors.shape[1], SKETCH_CHANNELS), np.float32)

@@ -1,8 +1,7 @@
-"""One interface for whatever runs the passes, and ONNX Runtime, the default on a CPU.
+"""ONNX Runtime, the default engine on a CPU.
 
-An engine turns a `Graph` into an embedder, a `Bank` into a nearest-prototype search and a student's weights
-into a comparison with its teacher. Nothing here
-imports torch: the torch engines live in `engine_torch` and are loaded by name only.
+A `Graph` becomes an embedder, a `Bank` a search for nearest prototypes, a student's weights a comparison with its
+teacher. Nothing here imports torch: `torch_engine` is loaded only where a torch engine is asked for.
 """
 
 from __future__ import annotations
@@ -156,8 +155,8 @@ class _OnnxCompare:
 def _search_graph(is_projected: bool, answer: Answer) -> bytes:
     """Distance to the nearest prototype, or its index, as a graph with the bank as inputs: no session per product.
 
-    One graph for each answer: to look for the index takes half as long again, also where nobody fetches it.
-    |y - b|^2 = |y|^2 + (|b|^2 - 2 y.b), the bracket being one matrix product.
+    One graph for each answer: finding the index takes half as long again, even where nobody reads it.
+    |y - b|^2 = |y|^2 + (|b|^2 - 2 y.b), and the bracket is one matrix product.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
 

@@ -20,11 +20,11 @@ Patches = Any
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """Prototypes of one embedding, in the space they are compared in.
+    """Prototypes of one embedding, in the space in which they are compared.
 
-    `mean`: float32 [C], taken from every patch; `projection`: float32 [C, D] or None (D = C);
-    `prototypes`: float32 [K, D]. `unit_length`: patches and prototypes are compared as directions. `covers`: so many
-    banks of the same size one after the other, each searched by itself.
+    `mean`: float32 [C], subtracted from every patch; `projection`: float32 [C, D] or None (D = C);
+    `prototypes`: float32 [K, D]. `unit_length`: patches and prototypes are compared as directions. `covers`: number of
+    banks of equal size that lie one after the other; each is searched by itself.
     """
 
     mean: NDArray[np.float32]
@@ -47,7 +47,9 @@ class Search(Protocol):
         """Patches [B, P, C] -> Euclidean distance to the nearest prototype of each cover, float32 [B, covers, P]."""
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
-        """Patches [B, P, C] -> which prototype of all is nearest, int64 [B, P]; dearer, for frames a person sees."""
+        """Patches [B, P, C] -> the number of the nearest of all prototypes, int64 [B, P]. Slower than `distances`; for
+        frames that a person looks at.
+        """
 
 
 class Compare(Protocol):

@@ -1,10 +1,10 @@
 """The torch engines: eager on a CPU, channels-last, and CUDA.
 
-The other way to the same numbers: parity with ONNX Runtime is checked by every artifact's probes.
-On a GPU: pinned input, asynchronous copy, features kept on the device until the distances are known, and
-float32 throughout. In bfloat16 levels are up to 0.27 off (H200), so that probes fail and a product enrolled on
-one engine would be refused on the other; and a pass of this size waits for its launches, not for its arithmetic,
-so passes are captured once per size of batch and replayed.
+They give the same numbers in another way: every artifact's probes check their parity with ONNX Runtime. On a GPU the
+input is pinned and copied asynchronously, features stay on the device until the distances are known, and all is
+float32. In bfloat16 levels are up to 0.27 off (H200): probes fail, and one engine would refuse what another enrolled.
+A pass of this size waits for its launches, not for its arithmetic; so passes are captured once per batch size and
+replayed.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _faults_named() -> Iterator[None]:
 
 
 class _TorchEmbedder:
-    """On a GPU one call at a time: what is replayed has one place for its input."""
+    """On a GPU one call at a time: a captured pass has one place for its input."""
 
     def __init__(self, network: EmbeddingNetwork, device: torch.device) -> None:
         self._network = network
@@ -152,7 +152,7 @@ class _Captured:
 
 
 class _TorchCompare:
-    """In float32 on every device: what is compared is small, and bfloat16 would round it away."""
+    """In float32 on every device: the differences that are compared are small, and bfloat16 would round them away."""
 
     def __init__(self, weights: StudentWeights, device: torch.device) -> None:
         self._comparison = Comparison(weights).eval().to(device)

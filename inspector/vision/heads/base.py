@@ -26,10 +26,10 @@ WIDEST_SIGMA = 1 / 8
 
 
 class Judgement:
-    """What a head says of one frame: the decision's score, and the map that is shown.
+    """What a head says of one frame: the score that decides, and the map that is shown.
 
-    The map is drawn when it is first asked for: most frames are ordinary, and nobody looks at theirs. Until then the
-    frame's embeddings are held; whoever keeps many judgements calls `drawn`.
+    The map is drawn when it is first asked for: most frames are ordinary, and nobody looks at their maps. Until then
+    the frame's embeddings stay in memory; code that keeps many judgements calls `drawn`.
     """
 
     __slots__ = ("_grid_map", "score")
@@ -46,7 +46,7 @@ class Judgement:
         return self._grid_map
 
     def drawn(self) -> Judgement:
-        """The same with its map."""
+        """The same judgement with its map drawn."""
         return Judgement(self.score, self.grid_map)
 
     def __reduce__(self) -> tuple[type[Judgement], tuple[float, Grid]]:

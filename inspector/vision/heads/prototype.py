@@ -30,11 +30,11 @@ _UNITS = ("in_decision", "in_map", "score_usual", "score_unit", "map_unit")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One bank with its place in the blend.
+    """One bank with its weights.
 
-    `embedding` and `grid` name its patches in the pass. `score_usual` and `score_unit` are the median and the
-    spread of its image scores on good images, `map_unit` the spread of its patch distances there; `sources`:
-    int32 [K, 3], image, row, column of each prototype of each cover, -1 for a mean of several.
+    `embedding` and `grid` say which patches of the pass it is compared with. `score_usual` and `score_unit`: median and
+    spread of its image scores on good images; `map_unit`: spread of its patch distances there. `sources`: int32 [K, 3],
+    image, row and column that each prototype came from, -1 for a mean of several patches.
     """
 
     embedding: int
@@ -212,12 +212,12 @@ class PrototypeHead:
 
 
 ORDINARY = 10.0
-"""The score of an ordinary frame, in spreads. Where few images calibrate, a threshold is their largest score and a
-twentieth: half a spread more, not what the distance of any patch to any other would make of it (two spreads)."""
+"""The score of an ordinary frame, in spreads. Where few images calibrate, the threshold is their largest score plus a
+twentieth. With this value a twentieth is half a spread; with the distance of random patches it would be two spreads."""
 
 
 def usual(members: Sequence[Member]) -> float:
-    """The score of a frame that all deciding members find ordinary. Of a single one it is its own, in its unit."""
+    """The score of a frame that all deciding members find ordinary. A single deciding member keeps its own scale."""
     deciding = [member for member in members if member.in_decision]
     if len(deciding) != 1:
         return ORDINARY
@@ -226,10 +226,10 @@ def usual(members: Sequence[Member]) -> float:
 
 
 def worst(members: Sequence[Member], scores: Mapping[int, float], ordinary: float) -> float:
-    """[R] How far a frame is beyond the ordinary for the member that minds it most, plus `usual` of the members.
+    """[R] How far a frame is beyond the ordinary for the member to which it is worst, plus `usual` of the members.
 
-    `scores`: image scores of the members that decide, by their place. A single member's score stays what it is, in
-    its unit. Not finite where one of them is not.
+    `scores`: image scores of the deciding members, by their index. A single member's score stays what it is, in its
+    unit. Not finite where one of the scores is not.
     """
     excesses = [
         members[index].in_decision * (score - members[index].score_usual) / members[index].score_unit

@@ -29,7 +29,7 @@ _SCALE_FIELDS = ("zero", "tenth", "in_decision", "in_map")
 
 @dataclass(frozen=True, slots=True)
 class LevelScale:
-    """Units of one level's difference map: `zero` becomes 0 and `tenth` 0.1; its weights in decision and map."""
+    """Units of one level's difference map, which bring `zero` to 0 and `tenth` to 0.1; weights in decision and map."""
 
     zero: float
     tenth: float

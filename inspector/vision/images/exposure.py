@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 OUTSIDE = 128
-"""What pixels outside the mask become: one value, so that nothing there can reach a score."""
+"""The value of all pixels outside the mask, so that nothing there can reach a score."""
 NORMALISED_MEAN = 128.0
 NORMALISED_SPREAD = 50.0
 LAMP_CELL_PX = 8
 LAMP_SIGMA_CELLS = 4.0
-"""What changes over more than 32 px of the canvas is taken for light by `levelled`, what is smaller for the part."""
+"""`levelled` takes changes over more than 32 px of the canvas for light, and smaller ones for the part."""
 Exposure = Literal["as_is", "normalised", "levelled"]
 
 
 def expose(canvas: NDArray[np.uint8], exposure: Exposure, *, is_masked: bool) -> NDArray[np.uint8]:
-    """A prepared canvas as the product wants it; of a masked one only what counts, the rest stays."""
+    """A prepared canvas at this exposure. Of a masked canvas only the pixels that count are changed."""
     if exposure == "as_is":
         return canvas
     return (normalise_exposure if exposure == "normalised" else level_exposure)(canvas, is_masked=is_masked)
@@ -28,7 +28,7 @@ def expose(canvas: NDArray[np.uint8], exposure: Exposure, *, is_masked: bool) ->
 def level_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.uint8]:
     """A prepared canvas without its large shadows and gradients, brought to one mean and contrast.
 
-    The light is the gray image, averaged over cells and smoothed; what is masked takes no part in it.
+    The light is estimated as the gray image, averaged over cells and smoothed. Masked pixels take no part in it.
     """
     gray = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY), np.uint8)
     outside = (canvas == OUTSIDE).all(axis=2) if is_masked else None
@@ -58,7 +58,7 @@ def _lamp(plane: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def normalise_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.uint8]:
-    """A prepared canvas brought to one mean and contrast; of a masked one only what counts, the rest stays."""
+    """A prepared canvas brought to one mean and contrast. Of a masked canvas only the pixels that count are changed."""
     outside = (canvas == OUTSIDE).all(axis=2) if is_masked else None
     # As one plane, so that all three channels share one mean and one spread.
     counts = None if outside is None else np.repeat(~outside, 3, axis=1).astype(np.uint8)

@@ -1,8 +1,8 @@
-"""The one way from a frame's pixels to the canvas that passes are cut from; stored in every artifact.
+"""From a frame's pixels to the canvas that passes are cut from, in the one way that every artifact stores.
 
-Enrolment, stream and evaluation call the same functions to the same bits. What the product may choose
-(size, fit, exposure, tiles, region of interest) is a `Preparation`. Without tiles the canvas is the square
-that the backbone sees. A map of the canvas comes back to the frame's own pixels by the same geometry.
+Enrolment, stream and evaluation call the same functions, to the same bits. A `Preparation` holds what a product may
+choose: size, fit, exposure, tiles, region of interest. Without tiles the canvas is the square that the backbone sees.
+A map over the canvas returns to the frame's own pixels by the same geometry.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ Fit = Literal["letterbox", "squash"]
 class Preparation:
     """How a product's frames become the input of its main pass.
 
-    `letterbox` keeps the aspect and fills the rest by reflection (a bar of constant colour would be the
-    strongest edge in the picture), which banks and scores take as they take the rest; `squash` stretches.
-    Shrinking averages, which is its antialias; enlarging is bilinear. `normalised` brings each frame
-    to one mean and contrast, after routing; `levelled` takes large shadows and gradients away before that.
-    `tiles`: rows and columns of squares of `size_px` that cover the frame, neighbours sharing `overlap_px`.
-    `roi`: x, y, width, height as shares of the frame, all that is looked at; `mask`: PNG over the whole frame,
-    at any size of its aspect, black where nothing counts.
+    `letterbox` keeps the aspect and fills the rest by reflection; a bar of constant colour would be the strongest edge
+    in the picture. Banks and scores treat the reflection as part of the frame. `squash` stretches. Shrinking averages,
+    which prevents aliasing; enlarging is bilinear. `normalised` brings each frame to one mean and contrast, after
+    routing; `levelled` removes large shadows and gradients before that. `tiles`: rows and columns of squares of
+    `size_px` that cover the frame; neighbours share `overlap_px`. `roi`: x, y, width, height of all that is looked at,
+    as shares of the frame. `mask`: PNG over the whole frame, at any size of its aspect, black where nothing counts.
     """
 
     size_px: int = 256
@@ -113,7 +112,7 @@ def is_inside(roi: tuple[float, float, float, float]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where what is looked at lies in its prepared canvas, in pixels of the canvas."""
+    """Where the part of a frame that is looked at lies in the prepared canvas, in pixels of the canvas."""
 
     left: int
     top: int
@@ -170,7 +169,7 @@ def prepare(frame: NDArray[np.uint8] | Pyramid, preparation: Preparation) -> NDA
 
 @functools.lru_cache(maxsize=8)
 def counted(preparation: Preparation, height: int, width: int, shown: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """What of a frame's region of interest counts, bool [h, w] of size `shown`; None = all. Read only."""
+    """Which pixels of a frame's region of interest count, bool [h, w] of size `shown`; None means all. Read only."""
     if preparation.mask is None:
         return None
     whole = cv2.resize(_open_mask(preparation.mask), (width, height), interpolation=cv2.INTER_NEAREST)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 
 class Pyramid:
-    """A frame and its halves, each made once: what routing and the head see of a large one begins alike.
+    """A frame and its halves, each made once: routing and head begin to shrink a large frame in the same way.
 
-    `pixels`: uint8 [H, W, 3], not changed while this is in use. `halves`: those made so far, the frame first.
+    `pixels`: uint8 [H, W, 3], unchanged while this is in use. `halves`: those made so far, the frame first.
     """
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
@@ -32,12 +32,14 @@ class Pyramid:
 
 
 def resize(frame: NDArray[np.uint8] | Pyramid, width: int, height: int, *, most: int = 4) -> NDArray[np.uint8]:
-    """A frame at another size. What shrinks is halved while it is `most` times as large, then brought to twice the size
-    wanted (bilinear), then each four pixels to their mean. What grows does so bilinear.
+    """A frame at another size.
 
-    An area filter in one step costs half a pass of the backbone, since OpenCV has no quick one for factors that are not
-    whole; detection is the same. To halve further first is quicker still and blurs what small defects show by. `most`
-    8 halves less, for what is to be told by its large features: finer ones may come through as others.
+    A frame that shrinks is halved while it is `most` times as large, then brought to twice the wanted size (bilinear),
+    then each four pixels become their mean. A frame that grows is enlarged bilinearly.
+
+    An area filter in one step costs half a pass of the backbone, because OpenCV has no quick one for factors that are
+    not whole; detection is the same. Halving further first is quicker still, and blurs the traces of small defects.
+    With `most` 8 a frame is halved less often: for uses that look at large features, where fine ones may alias.
     """
     pixels = Pyramid.of(frame).nearest(width * most // 2, height * most // 2)
     if pixels.shape[:2] == (height, width):

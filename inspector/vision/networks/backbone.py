@@ -145,7 +145,7 @@ def _create(name: str, size_px: int | None, **options: Any) -> Any:
 
 
 def _stages(features: Any) -> dict[int, int]:
-    """Stride to timm's index of the stage; of several at one stride the last, what the papers call its layer."""
+    """Maps a stride to timm's index of the stage; of several stages at one stride the last, as papers name layers."""
     info = features.feature_info
     return dict(zip(info.reduction(), info.out_indices, strict=True))
 
@@ -172,7 +172,9 @@ def _fill(network: torch.nn.Module, backbone: Backbone, size_px: int) -> None:
 def _readings(
     stored: dict[str, torch.Tensor], backbone: Backbone, size_px: int
 ) -> Iterator[Mapping[str, torch.Tensor]]:
-    """What the tensors may be called: as they are, by timm's rules for foreign names and sizes, in timm's order."""
+    """The stored tensors under the names that they may have: as they are, by timm's rules for foreign names and sizes,
+    in timm's order.
+    """
     yield stored
     complete = _create(backbone.name, size_px)
     rules = getattr(sys.modules[type(complete).__module__], "checkpoint_filter_fn", None)

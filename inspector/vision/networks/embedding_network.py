@@ -70,11 +70,11 @@ def _sampling_name(item: Embedding, stride: int) -> str | None:
 
 
 def sampling(item: Embedding, stride: int, size_px: int) -> torch.Tensor:
-    """Float32 [grid, side]: what one axis of a map of `stride` goes through, S: [side, side] -> S M S^T.
+    """The matrix S, float32 [grid, side], that resamples one axis of a map M of `stride`: [side, side] -> S M S^T.
 
-    The local average, then the mean of the finer cells or the join of the coarser ones. All of them treat rows and
-    columns alike and apart, so that two small matrix products do for a map what pooling, padding and interpolation
-    would take several slow passes for.
+    It holds the local average, then the mean of finer cells or the join of coarser ones. Each of these treats rows and
+    columns alike and independently. So two small matrix products replace pooling, padding and interpolation, which
+    would take several slow passes over the map.
     """
     cells = torch.eye(size_px // stride, dtype=torch.float64)[:, None]  # each cell by itself, [side, 1, side]
     if item.pool == 3:
@@ -88,7 +88,7 @@ def sampling(item: Embedding, stride: int, size_px: int) -> torch.Tensor:
 
 
 def local_average(cells: torch.Tensor) -> torch.Tensor:
-    """[..., side] -> mean over each cell and its neighbours that exist: at the edge two, never a zero beside them."""
+    """[..., side] -> mean over each cell and its existing neighbours: at an edge two cells, without zero padding."""
     side = cells.shape[-1]
     total = functional.pad(cells, (1, 1)).unfold(-1, 3, 1).sum(-1)
     existing = functional.pad(torch.ones(side, dtype=cells.dtype), (1, 1)).unfold(-1, 3, 1).sum(-1)

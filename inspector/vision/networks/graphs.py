@@ -149,7 +149,7 @@ def write_cached(key: str, content: bytes, cache: Path, versions: Mapping[str, s
 
 
 def _read_cached(key: str, cache: Path) -> bytes | None:
-    """None where there is nothing, or what is there is not what was written (it is exported again)."""
+    """None where the cache has no graph, or a damaged one; it is exported again then."""
     try:
         content = (cache / f"{key}.onnx").read_bytes()
         note = json.loads((cache / f"{key}.json").read_text(encoding="utf-8"))

@@ -76,8 +76,8 @@ def differences(teacher: torch.Tensor, student: torch.Tensor, *, is_coded: bool 
 def difference_map(teacher: torch.Tensor, student: torch.Tensor, *, is_coded: bool = True) -> torch.Tensor:
     """How far the student is from the teacher at each position, float32 [B, h, w], 0 for equal maps.
 
-    [R] The mean of equal terms, each the mean over its own channels: else eight cosines would drown among
-    a hundred features.
+    [R] The mean of equally weighted terms, each the mean over its own channels; otherwise a hundred features would
+    outweigh eight cosines.
     """
     terms = [each.mean(dim=1) for each in differences(teacher, student, is_coded=is_coded)]
     return torch.stack(terms).mean(dim=0)

@@ -11,7 +11,7 @@ from inspector.vision.routing.anchors import ProductAnchors, joint_distance, poo
 SHORTLIST = 16
 SMALL_PRODUCT_ROWS = 128
 LOW_SHARE = 0.5
-"""Below this share of the votes the two best products are compared by distance."""
+"""The two best products are compared by distance where the winner has less than this share of the votes."""
 
 
 class AnchorIndex:
@@ -75,7 +75,7 @@ class AnchorIndex:
         return sorted(others, key=lambda pair: -pair[1])
 
     def _candidates(self, patches: NDArray[np.float32]) -> NDArray[np.int64]:
-        """All products, or of very many the 16 nearest by pooled descriptor: the vote stays cheap."""
+        """All products, or the 16 nearest by pooled descriptor where there are more: the vote stays cheap."""
         if len(self._names) <= self._shortlist:
             return np.arange(len(self._names))
         likeness = (self._descriptors @ pooled(patches)).max(axis=1)  # [M]
@@ -85,9 +85,9 @@ class AnchorIndex:
 def _similarity(patches: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cosines of patches [P, C] to the anchors [m, A, C] of some products, [m, A, P].
 
-    Patches come last, so that what is taken over anchors or products runs along whole rows. In small products, which
-    BLAS does on the calling thread: a decode worker must not wait for a second thread on busy cores for a tenth of a
-    millisecond's work.
+    Patches are the last axis, so that reductions over anchors or products run along whole rows. The product is computed
+    in small blocks, which BLAS does on the calling thread: on busy cores a decode worker must not wait for a second
+    thread for a tenth of a millisecond's work.
     """
     found = np.empty((*anchors.shape[:2], len(patches)), np.float32)
     for start in range(0, len(patches), SMALL_PRODUCT_ROWS):

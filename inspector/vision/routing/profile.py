@@ -17,7 +17,7 @@ from inspector.vision.networks.graphs import Embedding, Graph
 
 ROUTING_SIZE_PX = 128
 ROUTING_HALVED_FROM = 8
-"""Routing copies are halved while they are so many times too large; see `preprocessing.resize`."""
+"""Routing copies are halved while they are this many times too large; see `images.resizing.resize`."""
 ROUTING_EMBEDDING = Embedding(strides=(8,), grid_stride=8, pool=1)
 PROFILE_FILE = Path(__file__).with_name("routing_profile.json")
 

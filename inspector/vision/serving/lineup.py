@@ -34,7 +34,7 @@ from inspector.vision.serving.product_inspector import ProductInspector
 from inspector.vision.serving.tiling import tiled
 
 CANARY_PRODUCTS = 4
-"""So many products are checked by one canary call, in turn: the scorer thread is not held for long."""
+"""Products that one canary call checks, in turn: the scorer thread is not held for long."""
 
 
 @dataclass(frozen=True, slots=True)

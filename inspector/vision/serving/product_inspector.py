@@ -22,7 +22,7 @@ from inspector.vision.serving.regions import find_regions
 from inspector.vision.serving.tiling import join, split_tiles
 
 MAP_FROM_LEVEL = 0.7
-"""A frame clearly below its threshold gets no heat map: drawing one costs more than scoring it."""
+"""Frames below this level get no heat map: drawing one costs more than scoring the frame."""
 HEAT_MAP_SIDE_PX = 256
 LARGEST_HEAT_MAP_PX = 1024
 HEAT_AT_THRESHOLD = 128
@@ -74,7 +74,7 @@ class ProductInspector:
         )
 
     def _heat_map_side(self) -> int:
-        """Long side of a heat map: with tiles so much that no cell of the joined map falls between its pixels."""
+        """Long side of a heat map. With tiles, no cell of the joined map falls between two of its pixels."""
         if self.artifact.preparation.tile_count == 1:
             return HEAT_MAP_SIDE_PX
         return min(LARGEST_HEAT_MAP_PX, max(HEAT_MAP_SIDE_PX, max(self.artifact.preparation.canvas) // 2))
@@ -111,7 +111,7 @@ class ProductInspector:
 
 
 def _named_engine(made: object) -> str:
-    """The engine that a manifest names, whatever may stand there: this is only for reading."""
+    """The engine that a manifest names, whatever stands there: the text is only for people."""
     if not isinstance(made, dict) or not isinstance(made.get("versions"), dict):
         return f"an engine that it does not name ({made!r:.60})"
     return f"{made.get('name')} ({', '.join(f'{name} {number}' for name, number in made['versions'].items())})"

@@ -1,7 +1,7 @@
-"""Large frames in tiles: squares cut from one canvas, judged one by one, joined to one map; the worst tile decides.
+"""Large frames in tiles: squares cut from one canvas, judged one by one, joined to one map. The worst tile decides.
 
-A head and its banks know nothing of tiles. A frame's tiles go through the backbone together. Without tiles
-nothing here does anything.
+Heads and banks know nothing of tiles. A frame's tiles go through the backbone together. A frame without tiles passes
+through unchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from inspector.vision.heads.base import Grid, Judgement, enlarge
 from inspector.vision.images.preparation import OVERLAP_SHARE, OVERLAP_STEP_PX, Preparation
 
 PASS_TILES = 32
-"""Most squares in one pass: more give no more speed and take memory."""
+"""Largest number of squares in one pass: more are no faster and take memory."""
 COUNTED_SIZE_PX = 256
 """Passes are counted at this side of the square."""
 
@@ -29,7 +29,7 @@ def overlap_for(size_px: int) -> int:
 
 
 def backbone_passes(preparation: Preparation) -> float:
-    """What one frame's main pass costs, in passes of its backbone over one square of 256 px; routing not counted."""
+    """Cost of one frame's main pass, in passes of its backbone over one square of 256 px; routing not counted."""
     return preparation.tile_count * (preparation.size_px / COUNTED_SIZE_PX) ** 2
 
 
@@ -106,7 +106,7 @@ def split_tiles(embedded: Sequence[Patches], preparation: Preparation) -> list[P
 def join(judgements: Sequence[Judgement], preparation: Preparation) -> list[Judgement]:
     """One judgement per frame from one per tile: the highest score, and one map over the canvas.
 
-    Where tiles overlap the higher value stands: what made a tile the worst one is on the map.
+    Where tiles overlap the higher value stands, so that the spot that made a tile the worst is on the map.
     """
     count = preparation.tile_count
     if count == 1:

@@ -23,9 +23,8 @@ from inspector.training.choice.head import Candidate, choose_head
 from inspector.training.choice.trial import (
     CHOOSING_FROM,
     Choice,
-    Trial,
-    TrialImages,
-    prepared_trial,
+    canvas_trial,
+    frame_trial,
     trial_images,
     usable_images,
 )
@@ -155,14 +154,10 @@ class _Run:
     def inputs(self, passes: Passes, canvases: Sequence[NDArray[np.uint8]]) -> FittingInputs:
         return FittingInputs(canvases, passes, self.engine, self.options.training, self.tell, self.clock.ended)
 
-    def trial(self, images: TrialImages, gathered: Gathered, preparation: Preparation) -> Trial:
-        return prepared_trial(images, gathered.grounds, preparation, self.options.scratch)
-
     @property
     def is_drawn_on(self) -> bool:
-        """Whether defects may be drawn on the images: to choose, or as evidence."""
-        options = self.options
-        return options.measures_detectability or options.exposure is None or options.head == AUTO
+        """Whether defects are drawn on the frames themselves: to choose a head, or as evidence."""
+        return self.options.measures_detectability or self.options.head == AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +225,7 @@ def _exposure(run: _Run, recipe: HeadRecipe, passes: Passes, gathered: Gathered)
         return unchosen_exposure(too_few(len(usable)))
     backbone = run.options.backbone
     judge = recipe.exposure_judge.adapted(strides_of(backbone), backbone.name)
-    trial = run.trial(images, gathered, judge.preparation)
+    trial = canvas_trial(images, gathered.inputs, judge.preparation.size_px, run.options.scratch)
     own = passes if tuple(judge.embeddings) == tuple(recipe.embeddings) else run.passes(judge)
     return choose_exposure(judge, trial, run.inputs(own, trial.canvases))
 
@@ -247,7 +242,8 @@ def _head(run: _Run, recipes: Sequence[HeadRecipe], passes: Passes, gathered: Ga
     for rival in rivals:
         own = rival.with_preparation(default.preparation) if rival.is_exposure_chosen else rival
         candidates.append(Candidate(own, run.inputs(run.passes(own), gathered.inputs)))
-    choice = choose_head(candidates, lambda preparation: run.trial(images, gathered, preparation))
+    grounds, scratch = gathered.grounds, run.options.scratch
+    choice = choose_head(candidates, lambda preparation: frame_trial(images, grounds, preparation, scratch))
     return choice, next(each for each in candidates if each.recipe.head == choice.chosen)
 
 

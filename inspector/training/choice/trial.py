@@ -1,7 +1,11 @@
 """What heads and exposures are compared on: good images that no candidate learns from, clean and with drawn defects.
 
-One set of images, one way of drawing and one budget for every choice. None of the images calibrates a deployed head.
+One choice of images, one budget and one kind of trial for every choice. None of the images calibrates a deployed head.
 The clean ones are the last in file order, so that a change from one production lot to the next is felt.
+
+Heads may want different canvases of a frame, so their defects are drawn on the frame and prepared with it. Exposures
+differ only in what is done to a canvas, so theirs are drawn on the canvas, at the resolution that the head sees. Finer
+strokes make `normalised` and `levelled` a tie: drawn on the frame, two of six products changed their exposure.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from numpy.typing import NDArray
 
 from inspector.training.dataset.grounds import Grounds
 from inspector.training.dataset.spill import Spill
-from inspector.training.defects.drawing import DefectKind
+from inspector.training.defects.drawing import DefectKind, draw
 from inspector.training.defects.planting import plant
 from inspector.training.heads.base import TrialParts
 from inspector.vision.images.preparation import Preparation, crop_of, prepare
@@ -32,9 +36,9 @@ PLANTED = 200
 MOST_PER_IMAGE = 10
 """Most defects drawn on one image, in copies of their own: more on the same image tell little more."""
 PLANTED_BYTES = 512 * 2**20
-"""Most bytes of canvases with drawn defects."""
+"""Most bytes of canvases with drawn defects, but for two defects of each kind."""
 SIZES = (0.02, 0.19)
-"""Length of a drawn defect as shares of the longer side of what is looked at; logarithmically spread."""
+"""Length of a drawn defect as shares of the longer side that it is drawn on; logarithmically spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +86,53 @@ def trial_images(usable: Sequence[int]) -> TrialImages | None:
     return TrialImages(learnt, list(clean))
 
 
-def prepared_trial(
-    images: TrialImages, grounds: Grounds, preparation: Preparation, scratch: Path | None = None
-) -> Trial:
-    """The images as a head of this preparation sees them. Same images, same defects, whatever the preparation.
+def canvas_trial(images: TrialImages, canvases: Sequence[Canvas], size_px: int, scratch: Path | None = None) -> Trial:
+    """Defects drawn on prepared canvases. `canvases`: of the whole set; `size_px`: side of the input.
 
     `scratch`: folder for the canvases, None for the system's place.
     """
     kept = Spill(scratch)
+    for image in (*images.learnt, *images.clean):
+        kept.append(canvases[image])
+    clean = [canvases[image] for image in images.clean]
+    rng = np.random.default_rng(0)
+    kinds = list(DefectKind)
+    for number in range(_planted_count(len(clean), clean[0].nbytes)):
+        length = max(1.0, size_px * _drawn_share(rng))
+        drawn = draw(kinds[number % len(kinds)], clean[number // len(kinds) % len(clean)], length, rng)
+        if drawn.mask.any():
+            kept.append(drawn.image)
+    return _trial(images, kept)
+
+
+def frame_trial(images: TrialImages, grounds: Grounds, preparation: Preparation, scratch: Path | None = None) -> Trial:
+    """Defects drawn on frames, which are then prepared. Same images, same defects, whatever the preparation.
+
+    `scratch`: as in `canvas_trial`.
+    """
+    kept = Spill(scratch)
     for ground in grounds.of([*images.learnt, *images.clean], preparation):
         kept.append(prepare(ground.pixels, preparation))
-    learnt, clean = range(len(images.learnt)), range(len(images.learnt), len(kept))
-    room = max(len(DefectKind), PLANTED_BYTES // (3 * math.prod(preparation.canvas)))
-    of_each = min(MOST_PER_IMAGE, -(-min(PLANTED, room) // max(1, len(clean))))
+    of_each = -(-_planted_count(len(images.clean), 3 * math.prod(preparation.canvas)) // len(images.clean))
     for number, ground in enumerate(grounds.of(images.clean, preparation)):
         for frame in _planted(ground.pixels, preparation, number, of_each):
             kept.append(prepare(frame, preparation))
-    return Trial(kept, TrialParts(learnt, clean, range(clean.stop, len(kept))))
+    return _trial(images, kept)
+
+
+def _trial(images: TrialImages, canvases: Sequence[Canvas]) -> Trial:
+    learnt = range(len(images.learnt))
+    clean = range(learnt.stop, learnt.stop + len(images.clean))
+    return Trial(canvases, TrialParts(learnt, clean, range(clean.stop, len(canvases))))
+
+
+def _planted_count(clean: int, canvas_bytes: int) -> int:
+    """Number of defects to draw on `clean` images."""
+    return min(PLANTED, MOST_PER_IMAGE * clean, max(2 * len(DefectKind), PLANTED_BYTES // canvas_bytes))
+
+
+def _drawn_share(rng: np.random.Generator) -> float:
+    return math.exp(rng.uniform(*np.log(SIZES)))
 
 
 def _planted(pixels: Canvas, preparation: Preparation, number: int, count: int) -> list[Canvas]:
@@ -109,7 +143,7 @@ def _planted(pixels: Canvas, preparation: Preparation, number: int, count: int) 
     frames = []
     for copy in range(count):
         rng = np.random.default_rng([number, copy])
-        size_px = longer * math.exp(rng.uniform(*np.log(SIZES)))
+        size_px = longer * _drawn_share(rng)
         at = (int(rng.integers(columns.start, columns.stop)), int(rng.integers(rows.start, rows.stop)))
         drawn = plant(kinds[(number * count + copy) % len(kinds)], pixels, size_px, rng, at)
         if drawn is not None:

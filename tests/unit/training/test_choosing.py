@@ -9,20 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from inspector.errors import UsageError
-from inspector.stream.decode import DecodeLimits, decode
 from inspector.training.choice.exposure import choose_exposure, parse_exposure
-from inspector.training.choice.trial import CHOOSING_FROM, Choice, Trial, prepared_trial, trial_images
+from inspector.training.choice.trial import CHOOSING_FROM, Choice, Trial, canvas_trial, trial_images
 from inspector.training.dataset.exposed import Exposed
-from inspector.training.dataset.folders import ImageSource
-from inspector.training.dataset.grounds import Grounds
-from inspector.training.defects.planting import drawn_side_px
 from inspector.training.enrol import EnrolmentOptions, enrol
 from inspector.training.heads.base import FittingInputs, TrialParts, TrialScores
 from inspector.training.heads.student_plan import TrainingPlan
 from inspector.vision.images.exposure import Exposure
 from inspector.vision.images.preparation import Preparation, prepare
-from inspector.vision.images.resizing import Pyramid
-from tests.unit.drawings import FakeEngine, encode, good_images
+from tests.unit.drawings import FakeEngine, good_images
 
 
 def canvases(count: int, *, flicker: float) -> list[NDArray[np.uint8]]:
@@ -50,14 +45,11 @@ class BrightnessRecipe:
 
 
 def chosen(flicker: float) -> tuple[Exposure, Choice]:
-    sources = [ImageSource(str(n), payload=encode(each)) for n, each in enumerate(canvases(80, flicker=flicker))]
     recipe = BrightnessRecipe()
-    grounds = Grounds([drawn_side_px(recipe.preparation)], DecodeLimits())
-    for source in sources:
-        grounds.append(source, Pyramid(decode(source.read(), DecodeLimits())))
     images = trial_images(range(80))
     assert images is not None
-    trial = prepared_trial(images, grounds, recipe.preparation)
+    trial = canvas_trial(images, canvases(80, flicker=flicker), recipe.preparation.size_px)
+    assert len(trial.parts.planted) > 100
     inputs = FittingInputs(trial.canvases, None, FakeEngine(), TrainingPlan(), lambda *_: None)  # type: ignore[arg-type]  # no passes
     return choose_exposure(recipe, trial, inputs)  # type: ignore[arg-type]  # it has what is called, and no more
 

@@ -12,7 +12,7 @@ from inspector.stream.decode import DecodeLimits
 from inspector.training import enrol as enrolment
 from inspector.training.choice import trial as trial_module
 from inspector.training.choice.head import LEAST_LEAD, Candidate, choose_head, leading
-from inspector.training.choice.trial import Choice, TrialImages, prepared_trial, trial_images, usable_images
+from inspector.training.choice.trial import Choice, TrialImages, frame_trial, trial_images, usable_images
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.grounds import Grounds
 from inspector.training.dataset.splitting import held_out
@@ -80,11 +80,11 @@ def grounds_of(pictures: list[NDArray[np.uint8]], *preparations: Preparation) ->
     return grounds
 
 
-def test_prepared_trial_gives_every_head_the_same_images_and_defects() -> None:
+def test_frame_trial_gives_every_head_the_same_images_and_defects() -> None:
     preparations = [Preparation(size_px=64, fit=fit) for fit in ("letterbox", "squash")]  # type: ignore[arg-type]  # two literals
     grounds = grounds_of([draw("disc", seed, size=(96, 144)) for seed in range(6)], *preparations)
     images = TrialImages([0, 1, 2, 3], [4, 5])
-    trials = [prepared_trial(images, grounds, preparation) for preparation in preparations]
+    trials = [frame_trial(images, grounds, preparation) for preparation in preparations]
     for trial in trials:
         parts = trial.parts
         assert (len(parts.learnt), len(parts.clean)) == (4, 2)
@@ -92,25 +92,25 @@ def test_prepared_trial_gives_every_head_the_same_images_and_defects() -> None:
         assert len(trial.canvases) == parts.planted.stop
         first = trial.canvases[parts.planted.start]
         assert not any(np.array_equal(first, trial.canvases[i]) for i in parts.clean)
-    again = prepared_trial(images, grounds, preparations[0])
+    again = frame_trial(images, grounds, preparations[0])
     assert all(np.array_equal(again.canvases[i], trials[0].canvases[i]) for i in again.parts.planted)
 
 
-def test_prepared_trial_draws_within_the_region_of_interest() -> None:
+def test_frame_trial_draws_within_the_region_of_interest() -> None:
     preparation = Preparation(size_px=64, roi=(0.25, 0.25, 0.5, 0.5))
     pictures = [draw("disc", seed) for seed in range(3)]
-    trial = prepared_trial(TrialImages([0], [1, 2]), grounds_of(pictures, preparation), preparation)
+    trial = frame_trial(TrialImages([0], [1, 2]), grounds_of(pictures, preparation), preparation)
     clean = [prepare(each, preparation) for each in pictures[1:]]
     differs = [all((trial.canvases[i] != each).any() for each in clean) for i in trial.parts.planted]
     assert np.mean(differs) > 0.9
 
 
-def test_prepared_trial_of_large_canvases_keeps_to_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frame_trial_of_large_canvases_keeps_to_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     preparation = Preparation(size_px=64)
     grounds = grounds_of([draw("disc", seed) for seed in range(6)], preparation)
-    monkeypatch.setattr(trial_module, "PLANTED_BYTES", 8 * 3 * 64 * 64)
-    trial = prepared_trial(TrialImages([0, 1], [2, 3, 4, 5]), grounds, preparation)
-    assert 0 < len(trial.parts.planted) <= 8
+    monkeypatch.setattr(trial_module, "PLANTED_BYTES", 12 * 3 * 64 * 64)
+    trial = frame_trial(TrialImages([0, 1], [2, 3, 4, 5]), grounds, preparation)
+    assert 8 <= len(trial.parts.planted) <= 12
 
 
 def test_choose_head_tries_each_head_and_says_what_it_found(fake_engine: FakeEngine) -> None:
@@ -118,7 +118,7 @@ def test_choose_head_tries_each_head_and_says_what_it_found(fake_engine: FakeEng
     preparation = candidates[0].recipe.preparation
     grounds = grounds_of([draw("disc", seed) for seed in range(16)], preparation)
     images = TrialImages(list(range(12)), list(range(12, 16)))
-    choice = choose_head(candidates, lambda wanted: prepared_trial(images, grounds, wanted))
+    choice = choose_head(candidates, lambda wanted: frame_trial(images, grounds, wanted))
     assert choice.what == "head"
     assert choice.evidence.keys() == {"prototype", "student"}
     assert choice.evidence["prototype"] > 0.6

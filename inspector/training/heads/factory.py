@@ -78,5 +78,8 @@ def recipe_for(head: str, profile: str, clustering: str | None = None) -> HeadRe
     if entry is None:
         raise UsageError(f"There is no head {head!r}; choose one of {AUTO}, {', '.join(_HEADS)}.")
     if clustering is not None and clustering not in entry.clusterings:
-        raise UsageError(f"The clustering is a choice of the head protoad: one of {', '.join(MEANS)}.")
+        choosers = [
+            f"{name}: one of {', '.join(other.clusterings)}" for name, other in _HEADS.items() if other.clusterings
+        ]
+        raise UsageError(f"The clustering is a choice of the head {'; '.join(choosers)}.")
     return entry.recipe(profile if profile in entry.profiles else entry.profiles[0], clustering)

@@ -160,7 +160,7 @@ def test_toy_head_is_enrolled_loaded_and_gives_the_verdict_of_a_running_lineup(
     for product, has_defect in (("disc", False), ("disc", True), ("plate", False)):
         routed = lineup.router.route(frame_of(draw(product, 900, defect=has_defect), product))
         assert isinstance(routed, Routed)
-        assert routed.product == product
+        assert routed.facts.product == product
         (scored,) = lineup.scorer.score([routed])
         assert isinstance(scored, Scored)
         assert (scored.level > 1.0) == has_defect

@@ -430,7 +430,7 @@ def test_lineup_students_and_prototypes_side_by_side_keep_order_and_fail_alone(
     for number, name in enumerate(["disc", "plate", "mesh", "disc", "mesh"]):
         found = lineup.router.route(frame_of(draw(name, 40 + number, defect=number > 2), str(number)))
         assert not isinstance(found, Failure)
-        assert found.product == name
+        assert found.facts.product == name
         routed.append(found)
     assert routed[0].batch_key == routed[2].batch_key  # two students share a pass
     alone = [lineup.scorer.score([each])[0] for each in routed]

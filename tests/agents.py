@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +117,12 @@ def make_parts(root: Path) -> Path:
     return root
 
 
-def enrol(folder: Path, parts: Path) -> Path:
-    """A state folder within `folder` with both products live, enrolled by the command line."""
+def enrol(folder: Path, parts: Path, products: Sequence[str] = ("disc", "bar")) -> Path:
+    """A state folder within `folder` with these products live, enrolled by the command line."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "inspector.toml"
     config.write_text(f'[agent]\nstate_dir = "{folder / "state"}"\n')
-    for product in ("disc", "bar"):
+    for product in products:
         done = inspector(
             "enroll", product, parts / product, "--no-detectability", "--full-speed", "--config", config, "--json"
         )

@@ -55,7 +55,7 @@ def main(root: Path) -> None:
         embed = create_engine("onnxruntime", Path(cache), 1).embedder(routing_profile().graph, small=True)
         real = {
             name: np.stack([describe(decode(image.read(), DecodeLimits()), embed) for image in images])
-            for name, images in training_images(root).items()
+            for name, images in training_images(root)[0].items()
         }
         drawn = {str(number): draw_product(number, embed) for number in range(max(DRAWN_PRODUCTS))}
     rows: dict[str, list[Trial]] = {}

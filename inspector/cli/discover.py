@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from inspector.cli.enroll import leave_if_held_back, say_findings, state_of
+from inspector.cli.enroll import leave_if_held_back, said_of_others, say_findings, state_of
 from inspector.cli.terminal import console, naming, rendering
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from inspector.config.config import Config
     from inspector.enrolment.service import Enrolled
-    from inspector.training.dataset.folders import ImageSource
+    from inspector.training.dataset.folders import ImageSource, NotTaken
     from inspector.training.enrol import EnrolmentOptions
     from inspector.training.routing.discovery import Discovery
 
@@ -36,7 +37,7 @@ class _Found:
     discovery: Discovery
     sheets: Mapping[str, Path]
     names: Mapping[str, str]
-    other_kinds: Sequence[str]
+    not_taken: Sequence[NotTaken]
 
 
 def command(
@@ -62,7 +63,7 @@ def command(
     loaded = load(config)
     recipe_for(head, profile)  # wrong words are wrong before the minutes of work
     _ensure_folder(out)
-    found, other_kinds = _discovered(loaded, folder, as_json)
+    found, not_taken = _discovered(loaded, folder, as_json)
     categories = [category.name for category in found.categories]
     named = naming.names_given(names, names_from, categories)
     if enroll and named is None and (as_json or not naming.can_ask()):
@@ -70,11 +71,11 @@ def command(
     sheets = _sheets(found, out)
     if not as_json:
         rendering.show(_table(found, sheets))
-        _say(found, other_kinds)
+        _say(found, not_taken)
         if named is None and naming.can_ask():
             hints = [(each.name, f"{len(each.members)} images, {sheets[each.name]}") for each in found.categories]
             named = naming.names_asked(hints)
-    result = _Found(found, sheets, named or {}, other_kinds)
+    result = _Found(found, sheets, named or {}, not_taken)
     enrolled: list[Enrolled] = []
     if enroll:
         images = {
@@ -101,8 +102,8 @@ def command(
     leave_if_held_back(enrolled)
 
 
-def _discovered(loaded: Config, folder: Path, as_json: bool) -> tuple[Discovery, list[str]]:
-    """The categories, and the image files of other kinds that were not read."""
+def _discovered(loaded: Config, folder: Path, as_json: bool) -> tuple[Discovery, list[NotTaken]]:
+    """The categories, and what the folders hold besides images."""
     from inspector.evaluation.layouts import training_images
     from inspector.stream.decode import DecodeLimits
     from inspector.training.dataset.folders import load_folder
@@ -110,14 +111,16 @@ def _discovered(loaded: Config, folder: Path, as_json: bool) -> tuple[Discovery,
     from inspector.vision.engines.factory import create_engine
     from inspector.vision.routing.profile import routing_profile
 
-    by_product = training_images(folder) if folder.is_dir() else {}
-    images, other_kinds = (by_product, []) if by_product else load_folder(folder)
+    by_product, not_taken = training_images(folder) if folder.is_dir() else ({}, [])
+    offered = None if by_product else load_folder(folder)
+    images = by_product if offered is None else offered.images
+    not_taken = not_taken if offered is None else offered.not_taken
     with tempfile.TemporaryDirectory() as scratch, console.progress("Discovering", quiet=as_json) as report:
         state = loaded.agent.state_dir
         cache = state / "engines" if state.is_dir() else Path(scratch)
         engine = create_engine(loaded.engine.name, cache, loaded.engine.threads)
         embedder = engine.embedder(routing_profile().graph, small=True)
-        return discover(images, DecodeLimits(), embedder, report), other_kinds
+        return discover(images, DecodeLimits(), embedder, report), not_taken
 
 
 def _ensure_folder(out: Path) -> None:
@@ -177,23 +180,25 @@ def _table(found: Discovery, sheets: Mapping[str, Path]) -> Table:
     return table
 
 
-def _say(found: Discovery, other_kinds: list[str]) -> None:
+def _say(found: Discovery, not_taken: Sequence[NotTaken]) -> None:
     say = functools.partial(console.out.print, highlight=False, soft_wrap=True)
     if found.purity is not None and found.nmi is not None:
         say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
     for name, reason in found.unreadable:
-        say(f"  [yellow]left out[/] {name}: {reason}")
-    for name in other_kinds:
-        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG")
+        say(f"  [yellow]left out[/] {escape(name)}: {escape(reason)}")
+    for each in not_taken:
+        say(f"  [yellow]not taken[/] {escape(each.name)}: {escape(each.reason)}")
     for name, of in found.duplicates:
-        say(f"  [yellow]counted once[/] {name}: the same image as {of}")
+        say(f"  [yellow]counted once[/] {escape(name)}: the same image as {escape(of)}")
     for category in found.categories:
         for index in category.strays:
             where = f"nearest to {category.name}, but not near; enrolled only --with-strays"
-            say(f"  [yellow]look at[/] {found.images[index].name}: {where}")
+            say(f"  [yellow]look at[/] {escape(found.images[index].name)}: {where}")
 
 
 def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:
+    from inspector.domain import printable
+
     found = result.discovery
     return {
         "categories_found": len(found.categories),
@@ -206,13 +211,13 @@ def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:
                 "mostly": found.majority(each),
                 "nearest": each.nearest[0] if each.nearest else None,
                 "nearest_distance": round(each.nearest[1], 4) if each.nearest else None,
-                "contact_sheet": str(result.sheets[each.name]),
+                "contact_sheet": printable(str(result.sheets[each.name])),
                 "images": [image.name for image in found.members(each, with_strays=False)],
                 "strays": [found.images[index].name for index in each.strays],
             }
             for each in found.categories
         ],
-        "other_kinds": list(result.other_kinds),
+        **said_of_others(result.not_taken),
         "unreadable": [{"image": name, "reason": reason} for name, reason in found.unreadable],
         "duplicates": [{"image": name, "of": of} for name, of in found.duplicates],
         "enrolled": [
@@ -226,7 +231,7 @@ def _document(result: _Found, enrolled: list[Enrolled]) -> dict[str, Any]:
                 "statement": each.report.statement,
                 "suspects": list(each.report.suspects),
                 "warnings": list(each.report.warnings),
-                "report": str(each.page),
+                "report": printable(str(each.page)),
             }
             for each in enrolled
         ],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from inspector.cli.terminal import console
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.config.config import Config
     from inspector.enrolment.service import Enrolled
-    from inspector.training.dataset.folders import ImageSource
+    from inspector.training.dataset.folders import ImageSource, NotTaken, Offered
     from inspector.training.dataset.framing import Framing
 
 NAME = "enroll"
@@ -26,7 +27,10 @@ EXAMPLE = "Example: inspector enroll bottle good-bottles/     or: inspector enro
 def command(
     ctx: typer.Context,
     product: Annotated[str, typer.Argument(help="Name of the product.")],
-    images: Annotated[list[Path] | None, typer.Argument(help="Good images: files and folders of JPEG and PNG.")] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Good images: files and folders of JPEG and PNG. EXIF rotation is ignored."),
+    ] = None,
     head: Annotated[
         str, typer.Option(help="prototype, protoad (as published), student, or auto: the good images choose.")
     ] = "prototype",
@@ -48,7 +52,11 @@ def command(
     ] = False,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this image out, by path or file name.")] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Stop where an image is odd, copied, unreadable or of another product.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Stop where an image is odd, copied, unreadable or of another product, or a file is no image.",
+        ),
     ] = False,
     tiles: Annotated[
         str | None, typer.Option(metavar="ROWSxCOLUMNS", help="Look at large frames in tiles, for example 4x6.")
@@ -97,9 +105,11 @@ def command(
 
     loaded = load(config)
     ensure_name(product)
-    sources, other_kinds = _offered(images)
-    if strict and other_kinds:
-        raise UsageError(f"{other_kinds[0]} is neither JPEG nor PNG ({len(other_kinds)} in all); nothing was enrolled.")
+    offered = _offered(images)
+    sources = offered.images
+    if strict and (refused := offered.refused):
+        rest = f" ({len(refused)} in all)" if len(refused) > 1 else ""
+        raise UsageError(f"{refused[0].name}: {refused[0].reason}{rest}; --strict asks that nothing is enrolled then.")
     if "profile" in _named(ctx) and head in ONE_PROFILE and ONE_PROFILE[head] != profile:
         raise UsageError(f"The head {head} comes in one profile, {ONE_PROFILE[head]}; leave --profile out.")
     options = EnrolmentOptions(
@@ -123,7 +133,7 @@ def command(
             shadow,
             add,
             report,
-            tuple(other_kinds),
+            tuple(offered.not_taken),
             tuple(exclude or ()),
             gives_way=not full_speed,
             insists=insist,
@@ -131,12 +141,20 @@ def command(
         )
         done = asyncio.run(enrol_into(loaded, product, sources, options, order, tell))
     if as_json:
-        console.print_json(_document(done, other_kinds))
+        console.print_json(_document(done, offered.not_taken))
     else:
         from inspector.config.loading import find
 
-        _print(done, other_kinds, loaded.agent.state_dir if find(config) is None else None)
+        _print(done, offered.not_taken, loaded.agent.state_dir if find(config) is None else None)
     leave_if_held_back([done])
+
+
+def said_of_others(not_taken: Sequence[NotTaken]) -> dict[str, Any]:
+    """What was in the folders besides the images, for `--json`; `other_kinds` without what a system left there."""
+    return {
+        "other_kinds": [each.name for each in not_taken if not each.is_litter],
+        "not_taken": [{"name": each.name, "reason": each.reason} for each in not_taken],
+    }
 
 
 def _named(ctx: typer.Context) -> frozenset[str]:
@@ -164,10 +182,10 @@ def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:
         raise typer.Exit(1)
 
 
-def _offered(images: list[Path] | None) -> tuple[list[ImageSource], list[str]]:
+def _offered(images: list[Path] | None) -> Offered:
     from inspector.training.dataset.folders import load_paths
 
-    return load_paths(images) if images else ([], [])
+    return load_paths(images or [])
 
 
 def _from_camera(
@@ -187,7 +205,7 @@ def _from_camera(
     console.err.print(
         f"{len(files)} frames of {camera} are kept in {folder}", highlight=False, markup=False, soft_wrap=True
     )
-    return [ImageSource(str(file), path=file) for file in files]
+    return [ImageSource.of(file) for file in files]
 
 
 def limits_of_camera(loaded: Config, camera: str | None) -> dict[str, Any]:
@@ -216,7 +234,9 @@ def _framing(tiles: str | None, roi: str | None, mask: Path | None, input_px: in
     return Framing(parse_tiles(tiles) if tiles else (1, 1), where, is_px, content, input_px)
 
 
-def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
+def _document(done: Enrolled, not_taken: Sequence[NotTaken]) -> dict[str, Any]:
+    from inspector.domain import printable
+
     report = done.report
     return {
         "product": report.product,
@@ -230,7 +250,7 @@ def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
         "images": report.n_images,
         "used": report.n_used,
         "unreadable": [{"image": name, "reason": reason} for name, reason in report.unreadable],
-        "other_kinds": other_kinds,
+        **said_of_others(not_taken),
         "duplicates": [{"image": name, "of": of} for name, of in report.duplicates],
         "left_out": [{"image": name, "reason": reason} for name, reason in report.left_out],
         "suspects": list(report.suspects),
@@ -241,29 +261,29 @@ def _document(done: Enrolled, other_kinds: list[str]) -> dict[str, Any]:
         "seconds": report.seconds,
         "passes": {phase.name: phase.passes for phase in report.phases},
         "evidence": done.version.manifest["evidence"],
-        "report": str(done.page),
+        "report": printable(str(done.page)),
         "backbone_passes": report.backbone_passes,
     }
 
 
-def _print(done: Enrolled, other_kinds: list[str], store: Path | None) -> None:
+def _print(done: Enrolled, not_taken: Sequence[NotTaken], store: Path | None) -> None:
     """`store`: the state folder, where nobody chose it."""
     report, version = done.report, done.version
     state = state_of(done)
     say = console.out.print
-    offered = report.n_images + len(other_kinds)
+    offered = report.n_images + sum(not each.is_litter for each in not_taken)
     say(f"[bold]{report.product}[/] version {version.version} is {state}: {report.n_used} of {offered} images.")
     say(f"  {report.statement}", highlight=False)
     for line in (*_choices(done), *_detectability(done)):
         say(f"  {line}", highlight=False)
     for name, reason in report.unreadable:
-        say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
-    for name in other_kinds:
-        say(f"  [yellow]left out[/] {name}: neither JPEG nor PNG", highlight=False)
+        say(f"  [yellow]left out[/] {escape(name)}: {escape(reason)}", highlight=False)
+    for each in not_taken:
+        say(f"  [yellow]not taken[/] {escape(each.name)}: {escape(each.reason)}", highlight=False)
     for name, reason in report.left_out:
-        say(f"  [yellow]left out[/] {name}: {reason}", highlight=False)
+        say(f"  [yellow]left out[/] {escape(name)}: {escape(reason)}", highlight=False)
     for name, of in report.duplicates:
-        say(f"  [yellow]counted once[/] {name}: the same image as {of}", highlight=False)
+        say(f"  [yellow]counted once[/] {escape(name)}: the same image as {escape(of)}", highlight=False)
     say_findings(done)
     if report.backbone_passes != 1.0:
         say(f"  a frame costs {report.backbone_passes:g} backbone passes instead of one", highlight=False)
@@ -282,14 +302,15 @@ def say_findings(done: Enrolled) -> None:
     """What a person should look at before the version is trusted."""
     report, say = done.report, console.out.print
     if report.suspects:
-        say(f"  [yellow]look at[/] {', '.join(report.suspects)}: they score oddly among the good ones", highlight=False)
+        named_ones = escape(", ".join(report.suspects))
+        say(f"  [yellow]look at[/] {named_ones}: they score oddly among the good ones", highlight=False)
     for name, likeness in done.alike:
         say(f"  [yellow]looks like[/] {name} ({likeness:.2f}): the router may take one for the other", highlight=False)
     named = {*report.suspects, *(name for name, _ in (*report.unreadable, *report.left_out, *report.duplicates))}
     for warning in report.warnings:
         if any(warning.startswith(f"{name} ") for name in named):
             continue  # said above
-        say(f"  [yellow]note[/] {warning}", highlight=False)
+        say(f"  [yellow]note[/] {escape(warning)}", highlight=False)
 
 
 def state_of(done: Enrolled) -> str:

@@ -23,7 +23,7 @@ from inspector.enrolment.inheriting import differing, inherited
 from inspector.errors import ArtifactError, EnrolmentError, UsageError
 from inspector.store.database import configured, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
-from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.folders import ImageSource, NotTaken
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
 from inspector.training.evidence.report import EnrolmentReport
 from inspector.training.evidence.routing_check import Neighbour
@@ -38,7 +38,7 @@ class EnrolmentOrder:
     """What to do around the enrolment itself.
 
     `adds`: the live version's images come before the new ones. `page`: where the report goes, None for the state
-    folder. `other_kinds`: files that were offered and are no JPEG or PNG, for the report. `excluded`: images that are
+    folder. `not_taken`: what was offered and is no image, for the report. `excluded`: images that are
     left out, by path or file name. `gives_way`: the work is done where a line that runs on this box does not feel it.
     `insists`: the version goes live whatever its evidence objects to. `named`: with `adds`, what the person said of
     `inheriting.NAMEABLE`; the rest is as in the live version.
@@ -48,7 +48,7 @@ class EnrolmentOrder:
     shadow: bool = False
     adds: bool = False
     page: Path | None = None
-    other_kinds: tuple[str, ...] = ()
+    not_taken: tuple[NotTaken, ...] = ()
     excluded: tuple[str, ...] = ()
     gives_way: bool = False
     insists: bool = False
@@ -198,5 +198,5 @@ def _write_page(
     if page is None:
         page = folder_of(config.agent.state_dir, version.product) / f"version-{version.version}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(enrolment_page(done, version, order.other_kinds), encoding="utf-8")
+    page.write_text(enrolment_page(done, version, order.not_taken), encoding="utf-8")
     return page

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -57,8 +58,10 @@ def print_version(is_wanted: bool) -> None:
 
 def user() -> str:
     """Who is at the keyboard, for the audit."""
+    from inspector.domain import printable
+
     try:
-        return getpass.getuser()
+        return printable(getpass.getuser())
     except (KeyError, OSError):
         return "unknown"
 
@@ -104,6 +107,7 @@ def guarded(app: typer.Typer) -> int:
     """
     from inspector.errors import ConfigError, InspectorError
 
+    _print_anything()
     try:
         app()
     except ConfigError as error:
@@ -130,3 +134,10 @@ def guarded(app: typer.Typer) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _print_anything() -> None:
+    """Names that the terminal's encoding can't take are escaped; they must not end a command whose work is done."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

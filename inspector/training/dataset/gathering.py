@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from inspector.errors import UndecodableFrame
 from inspector.stream.decode import DecodeLimits, decode
-from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.encodings import Encoding, encoding_of
+from inspector.training.dataset.folders import HEAD_BYTES, ImageSource, kind_of
 from inspector.training.dataset.spill import Spill
 from inspector.vision.engines.protocols import Embedder, on_host
 from inspector.vision.images.preparation import Preparation, prepare
@@ -32,7 +33,8 @@ class Gathered:
     """The usable images in the order they came, one entry each in every list down to `route_patches`.
 
     `inputs`: the prepared canvases, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3]; `route_patches`: float16
-    [P, C], unit length; `sources`: where they came from; `sizes`: height and width of each as it came.
+    [P, C], unit length; `sources`: where they came from; `sizes`: height and width of each as it came;
+    `encodings`: what else its file says of it.
     `unreadable`: (name, reason); `duplicates`: (name, of which).
     """
 
@@ -43,6 +45,7 @@ class Gathered:
     digests: list[str] = field(default_factory=list)
     sources: list[ImageSource] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
+    encodings: list[Encoding] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)
 
@@ -61,6 +64,7 @@ class Gathered:
             digests=[self.digests[index] for index in kept],
             sources=[self.sources[index] for index in kept],
             sizes=[self.sizes[index] for index in kept],
+            encodings=[self.encodings[index] for index in kept],
         )
 
 
@@ -81,8 +85,11 @@ class Gatherer:
         try:
             payload = image.read()
             pixels = decode(payload, self._limits)
-        except (OSError, UndecodableFrame) as error:
-            self.gathered.unreadable.append((image.name, str(error)))
+        except OSError as error:
+            self.gathered.unreadable.append((image.name, error.strerror or str(error)))
+            return
+        except UndecodableFrame as error:
+            self.gathered.unreadable.append((image.name, _reason(payload, error)))
             return
         pyramid = Pyramid(pixels)
         prepared = prepare(pyramid, self._preparation)
@@ -95,6 +102,7 @@ class Gatherer:
             return
         self._first_name[digest] = self._first_name[looks] = image.name
         self._keep(image, digest, pyramid, prepared)
+        self.gathered.encodings.append(encoding_of(payload))
 
     def _keep(self, image: ImageSource, digest: str, pyramid: Pyramid, prepared: NDArray[np.uint8]) -> None:
         copy = routing_copy(pyramid)
@@ -107,6 +115,11 @@ class Gatherer:
         kept.inputs.append(prepared)
         kept.routing.append(copy)
         kept.route_patches.append(patches.astype(np.float16))
+
+
+def _reason(payload: bytes, error: UndecodableFrame) -> str:
+    kind = kind_of(payload[:HEAD_BYTES])
+    return f"{kind} by content, whatever its name; convert it to PNG" if kind else str(error)
 
 
 def gather(images: Sequence[ImageSource], gatherer: Gatherer, progress: Progress) -> Gathered:

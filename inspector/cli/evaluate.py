@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from inspector.cli.enroll import limits_of_camera
 from inspector.cli.terminal import console, rendering
@@ -94,8 +95,8 @@ def command(
         rendering.show(_table(figures))
         if figures["mode"] != "oracle":
             console.out.print(_routing(figures["routing"]), highlight=False)
-        for name, note in notes.items():
-            console.out.print(f"[yellow]note[/] {name}: {note}", highlight=False)
+        for note in (*(f"{name}: {note}" for name, note in notes.items()), *evaluation.notes):
+            console.out.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
         if report is not None:
             console.out.print(f"report: {report}", highlight=False, markup=False)
 

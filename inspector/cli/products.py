@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -73,7 +73,9 @@ def activate(
     """Make a version the live one; running agents load it within seconds."""
 
     async def change(registry: SqlRegistry) -> ProductVersion:
-        _chosen(await _versions_of(registry, product), version)
+        chosen = _chosen(await _versions_of(registry, product), version)
+        await _ensure_loads(registry, chosen)
+        _ensure_plausible(chosen.manifest, chosen.threshold, reason)
         return await registry.activate(product, version, by=console.user(), reason=reason)
 
     _say(_with_registry(config, change), "is live now.", as_json)
@@ -89,7 +91,10 @@ def rollback(
     """Go back to the version that was live before."""
 
     async def change(registry: SqlRegistry) -> ProductVersion:
-        await _versions_of(registry, product)
+        versions = await _versions_of(registry, product)
+        previous = await registry.previous(product)
+        if previous is not None:
+            await _ensure_loads(registry, _chosen(versions, previous))
         return await registry.rollback(product, by=console.user(), reason=reason)
 
     _say(_with_registry(config, change), "is live again.", as_json)
@@ -167,7 +172,13 @@ def export(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """Write a version to a file, to be imported on another line, and its SHA-256 to FILE.sha256 beside it."""
+    """Write a version to a file, to be imported on another line.
+
+    The file ends with the SHA-256 of what it holds; FILE.sha256 beside it has that of the whole file, for `sha256sum`.
+    """
+    from inspector.cli.imports import digest_file
+    from inspector.domain import printable
+    from inspector.vision.artifacts.envelope import seal
 
     async def fetch(registry: SqlRegistry) -> tuple[ProductVersion, bytes]:
         chosen = _chosen(await _versions_of(registry, product), version)
@@ -175,10 +186,12 @@ def export(
 
     found, content = _with_registry(config, fetch)
     path = output or Path(f"{product}-{found.version}.artifact")
-    _write(path, content, force)
-    _write(_digest_file(path), f"{found.digest}  {path.name}\n".encode(), force=True)
+    sealed = seal(content)
+    file_sha256 = hashlib.sha256(sealed).hexdigest()
+    _write(path, sealed, force)
+    _write(digest_file(path), f"{file_sha256}  {path.name}\n".encode("utf-8", "surrogateescape"), force=True)
     if as_json:
-        console.print_json(_document(found) | {"file": str(path)})
+        console.print_json(_document(found) | {"file": printable(str(path)), "file_sha256": file_sha256})
     else:
         console.out.print(
             f"{product} version {found.version} is in {path}", highlight=False, markup=False, soft_wrap=True
@@ -189,36 +202,41 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `products export` wrote.")],
     activate_it: Annotated[bool, typer.Option("--activate", help="Make it the live version.")] = False,
+    sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The file's SHA-256, where neither it nor FILE.sha256 says it.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Take a file that has no SHA-256 to be checked by; needs a --reason.")
+    ] = False,
+    reason: ReasonOption = "",
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     """Take a version from a file as the product's next one; it judges once it is activated.
 
-    FILE.sha256, which `products export` writes, is held against it where it lies beside it.
+    The file is checked by the SHA-256 at its end, by FILE.sha256 beside it and by --sha256, as far as they are there.
+    A threshold that the version's own good images do not give goes live only with a --reason.
     """
-    from inspector.errors import ArtifactError, UsageError
-    from inspector.vision.artifacts.format import read_manifest, unpack
+    from inspector.cli.imports import read_export
 
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} can't be read ({error.strerror}).") from error
-    _ensure_undamaged(file, content)
-    try:
-        artifact = unpack(content)  # all of it, so that nothing is taken in that no agent could load
-        manifest = read_manifest(content)
-    except ArtifactError as error:
-        raise ArtifactError(f"{file} can't be imported: {error}") from error
+    offered = read_export(file, sha256, reason.strip() if trust else None)
+    if activate_it:
+        _ensure_plausible(offered.manifest, offered.threshold, reason)
 
     async def take_in(registry: SqlRegistry) -> tuple[ProductVersion, bool]:
-        digest, by = hashlib.sha256(content).hexdigest(), console.user()
-        for known in await registry.products():
-            if (known.product, known.digest) != (artifact.product, digest):
-                continue
-            if not activate_it:
-                return known, True
-            return await registry.activate(known.product, known.version, by=by, reason="imported again"), True
-        return await registry.add_version(artifact.product, content, manifest, by=by, activate=activate_it), False
+        by = console.user()
+        known = [each for each in await registry.products() if each.product == offered.product]
+        was_there = next((each for each in known if each.digest == offered.digest), None)
+        if was_there is None:
+            artifact, manifest = offered.artifact, offered.manifest
+            added = await registry.add_version(offered.product, artifact, manifest, by=by, activate=False)
+            await registry.record_origin(offered.product, added.version, offered.origin, by=by, reason=reason)
+        else:
+            added = was_there
+        if activate_it:
+            why = reason or ("imported" if was_there is None else "imported again")
+            added = await registry.activate(offered.product, added.version, by=by, reason=why)
+        return added, was_there is not None
 
     added, was_there = _with_registry(config, take_in)
     arrived = "was there already" if was_there else "was imported"
@@ -227,6 +245,38 @@ def import_(
     else:
         what = f"{arrived}; `inspector products activate {added.product} {added.version}` makes it live."
     _say(added, what, as_json)
+
+
+def _ensure_plausible(manifest: Mapping[str, Any], threshold: float, reason: str) -> None:
+    """Raises UsageError for a threshold that needs a reason before it judges, and has none."""
+    from inspector.errors import ArtifactError, UsageError
+    from inspector.vision.artifacts.thresholds import HIGHEST_LEVEL, LOWEST_LEVEL, EnrolledThreshold
+
+    if reason.strip():
+        return
+    try:
+        enrolled = EnrolledThreshold.of(manifest)
+    except ArtifactError:
+        return  # nothing to compare it with, and nothing that an agent could load
+    if not enrolled.is_plausible(threshold):
+        raise UsageError(
+            f"Its threshold, {threshold:.4g}, lies at level {enrolled.level_given(threshold):.3g} of what its own good "
+            f"images give, not from {LOWEST_LEVEL:g} to {HIGHEST_LEVEL:g}: look at it (`inspector products show`), and "
+            "say with --reason why it shall judge all the same."
+        )
+
+
+async def _ensure_loads(registry: SqlRegistry, version: ProductVersion) -> None:
+    """Raises ArtifactError for a version that no agent could load."""
+    from inspector.errors import ArtifactError
+    from inspector.vision.artifacts.format import unpack
+
+    try:
+        unpack(await registry.artifact(version.product, version.version))
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"{version.product} version {version.version} is not made live, since no agent could load it: {error}"
+        ) from error
 
 
 def _with_registry(config: Path | None, work: Callable[[SqlRegistry], Awaitable[T]]) -> T:
@@ -266,27 +316,6 @@ def _chosen(versions: Sequence[ProductVersion], number: int | None) -> ProductVe
             return version
     numbers = ", ".join(str(version.version) for version in versions)
     raise RegistryError(f"{versions[0].product} has no version {number}; its versions are {numbers}.")
-
-
-def _digest_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _ensure_undamaged(path: Path, content: bytes) -> None:
-    """Raises ArtifactError where the digest beside the file is of other bytes; says so where there is none."""
-    from inspector.errors import ArtifactError
-
-    beside = _digest_file(path)
-    try:
-        expected = beside.read_text(encoding="ascii").split()[0]
-    except (OSError, UnicodeDecodeError, IndexError):
-        note = f"There is no readable {beside.name} beside the file: it was not checked for damage on its way."
-        console.err.print(note, highlight=False, markup=False, soft_wrap=True)
-        return
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise ArtifactError(
-            f"{path} was damaged or cut short on its way: it does not have the SHA-256 in {beside.name}."
-        )
 
 
 def _write(path: Path, content: bytes, force: bool) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from inspector.config.sections import CameraSection
-from inspector.domain import Delivery, Event, Position, Severity, printable
+from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import ConfigError
 from inspector.ports import Clock, MakeReady, Telemetry
 
@@ -156,7 +156,7 @@ class FolderSource:
 
     def _properties(self, file: _File) -> dict[str, str]:
         modified = datetime.fromtimestamp(file.modified_ns / 1e9, UTC)
-        name = printable(file.path.name)
+        name = os.fsencode(file.path.name).decode("utf-8", "backslashreplace")  # two names never become one
         properties = {
             "frame-id": f"{name}@{file.modified_ns // 1_000_000}",
             "captured-at": modified.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -171,7 +171,7 @@ def _above_by_chance(n: int, fresh: int, bound: float) -> float:
 
 
 def _deployed(item: LabelledProduct, engine: Engine, profile: str) -> str:
-    images = [ImageSource(str(path), path=path) for path in item.train]
+    images = [ImageSource.of(path) for path in item.train]
     artifact = unpack(enrol(item.name, images, EnrolmentOptions(profile=profile), engine).artifact)
     judge = ProductInspector(artifact, engine)
     embedder = engine.embedder(artifact.graph)

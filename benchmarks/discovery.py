@@ -54,7 +54,7 @@ def main(root: Path) -> None:
         routing_pass = RoutingPass.on(create_engine("onnxruntime", Path(cache), 1))
         real = {
             name: np.stack([describe(decode(image.read(), DecodeLimits()), routing_pass) for image in images])
-            for name, images in training_images(root).items()
+            for name, images in training_images(root)[0].items()
         }
         drawn = {str(number): draw_product(number, routing_pass) for number in range(max(DRAWN_PRODUCTS))}
     rows: dict[str, list[Trial]] = {}

@@ -67,7 +67,7 @@ def _measured(name: str, labelled: LabelledProduct, options: argparse.Namespace,
 
 
 def _chosen(labelled: LabelledProduct, engine: Engine) -> dict[str, Any]:
-    images = [ImageSource(str(path), path=path) for path in labelled.train]
+    images = [ImageSource.of(path) for path in labelled.train]
     done = enrol(labelled.name, images, EnrolmentOptions(head=AUTO), engine)
     choice = next(each for each in done.evidence.choices if each["what"] == "head")
     costs = {phase.name: phase.passes for phase in done.evidence.phases}

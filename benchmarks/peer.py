@@ -64,7 +64,7 @@ def measure(labelled: LabelledProduct, root: Path, method: str, engine: Engine) 
 def _ours(labelled: LabelledProduct, root: Path, method: str, engine: Engine) -> Row:
     head, profile = method.split()
     started = time.perf_counter()
-    images = [ImageSource(str(path), path=path) for path in labelled.train]
+    images = [ImageSource.of(path) for path in labelled.train]
     content = enrol(labelled.name, images, EnrolmentOptions(head=head, profile=profile), engine).artifact
     fit_s = time.perf_counter() - started
     options = EvaluationOptions((labelled.name,), "oracle", artifacts={labelled.name: content})

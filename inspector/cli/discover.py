@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inspector.cli.enroll import not_taken_document
 from inspector.cli.terminal import console, naming
 from inspector.operation.user import current_user
 
@@ -106,6 +107,8 @@ def _enrol(
 
 
 def _document(products: DiscoveredProducts, names: Mapping[str, str], enrolled: list[Enrolled]) -> dict[str, Any]:
+    from inspector.domain import printable
+
     found = products.discovery
     return {
         "categories_found": len(found.categories),
@@ -118,13 +121,13 @@ def _document(products: DiscoveredProducts, names: Mapping[str, str], enrolled: 
                 "mostly": found.majority(category),
                 "nearest": category.nearest[0] if category.nearest else None,
                 "nearest_distance": round(category.nearest[1], 4) if category.nearest else None,
-                "contact_sheet": str(products.sheets[category.name]),
+                "contact_sheet": printable(str(products.sheets[category.name])),
                 "images": [image.name for image in found.members(category, with_strays=False)],
                 "strays": [found.images[index].name for index in category.strays],
             }
             for category in found.categories
         ],
-        "other_kinds": list(products.other_kinds),
+        **not_taken_document(products.not_taken),
         "unreadable": [{"image": name, "reason": reason} for name, reason in found.unreadable],
         "duplicates": [{"image": name, "of": of} for name, of in found.duplicates],
         "enrolled": [
@@ -138,7 +141,7 @@ def _document(products: DiscoveredProducts, names: Mapping[str, str], enrolled: 
                 "statement": done.report.statement,
                 "suspects": list(done.report.suspects),
                 "warnings": list(done.report.warnings),
-                "report": str(done.page),
+                "report": printable(str(done.page)),
             }
             for done in enrolled
         ],

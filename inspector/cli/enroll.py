@@ -13,7 +13,10 @@ from inspector.cli.terminal import console
 from inspector.operation.user import current_user
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inspector.enrolment.enrol_product import Enrolled
+    from inspector.training.dataset.folders import NotTaken
 
 NAME = "enroll"
 HELP = "Enrol a product from good images; running agents take it up within seconds."
@@ -23,7 +26,10 @@ EXAMPLE = "Example: inspector enroll bottle good-bottles/     or: inspector enro
 def command(
     ctx: typer.Context,
     product: Annotated[str, typer.Argument(help="Name of the product.")],
-    images: Annotated[list[Path] | None, typer.Argument(help="Good images: files and folders of JPEG and PNG.")] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Good images: files and folders of JPEG and PNG. EXIF rotation is ignored."),
+    ] = None,
     head: Annotated[
         str, typer.Option(help="prototype, protoad (as published), student, or auto: the good images choose.")
     ] = "prototype",
@@ -44,7 +50,11 @@ def command(
     ] = False,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this image out, by path or file name.")] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Stop where an image is odd, copied, unreadable or of another product.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Stop where an image is odd, copied, unreadable or of another product, or a file is no image.",
+        ),
     ] = False,
     tiles: Annotated[
         str | None, typer.Option(metavar="ROWSxCOLUMNS", help="Look at large frames in tiles, for example 4x6.")
@@ -142,7 +152,17 @@ def _say_frames(camera: str | None, count: int, folder: Path) -> None:
     console.err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def not_taken_document(not_taken: Sequence[NotTaken]) -> dict[str, Any]:
+    """What the folders hold besides images. `other_kinds` is without what an operating system left there."""
+    return {
+        "other_kinds": [thing.name for thing in not_taken if not thing.is_litter],
+        "not_taken": [{"name": thing.name, "reason": thing.reason} for thing in not_taken],
+    }
+
+
 def _document(done: Enrolled) -> dict[str, Any]:
+    from inspector.domain import printable
+
     report = done.report
     return {
         "product": report.product,
@@ -156,7 +176,7 @@ def _document(done: Enrolled) -> dict[str, Any]:
         "images": report.n_images,
         "used": report.n_used,
         "unreadable": [{"image": name, "reason": reason} for name, reason in report.unreadable],
-        "other_kinds": list(done.other_kinds),
+        **not_taken_document(done.not_taken),
         "duplicates": [{"image": name, "of": of} for name, of in report.duplicates],
         "left_out": [{"image": name, "reason": reason} for name, reason in report.left_out],
         "suspects": list(report.suspects),
@@ -167,6 +187,6 @@ def _document(done: Enrolled) -> dict[str, Any]:
         "seconds": report.seconds,
         "passes": {phase.name: phase.passes for phase in report.phases},
         "evidence": done.version.manifest["evidence"],
-        "report": str(done.page),
+        "report": printable(str(done.page)),
         "backbone_passes": report.backbone_passes,
     }

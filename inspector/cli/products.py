@@ -157,17 +157,21 @@ def export(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """Write a version to a file, to be imported on another line, and its SHA-256 to FILE.sha256 beside it."""
+    """Write a version to a file, to be imported on another line.
+
+    The file ends with the SHA-256 of what it holds; FILE.sha256 beside it has that of the whole file, for `sha256sum`.
+    """
     from inspector.config.loading import load
+    from inspector.domain import printable
     from inspector.operation.artifact_files import write_artifact
     from inspector.operation.product_versions import export_version
 
     exported = asyncio.run(export_version(load(config), product, version))
     number = exported.version.version
     path = output or Path(f"{product}-{number}.artifact")
-    write_artifact(path, exported.artifact, overwrites=force)
+    file_sha256 = write_artifact(path, exported.artifact, overwrites=force)
     if as_json:
-        console.print_json(_document(exported.version) | {"file": str(path)})
+        console.print_json(_document(exported.version) | {"file": printable(str(path)), "file_sha256": file_sha256})
     else:
         line = f"{product} version {number} is in {path}"
         console.out.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -177,29 +181,33 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `products export` wrote.")],
     activate_it: Annotated[bool, typer.Option("--activate", help="Make it the live version.")] = False,
+    sha256: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The file's SHA-256, where neither it nor FILE.sha256 says it.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Take a file that has no SHA-256 to be checked by; needs a --reason.")
+    ] = False,
+    reason: ReasonOption = "",
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     """Take a version from a file as the product's next one; it judges once it is activated.
 
-    If FILE.sha256, which `products export` writes, lies beside the file, the file is checked against it.
+    The file is checked by the SHA-256 at its end, by FILE.sha256 beside it and by --sha256, as far as they are there.
+    A threshold that the version's own good images do not give goes live only with a --reason.
     """
     from inspector.config.loading import load
-    from inspector.errors import ArtifactError
-    from inspector.operation.artifact_files import digest_file, read_artifact
+    from inspector.errors import UsageError
+    from inspector.operation.artifact_files import read_artifact
     from inspector.operation.product_versions import import_version
 
-    artifact = read_artifact(file)
-    if not artifact.is_checked:
-        note = (
-            f"There is no readable {digest_file(file).name} beside the file: it was not checked for damage on its way."
+    if trust and not reason.strip():
+        raise UsageError(
+            "--trust takes a file that nothing vouches for; say why with --reason, it stands in the audit."
         )
-        console.err.print(note, highlight=False, markup=False, soft_wrap=True)
-    loaded = load(config)
-    try:
-        imported = asyncio.run(import_version(loaded, artifact.content, activates=activate_it, by=current_user()))
-    except ArtifactError as error:
-        raise ArtifactError(f"{file} can't be imported: {error}") from error
+    offered = read_artifact(file, sha256, is_trusted=trust)
+    work = import_version(load(config), offered, activates=activate_it, by=current_user(), reason=reason)
+    imported = asyncio.run(work)
     version = imported.version
     arrived = "was there already" if imported.was_there else "was imported"
     if version.is_live:

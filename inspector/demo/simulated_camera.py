@@ -20,10 +20,12 @@ from typing import Final, Protocol
 
 import orjson
 
+from inspector.domain import printable
 from inspector.errors import BrokerUnavailable, InspectorError, UsageError
 from inspector.stream.record import format_time
 
-CONTENT_TYPES: Final = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif"})
+_PNG: Final = b"\x89PNG"
 RETURN_TIMEOUT_S: Final = 10.0
 """Seconds that the camera waits for a lost broker before it gives up."""
 
@@ -98,14 +100,18 @@ class Tally:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """JPEG and PNG files in the folder and below, by name. Raises UsageError where there is none."""
+    """JPEG and PNG files in the folder and below, by name, no hidden ones. Raises UsageError where there is none.
+
+    Hidden ones are an operating system's own (`._0.png`), which no camera would send.
+    """
     try:
         kind = folder.stat().st_mode
     except OSError as error:
         raise UsageError(f"{folder} can't be read ({error.strerror}); name a folder of JPEG or PNG files.") from error
     if not stat.S_ISDIR(kind):
         raise UsageError(f"{folder} is a file; name the folder that holds it.")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in CONTENT_TYPES and path.is_file())
+    named = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    files = sorted(path for path in named if path.is_file())
     if not files:
         raise UsageError(f"There is no JPEG or PNG file in {folder} or below it.")
     return files
@@ -118,8 +124,8 @@ def shots(shooting: Shooting, now: Callable[[], datetime]) -> Iterator[Shot]:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise UsageError(f"{path} can't be read ({error.strerror}).") from error
-        yield _shot(shooting, number, path, content, now())
+            raise UsageError(f"{printable(str(path))} can't be read ({error.strerror}).") from error
+        yield _shot(shooting, number, content, now())
 
 
 async def shoot(
@@ -174,7 +180,7 @@ async def _send(wire: Wire, shot: Shot, tally: Tally) -> None:
     tally.answers_ms.append((time.monotonic() - due) * 1000)
 
 
-def _shot(shooting: Shooting, number: int, path: Path, content: bytes, now: datetime) -> Shot:
+def _shot(shooting: Shooting, number: int, content: bytes, now: datetime) -> Shot:
     properties = {"frame-id": f"{shooting.run}-{number + 1}"}
     topic = shooting.topic
     if shooting.trigger_start is not None:
@@ -186,7 +192,7 @@ def _shot(shooting: Shooting, number: int, path: Path, content: bytes, now: date
         else:
             properties["trigger-id"] = str(trigger)
     properties["captured-at"] = format_time(now)
-    properties["content-type"] = CONTENT_TYPES[path.suffix.lower()]
+    properties["content-type"] = "image/png" if content.startswith(_PNG) else "image/jpeg"
     if not shooting.is_live:
         properties["simulated"] = "true"
     if not shooting.is_json:

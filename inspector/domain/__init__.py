@@ -21,6 +21,7 @@ from inspector.domain.frames import (
     part_result_id,
 )
 from inspector.domain.gates import NOTHING_TOLD, Action, GateAction, GateMode, GateState, Job, Standing
+from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
 from inspector.domain.verdicts import (
     SCHEMA_VERSION,
@@ -76,4 +77,5 @@ __all__ = [
     "TimeSource",
     "Verdict",
     "part_result_id",
+    "printable",
 ]

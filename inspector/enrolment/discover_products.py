@@ -14,7 +14,7 @@ from inspector.errors import UsageError
 from inspector.evaluation.layouts import training_images
 from inspector.operation.engines import engine_of
 from inspector.stream.decode import DecodeLimits
-from inspector.training.dataset.folders import ImageSource, load_folder
+from inspector.training.dataset.folders import ImageSource, NotTaken, load_folder
 from inspector.training.enrol import EnrolmentOptions
 from inspector.training.routing.contact_sheet import contact_sheet
 from inspector.training.routing.discovery import Discovery, discover
@@ -23,11 +23,11 @@ from inspector.vision.routing.routing_pass import RoutingPass
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredProducts:
-    """The categories of a folder. `sheets`: category -> file of its contact sheet. `other_kinds`: files not read."""
+    """The categories of a folder. `sheets`: category -> file of its contact sheet. `not_taken`: what is no image."""
 
     discovery: Discovery
     sheets: Mapping[str, Path]
-    other_kinds: tuple[str, ...]
+    not_taken: tuple[NotTaken, ...]
 
 
 def discover_products(config: Config, folder: Path, sheet_folder: Path, progress: Progress) -> DiscoveredProducts:
@@ -36,11 +36,10 @@ def discover_products(config: Config, folder: Path, sheet_folder: Path, progress
     Raises UsageError for a folder without images, or for a sheet folder that can't be made, before any work.
     """
     _ensure_sheet_folder(sheet_folder)
-    by_product = training_images(folder) if folder.is_dir() else {}
-    images, other_kinds = (by_product, []) if by_product else load_folder(folder)
+    images, not_taken = _good_images(folder)
     with engine_of(config) as engine:
         discovery = discover(images, DecodeLimits(), RoutingPass.on(engine), progress)
-    return DiscoveredProducts(discovery, _write_sheets(discovery, sheet_folder), tuple(other_kinds))
+    return DiscoveredProducts(discovery, _write_sheets(discovery, sheet_folder), tuple(not_taken))
 
 
 def images_by_product(
@@ -71,6 +70,15 @@ async def enrol_products(
         with progress_of(product) as progress:
             enrolled.append(await enrol_product(config, product, own, options, order, progress))
     return enrolled
+
+
+def _good_images(folder: Path) -> tuple[dict[str, list[ImageSource]] | list[ImageSource], list[NotTaken]]:
+    """The images, by product where the folder has a known layout, and what is none."""
+    by_product, not_taken = training_images(folder) if folder.is_dir() else ({}, [])
+    if by_product:
+        return by_product, not_taken
+    offered = load_folder(folder)
+    return offered.images, offered.not_taken
 
 
 def _ensure_sheet_folder(folder: Path) -> None:

@@ -23,7 +23,7 @@ from inspector.enrolment.low_priority import Progress, Result, Work, run_at_low_
 from inspector.errors import ArtifactError, EnrolmentError, InspectorError, UsageError
 from inspector.operation.opening import registry_of
 from inspector.store.registry.registry import SqlRegistry
-from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.folders import ImageSource, NotTaken
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
 from inspector.training.evidence.report import EnrolmentReport
 from inspector.training.evidence.routing_check import Neighbour
@@ -38,8 +38,8 @@ class EnrolmentOrder:
     `by`: the user, for the audit. `shadow`: the version is stored beside the live one and never decides. `adds`: the
     live version's images come before the new ones, and options that are not in `named` (of
     `inherited_options.NAMEABLE`) are the live version's. `page`: file of the report, None for the state folder.
-    `other_kinds`: files that are neither JPEG nor PNG; the report lists them. `excluded`: images to leave out, by path
-    or file name. `at_low_priority`: a line that runs on this machine does not feel the work. `insists`: the version
+    `not_taken`: what was offered and is no image; the report lists it. `excluded`: images to leave out, by path or
+    file name. `at_low_priority`: a line that runs on this machine does not feel the work. `insists`: the version
     goes live although its evidence objects.
     """
 
@@ -47,7 +47,7 @@ class EnrolmentOrder:
     shadow: bool = False
     adds: bool = False
     page: Path | None = None
-    other_kinds: tuple[str, ...] = ()
+    not_taken: tuple[NotTaken, ...] = ()
     excluded: tuple[str, ...] = ()
     at_low_priority: bool = False
     insists: bool = False
@@ -59,7 +59,7 @@ class Enrolled:
     """A stored version with what a person should read about it.
 
     `alike`: (product, likeness from 0 to 1) of products that the router may confuse with this one. `page`: file of the
-    report. `objections`: why the version is stored but not live; empty if it is live or a shadow. `other_kinds`: as in
+    report. `objections`: why the version is stored but not live; empty if it is live or a shadow. `not_taken`: as in
     the order.
     """
 
@@ -69,7 +69,7 @@ class Enrolled:
     page: Path
     enrolment: Enrolment
     objections: tuple[str, ...] = ()
-    other_kinds: tuple[str, ...] = ()
+    not_taken: tuple[NotTaken, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ async def enrol_product(
     await asyncio.to_thread(_keep_list, config, product, enrolment, plan.sources)
     page = await _draw_page(config, enrolment, version, order, tell)
     alike = enrolment.evidence.routing.alike
-    return Enrolled(version, enrolment.report, alike, page, enrolment, objections, order.other_kinds)
+    return Enrolled(version, enrolment.report, alike, page, enrolment, objections, order.not_taken)
 
 
 def ensure_name(product: str) -> None:
@@ -243,5 +243,5 @@ def _write_page(
     if page is None:
         page = folder_of(config.agent.state_dir, version.product) / f"version-{version.version}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(enrolment_page(enrolment, version, order.other_kinds), encoding="utf-8")
+    page.write_text(enrolment_page(enrolment, version, order.not_taken), encoding="utf-8")
     return page

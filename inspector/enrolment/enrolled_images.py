@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from inspector.domain import printable
 from inspector.errors import EnrolmentError
 from inspector.training.dataset.folders import ImageSource
 
@@ -26,7 +28,7 @@ def keep_list(state_dir: Path, product: str, digest: str, images: Sequence[tuple
         return False
     target = _list_of(state_dir, product, digest)
     target.parent.mkdir(parents=True, exist_ok=True)
-    listed = [{"path": str(source.path.resolve()), "sha256": sha256} for source, sha256 in images if source.path]
+    listed = [{**_spelled(source.path.resolve()), "sha256": sha256} for source, sha256 in images if source.path]
     unfinished = target.with_suffix(".part")
     unfinished.write_text(json.dumps({"product": product, "digest": digest, "images": listed}, indent=1))
     unfinished.replace(target)
@@ -45,11 +47,9 @@ def load_list(state_dir: Path, product: str, digest: str) -> list[ImageSource]:
             f"It is not known which files the live version of {product} was enrolled from (enrolled on another "
             "machine or imported); enrol it again from all its images, without --add."
         ) from None
-    sources = [ImageSource(image["path"], path=Path(image["path"])) for image in listed]
+    sources = [ImageSource.of(_path_of(image)) for image in listed]
     lost = [
-        image["path"]
-        for image, source in zip(listed, sources, strict=True)
-        if not _is_unchanged(source, image["sha256"])
+        source.name for image, source in zip(listed, sources, strict=True) if not _is_unchanged(source, image["sha256"])
     ]
     if lost:
         raise EnrolmentError(
@@ -60,15 +60,28 @@ def load_list(state_dir: Path, product: str, digest: str) -> list[ImageSource]:
 
 
 def without(images: Sequence[ImageSource], excluded: Sequence[str]) -> tuple[list[ImageSource], list[str]]:
-    """The images without those excluded by path or file name, and the exclusions that match no image."""
+    """The images without those excluded by path or file name, as it is or as it is printed; the exclusions that match
+    no image.
+    """
     wanted = set(excluded)
     kept = [image for image in images if not wanted & _names_of(image)]
     known = {name for image in images for name in _names_of(image)}
-    return kept, [name for name in excluded if name not in known]
+    return kept, [printable(name) for name in excluded if name not in known]
 
 
 def _names_of(image: ImageSource) -> set[str]:
-    return {image.name, Path(image.name).name}
+    own = {image.name, Path(image.name).name}
+    return own if image.path is None else own | {str(image.path), image.path.name}
+
+
+def _spelled(path: Path) -> dict[str, str]:
+    """A path in the list; the bytes of one that is not printed as it is stand beside it, in hex."""
+    printed = printable(str(path))
+    return {"path": printed} if printed == str(path) else {"path": printed, "path_bytes": os.fsencode(path).hex()}
+
+
+def _path_of(listed: Mapping[str, str]) -> Path:
+    return Path(os.fsdecode(bytes.fromhex(listed["path_bytes"])) if "path_bytes" in listed else listed["path"])
 
 
 def _is_unchanged(source: ImageSource, sha256: str) -> bool:

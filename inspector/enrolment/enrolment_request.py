@@ -18,7 +18,7 @@ from inspector.enrolment.low_priority import Progress
 from inspector.errors import UsageError
 from inspector.operation.cameras import decode_limits
 from inspector.training.choice.exposure import parse_exposure
-from inspector.training.dataset.folders import ImageSource, load_paths
+from inspector.training.dataset.folders import ImageSource, NotTaken, load_paths
 from inspector.training.dataset.framing import Framing, parse_roi, parse_tiles
 from inspector.training.enrol import EnrolmentOptions
 from inspector.training.heads.factory import one_profile
@@ -77,15 +77,17 @@ async def enrol_on_request(
     Raises UsageError for what can't be done, before any work; else as `collect_frames` and `enrol_product`.
     """
     ensure_name(request.product)
-    sources, other_kinds = await asyncio.to_thread(load_paths, list(request.images)) if request.images else ([], [])
-    if request.is_strict and other_kinds:
-        raise UsageError(f"{other_kinds[0]} is neither JPEG nor PNG ({len(other_kinds)} in all); nothing was enrolled.")
+    offered = await asyncio.to_thread(load_paths, request.images)
+    if request.is_strict and (refused := offered.refused):
+        rest = f" ({len(refused)} in all)" if len(refused) > 1 else ""
+        raise UsageError(f"{refused[0].name}: {refused[0].reason}{rest}; --strict asks that nothing is enrolled then.")
+    sources = list(offered.images)
     options = _options(config, request)
     if request.count is not None:
         sources += await _camera_frames(config, request, request.count, progress, on_frames)
     if not sources and not request.adds:
         raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
-    return await enrol_product(config, request.product, sources, options, _order(request, other_kinds), progress)
+    return await enrol_product(config, request.product, sources, options, _order(request, offered.not_taken), progress)
 
 
 def _options(config: Config, request: EnrolmentRequest) -> EnrolmentOptions:
@@ -114,13 +116,13 @@ def _framing(request: EnrolmentRequest) -> Framing:
     return Framing(parse_tiles(request.tiles) if request.tiles else (1, 1), where, is_px, mask, request.input_px)
 
 
-def _order(request: EnrolmentRequest, other_kinds: Sequence[str]) -> EnrolmentOrder:
+def _order(request: EnrolmentRequest, not_taken: Sequence[NotTaken]) -> EnrolmentOrder:
     return EnrolmentOrder(
         by=request.by,
         shadow=request.shadow,
         adds=request.adds,
         page=request.page,
-        other_kinds=tuple(other_kinds),
+        not_taken=tuple(not_taken),
         excluded=request.excluded,
         at_low_priority=request.at_low_priority,
         insists=request.insists,
@@ -139,4 +141,4 @@ async def _camera_frames(
     folder = folder_for(folder_of(config.agent.state_dir, request.product), request.camera)
     files = await collect_frames(config, FrameRequest(request.camera, count, folder, request.idle_s), progress)
     on_frames(len(files), folder)
-    return [ImageSource(str(file), path=file) for file in files]
+    return [ImageSource.of(file) for file in files]

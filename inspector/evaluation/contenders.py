@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.domain import Route
-from inspector.errors import UndecodableFrame, UsageError
 from inspector.evaluation.layouts import LabelledImage, read_mask
+from inspector.evaluation.prints import prints_of
 from inspector.stream.decode import DecodeLimits, decode
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.routing.discovery import Discovery
@@ -66,7 +66,10 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one test image. `by`: whose head judged it; `size`: [H, W]; `patches`: float16 [P, C]."""
+    """What became of one test image. `by`: whose head judged it; `size`: [H, W]; `patches`: float16 [P, C].
+
+    `prints`: of its bytes and of its pixels.
+    """
 
     image: LabelledImage
     size: tuple[int, int]
@@ -76,6 +79,7 @@ class Result:
     route: Route | None
     patches: NDArray[np.float16] | None
     ms: float
+    prints: tuple[str, str]
 
 
 class Arena:
@@ -112,13 +116,10 @@ class Arena:
         return max(own, key=lambda item: item.n_images, default=None)
 
     def judge(self, true_product: str, image: LabelledImage) -> Result:
-        """One image from its bytes to its level, timed. Raises UsageError where it can't be read."""
-        payload = ImageSource(str(image.path), path=image.path).read()
+        """One image from its bytes to its level, timed. Raises OSError and UndecodableFrame where it can't be read."""
+        payload = ImageSource.of(image.path).read()
         started = time.perf_counter()
-        try:
-            pixels = decode(payload, self._limits)
-        except UndecodableFrame as error:
-            raise UsageError(f"{image.path} can't be used: {error}") from error
+        pixels = decode(payload, self._limits)
         pyramid = Pyramid(pixels)
         route, patches = None, None
         by = true_product
@@ -133,7 +134,8 @@ class Arena:
         judgement = contender.inspector.judge(embedded)[0].drawn()  # kept until all images are through
         ms = (time.perf_counter() - started) * 1e3
         level = artifact.calibration.level(judgement.score)
-        return Result(image, (pixels.shape[0], pixels.shape[1]), level, judgement, by, route, patches, ms)
+        size = (pixels.shape[0], pixels.shape[1])
+        return Result(image, size, level, judgement, by, route, patches, ms, prints_of(payload, pixels))
 
     def map_levels(self, result: Result, longest_px: int | None = None) -> NDArray[np.float32]:
         """The map of the head that judged it, in levels, at original resolution or smaller. float32 [h, w]."""

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.errors import UsageError
+from inspector.domain import printable
+from inspector.errors import UndecodableFrame, UsageError
 from inspector.evaluation.contenders import Arena, Contender, Result
 from inspector.evaluation.figures import mean, product_figures, routing_figures
 from inspector.evaluation.layouts import LabelledProduct, read_layout
+from inspector.evaluation.masks import MaskFindings, check_masks
+from inspector.evaluation.notes import MOST_NAMED_FOR_MACHINES, Noted
+from inspector.evaluation.prints import TrainingPrints, reason_of, training_prints
 from inspector.stream.decode import DecodeLimits
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.framing import Framing
@@ -29,6 +33,7 @@ from inspector.training.enrol import EnrolmentOptions, enrol
 from inspector.training.heads.factory import AUTO, DEFAULT
 from inspector.training.heads.student_plan import TrainingPlan
 from inspector.training.routing.discovery import discover
+from inspector.vision.artifacts.format import read_manifest
 from inspector.vision.engines.protocols import Engine
 from inspector.vision.networks.backbone import Backbone
 from inspector.vision.routing.routing_pass import RoutingPass
@@ -85,10 +90,16 @@ class Outcome:
 
 
 class Evaluation:
-    """The figures in the form of `inspector evaluate --json`, and what stands behind them."""
+    """The figures in the form of `inspector evaluate --json`, and what stands behind them.
 
-    def __init__(self, figures: dict[str, Any], arena: Arena, results: Mapping[str, Sequence[Result]]) -> None:
+    `notes`: for people, with few names in each; `figures["notes"]` has all.
+    """
+
+    def __init__(
+        self, figures: dict[str, Any], arena: Arena, results: Mapping[str, Sequence[Result]], notes: Sequence[str] = ()
+    ) -> None:
         self.figures = figures
+        self.notes = list(notes)
         self._arena = arena
         self._results = results
 
@@ -145,13 +156,13 @@ def examine(root: Path, options: EvaluationOptions, engine: Engine, progress: Pr
     else:
         contenders = {item.name: fitting.contender(item) for item in labelled}
         arena = Arena(contenders, routing_pass, options.limits, is_routed=options.mode == "routed")
-    results: dict[str, list[Result]] = {}
-    for item in labelled:
-        results[item.name] = []
-        for done, image in enumerate(item.test, start=1):
-            results[item.name].append(arena.judge(item.name, image))
-            tell(f"test {item.name}", done, len(item.test))
-    products = {item.name: product_figures(arena, item, results[item.name]) for item in labelled}
+    judged = {item.name: _judged(arena, item, tell) for item in labelled}
+    results = {name: readable for name, (readable, _) in judged.items()}
+    masks = {name: check_masks(readable) for name, readable in results.items()}
+    products = {item.name: _figures_of(arena, item, judged[item.name], masks[item.name]) for item in labelled}
+    trained = _trained(labelled, options, tell)
+    noted = [Noted(root, item, *judged[item.name], masks[item.name]) for item in labelled]
+    notes = [note for item in noted for note in item.notes(trained)]
     first = next(iter(arena.contenders.values())).inspector.artifact
     figures = {
         "mode": options.mode,
@@ -166,8 +177,49 @@ def examine(root: Path, options: EvaluationOptions, engine: Engine, progress: Pr
             for key in ("image_auroc", "image_ap", "pixel_auroc", "aupro")
         },
         "routing": routing_figures(arena, results, products),
+        "notes": [note.sentence(MOST_NAMED_FOR_MACHINES) for note in notes],
     }
-    return Evaluation(figures, arena, results)
+    return Evaluation(figures, arena, results, [note.sentence() for note in notes])
+
+
+def _figures_of(
+    arena: Arena,
+    item: LabelledProduct,
+    judged: tuple[Sequence[Result], Sequence[tuple[Path, str]]],
+    masks: MaskFindings,
+) -> dict[str, Any]:
+    results, unreadable = judged
+    return {
+        **product_figures(arena, item, results, masks),
+        "unreadable": [{"image": printable(str(path)), "reason": reason} for path, reason in unreadable],
+    }
+
+
+def _judged(arena: Arena, item: LabelledProduct, tell: Progress) -> tuple[list[Result], list[tuple[Path, str]]]:
+    """The test images of a product, and those that can't be read. Raises UsageError where none can."""
+    results: list[Result] = []
+    unreadable: list[tuple[Path, str]] = []
+    for done, image in enumerate(item.test, start=1):
+        try:
+            results.append(arena.judge(item.name, image))
+        except (OSError, UndecodableFrame) as error:
+            unreadable.append((image.path, reason_of(error)))
+        tell(f"test {item.name}", done, len(item.test))
+    if not results:
+        path, reason = unreadable[0]
+        raise UsageError(f"Not one test image of {item.name} can be read; {printable(str(path))}: {reason}")
+    return results, unreadable
+
+
+def _trained(labelled: Sequence[LabelledProduct], options: EvaluationOptions, tell: Progress) -> TrainingPrints:
+    """Prints of all that the heads were fitted on, as far as it is known."""
+    paths = [path for item in labelled for path in item.train]
+    found = training_prints(paths, options.limits, lambda done: tell("compare", done, len(paths)))
+    enrolled: dict[str, Path] = {}
+    for content in (options.artifacts or {}).values():
+        images = read_manifest(content).get("images", ())
+        enrolled |= {str(image["sha256"]): Path(str(image["name"])) for image in images}
+    return replace(found, known={**enrolled, **found.known})
 
 
 class _Fitting:
@@ -229,4 +281,4 @@ class _Fitting:
 
 
 def _sources(labelled: LabelledProduct) -> list[ImageSource]:
-    return [ImageSource(str(path), path=path) for path in labelled.train]
+    return [ImageSource.of(path) for path in labelled.train]

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from inspector.evaluation import metrics
 from inspector.evaluation.contenders import Arena, Result
 from inspector.evaluation.layouts import LabelledProduct
+from inspector.evaluation.masks import MaskFindings
 from inspector.training.statistics.binomial import clopper_pearson
 from inspector.training.statistics.ranking import image_auroc
 
 INTERVAL_CONFIDENCE = 0.95
 
 
-def product_figures(arena: Arena, labelled: LabelledProduct, results: Sequence[Result]) -> dict[str, Any]:
+def product_figures(
+    arena: Arena, labelled: LabelledProduct, results: Sequence[Result], masks: MaskFindings
+) -> dict[str, Any]:
     """One entry of `products` in `inspector evaluate --json`.
 
     `threshold`, `calibration` and `enroll_s` are of the product's own head; where several were discovered for it, of
@@ -28,7 +31,7 @@ def product_figures(arena: Arena, labelled: LabelledProduct, results: Sequence[R
     good = np.array([r.level for r in results if r.image.defect is None])
     defective = np.array([r.level for r in results if r.image.defect is not None])
     pixel_auroc, aupro = None, None
-    if labelled.has_masks:
+    if masks.are_complete:
         pixel_auroc, aupro = metrics.pixel_figures(arena.maps(results))
     times = np.array([r.ms for r in results])
     return {

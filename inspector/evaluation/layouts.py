@@ -22,10 +22,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.domain import printable
 from inspector.errors import UsageError
-from inspector.training.dataset.folders import IMAGE_SUFFIXES, ImageSource
+from inspector.training.dataset.folders import BMP_SUFFIX, IMAGE_SUFFIXES, ImageSource, NotTaken, survey
 
-SUFFIXES = (*IMAGE_SUFFIXES, ".bmp")
+SUFFIXES = (*IMAGE_SUFFIXES, BMP_SUFFIX)
+WHITE_FROM = 128
+"""A mask that has values from here on is black and white: what lies between is the noise of a JPEG or an editor."""
 VISA_SPLIT = Path("split_csv") / "1cls.csv"
 VISA_COLUMNS = {"object", "split", "label", "image", "mask"}
 
@@ -41,18 +44,26 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class LabelledProduct:
-    """One product's images. `has_regions`: each connected part of a mask is a defect to be found (AUPRO's premise)."""
+    """One product's images. `has_regions`: each connected part of a mask is a defect to be found (AUPRO's premise).
+
+    `not_taken`: what lies among the images and is none.
+    """
 
     name: str
     train: tuple[Path, ...]
     test: tuple[LabelledImage, ...]
     has_regions: bool = True
+    not_taken: tuple[NotTaken, ...] = ()
 
     @property
     def has_masks(self) -> bool:
         """Whether every defective image has one."""
-        defective = [image for image in self.test if image.defect is not None]
-        return bool(defective) and all(image.masks for image in defective)
+        return any(image.defect is not None for image in self.test) and not self.without_masks
+
+    @property
+    def without_masks(self) -> list[Path]:
+        """The defective images that have none."""
+        return [image.path for image in self.test if image.defect is not None and not image.masks]
 
 
 def read_layout(root: Path, only: tuple[str, ...] | None = None, layout: str | None = None) -> list[LabelledProduct]:
@@ -61,7 +72,7 @@ def read_layout(root: Path, only: tuple[str, ...] | None = None, layout: str | N
     `layout`: one of `LAYOUTS`, or None to recognise it.
     """
     if not root.is_dir():
-        raise UsageError(f"There is no folder {root}.")
+        raise UsageError(f"There is no folder {printable(str(root))}.")
     reader = _reader(layout or recognise(root))
     known = reader.products(root)
     if not known:
@@ -88,25 +99,65 @@ def recognise(root: Path) -> str:
     return "mvtec"
 
 
-def training_images(root: Path) -> dict[str, list[ImageSource]]:
-    """Good training images by product, empty where `root` holds no product in any layout. Raises UsageError."""
+def training_images(root: Path) -> tuple[dict[str, list[ImageSource]], list[NotTaken]]:
+    """Good training images by product, and what lies among them that is none. Raises UsageError.
+
+    Empty where `root` holds no product in any layout.
+    """
     reader = _reader(recognise(root))
-    found = {name: reader.read(root, name, []).train for name in reader.products(root)}
-    return {name: [ImageSource(str(path), path=path) for path in paths] for name, paths in found.items() if paths}
+    products = {name: reader.read(root, name, []) for name in reader.products(root)}
+    images = {name: [ImageSource.of(path) for path in found.train] for name, found in products.items() if found.train}
+    return images, [thing for found in products.values() for thing in found.not_taken]
 
 
 def read_mask(paths: Iterable[Path], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """bool [H, W], True where any of the masks is not black. Raises UsageError where one has another size."""
+    """bool [H, W], True where any of the masks marks a defect. Raises UsageError where one can't be laid over it.
+
+    A mask of the image's aspect in another size is brought to its size.
+    """
     union = np.zeros(shape, np.bool_)
     for path in paths:
-        found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-        if found is None:
-            raise UsageError(f"The mask {path} is no image.")
-        mask = found if found.ndim == 2 else found[:, :, :3].max(axis=2)
-        if mask.shape != shape:
-            raise UsageError(f"The mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {shape[1]}x{shape[0]}.")
-        union |= mask > 0
+        levels, name = mask_levels(path), printable(str(path))
+        if not has_aspect(levels, shape):
+            size = f"{levels.shape[1]}x{levels.shape[0]}"
+            raise UsageError(f"The mask {name} is {size}, its image {shape[1]}x{shape[0]}.")
+        marked = (levels >= cut_of(levels)).astype(np.uint8)
+        if marked.shape != shape:
+            marked = np.asarray(cv2.resize(marked, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST), np.uint8)
+        union |= marked.astype(np.bool_)
     return union
+
+
+def mask_levels(path: Path) -> NDArray[np.uint8]:
+    """uint8 [H, W], the largest of a mask's colours. Raises UsageError where it can't be read."""
+    name = printable(str(path))
+    try:
+        payload = np.frombuffer(path.read_bytes(), np.uint8)
+        found = cv2.imdecode(payload, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION) if len(payload) else None
+    except OSError as error:
+        raise UsageError(f"The mask {name} can't be read ({error.strerror}).") from error
+    except cv2.error as error:
+        raise UsageError(f"The mask {name} can't be decoded.") from error
+    if found is None:
+        raise UsageError(f"The mask {name} is no image.")
+    levels = np.asarray(found if found.ndim == 2 else found[:, :, :3].max(axis=2))
+    if levels.dtype == np.uint16:
+        levels = np.where(levels > 255, levels // 256, levels)  # 65535 is white; a small number is that of a defect
+    return np.asarray(levels, np.uint8)
+
+
+def cut_of(levels: NDArray[np.uint8]) -> int:
+    """The level from which a mask marks a defect: half of white where it has white, else 1.
+
+    VisA's masks hold the number of the defect, which is small, and LOCO's numbers near white.
+    """
+    return WHITE_FROM if levels.size and int(levels.max()) >= WHITE_FROM else 1
+
+
+def has_aspect(levels: NDArray[np.uint8], shape: tuple[int, int]) -> bool:
+    """Whether a mask covers an image of this height and width, to a pixel of the smaller one."""
+    height, width = levels.shape
+    return bool(abs(height * shape[1] - width * shape[0]) <= max(min(height, shape[0]), min(width, shape[1])))
 
 
 FindMasks = Callable[[Path, Path], tuple[Path, ...]]
@@ -122,25 +173,35 @@ class _Folders:
     has_regions: bool = True
 
     def products(self, root: Path) -> tuple[str, ...]:
-        return tuple(sorted(path.name for path in root.iterdir() if (path / "train").is_dir()))
+        return tuple(sorted(printable(path.name) for path in _product_folders(root)))
 
     def read(self, root: Path, name: str, faults: list[str]) -> LabelledProduct:
-        folder = root / name
-        train = _images(folder / "train" / self.good)
+        folder = next((path for path in _product_folders(root) if printable(path.name) == name), root / name)
+        not_taken: list[NotTaken] = []
+        train = _images(folder / "train" / self.good, not_taken)
         if not train:
-            faults.append(f"there is no image in {folder / 'train' / self.good}")
+            faults.append(f"there is no image in {printable(str(folder / 'train' / self.good))}")
         elif not (folder / "test").is_dir():
-            faults.append(f"there is no folder {folder / 'test'}")
-        kinds = sorted(path for path in folder.glob("test/*") if path.is_dir())
-        test = [self._labelled(folder, kind.name, path) for kind in kinds for path in _images(kind)]
+            faults.append(f"there is no folder {printable(str(folder / 'test'))}")
+        kinds = sorted(path for path in folder.glob("test/*") if path.is_dir() and not path.name.startswith("."))
+        test = [self._labelled(folder, kind, path) for kind in kinds for path in _images(kind, not_taken)]
+        not_taken += [
+            NotTaken(printable(str(path)), "it lies in no folder that says what it is")
+            for path in sorted(folder.glob("test/*"))
+            if not path.is_dir() and not path.name.startswith(".")
+        ]
         if train and (folder / "test").is_dir() and not test:
-            faults.append(f"there is no image under {folder / 'test'}")
-        return LabelledProduct(name, tuple(train), tuple(test), self.has_regions)
+            faults.append(f"there is no image under {printable(str(folder / 'test'))}")
+        return LabelledProduct(name, tuple(train), tuple(test), self.has_regions, tuple(not_taken))
 
-    def _labelled(self, folder: Path, kind: str, path: Path) -> LabelledImage:
-        if kind == self.good:
+    def _labelled(self, folder: Path, kind: Path, path: Path) -> LabelledImage:
+        if kind.name == self.good:
             return LabelledImage(path, None)
-        return LabelledImage(path, kind, self.masks(folder / "ground_truth" / kind, path))
+        return LabelledImage(path, printable(kind.name), self.masks(folder / "ground_truth" / kind.name, path))
+
+
+def _product_folders(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if not path.name.startswith(".") and (path / "train").is_dir()]
 
 
 class _VisaSplit:
@@ -172,24 +233,32 @@ class _VisaSplit:
         path = root / VISA_SPLIT
         if not path.is_file():
             raise UsageError(f"There is no {path}, which says what each image of a VisA folder is.")
-        with path.open(newline="", encoding="utf-8") as lines:
-            table = csv.DictReader(lines)
-            if not set(table.fieldnames or ()) >= VISA_COLUMNS:
-                raise UsageError(f"{path} needs the columns {', '.join(sorted(VISA_COLUMNS))}.")
-            return list(table)
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as lines:
+                table = csv.DictReader(lines, restval="")
+                if not set(table.fieldnames or ()) >= VISA_COLUMNS:
+                    raise UsageError(f"{path} needs the columns {', '.join(sorted(VISA_COLUMNS))}.")
+                return list(table)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UsageError(f"{path} can't be read as a table in UTF-8 ({error}).") from error
 
 
 def _mvtec_masks(folder: Path, path: Path) -> tuple[Path, ...]:
-    mask = folder / f"{path.stem}_mask.png"
-    return (mask,) if mask.is_file() else ()
+    return _first_of(folder, f"{path.stem}_mask")
 
 
 def _btad_masks(folder: Path, path: Path) -> tuple[Path, ...]:
-    return tuple(mask for suffix in SUFFIXES if (mask := folder / f"{path.stem}{suffix}").is_file())[:1]
+    return _first_of(folder, path.stem)
+
+
+def _first_of(folder: Path, stem: str) -> tuple[Path, ...]:
+    """The file of that stem, PNG before all others: a JPEG blurs the edge of a defect."""
+    suffixes = sorted(SUFFIXES, key=lambda suffix: suffix != ".png")
+    return tuple(mask for suffix in suffixes if (mask := folder / f"{stem}{suffix}").is_file())[:1]
 
 
 def _loco_masks(folder: Path, path: Path) -> tuple[Path, ...]:
-    return tuple(_images(folder / path.stem))
+    return tuple(_images(folder / path.stem, []))
 
 
 _READERS: dict[str, _Folders | _VisaSplit] = {
@@ -207,7 +276,10 @@ def _reader(layout: str) -> _Folders | _VisaSplit:
     return _READERS[layout]
 
 
-def _images(folder: Path) -> list[Path]:
+def _images(folder: Path, not_taken: list[NotTaken]) -> list[Path]:
+    """The images of a folder; whatever else is there goes to `not_taken`. Raises UsageError."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    images, others = survey(folder, SUFFIXES)
+    not_taken.extend(others)
+    return images

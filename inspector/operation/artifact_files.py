@@ -1,21 +1,42 @@
-"""Artifacts as files, carried from one line to another. The file's SHA-256 lies beside it, in FILE.sha256."""
+"""Exported versions as files, carried from one line to another: written with their digest, read within bounds, checked
+for damage, and whole enough to be loaded.
+
+The file ends with the SHA-256 of the artifact. FILE.sha256 beside it has the SHA-256 of the whole file, for sha256sum.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
+from inspector.domain import printable
 from inspector.errors import ArtifactError, UsageError
 from inspector.text import decoded
+from inspector.vision.artifacts.envelope import Sealed, read_bounded, seal, unseal
+from inspector.vision.artifacts.format import read_manifest, unpack
+
+MOST_DIGEST_BYTES: Final = 4096
+_DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class ArtifactFile:
-    """The content of an artifact's file. `is_checked`: it was compared with the SHA-256 beside it."""
+class OfferedVersion:
+    """A version in a file, which can be loaded. `origin`: the file's name and what it was checked by, for the audit."""
 
-    content: bytes
-    is_checked: bool
+    product: str
+    artifact: bytes
+    digest: str
+    manifest: dict[str, Any]
+    origin: str
+
+    @property
+    def threshold(self) -> float:
+        """The threshold that agents would judge by."""
+        return float(self.manifest["threshold"])
 
 
 def digest_file(path: Path) -> Path:
@@ -23,35 +44,89 @@ def digest_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def write_artifact(path: Path, artifact: bytes, *, overwrites: bool) -> None:
-    """Writes the artifact and its SHA-256. Raises UsageError where a file is in the way or can't be written."""
-    _write(path, artifact, overwrites)
-    _write(digest_file(path), f"{hashlib.sha256(artifact).hexdigest()}  {path.name}\n".encode(), overwrites=True)
+def write_artifact(path: Path, artifact: bytes, *, overwrites: bool) -> str:
+    """Writes the artifact with its digest, and FILE.sha256. Returns the file's SHA-256.
+
+    Raises UsageError where a file is in the way or can't be written.
+    """
+    content = seal(artifact)
+    sha256 = hashlib.sha256(content).hexdigest()
+    _write(path, content, overwrites)
+    _write(digest_file(path), f"{sha256}  {path.name}\n".encode("utf-8", "surrogateescape"), overwrites=True)
+    return sha256
 
 
-def read_artifact(path: Path) -> ArtifactFile:
-    """The file's content. Raises UsageError where it can't be read, ArtifactError where its SHA-256 is another."""
+def read_artifact(path: Path, sha256: str | None = None, *, is_trusted: bool = False) -> OfferedVersion:
+    """The version in a file. `sha256`: the file's SHA-256 as a person knows it; `is_trusted`: it need not be checked.
+
+    Raises UsageError for what is no exported file or has nothing to be checked by, ArtifactError for what is damaged or
+    can't be loaded.
+    """
+    name = printable(str(path))
+    content = read_bounded(path)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} can't be read ({error.strerror}).") from error
+        sealed = unseal(content)
+        checks = _checks(path, sealed, sha256)
+        if not checks and not is_trusted:
+            raise UsageError(
+                f"Nothing says whether {name} was damaged on its way: it does not end with its SHA-256, as `products "
+                f"export` writes it, and there is no readable {printable(digest_file(path).name)}; give --sha256, or "
+                "--trust it with a --reason."
+            )
+        artifact = unpack(sealed.artifact)  # all of it, so that nothing is taken in that no agent could load
+        manifest = read_manifest(sealed.artifact)
+        _ensure_number(manifest)
+    except ArtifactError as error:
+        raise ArtifactError(f"{name} can't be imported: {error}") from error
+    checked = f"checked by {', '.join(checks)}" if checks else "trusted, not checked"
+    origin = f"{printable(path.name)}, {checked}"
+    return OfferedVersion(artifact.product, sealed.artifact, sealed.artifact_sha256, manifest, origin)
+
+
+def _checks(path: Path, sealed: Sealed, sha256: str | None) -> list[str]:
+    """What the file was checked by. Raises ArtifactError where one of them is another's, UsageError for no digest."""
+    checks = ["the SHA-256 at its end"] if sealed.is_sealed else []
     beside = digest_file(path)
+    if (digest := _digest_in(beside)) is not None:
+        if not sealed.has_digest(digest):
+            raise ArtifactError(
+                f"it was damaged or cut short on its way: it does not have the SHA-256 in {printable(beside.name)}."
+            )
+        checks.append(printable(beside.name))
+    if sha256 is not None:
+        if not _DIGEST.fullmatch(sha256):
+            raise UsageError(f"--sha256 takes 64 hex digits, as sha256sum prints them; not {printable(sha256)}.")
+        if not sealed.has_digest(sha256):
+            raise ArtifactError(f"it is not the file meant: its SHA-256 is {sealed.file_sha256}.")
+        checks.append("--sha256")
+    return checks
+
+
+def _digest_in(path: Path) -> str | None:
+    """The first word of a side file, as sha256sum or Get-FileHash write it; None where that is no digest."""
+    if not path.exists():
+        return None
     try:
-        expected = decoded(beside.read_bytes()).split()[0].lower()  # as sha256sum or Get-FileHash write it
-    except (OSError, ValueError, IndexError):
-        return ArtifactFile(content, is_checked=False)
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise ArtifactError(
-            f"{path} was damaged or cut short on its way: it does not have the SHA-256 in {beside.name}."
-        )
-    return ArtifactFile(content, is_checked=True)
+        words = read_bounded(path, MOST_DIGEST_BYTES).split(maxsplit=1)  # the name behind it may be of any bytes
+        word = decoded(words[0]).lstrip("\\")  # sha256sum begins so for a name with a backslash
+    except (UsageError, ValueError, IndexError):
+        return None
+    return word if _DIGEST.fullmatch(word) else None
+
+
+def _ensure_number(manifest: Mapping[str, Any]) -> None:
+    """Raises ArtifactError where the threshold that agents would use is none."""
+    threshold = manifest.get("threshold")
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+        raise ArtifactError("its threshold is no number; enrol the product again.")
 
 
 def _write(path: Path, content: bytes, overwrites: bool) -> None:
+    name = printable(str(path))
     try:
         with path.open("wb" if overwrites else "xb") as file:
             file.write(content)
     except FileExistsError:
-        raise UsageError(f"There is a file {path} already; name another with --output, or use --force.") from None
+        raise UsageError(f"There is a file {name} already; name another with --output, or use --force.") from None
     except OSError as error:
-        raise UsageError(f"{path} can't be written ({error.strerror}).") from error
+        raise UsageError(f"{name} can't be written ({error.strerror}).") from error

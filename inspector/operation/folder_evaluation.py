@@ -49,10 +49,14 @@ class EvaluationRequest:
 
 @dataclass(frozen=True, slots=True)
 class FolderEvaluation:
-    """The figures as `inspector evaluate --json` prints them. `notes`: product -> how its threshold was moved."""
+    """The figures as `inspector evaluate --json` prints them.
+
+    `moved`: product -> how its threshold was moved. `notes`: what should be known before the figures are believed.
+    """
 
     figures: dict[str, Any]
-    notes: dict[str, str]
+    moved: dict[str, str]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +87,14 @@ def evaluate_folder(
     with engine_of(config) as engine:
         evaluation = examine(request.root, options, engine, progress)
         figures = evaluation.figures
-        notes = {name: moved_note(versions[name]) for name in figures["products"] if name in versions}
-        notes = {name: note for name, note in notes.items() if note}
-        for name, note in notes.items():  # the enrolment's statement holds for its own threshold only
+        moved = {name: moved_note(versions[name]) for name in figures["products"] if name in versions}
+        moved = {name: note for name, note in moved.items() if note}
+        for name, note in moved.items():  # the enrolment's statement holds for its own threshold only
             figures["products"][name]["calibration"] = note
         if page is not None:
             title = f"Evaluation of {request.root.resolve().name}"
             page.write_text(evaluation_html(evaluation, title), encoding="utf-8")
-    return FolderEvaluation(figures, notes)
+    return FolderEvaluation(figures, moved, tuple(evaluation.notes))
 
 
 def _options(config: Config, request: EvaluationRequest) -> EvaluationOptions:

@@ -6,17 +6,18 @@ product raise RegistryError where there is no such product or version.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from inspector.config.config import Config
 from inspector.domain import ProductVersion
-from inspector.errors import RegistryError
+from inspector.errors import ArtifactError, RegistryError, UsageError
+from inspector.operation.artifact_files import OfferedVersion
 from inspector.operation.opening import registry_of
 from inspector.store.registry.registry import SqlRegistry
-from inspector.vision.artifacts.format import read_manifest, unpack
-from inspector.vision.artifacts.thresholds import EnrolledThreshold
+from inspector.vision.artifacts.format import unpack
+from inspector.vision.artifacts.thresholds import HIGHEST_LEVEL, LOWEST_LEVEL, EnrolledThreshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,21 @@ def chosen_version(versions: Sequence[ProductVersion], number: int | None) -> Pr
 
 
 async def activate(config: Config, product: str, number: int, *, by: str, reason: str) -> ProductVersion:
-    """The version, now live."""
+    """The version, now live. Raises ArtifactError where no agent could load it, UsageError where it needs a reason."""
     async with registry_of(config) as registry:
-        chosen_version(await _versions(registry, product), number)
+        version = chosen_version(await _versions(registry, product), number)
+        await _ensure_loads(registry, version)
+        _ensure_plausible(version.manifest, version.threshold, reason)
         return await registry.activate(product, number, by=by, reason=reason)
 
 
 async def roll_back(config: Config, product: str, *, by: str, reason: str) -> ProductVersion:
-    """The version that was live before, now live again."""
+    """The version that was live before, now live again. Raises ArtifactError for one that no agent could load."""
     async with registry_of(config) as registry:
-        await _versions(registry, product)
+        versions = await _versions(registry, product)
+        previous = await registry.previous(product)
+        if previous is not None:
+            await _ensure_loads(registry, chosen_version(versions, previous))
         return await registry.rollback(product, by=by, reason=reason)
 
 
@@ -101,20 +107,55 @@ async def export_version(config: Config, product: str, number: int | None) -> Ex
         return ExportedVersion(version, await registry.artifact(product, version.version))
 
 
-async def import_version(config: Config, artifact: bytes, *, activates: bool, by: str) -> ImportedVersion:
-    """The artifact as the next version of its product. Raises ArtifactError for what an agent could not load."""
-    product = unpack(artifact).product  # unpacks and checks every part of the artifact
-    manifest, digest = read_manifest(artifact), hashlib.sha256(artifact).hexdigest()
+async def import_version(
+    config: Config, offered: OfferedVersion, *, activates: bool, by: str, reason: str
+) -> ImportedVersion:
+    """The offered version as the next one of its product; the audit says where it came from.
+
+    Raises UsageError for one that shall go live and needs a `reason`.
+    """
+    if activates:
+        _ensure_plausible(offered.manifest, offered.threshold, reason)
     async with registry_of(config) as registry:
-        for known in await registry.products():
-            if (known.product, known.digest) != (product, digest):
-                continue
-            if not activates:
-                return ImportedVersion(known, was_there=True)
-            version = await registry.activate(known.product, known.version, by=by, reason="imported again")
-            return ImportedVersion(version, was_there=True)
-        version = await registry.add_version(product, artifact, manifest, by=by, activate=activates)
-        return ImportedVersion(version, was_there=False)
+        own = [version for version in await registry.products() if version.product == offered.product]
+        known = next((version for version in own if version.digest == offered.digest), None)
+        version = known or await _added(registry, offered, by=by, reason=reason)
+        if activates:
+            why = reason or ("imported again" if known else "imported")
+            version = await registry.activate(version.product, version.version, by=by, reason=why)
+        return ImportedVersion(version, was_there=known is not None)
+
+
+async def _added(registry: SqlRegistry, offered: OfferedVersion, *, by: str, reason: str) -> ProductVersion:
+    added = await registry.add_version(offered.product, offered.artifact, offered.manifest, by=by, activate=False)
+    await registry.record_origin(offered.product, added.version, offered.origin, by=by, reason=reason)
+    return added
+
+
+def _ensure_plausible(manifest: Mapping[str, Any], threshold: float, reason: str) -> None:
+    """Raises UsageError for a threshold that needs a reason before it judges, and has none."""
+    if reason.strip():
+        return
+    try:
+        enrolled = EnrolledThreshold.of(manifest)
+    except ArtifactError:
+        return  # nothing to compare it with, and nothing that an agent could load
+    if not enrolled.is_plausible(threshold):
+        raise UsageError(
+            f"Its threshold, {threshold:.4g}, lies at level {enrolled.level_given(threshold):.3g} of what its own good "
+            f"images give, not from {LOWEST_LEVEL:g} to {HIGHEST_LEVEL:g}: look at it (`inspector products show`), and "
+            "say with --reason why it shall judge all the same."
+        )
+
+
+async def _ensure_loads(registry: SqlRegistry, version: ProductVersion) -> None:
+    """Raises ArtifactError for a version that no agent could load."""
+    try:
+        unpack(await registry.artifact(version.product, version.version))
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"{version.product} version {version.version} is not made live, since no agent could load it: {error}"
+        ) from error
 
 
 async def _versions(registry: SqlRegistry, product: str) -> list[ProductVersion]:

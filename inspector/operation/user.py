@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 
+from inspector.domain import printable
+
 
 def current_user() -> str:
     """The name of the user who runs this process, "unknown" where the system has none."""
     try:
-        return getpass.getuser()
+        return printable(getpass.getuser())
     except (KeyError, OSError):
         return "unknown"

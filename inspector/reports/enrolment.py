@@ -13,6 +13,7 @@ from inspector.domain import ProductVersion
 from inspector.reports.charts import Axis, Series, level_histogram, line_chart
 from inspector.reports.page import render
 from inspector.reports.pictures import frame_uri, heat_uri
+from inspector.training.dataset.folders import NotTaken
 from inspector.training.defects.drawing import DefectKind
 from inspector.training.enrol import Enrolment
 from inspector.training.evidence.detectability import SIZES, BlindSpots, Detectability, Exhibit
@@ -30,8 +31,8 @@ KIND_NAMES = {
 }
 
 
-def enrolment_page(enrolment: Enrolment, version: ProductVersion, other_kinds: Sequence[str] = ()) -> str:
-    """The page as HTML. `other_kinds`: files that were not read because they are neither JPEG nor PNG."""
+def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Sequence[NotTaken] = ()) -> str:
+    """The page as HTML. `not_taken`: what was offered and is no image."""
     report, evidence, manifest = enrolment.report, enrolment.evidence, enrolment.manifest
     found = evidence.detectability
     levels = [evidence.calibration.level(score) for _, score in evidence.held_out]
@@ -47,7 +48,7 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, other_kinds: S
         histogram=level_histogram(levels, []),
         examples=[_shown(example) for example in evidence.examples],
         oddities=[_oddity(oddity) for oddity in evidence.oddities],
-        other_kinds=list(other_kinds),
+        not_taken=list(not_taken),
         hygiene=evidence.hygiene,
         detectability=found,
         kinds=[] if found is None else [_kind(found, kind) for kind in DefectKind if found.of(kind)],

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from inspector.domain import printable
 from inspector.evaluation.evaluate import Case, Evaluation
 from inspector.evaluation.metrics import roc_curve
 from inspector.reports.charts import level_histogram, roc_chart
@@ -48,7 +49,9 @@ def evaluation_html(evaluation: Evaluation, title: str) -> str:
     """The whole file. Blocks for a few seconds for each product, to draw its pictures."""
     figures = evaluation.figures
     sections = [_section(evaluation, name) for name in figures["products"]]
-    return render("evaluation.html.j2", title=title, figures=figures, sections=sections)
+    return render(
+        "evaluation.html.j2", title=printable(title), figures=figures, sections=sections, notes=evaluation.notes
+    )
 
 
 def _section(evaluation: Evaluation, name: str) -> _Section:
@@ -73,8 +76,8 @@ def _section(evaluation: Evaluation, name: str) -> _Section:
 
 def _picture(case: Case) -> _Picture:
     try:
-        payload = ImageSource(str(case.path), path=case.path).read()
+        payload = ImageSource.of(case.path).read()
         uris: tuple[str, ...] = (frame_uri(payload), heat_uri(payload, case.heat_map))
     except (OSError, Undrawable):
         uris = ()
-    return _Picture(case, "/".join(case.path.parts[-2:]), uris)
+    return _Picture(case, printable("/".join(case.path.parts[-2:])), uris)

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
     from inspector.enrolment.discover_products import DiscoveredProducts
     from inspector.enrolment.enrol_product import Enrolled
+    from inspector.training.dataset.folders import NotTaken
     from inspector.training.routing.discovery import Discovery
 
 
 def print_discovered(products: DiscoveredProducts) -> None:
     """The table of categories, and every image that a person should look at."""
     rendering.show(_table(products.discovery, products.sheets))
-    _print_images(products.discovery, products.other_kinds)
+    _print_images(products.discovery, products.not_taken)
 
 
 def print_enrolled(enrolled: Sequence[Enrolled], unnamed: Sequence[str]) -> None:
@@ -58,14 +59,14 @@ def _table(found: Discovery, sheets: Mapping[str, Path]) -> Table:
     return table
 
 
-def _print_images(found: Discovery, other_kinds: Sequence[str]) -> None:
+def _print_images(found: Discovery, not_taken: Sequence[NotTaken]) -> None:
     say = functools.partial(console.out.print, highlight=False, soft_wrap=True)
     if found.purity is not None and found.nmi is not None:
         say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
     for name, reason in found.unreadable:
         say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}")
-    for name in other_kinds:
-        say(f"  [yellow]left out[/] {shown(name)}: neither JPEG nor PNG")
+    for thing in not_taken:
+        say(f"  [yellow]not taken[/] {shown(thing.name)}: {shown(thing.reason)}")
     for name, of in found.duplicates:
         say(f"  [yellow]counted once[/] {shown(name)}: the same image as {shown(of)}")
     for category in found.categories:

@@ -22,7 +22,7 @@ def print_enrolled(done: Enrolled, store: Path | None) -> None:
     report, version = done.report, done.version
     state = state_of(done)
     say = console.out.print
-    offered = report.n_images + len(done.other_kinds)
+    offered = report.n_images + sum(not thing.is_litter for thing in done.not_taken)
     images = f"{report.n_used} of {offered} images"
     say(f"[bold]{shown(report.product)}[/] version {version.version} is {shown(state)}: {shown(images)}.")
     say(f"  {shown(report.statement)}", highlight=False)
@@ -30,8 +30,8 @@ def print_enrolled(done: Enrolled, store: Path | None) -> None:
         say(f"  {shown(line)}", highlight=False)
     for name, reason in report.unreadable:
         say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False)
-    for name in done.other_kinds:
-        say(f"  [yellow]left out[/] {shown(name)}: neither JPEG nor PNG", highlight=False)
+    for thing in done.not_taken:
+        say(f"  [yellow]not taken[/] {shown(thing.name)}: {shown(thing.reason)}", highlight=False, soft_wrap=True)
     for name, reason in report.left_out:
         say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False)
     for name, of in report.duplicates:

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 
 def print_evaluation(evaluation: FolderEvaluation, page: Path | None) -> None:
-    """The table of products, routing where it was measured, notes on moved thresholds, and where the report is."""
+    """The table of products, routing where it was measured, notes, and where the report is."""
     figures = evaluation.figures
     rendering.show(_table(figures))
     if figures["mode"] != "oracle":
         console.out.print(_routing(figures["routing"]), highlight=False)
-    for name, note in evaluation.notes.items():
-        console.out.print(f"[yellow]note[/] {shown(name)}: {shown(note)}", highlight=False)
+    for name, note in evaluation.moved.items():
+        console.out.print(f"[yellow]note[/] {shown(name)}: {shown(note)}", highlight=False, soft_wrap=True)
+    for note in evaluation.notes:
+        console.out.print(f"[yellow]note[/] {shown(note)}", highlight=False, soft_wrap=True)
     if page is not None:
         console.out.print(f"report: {page}", highlight=False, markup=False)
 

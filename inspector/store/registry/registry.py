@@ -123,6 +123,21 @@ class SqlRegistry:
                 await self._move(connection, pointed, {"shadow_version": number}, _Motive(by, "enrolled as shadow"))
             return await _version(connection, product, number)
 
+    async def record_origin(self, product: str, version: int, origin: str, *, by: str, reason: str) -> None:
+        """An audit row that says where a version came from. Raises RegistryError where there is no such version."""
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await _version(connection, product, version)
+            what = f"product/{product}/version {version}/origin"
+            await audit.append(connection, self._clock.now(), Change(by, what, None, origin, reason))
+
+    async def previous(self, product: str) -> int | None:
+        """The version that `rollback` would make live; None where none was live before. Raises RegistryError."""
+        await self.database.ensure_current()
+        async with self.database.reading() as connection:
+            before = (await _product(connection, product))["live_before"]
+        return before[-1] if before else None
+
     async def activate(self, product: str, version: int, *, by: str, reason: str) -> ProductVersion:
         """Does nothing if the version is live already. Raises RegistryError for an unknown version."""
         await self.database.ensure_current()

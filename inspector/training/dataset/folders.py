@@ -1,21 +1,42 @@
 """Good images from a folder or from memory, read one at a time, named by their path.
 
-Files are recognised by their suffix only to choose what to offer; what they hold is judged by `decode`.
+Nothing in a folder is passed over in silence: what is no JPEG or PNG, what can't be read and what is no file is named
+with its reason. Names are printable (`domain.printable`); files are opened by their real path.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import stat
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from inspector.domain import printable
 from inspector.errors import UsageError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png")
 BMP = b"BM"
-OTHER_IMAGE_SUFFIXES = (".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".pgm", ".ppm")
+BMP_SUFFIX = ".bmp"
+MOST_BYTES = 1024 * 1024 * 1024
+"""As much as a camera may be allowed to send."""
+MOST_BMP_PIXELS = 100_000_000
+HEAD_BYTES = 16
+MOST_NAMED = 3
+
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_APPLE_DOUBLE = "._"
+_SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"heif": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
+_KINDS = {b"GIF8": "GIF", b"II*\x00": "TIFF", b"MM\x00*": "TIFF", BMP: "BMP", b"\x00\x00\x00\x0cjP": "JPEG 2000"}
+_KINDS_BY_SUFFIX = {
+    ".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".webp": "WebP", ".gif": "GIF", ".tif": "TIFF", ".tiff": "TIFF",
+    ".bmp": "BMP", ".jp2": "JPEG 2000", ".pgm": "PGM", ".ppm": "PPM", ".jxl": "JPEG XL",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,52 +47,195 @@ class ImageSource:
     path: Path | None = None
     payload: bytes | None = None
 
+    @classmethod
+    def of(cls, path: Path) -> ImageSource:
+        """A file under its own path as its name, printable."""
+        return cls(printable(str(path)), path=path)
+
     def read(self) -> bytes:
         """The encoded image; a BMP, which some published test sets hold, as a PNG. Raises OSError."""
         if self.payload is not None:
             return self.payload
         if self.path is None:
             raise OSError("there is neither a file nor bytes")
-        payload = self.path.read_bytes()
+        payload = read_regular(self.path, MOST_BYTES)
         return _as_png(payload) if payload.startswith(BMP) else payload
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """Something in a folder that is no image of the set. `is_litter`: an operating system left it there."""
+
+    name: str
+    reason: str
+    is_litter: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What folders and files hold: the images in order, and all the rest with its reason."""
+
+    images: list[ImageSource] = field(default_factory=list)
+    not_taken: list[NotTaken] = field(default_factory=list)
+
+    @property
+    def refused(self) -> list[NotTaken]:
+        """What a person may have taken for an image of the set."""
+        return [thing for thing in self.not_taken if not thing.is_litter]
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """The whole of a regular file. Raises OSError for anything else and beyond `most_bytes`, before it is read."""
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no regular file")
+        if status.st_size > most_bytes:
+            raise OSError(f"it has {status.st_size} bytes, the limit is {most_bytes}")
+        return file.read(most_bytes)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe that nobody writes to would hold up everything
 
 
 def _as_png(payload: bytes) -> bytes:
     """The same pixels losslessly, or the bytes as they were: what can't be read is named where it is decoded."""
-    pixels = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR)
+    if len(payload) < 26:
+        return payload
+    width, height = struct.unpack_from("<ii", payload, 18)
+    if not 0 < abs(width) * abs(height) <= MOST_BMP_PIXELS:
+        return payload
+    try:
+        pixels = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # a side beyond what OpenCV reads at all
+        return payload
     return payload if pixels is None else cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def load_folder(path: Path) -> tuple[list[ImageSource], list[str]]:
-    """Its JPEG and PNG files in file order, and the names of image files of other kinds, which are not read.
+def load_folder(path: Path) -> Offered:
+    """Its JPEG and PNG files in file order, and everything else in it by name and reason.
 
-    Raises UsageError where there is no such folder, it is a file, or it holds no image.
+    Raises UsageError where there is no such folder, it is a file, can't be listed or holds no image.
     """
+    name = printable(str(path))
     if not path.exists():
-        raise UsageError(f"There is no folder {path}.")
+        raise UsageError(f"{name} is a link to nothing." if path.is_symlink() else f"There is no folder {name}.")
     if not path.is_dir():
-        raise UsageError(f"{path} is a file; name the folder that holds the good images.")
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    images = [ImageSource(str(file), path=file) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    others = [str(file) for file in files if file.suffix.lower() in OTHER_IMAGE_SUFFIXES]
-    if not images:
-        hint = f"; {len(others)} files of other kinds, convert them to PNG" if others else ""
-        raise UsageError(f"There is no JPEG or PNG image in {path}{hint}.")
-    return images, others
+        raise UsageError(f"{name} is a file; name the folder that holds the good images.")
+    files, not_taken = survey(path)
+    if not files:
+        raise UsageError(f"There is no JPEG or PNG image in {name}{_hint(not_taken)}.")
+    return Offered([ImageSource.of(file) for file in files], not_taken)
 
 
-def load_paths(paths: list[Path]) -> tuple[list[ImageSource], list[str]]:
+def load_paths(paths: Iterable[Path]) -> Offered:
     """Images of several files and folders, in the order given. Raises UsageError."""
-    images: list[ImageSource] = []
-    others: list[str] = []
+    offered = Offered()
     for path in paths:
-        if path.is_file():
-            if path.suffix.lower() in OTHER_IMAGE_SUFFIXES:
-                others.append(str(path))
-            else:
-                images.append(ImageSource(str(path), path=path))
-            continue
-        more, unread = load_folder(path)
-        images += more
-        others += unread
-    return images, others
+        if not path.exists() or path.is_dir():
+            inside = load_folder(path)
+            offered.images.extend(inside.images)
+            offered.not_taken.extend(inside.not_taken)
+        elif reason := _reason_against(path, IMAGE_SUFFIXES):
+            offered.not_taken.append(NotTaken(printable(str(path)), reason))
+        else:
+            offered.images.append(ImageSource.of(path))
+    return offered
+
+
+def survey(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> tuple[list[Path], list[NotTaken]]:
+    """The images directly in a folder, by name, and everything else in it. Raises UsageError where it can't be listed.
+
+    An image is a regular file with one of `suffixes`, in any case, or one that begins as a JPEG or PNG does.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"The folder {printable(str(folder))} can't be read ({error.strerror}).") from error
+    images: list[Path] = []
+    not_taken: list[NotTaken] = []
+    for path in entries:
+        name = printable(str(path))
+        if path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES:
+            not_taken.append(_hidden(path, name))
+        elif reason := _reason_against(path, suffixes):
+            not_taken.append(NotTaken(name, reason))
+        else:
+            images.append(path)
+    return images, not_taken
+
+
+def listed(things: Iterable[NotTaken], most: int = MOST_NAMED) -> str:
+    """`a.tif (a TIFF image; convert it to PNG), lotB (a folder ...) and 3 more`, by file name."""
+    named = [f"{Path(thing.name).name} ({thing.reason})" for thing in things]
+    rest = f" and {len(named) - most} more" if len(named) > most else ""
+    return ", ".join(named[:most]) + rest
+
+
+def kind_of(head: bytes, suffix: str = "") -> str | None:
+    """The name of an image format other than JPEG and PNG, by the file's first bytes, else by its suffix."""
+    if head[4:8] == b"ftyp" and head[8:12] in _BRANDS:
+        return _BRANDS[head[8:12]]
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    by_content = next((kind for start, kind in _KINDS.items() if head.startswith(start)), None)
+    return by_content or _KINDS_BY_SUFFIX.get(suffix.lower())
+
+
+def _hint(not_taken: list[NotTaken]) -> str:
+    return f"; not taken: {listed(not_taken)}" if not_taken else ""
+
+
+def _hidden(path: Path, name: str) -> NotTaken:
+    """AppleDouble files bear the names of images and hold none."""
+    is_picture = _begins_as_image(path)
+    if path.name.lower() in _SYSTEM_FILES or (path.name.startswith(_APPLE_DOUBLE) and not is_picture):
+        return NotTaken(name, "no image, an operating system left it there", is_litter=True)
+    is_litter = not is_picture and path.suffix.lower() not in IMAGE_SUFFIXES
+    return NotTaken(name, "hidden, its name begins with a dot", is_litter)
+
+
+def _begins_as_image(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode) and _head(path).startswith(_SIGNATURES)
+    except OSError:
+        return False
+
+
+def _reason_against(path: Path, suffixes: tuple[str, ...]) -> str | None:
+    """Why this is no image of a set; None where it may be one. What it holds is judged when it is decoded."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        if path.is_symlink():
+            return f"a link to nothing, {printable(str(path.readlink()))}"
+        return f"it can't be looked at: {error.strerror}"
+    if stat.S_ISDIR(mode):
+        return _of_folder(path)
+    if not stat.S_ISREG(mode):
+        return "no file but a pipe, socket or device"
+    if path.suffix.lower() in suffixes:
+        return None
+    try:
+        head = _head(path)
+    except OSError as error:
+        return f"it can't be read: {error.strerror}"
+    if head.startswith(_SIGNATURES):
+        return None
+    if kind := kind_of(head, path.suffix):
+        return f"{'an' if kind == 'AVIF' else 'a'} {kind} image; convert it to PNG"
+    return "neither JPEG nor PNG" if head else "empty, 0 bytes"
+
+
+def _of_folder(path: Path) -> str:
+    try:
+        inside = sum(each.suffix.lower() in IMAGE_SUFFIXES for each in path.iterdir())
+    except OSError as error:
+        return f"a folder that can't be read: {error.strerror}"
+    return f"a folder with {inside} images, which is not searched; name it as well if they belong here"
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        return file.read(HEAD_BYTES)

@@ -16,8 +16,9 @@ import numpy as np
 
 from inspector.errors import UndecodableFrame
 from inspector.stream.decode import DecodeLimits, decode
+from inspector.training.dataset.encodings import Encoding, encoding_of
 from inspector.training.dataset.exposed import Exposed
-from inspector.training.dataset.folders import ImageSource
+from inspector.training.dataset.folders import HEAD_BYTES, ImageSource, kind_of
 from inspector.training.dataset.grounds import Grounds
 from inspector.training.dataset.spill import Spill
 from inspector.training.defects.planting import drawn_side_px
@@ -36,8 +37,8 @@ class Gathered:
 
     `inputs`: the canvases of the first preparation, uint8 [Hc, Wc, 3]; `canvases`: those of every preparation;
     `routing`: uint8 [128, 128, 3]; `route_patches`: float16 [P, C], unit length; `grounds`: what defects are drawn on,
-    at the resolutions that were asked for; `sizes`: height and width of each as it came. `unreadable`: (name, reason);
-    `duplicates`: (name, of which).
+    at the resolutions that were asked for; `sizes`: height and width of each as it came; `encodings`: what its file
+    says besides the pixels. `unreadable`: (name, reason); `duplicates`: (name, of which).
     """
 
     inputs: Spill
@@ -48,6 +49,7 @@ class Gathered:
     names: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
+    encodings: list[Encoding] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     duplicates: list[tuple[str, str]] = field(default_factory=list)
 
@@ -67,6 +69,7 @@ class Gathered:
             names=[self.names[index] for index in kept],
             digests=[self.digests[index] for index in kept],
             sizes=[self.sizes[index] for index in kept],
+            encodings=[self.encodings[index] for index in kept],
         )
 
     def prepared_as(self, preparation: Preparation, folder: Path | None = None) -> Gathered:
@@ -112,8 +115,11 @@ class Gatherer:
         try:
             payload = image.read()
             pixels = decode(payload, self._limits)
-        except (OSError, UndecodableFrame) as error:
-            self.gathered.unreadable.append((image.name, str(error)))
+        except OSError as error:
+            self.gathered.unreadable.append((image.name, error.strerror or str(error)))
+            return
+        except UndecodableFrame as error:
+            self.gathered.unreadable.append((image.name, _reason(payload, error)))
             return
         pyramid = Pyramid(pixels)
         first, *others = self.gathered.canvases
@@ -130,6 +136,7 @@ class Gatherer:
         for preparation in others:
             self.gathered.canvases[preparation].append(prepare(pyramid, preparation))
         self._keep(image, digest, pyramid)
+        self.gathered.encodings.append(encoding_of(payload))
 
     def _keep(self, image: ImageSource, digest: str, pyramid: Pyramid) -> None:
         copy = routing_copy(pyramid)
@@ -141,6 +148,11 @@ class Gatherer:
         kept.grounds.append(image, pyramid)
         kept.routing.append(copy)
         kept.route_patches.append(patches.astype(np.float16))
+
+
+def _reason(payload: bytes, error: UndecodableFrame) -> str:
+    kind = kind_of(payload[:HEAD_BYTES])
+    return f"{kind} by content, whatever its name; convert it to PNG" if kind else str(error)
 
 
 def gather(images: Sequence[ImageSource], gatherer: Gatherer, progress: Progress) -> Gathered:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.training.dataset.encodings import CMYK_CHANNELS, UPRIGHT, Encoding
 from inspector.training.dataset.gathering import Gathered, Progress
 from inspector.training.dataset.spill import Spill
 from inspector.training.routing.anchor_picking import build_anchors, pick_anchor_images
@@ -55,6 +56,11 @@ STRANGE_SHARE = 0.2
 BLANK_SPREAD = 8.0
 BLANK_SHARE = 0.2
 """A frame shows nothing where its gray levels spread less than this, and less than a fifth of what is usual here."""
+FEATURELESS_SPREAD = 5.0
+FEATURELESS_AREA_SPREAD = 1.5
+"""A frame is featureless where its gray levels spread less than the first at 128 px, and their means over areas of
+4x4 less than the second: noise has no areas. Of twelve products the plainest (paper, fabric) have 6.2 and 2.2."""
+FEATURELESS_SHARE = 0.5
 UNLIKE_SHARE = 0.2
 """Images unlike the rest are named up to this share of the set. Where there are more, the product has several looks."""
 MOST_NAMED = 6
@@ -125,7 +131,16 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
     unlike = [names[image] for image in unlike_the_rest(gathered.route_patches) if image not in left_out]
     of_areas, too_small = _of_areas(gathered.sizes, preparation)
     of_light, too_dark = _of_light(gathered.routing, rms)
-    warnings = [*_of_unlike(unlike), *_of_count(len(names) - len(left_out)), *of_areas, *of_light]
+    of_content, featureless = _of_content(gathered.routing)
+    of_encodings = _of_encodings(gathered.encodings, gathered.sizes)
+    warnings = [
+        *_of_unlike(unlike),
+        *_of_count(len(names) - len(left_out)),
+        *of_areas,
+        *of_light,
+        *of_content,
+        *of_encodings,
+    ]
     if look_alike is not None:
         name, share = look_alike
         warnings.append(f"{share:.0%} of the images look like {name}, which is enrolled already")
@@ -137,7 +152,7 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
         look_alike=look_alike,
         neighbour_rms=rms,
         warnings=tuple(warnings),
-        objections=(*too_small, *too_dark),
+        objections=(*too_small, *too_dark, *featureless),
         left_out=left_out,
     )
 
@@ -197,6 +212,20 @@ def _of_light(copies: Sequence[NDArray[np.uint8]], rms: float) -> tuple[list[str
     return [], []
 
 
+def _of_content(copies: Sequence[NDArray[np.uint8]]) -> tuple[list[str], list[str]]:
+    """Warnings where most images show nothing at all, so that no threshold means anything, and those of them that are
+    objections. Black images are a matter of `_of_light`. `copies`: uint8 [128, 128, 3] each.
+    """
+    count = len(featureless_among(copies))
+    if count <= FEATURELESS_SHARE * len(copies) or max(int(copy.max()) for copy in copies) < DARK_LEVEL:
+        return [], []
+    objection = (
+        f"{count} of {len(copies)} images show nothing but one even gray: check lens cap, light and exposure; if good "
+        "parts look like this, make the version live yourself"
+    )
+    return [objection], [objection]
+
+
 def _side_looked_at(size: tuple[int, int], preparation: Preparation) -> float:
     """Side of a square of as many pixels as are looked at of a frame of this size, (height, width); of a narrower
     region its shorter side.
@@ -219,6 +248,31 @@ def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
         found.append(
             f"{odd} of {usual + odd} images are not {width}x{height} px like the others: crops, or another camera?"
         )
+    return found
+
+
+def _of_encodings(encodings: Sequence[Encoding], sizes: Sequence[tuple[int, int]]) -> list[str]:
+    """What the files of a set differ in that no pixel shows."""
+    total, found = len(encodings), []
+    turned = sum(each.orientation != UPRIGHT for each in encodings)
+    if turned and len({each.orientation for each in encodings}) > 1:
+        found.append(
+            f"{turned} of {total} images carry an EXIF rotation, which is ignored here as on the line: beside the "
+            "others they are learnt as turned parts; turn their pixels, or leave them out"
+        )
+    lying = sum(width > height for height, width in sizes)
+    standing = sum(width < height for height, width in sizes)
+    if lying and standing and len({frozenset(size) for size in sizes}) == 1:
+        found.append(f"{lying} images lie and {standing} of the same sides stand: a camera that was turned?")
+    for count, what, others in (
+        (sum(each.bits == 16 for each in encodings), "have 16 bits", "8 bits"),
+        (sum(each.is_gray for each in encodings), "are gray", "coloured"),
+        (sum(each.channels == CMYK_CHANNELS for each in encodings), "are CMYK", "not"),
+    ):
+        if 0 < count < total:
+            found.append(f"{count} of {total} images {what}, the others {others}: another camera, or another setting?")
+    if moving := sum(each.is_animated for each in encodings):
+        found.append(f"{moving} of {total} images are animated: only the first picture of each is looked at")
     return found
 
 
@@ -255,6 +309,16 @@ def blanks_among(copies: Sequence[NDArray[np.uint8]]) -> list[int]:
     """Images that show nothing where the others show something. `copies`: uint8 [128, 128, 3] each."""
     spreads = np.array([float(cv2.meanStdDev(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY))[1][0, 0]) for each in copies])
     return np.flatnonzero(spreads < min(BLANK_SPREAD, BLANK_SHARE * float(np.median(spreads)))).tolist()
+
+
+def featureless_among(copies: Sequence[NDArray[np.uint8]]) -> list[int]:
+    """Images that show nothing, whatever the others show. `copies`: uint8 [128, 128, 3] each."""
+    found = []
+    for number, copy in enumerate(copies):
+        gray = cv2.cvtColor(copy, cv2.COLOR_RGB2GRAY)
+        if gray.std() < FEATURELESS_SPREAD and _thumbnail(copy).std() < FEATURELESS_AREA_SPREAD:
+            found.append(number)
+    return found
 
 
 def unlike_the_rest(route_patches: Sequence[NDArray[np.floating]]) -> list[int]:

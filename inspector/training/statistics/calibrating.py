@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from inspector.training.statistics.binomial import clopper_pearson, upper_bound
-from inspector.vision.artifacts.calibration import Calibration
+from inspector.vision.artifacts.calibration import MARGIN, Calibration, rank_of, threshold_of
 
 ALPHA = 0.01
 CONFIDENCE = 0.95
-MARGIN = 1.05
 
 
 def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool, alpha: float = ALPHA) -> Calibration:
@@ -25,14 +22,11 @@ def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool
     n = len(ordered)
     if n == 0 or not np.isfinite(ordered).all():
         raise ValueError("calibration needs at least one score, all finite")
-    rank = math.ceil((n + 1) * (1.0 - alpha))
+    rank = rank_of(n, alpha)
     is_sure = rank <= n and not is_cross_fit
     rank = min(rank, n)
     widened = not is_sure
-    threshold = float(ordered[rank - 1]) * (MARGIN if widened else 1.0)
-    median = float(np.median(ordered))
-    if not threshold > median:  # all scores equal: any finite gap keeps the level defined
-        threshold = median + max(abs(median), 1.0) * (MARGIN - 1.0)
+    threshold, median = threshold_of(ordered.tolist(), alpha, is_cross_fit=is_cross_fit)
     above = n - rank
     return Calibration(
         threshold=threshold,

@@ -7,7 +7,8 @@ images or heads: scores in, a `Calibration` out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -16,7 +17,28 @@ from inspector.errors import ArtifactError
 SURE_COUNT = 99
 """From so many held-out images the 1 % order statistic exists; below, the largest score gets a margin."""
 
+MARGIN = 1.05
+"""What the largest score is widened by where no order statistic is sure."""
+
 Kind = Literal["certified", "estimate"]
+
+
+def rank_of(n: int, alpha: float) -> int:
+    """The conformal rank among n scores; beyond n where they are too few."""
+    return math.ceil((n + 1) * (1.0 - alpha))
+
+
+def threshold_of(scores: Sequence[float], alpha: float, *, is_cross_fit: bool) -> tuple[float, float]:
+    """The threshold that good `scores` give, at least one, and their median."""
+    ordered = sorted(scores)
+    n, middle = len(ordered), len(ordered) // 2
+    rank = rank_of(n, alpha)
+    is_sure = rank <= n and not is_cross_fit
+    threshold = ordered[min(rank, n) - 1] * (1.0 if is_sure else MARGIN)
+    median = ordered[middle] if n % 2 else (ordered[middle - 1] + ordered[middle]) / 2.0
+    if not threshold > median:  # all scores equal: any finite gap keeps the level defined
+        threshold = median + max(abs(median), 1.0) * (MARGIN - 1.0)
+    return threshold, median
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,15 @@ from typing import Any
 
 from inspector.domain import ProductVersion
 from inspector.errors import ArtifactError
-from inspector.vision.artifacts.calibration import Calibration
+from inspector.vision.artifacts.calibration import Calibration, threshold_of
 
+LOWEST_LEVEL, HIGHEST_LEVEL = 0.01, 10.0
+"""How far a person may move a threshold, in levels of its enrolment."""
+SLACK = 0.02
+"""Of the limits: what scores that were rounded may shift a level by."""
+MOST_LEVEL = 1e6
+"""Levels beyond are shown as this one."""
+USUAL_ALPHA = 0.01
 SAME_LEVEL = 5e-4
 ROUNDING = 1e-5
 """Manifests keep held-out scores to five digits after the point."""
@@ -34,10 +41,11 @@ def moved_level(version: ProductVersion) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class EnrolledThreshold:
-    """A threshold as it was enrolled. `scores`: of the good images that set it."""
+    """A threshold as it was enrolled. `scores`: of the good images that set it; `probes`: of the probe images."""
 
     calibration: Calibration
     scores: tuple[float, ...]
+    probes: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> EnrolledThreshold:
@@ -46,12 +54,44 @@ class EnrolledThreshold:
         if not isinstance(stored, Mapping):
             raise ArtifactError("The version's manifest has no calibration; enrol it again.")
         scores = evidence.get("held_out_scores", ()) if isinstance(evidence, Mapping) else ()
-        return cls(Calibration.from_manifest(stored), tuple(float(each) for each in scores))
+        probes = manifest.get("probes", ())
+        try:
+            return cls(
+                Calibration.from_manifest(stored),
+                tuple(float(each) for each in scores),
+                tuple(float(each["score"]) for each in probes),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError("The version's manifest holds scores that are no numbers; enrol it again.") from error
 
     def level(self, threshold: float) -> float | None:
-        """The level of the enrolment at which a threshold lies; None where it is the enrolment's own."""
+        """The level of the enrolment at which a threshold lies; None where it is the enrolment's own.
+
+        Where the manifest names a threshold that its own good images can't have given, the level by those images.
+        """
+        if not self.is_plausible(threshold):
+            return max(-MOST_LEVEL, min(MOST_LEVEL, self.level_given(threshold)))
         level = self.calibration.level(threshold)
         return None if abs(level - 1.0) < SAME_LEVEL else level
+
+    def level_given(self, threshold: float) -> float:
+        """The level of a threshold by what its own good images give, whatever the manifest says that they gave.
+
+        By the held-out scores where they are kept, else by the probes, of which one is the highest-scored good image.
+        1.0 where it keeps neither.
+        """
+        calibration = self.calibration
+        scores = self.scores or self.probes
+        if not scores:
+            return calibration.level(threshold)
+        alpha = calibration.alpha if 0.0 < calibration.alpha < 1.0 else USUAL_ALPHA
+        given, median = threshold_of(scores, alpha, is_cross_fit=calibration.kind == "estimate")
+        return (threshold - median) / (given - median)
+
+    def is_plausible(self, threshold: float) -> bool:
+        """Whether a threshold lies where `products threshold` could have put it, by all that is known of its images."""
+        levels = (self.calibration.level(threshold), self.level_given(threshold))
+        return all(LOWEST_LEVEL * (1 - SLACK) <= level <= HIGHEST_LEVEL * (1 + SLACK) for level in levels)
 
     def score_at(self, level: float) -> float:
         """The score at a level of the enrolment."""
@@ -79,7 +119,7 @@ class EnrolledThreshold:
     def to_document(self, threshold: float) -> dict[str, Any]:
         return {
             "threshold_enrolled": self.calibration.threshold,
-            "level": round(self.calibration.level(threshold), 4),
+            "level": 1.0 if (level := self.level(threshold)) is None else round(level, 4),
             "held_out": len(self.scores),
             "held_out_above": self.above(threshold),
             "statement": self.statement(threshold),

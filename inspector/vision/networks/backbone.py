@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inspector.domain import printable
 from inspector.errors import UsageError, WeightsMissing
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def named_backbone(name: str | None, weights_file: Path | None) -> Backbone:
         raise UsageError(f"Which model are the weights {weights_file} for? Name it with --backbone.")
     if name is not None and weights_file is None and name not in _WHEEL_PACKAGES:
         raise UsageError(f"The weights of {name} do not come with this software; name their file with --weights.")
+    if weights_file is not None and printable(path := str(weights_file.resolve())) != path:
+        raise UsageError(f"The path {printable(path)} of the weights can't be stored in a version; rename it.")
     # Absolute: the version is loaded by agents that run elsewhere.
     return Backbone(name or DEFAULT_BACKBONE, weights_file.resolve() if weights_file else None)
 

@@ -20,6 +20,8 @@ from inspector.config.loading import load
 from inspector.domain import Verdict
 from inspector.operation.opening import database_of, registry_of
 from inspector.store.ledger.ledger import SqlLedger
+from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
+from tests.unit.drawings import FakeEngine, good_images
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,30 @@ def enrolled(line: Config) -> Callable[[str], int]:
         manifest = {"head": "prototype", "threshold": 2.5, "calibration": calibration}
         async with registry_of(line) as registry:
             version = await registry.add_version(product, b"artifact", manifest, by="ada", activate=True)
+        return version.version
+
+    return lambda product: asyncio.run(add(product))
+
+
+@pytest.fixture(scope="session")
+def enrolments() -> list[Enrolment]:
+    """Of few and of many images, by heads that keep their scores. Never changed by a test."""
+    engine = FakeEngine()
+    return [enrol("disc", good_images("disc", count), EnrolmentOptions(profile="fast"), engine) for count in (6, 60)]
+
+
+@pytest.fixture(scope="session")
+def disc(enrolments: list[Enrolment]) -> Enrolment:
+    return enrolments[0]
+
+
+@pytest.fixture
+def loadable(line: Config, disc: Enrolment) -> Callable[[str], int]:
+    """Adds a live version of a product with an artifact that loads; returns its number."""
+
+    async def add(product: str) -> int:
+        async with registry_of(line) as registry:
+            version = await registry.add_version(product, disc.artifact, disc.manifest, by="ada", activate=True)
         return version.version
 
     return lambda product: asyncio.run(add(product))

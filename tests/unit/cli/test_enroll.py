@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -108,9 +110,62 @@ def test_enroll_whose_report_is_killed_while_it_is_drawn_draws_it_itself(
 
 def test_enroll_strict_refuses_files_of_other_kinds(shell: Callable[..., Any], line: Config, tmp_path: Path) -> None:
     folder = folder_of_discs(tmp_path / "discs", range(6))
+    (folder / ".DS_Store").write_bytes(b"an operating system's own")
+    quick = ("--profile", "fast", "--no-detectability", "--strict")
+    assert ".DS_Store" not in shell("enroll", "disc", str(folder), *quick).err
     (folder / "seven.bmp").write_bytes(b"BM")
-    refused = shell("enroll", "disc", str(folder), "--strict")
-    assert (refused.code, "seven.bmp is neither JPEG nor PNG" in refused.err) == (2, True)
+    refused = shell("enroll", "disc", str(folder), *quick)
+    assert (refused.code, "seven.bmp: a BMP image; convert it to PNG" in refused.err) == (2, True)
+
+
+def test_enroll_takes_names_that_are_not_utf8_from_the_folder_to_the_report(
+    shell: Callable[..., Any], line: Config, tmp_path: Path
+) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(8))
+    (folder / "disc-3.png").rename(os.fsdecode(os.fsencode(folder) + b"/gr\xf6\xdfe.png"))
+    quick = ("--profile", "fast", "--no-detectability")
+    made = shell("enroll", "disc", str(folder), *quick, "--json")
+    assert made.code == 0, made.err
+    shown = shell("products", "show", "disc", "--json").document["manifest"]["images"]
+    assert str(folder / r"gr\xf6\xdfe.png") in [each["name"] for each in shown]
+    json.dumps(shown, ensure_ascii=False).encode()  # no lone surrogate is left
+    more = folder_of_discs(tmp_path / "more", range(20, 22))
+    added = shell("enroll", "disc", str(more), "--add", *quick, "--exclude", r"gr\xf6\xdfe.png", "--json")
+    assert added.code == 0, added.err
+    assert added.document["used"] == 9
+
+
+def test_enroll_names_everything_that_was_offered_and_not_taken(
+    shell: Callable[..., Any], line: Config, tmp_path: Path
+) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(8))
+    (folder / "lotB").mkdir()
+    (folder / "dangling.png").symlink_to("/nonexistent/x.png")
+    (folder / "[red]a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    quick = ("--profile", "fast", "--no-detectability")
+    made = shell("enroll", "disc", str(folder), *quick)
+    assert made.code == 0, made.err
+    said = " ".join(made.out.split())
+    for wanted in ("8 of 11 images", "lotB: a folder", "a link to nothing, /nonexistent/x.png", "[red]a.heic: a HEIC"):
+        assert wanted in said
+    for name in ("[red]a.heic", "dangling.png", "lotB"):
+        refused = shell("enroll", "disc", str(folder), "--strict")
+        assert (refused.code, f"{folder / name}: " in refused.err) == (2, True)
+        found = folder / name
+        found.rmdir() if found.is_dir() else found.unlink()
+
+
+def test_enroll_of_pictures_that_show_nothing_is_held_back(
+    shell: Callable[..., Any], line: Config, tmp_path: Path
+) -> None:
+    (tmp_path / "gray").mkdir()
+    for seed in range(12):
+        noise = np.random.default_rng(seed).normal(0, 3, (120, 160, 3))
+        picture = np.clip(128 + noise, 0, 255).astype(np.uint8)
+        (tmp_path / "gray" / f"{seed}.png").write_bytes(encode(picture))
+    held = shell("enroll", "gray", str(tmp_path / "gray"), "--profile", "fast", "--no-detectability", "--json")
+    assert (held.code, held.document["live"]) == (1, False)
+    assert "12 of 12 images show nothing" in held.err
 
 
 def test_products_threshold_moves_with_a_reason_and_says_what_is_left_of_the_promise(
@@ -341,12 +396,12 @@ def test_enroll_whose_database_is_locked_at_the_end_loses_no_work(
 def test_change_of_a_locked_database_is_refused_with_one_sentence(
     shell: Callable[..., Any],
     line: Config,
-    enrolled: Callable[[str], int],
+    loadable: Callable[[str], int],
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
 ) -> None:
-    enrolled("disc")
-    enrolled("disc")
+    loadable("disc")
+    loadable("disc")
     if arguments[:2] == ("db", "prune"):
         Path("inspector.toml").write_text(Path("inspector.toml").read_text().replace("#events_days", "events_days"))
     monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 1)

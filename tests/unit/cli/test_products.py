@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import os
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inspector.config.config import Config
+from inspector.config.loading import load
 from inspector.operation.opening import database_of
 from inspector.store import audit
+from inspector.training.enrol import Enrolment
+from inspector.vision.artifacts.envelope import seal, unseal
+from inspector.vision.artifacts.format import pack, unpack
+from inspector.vision.artifacts.thresholds import EnrolledThreshold
+
+
+def _audited(line: Config) -> list[tuple[str, str | None, str]]:
+    async def read() -> list[tuple[str, str | None, str]]:
+        async with database_of(line) as database:
+            return [(entry.object, entry.new, entry.reason) for entry in await audit.entries(database)]
+
+    return asyncio.run(read())
 
 
 def _reasons(line: Config) -> list[str]:
-    async def read() -> list[str]:
-        async with database_of(line) as database:
-            return [entry.reason for entry in await audit.entries(database)]
-
-    return asyncio.run(read())
+    return [reason for _, _, reason in _audited(line)]
 
 
 @pytest.mark.usefixtures("line")
@@ -48,10 +61,10 @@ def test_products_show_prints_the_manifest(shell: Callable[..., Any], enrolled: 
 
 
 def test_products_activate_and_rollback_move_the_pointer_with_a_reason(
-    shell: Callable[..., Any], enrolled: Callable[[str], int], line: Config
+    shell: Callable[..., Any], loadable: Callable[[str], int], line: Config
 ) -> None:
-    enrolled("bottle")
-    enrolled("bottle")
+    loadable("bottle")
+    loadable("bottle")
     assert shell("products", "activate", "bottle", "1", "--reason", "the old lamp is back", "--json").document["live"]
     assert shell("products", "rollback", "bottle", "--reason", "no it isn't", "--json").document["version"] == 2
     assert {"the old lamp is back", "no it isn't"} <= set(_reasons(line))
@@ -88,36 +101,184 @@ def test_products_activate_of_an_unknown_version_names_the_known_ones(
     assert (answer.code, answer.err) == (2, "bottle has no version 7; its versions are 1.\n")
 
 
-def test_products_export_writes_the_bytes_and_never_over_a_file(
+def test_products_export_writes_a_file_with_its_digest_and_never_over_a_file(
     shell: Callable[..., Any], enrolled: Callable[[str], int]
 ) -> None:
     enrolled("bottle")
     assert shell("products", "export", "bottle").code == 0
-    assert Path("bottle-1.artifact").read_bytes() == b"artifact"
-    digest = hashlib.sha256(b"artifact").hexdigest()
-    assert Path("bottle-1.artifact.sha256").read_text() == f"{digest}  bottle-1.artifact\n"  # as sha256sum reads it
+    content = Path("bottle-1.artifact").read_bytes()
+    assert content == b"artifact" + b"inspector-sha256:" + hashlib.sha256(b"artifact").hexdigest().encode() + b"\n"
+    checked = subprocess.run(
+        ["sha256sum", "-c", "bottle-1.artifact.sha256"], capture_output=True, text=True, check=True
+    )
+    assert checked.stdout == "bottle-1.artifact: OK\n"
     assert shell("products", "export", "bottle").code == 2
     assert shell("products", "export", "bottle", "--force", "--json").document["file"] == "bottle-1.artifact"
 
 
-def test_products_import_of_a_file_that_was_damaged_on_its_way_is_refused(
-    shell: Callable[..., Any], enrolled: Callable[[str], int]
+@pytest.fixture
+def exported(shell: Callable[..., Any], loadable: Callable[[str], int]) -> Path:
+    """A live version in a file without its side file, and removed from judging."""
+    loadable("disc")
+    assert shell("products", "export", "disc").code == 0
+    Path("disc-1.artifact.sha256").unlink()
+    assert shell("products", "remove", "disc", "--yes").code == 0
+    return Path("disc-1.artifact")
+
+
+def flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def test_products_import_of_a_damaged_file_without_its_side_file_is_refused(
+    shell: Callable[..., Any], exported: Path
 ) -> None:
-    enrolled("bottle")
-    assert shell("products", "export", "bottle").code == 0
-    for damaged in (b"artifacT", b"arti"):
-        Path("bottle-1.artifact").write_bytes(damaged)
-        answer = shell("products", "import", "bottle-1.artifact", "--activate")
-        assert answer.code == 1
-        assert "damaged or cut short" in answer.err
-    Path("bottle-1.artifact.sha256").unlink()
-    assert "it was not checked for damage" in shell("products", "import", "bottle-1.artifact").err
-    assert [each["version"] for each in shell("products", "list", "--json").document] == [1]
+    whole = exported.read_bytes()
+    middle, end = len(whole) // 2, len(whole)
+    torn = (whole[:-30], whole[:-1], flipped(whole, end - 20), flipped(whole, end - 1))
+    for damaged in (flipped(whole, middle), flipped(flipped(whole, 99), 9000), *torn):
+        exported.write_bytes(damaged)
+        for how in ((), ("--trust", "--reason", "it looks right")):
+            answer = shell("products", "import", str(exported), "--activate", *how)
+            assert (answer.code, "was damaged on its way" in answer.err) == (1, True)
+    exported.write_bytes(whole[:-100])
+    answer = shell("products", "import", str(exported), "--activate")
+    assert (answer.code, "Nothing says whether" in answer.err) == (2, True)
+    assert not shell("products", "list", "--json").document[0]["live"]
+    exported.write_bytes(whole)
+    assert shell("products", "import", str(exported), "--activate", "--json").document["live"]
+
+
+def test_products_import_of_a_file_without_a_digest_needs_one_or_trust_with_a_reason(
+    shell: Callable[..., Any], exported: Path, line: Config
+) -> None:
+    """As earlier software exported it: the artifact's bytes alone, their digest beside them."""
+    content = unseal(exported.read_bytes()).artifact
+    exported.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    beside = Path("disc-1.artifact.sha256")
+    asked = ("products", "import", str(exported), "--json")
+    assert shell(*asked).code == 2
+    beside.write_text("no digest at all\n")
+    assert shell(*asked).code == 2
+    assert shell(*asked, "--sha256", "abc").code == 2
+    assert "is not the file meant" in shell(*asked, "--sha256", "0" * 64).err
+    assert shell(*asked, "--trust").code == 2
+    assert shell(*asked, "--sha256", digest.upper()).code == 0
+    beside.write_text(f"{'0' * 64}  {exported.name}\n")
+    assert "damaged or cut short" in shell(*asked, "--trust", "--reason", "x").err
+    beside.write_text(f"{digest}  {exported.name}\n")
+    assert shell(*asked).code == 0
+
+
+def test_products_import_says_in_the_audit_where_a_version_came_from(
+    shell: Callable[..., Any], exported: Path, line: Config, tmp_path: Path
+) -> None:
+    shell("init", str(tmp_path / "second"))
+    other = tmp_path / "second" / "inspector.toml"
+    exported.write_bytes(unseal(exported.read_bytes()).artifact)
+    why = ("--trust", "--reason", "from the maker's stick")
+    made = shell("products", "import", str(exported), "--activate", *why, "--config", str(other), "--json")
+    assert made.code == 0, made.err
+    rows = _audited(load(other))
+    assert ("product/disc/version 1/origin", "disc-1.artifact, trusted, not checked", "from the maker's stick") in rows
+    assert ("product/disc/live", "version 1", "from the maker's stick") in rows
+
+
+def _packed(enrolment: Enrolment, **changed: Any) -> bytes:
+    """The artifact with another calibration."""
+    artifact = unpack(enrolment.artifact)
+    calibration = replace(artifact.calibration, **changed)
+    manifest = {key: value for key, value in artifact.manifest.items() if key not in ("calibration", "threshold")}
+    return pack(replace(artifact, calibration=calibration, manifest=manifest))[0]
+
+
+def test_products_import_of_a_threshold_that_no_images_gave_needs_a_reason_to_judge(
+    shell: Callable[..., Any], line: Config, disc: Enrolment
+) -> None:
+    Path("odd.artifact").write_bytes(seal(_packed(disc, threshold=1e308)))
+    refused = shell("products", "import", "odd.artifact", "--activate")
+    assert (refused.code, "say with --reason why" in refused.err) == (2, True)
+    assert shell("products", "list", "--json").document == []
+    taken = shell("products", "import", "odd.artifact")
+    assert taken.code == 0, taken.err
+    assert "level 1e+06" in taken.out
+    assert "level 1e+06" in shell("products", "list").out
+    (row,) = shell("products", "list", "--json").document
+    assert (row["live"], row["threshold_moved_to_level"]) == (False, 1e6)
+    assert "say with --reason why" in shell("products", "activate", "disc", "1").err
+    assert shell("products", "activate", "disc", "1", "--reason", "a trial", "--json").document["live"]
+    assert ("product/disc/live", "version 1", "a trial") in _audited(line)
+
+
+@pytest.mark.parametrize("level", [0.001, 11.0])
+def test_products_import_of_a_threshold_beyond_what_a_person_may_move_it_to_is_refused(
+    shell: Callable[..., Any], line: Config, disc: Enrolment, level: float
+) -> None:
+    own = unpack(disc.artifact).calibration
+    threshold = own.median + level * (own.threshold - own.median)
+    Path("odd.artifact").write_bytes(seal(_packed(disc, threshold=threshold)))
+    assert shell("products", "import", "odd.artifact", "--activate").code == 2
+    inside = own.median + 5.0 * (own.threshold - own.median)
+    Path("moved.artifact").write_bytes(seal(_packed(disc, threshold=inside)))
+    assert shell("products", "import", "moved.artifact", "--activate").code == 0
+
+
+def test_products_threshold_of_every_enrolment_is_what_its_images_give(enrolments: list[Enrolment]) -> None:
+    for each in enrolments:
+        known = EnrolledThreshold.of(each.manifest)
+        assert known.level_given(each.manifest["threshold"]) == pytest.approx(1.0, abs=1e-3)
+        assert EnrolledThreshold(known.calibration, (), known.probes).is_plausible(each.manifest["threshold"])
+
+
+@pytest.mark.usefixtures("line")
+def test_products_import_of_what_is_no_file_is_refused_unread(shell: Callable[..., Any], tmp_path: Path) -> None:
+    os.mkfifo("pipe.artifact")
+    Path("folder.artifact").mkdir()
+    with Path("vast.artifact").open("wb") as file:
+        file.truncate(2**40)
+    for name, said in (
+        ("/dev/zero", "is no file but a device"),
+        ("pipe.artifact", "is no file but a pipe"),
+        ("folder.artifact", "is a folder"),
+        ("vast.artifact", "has 1048576 MiB"),
+        ("none.artifact", "can't be read (No such file"),
+    ):
+        answer = shell("products", "import", name, "--activate")
+        assert (answer.code, said in answer.err, len(answer.err.splitlines())) == (2, True, 1), name
+
+
+@pytest.mark.usefixtures("line")
+@pytest.mark.parametrize("threshold", ["NaN", "Infinity", '"2.5"', "true", "null"])
+def test_products_import_of_a_threshold_that_is_no_number_is_refused(
+    shell: Callable[..., Any], disc: Enrolment, threshold: str
+) -> None:
+    length = int.from_bytes(disc.artifact[:8], "little")
+    header = json.loads(disc.artifact[8 : 8 + length])
+    ((key, text),) = header["__metadata__"].items()
+    manifest = json.loads(text) | {"threshold": "HERE"}
+    header["__metadata__"][key] = json.dumps(manifest).replace('"HERE"', threshold)
+    head = json.dumps(header).encode()
+    Path("odd.artifact").write_bytes(seal(len(head).to_bytes(8, "little") + head + disc.artifact[8 + length :]))
+    answer = shell("products", "import", "odd.artifact", "--activate", "--reason", "x")
+    assert (answer.code, "can't be imported" in answer.err, len(answer.err.splitlines())) == (1, True, 1)
+    assert shell("products", "list", "--json").document == []
+
+
+def test_products_activate_and_rollback_never_make_a_version_live_that_no_agent_could_load(
+    shell: Callable[..., Any], enrolled: Callable[[str], int], loadable: Callable[[str], int]
+) -> None:
+    enrolled("disc")
+    loadable("disc")
+    for command in (("activate", "disc", "1"), ("rollback", "disc")):
+        answer = shell("products", *command, "--reason", "as before")
+        assert (answer.code, "disc version 1 is not made live, since no agent could load it" in answer.err) == (1, True)
+        assert [each["live"] for each in shell("products", "list", "--json").document] == [False, True]
 
 
 @pytest.mark.usefixtures("line")
 def test_products_import_of_anything_else_is_refused(shell: Callable[..., Any]) -> None:
-    Path("picture.png").write_bytes(b"\x89PNG")
+    Path("picture.png").write_bytes(seal(b"\x89PNG"))
     answer = shell("products", "import", "picture.png")
     assert answer.code == 1
     assert "no artifact" in answer.err

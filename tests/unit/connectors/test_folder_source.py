@@ -131,6 +131,14 @@ async def test_folder_source_file_names_itself_and_its_trigger(tmp_path: Path, n
     }
 
 
+async def test_folder_source_names_that_are_not_utf8_stay_apart(tmp_path: Path, notebook: Notebook) -> None:
+    for name in (b"gr\xf6.png", b"gr\xdf.png"):
+        drop(tmp_path, os.fsdecode(name), b"x")
+    async with make_source(tmp_path, notebook) as source:
+        names = {frame.properties["frame-id"] for frame in await Reader(source).take(2)}
+    assert names == {r"gr\xf6.png@1700000000123", r"gr\xdf.png@1700000000123"}
+
+
 async def test_folder_source_acknowledged_files_move_and_never_replace_another(
     tmp_path: Path, notebook: Notebook
 ) -> None:

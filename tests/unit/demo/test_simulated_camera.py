@@ -70,6 +70,15 @@ def test_image_files_are_pictures_only_by_name_with_those_below(folder: Path) ->
     assert [path.name for path in image_files(folder)] == ["a.JPG", "b.png", "c.jpeg"]
 
 
+def test_shots_leave_out_what_a_system_left_and_say_the_type_by_content(folder: Path) -> None:
+    (folder / "._a.JPG").write_bytes(b"\0\5\x16\7")
+    (folder / "d.jfif").write_bytes(b"\x89PNG whatever its name")
+    names = [path.name for path in image_files(folder)]
+    assert names == ["a.JPG", "b.png", "d.jfif", "c.jpeg"]
+    types = [shot.properties["content-type"] for shot in shots(shooting_of(folder), lambda: NOW)]
+    assert types == ["image/jpeg", "image/jpeg", "image/png", "image/jpeg"]
+
+
 def test_image_files_of_no_folder_a_file_or_nothing_raise_usage_error(folder: Path) -> None:
     (folder / "empty").mkdir()
     for wrong in (folder / "none", folder / "b.png", folder / "empty"):

@@ -100,7 +100,7 @@ def test_layout_is_recognised_and_read(layout: str, tmp_path: Path) -> None:
     for image in defective:
         assert read_mask(image.masks, (SIDE, SIDE)).sum() == (200 if layout == "loco" else 100)
     assert not read_mask(good[0].masks, (SIDE, SIDE)).any()
-    assert [len(images) for images in training_images(tmp_path).values()] == [6]
+    assert [len(images) for images in training_images(tmp_path)[0].values()] == [6]
 
 
 @pytest.mark.parametrize("layout", ["btad", "loco"], indirect=True)

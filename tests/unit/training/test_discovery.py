@@ -181,7 +181,7 @@ def test_roc_curve_by_hand() -> None:
 def test_discover_six_products_in_one_folder_are_told_apart(inspector_data: Path, engine_cache: Path) -> None:
     """What issue and vision ask for: purity at least 0.98, NMI at least 0.90, the number not given."""
     routing_pass = RoutingPass.on(create_engine("onnxruntime", engine_cache))
-    found = discover(training_images(inspector_data), DecodeLimits(), routing_pass)
+    found = discover(training_images(inspector_data)[0], DecodeLimits(), routing_pass)
     assert found.purity is not None
     assert found.nmi is not None
     assert found.purity >= 0.98

@@ -167,10 +167,10 @@ def test_unknown_bound_is_wider_where_few_were_held_out() -> None:
 def test_load_folder_takes_images_in_order_and_names_other_kinds(tmp_path: Path) -> None:
     for name in ("b.png", "a.JPG", "c.bmp", "notes.txt", ".hidden.png"):
         (tmp_path / name).write_bytes(b"x")
-    images, others = load_folder(tmp_path)
-    assert [Path(image.name).name for image in images] == ["a.JPG", "b.png"]
-    assert [Path(name).name for name in others] == ["c.bmp"]
-    assert images[0].read() == b"x"
+    offered = load_folder(tmp_path)
+    assert [Path(image.name).name for image in offered.images] == ["a.JPG", "b.png"]
+    assert [Path(each.name).name for each in offered.not_taken] == [".hidden.png", "c.bmp", "notes.txt"]
+    assert offered.images[0].read() == b"x"
 
 
 def test_load_folder_that_holds_nothing_says_why(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_load_folder_that_holds_nothing_says_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no JPEG or PNG"):
         load_folder(tmp_path)
     (tmp_path / "a.tif").write_bytes(b"x")
-    with pytest.raises(UsageError, match="convert them to PNG"):
+    with pytest.raises(UsageError, match=r"a\.tif \(a TIFF image; convert it to PNG\)"):
         load_folder(tmp_path)
     with pytest.raises(UsageError, match="is a file"):
         load_folder(tmp_path / "a.tif")
@@ -190,8 +190,8 @@ def test_load_paths_mixes_files_and_folders(tmp_path: Path) -> None:
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "two.png").write_bytes(b"2")
-    images, _ = load_paths([tmp_path / "one.png", folder])
-    assert [image.read() for image in images] == [b"1", b"2"]
+    offered = load_paths([tmp_path / "one.png", folder])
+    assert [image.read() for image in offered.images] == [b"1", b"2"]
 
 
 def test_enrol_with_tiles_calibrates_on_whole_parts(fake_engine: FakeEngine) -> None:

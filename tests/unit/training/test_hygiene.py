@@ -16,6 +16,7 @@ from inspector.training.dataset.spill import Spill
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
 from inspector.training.evidence.hygiene import (
     blanks_among,
+    featureless_among,
     inspect,
     near_identical,
     nearest_usual,
@@ -181,3 +182,23 @@ def test_inspect_nearly_black_images_ask_for_their_bit_depth_not_for_other_parts
     assert "few" in few
     assert "nearly black (no brighter than 14 of 255 levels)" in black
     assert "bit_depth" in black
+
+
+def test_featureless_are_even_frames_whatever_their_gray_but_no_plain_surface() -> None:
+    rng = np.random.default_rng(4)
+    even = [np.full((128, 128, 3), level, np.uint8) for level in (0, 90, 255)]
+    noisy = [np.clip(rng.normal(128, 4, (128, 128, 3)), 0, 255).astype(np.uint8)]
+    coarse = cv2.resize(rng.integers(100, 130, (16, 16, 3), np.uint8), (128, 128), interpolation=cv2.INTER_CUBIC)
+    assert featureless_among([*even, *noisy, coarse, textured(1)]) == [0, 1, 2, 3]
+
+
+def test_enrol_a_set_of_which_most_show_nothing_is_held_back(fake_engine: FakeEngine) -> None:
+    rng = np.random.default_rng(4)
+    blank = [
+        ImageSource(f"{n}.png", payload=encode(np.clip(rng.normal(128, 3, (96, 96, 3)), 0, 255).astype(np.uint8)))
+        for n in range(14)
+    ]
+    found = enrol("disc", [*good_images("disc", 8), *blank], FAST, fake_engine)
+    assert "14 of 22 images show nothing" in found.evidence.objections[0]
+    good = enrol("disc", good_images("disc", 22), FAST, fake_engine)
+    assert not [each for each in good.report.warnings if "show nothing" in each]

@@ -13,7 +13,9 @@ from typing import Any, Final, Protocol
 
 from inspector.domain import ProductVersion
 from inspector.errors import LedgerUnavailable, SchemaOutdated, StateUnusable
+from inspector.operation.artifact_files import digest_file
 from inspector.store.pictures.folders import write_whole
+from inspector.vision.artifacts.envelope import seal
 
 WAITS_FOR_STORE: Final = "waits for the database, which takes no writes now; the finished version is safe in a file"
 """What `progress` is told as a phase while the registry is tried again."""
@@ -96,24 +98,22 @@ async def _there_already(registry: Versions, finished: FinishedVersion) -> Produ
 
 
 def _saved(finished: FinishedVersion, folder: Path) -> Path | None:
-    """The file, with its digest beside it as `products export` writes it; None where no folder takes it."""
+    """The file, with its digests as `products export` writes them; None where no folder takes it."""
+    content = seal(finished.artifact)
+    sha256 = hashlib.sha256(content).hexdigest()
     for place in (folder, Path.cwd()):
         file = place / f"{finished.product}-{finished.digest[:12]}.artifact"
         try:
-            write_whole(file, finished.artifact, durable=True)
-            write_whole(_digest_file(file), f"{finished.digest}  {file.name}\n".encode(), durable=True)
+            write_whole(file, content, durable=True)
+            write_whole(digest_file(file), f"{sha256}  {file.name}\n".encode(), durable=True)
         except StateUnusable:
             continue
         return file
     return None
 
 
-def _digest_file(file: Path) -> Path:
-    return file.with_name(f"{file.name}.sha256")
-
-
 def _remove(file: Path) -> None:
-    for path in (file, _digest_file(file)):
+    for path in (file, digest_file(file)):
         path.unlink(missing_ok=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from inspector.store import database as databases
 from inspector.store.database import Database, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
 from inspector.testing.clock import FakeClock
+from inspector.vision.artifacts.envelope import unseal
 
 FINISHED = FinishedVersion("bottle", b"artifact", {"head": "prototype", "threshold": 2.5}, "ada", True, False)
 
@@ -70,8 +72,11 @@ async def test_stored_in_vain_keeps_a_file_and_says_how_to_import_it(
             await stored(registry, FINISHED, tmp_path / "kept", lambda *_: None)
         assert await registry.products() == []
     (file,) = (tmp_path / "kept").glob("*.artifact")
-    assert file.read_bytes() == b"artifact"
-    assert file.with_name(f"{file.name}.sha256").read_text() == f"{FINISHED.digest}  {file.name}\n"
+    content = file.read_bytes()
+    assert unseal(content).artifact == b"artifact"
+    assert unseal(content).is_sealed  # it can be imported also where FILE.sha256 is lost
+    digest = hashlib.sha256(content).hexdigest()
+    assert file.with_name(f"{file.name}.sha256").read_text() == f"{digest}  {file.name}\n"
     assert f"`inspector products import {file} --activate`" in str(lost.value)
 
 

@@ -57,6 +57,8 @@ class FolderSource:
         self._taken: set[FrameFile] = set()
         self._unchanged_since_ns: dict[FrameFile, int] = {}
         self._not_before_ns: dict[FrameFile, int] = {}
+        self._appeared_after_ns: dict[FrameFile, int | None] = {}
+        self._listed_ns: int | None = None
         self._unreadable: dict[FrameFile, int] = {}
         self._named: set[str] = set()
         self._offset = 0
@@ -98,6 +100,10 @@ class FolderSource:
                     yield delivery
             await self._wait_for_change(self._poll_s)
 
+    def age_bound_ns(self, _camera: str, /) -> int | None:
+        """Since the listing before the last: a file that is found now may have appeared right after that."""
+        return None if self._listed_ns is None else self._clock.monotonic_ns() - self._listed_ns
+
     async def acknowledge(self, position: Position) -> bool:
         """All files handed out up to it move to `done/`. False for a position that is not of this folder."""
         if position.stream != self.name:
@@ -131,6 +137,7 @@ class FolderSource:
 
     async def _due(self) -> list[FrameFile]:
         """Files nobody has taken that have not changed for long enough, oldest first."""
+        began_ns = self._clock.monotonic_ns()
         listing = await asyncio.to_thread(list_folder, self._folder)
         self._note_folder(listing)
         now_ns = self._clock.monotonic_ns()
@@ -138,6 +145,9 @@ class FolderSource:
         self._taken &= there  # a file gone from the folder need not be remembered
         self._unchanged_since_ns = {file: self._unchanged_since_ns.get(file, now_ns) for file in there}
         self._not_before_ns = {file: at_ns for file, at_ns in self._not_before_ns.items() if file in there}
+        # What is not in one listing was written after that listing began. Of the first listing nothing is known.
+        self._appeared_after_ns = {file: self._appeared_after_ns.get(file, self._listed_ns) for file in there}
+        self._listed_ns = began_ns
         self._unreadable = {file: changed for file, changed in self._unreadable.items() if file in there}
         settle_ns = int(self._camera.settle_ms * 1e6)
         due = [file for file in there - self._taken if self._is_due(file, now_ns, settle_ns)]
@@ -169,6 +179,7 @@ class FolderSource:
             properties=self._properties(file),
             received_at=self._clock.now(),
             received_ns=self._clock.monotonic_ns(),
+            not_before_ns=self._appeared_after_ns.get(file),
         )
 
     def _is_fit(self, file: FrameFile, reading: Reading) -> bool:

@@ -77,6 +77,12 @@ class FrameSource(Adapter, Protocol):
     def serves(self, camera: str, /) -> bool:
         """Whether this camera's frames come to this agent now, and not to another of its group."""
 
+    def age_bound_ns(self, camera: str, /) -> int | None:
+        """The greatest age that a frame of this gated camera could have if it came now, in nanoseconds.
+
+        None: no age can be proved, for example because frames still wait in the broker, or the camera has no gate.
+        """
+
     async def acknowledge(self, position: Position) -> bool:
         """Tell the broker that everything in the position's stream up to this position is durable.
 

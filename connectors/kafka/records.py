@@ -63,8 +63,10 @@ def named_in(record: ConsumerRecord) -> str:
     return repr(_text(named)[:64]) if named else "none"
 
 
-def delivery_of(arrived: Arrived, camera: CameraSection, position: Position, *, is_backlog: bool) -> Delivery:
-    """The record as the road wants it."""
+def delivery_of(
+    arrived: Arrived, camera: CameraSection, position: Position, *, is_backlog: bool, not_before_ns: int | None = None
+) -> Delivery:
+    """The record as the road wants it. `not_before_ns`: when it can have been appended at the earliest."""
     envelope = _opened(arrived.record, camera)
     return Delivery(
         position=position,
@@ -75,6 +77,7 @@ def delivery_of(arrived: Arrived, camera: CameraSection, position: Position, *, 
         received_ns=arrived.at_ns,
         backlog=is_backlog,
         broker_id=arrived.broker_id,
+        not_before_ns=not_before_ns,
     )
 
 

@@ -33,12 +33,15 @@ from inspector.config.config import Config
 from inspector.domain import Delivery, Position
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 from inspector.ports import Clock, DeadLetters, MakeReady, Telemetry
+from inspector.stream.age import marker_period_ms
 
 GOODBYE_S = 3.0
 ENTER_S = 30.0
 POLL_RECORDS = 64
 LOOK_AGAIN_MS = 20
 """How long a poll waits while a partition is paused: its lane may have room again."""
+
+ANSWER_S = 5.0
 
 NOTHING = TopicPartition("", -1)
 """Asked for while no lane has room: the poll goes on, as the group wants it, and takes nothing."""
@@ -78,6 +81,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._seen_on: dict[str, TopicPartition] = {}
         self._is_paused = False
         self._is_stopped = False
+        self._age_period_ms = _age_period_ms(config)
 
     @property
     def name(self) -> str:
@@ -90,14 +94,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     def serves(self, camera: str, /) -> bool:
         """By the partition its frames were last seen on; before the first one, by where its key would go."""
-        seen = self._seen_on.get(camera)
-        if seen is not None and seen in self._lanes:
-            return True
-        if self._consumer is None or seen is not None:
-            return False
-        key = self._key_of(camera)
-        topics = self._consumer.subscription()
-        return any(partition_of(self._consumer, topic, key) in self._lanes for topic in topics)
+        return bool(self._partitions_of(camera))
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._run(), name=self.name)
@@ -135,6 +132,13 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             lane.hand_out(delivery.position.offset)
             taken.set_result(None)
             yield delivery
+
+    def age_bound_ns(self, camera: str, /) -> int | None:
+        """Of the partition that the camera was last seen on, else of the one where its key would go."""
+        now_ns = self._clock.monotonic_ns()
+        oldest_ns = [self._lanes[each].next_not_before_ns() for each in self._partitions_of(camera)]
+        known = [not_before_ns for not_before_ns in oldest_ns if not_before_ns is not None]
+        return now_ns - min(known) if known and len(known) == len(oldest_ns) else None
 
     async def acknowledge(self, position: Position) -> bool:
         """Everything of the partition up to it may be committed. False where its assignment is over."""
@@ -183,6 +187,37 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     # --- inside ---
 
+    def _partitions_of(self, camera: str) -> list[TopicPartition]:
+        """Those of this agent on which the camera's frames come."""
+        seen = self._seen_on.get(camera)
+        if seen is not None or self._consumer is None:
+            return [seen] if seen in self._lanes else []
+        key, topics = self._key_of(camera), self._consumer.subscription()
+        placed = (partition_of(self._consumer, topic, key) for topic in topics)
+        return [partition for partition in placed if partition in self._lanes]
+
+    async def _bound_ages(self, consumer: AIOKafkaConsumer, period_ms: float) -> None:
+        """Ask for the ends of all partitions again and again, so that the age of each record has a bound."""
+        while True:
+            await asyncio.sleep(period_ms / 1000)
+            now_ns = self._clock.monotonic_ns()
+            lanes = dict(self._lanes)
+            for lane in lanes.values():
+                if not lane.is_age_watched:
+                    lane.watch_age(int(period_ms * 1e6), now_ns)
+            questions = {partition: number for partition, lane in lanes.items() if (number := lane.asked(now_ns))}
+            if not questions:
+                continue
+            ends: dict[TopicPartition, int] = {}
+            with contextlib.suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    ends = await consumer.end_offsets(list(questions))
+            for partition, number in questions.items():
+                if partition in ends:
+                    lanes[partition].answered(number, ends[partition], self._clock.monotonic_ns())
+                else:
+                    lanes[partition].unanswered(self._clock.monotonic_ns())
+
     async def _run(self) -> None:
         pause = Pause(self._settings)
         while True:
@@ -216,6 +251,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 tasks.create_task(self._link.watch())
                 tasks.create_task(self._lag.run(consumer, lambda: self._lanes, self._seen_on))
                 tasks.create_task(self._poll(consumer))
+                if self._age_period_ms is not None:
+                    tasks.create_task(self._bound_ages(consumer, self._age_period_ms))
         except BaseExceptionGroup as group:
             raise _first(group) from group
         finally:
@@ -285,7 +322,10 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 continue
             self._seen_on[camera.name] = lane.partition
             position = lane.position_of(offset)
-            delivery = delivery_of(arrived, camera, position, is_backlog=lane.is_backlog(offset))
+            not_before_ns = lane.not_before_ns(offset)
+            delivery = delivery_of(
+                arrived, camera, position, is_backlog=lane.is_backlog(offset), not_before_ns=not_before_ns
+            )
             if self._make_ready is not None:
                 await self._make_ready(delivery)
             taken = asyncio.get_running_loop().create_future()
@@ -350,6 +390,15 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     def _key_of(self, camera: str) -> str:
         gate = self._config.gate_of(camera)
         return gate.name if gate is not None else camera
+
+
+def _age_period_ms(config: Config) -> float | None:
+    """Milliseconds between questions for the ends of partitions; None where no gate looks through Kafka."""
+    gates = (config.gate_of(camera.name) for camera in config.camera if camera.source == "kafka")
+    periods = [
+        marker_period_ms(gate.window_ms, is_told_by_bound=gate.match == "single_in_flight") for gate in gates if gate
+    ]
+    return min(periods, default=None)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -18,6 +18,7 @@ from typing import Final
 import orjson
 
 from connectors.mqtt.command_channel import topics as command_topics
+from connectors.mqtt.markers import marker_topic
 from connectors.mqtt.verdict_sink import session_file
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
@@ -62,8 +63,16 @@ async def probe(config: Config) -> list[Finding]:
         findings.append(await doctor.check_name(connection))
         findings += _packet_size(config, connection.maximum_packet_bytes)
         findings.append(await doctor.check_round_trip(connection))
+        for camera in _gated_cameras(config):
+            if not connection.is_open:  # a broker may hang up on what it refuses
+                connection = await doctor.connect(is_persistent=False)
+            findings.append(await doctor.check_markers(connection, camera))
+        if not connection.is_open:
+            connection = await doctor.connect(is_persistent=False)
         findings += [await _subscription(connection, topic) for topic in _topics_read(config)]
         findings.append(await doctor.check_dropped(connection))
+    except (BrokerUnavailable, BrokerRefused) as error:
+        findings.append(Finding("mqtt broker", False, str(error)))
     finally:
         await connection.close()
     findings.append(await doctor.check_queue())
@@ -74,10 +83,12 @@ class _Doctor(Peer):
     """Connects as the agent would, and counts what comes back on a topic of its own."""
 
     def __init__(self, config: Config) -> None:
+        self._config = config
         self._settings = config.mqtt
         self._client_id = f"{config.agent.name}:doctor"
         self._topic = f"{config.agent.prefix}/agent/{config.agent.name}/doctor"
         self._expected = b""
+        self._expected_on = self._topic
         self._seen = 0
         self._came = asyncio.Event()
         self._agent = config.agent.name
@@ -131,6 +142,22 @@ class _Doctor(Peer):
             return Finding(subject, False, f"no message to {self._topic} came back; check the broker's access list")
         took_ms = (asyncio.get_running_loop().time() - started_s) * 1000
         return Finding(subject, True, f"a message came back after {took_ms:.1f} ms")
+
+    async def check_markers(self, connection: Connection, camera: str) -> Finding:
+        """Whether markers of a gated camera come back, without which no age of its frames can be proved."""
+        subject, topic = f"mqtt markers of {camera}", marker_topic(self._config, camera)
+        self._expect_anew(topic)
+        try:
+            await connection.subscribe([topic])
+        except (BrokerUnavailable, BrokerRefused) as error:
+            return Finding(subject, False, f"{error} Its gate would never be ready.")
+        connection.publish(topic, self._expected)
+        if not await self._wait_for(1):
+            detail = (
+                f"no message to {topic} came back: its gate would never be ready; check the broker's access list"
+            )
+            return Finding(subject, False, detail)
+        return Finding(subject, True, "the age of its frames can be proved")
 
     async def check_dropped(self, connection: Connection) -> Finding:
         """Whether the broker has dropped messages since its start. Not every broker tells, nor everyone."""
@@ -199,7 +226,7 @@ class _Doctor(Peer):
     def received(self, connection: Connection, message: Message) -> None:
         if message.packet_id:
             connection.acknowledge(message.packet_id)
-        if message.topic == self._topic and message.payload == self._expected:
+        if message.topic == self._expected_on and message.payload == self._expected:
             self._seen += 1
             self._came.set()
         if message.topic == self._state_topic:
@@ -219,7 +246,8 @@ class _Doctor(Peer):
         name = self._settings.password_secret
         return secret(name).get_secret_value() if name else None
 
-    def _expect_anew(self) -> None:
+    def _expect_anew(self, topic: str | None = None) -> None:
+        self._expected_on = topic or self._topic
         self._expected = uuid.uuid4().hex.encode()
         self._seen = 0
 
@@ -282,3 +310,8 @@ async def _subscription(connection: Connection, topic: str) -> Finding:
     except (BrokerUnavailable, BrokerRefused) as error:
         return Finding(f"mqtt topic {topic}", False, str(error))
     return Finding(f"mqtt topic {topic}", True, "may be read")
+
+
+def _gated_cameras(config: Config) -> list[str]:
+    """The cameras of this section's broker that stand at a gate."""
+    return [camera.name for camera in config.camera if camera.source == "mqtt" and config.gate_of(camera.name)]

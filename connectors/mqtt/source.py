@@ -5,7 +5,8 @@ frames while the agent is away, of a shared camera the agent's share. Each conne
 its positions mean nothing to the next. Whatever this room drops itself (retained frames, its own markers)
 is acknowledged in its turn, and every drop of a frame is an event. Frames that waited in the broker are
 told from live ones by a marker that the source sends to itself through the same session: what comes before
-it is backlog. A frame whose metadata paho can't read is fetched without them, over MQTT 3.1.1, and says so.
+it is backlog. A gated camera gets markers all the time (`markers`), so that the age of each frame has a bound.
+A frame whose metadata paho can't read is fetched without them, over MQTT 3.1.1, and says so.
 """
 
 from __future__ import annotations
@@ -19,18 +20,17 @@ from typing import Final, Self
 
 from paho.mqtt.client import topic_matches_sub
 
+from connectors.mqtt.markers import MARKER_LOSSES, Markers, marker_topic
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
-from inspector.config.sections import CameraSection
+from inspector.config.sections import CameraSection, GateSection
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import BrokerRefused, BrokerUnavailable
 from inspector.ports import Clock, MakeReady, Telemetry
+from inspector.stream.age import marker_period_ms
 from inspector.stream.envelope import last_topic_level, open_envelope
-
-MARKER_LOSSES: Final = 2
-"""So many markers in a row that never came back before no more are sent."""
 
 LOOK_S: Final = 0.25
 """How often it is asked whether the broker still has something waiting, while a marker is out."""
@@ -68,10 +68,12 @@ class MqttSource(Peer):
         self._topic = config.topic_of(camera)
         self._filter = config.subscription_of(camera)
         client_id = f"{config.agent.name}-{camera.name}"
-        self._marker_topic = f"{config.agent.prefix}/{camera.name}/marker/{client_id}"
-        self._session = Session(
-            config.mqtt, Role(client_id, persistent=True, receive_maximum=self._in_flight), peer=self
-        )
+        self._marker_topic = marker_topic(config, camera.name)
+        gate = config.gate_of(camera.name)
+        self._markers = None if gate is None else self._new_markers(gate)
+        # One marker is under way beside the frames, and is acknowledged in its turn.
+        most = self._in_flight + (0 if gate is None else 1)
+        self._session = Session(config.mqtt, Role(client_id, persistent=True, receive_maximum=most), peer=self)
         self._is_json = camera.encoding == "json" or camera.trigger_from == "json"
         self._connection: Connection | None = None
         self._generation = 0
@@ -86,6 +88,7 @@ class MqttSource(Peer):
         self._marker_losses = 0
         self._protocol = config.mqtt.protocol
         self._is_without_metadata = False
+        self._is_kept = False
         self._last_message_ns = 0
 
     @property
@@ -95,6 +98,9 @@ class MqttSource(Peer):
     @property
     def is_connected(self) -> bool:
         return self._session.connection is not None
+
+    def age_bound_ns(self, _camera: str, /) -> int | None:
+        return None if self._markers is None else self._markers.age_ns()
 
     async def __aenter__(self) -> Self:
         await self._session.__aenter__()
@@ -156,7 +162,11 @@ class MqttSource(Peer):
         self._offset = 0
         self._unsettled.clear()
         self._all_settled.set()
-        self._marker = uuid.uuid4().hex if session_present else None
+        self._is_kept = session_present
+        if self._markers is not None:
+            self._markers.begin(connection.opening_ns, is_fresh=not session_present)
+        else:
+            self._marker = uuid.uuid4().hex if session_present else None
         self._is_without_metadata = connection.protocol != self._protocol
         self._last_message_ns = self._clock.monotonic_ns()
         self._regulate()
@@ -164,17 +174,29 @@ class MqttSource(Peer):
     async def prepare(self, connection: Connection) -> None:
         # A session the broker kept is subscribed already and may send more than we take before it
         # answers anything; waiting for an answer here could wait for ever.
-        if self._marker is None:
+        if not self._is_kept:
             await connection.subscribe([self._filter])
 
     async def serve(self, connection: Connection) -> None:
         if self._filter != self._topic:
             connection.unsubscribe(self._topic)  # of a session from before its frames were shared: they came twice
-        if self._marker is not None:
+        if self._markers is not None and not self._is_without_metadata:
+            await self._markers.run(connection, self._kept_filters)
+        elif self._markers is not None:
+            await self._end_backlog_without_metadata(connection, self._markers)
+        elif self._marker is not None:
             await self._await_marker(connection, self._marker)
         if self._is_without_metadata:
             await self._all_settled.wait()
             await connection.close()
+
+    async def _end_backlog_without_metadata(self, connection: Connection, markers: Markers) -> None:
+        """Until the backlog is over: from then on the connection with metadata takes its turn again."""
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(markers.run(connection, self._kept_filters))
+            while self.has_backlog and connection.is_open:  # noqa: ASYNC110 - a marker has no event of its own
+                await asyncio.sleep(LOOK_S)
+            sending.cancel()
 
     async def _await_marker(self, connection: Connection, marker: str) -> None:
         """Sends the marker and sees to it that the backlog ends, with or without it."""
@@ -196,7 +218,7 @@ class MqttSource(Peer):
         await self._watch_backlog(connection, marker)
 
     def received(self, connection: Connection, message: Message) -> None:
-        is_behind_marker = self._is_without_metadata and self._marker is None
+        is_behind_marker = self._is_without_metadata and not self.has_backlog
         if self._is_stopped or is_behind_marker or connection is not self._connection:
             return  # neither handed out nor acknowledged: the broker keeps it
         self._last_message_ns = self._clock.monotonic_ns()
@@ -214,16 +236,40 @@ class MqttSource(Peer):
 
     def disconnected(self) -> None:
         self._connection = None
+        if self._markers is not None:
+            self._markers.end()
         # Frames taken but not handed out stay: a broker without persistence may have lost its copy.
         self._unsettled.clear()
         self._changed.set()
 
     # --- inside ---
 
+    def _new_markers(self, gate: GateSection) -> Markers:
+        period_ms = marker_period_ms(gate.window_ms, is_told_by_bound=gate.match == "single_in_flight")
+        return Markers(self._marker_topic, period_ms, self._clock, self._report_refused)
+
+    def _report_refused(self, reason: str) -> None:
+        detail = f"{reason}; the age of a frame can't be proved, so all frames of {self._camera.name} are late"
+        self._telemetry.event(Event(self._clock.now(), "marker_refused", Severity.ALARM, self._camera.name, detail))
+
+    @property
+    def _kept_filters(self) -> list[str]:
+        """What a kept session is subscribed to anew: its configuration may have changed. A second subscription of a
+        fresh session would only bring retained messages again.
+        """
+        return [self._filter] if self._is_kept else []
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether frames that come now may have waited in the broker."""
+        return self._marker is not None if self._markers is None else self._markers.not_before_ns is None
+
     def _is_frame(self, connection: Connection, message: Message) -> bool:
         """Whether the road should see it; what it should not see becomes an event here, or was ours."""
         if message.topic == self._marker_topic:
-            if self._marker is not None and message.payload == self._marker.encode():
+            if self._markers is not None:
+                self._markers.received(message.payload)
+            elif self._marker is not None and message.payload == self._marker.encode():
                 self._marker = None
                 self._marker_losses = 0
             return False
@@ -256,7 +302,8 @@ class MqttSource(Peer):
             received_at=self._clock.now(),
             received_ns=self._last_message_ns,
             redelivered=message.is_duplicate,
-            backlog=self._marker is not None,
+            backlog=self.has_backlog,
+            not_before_ns=None if self._markers is None else self._markers.not_before_ns,
         )
 
     def _settle(self) -> None:
@@ -270,7 +317,8 @@ class MqttSource(Peer):
         self._regulate()
 
     def _regulate(self) -> None:
-        has_room = len(self._unsettled) < self._in_flight and len(self._ready) < self._in_flight
+        held = sum(not message.is_done for message in self._unsettled)
+        has_room = held < self._in_flight and len(self._ready) < self._in_flight
         if self._connection is not None:
             self._connection.set_reading(has_room and not self._is_paused and not self._is_stopped)
 

@@ -433,7 +433,7 @@ class CameraSection(Section):
         default=1000,
         gt=0,
         le=3_600_000,
-        description="Largest difference between the clocks at which captured-at is used.",
+        description="Greatest age of a captured-at that is used; an older one makes the frame late.",
     )
     bit_depth: int = Field(default=16, ge=9, le=16, description="Significant bits of a 16-bit image (10, 12, 14, 16).")
     black_level: int = Field(default=0, ge=0, le=65535, description="Pixel value of black in a 16-bit image.")

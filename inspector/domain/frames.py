@@ -57,7 +57,8 @@ class Delivery:
 
     `properties` holds the metadata under the contract's header names (`frame-id`, `trigger-id`, ...),
     lower case. `backlog` says that the message waited in the broker; `broker_id` is the broker's own
-    unchanging name for the message where it has one (Kafka), None on MQTT.
+    unchanging name for the message where it has one (Kafka), None on MQTT. `not_before_ns`: the earliest time at
+    which the message can have reached the broker, where the source can prove one; at a gate a frame without it is late.
     """
 
     position: Position
@@ -69,6 +70,7 @@ class Delivery:
     redelivered: bool = False
     backlog: bool = False
     broker_id: str | None = None
+    not_before_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

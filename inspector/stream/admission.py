@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection, GateSection
 from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, Standing, TimeSource, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
 from inspector.stream.record import parse_time
+from inspector.stream.timing import FrameTimes, times_of
 
 LONGEST_ID = 128
 LARGEST_TRIGGER = 2**63 - 1
@@ -43,6 +44,7 @@ class Arrival:
     admitted: Admitted
     missed: tuple[MissedPart, ...] = ()
     was_reset: bool = False
+    clock_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Admission:
         # Simulated frames have counters of their own: they must not reset a live gate or invent missed parts.
         self._rehearsals: dict[str, FrameMemory] = {}
         self._last_captured: dict[str, datetime] = {}
+        self._clocks_off: set[str] = set()
 
     def assign(self, gates: dict[str, GateState], sightings: dict[str, list[Sighting]]) -> None:
         """Load what earlier runs left: states by gate (or camera without one), frames by camera. Call first."""
@@ -140,7 +143,7 @@ class Admission:
         camera = self._config.camera_named(delivery.camera)
         gate = self._config.gate_of(camera.name)
         meta = read_metadata(delivery)
-        captured_at, time_source = _capture_time(camera, meta, delivery.received_at)
+        times = times_of(delivery, meta.captured_at, camera, gate)
         ids = FrameIds(
             frame_id=meta.frame_id,
             trigger_id=meta.trigger_id,
@@ -151,17 +154,19 @@ class Admission:
             generation=delivery.position.generation,
         )
         memory = (self._rehearsals if meta.is_simulated else self._memories)[camera.name]
-        classified = memory.classify(ids, self._is_newer(camera.name, captured_at, time_source))
+        classified = memory.classify(ids, self._is_newer(camera.name, times))
         if isinstance(classified, Known):
             return Repeat(classified.result_id)
-        admitted = _admitted(delivery, camera, gate, meta, classified, captured_at, time_source)
+        admitted = _admitted(delivery, gate, meta, classified, times)
         owner = gate.name if gate else camera.name
         standing = self._standing(owner, classified.key.epoch, classified.count, delivery.received_at)
         admitted = replace(admitted, standing=standing)
         if meta.is_simulated:
             return Arrival(admitted)
-        self._last_captured[camera.name] = captured_at
-        return Arrival(admitted, self._missed(gate, classified), classified.was_reset)
+        self._last_captured[camera.name] = times.captured_at
+        return Arrival(
+            admitted, self._missed(gate, classified), classified.was_reset, self._new_clock_fault(camera.name, times)
+        )
 
     def standing(self, owner: str, epoch: int, lap: int, number: int | None, at: datetime) -> Standing:
         """Mode and job of a part of a gate (or camera without one). `number` None: the part that came last."""
@@ -174,9 +179,19 @@ class Admission:
             counter.state.mode_at(at), counter.state.job_of(epoch, counter.reached if count is None else count)
         )
 
-    def _is_newer(self, camera: str, captured_at: datetime, time_source: TimeSource) -> bool:
+    def _is_newer(self, camera: str, times: FrameTimes) -> bool:
         last = self._last_captured.get(camera)
-        return time_source is TimeSource.RECEIVED or last is None or captured_at > last
+        return times.source is TimeSource.RECEIVED or last is None or times.captured_at > last
+
+    def _new_clock_fault(self, camera: str, times: FrameTimes) -> str | None:
+        """The fault of a camera's clock, once until a frame with a right time comes."""
+        if times.clock_fault is None:
+            if times.source is TimeSource.CAMERA:
+                self._clocks_off.discard(camera)
+            return None
+        is_known = camera in self._clocks_off
+        self._clocks_off.add(camera)
+        return None if is_known else times.clock_fault
 
     def _missed(self, gate: GateSection | None, frame: New) -> tuple[MissedPart, ...]:
         if gate is None or not frame.missed:
@@ -241,43 +256,19 @@ def _parse_time(text: str) -> datetime | None:
         return None
 
 
-def _capture_time(camera: CameraSection, meta: _Metadata, received_at: datetime) -> tuple[datetime, TimeSource]:
-    if camera.clock == "trusted" and meta.captured_at is not None:
-        skew_ms = abs((received_at - meta.captured_at).total_seconds()) * 1000
-        if skew_ms <= camera.max_skew_ms:
-            return meta.captured_at, TimeSource.CAMERA
-    return received_at, TimeSource.RECEIVED
-
-
-def _admitted(
-    delivery: Delivery,
-    camera: CameraSection,
-    gate: GateSection | None,
-    meta: _Metadata,
-    frame: New,
-    captured_at: datetime,
-    time_source: TimeSource,
-) -> Admitted:
-    window_ms = gate.window_ms if gate else camera.window_ms
-    act_before: datetime | None = None
-    act_before_ns: int | None = None
-    if window_ms is not None:
-        # The time from capture to receipt is subtracted; from receipt on only the monotonic clock counts.
-        spent_ms = (delivery.received_at - captured_at).total_seconds() * 1000
-        act_before = captured_at + timedelta(milliseconds=window_ms)
-        act_before_ns = delivery.received_ns + int((window_ms - spent_ms) * 1e6)
+def _admitted(delivery: Delivery, gate: GateSection | None, meta: _Metadata, frame: New, times: FrameTimes) -> Admitted:
     needs_trigger = gate is not None and gate.match == "trigger_id" and meta.trigger_id is None
     return Admitted(
         delivery=delivery,
         key=frame.key,
-        captured_at=captured_at,
-        time_source=time_source,
-        act_before=act_before,
-        act_before_ns=act_before_ns,
+        captured_at=times.captured_at,
+        time_source=times.source,
+        act_before=times.act_before,
+        act_before_ns=times.act_before_ns,
         claimed_product=meta.product,
         simulated=meta.is_simulated,
         id_conflict=frame.id_conflict,
         missing_trigger=needs_trigger,
-        is_late=window_ms is not None and delivery.backlog,
+        is_late=times.is_late,
         fault=meta.fault,
     )

@@ -110,6 +110,9 @@ class FakeSource:
                 await make_ready(delivery)
             yield delivery
 
+    def age_bound_ns(self, _camera: str, /) -> int | None:
+        return None if self._backlog_left > 0 or not self._is_connected else 0
+
     async def acknowledge(self, position: Position) -> bool:
         if position.stream != self.name or position.generation != self._generation or not self._is_connected:
             return False
@@ -141,6 +144,7 @@ class FakeSource:
             received_ns=self._clock.monotonic_ns(),
             redelivered=message.was_sent,
             backlog=self._backlog_left > 0,
+            not_before_ns=None if self._backlog_left > 0 else self._clock.monotonic_ns(),
         )
         message.was_sent = True
         self._sent[offset] = message

@@ -200,6 +200,7 @@ async def test_probe_finds_a_good_broker_good(
     assert {each.subject for each in findings} >= {
         "mqtt broker",
         "mqtt publish and subscribe",
+        "mqtt markers of cam1",
         "mqtt topic p/s/cam1/frame",
         "mqtt topic p/s/cam2/frame/+",
         "mqtt topic p/s/gate/g1/ack",
@@ -219,6 +220,9 @@ async def test_probe_names_a_broker_that_forgets_and_one_that_swallows(
     silent = mosquitto(f"acl_file {access}", is_persistent=False)
     faults = [each for each in await probe(line_config(silent, tmp_path)) if not each.is_ok]
     assert "access list" in faults[0].detail
+    (markers,) = [each for each in faults if each.subject == "mqtt markers of cam1"]
+    assert "p/s/cam1/marker/agent1-cam1" in markers.detail
+    assert "its gate would never be ready" in markers.detail
 
 
 async def test_probe_says_what_the_broker_has_dropped(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,7 +70,7 @@ async def test_source_unacknowledged_frames_come_again_marked_as_redelivered_bac
         assert numbers(again) == [1, 2]
         assert all(each.redelivered and each.backlog for each in again)
         assert {each.position.generation for each in again} == {2}
-        await until(lambda: source._marker is None)
+        await until(lambda: not source.has_backlog)
         await send(broker, "3")
         assert not (await reader.take(6))[5].backlog
     assert notebook.events == []
@@ -101,7 +102,7 @@ async def test_source_frames_outlive_a_broker_restart(
         await source.acknowledge(last[-1].position)
     async with make_source(config, notebook) as source:
         reader = Reader(source)
-        await until(lambda: source._marker is None)
+        await until(lambda: not source.has_backlog)
         await send(broker, "99")
         assert numbers(await reader.take(1)) == [99]
 
@@ -121,7 +122,7 @@ async def test_source_frames_sent_while_the_agent_is_away_are_backlog_and_later_
             got.append(delivery)
             await source.acknowledge(delivery.position)
             if len(got) == 50:
-                await until(lambda: source._marker is None)
+                await until(lambda: not source.has_backlog)
                 await send(broker, "50")
             if len(got) == 51:
                 break
@@ -137,7 +138,7 @@ async def test_source_marker_of_an_earlier_connection_does_not_end_the_backlog(
     async with make_source(config, notebook) as source:
         marker_topic = source._marker_topic
         await drop_link(source)  # the second connection subscribes to the marker
-        await until(lambda: source._generation == 2 and source._marker is None)
+        await until(lambda: source._generation == 2 and not source.has_backlog)
     async with MqttPublisher(config.mqtt, "camera") as publisher:
         await publisher.publish(TOPIC, b"0")
         await publisher.publish(marker_topic, b"0123456789abcdef0123456789abcdef")
@@ -148,13 +149,13 @@ async def test_source_marker_of_an_earlier_connection_does_not_end_the_backlog(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_source_whose_marker_the_broker_refuses_ends_its_backlog_when_nothing_waits(
+async def test_source_without_gate_whose_marker_is_refused_ends_its_backlog_when_nothing_waits(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
 ) -> None:
     access = tmp_path / "access"
     access.write_text("topic readwrite p/s/+/frame\n")
     broker = mosquitto(f"acl_file {access}")
-    config = line_config(broker, tmp_path, protocol=protocol)
+    config = line_config(broker, tmp_path, protocol=protocol).model_copy(update={"gate": ()})
     async with make_source(config, notebook):
         pass
     await send_many(config, 12)
@@ -164,13 +165,69 @@ async def test_source_whose_marker_the_broker_refuses_ends_its_backlog_when_noth
             got.append(delivery)
             if len(got) > 1 and numbers(got[-2:]) == [10, 11]:
                 break
-        assert source._marker is not None, "unacknowledged frames are still ahead of any live one"
+        assert source.has_backlog, "unacknowledged frames are still ahead of any live one"
         assert all(each.backlog for each in got)
         await source.acknowledge(got[-1].position)
-        await until(lambda: source._marker is None)
+        await until(lambda: not source.has_backlog)
         await send(broker, "12")
         assert [each.backlog for each in await Reader(source).take(1)] == [False]
     assert set(notebook.kinds) == {"marker_refused", "marker_lost"}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_of_a_gate_whose_markers_are_refused_proves_no_age_and_says_so(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    access = tmp_path / "access"
+    access.write_text("topic readwrite p/s/+/frame\n")
+    broker = mosquitto(f"acl_file {access}")
+    config = line_config(broker, tmp_path, protocol=protocol)
+    async with make_source(config, notebook):
+        pass
+    async with make_source(config, notebook) as source:
+        await until(lambda: "marker_refused" in notebook.kinds)
+        await send(broker, "1")
+        (frame,) = await Reader(source).take(1)
+        assert frame.backlog
+        assert frame.not_before_ns is None
+        assert source.age_bound_ns("cam1") is None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_of_a_gate_bounds_the_age_of_each_frame(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    async with make_source(line_config(broker, tmp_path, protocol=protocol), notebook) as source:
+        reader = Reader(source)
+        for number in range(3):
+            sent_ns = time.monotonic_ns()
+            await send(broker, str(number))
+            frame = (await reader.take(number + 1))[-1]
+            assert frame.not_before_ns is not None
+            assert frame.not_before_ns <= sent_ns
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_of_a_gate_sees_the_time_that_a_frame_waited_in_a_stopped_broker(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path, protocol=protocol)
+    async with make_source(config, notebook) as source, MqttPublisher(config.mqtt, "camera") as camera:
+        reader = Reader(source)
+        await camera.publish(TOPIC, b"0")
+        await reader.take(1)
+        await until(lambda: (source.age_bound_ns("cam1") or 10**12) < 400_000_000)
+        broker.freeze()
+        sent_ns = time.monotonic_ns()
+        sending = asyncio.create_task(camera.publish(TOPIC, b"1"))
+        await asyncio.sleep(0.7)
+        broker.thaw()
+        await sending
+        frame = (await reader.take(2))[-1]
+        assert frame.not_before_ns is not None
+        assert frame.not_before_ns <= sent_ns
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -215,7 +272,7 @@ async def test_source_never_holds_more_than_its_bound_whatever_the_broker_sends(
         async for delivery in source.deliveries():
             got.append(delivery)
             assert len(source._ready) <= 5
-            assert len(source._unsettled) <= 5
+            assert sum(not message.is_done for message in source._unsettled) <= 5
             if len(got) % 5 == 0:
                 await source.acknowledge(delivery.position)
             if len(got) == 200:
@@ -360,7 +417,7 @@ async def test_source_subscription_of_an_older_configuration_is_ended_with_an_ev
     camera = config.camera_named("cam1").model_copy(update={"topic": "elsewhere/frame"})
     async with MqttSource(config, camera, RunningClock(), notebook) as source:
         reader = Reader(source)
-        await until(lambda: source._marker is None)
+        await until(lambda: not source.has_backlog)
         await send(broker, "old")
         await until(lambda: notebook.kinds == ["unexpected_topic"])
         await send(broker, "old again")

@@ -10,11 +10,16 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from aiokafka import TopicPartition
 
 from connectors.kafka.records import Arrived
 from inspector.domain import Position
+from inspector.stream.age import AgeBound
+
+KEPT_BOUNDS: Final = 256
+"""Answers kept of one partition; a record that is older than all of them has no bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,9 @@ class Lane:
         self._offered: int | None = None  # taken by `next`, not yet handed out
         self._changed = asyncio.Event()
         self._is_full = False
+        self._next_offset: int | None = None
+        self._age: AgeBound | None = None
+        self._bounds_of_age: deque[tuple[int, int]] = deque(maxlen=KEPT_BOUNDS)
 
     @property
     def wants_more(self) -> bool:
@@ -77,6 +85,8 @@ class Lane:
     def open(self, end_offset: int) -> None:
         """The end of the partition at its assignment is known; frames may go out."""
         self.end_offset = end_offset
+        if self._next_offset is None:
+            self._next_offset = end_offset
         self._changed.set()
 
     def close(self) -> None:
@@ -88,6 +98,7 @@ class Lane:
     def put(self, records: Iterable[Arrived]) -> None:
         """Records in the order of their offsets. May go beyond the bounds; `wants_more` is then False."""
         for arrived in records:
+            self._next_offset = arrived.record.offset + 1
             self._waiting.append(arrived)
             self._waiting_bytes += arrived.size_bytes
         self._changed.set()
@@ -107,6 +118,39 @@ class Lane:
 
     def is_backlog(self, offset: int) -> bool:
         return self.end_offset is not None and offset < self.end_offset
+
+    def watch_age(self, period_ns: int, now_ns: int) -> None:
+        """From now on the ages of records are bounded, by questions for the end of the partition."""
+        self._age = AgeBound(period_ns)
+        self._age.begin(now_ns, is_fresh=False)
+
+    @property
+    def is_age_watched(self) -> bool:
+        return self._age is not None
+
+    def asked(self, now_ns: int) -> int | None:
+        """The cluster is about to be asked for the end; the number of the question, None while none is due."""
+        due_ns = None if self._age is None else self._age.due_ns()
+        return None if self._age is None or due_ns is None or due_ns > now_ns else self._age.send(now_ns)
+
+    def answered(self, number: int, end_offset: int, now_ns: int) -> None:
+        """The end that was the answer to that question: records from it on were appended afterwards."""
+        if self._age is not None and self._age.returned(number, now_ns) and self._age.not_before_ns is not None:
+            self._bounds_of_age.append((end_offset, self._age.not_before_ns))
+
+    def unanswered(self, now_ns: int) -> None:
+        """No answer came: nothing is known until the next one."""
+        if self._age is not None:
+            self._age.begin(now_ns, is_fresh=False)
+
+    def not_before_ns(self, offset: int) -> int | None:
+        """When the record can have been appended at the earliest; None: it is not known."""
+        bounds = (not_before_ns for end, not_before_ns in reversed(self._bounds_of_age) if end <= offset)
+        return next(bounds, None)
+
+    def next_not_before_ns(self) -> int | None:
+        """The same of the next record that the cluster will hand over."""
+        return None if self._next_offset is None else self.not_before_ns(self._next_offset)
 
     def hand_out(self, offset: int, *, is_done: bool = False) -> None:
         """This one is out, in order; or `is_done`: it never goes to the road, only its turn must come."""

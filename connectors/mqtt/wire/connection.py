@@ -53,6 +53,9 @@ class Connection:
         self.maximum_packet_bytes: int | None = None
         """Largest packet the broker takes, as it said when it let us in; None: it said nothing."""
 
+        self.opening_ns = 0
+        """When `open` began, in monotonic nanoseconds."""
+
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[InspectorError] = self._loop.create_future()
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -74,6 +77,7 @@ class Connection:
     async def open(self) -> None:
         """Connected when it returns. Raises BrokerUnavailable or BrokerRefused; the connection is lost then."""
         is_up = False
+        self.opening_ns = int(self._loop.time() * 1e9)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S + 1):
                 await self._bridge.open()

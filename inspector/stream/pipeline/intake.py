@@ -63,6 +63,7 @@ class Intake:
             return
         self._note_count(arrival)
         self._note_repetition(arrival.admitted)
+        self._note_clock(arrival)
         ticket = self._ticket(source, arrival)
         self._shared.checkpoint("admitted")
         admitted = arrival.admitted
@@ -111,6 +112,11 @@ class Intake:
             self._shared.event(
                 "id_conflict", Severity.WARNING, camera, f"known id, other bytes: {arrival.admitted.result_id}"
             )
+
+    def _note_clock(self, arrival: Arrival) -> None:
+        if arrival.clock_fault is not None:
+            camera = arrival.admitted.delivery.camera
+            self._shared.event("camera_clock_off", Severity.ALARM, camera, arrival.clock_fault)
 
     def _note_repetition(self, admitted: Admitted) -> None:
         """A simulated camera may show one file as often as it likes."""

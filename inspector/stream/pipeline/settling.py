@@ -137,6 +137,8 @@ class Settling:
         mode = facts.admitted.standing.mode
         ruling = decide(facts, self._shared.policies[ticket.camera], mode, is_late)
         verdict = self._verdict(facts, ruling, gate.name if gate else None)
+        if gate is not None and not facts.admitted.delivery.backlog:
+            self._count_late(gate.name, verdict.cause)
         decision = gate.judged(facts.admitted, verdict) if gate else None
         if decision is not None:
             self._count_streak(decision)
@@ -152,6 +154,10 @@ class Settling:
             verdict.gate or verdict.camera, verdict.epoch, verdict.lap, verdict.trigger_id, verdict.decided_at
         )
         return replace(verdict, **standing_fields(standing))
+
+    def _count_late(self, gate: str, cause: Cause) -> None:
+        is_late = cause in (Cause.LATE, Cause.OVERLOAD)
+        self._shared.late_in_a_row[gate] = self._shared.late_in_a_row.get(gate, 0) + 1 if is_late else 0
 
     def _count_streak(self, decision: Decision) -> None:
         counter = self._shared.admission.counter(decision.gate)

@@ -135,6 +135,7 @@ class Shared:
     ledger_is_away: bool = False
     next_deadline_ns: int | None = None
     last_scored_ns: int = 0
+    late_in_a_row: dict[str, int] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
 
     def note_ledger(self, is_away: bool, detail: str) -> None:

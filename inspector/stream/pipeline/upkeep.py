@@ -11,6 +11,7 @@ import enum
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from inspector.config.sections import GateSection
 from inspector.domain import Event, GateMode, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
 from inspector.ports import GateLine, Ledger, Lineup, LineupLoader, Registry
@@ -39,6 +40,12 @@ class Fault(enum.IntEnum):
     JOURNAL_FULL = 3
     CAMERA_LINK = 4
     HELD = 5
+    BACKLOG = 6
+    LATE = 7
+
+
+LATE_IN_A_ROW = 3
+"""Frames of a gate that were decided too late, one after the other, before it is not ready."""
 
 
 class LineupWatch:
@@ -133,10 +140,19 @@ class Upkeep:
             return Fault.JOURNAL_FULL
         if gate is None:
             return Fault.NONE
-        cameras = next(g.cameras for g in self._shared.config.gate if g.name == gate)
-        if not all(self._shared.sources[camera].is_connected for camera in cameras):
+        section = next(g for g in self._shared.config.gate if g.name == gate)
+        if not all(self._shared.sources[camera].is_connected for camera in section.cameras):
             return Fault.CAMERA_LINK
+        if not all(self._is_live(camera, section) for camera in section.cameras):
+            return Fault.BACKLOG
+        if self._shared.late_in_a_row.get(gate, 0) >= LATE_IN_A_ROW:
+            return Fault.LATE
         return Fault.HELD if self._shared.admission.counter(gate).state.held else Fault.NONE
+
+    def _is_live(self, camera: str, gate: GateSection) -> bool:
+        """Whether a frame that came now would be young enough to be decided: nothing waits before it."""
+        age_ns = self._shared.sources[camera].age_bound_ns(camera)
+        return age_ns is not None and age_ns / 1e6 < gate.window_ms - gate.reserve_ms
 
     async def run_canary(self, scorer: Executor) -> None:
         """Send stored probe images through the whole scoring path, on the scorer's thread, every `CANARY_S`."""

@@ -137,3 +137,45 @@ async def test_commits_forgotten_are_not_tried_again() -> None:
     await asyncio.sleep(0)
     assert ended == ["cancelled"]
     running.cancel()
+
+
+def test_lane_bounds_the_age_of_records_by_the_end_that_was_asked_for() -> None:
+    made = lane()
+    made.watch_age(50, now_ns=0)
+    made.open(end_offset=3)
+    first = made.asked(now_ns=10)
+    assert first is not None
+    assert made.asked(now_ns=11) is None, "one question at a time"
+    made.answered(first, end_offset=5, now_ns=12)
+    second = made.asked(now_ns=60)
+    assert second is not None
+    made.answered(second, end_offset=8, now_ns=61)
+    assert made.not_before_ns(4) is None, "it was there before the first question"
+    assert made.not_before_ns(6) == 0
+    assert made.not_before_ns(8) == 10
+
+
+def test_lane_whose_next_record_waits_is_as_old_as_that_record() -> None:
+    made = lane()
+    made.watch_age(50, now_ns=0)
+    made.open(end_offset=3)
+    made.put([record(3)])
+    for asked_ns, end in ((10, 4), (60, 9), (110, 9)):
+        number = made.asked(asked_ns)
+        assert number is not None
+        made.answered(number, end, asked_ns + 1)
+    assert made.next_not_before_ns() == 0, "records 4 to 8 are still with the cluster"
+    made.put([record(8)])
+    assert made.next_not_before_ns() == 60
+
+
+def test_lane_without_an_answer_knows_no_age_until_the_next_one() -> None:
+    made = lane()
+    made.watch_age(50, now_ns=0)
+    made.open(end_offset=3)
+    assert made.asked(10) is not None
+    made.unanswered(5000)
+    number = made.asked(5001)
+    assert number is not None
+    made.answered(number, 7, 5002)
+    assert made.not_before_ns(7) == 5000

@@ -55,6 +55,7 @@ def delivery() -> Callable[..., Delivery]:
             properties=properties,
             received_at=more.pop("received_at", START),
             received_ns=int(at_ms * 1e6),
+            not_before_ns=more.pop("not_before_ns", int(at_ms * 1e6)),
             **more,
         )
 

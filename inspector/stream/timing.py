@@ -1,0 +1,94 @@
+"""When a frame was captured, by when it must be decided, and whether it is too late already. Pure.
+
+At a gate no frame counts as younger than its source can prove (`Delivery.not_before_ns`): a frame without such a bound,
+or whose bound leaves no time within the window, is late. A trusted `captured-at` further back than the allowed skew
+makes a frame late as well. One that lies ahead of the receipt is ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from inspector.config.sections import CameraSection, GateSection
+from inspector.domain import Delivery, TimeSource
+from inspector.stream.age import marker_period_ms
+
+CLOCK_JITTER_MS: Final = 20.0
+"""A camera's clock that is ahead by no more than this is ignored without an alarm."""
+
+PERIODS_ON_TIME: Final = 3
+"""Markers count as on time while the age of a frame is bounded by this many of their periods."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTimes:
+    """The times of one frame. `act_before` and `act_before_ns` are None without a window.
+
+    `clock_fault` says what is wrong with the camera's clock; None: nothing.
+    """
+
+    captured_at: datetime
+    source: TimeSource
+    act_before: datetime | None = None
+    act_before_ns: int | None = None
+    is_late: bool = False
+    clock_fault: str | None = None
+
+
+def times_of(
+    delivery: Delivery, claimed: datetime | None, camera: CameraSection, gate: GateSection | None
+) -> FrameTimes:
+    """`claimed`: the frame's `captured-at`, which counts where the camera's clock is trusted."""
+    captured_at, clock_fault, is_behind = _captured_at(delivery, claimed, camera)
+    source = TimeSource.RECEIVED if captured_at is None else TimeSource.CAMERA
+    window_ms = gate.window_ms if gate else camera.window_ms
+    if window_ms is None:
+        return FrameTimes(captured_at or delivery.received_at, source, clock_fault=clock_fault)
+    age_ms = _age_ms(delivery, captured_at, gate)
+    is_late = delivery.backlog or is_behind or (gate is not None and _is_beyond(delivery, gate))
+    return FrameTimes(
+        captured_at=captured_at or delivery.received_at,
+        source=source,
+        act_before=delivery.received_at + timedelta(milliseconds=window_ms - age_ms),
+        act_before_ns=delivery.received_ns + int((window_ms - age_ms) * 1e6),
+        is_late=is_late,
+        clock_fault=clock_fault,
+    )
+
+
+def _captured_at(
+    delivery: Delivery, claimed: datetime | None, camera: CameraSection
+) -> tuple[datetime | None, str | None, bool]:
+    """The time of capture where it can be used, a fault of the clock, and whether the frame is too old by it."""
+    if camera.clock != "trusted" or claimed is None:
+        return None, None, False
+    behind_ms = (delivery.received_at - claimed).total_seconds() * 1000
+    if behind_ms > camera.max_skew_ms:
+        return None, f"captured-at lies {behind_ms / 1000:,.1f} s back, more than max_skew_ms allows", True
+    if behind_ms >= 0:
+        return claimed, None, False
+    is_fault = -behind_ms > CLOCK_JITTER_MS
+    return None, f"captured-at lies {-behind_ms / 1000:,.1f} s ahead; it is ignored" if is_fault else None, False
+
+
+def _age_ms(delivery: Delivery, captured_at: datetime | None, gate: GateSection | None) -> float:
+    """The age from which the time left is counted: by the camera's clock, by the bound, or zero at receipt."""
+    if captured_at is not None:
+        return (delivery.received_at - captured_at).total_seconds() * 1000
+    if gate is None or delivery.not_before_ns is None:
+        return 0.0
+    bound_ms = (delivery.received_ns - delivery.not_before_ns) / 1e6
+    if gate.match == "single_in_flight":
+        return bound_ms
+    on_time_ms = PERIODS_ON_TIME * marker_period_ms(gate.window_ms, is_told_by_bound=False)
+    # A decision that comes too late finds the slot of its trigger closed, so no other part is hit by it.
+    return 0.0 if bound_ms <= on_time_ms else bound_ms
+
+
+def _is_beyond(delivery: Delivery, gate: GateSection) -> bool:
+    """Whether the frame can be so old that no time is left within the window."""
+    if delivery.not_before_ns is None:
+        return True
+    return (delivery.received_ns - delivery.not_before_ns) / 1e6 >= gate.window_ms - gate.reserve_ms

@@ -1,0 +1,86 @@
+"""How old a frame may be taken for, and by when it must be decided."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from inspector.config.sections import CameraSection, GateSection
+from inspector.domain import Action, Delivery, Position, TimeSource
+from inspector.stream.timing import times_of
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+MS = 1_000_000
+RECEIVED_NS = 10_000 * MS
+
+
+def camera(clock: str = "untrusted") -> CameraSection:
+    return CameraSection(name="cam1", on_unjudged=Action.REJECT, clock=clock, max_skew_ms=1000)
+
+
+def gate(match: str = "trigger_id") -> GateSection:
+    return GateSection(name="gate1", cameras=("cam1",), window_ms=150, reserve_ms=10, match=match)
+
+
+def delivery(age_bound_ms: float | None, *, backlog: bool = False) -> Delivery:
+    not_before_ns = None if age_bound_ms is None else RECEIVED_NS - int(age_bound_ms * MS)
+    return Delivery(
+        Position("s", 1, 1), "cam1", b"x", {}, NOW, RECEIVED_NS, backlog=backlog, not_before_ns=not_before_ns
+    )
+
+
+@pytest.mark.parametrize("age_bound_ms", [None, 140, 700, 3_600_000])
+@pytest.mark.parametrize("match", ["trigger_id", "single_in_flight"])
+def test_times_of_a_frame_whose_age_leaves_no_time_are_late(match: str, age_bound_ms: float | None) -> None:
+    assert times_of(delivery(age_bound_ms), None, camera(), gate(match)).is_late
+
+
+def test_times_of_a_frame_that_waited_in_the_broker_are_late() -> None:
+    assert times_of(delivery(1, backlog=True), None, camera(), gate()).is_late
+
+
+def test_times_at_a_gate_of_one_part_in_flight_count_from_the_bound() -> None:
+    times = times_of(delivery(40), None, camera(), gate("single_in_flight"))
+    assert not times.is_late
+    assert times.act_before_ns == RECEIVED_NS + 110 * MS
+    assert times.act_before == NOW + timedelta(milliseconds=110)
+
+
+def test_times_at_a_gate_of_triggers_count_from_receipt_while_markers_come_on_time() -> None:
+    assert times_of(delivery(100), None, camera(), gate()).act_before_ns == RECEIVED_NS + 150 * MS
+
+
+def test_times_at_a_gate_of_triggers_count_from_a_bound_that_markers_left_behind() -> None:
+    wide = GateSection(name="gate1", cameras=("cam1",), window_ms=3000, reserve_ms=10)
+    assert times_of(delivery(700), None, camera(), wide).act_before_ns == RECEIVED_NS + 3000 * MS
+    assert times_of(delivery(800), None, camera(), wide).act_before_ns == RECEIVED_NS + 2200 * MS
+
+
+def test_times_of_a_trusted_clock_count_from_the_capture() -> None:
+    times = times_of(delivery(40), NOW - timedelta(milliseconds=30), camera("trusted"), gate("single_in_flight"))
+    assert times.source is TimeSource.CAMERA
+    assert times.act_before_ns == RECEIVED_NS + 120 * MS
+    assert times.clock_fault is None
+
+
+def test_times_of_a_trusted_clock_far_behind_make_the_frame_late_and_say_so() -> None:
+    times = times_of(delivery(1), NOW - timedelta(hours=1), camera("trusted"), gate())
+    assert times.is_late
+    assert times.source is TimeSource.RECEIVED
+    assert times.clock_fault == "captured-at lies 3,600.0 s back, more than max_skew_ms allows"
+
+
+@pytest.mark.parametrize(("ahead_ms", "is_told"), [(5, False), (500, True), (3_600_000, True)])
+def test_times_of_a_trusted_clock_ahead_are_counted_from_receipt(ahead_ms: float, is_told: bool) -> None:
+    times = times_of(delivery(1), NOW + timedelta(milliseconds=ahead_ms), camera("trusted"), gate())
+    assert not times.is_late
+    assert times.source is TimeSource.RECEIVED
+    assert times.act_before_ns == RECEIVED_NS + 150 * MS
+    assert (times.clock_fault is not None) == is_told
+
+
+def test_times_of_a_camera_without_a_window_have_no_limit() -> None:
+    times = times_of(delivery(None), None, camera(), None)
+    assert times.act_before is None
+    assert not times.is_late

@@ -153,9 +153,7 @@ class _Doctor(Peer):
             return Finding(subject, False, f"{error} Its gate would never be ready.")
         connection.publish(topic, self._expected)
         if not await self._wait_for(1):
-            detail = (
-                f"no message to {topic} came back: its gate would never be ready; check the broker's access list"
-            )
+            detail = f"no message to {topic} came back: its gate would never be ready; check the broker's access list"
             return Finding(subject, False, detail)
         return Finding(subject, True, "the age of its frames can be proved")
 

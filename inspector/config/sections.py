@@ -480,5 +480,8 @@ class GateSection(Section):
         description="Most parts that can be missed in one gap; a longer jump is a reset of the counter.",
     )
     storm_consecutive: int | None = Field(
-        default=None, ge=2, le=100_000, description="Number of rejects in a row that raises an alarm; unset = no alarm."
+        default=None,
+        ge=2,
+        le=100_000,
+        description="Number of rejects in a row that raises an alarm and holds the gate; unset = never.",
     )

@@ -14,6 +14,7 @@ class CommandName(enum.StrEnum):
     MODE = "mode"
     RESYNC = "resync"
     GOLDEN = "golden"
+    RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ _OWN: Final[dict[CommandName, frozenset[str]]] = {
     CommandName.MODE: frozenset({"mode", "expires_at"}),
     CommandName.RESYNC: frozenset(),
     CommandName.GOLDEN: frozenset({"expires_at"}),
+    CommandName.RELEASE: frozenset(),
 }
 
 

@@ -1,4 +1,4 @@
-"""Obeys commands to the line: job, mode, resync, golden. Each is obeyed once, and stored before it has effect.
+"""Obeys commands to the line: job, mode, resync, golden, release. Each is obeyed once, and stored before it has effect.
 
 A command is refused when it is retained, used before, expired, of a wrong form, or can't be stored; the reply says
 why. In a group of agents only the one that has the gate now obeys and answers.
@@ -151,6 +151,8 @@ class Commanding:
                 epoch = counter.state.epoch
                 order = Order(owner, "epoch", str(epoch), str(epoch + 1))
                 return _Plan(order, lambda state: replace(state, orders=state.orders + 1), is_resync=True)
+            case CommandName.RELEASE:
+                return _plan_release(owner, counter.state)
             case CommandName.MODE | CommandName.GOLDEN:
                 return _plan_mode(command, owner, counter.state)
 
@@ -217,6 +219,13 @@ class Commanding:
             "detail": detail,
             "gates": [_state_record(counter, counter.state.mode_at(now)) for counter in counters],
         }
+
+
+def _plan_release(owner: str, state: GateState) -> _Plan:
+    def change(state: GateState) -> GateState:
+        return replace(state, held=False, reject_streak=0, orders=state.orders + 1)
+
+    return _Plan(Order(owner, "gate", "held" if state.held else "not held", "not held"), change)
 
 
 def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:

@@ -164,8 +164,10 @@ class Settling:
         counter.update(count_streak(counter.state, decision.action))
         limit = next(gate.storm_consecutive for gate in self._shared.config.gate if gate.name == decision.gate)
         if limit is not None and counter.state.reject_streak == limit:
-            # Only an alarm: thresholds stay, and the PLC or a person decides whether the line stops.
-            self._shared.event("storm", Severity.ALARM, decision.gate, f"{limit} rejects in a row")
+            # The gate is not ready until a person releases it. Thresholds stay: nothing here learns from rejects.
+            counter.update(replace(counter.state, held=True))
+            detail = f"{limit} rejects in a row; the gate is held until the command release, with by and reason"
+            self._shared.event("storm", Severity.ALARM, decision.gate, detail)
 
     async def _finish(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:
         await self._release(ticket, facts, await self._announce(ticket, verdict, decision), decision)

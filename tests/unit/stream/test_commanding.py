@@ -244,3 +244,28 @@ async def test_mode_until_9999_is_refused_with_its_reason_and_the_line_stays_in_
         plant.push(GOOD, 1)
         await plant.has_rows(1)
     assert [row.mode for row in plant.rows()] == [GateMode.AUTO]
+
+
+async def test_storm_holds_the_gate_until_a_person_releases_it() -> None:
+    plant = Plant(settings(storm_consecutive=3))
+
+    def is_told(ready: int, fault: int) -> bool:
+        beat = plant.line.beats[-1][1] if plant.line.beats else {}
+        return (beat.get("ready"), beat.get("fault")) == (ready, fault)
+
+    async with plant.running():
+        await until(lambda: is_told(1, 0))
+        for trigger in range(1, 6):
+            plant.push(BAD, trigger)
+        await plant.has_rows(5)
+        await until(lambda: is_told(0, 5))
+        plant.push(GOOD, 6)
+        await plant.has_rows(6)
+    async with plant.running():
+        await until(lambda: is_told(0, 5))
+        reply = await Talker(plant).tell("release", gate="gate")
+        assert (reply["ok"], reply["detail"]) == (1, "gate: gate not held (was held)")
+        await until(lambda: is_told(1, 0))
+    (record,) = plant.ledger.commands
+    assert (record.name, record.by, record.reason) == (CommandName.RELEASE, "ada", "a test")
+    assert plant.ledger.gates["gate"].held is False

@@ -17,7 +17,7 @@ The way of one frame, stage by stage, with the files that hold it:
                journal holds them.
 10. acknowledge  recording.py: the source is told that everything up to this position is durable.
 
-Beside the road run upkeep.py (live products, canary, heartbeats, events), commanding.py (job, mode, epoch),
+Beside the road run upkeep.py (live products, canary, events), heartbeats.py, commanding.py (job, mode, epoch),
 reports.py (what PLCs did) and states.py (state topics, gauges).
 
 `recover` turns what an earlier run left in the journal into rows; `run` carries frames until `stop` is called,
@@ -53,6 +53,7 @@ from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gates import Gate
 from inspector.stream.pipeline.commanding import Commanding
+from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Decode, Judging
 from inspector.stream.pipeline.recording import Recording
@@ -103,15 +104,16 @@ class Pipeline:
         self._writing = Writing(self._shared, adapters.ledger, adapters.journal)
         self._recording = Recording(self._shared, self._writing, adapters.journal)
         self._room = JournalRoom(self._shared, adapters.journal)
-        outlets = Outlets(adapters.gate_line, adapters.sink, adapters.images, adapters.dead_letters)
-        self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
+        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.take_events)
+        self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._upkeep.fault)
+        outlets = Outlets(adapters.gate_line, adapters.sink, adapters.images, adapters.dead_letters, self._heartbeats)
+        self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
         self._judging = Judging(
             self._shared, self._settling, self._room, adapters.decode, lambda: self._lineups.current
         )
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover)
-        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.gate_line, adapters.take_events)
         self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
         self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing)
         self._commanding = Commanding(
@@ -168,6 +170,7 @@ class Pipeline:
                     stages = [road.create_task(work, name=name) for name, work in self._stages().items()]
                     self.has_started.set()
                     await self._stop.wait()
+                    await self._heartbeats.stop()
                     await self._drain()
                     for stage in stages:
                         stage.cancel()
@@ -192,7 +195,7 @@ class Pipeline:
         return {
             "lineups": self._lineups.run(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
-            "heartbeats": self._upkeep.run_heartbeats(),
+            "heartbeats": self._heartbeats.run(),
             "gate actions": self._reports.run(),
             "events": self._upkeep.run_events(),
             "commands": self._commanding.run(),

@@ -28,6 +28,7 @@ from inspector.ports import DeadLetters, GateLine, Images, VerdictSink
 from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Ruling, decide, rule
 from inspector.stream.gates import MissingView, count_streak
+from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import Row, Shared, Ticket
@@ -51,6 +52,7 @@ class Outlets:
     sink: VerdictSink
     images: Images
     dead_letters: DeadLetters
+    heartbeats: Heartbeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,7 @@ class Settling:
         self._shared.checkpoint("journaled")
         if decision is None or self._outlets.gate_line is None:
             return verdict
+        await self._outlets.heartbeats.ensure_epoch(decision.gate, decision.epoch)
         is_dropped = self._shared.gates[decision.gate].is_dropped(decision)
         is_published = not is_dropped and await self._outlets.gate_line.publish(decision)
         self._shared.checkpoint("published")

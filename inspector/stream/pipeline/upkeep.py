@@ -1,4 +1,4 @@
-"""What runs beside the road: live products, heartbeats, canary, stored events.
+"""What runs beside the road: live products, canary, stored events.
 
 A gate is told `ready` only while all that a verdict depends on works: the scoring path (seen by the canary
 or by real frames), the journal, the connection of the cameras; and while the gate is not held.
@@ -7,42 +7,20 @@ or by real frames), the journal, the connection of the cameras; and while the ga
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from inspector.config.sections import GateSection
-from inspector.domain import Event, GateMode, ProductVersion, Severity
+from inspector.domain import Event, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
-from inspector.ports import GateLine, Ledger, Lineup, LineupLoader, Registry
+from inspector.ports import Ledger, Lineup, LineupLoader, Registry
+from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.ticket import Shared
 
 CANARY_S = 5.0
 CANARY_OVERDUE_S = 15.0
 SCORER_HUNG_S = 60.0
 EVENTS_S = 0.5
-
-MODE_NUMBERS: dict[GateMode, int] = {
-    GateMode.AUTO: 1,
-    GateMode.BYPASS: 2,
-    GateMode.SETUP: 3,
-    GateMode.CLEAN: 4,
-    GateMode.GOLDEN: 5,
-}
-
-
-class Fault(enum.IntEnum):
-    """The heartbeat's `fault`; append-only."""
-
-    NONE = 0
-    NO_PRODUCT = 1
-    CANARY = 2
-    JOURNAL_FULL = 3
-    CAMERA_LINK = 4
-    HELD = 5
-    BACKLOG = 6
-    LATE = 7
-
 
 LATE_IN_A_ROW = 3
 """Frames of a gate that were decided too late, one after the other, before it is not ready."""
@@ -104,20 +82,18 @@ class LineupWatch:
 
 
 class Upkeep:
-    """Heartbeats, canary and stored events."""
+    """Canary, stored events, and what keeps verdicts from being trusted."""
 
     def __init__(
         self,
         shared: Shared,
         lineups: LineupWatch,
         ledger: Ledger,
-        gate_line: GateLine | None,
         take_events: Callable[[], list[Event]],
     ) -> None:
         self._shared = shared
         self._lineups = lineups
         self._ledger = ledger
-        self._gate_line = gate_line
         self._take_events = take_events
         self._canary_ok_ns: int | None = None
         self._canary_fault = False
@@ -162,29 +138,6 @@ class Upkeep:
                 await self._check(lineup, scorer)
             self._answered_ns = self._shared.clock.monotonic_ns()
             await self._shared.clock.sleep(CANARY_S)
-
-    async def run_heartbeats(self) -> None:
-        """Send one heartbeat to each gate every `heartbeat_ms`, with a rising number."""
-        beat = 0
-        while self._gate_line is not None:
-            beat = (beat + 1) % 2**32
-            for section in self._shared.config.gate:
-                if not any(self._shared.serves(camera) for camera in section.cameras):
-                    continue  # another agent of the group has this gate and beats for it
-                fault = self.fault(section.name)
-                state = self._shared.admission.counter(section.name).state
-                await self._gate_line.heartbeat(
-                    section.name,
-                    {
-                        "v": 1,
-                        "ready": int(fault is Fault.NONE),
-                        "fault": int(fault),
-                        "hb": beat,
-                        "mode": MODE_NUMBERS[state.mode],
-                        "ep": state.epoch,
-                    },
-                )
-            await self._shared.clock.sleep(self._shared.config.agent.heartbeat_ms / 1000)
 
     async def run_events(self) -> None:
         """Events into the ledger; kept for the next round while it is away."""

@@ -21,6 +21,7 @@ from inspector.config.sections import CameraSection
 from inspector.domain import Action, Cause, Decision, Outcome, Severity, Verdict
 from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream.pipeline import Adapters, Pipeline
+from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.edges import (
     FakeCommandChannel,
@@ -282,6 +283,31 @@ async def test_run_waiting_frame_is_shed_as_overload_at_its_deadline() -> None:
         plant.lineup.gate.set()
         await plant.has_rows(2)
     assert sorted(row.cause for row in plant.rows()) == [Cause.LATE, Cause.OVERLOAD]
+
+
+async def test_run_last_heartbeat_says_that_the_gate_is_not_ready() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        await until(lambda: bool(plant.line.beats) and plant.line.beats[-1][1]["ready"] == 1)
+    assert (plant.line.beats[-1][1]["ready"], plant.line.beats[-1][1]["fault"]) == (0, Fault.STOPPING)
+
+
+async def test_run_new_epoch_is_in_a_heartbeat_before_a_decision_carries_it() -> None:
+    plant = Plant(settings(max_gap=3))
+    known: list[tuple[int, int]] = []
+    publish = plant.line.publish
+
+    async def note(decision: Decision) -> bool:
+        known.append((decision.epoch, plant.line.beats[-1][1]["ep"]))
+        return await publish(decision)
+
+    plant.line.publish = note  # type: ignore[method-assign]  # the order of two messages is what this is about
+    async with plant.running():
+        plant.push(GOOD, 100)
+        await plant.has_rows(1)
+        plant.push(BAD, 5)
+        await plant.has_rows(2)
+    assert known == [(1, 1), (2, 2)]
 
 
 async def test_run_streak_of_rejects_raises_one_alarm() -> None:

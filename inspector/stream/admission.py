@@ -142,7 +142,7 @@ class Admission:
         """
         camera = self._config.camera_named(delivery.camera)
         gate = self._config.gate_of(camera.name)
-        meta = read_metadata(delivery)
+        meta = _within_modulus(read_metadata(delivery), gate)
         times = times_of(delivery, meta.captured_at, camera, gate)
         ids = FrameIds(
             frame_id=meta.frame_id,
@@ -231,6 +231,15 @@ def read_metadata(delivery: Delivery) -> _Metadata:
         is_simulated=properties.get("simulated", "").lower() in ("1", "true", "yes"),
         fault="; ".join(faults) or None,
     )
+
+
+def _within_modulus(meta: _Metadata, gate: GateSection | None) -> _Metadata:
+    """A trigger id beyond the modulus of its gate can't be of its counter: it is a fault, and counts as absent."""
+    modulus = gate.trigger_modulus if gate else None
+    if modulus is None or meta.trigger_id is None or meta.trigger_id < modulus:
+        return meta
+    fault = f"trigger-id {meta.trigger_id} is not below trigger_modulus {modulus}"
+    return replace(meta, trigger_id=None, fault="; ".join(filter(None, (meta.fault, fault))))
 
 
 def _may_come_again(delivery: Delivery) -> bool:

@@ -65,6 +65,21 @@ def check_gates(config: Config) -> Iterator[Finding]:
     for gate in config.gate:
         yield _window(gate)
         yield ok(GATES, gate.name, _match(gate))
+        yield from _without_triggers(config, gate)
+
+
+def _without_triggers(config: Config, gate: GateSection) -> Iterator[Finding]:
+    """Cameras whose frames can't carry the trigger id that their gate needs."""
+    if gate.match != "trigger_id" or config.mqtt.protocol == "5":
+        return
+    for name in gate.cameras:
+        camera = config.camera_named(name)
+        if camera.source == "mqtt" and camera.trigger_from == "property":
+            detail = (
+                f"{name} carries its trigger id in an MQTT property, which MQTT 3.1.1 does not have, so no frame can "
+                'be matched. Set camera.trigger_from = "topic" or "json", or mqtt.protocol = "5".'
+            )
+            yield fault(GATES, gate.name, detail)
 
 
 def _topic(camera: CameraSection, topic: str, topics: Counter[str]) -> Finding:

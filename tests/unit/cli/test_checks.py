@@ -259,6 +259,20 @@ def test_gate_with_a_short_window_is_a_warning(tmp_path: Path) -> None:
     assert found(list(line_checks.check_gates(config)), "g window").level is Level.WARNING
 
 
+@pytest.mark.parametrize(
+    ("protocol", "trigger_from", "is_fault"),
+    [("3.1.1", "property", True), ("3.1.1", "topic", False), ("5", "property", False)],
+)
+def test_gate_whose_camera_can_carry_no_trigger_is_a_fault(protocol: str, trigger_from: str, is_fault: bool) -> None:
+    table = {
+        "mqtt": {"protocol": protocol},
+        "camera": [{"name": "c", "on_unjudged": "reject", "trigger_from": trigger_from}],
+        "gate": [{"name": "g", "cameras": ["c"], "window_ms": 100}],
+    }
+    findings = list(line_checks.check_gates(parse(table, None)))
+    assert any(each.level is Level.FAULT and "MQTT 3.1.1" in each.detail for each in findings) == is_fault
+
+
 def test_weights_that_are_missing_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: object) -> str:
         raise WeightsMissing("The weights are not installed; run `pip install weights`.")

@@ -71,6 +71,18 @@ def test_admit_gap_names_the_missed_parts_of_the_gate(admission: Admission, deli
     assert [(part.gate, part.epoch, part.trigger_id) for part in missed] == [("pair", 3, 17), ("pair", 3, 18)]
 
 
+def test_admit_trigger_beyond_the_modulus_is_a_fault_and_no_reset(gated: Config, delivery: Make) -> None:
+    table = gated.model_dump(mode="json")
+    for gate in table["gate"]:
+        gate["trigger_modulus"] = 65536
+    made = Admission(Config.model_validate(table))
+    made.assign({"pair": GateState("pair", epoch=3, last_trigger=16)}, {})
+    arrived = arrive(made, delivery("left", headers={"trigger_id": 70_000}))
+    assert arrived.admitted.fault == "trigger-id 70000 is not below trigger_modulus 65536"
+    assert (arrived.was_reset, arrived.missed, arrived.admitted.key.trigger_id) == (False, (), None)
+    assert arrive(made, delivery("left", headers={"trigger_id": 17})).admitted.key.epoch == 3
+
+
 def test_admit_camera_without_gate_invents_no_missed_parts(admission: Admission, delivery: Make) -> None:
     arrive(admission, delivery("free", headers={"trigger_id": 1}))
     found = arrive(admission, delivery("free", headers={"trigger_id": 5000}))

@@ -171,6 +171,7 @@ class Pipeline:
                     self.has_started.set()
                     await self._stop.wait()
                     await self._heartbeats.stop()
+                    await self._states.stop()
                     await self._drain()
                     for stage in stages:
                         stage.cancel()

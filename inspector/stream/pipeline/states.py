@@ -29,6 +29,12 @@ class States:
         self._sink = sink
         self._journal = journal
         self._writing = writing
+        self._is_stopping = False
+
+    async def stop(self) -> None:
+        """Say that the cameras are offline: no further frame of them is taken."""
+        self._is_stopping = True
+        await self._tell_cameras()
 
     async def run(self) -> None:
         """Retained state of the agent and its cameras, every `STATE_S` and at once when something changes."""
@@ -57,9 +63,12 @@ class States:
             "gauges": self._shared.telemetry.gauges(),
         }
         await self._sink.state(f"agent/{self._shared.config.agent.name}/state", state)
+        await self._tell_cameras()
+
+    async def _tell_cameras(self) -> None:
         for camera in self._shared.config.camera:
             if self._shared.serves(camera.name):
-                is_up = self._shared.sources[camera.name].is_connected
+                is_up = self._shared.sources[camera.name].is_connected and not self._is_stopping
                 await self._sink.state(f"{camera.name}/health", {"state": "online" if is_up else "offline"})
 
     def _measure(self) -> None:

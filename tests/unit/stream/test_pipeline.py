@@ -292,6 +292,13 @@ async def test_run_last_heartbeat_says_that_the_gate_is_not_ready() -> None:
     assert (plant.line.beats[-1][1]["ready"], plant.line.beats[-1][1]["fault"]) == (0, Fault.STOPPING)
 
 
+async def test_run_stopped_agent_leaves_its_cameras_offline() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        await until(lambda: plant.sink.states.get("cam/health") == {"state": "online"})
+    assert plant.sink.states["cam/health"] == {"state": "offline"}
+
+
 async def test_run_new_epoch_is_in_a_heartbeat_before_a_decision_carries_it() -> None:
     plant = Plant(settings(max_gap=3))
     known: list[tuple[int, int]] = []

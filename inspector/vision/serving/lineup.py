@@ -48,7 +48,7 @@ class LoadedProduct:
 
     @property
     def threshold(self) -> float:
-        """The registry's, which a person may have moved; the artifact holds the one it was born with."""
+        """The threshold in the registry. A person may have moved it; the artifact keeps the one from the enrolment."""
         return self.version.threshold
 
 
@@ -141,7 +141,7 @@ class VisionLineup:
             product.inspector.check_probes(product.embedder, self._routing_pass)
 
     def warm_up(self, batch_max: int) -> None:
-        """Every pass once at the smallest and the largest batch: no frame is the one that waits for memory."""
+        """Run every pass once with the smallest and the largest batch, so that no frame waits for their memory."""
         by_key = {item.batch_key: item for item in self.loaded.values()}
         for item in by_key.values():
             preparation = item.inspector.artifact.preparation

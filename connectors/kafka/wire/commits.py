@@ -35,7 +35,7 @@ class Commits:
         self._has_some.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Commit the noted offsets, one request at a time, until cancelled."""
         try:
             while True:
                 await self._has_some.wait()

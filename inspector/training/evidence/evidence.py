@@ -75,8 +75,8 @@ class Phase:
 class Keystone:
     """The good images that the threshold rests on: those with the largest held-out scores, up to a gap to the next.
 
-    `level_without`: where the threshold would lie without them, as a level of the threshold that they made. Where
-    there is no gap, it is the one largest, and the level little below 1. `n`: so many scores there were.
+    `level_without`: the threshold that would result without them, as a level of the threshold that they made. If there
+    is no gap, the keystone is the one largest score, and the level is little below 1. `n`: the number of scores.
     """
 
     images: tuple[str, ...]

@@ -135,7 +135,7 @@ class VisionLineup:
         return self._scorer
 
     def check_canary(self) -> None:
-        """Stored images of the next few products through passes, anchors and heads. Raises ParityError."""
+        """Send the stored images of the next few products through passes, anchors and heads. Raises ParityError."""
         for name in itertools.islice(self._canary_turn, min(CANARY_PRODUCTS, len(self._live))):
             product = self._live[name]
             product.inspector.check_probes(product.embedder, self._routing_pass)

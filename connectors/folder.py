@@ -1,9 +1,10 @@
 """Frames of one camera from a watched folder: a file is a frame, acknowledged files move to `done/`.
 
 Files are taken oldest first, once they are whole and have not changed for `settle_ms`; a file that never
-becomes whole is handed on as it is once it has not changed for `incomplete_ms`. Whatever is no frame (links,
-folders, hidden and half-written names, sidecars) is named once and left alone. A file overwritten after it
-was read is another frame. Nothing in a folder is backlog: whoever fills it before the start wants it judged.
+becomes whole is handed on as it is once it has not changed for `incomplete_ms`. Entries that are no frames (links,
+folders, hidden and half-written names, sidecars) stay where they are, and an event names each kind once. A file
+that is overwritten after it was read is another frame. Nothing in a folder is backlog: files that lie there
+before the start are judged like later ones.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ IN_FLIGHT: Final = 64
 
 POLL_S: Final = 0.1
 RETRY_S: Final = 5.0
-"""How often a file that can't be read is tried again: rights also change where the file doesn't."""
+"""Seconds between two tries of a file that can't be read: its permissions can change while its content doesn't."""
 
 MOST_NAMED: Final = 1000
-"""Entries that are no frames and were named in events; beyond that none is named any more."""
+"""Most kinds of entries that are no frames and get an event; further kinds get none."""
 
 LONGEST_NAME: Final = 100
 """Characters of a file's name in its frame id, which has room for 128."""
@@ -41,8 +42,8 @@ _MIB: Final = 1024 * 1024
 class FolderSource:
     """A FrameSource over one folder. Entering raises ConfigError where there is no such folder.
 
-    A frame's `frame-id` is the file's name and time of modification, so that a restart finds the same
-    frame and a name used again is another one. With `trigger_from = "topic"` the name without its
+    A frame's `frame-id` is the file's name and time of modification. After a restart the same file is therefore the
+    same frame, and a new file under an old name is a new frame. With `trigger_from = "topic"` the name without its
     ending is the trigger id.
     """
 
@@ -101,11 +102,11 @@ class FolderSource:
             await self._wait_for_change(self._poll_s)
 
     def age_bound_ns(self, _camera: str, /) -> int | None:
-        """Since the listing before the last: a file that is found now may have appeared right after that."""
+        """The time since the last listing began: a file that is found now may have appeared right after that."""
         return None if self._listed_ns is None else self._clock.monotonic_ns() - self._listed_ns
 
     async def acknowledge(self, position: Position) -> bool:
-        """All files handed out up to it move to `done/`. False for a position that is not of this folder."""
+        """Move all files that were handed out up to `position` to `done/`. False for a position of another source."""
         if position.stream != self.name:
             return False
         finished: list[FrameFile] = []
@@ -145,7 +146,8 @@ class FolderSource:
         self._taken &= there  # a file gone from the folder need not be remembered
         self._unchanged_since_ns = {file: self._unchanged_since_ns.get(file, now_ns) for file in there}
         self._not_before_ns = {file: at_ns for file, at_ns in self._not_before_ns.items() if file in there}
-        # What is not in one listing was written after that listing began. Of the first listing nothing is known.
+        # A file that an earlier listing lacks was written after that listing began. Before the first listing no
+        # such bound is known.
         self._appeared_after_ns = {file: self._appeared_after_ns.get(file, self._listed_ns) for file in there}
         self._listed_ns = began_ns
         self._unreadable = {file: changed for file, changed in self._unreadable.items() if file in there}
@@ -183,7 +185,7 @@ class FolderSource:
         )
 
     def _is_fit(self, file: FrameFile, reading: Reading) -> bool:
-        """Whether it is whole, beyond the limit in any case, or has been left incomplete by its writer."""
+        """Whether the file is whole, is larger than the limit, or has been left incomplete by its writer."""
         if reading.is_whole or len(reading.content) == self._most_bytes:
             return True
         given_up_ns = self._unchanged_since_ns[file] + int(self._camera.incomplete_ms * 1e6)
@@ -223,7 +225,7 @@ class FolderSource:
             )
 
     def _note_folder(self, listing: Listing) -> None:
-        """Names each kind of ignored entry once, and both edges of a folder that can't be read."""
+        """Send one event for each kind of ignored entry, and one when the folder goes away or comes back."""
         if (listing.reason is not None) != self._is_away:
             self._is_away = listing.reason is not None
             if self._is_away:
@@ -246,7 +248,7 @@ class FolderSource:
                 self._tell("folder_ignored", detail, Severity.INFO)
 
     def _note_unreadable(self, file: FrameFile, error: OSError) -> None:
-        """One event for a file, and another only when it has changed; tried again in between without a word."""
+        """Send one event for the file, and another only after the file has changed. Retries between are silent."""
         self._not_before_ns[file] = self._clock.monotonic_ns() + int(RETRY_S * 1e9)
         if self._unreadable.get(file) == file.changed_ns:
             return
@@ -262,7 +264,7 @@ class FolderSource:
 
 
 def _frame_id(file: FrameFile) -> str:
-    """Name and time of modification. Of a long name its beginning and a digest of the whole."""
+    """Name and time of modification. A long name is shortened to its beginning and a digest of the whole name."""
     name = file.shown_name
     if len(name) > LONGEST_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]

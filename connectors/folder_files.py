@@ -1,7 +1,7 @@
-"""What lies in a watched folder: which entries are frames, which are whole, reading and moving one of them.
+"""Lists a watched folder, tells frames from other entries, and reads and moves single files.
 
-Blocking, and without memory; `folder` calls it on threads. No link is followed anywhere: whoever may write
-into the folder must not make the agent read, or write to, another place.
+The functions block and keep no state; `folder` calls them on threads. No link is followed: a person who may write
+into the folder must not be able to make the agent read from, or write to, another place.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ UNFINISHED: Final = (".part", ".partial", ".filepart", ".crdownload", ".tmp", ".
 SIDECARS: Final = frozenset(
     {".xml", ".txt", ".json", ".csv", ".log", ".ini", ".db", ".md", ".yaml", ".yml", ".md5", ".sha256", ".xmp", ".lnk"}
 )
-"""What cameras, people and systems lay beside pictures. Everything else is judged, and if only as undecodable."""
+"""Endings of files that cameras, people and systems put beside pictures. Other files are judged as frames."""
 
 _JPEG: Final = b"\xff\xd8"
 _JPEG_END: Final = b"\xff\xd9"
 _JPEG_SCAN: Final = 0xDA
 _JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Markers without a length behind them."""
+"""JPEG markers that no length field follows."""
 
 MOST_SEGMENTS: Final = 4096
-"""Of a JPEG before its first scan; one with more is judged as it is, and refused."""
+"""Most segments of a JPEG before its first scan. A file with more never counts as whole; its time runs out instead."""
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"IEND\xaeB`\x82"
@@ -37,9 +37,9 @@ _PNG_END: Final = b"IEND\xaeB`\x82"
 
 @dataclass(frozen=True, slots=True)
 class FrameFile:
-    """One file as the folder lists it; equal as long as nobody writes to it again.
+    """One file as the folder lists it. Two listings of it are equal as long as nobody writes to it.
 
-    `changed_ns` also moves with rights and links.
+    `changed_ns` also changes with the file's permissions and links.
     """
 
     path: Path
@@ -50,13 +50,13 @@ class FrameFile:
 
     @property
     def shown_name(self) -> str:
-        """Its name as text that can be printed; bytes that are not UTF-8 and control characters as escapes."""
+        """The name as printable text, with escapes for control characters and bytes that are not UTF-8."""
         return printable(self.path.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """An entry that is no frame, and why."""
+    """An entry that is no frame, and its kind."""
 
     name: str
     kind: str
@@ -66,7 +66,7 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """`reason` is what the system says where the folder can't be read, else None."""
+    """The content of a folder. `reason` is the system's message if the folder can't be read, else None."""
 
     frames: frozenset[FrameFile] = frozenset()
     ignored: tuple[Ignored, ...] = ()
@@ -75,14 +75,14 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a file held while nobody wrote to it. `is_whole`: a JPEG or PNG with its end."""
+    """The content of a file that nobody wrote to meanwhile. `is_whole`: a JPEG or PNG with its end marker."""
 
     content: bytes
     is_whole: bool
 
 
 def list_folder(folder: Path) -> Listing:
-    """All entries of the folder, none below it."""
+    """All entries of the folder itself; subfolders are not entered."""
     frames: set[FrameFile] = set()
     ignored: list[Ignored] = []
     try:
@@ -100,7 +100,7 @@ def list_folder(folder: Path) -> Listing:
 
 
 def printable(name: str) -> str:
-    """The name without control characters and with bytes that are not UTF-8 as escapes; no two become equal."""
+    """The name with escapes for control characters and bytes that are not UTF-8. Different names stay different."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
@@ -108,8 +108,8 @@ def printable(name: str) -> str:
 
 
 def read(file: FrameFile, most_bytes: int) -> Reading | None:
-    """Its first `most_bytes`; None where it is not, or no longer, the file that was listed. Raises OSError."""
-    # Not blocking: a pipe put in its place would wait for its writer.
+    """The first `most_bytes` of the file; None if the path no longer holds the file that was listed. Raises OSError."""
+    # O_NONBLOCK: if a pipe has taken the file's place, opening it would wait for a writer.
     descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as opened:
         before = os.fstat(descriptor)
@@ -124,16 +124,16 @@ def read(file: FrameFile, most_bytes: int) -> Reading | None:
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether a JPEG or PNG has come to its end; False for what is neither."""
+    """Whether the bytes are a JPEG or PNG with its end marker. False for any other format."""
     if content.startswith(_PNG):
         return _PNG_END in content
     return content.startswith(_JPEG) and _is_whole_jpeg(content)
 
 
 def set_aside(file: FrameFile) -> bool:
-    """Into `done` beside it, replacing nothing there; False, and left where it is, where it is not the same any more.
+    """Move the file to `done` beside it, where nothing is replaced. False if it was overwritten: then it stays.
 
-    Raises OSError; FileNotFoundError where the file has gone.
+    Raises OSError; FileNotFoundError if the file is gone.
     """
     done = file.path.parent / DONE
     done.mkdir(exist_ok=True)
@@ -174,7 +174,7 @@ def _frame_file(path: Path, status: os.stat_result) -> FrameFile:
 
 
 def _free_name(file: FrameFile, done: Path) -> Path:
-    """Its own name or, where that is taken, one with its time, and with a number where that is taken too."""
+    """The file's own name; if that is taken, the name with its time; if that is taken too, one with a number."""
     target = done / file.path.name
     number = 1
     while os.path.lexists(target):
@@ -187,7 +187,7 @@ def _free_name(file: FrameFile, done: Path) -> Path:
 
 
 def _is_whole_jpeg(content: bytes) -> bool:
-    """Whether an end marker follows the first scan. A thumbnail's own stands before it, and scan data hold none."""
+    """Whether an end marker follows the first scan. A thumbnail's end marker lies before it; scan data have none."""
     at = len(_JPEG)
     for _ in range(MOST_SEGMENTS):
         if content[at : at + 1] != b"\xff" or at + 4 > len(content):

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 import logging
 
-# aiokafka logs every attempt of its own retries; the links here log each edge once, with its reason.
+# aiokafka logs each of its own retries. The links of this package log each loss and each return once, with the reason.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""What `inspector doctor` asks a Kafka cluster: is it there, does it let us in, are its topics fit for our frames.
+"""What `inspector doctor` asks a Kafka cluster: is it there, does it let us in, do its topics take our frames.
 
 Writes nothing and joins no group.
 """
@@ -26,7 +26,7 @@ _MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's report. `detail` says what was found, or what to do."""
+    """One line of the doctor's report. `detail` says what the check showed, or what to do."""
 
     subject: str
     is_ok: bool
@@ -34,7 +34,7 @@ class Finding:
 
 
 async def probe(config: Config) -> list[Finding]:
-    """Findings about the section `kafka`, in the order they were made. Raises nothing of its own."""
+    """Findings about the section `kafka`, in the order of the checks. A failed check is a finding, not an exception."""
     settings = config.kafka
     try:
         connection = await reach(settings)
@@ -42,7 +42,7 @@ async def probe(config: Config) -> list[Finding]:
         return [Finding("kafka cluster", False, str(error))]
     findings = [Finding("kafka cluster", True, f"{connection.host}:{connection.port} lets us in")]
     try:
-        # A pattern needs every topic that we may see; names are few.
+        # A pattern is compared with every topic that this user may see.
         cluster = await ask(connection, None if settings.topic_pattern else _topics(config))
     except BrokerUnavailable as error:
         return [*findings, Finding("kafka metadata", False, str(error))]
@@ -56,7 +56,7 @@ async def probe(config: Config) -> list[Finding]:
     findings.append(Finding("kafka frame sizes", True, f"frames of up to {config.kafka.max_frame_mib:g} MiB"))
     carrying = [*_frame_topics(config), *([settings.dead_letter_topic] if settings.dead_letter_topic else [])]
     limits = await _limits(config, [*(topic for topic in carrying if cluster.partitions_for_topic(topic)), *matched])
-    # Of the many topics that a pattern may match, only those are named that are not fit.
+    # A pattern may match many topics, so only the unfit ones are named.
     unnamed = {_limits_subject("topic", topic) for topic in matched}
     return findings + [finding for finding in limits if not (finding.is_ok and finding.subject in unnamed)]
 
@@ -85,7 +85,7 @@ def _topics(config: Config) -> tuple[str, ...]:
 
 
 async def _reachable(settings: KafkaSection, host: str, port: int) -> Finding:
-    """Whether the address a broker gives of itself can be used from here."""
+    """Whether the address that a broker advertises can be reached from here."""
     subject = f"kafka broker {host}:{port}"
     try:
         connection = await reach(settings.model_copy(update={"bootstrap": f"{host}:{port}"}))
@@ -106,13 +106,13 @@ def _topic(cluster: ClusterMetadata, topic: str) -> Finding:
 
 
 def _largest_bytes(config: Config) -> int:
-    """The largest frame any Kafka camera may send, with what stands around it."""
+    """Bytes of the largest frame that any Kafka camera may send, with its headers and framing."""
     largest = max((camera.max_mib for camera in config.camera if camera.source == "kafka"), default=0)
     return int(min(largest, config.kafka.max_frame_mib) * _MIB)
 
 
 async def _limits(config: Config, topics: list[str]) -> list[Finding]:
-    """What the brokers and topics take, against the largest frame. Brokers that don't tell get one finding."""
+    """Compare the limits of brokers and topics with the largest frame. Brokers that hide them get one finding."""
     needed = _largest_bytes(config) + OVERHEAD_BYTES
     admin = AIOKafkaAdminClient(**client_options(config.kafka, f"{config.agent.name}-doctor"))
     try:

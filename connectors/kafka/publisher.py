@@ -1,4 +1,4 @@
-"""A camera's side of Kafka, for the simulator and tests: publishes and knows what arrived."""
+"""A camera's side of Kafka, for the simulator and tests: publishes frames and learns whether they arrived."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ RETRY_S: Final = 0.2
 
 
 class KafkaPublisher:
-    """Entered means connected; entering raises BrokerUnavailable or BrokerRefused.
+    """Publishes a camera's frames to Kafka. Entered means connected; entering raises BrokerUnavailable, BrokerRefused.
 
-    `key`: the gate of the camera where it has one, else the camera; it keeps the order of what it brings.
+    `key` is the camera's gate if it has one, else the camera. Frames under one key keep their order.
     """
 
     def __init__(self, settings: KafkaSection, camera: str, key: str) -> None:
@@ -33,15 +33,16 @@ class KafkaPublisher:
         await self._producer.drop()
 
     async def publish(self, topic: str, payload: bytes, properties: Mapping[str, str], /) -> None:
-        """The cluster has it when this returns. Raises BrokerUnavailable or BrokerRefused; it may have it all the same.
+        """Publish a frame; the cluster has it when this returns.
 
+        Raises BrokerUnavailable or BrokerRefused; the cluster may have the frame even then.
         `properties` become headers, beside the camera's name.
         """
         headers = [(name, value.encode()) for name, value in {CAMERA_HEADER: self._camera, **properties}.items()]
         await self._producer.send(topic, payload, self._key, headers)
 
     async def ensure_connected(self, timeout_s: float, /) -> None:
-        """Connected when it returns. Raises BrokerUnavailable when it was not possible in time."""
+        """Connect, if there is no connection. Raises BrokerUnavailable if that takes longer than allowed."""
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + timeout_s
         while True:

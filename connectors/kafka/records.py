@@ -1,4 +1,4 @@
-"""From a Kafka record to a delivery: whose frame it is, and what stands in its headers. No I/O."""
+"""Makes a delivery of a Kafka record: which camera sent it, and what its headers say. No I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CAMERA_HEADER: Final = "camera"
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A record and when it came here; the time it waits for the road counts as age."""
+    """A record and the time of its arrival here. The time that it then waits for the road counts as its age."""
 
     record: ConsumerRecord
     at: datetime
@@ -31,13 +31,13 @@ class Arrived:
 
     @property
     def broker_id(self) -> str:
-        """Kafka's unchanging name for the record. The timestamp tells it from one of a topic created anew."""
+        """A name of the record that never changes. Its timestamp tells it from a record of a topic created anew."""
         record = self.record
         return f"{record.topic}/{record.partition}/{record.offset}/{record.timestamp}"
 
 
 class CameraFinder:
-    """Whose frame a record is: header `camera`, else a key that names a camera (or a gate of one), else the topic."""
+    """Finds a record's camera: by the header `camera`, else by a key that names a camera or its gate, else by topic."""
 
     def __init__(self, config: Config) -> None:
         self._cameras = {camera.name: camera for camera in config.camera if camera.source == "kafka"}
@@ -49,7 +49,7 @@ class CameraFinder:
         } | self._cameras
 
     def find(self, record: ConsumerRecord) -> CameraSection | None:
-        """None where what the record says is no camera of this agent."""
+        """The record's camera; None if it is no camera of this agent."""
         named = next((value for name, value in record.headers if name.lower() == CAMERA_HEADER), None)
         if named is not None:
             return self._cameras.get(_text(named))
@@ -57,7 +57,7 @@ class CameraFinder:
 
 
 def named_in(record: ConsumerRecord) -> str:
-    """What the record says of its camera, for a person to read."""
+    """The name that the record gives its camera, as text for an event."""
     headers = {name.lower(): value for name, value in record.headers}
     named = headers.get(CAMERA_HEADER, record.key)
     return repr(_text(named)[:64]) if named else "none"
@@ -66,7 +66,7 @@ def named_in(record: ConsumerRecord) -> str:
 def delivery_of(
     arrived: Arrived, camera: CameraSection, position: Position, *, is_backlog: bool, not_before_ns: int | None = None
 ) -> Delivery:
-    """The record as the road wants it. `not_before_ns`: when it can have been appended at the earliest."""
+    """The record as a delivery. `not_before_ns`: the earliest time at which it can have been appended."""
     envelope = _opened(arrived.record, camera)
     return Delivery(
         position=position,
@@ -82,12 +82,12 @@ def delivery_of(
 
 
 def payload_of(record: ConsumerRecord, camera: CameraSection) -> bytes:
-    """Only the encoded image."""
+    """The encoded image of a record, without its metadata."""
     return _opened(record, camera).payload
 
 
 def plain_headers(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
-    """Headers as text, for keeping: what is no UTF-8 is marked, nothing raises."""
+    """Headers as text, to be stored. Bytes that are not UTF-8 become a replacement; nothing raises."""
     return plain_properties([(name, _text(value)) for name, value in headers])
 
 

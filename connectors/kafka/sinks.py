@@ -1,8 +1,8 @@
 """Verdict records and dead letters on Kafka topics.
 
-Records: store and forward, in order, in bounded memory; the oldest go first when it is full, with one
-event per episode and a counter. A receiver may see a record twice and knows it by its `result_id`.
-Letters are durable when `put` returns, or it raises and somebody else has to keep them.
+Records are stored and forwarded in order, in bounded memory. When it is full the oldest records are dropped, with one
+event per episode and a counter. A receiver may see a record twice and recognises it by its `result_id`.
+Letters are durable when `put` returns. If it raises, the caller has to keep them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Record:
 class KafkaVerdictSink:
     """A VerdictSink on the topic `kafka.verdict_topic`, keyed by gate, else by camera.
 
-    Entered means connected, or trying; entering raises BrokerRefused where the cluster refuses us.
+    Entered means connected, or still trying; entering raises BrokerRefused if the cluster refuses us.
     """
 
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
@@ -59,7 +59,7 @@ class KafkaVerdictSink:
 
     @property
     def unsent(self) -> int:
-        """Records the cluster has not taken yet."""
+        """The number of records that the cluster has not taken yet."""
         return len(self._waiting)
 
     async def __aenter__(self) -> Self:
@@ -86,7 +86,7 @@ class KafkaVerdictSink:
         await self._producer.drop()
 
     async def publish(self, verdict: Verdict) -> None:
-        """Accepted for delivery; never waits for the cluster. Raises what ended the sender, if anything did."""
+        """Accept a record for delivery, without waiting for the cluster. If the sender has failed, raises its error."""
         if self._sending is not None and self._sending.done():
             self._sending.result()
         self._idle.clear()
@@ -101,10 +101,10 @@ class KafkaVerdictSink:
         self._changed.set()
 
     async def state(self, topic: str, payload: Mapping[str, Any]) -> None:
-        """Does nothing: Kafka keeps no last word for a newcomer; health and state stand on MQTT."""
+        """Does nothing: Kafka has no retained messages. Health and state are published on MQTT."""
 
     async def flush(self, timeout_s: float) -> bool:
-        """True when the cluster has taken every record; False when it had not in time."""
+        """Wait until the cluster has taken every record; False if the time is over before."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -129,7 +129,7 @@ class KafkaVerdictSink:
                 self._link.note_up(f"records go to {self._topic}")
 
     async def _send(self, batch: list[_Record]) -> None:
-        """All of the batch or, after a failure, the longest part of it that was taken, leaves the queue."""
+        """Send a batch. Records leave the queue up to the first one that the cluster did not take."""
         answers = []
         try:
             for record in batch:
@@ -139,7 +139,7 @@ class KafkaVerdictSink:
             for (record, _), outcome in zip(answers, outcomes, strict=True):
                 if isinstance(outcome, BaseException):
                     break
-                # Its place may have been given to a newer one meanwhile.
+                # A newer record may have pushed this one out of the queue meanwhile.
                 if self._waiting and self._waiting[0] is record:
                     self._waiting.popleft()
         for outcome in outcomes:
@@ -153,7 +153,7 @@ class KafkaVerdictSink:
 class KafkaDeadLetters:
     """DeadLetters on the topic `kafka.dead_letter_topic`: the bytes as they came, the reason in the headers.
 
-    While the cluster is away `put` raises at once, but for a try now and then.
+    While the cluster is away `put` raises at once, except that it tries the cluster from time to time.
     """
 
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
@@ -175,7 +175,7 @@ class KafkaDeadLetters:
         await self._producer.drop()
 
     async def put(self, letter: DeadLetter) -> None:
-        """The cluster has it when this returns. Raises BrokerUnavailable or BrokerRefused."""
+        """Store a letter; the cluster has it when this returns. Raises BrokerUnavailable or BrokerRefused."""
         if self._failed is not None and self._clock.monotonic_ns() - self._failed[0] < self._retry_ns:
             raise self._failed[1]
         reason = {

@@ -1,11 +1,11 @@
 """Frames of all Kafka cameras of one agent: one consumer in a group, each partition a stream of its own.
 
-Every assignment is a generation: positions of an earlier one acknowledge nothing, and what was not
-committed comes again, to this agent or to another. The poll loop only moves records into bounded lanes,
-one for each partition, and never waits for the road: a full lane pauses its partition. Offsets are
-committed only for what was acknowledged. Before partitions are given up, what is under way may finish
-for a short while, so that little comes twice.
-aiokafka knows only eager rebalancing; the sticky assignor leaves partitions where they are.
+Each assignment of partitions is a generation. A position of an earlier generation acknowledges nothing, and records
+that were not committed are delivered again, to this agent or to another. The poll loop moves records into bounded
+lanes, one for each partition, and never waits for the road: a full lane pauses its partition. Offsets are committed
+only for acknowledged records. Before partitions are given up, frames under way get a short time to finish, so that
+few are delivered twice.
+aiokafka knows only eager rebalancing. The sticky assignor leaves partitions where they are as far as possible.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ GOODBYE_S = 3.0
 ENTER_S = 30.0
 POLL_RECORDS = 64
 LOOK_AGAIN_MS = 20
-"""How long a poll waits while a partition is paused: its lane may have room again."""
+"""Milliseconds that a poll waits while a partition is paused. Short, because its lane may soon have room again."""
 
 ANSWER_S = 5.0
 
 NOTHING = TopicPartition("", -1)
-"""Asked for while no lane has room: the poll goes on, as the group wants it, and takes nothing."""
+"""A partition that does not exist. It is polled while no lane has room: the group wants polls to go on."""
 
 
 class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka comes without types
-    """A FrameSource over every Kafka camera. Entered means partitions were assigned, or it goes on trying.
+    """A FrameSource over every Kafka camera. Entered means that partitions are assigned, or that it goes on trying.
 
-    Entering raises BrokerRefused where the cluster refuses this agent, ConfigError for a missing secret.
-    Records of cameras that are not configured are told, kept in `letters`, and acknowledged.
+    Entering raises BrokerRefused if the cluster refuses this agent, and ConfigError if a secret is missing.
+    Records of cameras that are not configured are reported, kept in `letters`, and acknowledged.
     """
 
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry, letters: DeadLetters) -> None:
@@ -89,11 +89,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     @property
     def is_connected(self) -> bool:
-        """The cluster answers and partitions are assigned, be it none."""
+        """Whether the cluster answers and has assigned partitions; the assignment may be empty."""
         return self._link.is_up and all(lane.end_offset is not None for lane in self._lanes.values())
 
     def serves(self, camera: str, /) -> bool:
-        """By the partition its frames were last seen on; before the first one, by where its key would go."""
+        """Whether this agent has the camera's partition: the one of its last frame, else the one of its key."""
         return bool(self._partitions_of(camera))
 
     async def __aenter__(self) -> Self:
@@ -134,14 +134,14 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             yield delivery
 
     def age_bound_ns(self, camera: str, /) -> int | None:
-        """Of the partition that the camera was last seen on, else of the one where its key would go."""
+        """The bound of the camera's partition: the one of its last frame, else the one to which its key belongs."""
         now_ns = self._clock.monotonic_ns()
         oldest_ns = [self._lanes[each].next_not_before_ns() for each in self._partitions_of(camera)]
         known = [not_before_ns for not_before_ns in oldest_ns if not_before_ns is not None]
         return now_ns - min(known) if known and len(known) == len(oldest_ns) else None
 
     async def acknowledge(self, position: Position) -> bool:
-        """Everything of the partition up to it may be committed. False where its assignment is over."""
+        """Let the offsets up to `position` be committed. False if the assignment of its partition is over."""
         lane = next((each for each in self._lanes.values() if each.stream == position.stream), None)
         if lane is None or lane.generation != position.generation:
             return False
@@ -156,7 +156,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._wake()
 
     async def stop_intake(self) -> None:
-        """No new delivery after this; the group goes on seeing this agent until it is left."""
+        """No new delivery after this. The agent stays a member of the group until the source is left."""
         self._is_stopped = True
         for task in self._pumps.values():
             task.cancel()
@@ -165,7 +165,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     # --- what the group tells, through aiokafka ---
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002 - all of them, always
-        """Nothing new goes out; what is under way may finish; then its positions mean nothing any more."""
+        """Hand out nothing new and let frames under way finish. After that their positions acknowledge nothing."""
         await self._stop_pumps()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.handover_ms / 1000):
@@ -177,7 +177,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._drop_lanes()
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Lanes for the new generation; they open when the ends of their partitions are known."""
+        """Make the lanes of the new generation. They open when the ends of their partitions are known."""
         self._drop_lanes()
         self._generation += 1
         self._lanes = {partition: Lane(partition, self._generation, self._bounds) for partition in assigned}
@@ -188,7 +188,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     # --- inside ---
 
     def _partitions_of(self, camera: str) -> list[TopicPartition]:
-        """Those of this agent on which the camera's frames come."""
+        """The assigned partitions on which the camera's frames come."""
         seen = self._seen_on.get(camera)
         if seen is not None or self._consumer is None:
             return [seen] if seen in self._lanes else []
@@ -259,7 +259,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             await self._leave(consumer)
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
-        """Move records into their lanes, for ever; waits for the cluster only."""
+        """Move records into their lanes until cancelled. Only the cluster is waited for."""
         while True:
             wanted = self._regulate(consumer)
             is_all_open = bool(wanted) and len(wanted) == len(self._lanes)
@@ -274,7 +274,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                     lane.put(Arrived(record, at, at_ns) for record in records)
 
     def _regulate(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
-        """Pause the partitions of full lanes, resume those with room; returns the ones to ask for."""
+        """Pause the partitions of full lanes and resume those with room. Returns the partitions to poll."""
         wanted: list[TopicPartition] = []
         assigned = consumer.assignment()
         for partition, lane in self._lanes.items():
@@ -288,7 +288,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         return wanted
 
     async def _open_lanes(self, consumer: AIOKafkaConsumer, generation: int) -> None:
-        """Ask where the partitions end now: what lies before has waited."""
+        """Ask where the partitions end now. Records before that end have waited and are backlog."""
         ends: dict[TopicPartition, int] = {}
         while self._lanes and not ends:
             try:
@@ -310,7 +310,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             self._pumps[lane].add_done_callback(lambda _: self._wake())
 
     async def _pump(self, lane: Lane) -> None:
-        """One lane's records to the road, each when the road is ready for it."""
+        """Hand one lane's records to the road, each as soon as the road is ready for it."""
         while True:
             arrived = await lane.next()
             offset = arrived.record.offset
@@ -360,7 +360,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         await self._stop_pumps()
         self._drop_lanes()
         self._consumer = None
-        # A cluster that is away can't be told; the group notices by itself.
+        # A cluster that is away gets no goodbye; the group notices the missing member by itself.
         with contextlib.suppress(TimeoutError, KafkaError):
             async with asyncio.timeout(GOODBYE_S):
                 await consumer.stop()
@@ -371,7 +371,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             await asyncio.wait([self._running])
 
     def _raise_failure(self) -> None:
-        """An error of ours must not look like a quiet line."""
+        """Raise what ended a task: a fault in this software must not look like a line without frames."""
         for task in [*self._pumps.values(), *([self._running] if self._running else [])]:
             if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
                 raise failure
@@ -393,7 +393,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
 
 def _age_period_ms(config: Config) -> float | None:
-    """Milliseconds between questions for the ends of partitions; None where no gate looks through Kafka."""
+    """Milliseconds between two questions for the ends of partitions; None if no camera at a gate is on Kafka."""
     gates = (config.gate_of(camera.name) for camera in config.camera if camera.source == "kafka")
     periods = [
         marker_period_ms(gate.window_ms, is_told_by_bound=gate.match == "single_in_flight") for gate in gates if gate

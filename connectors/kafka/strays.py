@@ -1,4 +1,4 @@
-"""Records that belong to no camera of this agent: told, kept, and out of the way of those that do."""
+"""Records that belong to no camera of this agent. They are reported and kept, and never stop their partition."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMESPACE = uuid.UUID("5d1a3b1c-54b4-5c1e-8a64-0f4a4a8f6a11")
 
 
 class Strays:
-    """One event in a minute for each name and topic, however many records come; each record kept as it came."""
+    """Keeps each stray record as a dead letter, with at most one event a minute for each detail of an event."""
 
     def __init__(self, clock: Clock, telemetry: Telemetry, letters: DeadLetters) -> None:
         self._clock = clock
@@ -24,7 +24,7 @@ class Strays:
         self._untold: dict[tuple[str, str], int] = {}
 
     async def keep(self, arrived: Arrived) -> None:
-        """Kept when it returns, or told as lost."""
+        """Keep the record as a dead letter. If that fails, an event says that it is lost."""
         record = arrived.record
         named = named_in(record)
         self._tell("unknown_camera", record.topic, f"records of camera {named}, which is not configured here")
@@ -44,7 +44,7 @@ class Strays:
             self._tell("dead_letter_lost", record.topic, str(error))
 
     def commit_refused(self, reason: str) -> None:
-        """The cluster takes no commit: every frame will come again."""
+        """Report that the cluster takes no commits: after a restart the frames are delivered again."""
         self._tell("commit_refused", "kafka", reason)
 
     def _tell(self, kind: str, subject: str, detail: str) -> None:

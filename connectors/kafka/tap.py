@@ -1,6 +1,6 @@
-"""A second look at one camera's frames on Kafka: a consumer without a group, from now on.
+"""Copies of one camera's new frames on Kafka, for an enrolment beside a running agent.
 
-It joins nothing and commits nothing, so that the agents' group neither rebalances nor loses a record.
+The consumer joins no group and commits nothing, so that the agents' group neither rebalances nor loses a record.
 """
 
 from __future__ import annotations

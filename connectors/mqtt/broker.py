@@ -1,7 +1,7 @@
 """A broker for the demo: mosquitto as a child of this process where it is installed, else amqtt in process.
 
-On 127.0.0.1 only, without passwords and without persistence: it ends with the demo. Plants run a
-broker of their own. amqtt speaks MQTT 3.1.1 only and forgets what an absent client should get.
+It listens on 127.0.0.1 only, without passwords and without persistence, and ends with the demo. Plants run a
+broker of their own. amqtt speaks MQTT 3.1.1 only and keeps no messages for an absent client.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _RUNNING: Final = re.compile(r"mosquitto version \S+ running")
 
 
 class EmbeddedBroker:
-    """Entered means taking connections at `host` and `port`; left means gone.
+    """A broker that takes connections at `host` and `port` while entered, and is gone when left.
 
-    `port` 0 takes a free one. Entering raises InspectorError where the port is taken or no broker starts.
+    `port` 0 means any free port. Entering raises InspectorError if the port is taken or no broker starts.
     """
 
     def __init__(self, state_dir: Path, port: int = 0) -> None:
@@ -47,7 +47,7 @@ class EmbeddedBroker:
 
     @property
     def name(self) -> str:
-        """Which broker it is and its version: `mosquitto 2.0.11`, `amqtt 0.12.1`. Known once entered."""
+        """The broker and its version: `mosquitto 2.0.11`, `amqtt 0.12.1`. Known once entered."""
         return self._running.name
 
     @property
@@ -90,7 +90,7 @@ class _Mosquitto:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            # Ctrl-C goes to the whole group of a terminal; the broker must outlive our drain.
+            # Ctrl-C goes to all processes of the terminal; the broker must live until the agent has drained.
             start_new_session=True,
         )
         is_up = False
@@ -138,7 +138,7 @@ class _Mosquitto:
         return line.decode(errors="replace").strip() if line else None
 
     async def _read_on(self) -> None:
-        """An unread pipe would stop the broker once it is full."""
+        """Read the broker's output until it ends: a full pipe would stop the broker."""
         while await self._next_line() is not None:
             pass
 
@@ -206,7 +206,7 @@ class _Amqtt:
 
 
 def _free_port(wanted: int) -> int:
-    """The wanted port, or a free one for 0. Raises InspectorError where it is taken."""
+    """The wanted port, or a free one for 0. Raises InspectorError if the wanted port is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,7 +1,7 @@
 """Commands over MQTT: a line is told its job and mode on `{prefix}/cmd/{name}`; the reply goes to `.../reply`.
 
-A client of its own with a clean start: nothing waits in the broker for an agent that is away, since a command
-that comes late is refused in any case. A broker that does not let us listen costs the commands, never the line.
+The channel has its own client with a clean start, so no command waits in the broker for an agent that is away: a
+command that comes late would be refused. If the broker forbids the subscription, the line runs on without commands.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from inspector.errors import BrokerRefused
 from inspector.ports import Clock, Telemetry
 
 REQUESTS_KEPT: Final = 1000
-"""Commands kept until they are read; a flood beyond is not taken, with one event."""
+"""Most commands kept until they are read. Further commands are dropped, with one event."""
 
 REPLY_S: Final = 5.0
 
 
 class MqttCommandChannel(Peer):
-    """A CommandChannel over MQTT. Entered means connected, or trying; entering raises BrokerRefused where refused."""
+    """A CommandChannel over MQTT. Entered means connected, or still trying; entering raises BrokerRefused."""
 
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
         self._clock = clock
@@ -65,7 +65,7 @@ class MqttCommandChannel(Peer):
                 await self._changed.wait()
 
     async def reply(self, name: CommandName, payload: Mapping[str, Any]) -> None:
-        """QoS 1, not retained; gone where the link is down or stays jammed for seconds."""
+        """Publish a reply with QoS 1, not retained. It is dropped if the link is down or stays jammed for seconds."""
         connection = self._session.connection
         if connection is None:
             return
@@ -114,5 +114,5 @@ class MqttCommandChannel(Peer):
 
 
 def topics(config: Config) -> list[str]:
-    """The topics an agent of this configuration takes commands on, in the order of `CommandName`."""
+    """The topics on which an agent with this configuration takes commands, in the order of `CommandName`."""
     return [f"{config.agent.prefix}/cmd/{name}" for name in CommandName]

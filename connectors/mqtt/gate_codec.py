@@ -1,7 +1,7 @@
 """The gate's messages as bytes: whole unsigned numbers, ASCII, fixed key order, at most 128 bytes.
 
-Pure. A PLC parses these with a handful of string functions, so nothing here may ever change its form;
-the code tables only grow at their ends.
+Pure. PLCs parse these messages with a handful of string functions, so their form must never change. New codes are
+only added at the end of a table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inspector.domain import Action, Cause, Decision, GateAction
 VERSION: Final = 1
 MOST_BYTES: Final = 128
 LARGEST: Final = 2**63 - 1
-"""Largest number taken from a PLC; the store's integers end there."""
+"""Largest number that is accepted from a PLC, which is the largest integer of the store."""
 
 ACTION_CODES: Final[Mapping[Action, int]] = MappingProxyType(
     {Action.NONE: 0, Action.PASS: 1, Action.REJECT: 2, Action.QUARANTINE: 3}
@@ -42,7 +42,7 @@ CAUSE_CODES: Final[Mapping[Cause, int]] = MappingProxyType(
         Cause.BYPASS: 13,
     }
 )
-"""Append-only: a number, once given, means the same in every PLC program for ever."""
+"""The number of each cause. Append-only, because existing PLC programs rely on the numbers."""
 
 HEARTBEAT_KEYS: Final = ("ready", "fault", "hb", "mode", "ep")
 _ACTION_LIMITS: Final = MappingProxyType(
@@ -51,7 +51,7 @@ _ACTION_LIMITS: Final = MappingProxyType(
 
 
 def encode_decision(decision: Decision, left_ns: int) -> bytes:
-    """The decision as the PLC reads it; `left_ns` is the time left until `act_before`, cut to milliseconds."""
+    """The payload of a decision. `left_ns` is the time left until `act_before`; it is rounded down to milliseconds."""
     return _encode(
         {
             "v": VERSION,
@@ -65,17 +65,17 @@ def encode_decision(decision: Decision, left_ns: int) -> bytes:
 
 
 def expiry_s(left_ns: int) -> int:
-    """Message expiry on MQTT 5: whole seconds, and 0 would mean none, so it is housekeeping, not the guard."""
+    """Message expiry for MQTT 5, in whole seconds and at least 1. It is too coarse to keep a late decision back."""
     return max(1, math.ceil(left_ns / 1_000_000_000))
 
 
 def encode_heartbeat(payload: Mapping[str, int]) -> bytes:
-    """The heartbeat with all its keys in the contract's order. Raises KeyError where one is missing."""
+    """The payload of a heartbeat, with its keys in the contract's order. Raises KeyError if one is missing."""
     return _encode({"v": VERSION, **{key: payload[key] for key in HEARTBEAT_KEYS}})
 
 
 def parse_action(gate: str, payload: bytes, received_at: datetime) -> GateAction:
-    """What the PLC did with one part. Raises ValueError for anything that is not exactly the contract's form."""
+    """The PLC's report on one part. Raises ValueError for a payload that is not exactly of the contract's form."""
     if len(payload) > MOST_BYTES:
         raise ValueError(f"it has more than {MOST_BYTES} bytes")
     table = orjson.loads(payload)  # its JSONDecodeError is a ValueError

@@ -1,9 +1,9 @@
-"""The wire to the gates: a decision is sent once, in time, or never.
+"""The connection to the gates: a decision is sent once and in time, or never.
 
-A client of its own with a clean start and a new paho object per connection, so that nothing is queued
-while the link is down and nothing unacknowledged is ever sent again: a stale pass is the worst message
-there is. Decisions whose bytes are still in this machine when their time is over are destroyed with
-the connection. What PLCs report back is read from the gates' `ack` topics.
+A stale pass is the most dangerous message. The gates therefore have their own client with a clean start and a new paho
+object per connection: nothing is queued while the link is down, and nothing unacknowledged is sent again. If the
+bytes of a decision are still in this machine when its time is over, the connection is destroyed with them. Reports
+of PLCs are read from the gates' `ack` topics.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from inspector.domain import Decision, Event, GateAction, Severity
 from inspector.ports import Clock, Telemetry
 
 ACTIONS_KEPT: Final = 10_000
-"""Reports of PLCs kept until they are read; beyond that the oldest are lost, with an event."""
+"""Most reports of PLCs kept until they are read. Beyond that the oldest are dropped, with an event."""
 
 
 class MqttGateLine(Peer):
-    """A GateLine over MQTT. Entered means connected, or trying; entering raises BrokerRefused where refused."""
+    """A GateLine over MQTT. Entered means connected, or still trying; entering raises BrokerRefused."""
 
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
         self._prefix = config.agent.prefix
@@ -56,14 +56,14 @@ class MqttGateLine(Peer):
         self._changed.set()
 
     async def publish(self, decision: Decision) -> bool:
-        """True when the broker took it (PUBACK) before `act_before_ns`; False when not; never sent late or again."""
+        """Send a decision once. True if the broker took it (PUBACK) before `act_before_ns`; it is never sent late."""
         connection = self._session.connection
         if connection is None or not await self._has_room(connection, decision):
             return False
         left_ns = decision.act_before_ns - self._clock.monotonic_ns()
         if left_ns <= 0:
             return False
-        # No await between the look at the clock and the bytes on their way.
+        # There must be no await between reading the clock and sending the bytes.
         answer = connection.publish(
             f"{self._prefix}/gate/{decision.gate}/decision",
             encode_decision(decision, left_ns),
@@ -72,20 +72,23 @@ class MqttGateLine(Peer):
         try:
             await asyncio.wait([answer], timeout=left_ns / 1e9)
         finally:
-            # Also where the caller was cancelled: what has not left by now may not leave later.
+            # This also holds if the caller was cancelled: bytes that have not left by now must not leave later.
             if not answer.done() and connection.unsent_bytes:
                 connection.abort("a decision could not leave in time")
         return answer.done() and answer.result() and self._clock.monotonic_ns() <= decision.act_before_ns
 
     async def heartbeat(self, gate: str, payload: Mapping[str, int]) -> None:
-        """Keys `ready fault hb mode ep`; not sent while the line is down or jammed. Raises KeyError without one."""
+        """Send a heartbeat with the keys `ready fault hb mode ep`, unless the line is down or jammed.
+
+        Raises KeyError if a key is missing.
+        """
         line = encode_heartbeat(payload)
         connection = self._session.connection
         if connection is not None and not connection.is_jammed:
             connection.send(f"{self._prefix}/gate/{gate}/heartbeat", line)
 
     async def actions(self) -> AsyncIterator[GateAction]:
-        """What PLCs report back, until the line is closed. One consumer only."""
+        """The reports of PLCs, until the line is closed. One consumer only."""
         while not self._is_closed:
             if self._session.failure is not None:
                 raise self._session.failure
@@ -97,7 +100,7 @@ class MqttGateLine(Peer):
                 await self._changed.wait()
 
     async def _has_room(self, connection: Connection, decision: Decision) -> bool:
-        """Whether the broker takes another message before the decision's time is over."""
+        """Wait until another message may be sent; False if the decision's time is over before."""
         if connection.send_room:
             return True
         try:
@@ -147,7 +150,7 @@ class MqttGateLine(Peer):
         self._changed.set()
 
     def _note_faulty(self, gate: str, why: str) -> None:
-        """Counted each time, told once until a good report comes: a PLC may repeat a bad one for ever."""
+        """Count a bad report. An event is sent once until a good report comes, because a PLC may repeat a bad one."""
         self._telemetry.count("gate_actions_bad", gate=gate)
         if gate not in self._faulty:
             self._faulty.add(gate)

@@ -1,7 +1,7 @@
 """Markers that the agent sends through a gated camera's own session, so that the age of each frame has a bound.
 
-A marker comes back in its place among the frames (`stream/age`). Where the broker refuses markers, nothing is known
-of any frame's age: the gate is not ready, and an alarm names the topic that the agent must be allowed to use.
+A marker returns in order with the frames (`stream/age`). If the broker refuses markers, no frame's age is known: the
+gate is not ready, and an alarm names the topic that the agent must be allowed to use.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from inspector.ports import Clock
 from inspector.stream.age import AgeBound
 
 MARKER_LOSSES: Final = 2
-"""Connections lost while their first marker was under way, one after the other, before markers pause.
+"""Connections in a row that may be lost while their first marker is under way, before markers pause.
 
-mosquitto 2.0.11 acknowledges what it refuses to a 3.1.1 client and then hangs up.
+mosquitto 2.0.11 acknowledges a message that it refuses to a 3.1.1 client, and then hangs up.
 """
 
 REFUSED_PAUSE_S: Final = 30.0
-"""Before a broker that refused markers is asked again on the same connection."""
+"""Seconds before the next marker on a connection whose broker has refused one."""
 
 Refused = Callable[[str], None]
 
 
 def marker_topic(config: Config, camera: str) -> str:
-    """Where this agent's markers of a camera go and come from."""
+    """The topic on which this agent sends and receives the markers of a camera."""
     return f"{config.agent.prefix}/{camera}/marker/{config.agent.name}-{camera}"
 
 
 class Markers:
-    """The markers of one camera's session. `refused` is called with the reason where the broker takes none."""
+    """The markers of one camera's session. `refused` is called with the reason if the broker takes no markers."""
 
     def __init__(self, topic: str, period_ms: float, clock: Clock, refused: Refused) -> None:
         self.topic = topic
@@ -48,25 +48,25 @@ class Markers:
 
     @property
     def not_before_ns(self) -> int | None:
-        """When a frame that comes now can have reached the broker at the earliest; None: it is not known."""
+        """The earliest time at which a frame that arrives now can have reached the broker; None if it is not known."""
         return self._bound.not_before_ns
 
     def age_ns(self) -> int | None:
-        """The age that a frame could have which comes now; None: it has no bound."""
+        """The greatest age of a frame that arrives now; None if there is no bound."""
         return self._bound.proof_age_ns(self._clock.monotonic_ns())
 
     def begin(self, opened_ns: int, *, is_fresh: bool) -> None:
-        """The connection that began to open at `opened_ns` is up; markers of an earlier one count no more."""
+        """Begin with a connection that is up and began to open at `opened_ns`. Earlier markers no longer count."""
         self._nonce = uuid.uuid4().hex
         self._bound.begin(opened_ns, is_fresh=is_fresh)
         self._came_back.set()
 
     def end(self) -> None:
-        """The connection is lost."""
+        """End with the loss of the connection."""
         self._bound.end()
 
     async def run(self, connection: Connection, filters: list[str]) -> None:
-        """Subscribes to `filters` and the markers, then sends a marker whenever one is due, until cancelled."""
+        """Subscribe to `filters` and the markers, then send a marker whenever one is due, until cancelled."""
         is_told = False
         while connection.is_open:
             try:
@@ -81,7 +81,7 @@ class Markers:
                 connection.abort("it does not answer a subscription")
 
     async def _send_on(self, connection: Connection) -> None:
-        """Markers as they fall due, until the connection is lost. Raises BrokerRefused."""
+        """Send each marker when it is due, until the connection is lost. Raises BrokerRefused."""
         while connection.is_open:
             due_ns = self._bound.due_ns()
             if due_ns is None:
@@ -106,7 +106,7 @@ class Markers:
             raise BrokerRefused(f"The broker does not take messages to {self.topic}.")
 
     def received(self, payload: bytes) -> None:
-        """A message on the marker topic, in its place among the frames. Those of earlier connections do nothing."""
+        """Take a message from the marker topic, in order with the frames. Older connections' markers are ignored."""
         nonce, _, number = payload.partition(b" ")
         if nonce == self._nonce.encode() and number.isdigit() and len(number) <= 18:
             if self._bound.returned(int(number), self._clock.monotonic_ns()):

@@ -1,6 +1,6 @@
-"""What `inspector doctor` asks a broker: is it there, does it let us, does it keep what it took.
+"""What `inspector doctor` asks a broker: is it there, does it let us in, does it keep messages for an absent agent.
 
-Uses client ids and a topic of its own, sends nothing to camera, gate or record topics, and leaves
+The probe has its own client ids and its own topic. It sends nothing to camera, gate or record topics and leaves
 nothing behind in the broker.
 """
 
@@ -28,13 +28,13 @@ from inspector.config.loading import secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 
 BURST: Final = 1200
-"""More than the thousand messages that mosquitto keeps by default for a client that is away."""
+"""Messages of the queue test: more than the thousand that mosquitto keeps by default for an absent client."""
 
 DROPPED: Final = "$SYS/broker/publish/messages/dropped"
-"""Where mosquitto says how many messages it has dropped for clients that were away or slow."""
+"""Topic on which mosquitto says how many messages it has dropped for clients that were away or slow."""
 
 PACKET_ROOM_BYTES: Final = 64 * 1024
-"""What stands around a frame in its packet: topic, properties, the other keys of a JSON form."""
+"""Bytes of a packet beside the frame: topic, properties, the other keys of a JSON frame."""
 
 ANSWER_S: Final = 5.0
 QUIET_S: Final = 1.0
@@ -42,7 +42,7 @@ QUIET_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's report. `detail` says what was found, or what to do."""
+    """One line of the doctor's report. `detail` says what the check showed, or what to do."""
 
     subject: str
     is_ok: bool
@@ -50,7 +50,7 @@ class Finding:
 
 
 async def probe(config: Config) -> list[Finding]:
-    """Findings about the broker of the section `mqtt`, in the order they were made. Raises nothing of its own."""
+    """Findings about the section `mqtt`, in the order of the checks. A failed check is a finding, not an exception."""
     settings = config.mqtt
     address = f"{settings.host}:{settings.port}"
     doctor = _Doctor(config)
@@ -80,7 +80,7 @@ async def probe(config: Config) -> list[Finding]:
 
 
 class _Doctor(Peer):
-    """Connects as the agent would, and counts what comes back on a topic of its own."""
+    """Connects as the agent would, and counts the messages that return on its own topic."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -100,8 +100,8 @@ class _Doctor(Peer):
         self._count_came = asyncio.Event()
 
     async def connect(self, *, is_persistent: bool) -> Connection:
-        """Raises BrokerUnavailable, BrokerRefused, or ConfigError for a missing secret."""
-        # A session of a probe that was killed ends by itself within a minute.
+        """Connect. Raises BrokerUnavailable, BrokerRefused, or ConfigError if a secret is missing."""
+        # The broker ends the session of a killed probe within a minute.
         settings = self._settings.model_copy(update={"session_expiry_s": min(60, self._settings.session_expiry_s)})
         role = Role(self._client_id, persistent=is_persistent)
         connection = Connection(settings, role, self._password(), self)
@@ -109,7 +109,7 @@ class _Doctor(Peer):
         return connection
 
     async def check_name(self, connection: Connection) -> Finding:
-        """Whether an agent of this name, other than that of this state folder, is at the broker."""
+        """Whether another agent of this name, with another state folder, is at the broker."""
         subject = "mqtt agent name"
         with contextlib.suppress(BrokerUnavailable, BrokerRefused, TimeoutError):
             await connection.subscribe([self._state_topic])
@@ -129,7 +129,7 @@ class _Doctor(Peer):
         return Finding(subject, True, said)
 
     async def check_round_trip(self, connection: Connection) -> Finding:
-        """Whether a message published comes back, as the source's markers must."""
+        """Whether a published message returns, as markers must."""
         subject = "mqtt publish and subscribe"
         self._expect_anew()
         started_s = asyncio.get_running_loop().time()
@@ -144,7 +144,7 @@ class _Doctor(Peer):
         return Finding(subject, True, f"a message came back after {took_ms:.1f} ms")
 
     async def check_markers(self, connection: Connection, camera: str) -> Finding:
-        """Whether markers of a gated camera come back, without which no age of its frames can be proved."""
+        """Whether the markers of a gated camera return. Without them no age of its frames can be proved."""
         subject, topic = f"mqtt markers of {camera}", marker_topic(self._config, camera)
         self._expect_anew(topic)
         try:
@@ -158,7 +158,7 @@ class _Doctor(Peer):
         return Finding(subject, True, "the age of its frames can be proved")
 
     async def check_dropped(self, connection: Connection) -> Finding:
-        """Whether the broker has dropped messages since its start. Not every broker tells, nor everyone."""
+        """Whether the broker has dropped messages since its start. Not every broker says so to every user."""
         subject = "mqtt dropped for absent clients"
         with contextlib.suppress(BrokerUnavailable, BrokerRefused, TimeoutError):
             await connection.subscribe([DROPPED])
@@ -292,7 +292,7 @@ def _packet_size(config: Config, maximum_bytes: int | None) -> Iterator[Finding]
 
 
 def _topics_read(config: Config) -> list[str]:
-    """Everything this agent would subscribe to; shared frames by a group of our own, which takes none from anyone."""
+    """All topic filters of this agent. Shared frames get the probe's own group, which takes no frames from an agent."""
     cameras = [
         config.topic_of(camera) if camera.shared_group is None else f"$share/doctor/{config.topic_of(camera)}"
         for camera in config.camera
@@ -311,5 +311,5 @@ async def _subscription(connection: Connection, topic: str) -> Finding:
 
 
 def _gated_cameras(config: Config) -> list[str]:
-    """The cameras of this section's broker that stand at a gate."""
+    """The MQTT cameras that are at a gate."""
     return [camera.name for camera in config.camera if camera.source == "mqtt" and config.gate_of(camera.name)]

@@ -1,6 +1,6 @@
-"""A camera's side of MQTT, for the simulator, the demo and tests: publishes and knows what arrived.
+"""A camera's side of MQTT, for the simulator, the demo and tests: publishes frames and learns whether they arrived.
 
-Never re-sends by itself: whoever publishes learns whether the broker took the message and decides.
+It never re-sends by itself. The caller learns whether the broker took the message, and decides.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from inspector.errors import BrokerRefused
 
 
 class MqttPublisher(Peer):
-    """Entered means connected; entering raises BrokerUnavailable or BrokerRefused.
+    """Publishes a camera's frames to MQTT. Entered means connected; entering raises BrokerUnavailable, BrokerRefused.
 
-    At most `in_flight` messages are unanswered at once, fewer where the broker says so.
+    At most `in_flight` messages are unanswered at once, or fewer if the broker sets a lower limit.
     """
 
     def __init__(self, settings: MqttSection, client_id: str, in_flight: int = 32) -> None:
@@ -48,10 +48,10 @@ class MqttPublisher(Peer):
         *,
         qos: int = 1,
     ) -> None:
-        """The broker has it when this returns (QoS 1), or it was handed to the socket (QoS 0).
+        """Publish a message. When this returns, the broker has it (QoS 1) or the socket has it (QoS 0).
 
-        Raises BrokerUnavailable when the link is down or was lost before the answer; the broker may have
-        it all the same. Raises BrokerRefused for a message larger than the broker takes.
+        Raises BrokerUnavailable if the link is down or is lost before the answer; the broker may have the message
+        even then. Raises BrokerRefused for a message larger than the broker takes.
         `properties` become user properties on MQTT 5 and are left out on 3.1.1.
         """
         pairs = list((properties or {}).items())
@@ -72,7 +72,7 @@ class MqttPublisher(Peer):
                 raise broken_link(self._address, f"a message to {topic} was not taken")
 
     async def ensure_connected(self, timeout_s: float) -> None:
-        """Connected when it returns. Raises BrokerUnavailable when it was not possible in time."""
+        """Connect, if there is no connection. Raises BrokerUnavailable if that takes longer than allowed."""
         try:
             async with asyncio.timeout(timeout_s):
                 while not self.is_connected:

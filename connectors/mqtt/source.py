@@ -1,12 +1,12 @@
 """Frames of one camera from MQTT: kept by the broker until acknowledged, in receive order.
 
-One connection and one persistent session per camera, under a fixed client id, so that the broker keeps
-frames while the agent is away, of a shared camera the agent's share. Each connection is a generation;
-its positions mean nothing to the next. Whatever this room drops itself (retained frames, its own markers)
-is acknowledged in its turn, and every drop of a frame is an event. Frames that waited in the broker are
-told from live ones by a marker that the source sends to itself through the same session: what comes before
-it is backlog. A gated camera gets markers all the time (`markers`), so that the age of each frame has a bound.
-A frame whose metadata paho can't read is fetched without them, over MQTT 3.1.1, and says so.
+Each camera has one connection and one persistent session under a fixed client id, so that the broker keeps its frames
+while the agent is away (for a shared camera, the agent's share of them). Each connection is a generation, and its
+positions acknowledge nothing on the next one. Messages that this module drops (retained frames, its own markers) are
+acknowledged in their turn, and each dropped frame is an event. A marker that the source sends to itself through
+the same session tells backlog from live frames: frames before the marker have waited in the broker. A gated
+camera gets markers all the time (`markers`), so that the age of each frame has a bound. A frame whose metadata paho
+can't read is fetched over MQTT 3.1.1 without its metadata, and carries a note of that.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from inspector.stream.age import marker_period_ms
 from inspector.stream.envelope import last_topic_level, open_envelope
 
 LOOK_S: Final = 0.25
-"""How often it is asked whether the broker still has something waiting, while a marker is out."""
+"""Seconds between two checks whether messages still wait in the broker, while a marker is under way."""
 
 ROUND_TRIP_S: Final = 5.0
 
 LONG_BACKLOG_S: Final = 60.0
-"""A backlog that lasts longer is worth an event: perhaps the broker refuses the marker in silence."""
+"""A longer backlog gives an event, because the broker may refuse the marker silently."""
 
 _UNREADABLE: Final = "the metadata of this frame, or of one beside it, could not be read"
 
@@ -53,10 +53,10 @@ class _Unsettled:
 
 
 class MqttSource(Peer):
-    """A FrameSource over one camera's topic. Entered means connected, or trying; left means the broker keeps the rest.
+    """A FrameSource over one camera's topic. Entered means connected, or still trying. The broker keeps the rest.
 
-    Entering raises BrokerRefused where the broker refuses this client. At most `mqtt.in_flight` frames
-    are held unacknowledged, and as many undelivered; beyond that, and while paused, the socket is not read.
+    Entering raises BrokerRefused if the broker refuses this client. At most `mqtt.in_flight` frames are held
+    unacknowledged, and as many undelivered. Beyond that, and while paused, the socket is not read.
     """
 
     def __init__(self, config: Config, camera: CameraSection, clock: Clock, telemetry: Telemetry) -> None:
@@ -127,7 +127,7 @@ class MqttSource(Peer):
             yield delivery
 
     async def acknowledge(self, position: Position) -> bool:
-        """Acknowledge all up to it, in receive order. False, and nothing sent, where its connection is over."""
+        """Acknowledge the frames up to `position`, in receive order. False if its connection is over."""
         connection = self._connection
         if connection is None or position.stream != self.name or position.generation != self._generation:
             return False
@@ -172,8 +172,8 @@ class MqttSource(Peer):
         self._regulate()
 
     async def prepare(self, connection: Connection) -> None:
-        # A session the broker kept is subscribed already and may send more than we take before it
-        # answers anything; waiting for an answer here could wait for ever.
+        # A kept session is subscribed already. The broker may send more frames than we take before it answers a
+        # subscription, so waiting for that answer here could last for ever.
         if not self._is_kept:
             await connection.subscribe([self._filter])
 
@@ -191,7 +191,7 @@ class MqttSource(Peer):
             await connection.close()
 
     async def _end_backlog_without_metadata(self, connection: Connection, markers: Markers) -> None:
-        """Until the backlog is over: from then on the connection with metadata takes its turn again."""
+        """Take the backlog on this connection. When it is over, the connection with metadata takes its turn again."""
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(markers.run(connection, self._kept_filters))
             while self.has_backlog and connection.is_open:  # noqa: ASYNC110 - a marker has no event of its own
@@ -199,12 +199,12 @@ class MqttSource(Peer):
             sending.cancel()
 
     async def _await_marker(self, connection: Connection, marker: str) -> None:
-        """Sends the marker and sees to it that the backlog ends, with or without it."""
+        """Send the marker and wait until the backlog ends, whether or not the marker returns."""
         is_sent = False
         try:
             await connection.subscribe([self._filter, self._marker_topic])
-            # mosquitto 2.0.11 acknowledges what it refuses to a 3.1.1 client and then hangs up; asking
-            # again on each connection would mean never having a link.
+            # mosquitto 2.0.11 acknowledges a message that it refuses to a 3.1.1 client, and then hangs up. A marker
+            # on each connection would therefore cost every connection.
             if self._marker_losses < MARKER_LOSSES:
                 self._marker_losses += 1
                 is_sent = await connection.publish(self._marker_topic, marker.encode())
@@ -238,7 +238,7 @@ class MqttSource(Peer):
         self._connection = None
         if self._markers is not None:
             self._markers.end()
-        # Frames taken but not handed out stay: a broker without persistence may have lost its copy.
+        # Frames that are here but not handed out stay: a broker without persistence may have lost its copy.
         self._unsettled.clear()
         self._changed.set()
 
@@ -254,8 +254,8 @@ class MqttSource(Peer):
 
     @property
     def _kept_filters(self) -> list[str]:
-        """What a kept session is subscribed to anew: its configuration may have changed. A second subscription of a
-        fresh session would only bring retained messages again.
+        """Filters that a kept session subscribes to again, because the configuration may have changed. Empty for a
+        fresh session, where a second subscription would only deliver retained messages again.
         """
         return [self._filter] if self._is_kept else []
 
@@ -265,7 +265,7 @@ class MqttSource(Peer):
         return self._marker is not None if self._markers is None else self._markers.not_before_ns is None
 
     def _is_frame(self, connection: Connection, message: Message) -> bool:
-        """Whether the road should see it; what it should not see becomes an event here, or was ours."""
+        """Whether the message is a frame for the road. Markers are taken here; other messages become an event."""
         if message.topic == self._marker_topic:
             if self._markers is not None:
                 self._markers.received(message.payload)
@@ -274,7 +274,7 @@ class MqttSource(Peer):
                 self._marker_losses = 0
             return False
         if message.topic is None or not topic_matches_sub(self._topic, message.topic):
-            # An older configuration's subscription lives on in the broker's session.
+            # The broker's session still has a subscription of an older configuration.
             self._report("unexpected_topic", f"a message on {message.topic!r}, which is not {self._topic}")
             if message.topic is not None:
                 connection.unsubscribe(message.topic)
@@ -307,7 +307,7 @@ class MqttSource(Peer):
         )
 
     def _settle(self) -> None:
-        """Acknowledge the longest done prefix, then read on if there is room again."""
+        """Acknowledge the longest finished prefix, then read on if there is room again."""
         while self._unsettled and self._unsettled[0].is_done:
             packet_id = self._unsettled.popleft().packet_id
             if packet_id and self._connection is not None:
@@ -323,7 +323,7 @@ class MqttSource(Peer):
             self._connection.set_reading(has_room and not self._is_paused and not self._is_stopped)
 
     async def _watch_backlog(self, connection: Connection, marker: str) -> None:
-        """Ends a backlog whose marker can't come back: once the broker has nothing more to send."""
+        """End the backlog without its marker, as soon as the broker has nothing more to send."""
         loop = asyncio.get_running_loop()
         report_at_s = loop.time() + LONG_BACKLOG_S
         while self._marker == marker and connection.is_open:
@@ -340,7 +340,7 @@ class MqttSource(Peer):
                 )
 
     async def _is_drained(self, connection: Connection) -> bool:
-        """Nothing waits in the broker: all is acknowledged, and a round trip brought nothing more."""
+        """Whether nothing waits in the broker: all frames are acknowledged and a round trip delivered no more."""
         if self._unsettled or self._is_paused or self._is_stopped:
             return False
         before = self._offset

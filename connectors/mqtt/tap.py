@@ -1,7 +1,7 @@
-"""A second look at one camera's frames on MQTT: a client of its own, a clean session, copies from now on.
+"""Copies of one camera's new frames on MQTT, for an enrolment beside a running agent.
 
-The agent's session is not touched: another client id, and a shared subscription is taken without its sharing, else
-frames would be taken away from the agents that share it.
+The tap has its own client id and a clean session, so that the agent's session is not touched. It subscribes to a
+shared camera without `$share`, so that it takes no frames away from the agents that share it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inspector.config.sections import CameraSection
 from inspector.stream.envelope import open_envelope
 
 WAITING: Final = 8
-"""Most frames that wait to be taken; beyond that the socket is not read."""
+"""Most frames that wait here. Beyond that the socket is not read."""
 
 
 class MqttTap(Peer):
@@ -80,6 +80,6 @@ class MqttTap(Peer):
 
 
 def unshared(topic_filter: str) -> str:
-    """The filter behind `$share/group/`, where it has that."""
+    """The filter without its prefix `$share/group/`, if it has one."""
     levels = topic_filter.split("/", 2)
     return levels[2] if levels[0] == "$share" and len(levels) == 3 else topic_filter

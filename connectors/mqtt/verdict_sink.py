@@ -1,8 +1,8 @@
-"""The record of verdicts for everyone else: kept while the broker is away, sent again after a loss.
+"""Verdict records on MQTT for people and dashboards; no gate listens to them.
 
-Store and forward, in order, in bounded memory; the oldest go first when it is full, with one event per
-episode and a counter. Receivers may see a record twice and know it by its `result_id`. No gate listens
-here. Health and state are retained and published anew on every connection, with a last will.
+Records are stored and forwarded in order, in bounded memory. When it is full the oldest records are dropped, with one
+event per episode and a counter. A receiver may see a record twice and recognises it by its `result_id`. Health
+and state are retained and published anew on every connection, with a last will.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Record:
 
 
 class MqttVerdictSink(Peer):
-    """A VerdictSink over MQTT. Entered means connected, or trying; entering raises BrokerRefused where refused."""
+    """A VerdictSink over MQTT. Entered means connected, or still trying; entering raises BrokerRefused."""
 
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
         self._prefix = config.agent.prefix
@@ -66,7 +66,7 @@ class MqttVerdictSink(Peer):
 
     @property
     def unsent(self) -> int:
-        """Records the broker has not taken yet."""
+        """The number of records that the broker has not taken yet."""
         return len(self._waiting) + len(self._in_flight)
 
     async def __aenter__(self) -> Self:
@@ -84,20 +84,20 @@ class MqttVerdictSink(Peer):
         await self._session.__aexit__(*exc)
 
     async def publish(self, verdict: Verdict) -> None:
-        """Accepted for delivery on `{camera}/verdict`, a reject also on `{camera}/reject`."""
+        """Accept a record for delivery on `{camera}/verdict`; a reject is also sent on `{camera}/reject`."""
         payload = orjson.dumps(verdict_record(verdict))
         self._accept(_Record(f"{self._prefix}/{verdict.camera}/verdict", payload))
         if verdict.outcome is Outcome.REJECT:
             self._accept(_Record(f"{self._prefix}/{verdict.camera}/reject", payload))
 
     async def state(self, topic: str, payload: Mapping[str, Any]) -> None:
-        """Retained below the prefix (`cam1/health`), the newest per topic published anew on each connection."""
+        """Publish a retained message below the prefix (`cam1/health`). Each connection publishes the newest again."""
         self._states[topic] = self._state_payload(payload)
         self._stale_states[topic] = None
         self._changed.set()
 
     async def flush(self, timeout_s: float) -> bool:
-        """True when the broker has taken every record; False when it had not in time."""
+        """Wait until the broker has taken every record; False if the time is over before."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -155,7 +155,7 @@ class MqttVerdictSink(Peer):
             self._idle.set()
 
     async def _say_offline(self) -> None:
-        """An orderly goodbye keeps the broker from sending the will, so it is said here, or else by the will."""
+        """Publish the state "offline" before an orderly goodbye, after which the broker does not send the last will."""
         connection = self._session.connection
         if connection is None:
             return
@@ -173,7 +173,7 @@ class MqttVerdictSink(Peer):
 
 
 def session_file(config: Config) -> Path:
-    """Where the agent of this state folder leaves the id of its last session, as its state topic says it."""
+    """The file in the state folder that holds the id of the agent's last session, as on its state topic."""
     return config.agent.state_dir / "mqtt-session"
 
 

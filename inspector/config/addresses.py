@@ -1,4 +1,4 @@
-"""Hosts, ports and broker URLs as people write them: taken apart, or said to be wrong in one phrase. Pure."""
+"""Parses hosts, ports and broker URLs as people write them. A fault is described in one phrase. Pure."""
 
 from __future__ import annotations
 

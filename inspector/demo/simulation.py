@@ -91,8 +91,8 @@ async def run_simulation(
 def broker_of(address: str | None, config: Config, camera: str = "") -> Broker:
     """The broker at that address, with the configured user and secret if the configuration has the same one.
 
-    The scheme alone says whether TLS is spoken. Without an address: the configured broker of the camera's frames.
-    Raises UsageError for an address that is none, or that contradicts the configuration.
+    The scheme alone says whether TLS is used. Without an address, it is the configured broker of the camera's frames.
+    Raises UsageError for an invalid address, and for one that contradicts the configuration.
     """
     if address is None:
         is_kafka = any(known.name == camera and known.source == "kafka" for known in config.camera)

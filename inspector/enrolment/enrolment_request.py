@@ -72,9 +72,10 @@ async def enrol_on_request(
     progress: Progress,
     on_frames: Callable[[int, Path], None] = _nothing_to_say,
 ) -> Enrolled:
-    """The version that was asked for. `on_frames`: told how many frames of the camera were saved, and in which folder.
+    """Enrol as requested. `on_frames` is called with the number of frames saved from the camera and their folder.
 
-    Raises UsageError for what can't be done, before any work; else as `collect_frames` and `enrol_product`.
+    Raises UsageError before any work if the request can't be carried out. During the work it raises as
+    `collect_frames` and `enrol_product` do.
     """
     ensure_name(request.product)
     offered = await asyncio.to_thread(load_paths, request.images)

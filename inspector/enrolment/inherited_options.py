@@ -20,8 +20,8 @@ NAMEABLE = ("head", "profile", "tiles", "roi", "mask", "input_px", "exposure", "
 def inherited(options: EnrolmentOptions, manifest: Mapping[str, Any], named: Set[str]) -> EnrolmentOptions:
     """`options`, with everything that is not in `named` (of `NAMEABLE`) taken from the version with this manifest.
 
-    What the good images chose for that version they choose again. The input size and the clustering are taken over only
-    if head and profile stay the same.
+    A choice that the good images made for that version is made again. The input size and the clustering are taken over
+    only if head and profile stay the same.
     """
     stored, framing = manifest["preparation"], options.framing
     head = options.head if "head" in named else manifest["head"]
@@ -48,7 +48,7 @@ def inherited(options: EnrolmentOptions, manifest: Mapping[str, Any], named: Set
 
 
 def differing(options: EnrolmentOptions) -> list[str]:
-    """Each option that is not the default, as words."""
+    """The options that differ from their defaults, each in words for a person."""
     usual, framing = EnrolmentOptions(), options.framing
     compared = {
         "head": (options.head, usual.head),

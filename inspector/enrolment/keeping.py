@@ -1,4 +1,4 @@
-"""The last step of an enrolment: its work reaches the registry, or a file that can be imported; it is never lost."""
+"""The last step of an enrolment: the finished version goes into the registry, or into a file that can be imported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inspector.store.pictures.folders import write_whole
 from inspector.vision.artifacts.envelope import seal
 
 WAITS_FOR_STORE: Final = "waits for the database, which takes no writes now; the finished version is safe in a file"
-"""What `progress` is told as a phase while the registry is tried again."""
+"""The phase that `progress` is told while the registry is tried again."""
 
 TRIED_FOR_S: Final = 120.0
 FIRST_PAUSE_S: Final = 0.5
@@ -28,7 +28,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Versions(Protocol):
-    """What is asked of the registry."""
+    """The part of the registry that is used here."""
 
     async def products(self) -> list[ProductVersion]: ...
 
@@ -39,7 +39,7 @@ class Versions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FinishedVersion:
-    """What an enrolment has made, and what it is to become."""
+    """The result of an enrolment, and how it is to be stored."""
 
     product: str
     artifact: bytes
@@ -54,10 +54,12 @@ class FinishedVersion:
 
 
 async def stored(registry: Versions, finished: FinishedVersion, folder: Path, progress: Progress) -> ProductVersion:
-    """The version as the registry has it. While the database takes no writes it is tried again for `TRIED_FOR_S`.
+    """Store the version and return it as the registry has it. If the database takes no writes, the registry is tried
+    again for `TRIED_FOR_S`.
 
-    Meanwhile, and for good where that does not help, the artifact is a file in `folder`, else in the current one.
-    Raises LedgerUnavailable or SchemaOutdated, whose sentence names the file and the command that imports it.
+    The artifact is kept as a file meanwhile, in `folder` or else in the current folder. The file stays if the registry
+    never takes the version. Raises LedgerUnavailable or SchemaOutdated, whose sentence names the file and the command
+    that imports it.
     """
     try:
         return await _added(registry, finished)
@@ -92,13 +94,13 @@ async def _added(registry: Versions, finished: FinishedVersion) -> ProductVersio
 
 
 async def _there_already(registry: Versions, finished: FinishedVersion) -> ProductVersion | None:
-    """A connection that broke at the commit does not say whether it was done."""
-    known = [each for each in await registry.products() if each.product == finished.product]
-    return next((each for each in reversed(known) if each.digest == finished.digest), None)
+    """The version, if an earlier try has stored it: a connection that breaks at the commit leaves that open."""
+    versions = [version for version in await registry.products() if version.product == finished.product]
+    return next((version for version in reversed(versions) if version.digest == finished.digest), None)
 
 
 def _saved(finished: FinishedVersion, folder: Path) -> Path | None:
-    """The file, with its digests as `products export` writes them; None where no folder takes it."""
+    """Write the file, with its digests as `products export` writes them. None if no folder can be written."""
     content = seal(finished.artifact)
     sha256 = hashlib.sha256(content).hexdigest()
     for place in (folder, Path.cwd()):

@@ -33,9 +33,9 @@ from inspector.vision.serving.tiling import tiled
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One head under test. `product`: the true product it stands for, by most of its images where it was discovered.
+    """One head under test. `product`: the product that it stands for; for a discovered category, that of most images.
 
-    `n_images`: it was fitted on. `enroll_s` is None where it was not fitted here.
+    `n_images`: the number of images that it was fitted on. `enroll_s` is None if it was not fitted here.
     """
 
     product: str

@@ -68,8 +68,8 @@ class EvaluationOptions:
 class Case:
     """A test image judged wrongly. `by`: whose head judged it.
 
-    `heat_map`: uint8 [h, w], 128 = threshold; where nothing of it reaches the threshold, stretched from its lowest
-    to its highest spot, which then does.
+    `heat_map`: uint8 [h, w], 128 = threshold. If no spot reaches the threshold, the map is stretched so that its
+    highest spot does.
     """
 
     path: Path

@@ -40,7 +40,7 @@ class OfferedVersion:
 
 
 def digest_file(path: Path) -> Path:
-    """Where the SHA-256 of that file lies."""
+    """The path of the file that holds the SHA-256 of `path`."""
     return path.with_name(f"{path.name}.sha256")
 
 

@@ -46,7 +46,7 @@ async def hold_lock(connection: AsyncConnection) -> int:
 
 
 async def append(connection: AsyncConnection, at: datetime, change: Change) -> None:
-    """Add one row to the chain, in the caller's transaction, which then holds the lock."""
+    """Add one row to the chain, in the caller's transaction. The transaction holds the lock until it ends."""
     await hold_lock(connection)
     newest = sa.select(audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
     prev_hash = (await connection.execute(newest)).scalar_one_or_none() or FIRST_HASH

@@ -43,10 +43,10 @@ COMMAND_TIMEOUT_S: Final = 15.0
 """How long PostgreSQL may take to connect, and to answer one statement, before it counts as away."""
 
 KEPT_CONNECTIONS: Final = 5
-"""So many stay open once they were needed; more are closed after use."""
+"""This many connections stay open after use; further ones are closed."""
 
 LOCK_WAIT_S: Final = 5.0
-"""How long somebody else's lock on the rows is waited for before it is said."""
+"""How long to wait for another session's lock on the rows before it is reported."""
 
 _WRITES: Final = "inspector_writes"
 
@@ -54,10 +54,10 @@ _WRITES: Final = "inspector_writes"
 class Database:
     """A pool of connections to one database, opened when first used, closed when left.
 
-    `url` is SQLAlchemy's; the asynchronous driver is put in where it names none. `user` and `password`
-    are used where the URL has none. `tls`: None takes what the server offers, unchecked; False speaks none.
+    `url` is SQLAlchemy's; a URL without a driver gets the asynchronous one. `user` and `password` are used if the URL
+    has none. `tls`: None takes what the server offers, unchecked; False uses none.
     Raises ConfigError for a URL of anything but SQLite or PostgreSQL, and for one that no driver could use.
-    Who finds all `connections` in use waits for one, and is told LedgerUnavailable where none comes free.
+    If all `connections` are in use, a caller waits for one, and gets LedgerUnavailable if none becomes free.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Database:
             async with self._transaction(self._engine.execution_options(**{_WRITES: True})) as connection:
                 yield connection
         except LedgerUnavailable:
-            if self.is_sqlite:  # what was opened while the file could not be written stays read-only for ever
+            if self.is_sqlite:  # a connection that was opened while the file was read-only stays read-only
                 await self._engine.dispose()
             raise
 
@@ -109,12 +109,12 @@ class Database:
             yield connection
 
     def check_place(self) -> None:
-        """Raises DatabaseUnusable where a folder stands in the place of the SQLite file."""
+        """Raises DatabaseUnusable if the path of the SQLite file is a folder."""
         if self.path is not None and self.path.is_dir():
             raise DatabaseUnusable(f"The database file {self.path} is a folder; move it away, or check store.url.")
 
     async def check_writable(self) -> None:
-        """Raises LedgerUnavailable where no row could be written now: locked, read-only, forbidden. Writes nothing."""
+        """Check that a row could be written now, without writing one. Raises LedgerUnavailable if it could not."""
         async with self.writing() as connection:
             if not self.is_sqlite:  # SQLite's transaction has the file's one lock by now
                 wait_ms = int(LOCK_WAIT_S * 1000)
@@ -122,7 +122,7 @@ class Database:
                 await connection.exec_driver_sql("LOCK TABLE results IN ROW EXCLUSIVE MODE")
 
     async def tls_version(self) -> str | None:
-        """For example TLSv1.3; None where the connection to the database is not encrypted, or is none."""
+        """The connection's version of TLS, for example TLSv1.3. None without encryption, and for SQLite."""
         if self.is_sqlite:
             return None
         async with self.reading() as connection:
@@ -199,7 +199,7 @@ def database_url(url: str | sa.URL, *, user: str | None = None, password: str | 
 
 
 def _system_user() -> str | None:
-    """None where the environment names one for the driver. Raises ConfigError where nobody is named."""
+    """The user of the database; None if the environment names one for the driver. Raises ConfigError without a user."""
     if os.environ.get("PGUSER"):
         return None
     try:
@@ -217,7 +217,7 @@ def migrations_dir() -> Path:
 
 
 async def upgrade(database: Database) -> None:
-    """Brings the database to `SCHEMA_REVISION` in one transaction; does nothing where it is there. Keeps all rows."""
+    """Bring the database to `SCHEMA_REVISION` in one transaction, unless it is there already. All rows are kept."""
     path = database.path
     if path is not None:
         with translated():
@@ -264,7 +264,7 @@ def _stored_revision(connection: sa.Connection) -> str | None:
 
 
 def _connect_arguments(url: sa.URL, tls: ssl.SSLContext | bool | None) -> dict[str, Any]:
-    """What asyncpg is called with beyond host, user and database; it knows the URL's parameters by other names."""
+    """asyncpg's arguments beside host, user and database. It has other names for the URL's parameters."""
     wanted = {name: str(value) for name, value in url.query.items()}
     arguments: dict[str, Any] = {
         "timeout": float(wanted.pop("connect_timeout", CONNECT_TIMEOUT_S)),

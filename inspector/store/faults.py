@@ -28,16 +28,16 @@ _UNUSABLE_SENTENCES: Final = {
 }
 _OUTDATED_WORDS: Final = ("no such table", "no such column", "has no column named")
 _OUTDATED_STATES: Final = ("42P01", "42703")  # undefined table, undefined column
-_OF_ANOTHER_NAME: Final = (62, 64)  # a host, an address
+_OF_ANOTHER_NAME: Final = (62, 64)  # OpenSSL: the certificate is for another host, for another address
 _CERTIFICATE_REASONS: Final = {10: "has expired", 9: "is not valid yet by this machine's clock"}
-"""By OpenSSL's number of the error."""
+"""Reasons by OpenSSL's number of the error."""
 
 _ACCESS_SENTENCES: Final = {
     ("no encryption", "SSL off"): "The database server takes no connection without TLS; set store.tls = true.",
     ("valid client certificate",): "The database server wants a certificate of this agent; set store.cert_file.",
     ("no pg_hba.conf entry",): "The database server's pg_hba.conf has no entry for this user and machine; add one.",
 }
-"""By words of the refusal 28000, which is also that of a wrong user."""
+"""Sentences by words in the message of SQLSTATE 28000, a code that a wrong user gets too."""
 
 _SQLSTATE_SENTENCES: Final = {
     "28": "The database refuses this user or password; check store.user and store.password_secret.",
@@ -52,9 +52,9 @@ _SQLSTATE_SENTENCES: Final = {
 
 
 def explain(error: Exception, path: Path | None = None) -> InspectorError:
-    """SchemaOutdated where tables or columns are missing, else LedgerUnavailable with the reason.
+    """The error for the operator: SchemaOutdated if tables or columns are missing, else LedgerUnavailable.
 
-    DatabaseUnusable (a LedgerUnavailable) where the SQLite file `path` is no database or is damaged.
+    It is DatabaseUnusable (a LedgerUnavailable) if the SQLite file `path` is damaged or is no database.
     """
     if isinstance(error, PoolTimeout):
         return LedgerUnavailable("The database does not answer: all connections are busy.")
@@ -84,7 +84,7 @@ def explain(error: Exception, path: Path | None = None) -> InspectorError:
 
 
 def _tls_sentence(error: BaseException, text: str) -> str | None:
-    """What is wrong with TLS between us and PostgreSQL; None where that is not to blame."""
+    """A sentence about TLS between the agent and PostgreSQL; None if TLS is not the cause."""
     if isinstance(error, ssl.SSLCertVerificationError):
         if error.verify_code in _OF_ANOTHER_NAME:
             return "The database server shows a certificate of another name; write that name in store.url."
@@ -103,7 +103,7 @@ def _tls_sentence(error: BaseException, text: str) -> str | None:
 
 
 def is_refused_row(error: Exception) -> bool:
-    """Whether a sound database refused a value or a constraint: SQLSTATE class 22 or 23."""
+    """Whether a working database refused the row for a value or a constraint (SQLSTATE class 22 or 23)."""
     foreign = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     if isinstance(foreign, sqlite3.IntegrityError | sqlite3.DataError):
         return True
@@ -111,7 +111,7 @@ def is_refused_row(error: Exception) -> bool:
 
 
 def is_sequence_behind(foreign: BaseException) -> bool:
-    """Whether PostgreSQL gave a number that another row has. Each new attempt moves the sequence on."""
+    """Whether a PostgreSQL sequence gave a number that another row has. Each new attempt advances the sequence."""
     return _sqlstate(foreign) == "23505" and '"pk_' in str(foreign)
 
 

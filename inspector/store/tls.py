@@ -1,4 +1,4 @@
-"""TLS to PostgreSQL, from the keys of the section store."""
+"""The TLS context for PostgreSQL, made from the keys of the section `store`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from inspector.errors import ConfigError
 
 
 def client_context(section: StoreSection) -> ssl.SSLContext:
-    """Checks the server's certificate and name. Raises ConfigError, which names the key, for files of no use."""
+    """A context that checks the server's certificate and name.
+
+    Raises ConfigError, which names the key, if a file can't be used.
+    """
     keys = ("ca_file", "cert_file", "key_file")
     faults = [fault for key in keys if (fault := _unreadable(key, getattr(section, key)))]
     if faults:
@@ -21,7 +24,7 @@ def client_context(section: StoreSection) -> ssl.SSLContext:
         raise ConfigError([f"store.ca_file: {section.ca_file} holds no certificate in PEM form"]) from None
     if section.cert_file is not None:
         try:
-            # Without a passphrase of our own OpenSSL would ask for one at the terminal.
+            # Without this empty passphrase OpenSSL would ask for one at the terminal.
             context.load_cert_chain(section.cert_file, section.key_file, password=lambda: "")
         except ssl.SSLError:
             files = f"{section.cert_file} and {section.key_file}"

@@ -35,7 +35,7 @@ class AgeBound:
 
     @property
     def not_before_ns(self) -> int | None:
-        """The earliest time at which a message that comes now can have reached the broker; None: it is not known."""
+        """The earliest time at which a message that comes now can have reached the broker; None if it is not known."""
         return self._not_before_ns
 
     def begin(self, opened_ns: int, *, is_fresh: bool) -> None:
@@ -55,20 +55,21 @@ class AgeBound:
         self._under_way = self._last_sent_ns = self._emptied_ns = self._not_before_ns = None
 
     def due_ns(self) -> int | None:
-        """When the next marker is to be sent; 0: at once. None while one is under way or no connection is up."""
+        """The time at which to send the next marker; 0 means at once. None while one is under way or without a
+        connection."""
         if self._emptied_ns is None or self._under_way is not None:
             return None
         return 0 if self._last_sent_ns is None else self._last_sent_ns + self._period_ns
 
     def send(self, now_ns: int) -> int:
-        """A marker is about to be sent; returns its number, which must come back with it."""
+        """Note that a marker is about to be sent. Returns its number, which the marker must carry."""
         self._number += 1
         self._under_way = _Sent(self._number, now_ns)
         self._last_sent_ns = now_ns
         return self._number
 
     def returned(self, number: int, now_ns: int) -> bool:
-        """A marker came back, in its place among the frames. False for one that is not awaited."""
+        """Note a marker that came back, in order with the frames. False for a marker that is not awaited."""
         if self._under_way is None or self._under_way.number != number:
             return False
         self._not_before_ns = self._emptied_ns
@@ -80,7 +81,7 @@ class AgeBound:
         return True
 
     def proof_age_ns(self, now_ns: int) -> int | None:
-        """The age that a frame arriving now could have; None where it has no bound."""
+        """The greatest age of a frame that arrives now; None if there is no bound."""
         return None if self._not_before_ns is None else now_ns - self._not_before_ns
 
 

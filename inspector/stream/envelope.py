@@ -1,11 +1,10 @@
-"""What stands around an image in a message: metadata made plain, JSON opened, nothing lost.
+"""Reads the image and its metadata from a message, in whichever form the camera sent them.
 
-Pure, and knows no broker: MQTT user properties, Kafka headers and JSON keys all end here, under the
-contract's header names. Only those names are judged: what other systems add beside them, however odd,
-says nothing of the frame. Where one of our names has a value that can't be used, or the JSON holds no
-image, the message gets the property `x-property-fault` with the reason and keeps all that could be read,
-so that the road can make an unjudged verdict of it and a gate still hears of its part. A camera can't set
-that property itself.
+Pure, and knows no broker: MQTT user properties, Kafka headers and JSON keys are all brought to the contract's header
+names. Only those names are checked; names that other systems add are no fault of the frame. If one of the
+contract's names has an unusable value, or the JSON holds no image, the message gets the property
+`x-property-fault` with the reason and keeps everything that could be read. The road then makes an unjudged verdict,
+and the gate is still told about the part. A camera can't set that property itself.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ PROPERTY_FAULT: Final = "x-property-fault"
 OWN_NAMES: Final = frozenset(
     {"frame-id", "trigger-id", "part-id", "captured-at", "product", "content-type", "simulated"}
 )
-"""The names of the contract. All others are foreign: kept where they fit, for whoever reads a dead letter."""
+"""The names of the contract. Other names are foreign; they are kept for dead letters as far as there is room."""
 
 MOST_FOREIGN: Final = 32
 MOST_PROPERTIES: Final = MOST_FOREIGN + len(OWN_NAMES)
 LONGEST_PROPERTY_BYTES: Final = 1024
-"""Bound of a name and of a value, each, in UTF-8."""
+"""Most bytes of a name, and of a value, in UTF-8."""
 
 Value = str | bytes
 """A value as it came; bytes that should be UTF-8."""
@@ -47,12 +46,12 @@ _UNFIT: Final = frozenset({"Cc", "Cs"})  # control characters and lone surrogate
 _IMAGE_KEY: Final = "image"
 _TRIGGER: Final = "trigger-id"
 _METADATA_BYTES: Final = 64 * 1024
-"""Room of a JSON form for what is not the image."""
+"""Most bytes of a JSON message beside its image."""
 
 _DATA_URI: Final = re.compile(rb"data:([^,]{0,256}),", re.IGNORECASE)
 _TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _MOST_EXACT: Final = 2.0**53
-"""Up to here each whole number that a JSON writer turned into a float (4711.0) is still itself."""
+"""Largest number up to which a whole number that a JSON writer turned into a float (4711.0) is still exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def open_envelope(
     topic_trigger: str | None = None,
     fault: str | None = None,
 ) -> Envelope:
-    """The message as the road wants it. Never raises: what is wrong stands in `x-property-fault`.
+    """Open a message. Never raises: `x-property-fault` says what is wrong with it.
 
     `pairs` are the metadata as they came; where a name comes twice the last one counts, a key of the
     JSON form before a property, and `topic_trigger` (for cameras whose topic ends in it) before both.
@@ -105,8 +104,8 @@ def open_envelope(
 def plain_properties(pairs: Iterable[tuple[str, Value]]) -> dict[str, str]:
     """Metadata by lower-case name, the last usable one of equal names, bounded in number and length.
 
-    The first of the contract's names whose value is absurd (too long, not UTF-8, control characters) is told
-    in `x-property-fault`. Foreign names are kept as far as there is room for them and left out in silence.
+    `x-property-fault` tells the first of the contract's names whose value is unusable (too long, not UTF-8, control
+    characters). Foreign names are kept as far as there is room; the others are left out without a fault.
     """
     kept: dict[str, str] = {}
     foreign = 0
@@ -130,7 +129,7 @@ def plain_properties(pairs: Iterable[tuple[str, Value]]) -> dict[str, str]:
 
 
 def last_topic_level(topic: str) -> str | None:
-    """What stands behind the last slash, or None where nothing does."""
+    """The last level of a topic, behind its last slash; None if it is empty."""
     return topic.rpartition("/")[2] or None
 
 

@@ -50,7 +50,7 @@ def left(journal: Journal) -> list[tuple[Verdict, Decision | None]]:
 
 
 class JournalContract:
-    """Subclass as `Test...`."""
+    """The tests of the suite. A test module subclasses it as `Test...`, so that pytest collects it."""
 
     async def test_unrecorded_of_a_new_journal_is_empty(self, box: Box) -> None:
         journal = await box.open()

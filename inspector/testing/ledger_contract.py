@@ -46,7 +46,7 @@ class Stored:
 
 
 class LedgerContract:
-    """Subclass as `Test...`."""
+    """The tests of the suite. A test module subclasses it as `Test...`, so that pytest collects it."""
 
     async def stored(self, ledger: Ledger) -> Stored:
         raise NotImplementedError

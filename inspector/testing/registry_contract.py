@@ -36,7 +36,7 @@ async def live_names(registry: Registry) -> list[tuple[str, int]]:
 
 
 class RegistryContract:
-    """Subclass as `Test...`."""
+    """The tests of the suite. A test module subclasses it as `Test...`, so that pytest collects it."""
 
     async def audited(self, registry: Registry) -> list[Audited]:
         raise NotImplementedError

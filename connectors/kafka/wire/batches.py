@@ -1,8 +1,8 @@
 """Reads records whose header names are not UTF-8.
 
-aiokafka decodes every name strictly, and one record with a name in Latin-1, which any producer may send, ends
-the consumer wherever it comes, at each start anew. Such a name is foreign: it is taken with its bytes as lone
-surrogates, and `stream.envelope` leaves it out. All other batches are read as fast as before.
+aiokafka decodes every name strictly. Any producer may send a record with a name in Latin-1, and that record would
+end the consumer, and end it again after each restart. Here the bytes of such a name become lone surrogates, and
+`stream.envelope` leaves the name out. All other batches are read at aiokafka's own speed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiokafka.record.memory_records import _MemoryRecordsPy
 
 
 def ensure_header_names_are_taken() -> None:
-    """From now on every consumer of this process reads names as described above."""
+    """Make every consumer of this process read names as described above."""
     fetcher.MemoryRecords = _Records  # aiokafka has no place to hook it in
 
 
@@ -30,7 +30,7 @@ class _Records(_MemoryRecordsPy):  # type: ignore[misc]  # aiokafka comes withou
 
 
 class _Batch:
-    """A batch of records, read strictly as far as that goes."""
+    """A batch of records. It is read again with lenient names if aiokafka's strict reading fails."""
 
     def __init__(self, strict: Any, content: memoryview) -> None:
         self._strict = strict
@@ -61,7 +61,7 @@ class _Batch:
 
 
 class _Text(bytes):
-    """Bytes whose parts become text whatever they hold."""
+    """Bytes whose slices decode to text even where they are not UTF-8."""
 
     def __getitem__(self, key: Any) -> Any:
         part = super().__getitem__(key)

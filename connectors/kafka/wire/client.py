@@ -1,7 +1,7 @@
-"""What every aiokafka client of this room is made with, and a single connection that says why it failed.
+"""The options of all aiokafka clients in this package, and a single connection that says why it failed.
 
-aiokafka's own clients swallow the reason of a refused connection; `reach` opens one connection by
-itself and raises BrokerRefused or BrokerUnavailable with a sentence for the operator.
+aiokafka's own clients hide the reason of a refused connection. `reach` opens one connection itself and raises
+BrokerRefused or BrokerUnavailable with a sentence for the operator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OVERHEAD_BYTES = 64 * 1024
 """Room for headers and batch framing beside a frame."""
 
 REFUSED_PAUSE_FACTOR = 6
-"""How much longer than `reconnect_max_s` the pause after a refusal is."""
+"""The pause after a refusal, as a multiple of `reconnect_max_s`."""
 
 
 def connection_options(settings: KafkaSection) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def client_options(settings: KafkaSection, client_id: str) -> dict[str, Any]:
 async def reach(settings: KafkaSection, timeout_ms: int | None = None) -> AIOKafkaConnection:
     """A connection to the first broker that answers and lets us in; the caller closes it.
 
-    Raises BrokerRefused where one refuses us, else BrokerUnavailable; ConfigError for a missing secret.
+    Raises BrokerRefused if a broker refuses us, else BrokerUnavailable; ConfigError if a secret is missing.
     """
     options = connection_options(settings)
     if timeout_ms is not None:
@@ -85,9 +85,9 @@ async def reach(settings: KafkaSection, timeout_ms: int | None = None) -> AIOKaf
 
 
 async def ask(connection: AIOKafkaConnection, topics: tuple[str, ...] | None) -> ClusterMetadata:
-    """What the cluster says of these topics (none: of its brokers only; None: of all that this user may see).
+    """The cluster's metadata: its brokers, and these topics. None asks for all topics that this user may see.
 
-    Asking makes no topic. Raises BrokerUnavailable.
+    An empty list asks for the brokers only. Asking for a topic never creates it. Raises BrokerUnavailable.
     """
     cluster = ClusterMetadata()
     wanted = None if topics is None else list(topics)
@@ -99,7 +99,7 @@ async def ask(connection: AIOKafkaConnection, topics: tuple[str, ...] | None) ->
 
 
 async def ensure_usable(settings: KafkaSection, topics: tuple[str, ...]) -> None:
-    """Returns where the cluster lets us in and has these topics for us. Raises BrokerRefused or BrokerUnavailable."""
+    """Check that the cluster lets us in and that we may use these topics. Raises BrokerRefused or BrokerUnavailable."""
     connection = await reach(settings)
     try:
         cluster = await ask(connection, topics)
@@ -116,7 +116,7 @@ async def ensure_usable(settings: KafkaSection, topics: tuple[str, ...]) -> None
 
 
 class Pause:
-    """How long to wait before the next try, in seconds: doubling, jittered, within the configured bounds."""
+    """The pause before the next try, in seconds. It doubles with each failure, with jitter, up to `reconnect_max_s`."""
 
     def __init__(self, settings: KafkaSection, jitter: random.Random | None = None) -> None:
         self._min_s = settings.reconnect_min_s
@@ -125,11 +125,11 @@ class Pause:
         self._next_s = self._min_s
 
     def reset(self) -> None:
-        """It has worked: begin with the shortest again."""
+        """The connection works: the next pause is the shortest one again."""
         self._next_s = self._min_s
 
     async def after(self, error: InspectorError) -> None:
-        """Wait as long as `error` makes sensible: a refusal is not tried again soon."""
+        """Wait before the next try. After a refusal the pause is longer, because only a person can change it."""
         pause_s = self._max_s * REFUSED_PAUSE_FACTOR if isinstance(error, BrokerRefused) else self._next_s
         self._next_s = min(2 * self._next_s, self._max_s)
         await asyncio.sleep(self._jitter.uniform(0.5, 1.0) * pause_s)

@@ -1,4 +1,4 @@
-"""Commits of offsets: one request under way at a time, of each partition only the newest offset."""
+"""Commits of offsets: one request at a time, with only the newest offset of each partition."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ Commit = Callable[[dict[TopicPartition, int]], Awaitable[None]]
 
 
 class Commits:
-    """Sends what is noted, by `run`. A commit that a rebalance overtook is dropped: its frames come again.
+    """Commits the noted offsets while `run` runs.
 
-    `refused` is told of an error that trying again does not mend.
+    A commit that a rebalance overtakes is dropped, and its frames are delivered again. `refused` is called with an
+    error that trying again does not mend.
     """
 
     def __init__(self, commit: Commit, refused: Callable[[KafkaError], None]) -> None:
@@ -28,13 +29,13 @@ class Commits:
         self._is_idle.set()
 
     def note(self, partition: TopicPartition, offset: int) -> None:
-        """The next record to read, should somebody begin anew."""
+        """Note the offset of the next record to read, for the next consumer of the partition."""
         self._waiting[partition] = offset
         self._is_idle.clear()
         self._has_some.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Commit the noted offsets, one request at a time, until cancelled."""
         try:
             while True:
                 await self._has_some.wait()
@@ -47,14 +48,14 @@ class Commits:
             self.forget()
 
     async def flush(self, timeout_s: float) -> bool:
-        """True when everything noted was answered; False when it was not in time."""
+        """Wait until the cluster has answered for every noted offset; False if the time is over before."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._is_idle.wait()
         return self._is_idle.is_set()
 
     def forget(self) -> None:
-        """The partitions are given up. A request under way must not be tried again under the next membership."""
+        """Drop all noted offsets, because the partitions are given up. A request under way is not tried again."""
         self._waiting.clear()
         if self._sending is not None:
             self._sending.cancel()

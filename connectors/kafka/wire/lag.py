@@ -1,4 +1,4 @@
-"""How far this agent is behind its partitions, as gauges. Asks the cluster; commits and fetches nothing."""
+"""Gauges of how far this agent is behind in its partitions. Asks the cluster for their ends only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Cameras = Mapping[str, TopicPartition]
 
 
 class LagWatch:
-    """Frames of each partition that are not acknowledged yet; under a camera's name, those of its partition."""
+    """Gauges of unacknowledged frames: one for each partition, and one for each camera with its partition's number."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -31,7 +31,7 @@ class LagWatch:
     async def run(
         self, consumer: AIOKafkaConsumer, lanes: Callable[[], Mapping[TopicPartition, Lane]], cameras: Cameras
     ) -> None:
-        """Look every `LOOK_S`, until cancelled; then nothing is told any more. `cameras`: where each was seen last."""
+        """Set the gauges every `LOOK_S` until cancelled, then remove them. `cameras`: each camera's last partition."""
         try:
             while True:
                 await asyncio.sleep(LOOK_S)
@@ -53,7 +53,7 @@ class LagWatch:
 
 
 async def _behind(consumer: AIOKafkaConsumer, lanes: Mapping[TopicPartition, Lane]) -> dict[TopicPartition, int]:
-    """How many offsets lie between what is acknowledged and the end. Raises KafkaError."""
+    """Number of offsets from the acknowledged one to the end, for each partition. Raises KafkaError."""
     partitions = [partition for partition in lanes if partition in consumer.assignment()]
     ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions) if partitions else {}
     behind: dict[TopicPartition, int] = {}

@@ -1,7 +1,7 @@
-"""One partition in one assignment: what waits here, what was handed out, what may be committed. No I/O.
+"""One partition in one assignment: its waiting records, its records under way, and what may be committed. No I/O.
 
-Bounded in frames and bytes; whoever fills it asks `wants_more`. A frame that waited in the broker when
-the partition was assigned is backlog: its offset is below the end of the partition at that moment.
+A lane is bounded in frames and bytes; the poll loop asks `wants_more` before it fills it. A frame that waited in the
+broker when the partition was assigned is backlog: its offset is below the end of the partition at that moment.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from inspector.domain import Position
 from inspector.stream.age import AgeBound
 
 KEPT_BOUNDS: Final = 256
-"""Answers kept of one partition; a record that is older than all of them has no bound."""
+"""Answers about the end that are kept for one partition. A record older than all of them has no bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much of one partition may be here."""
+    """Bounds on the records of one partition that are held here."""
 
     frames: int
     size_bytes: int
@@ -38,7 +38,7 @@ class _HandedOut:
 
 
 class Lane:
-    """Everything of one partition; a new assignment makes a new lane."""
+    """The records of one partition that are held here. Each assignment makes a new lane."""
 
     def __init__(self, partition: TopicPartition, generation: int, bounds: Bounds) -> None:
         self.partition = partition
@@ -59,7 +59,7 @@ class Lane:
 
     @property
     def wants_more(self) -> bool:
-        """False from full until half empty, so that a partition isn't paused and resumed for every frame."""
+        """Whether the lane may be filled. False from full until half empty, so that pauses of a partition are rare."""
         share = 0.5 if self._is_full else 1.0
         has_room = (
             len(self._waiting) < max(1, share * self._bounds.frames)
@@ -70,12 +70,12 @@ class Lane:
 
     @property
     def is_settled(self) -> bool:
-        """Everything handed out was acknowledged."""
+        """Whether every record that was handed out has been acknowledged."""
         return not self._handed_out
 
     @property
     def first_offset(self) -> int | None:
-        """Of what is here and not acknowledged; None where nothing is."""
+        """The lowest offset that is held here and not acknowledged; None if there is none."""
         if self._handed_out:
             return self._handed_out[0].offset
         if self._offered is not None:
@@ -83,20 +83,20 @@ class Lane:
         return self._waiting[0].record.offset if self._waiting else None
 
     def open(self, end_offset: int) -> None:
-        """The end of the partition at its assignment is known; frames may go out."""
+        """Let frames go out. `end_offset` is the end of the partition at its assignment."""
         self.end_offset = end_offset
         if self._next_offset is None:
             self._next_offset = end_offset
         self._changed.set()
 
     def close(self) -> None:
-        """Nothing goes out any more; what waited stays with the broker."""
+        """Hand out nothing more. Records that waited here stay with the broker."""
         self.is_closed = True
         self._waiting.clear()
         self._waiting_bytes = 0
 
     def put(self, records: Iterable[Arrived]) -> None:
-        """Records in the order of their offsets. May go beyond the bounds; `wants_more` is then False."""
+        """Add records in the order of their offsets. They may exceed the bounds; `wants_more` is then False."""
         for arrived in records:
             self._next_offset = arrived.record.offset + 1
             self._waiting.append(arrived)
@@ -104,7 +104,7 @@ class Lane:
         self._changed.set()
 
     async def next(self) -> Arrived:
-        """The next record, as soon as one may go out: never more than `in_flight` are unacknowledged."""
+        """Wait for the next record. It waits while `in_flight` records are unacknowledged."""
         while not self._waiting or self.end_offset is None or len(self._handed_out) >= self._bounds.in_flight:
             self._changed.clear()
             await self._changed.wait()
@@ -120,7 +120,7 @@ class Lane:
         return self.end_offset is not None and offset < self.end_offset
 
     def watch_age(self, period_ns: int, now_ns: int) -> None:
-        """From now on the ages of records are bounded, by questions for the end of the partition."""
+        """Bound the ages of records from now on, by questions for the end of the partition."""
         self._age = AgeBound(period_ns)
         self._age.begin(now_ns, is_fresh=False)
 
@@ -129,36 +129,39 @@ class Lane:
         return self._age is not None
 
     def asked(self, now_ns: int) -> int | None:
-        """The cluster is about to be asked for the end; the number of the question, None while none is due."""
+        """Begin a question for the end of the partition. Returns its number; None while no question is due."""
         due_ns = None if self._age is None else self._age.due_ns()
         return None if self._age is None or due_ns is None or due_ns > now_ns else self._age.send(now_ns)
 
     def answered(self, number: int, end_offset: int, now_ns: int) -> None:
-        """The end that was the answer to that question: records from it on were appended afterwards."""
+        """Take the answer to a question: records at or after this end were appended after the question began."""
         if self._age is not None and self._age.returned(number, now_ns) and self._age.not_before_ns is not None:
             self._bounds_of_age.append((end_offset, self._age.not_before_ns))
 
     def unanswered(self, now_ns: int) -> None:
-        """No answer came: nothing is known until the next one."""
+        """A question got no answer. New records have no bound until the next answer."""
         if self._age is not None:
             self._age.begin(now_ns, is_fresh=False)
 
     def not_before_ns(self, offset: int) -> int | None:
-        """When the record can have been appended at the earliest; None: it is not known."""
+        """The earliest time at which the record can have been appended; None if it is not known."""
         bounds = (not_before_ns for end, not_before_ns in reversed(self._bounds_of_age) if end <= offset)
         return next(bounds, None)
 
     def next_not_before_ns(self) -> int | None:
-        """The same of the next record that the cluster will hand over."""
+        """The earliest time at which the next record can have been appended; None if it is not known."""
         return None if self._next_offset is None else self.not_before_ns(self._next_offset)
 
     def hand_out(self, offset: int, *, is_done: bool = False) -> None:
-        """This one is out, in order; or `is_done`: it never goes to the road, only its turn must come."""
+        """Note that a record was handed out, in order. `is_done`: it does not go to the road and needs no verdict."""
         self._offered = None
         self._handed_out.append(_HandedOut(offset, is_done))
 
     def settle(self, offset: int | None = None) -> int | None:
-        """Everything up to `offset` is durable. What to commit: the offset after the longest done prefix, or None."""
+        """Note that the records up to `offset` are durable.
+
+        Returns the offset to commit, which is the one after the longest finished prefix, or None if that has not grown.
+        """
         if offset is not None:
             for each in self._handed_out:
                 if each.offset > offset:

@@ -1,4 +1,4 @@
-"""Whether the cluster answers: one event when it stops, one when it answers again, however often it was tried."""
+"""Watches whether the cluster answers. One event reports its loss and one its return; retries are silent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANSWER_MS = 3000
 
 
 class Edges:
-    """Which clients of this agent have lost the cluster: a person wants to read once that it is gone."""
+    """The clients of this agent that have lost the cluster. They share one report, so that a person reads it once."""
 
     def __init__(self, clock: Clock, telemetry: Telemetry, address: str) -> None:
         self._clock = clock
@@ -29,7 +29,7 @@ class Edges:
         self._was_up = False
 
     def up(self, client: str, detail: str) -> None:
-        """Told when it is the first client ever, or the last one that was missing."""
+        """Note a client's connection. It is reported for the first client ever and the last one that was missing."""
         was_lost = bool(self._lost)
         self._lost.discard(client)
         if not self._was_up or (was_lost and not self._lost):
@@ -37,7 +37,7 @@ class Edges:
         self._was_up = True
 
     def down(self, client: str, reason: str) -> None:
-        """Told when it is the first one that is missing; the others follow it quietly."""
+        """Note a client's loss. Only the first of several losses is reported."""
         if not self._lost:
             self._tell("kafka_link_down", Severity.WARNING, f"{client}: {reason}")
         self._lost.add(client)
@@ -47,13 +47,13 @@ class Edges:
 
 
 def edges_of(settings: KafkaSection, clock: Clock, telemetry: Telemetry) -> Edges:
-    """The one instance for a cluster and an agent."""
+    """The shared instance for a cluster and an agent."""
     by_address = _EDGES.setdefault(telemetry, {})
     return by_address.setdefault(settings.bootstrap, Edges(clock, telemetry, settings.bootstrap))
 
 
 class Link:
-    """The edges of one client's link to the cluster. aiokafka reconnects by itself and tells nobody."""
+    """Reports the loss and return of one client's link. aiokafka reconnects by itself and reports neither."""
 
     def __init__(self, settings: KafkaSection, clock: Clock, telemetry: Telemetry, subject: str) -> None:
         self._settings = settings
@@ -67,7 +67,7 @@ class Link:
         return self._is_up and self._is_reached
 
     def note_reached(self) -> None:
-        """A connection was let in."""
+        """The cluster has accepted a connection."""
         self._is_reached = True
 
     def note_up(self, detail: str) -> None:
@@ -76,7 +76,7 @@ class Link:
         self._edges.up(self._subject, detail)
 
     def note_down(self, error: InspectorError) -> None:
-        """The client does not work, for this reason."""
+        """The client has lost the cluster; `error` says why."""
         self._is_up = False
         self._edges.down(self._subject, str(error))
 

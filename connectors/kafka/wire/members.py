@@ -1,4 +1,4 @@
-"""How this agent is a member of its consumer group. No tasks, no state."""
+"""Makes the consumer that joins the agents' group, and finds the partition of a key. No tasks, no state."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ def new_consumer(config: Config) -> AIOKafkaConsumer:
     """A consumer not yet started. Raises ConfigError for a missing secret or certificate file."""
     settings = config.kafka
     ensure_header_names_are_taken()
-    # Partitions stay where they are as far as the balance allows. What a member had is kept in the class,
-    # which two consumers of one process must not share.
+    # The sticky assignor keeps its state in the class, which two consumers of one process must not share.
     assignor = type("Membership", (StickyPartitionAssignor,), {})
     return AIOKafkaConsumer(
         **client_options(settings, config.agent.name),
@@ -35,7 +34,7 @@ def new_consumer(config: Config) -> AIOKafkaConsumer:
 
 
 def partition_of(consumer: AIOKafkaConsumer, topic: str, key: str) -> TopicPartition | None:
-    """Where a producer with Kafka's own partitioner sends this key; None where the topic is not known."""
+    """The partition to which a producer with Kafka's own partitioner sends this key; None for an unknown topic."""
     partitions = sorted(consumer.partitions_for_topic(topic) or ())
     if not partitions:
         return None

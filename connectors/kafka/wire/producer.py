@@ -1,6 +1,6 @@
-"""One idempotent producer, made when it is needed and made anew after it failed.
+"""One idempotent producer. It is made when it is first needed, and made anew after a failure.
 
-A record is with the cluster when `send` returns; when it raises, it may be there all the same.
+The cluster has a record when `send` returns. If `send` raises, the cluster may have it even so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Producer:
-    """Entered means nothing yet: `ensure_started` or the first `send` connects."""
+    """A producer that replaces itself after failures. Entering does not connect; the first `send` does."""
 
     def __init__(self, settings: KafkaSection, client_id: str, topics: tuple[str, ...] = ()) -> None:
         self._settings = settings
@@ -40,7 +40,7 @@ class Producer:
         await self.drop()
 
     async def ensure_started(self) -> AIOKafkaProducer:
-        """Raises BrokerUnavailable, BrokerRefused, or ConfigError for a missing secret."""
+        """Connect, if there is no connection. Raises BrokerUnavailable, BrokerRefused; ConfigError without a secret."""
         async with self._starting:
             if self._producer is None:
                 await ensure_usable(self._settings, self._topics)
@@ -58,8 +58,8 @@ class Producer:
             return self._producer
 
     async def send(self, topic: str, value: bytes, key: str | None = None, headers: Headers = ()) -> None:
-        """The cluster has it when this returns. Raises BrokerUnavailable or BrokerRefused."""
-        # An idempotent producer tries for ever; who waits for one record wants to know at some time.
+        """Send one record; the cluster has it when this returns. Raises BrokerUnavailable or BrokerRefused."""
+        # An idempotent producer tries for ever, but the caller needs an answer in bounded time.
         timeout_ms = self._settings.request_timeout_ms
         try:
             async with asyncio.timeout(timeout_ms / 1000):
@@ -71,7 +71,7 @@ class Producer:
     async def begin(
         self, topic: str, value: bytes, key: str | None = None, headers: Headers = ()
     ) -> asyncio.Future[None]:
-        """Queued in order when this returns; the future ends when the cluster has it, or raises as `send` does."""
+        """Queue a record, in order. The future is done when the cluster has the record; it raises as `send` does."""
         producer = await self.ensure_started()
         try:
             encoded = None if key is None else key.encode()
@@ -83,7 +83,7 @@ class Producer:
         return asyncio.ensure_future(self._answer(producer, sent))
 
     async def drop(self) -> None:
-        """The next `send` begins with a new producer; what this one has not sent soon counts as not sent."""
+        """Give this producer up; the next `send` makes a new one. Records that it does not send soon are not sent."""
         producer, self._producer = self._producer, None
         unanswered, self._unanswered = self._unanswered, set()
         if producer is not None:
@@ -102,7 +102,8 @@ class Producer:
             raise failure
 
     async def _failed(self, producer: AIOKafkaProducer, failure: Exception) -> Exception:
-        """An idempotent producer that missed an answer can't go on with its numbers; one refused record harms none."""
+        """The failure as an error for the operator. Drops the producer, unless the cluster refused the record: after
+        a missed answer its sequence numbers are unsure."""
         error = translated(failure, self._settings.bootstrap)
         if not isinstance(error, BrokerRefused) and self._producer is producer:
             await self.drop()
@@ -110,7 +111,7 @@ class Producer:
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
-    """What is not sent by then is not sent: whoever began it still has it."""
+    """Close a producer in bounded time. A record that is not sent by then stays with its sender."""
     try:
         async with asyncio.timeout(GOODBYE_S):
             await producer.stop()

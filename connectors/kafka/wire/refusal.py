@@ -1,4 +1,4 @@
-"""What Kafka's errors mean, as sentences for the operator. No I/O."""
+"""Translates Kafka's errors into sentences for the operator. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CERTIFICATE: Final = {
     62: "shows a certificate for another host; use the name in the certificate in kafka.bootstrap",
     64: "shows a certificate for another address; use the name in the certificate in kafka.bootstrap",
 }
-"""By OpenSSL's verification error; every other one is an issuer we don't know."""
+"""Sentences by OpenSSL's verification error. Every other error means an issuer that we don't know."""
 
 _UNKNOWN_ISSUER: Final = "shows a certificate of an unknown issuer; check kafka.ca_file"
 
@@ -35,7 +35,7 @@ _REFUSALS: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 def translated(error: BaseException, address: str) -> InspectorError:
-    """BrokerRefused for what only a person can change, else BrokerUnavailable."""
+    """The error as BrokerRefused if only a person can change its cause, else as BrokerUnavailable."""
     if isinstance(error, InspectorError):
         return error
     where = f"The Kafka broker at {address}"

@@ -1,7 +1,7 @@
-"""Joins one paho client to the event loop: the loop reads and writes its socket, no paho thread runs.
+"""Joins one paho client to the event loop: the loop reads and writes its socket, and no paho thread runs.
 
-Only name lookup, TCP and TLS handshakes happen on a thread of their own, which nobody waits for after
-giving up. Knows sockets and bytes; what packets mean is `connection`'s business.
+Only name lookup and the TCP and TLS handshakes run on a thread. If connecting is given up, nobody waits for that
+thread. This module knows sockets and bytes; `connection` knows the packets.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ CONNECT_TIMEOUT_S: Final = 5.0
 
 
 class Bridge:
-    """Attached from `open` until the socket is closed, by either side; never attached twice.
+    """Attached to the loop from `open` until either side closes the socket, and never attached twice.
 
-    `broken` is called with the reason when the bridge finds the link dead; what paho finds it tells itself.
+    `broken` is called with the reason when the bridge finds the link dead. paho reports other losses by its callback.
     """
 
     def __init__(self, client: paho.Client, settings: MqttSection, role: Role, broken: Callable[[str], None]) -> None:
@@ -60,7 +60,7 @@ class Bridge:
 
     @property
     def unsent_bytes(self) -> int:
-        """Bytes that have not reached the broker's machine: the kernel's exactly, paho's queue counts as one."""
+        """Bytes that have not reached the broker's machine. paho's own queue counts as one byte if it isn't empty."""
         if self._fd is None:
             return 0
         queued = fcntl.ioctl(self._fd, termios.TIOCOUTQ, b"\0" * 4)
@@ -68,11 +68,11 @@ class Bridge:
 
     @property
     def is_jammed(self) -> bool:
-        """The kernel takes no more bytes for now."""
+        """Whether the kernel takes no more bytes for now."""
         return self._client.want_write()
 
     async def open(self) -> None:
-        """Connected as far as TLS, with the CONNECT packet on its way. Raises BrokerUnavailable or BrokerRefused."""
+        """Connect up to TLS and send the CONNECT packet. Raises BrokerUnavailable or BrokerRefused."""
         opening = run_on_thread(self._connect_blocking, abandoned=self._close_abandoned)
         try:
             await asyncio.wrap_future(opening)
@@ -90,7 +90,7 @@ class Bridge:
         self._attach()
 
     def set_reading(self, wanted: bool) -> None:
-        """Whether the socket is read. While it is not, the broker's window fills up and nothing more is taken."""
+        """Read the socket, or stop reading it. While it is not read, the broker's window fills and no more is sent."""
         if wanted == self._is_reading or self._fd is None:
             return
         self._is_reading = wanted
@@ -103,13 +103,13 @@ class Bridge:
             self._loop.remove_reader(self._fd)
 
     def flush(self) -> None:
-        """Write now rather than at the loop's next turn: a decision's window is counted in milliseconds."""
-        # Inside a callback paho holds a lock that writing a QoS 0 message takes again.
+        """Write now rather than at the loop's next turn, because a decision has only milliseconds."""
+        # Inside a callback paho holds a lock that writing a QoS 0 message would take again.
         if self._fd is not None and self._client.want_write() and not self._is_in_callback:
             self._client.loop_write()
 
     def close(self, *, destroying_unsent: bool = False) -> None:
-        """Closed at once. With `destroying_unsent`, bytes still in this machine's kernel never leave it."""
+        """Close at once. With `destroying_unsent`, bytes that are still in this machine's kernel are never sent."""
         if self._timer is not None:
             self._timer.cancel()
         sock = self._client.socket()
@@ -141,7 +141,7 @@ class Bridge:
         sock = self._client.socket()
         if not isinstance(sock, socket.socket):
             raise broken_link(self.address, "closed while connecting")
-        # Decisions and acknowledgements are small and alone; Nagle's algorithm would hold them back.
+        # Nagle's algorithm would hold back decisions and acknowledgements, which are small and come singly.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._fd = sock.fileno()
         self._loop.add_reader(self._fd, self._on_readable)

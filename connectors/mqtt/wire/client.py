@@ -1,6 +1,6 @@
-"""Makes paho client objects from the configuration, and says what of paho's messages we use.
+"""Makes paho client objects from the configuration, and defines the part of paho's messages that we use.
 
-Nothing here keeps a connection; `connection` does. paho's types stay in these two modules and `refusal`.
+`connection` keeps the connection. paho's types stay in these two modules and `refusal`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from inspector.errors import BrokerRefused
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker says for us when the connection ends without a goodbye. Retained, QoS 1."""
+    """The message that the broker publishes if the connection ends without a goodbye. Retained, QoS 1."""
 
     topic: str
     payload: bytes
@@ -31,7 +31,7 @@ class Will:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Who a client is to the broker. `receive_maximum` is told to the broker on MQTT 5, None = not at all."""
+    """A client's identity at the broker. `receive_maximum` is sent on MQTT 5; None sends none."""
 
     client_id: str
     persistent: bool = False
@@ -41,7 +41,7 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One PUBLISH as it came. `packet_id` is 0 for QoS 0; `topic` None where it is not UTF-8."""
+    """One received PUBLISH. `packet_id` is 0 for QoS 0; `topic` is None if it is not UTF-8."""
 
     topic: str | None
     payload: bytes
@@ -52,7 +52,7 @@ class Message:
 
 
 def new_client(settings: MqttSection, role: Role, password: str | None) -> paho.Client:
-    """A client not yet connected, without callbacks. Raises BrokerRefused where the TLS files can't be used."""
+    """A client that is not connected and has no callbacks. Raises BrokerRefused if the TLS files can't be used."""
     ensure_texts_are_taken()
     five = settings.protocol == "5"
     client = paho.Client(
@@ -74,7 +74,7 @@ def new_client(settings: MqttSection, role: Role, password: str | None) -> paho.
 
 
 class _ClosingSocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails; paho would leave that to the garbage collector."""
+    """A socket that closes itself if the handshake fails; paho would leave that to the garbage collector."""
 
     def do_handshake(self, block: bool = False) -> None:
         try:
@@ -99,7 +99,7 @@ def _tls_context(settings: MqttSection) -> ssl.SSLContext:
 
 
 def connect_properties(settings: MqttSection, role: Role) -> Properties:
-    """What a CONNECT of MQTT 5 says beyond 3.1.1: how long the session lasts, how much may be in flight."""
+    """Properties of an MQTT 5 CONNECT: how long the session lasts, and how many messages may be in flight."""
     properties = new_properties(PacketTypes.CONNECT)
     if role.persistent:
         properties.SessionExpiryInterval = settings.session_expiry_s
@@ -109,7 +109,7 @@ def connect_properties(settings: MqttSection, role: Role) -> Properties:
 
 
 def metadata_of(properties: Properties | None) -> tuple[tuple[str, str], ...]:
-    """User properties, and the content type under its own name."""
+    """The user properties of a message, and its content type as `content-type`."""
     if properties is None:
         return ()
     pairs = [(str(name), str(value)) for name, value in getattr(properties, "UserProperty", ())]
@@ -120,9 +120,9 @@ def metadata_of(properties: Properties | None) -> tuple[tuple[str, str], ...]:
 
 
 def run_on_thread(work: Callable[[], None], abandoned: Callable[[], None]) -> concurrent.futures.Future[None]:
-    """Run blocking work on a daemon thread of its own, so that a shutdown need not wait for a dead network.
+    """Run blocking work on its own daemon thread, so that a shutdown need not wait for a dead network.
 
-    `abandoned` runs on that thread when the work ends after nobody waits for it any more.
+    If the work ends after it was cancelled, `abandoned` runs on that thread.
     """
     outcome: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -142,7 +142,7 @@ def run_on_thread(work: Callable[[], None], abandoned: Callable[[], None]) -> co
 
 
 def publish_properties(pairs: Iterable[tuple[str, str]], expiry_s: int | None) -> Properties | None:
-    """User properties and message expiry of one PUBLISH on MQTT 5; None where there is nothing to say."""
+    """User properties and message expiry of one PUBLISH on MQTT 5; None if there are none."""
     named = list(pairs)
     if not named and expiry_s is None:
         return None

@@ -1,9 +1,9 @@
 """One MQTT connection: one paho client object, from CONNECT until its socket is gone.
 
-A connection never reconnects and is never used again, so paho can't re-send anything behind our back:
-who wants a message to go out again after a loss says so. Reading can be stopped, which is the only
-thing that bounds memory whatever the broker sends; the keep-alive goes on meanwhile.
-All methods belong to the event loop's thread.
+A connection never reconnects and is never used again, so paho can't re-send a message by itself. A caller that wants
+a message sent again after a loss has to publish it again. Reading can be stopped, which is the only bound on memory
+that holds whatever the broker sends; the keep-alive goes on meanwhile. All methods must be called on the event
+loop's thread.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ from inspector.errors import BrokerRefused, InspectorError
 ANSWER_TIMEOUT_S: Final = 10.0
 GOODBYE_S: Final = 1.0
 SEND_WINDOW: Final = 64
-"""Most messages sent and not yet answered, where the broker sets no smaller bound."""
+"""Most messages sent and not yet answered, if the broker sets no smaller bound."""
 
 
 class Listener(Protocol):
-    """What a connection tells, on the loop's thread; none of it may raise."""
+    """Called by a connection, on the loop's thread. The methods must not raise."""
 
     def connected(self, connection: Connection, session_present: bool, /) -> None:
-        """The broker said yes; comes before any message of this connection."""
+        """The broker has accepted the connection. This call comes before any message of the connection."""
 
     def received(self, connection: Connection, message: Message, /) -> None:
-        """A message; acknowledging it is the listener's business."""
+        """A message has come. The listener has to acknowledge it."""
 
 
 class Connection:
-    """Opened once, lost once. `lost` ends with the reason as soon as the socket is gone."""
+    """One connection, opened once and lost once. `lost` gets the reason as soon as the socket is gone."""
 
     def __init__(self, settings: MqttSection, role: Role, password: str | None, listener: Listener) -> None:
         self._role = role
         self._listener = listener
         self.protocol = settings.protocol
         self.maximum_packet_bytes: int | None = None
-        """Largest packet the broker takes, as it said when it let us in; None: it said nothing."""
+        """Largest packet that the broker takes, as it said when it accepted the connection; None if it named none."""
 
         self.opening_ns = 0
-        """When `open` began, in monotonic nanoseconds."""
+        """The time at which `open` began, in monotonic nanoseconds."""
 
         self._loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[InspectorError] = self._loop.create_future()
@@ -75,7 +75,7 @@ class Connection:
     # --- life ---
 
     async def open(self) -> None:
-        """Connected when it returns. Raises BrokerUnavailable or BrokerRefused; the connection is lost then."""
+        """Connect. Raises BrokerUnavailable or BrokerRefused; the connection is then lost."""
         is_up = False
         self.opening_ns = int(self._loop.time() * 1e9)
         try:
@@ -90,7 +90,7 @@ class Connection:
                 self.abort("given up while connecting")
 
     async def close(self) -> None:
-        """Say goodbye so that everything sent before has reached the broker. A session kept there stays."""
+        """Say goodbye after everything sent before has reached the broker. A persistent session stays there."""
         # A socket closed with unread bytes in it is reset, and the last acknowledgements with it.
         if self.is_open and await self.round_trip(GOODBYE_S) is not None:
             self._client.disconnect()
@@ -101,7 +101,7 @@ class Connection:
         self.abort()
 
     def abort(self, reason: str = "closed here") -> None:
-        """Gone at once: what our side has not yet sent, kernel included, never leaves."""
+        """Close at once. Bytes that have not left this machine, those in the kernel included, are never sent."""
         self._bridge.close(destroying_unsent=True)
         self._end(broken_link(self.address, reason))
 
@@ -111,7 +111,7 @@ class Connection:
 
     @property
     def was_opened(self) -> bool:
-        """The broker once said yes."""
+        """Whether the broker ever accepted the connection."""
         return self._opened.done() and self._opened.exception() is None
 
     @property
@@ -122,11 +122,11 @@ class Connection:
 
     @property
     def send_room(self) -> int:
-        """How many more messages may be published before one is answered: the broker's receive maximum, or ours."""
+        """How many more messages may be published before one is answered, within the broker's bound and ours."""
         return max(0, self._send_window - self._unanswered)
 
     async def wait_for_room(self) -> None:
-        """Returns when a message may be published, or when none can be any more because the link is lost."""
+        """Wait until a message may be published, or until the link is lost."""
         while self.is_open and not self.send_room:
             self._room.clear()
             await self._room.wait()
@@ -138,7 +138,7 @@ class Connection:
 
     @property
     def is_jammed(self) -> bool:
-        """The network takes no more bytes for now."""
+        """Whether the network takes no more bytes for now."""
         return self._bridge.is_jammed
 
     def publish(
@@ -150,9 +150,9 @@ class Connection:
         properties: Iterable[tuple[str, str]] = (),
         expiry_s: int | None = None,
     ) -> asyncio.Future[bool]:
-        """Sent once with QoS 1. The answer is True at the PUBACK, False when refused or the link is lost first.
+        """Send a message once with QoS 1. The answer is True at the PUBACK, False if it is refused or the link is lost.
 
-        False at once, and nothing sent, where `send_room` is 0. The answer is not to be cancelled.
+        If `send_room` is 0, nothing is sent and the answer is False at once. The answer must not be cancelled.
         """
         packet_id = None
         if self.send_room > 0:
@@ -165,14 +165,14 @@ class Connection:
         return answer
 
     def send(self, topic: str, payload: bytes, properties: Iterable[tuple[str, str]] = ()) -> None:
-        """Sent once with QoS 0, if at all."""
+        """Send a message with QoS 0: once or not at all."""
         self._publish(topic, payload, 0, False, publish_properties(properties, None))
         self._bridge.flush()
 
     async def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribed with QoS 1 when it returns. Raises BrokerRefused where one isn't allowed, or BrokerUnavailable."""
+        """Subscribe with QoS 1. Raises BrokerRefused if a filter isn't allowed, or BrokerUnavailable."""
         try:
-            # As published: a frame sent with retain is told from a live one also while we are connected (MQTT 5).
+            # "Retain as published" (MQTT 5) shows that a frame was sent with retain also while we are connected.
             as_published = SubscribeOptions(qos=1, retainAsPublished=True)
             if self.protocol == "5":
                 outcome, packet_id = self._client.subscribe([(each, as_published) for each in filters])
@@ -197,22 +197,22 @@ class Connection:
             )
 
     def unsubscribe(self, topic_filter: str) -> None:
-        """Asked for, not waited for."""
+        """Send an UNSUBSCRIBE without waiting for its answer."""
         self._client.unsubscribe(topic_filter)
         self._bridge.flush()
 
     def acknowledge(self, packet_id: int) -> None:
-        """Send the PUBACK of one message with the next `flush` or turn of the loop; the order is the caller's."""
+        """Queue the PUBACK of one message for the next `flush` or turn of the loop. The caller keeps the order."""
         self._client.ack(packet_id, 1)
 
     def flush(self) -> None:
-        """What was queued is handed to the network now, as far as it takes it."""
+        """Hand queued packets to the network now, as far as it takes them."""
         self._bridge.flush()
 
     async def round_trip(self, timeout_s: float) -> float | None:
-        """Milliseconds until the broker had handled everything sent before; None without an answer in time.
+        """Milliseconds until the broker has handled everything sent before; None without an answer in time.
 
-        Reads on meanwhile: what was waiting in the socket is handed to the listener.
+        The socket is read meanwhile, and waiting messages go to the listener.
         """
         self._bridge.set_reading(True)
         started_s = self._loop.time()
@@ -227,7 +227,7 @@ class Connection:
         return None if self.lost.done() else (self._loop.time() - started_s) * 1000
 
     def set_reading(self, wanted: bool) -> None:
-        """Whether the socket is read. While it is not, the broker's window fills up and nothing more is taken."""
+        """Read the socket, or stop reading it. While it is not read, the broker's window fills and no more is sent."""
         self._bridge.set_reading(wanted)
 
     # --- paho's callbacks ---
@@ -294,14 +294,14 @@ class Connection:
     # --- inside ---
 
     def _publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: Properties | None) -> int | None:
-        """The packet id of what paho took, or None."""
+        """The packet id of the message; None if paho did not take it."""
         if not self.is_open:
             return None
         sent = self._client.publish(topic, payload, qos, retain, properties if self.protocol == "5" else None)
         return sent.mid if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
     def _reply(self, packet_id: int | None) -> asyncio.Future[bool]:
-        """Becomes the broker's answer to a packet; False at once for one that was not sent."""
+        """A future for the broker's answer to a packet. It is False at once if the packet was not sent."""
         answer: asyncio.Future[bool] = self._loop.create_future()
         if packet_id is None or self.lost.done():
             answer.set_result(False)
@@ -319,7 +319,7 @@ class Connection:
         self._room.set()
 
     def _end(self, reason: InspectorError) -> None:
-        """Lost, with every open question answered; only the first reason counts."""
+        """Note the loss and answer every open question with False. Only the first reason counts."""
         if self.lost.done():
             return
         self.lost.set_result(reason)

@@ -1,7 +1,7 @@
-"""One log line when a broker goes away and one when it is back, however many clients this process has there.
+"""Logs one line when a broker goes away and one when it is back, for all clients of this process together.
 
-A plant's agent has a client for each camera, one for the gates and one for the records; when the broker
-restarts, all of them lose their link within a moment, and a person wants to read that once.
+An agent has a client for each camera, one for the gates and one for the records. When the broker restarts, all of
+them lose their link at nearly the same time, and a person wants to read that once.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _log = structlog.get_logger("inspector.mqtt")
 
 
 TOLD_EVERY_S: Final = 600.0
-"""How often it is told that another client takes this process's connections."""
+"""Seconds between two reports that another client takes this process's connections."""
 
 
 class BrokerEdges:
-    """Which clients of this process have lost the broker at `address`."""
+    """The clients of this process that have lost the broker at `address`."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -28,7 +28,7 @@ class BrokerEdges:
         self._told_at_s: float | None = None
 
     def up(self, client: str) -> None:
-        """This client has its link. Logs when it is the first ever, or the last that was missing."""
+        """Note a client's connection. Logs it for the first client ever and for the last one that was missing."""
         was_lost = bool(self._lost)
         self._lost.discard(client)
         if not self._was_up or (was_lost and not self._lost):
@@ -36,16 +36,16 @@ class BrokerEdges:
         self._was_up = True
 
     def down(self, client: str, reason: str) -> None:
-        """This client has lost its link. Logs when it is the first one; the others follow it quietly."""
+        """Note a client's loss. Only the first of several losses is logged."""
         level = _log.debug if self._lost else _log.warning
         if client not in self._lost:
             level("mqtt_broker_down", broker=self._address, client=client, reason=reason)
         self._lost.add(client)
 
     def is_theft_news(self, now_s: float) -> bool:
-        """Whether a person should be told now that a client of this process lost its name to another one.
+        """Whether to report now that another client uses the name of a client of this process.
 
-        The other clients of this process have the same trouble; one of them speaks, once in a while.
+        All clients of this process then have the same trouble, so only one of them reports it, from time to time.
         """
         if self._told_at_s is not None and now_s - self._told_at_s < TOLD_EVERY_S:
             return False
@@ -53,11 +53,11 @@ class BrokerEdges:
         return True
 
     def left(self, client: str) -> None:
-        """This client ended on purpose: nobody waits for it any more."""
+        """Note that a client ended on purpose and does not count as missing."""
         self._lost.discard(client)
 
 
 @functools.cache
 def edges_of(host: str, port: int) -> BrokerEdges:
-    """The one instance for a broker in this process."""
+    """The shared instance for a broker in this process."""
     return BrokerEdges(f"{host}:{port}")

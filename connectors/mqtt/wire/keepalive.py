@@ -1,8 +1,8 @@
-"""Keeps a link alive, and notices a dead one, whether or not its socket is being read.
+"""Keeps a link alive and notices a dead one, whether or not its socket is being read.
 
-paho's own keep-alive takes a PINGRESP it has not read for a dead broker, so while reading is stopped,
-and until what piled up has been read, paho is not asked. An UNSUBSCRIBE of a topic nobody subscribed
-to keeps the broker content instead; its answer comes after everything that piled up before it.
+paho's own keep-alive mistakes an unread PINGRESP for a dead broker. It is therefore not used while reading is stopped,
+nor until the waiting messages have been read. Meanwhile an UNSUBSCRIBE of an unused topic shows the broker that the
+client is alive; its answer comes after all messages that waited before it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 import paho.mqtt.client as paho
 
 SIGN_OF_LIFE: Final = "inspector/sign-of-life"
-"""The topic filter nobody subscribes to."""
+"""A topic filter to which nobody subscribes."""
 
 TICK_S: Final = 1.0
 
@@ -34,7 +34,7 @@ class KeepAlive:
         self._sign: tuple[int | None, float] | None = None
 
     def note_reading(self, is_reading: bool) -> None:
-        """The socket is read from now on, or no longer."""
+        """Note whether the socket is read from now on."""
         self._is_reading = is_reading
         self._last_read_s = self._now_s()
         self._is_behind = self._is_behind or not is_reading
@@ -44,7 +44,7 @@ class KeepAlive:
         self._last_read_s = self._now_s()
 
     def note_answer(self, packet_id: int) -> None:
-        """An UNSUBACK was read. If it answers the last sign of life, no PINGRESP can be unread before it."""
+        """Note an UNSUBACK. If it answers the last UNSUBSCRIBE, no earlier PINGRESP can still be unread."""
         if self._sign is not None and self._sign[0] == packet_id:
             self._sign = None
             self._is_behind = not self._is_reading

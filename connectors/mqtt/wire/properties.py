@@ -1,8 +1,8 @@
-"""Reads the texts of MQTT 5 properties as they come.
+"""Reads the texts of MQTT 5 properties without refusing any.
 
-paho refuses a whole packet where one text of one property holds a NUL, a byte order mark or bytes that are
-not UTF-8, and hangs up: the frame comes again, and is refused again. Which names matter is not known down
-here, so every text is taken; `stream.envelope` judges those of the contract.
+If one text of one property holds a NUL, a byte order mark or bytes that are not UTF-8, paho refuses the whole packet
+and hangs up. The broker then sends the frame again, and paho refuses it again. This module does not know which names
+matter, so it accepts every text; `stream.envelope` checks the names of the contract.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PAIR: Final = _TYPES.index("UTF-8 String Pair")
 
 
 def ensure_texts_are_taken() -> None:
-    """From now on every connection of this process reads texts as described above."""
+    """Make every connection of this process read texts as described above."""
     if Properties.readProperty is STRICT_READING:
         Properties.readProperty = _read_property  # type: ignore[method-assign]  # paho has no place to hook it in
 
@@ -38,11 +38,11 @@ def _read_property(self: Properties, buffer: bytes, kind: int, size: int) -> tup
 
 
 def _end_of_text(buffer: bytes, start: int, size: int) -> int | None:
-    """Where the text that begins with its length at `start` ends; None where that is past the properties."""
+    """The end of the text whose length field is at `start`; None if it lies past the end of the properties."""
     end = start + 2 + int.from_bytes(buffer[start : start + 2], "big")
     return end if start + 2 <= size and end <= size else None
 
 
 def _text(content: bytes) -> str:
-    """What is not UTF-8 becomes lone surrogates, which no value of the contract may hold."""
+    """The text, with lone surrogates for bytes that are not UTF-8. No value of the contract may hold those."""
     return bytes(content).decode("utf-8", "surrogateescape")

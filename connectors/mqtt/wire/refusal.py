@@ -1,4 +1,4 @@
-"""What a broker's reason codes mean, as sentences for the operator. No I/O."""
+"""Translates a broker's reason codes into sentences for the operator. No I/O."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _REFUSALS: Final = {
     "Banned": "has banned {client_id}; ask who runs it",
     "Bad authentication method": "wants another way of authentication than a password",
 }
-"""By the name of the reason code; every other reason may pass by itself."""
+"""Sentences by the name of the reason code. Every other reason may pass by itself."""
 
 
 _TAKEN_OVER: Final = "Session taken over"
 
 
 class HungUp(BrokerUnavailable):
-    """The broker, or the network, closed a connection that was up, and did not say why."""
+    """The broker or the network closed a connection that was up, without a reason."""
 
 
 class NameTaken(BrokerUnavailable):
-    """Another client connects under our client id, so that each takes the other's connection.
+    """Another client connects under our client id, so that each ends the other's connection.
 
-    `is_certain`: the broker said so; else it was concluded.
+    `is_certain`: the broker said so. Otherwise the agent has concluded it.
     """
 
     def __init__(self, message: str, *, is_certain: bool) -> None:
@@ -38,11 +38,11 @@ class NameTaken(BrokerUnavailable):
 
 
 class UnreadablePacket(BrokerUnavailable):
-    """The broker sent a packet that paho can't read, so it hung up; the same packet would come again."""
+    """The broker sent a packet that paho can't read, so paho hung up. The broker would send the packet again."""
 
 
 def refused(address: str, client_id: str, reason: ReasonCode) -> InspectorError:
-    """BrokerRefused for what only a person can change, else BrokerUnavailable."""
+    """BrokerRefused if only a person can change the cause, else BrokerUnavailable."""
     name = reason.getName()
     if name == _TAKEN_OVER:
         return name_taken(address, client_id)
@@ -53,7 +53,10 @@ def refused(address: str, client_id: str, reason: ReasonCode) -> InspectorError:
 
 
 def name_taken(address: str, client_id: str, *, is_certain: bool = True) -> NameTaken:
-    """`is_certain` False: concluded from a connection that is closed again and again as soon as it is up."""
+    """The error for a client id that another client uses.
+
+    `is_certain` False: it is concluded from connections that are closed again and again as soon as they are up.
+    """
     said = "gave its connection to another client of that name"
     guessed = "closes its connection again and again as soon as it is up, as it does for two clients of one name"
     return NameTaken(
@@ -64,10 +67,10 @@ def name_taken(address: str, client_id: str, *, is_certain: bool = True) -> Name
 
 
 def hung_up(address: str) -> HungUp:
-    """The connection was closed from the other side without a reason."""
+    """The error for a connection that the other side closed without a reason."""
     return HungUp(f"There is no connection to the broker at {address}: it was closed from the other side.")
 
 
 def broken_link(address: str, reason: str) -> BrokerUnavailable:
-    """The link is down, for a reason that may pass."""
+    """The error for a link that is down for a reason that may pass."""
     return BrokerUnavailable(f"There is no connection to the broker at {address}: {reason}.")

@@ -1,11 +1,10 @@
 """Keeps one MQTT client connected: connection after connection, with a jittered, growing pause between.
 
-One log line when the broker goes down and one when it is up again, however often it was tried between.
-A broker that refuses us is tried again too, after long pauses, since a person may have put it right;
-only while entering is a refusal an error. Packets that paho can't read would come again for ever,
-so after two of them the next connection speaks MQTT 3.1.1, where a PUBLISH has nothing but its payload.
-A client of the same name elsewhere would take turns with us for ever: whoever loses its connection so
-waits longer each time, and the peer is told.
+The loss of the broker is logged once and its return once; retries are silent. A broker that refuses us is tried again
+after long pauses, since a person may mend the cause. A refusal is an error only while the session is entered. The
+broker would send a packet that paho can't read again and again, so after two of them the next connection speaks
+MQTT 3.1.1, where a PUBLISH has no properties. Another client of the same name would take the connection again and
+again, so after each such loss the session waits longer, and the peer is told.
 """
 
 from __future__ import annotations
@@ -25,53 +24,54 @@ from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 
 REFUSED_PAUSE_FACTOR: Final = 6
-"""How much longer than `reconnect_max_s` the pause after a refusal is."""
+"""The pause after a refusal, as a multiple of `reconnect_max_s`."""
 
 HUNG_UP_LIMIT: Final = 3
-"""So many connections in a row closed from the other side soon after they were up mean a client of the same name."""
+"""This many connections in a row, each closed by the other side soon after it was up, mean a client of our name."""
 
 SOON_S: Final = 1.0
-"""Beyond `reconnect_max_s`, the longest that the other one waits: how long such a connection may have lived."""
+"""A connection counts as taken over if it lived at most `reconnect_max_s`, the other client's longest pause, plus this.
+"""
 
 LONGEST_GIVING_WAY_S: Final = 600.0
 LONGEST_GUESSED_GIVING_WAY_S: Final = 60.0
-"""Where the broker has not said so: a network that loses each connection soon looks the same, and may be mended."""
+"""Used if the broker gave no reason. A bad network that soon loses each connection looks the same, so wait less."""
 
 UNREADABLE_LIMIT: Final = 2
-"""So many connections in a row lost to an unreadable packet before one of MQTT 3.1.1 is tried."""
+"""This many connections in a row are lost to an unreadable packet before one over MQTT 3.1.1 is tried."""
 
 _log = structlog.get_logger("inspector.mqtt")
 
 
 class Peer:
-    """What uses a session; whoever needs more than nothing says so. Nothing here may raise but `prepare`.
+    """The user of a session; each method does nothing unless overridden. Only `prepare` may raise.
 
-    `connected` and `received` come from the connection, the rest from the session.
+    The connection calls `connected` and `received`; the session calls the other methods.
     """
 
     def connected(self, connection: Connection, session_present: bool, /) -> None:
-        """The broker said yes; comes before any message of this connection."""
+        """The broker has accepted the connection. This call comes before any message of the connection."""
 
     def received(self, connection: Connection, message: Message, /) -> None:
-        """A message; acknowledging it is the peer's business."""
+        """A message has come. The peer has to acknowledge it."""
 
     async def prepare(self, connection: Connection, /) -> None:
-        """What must be done before the link counts as up. Raises BrokerUnavailable or BrokerRefused."""
+        """Called before the link counts as up, for example to subscribe. Raises BrokerUnavailable or BrokerRefused."""
 
     async def serve(self, connection: Connection, /) -> None:
-        """Runs beside the link while it is up; cancelled when it is lost. May return early."""
+        """Runs while the link is up and is cancelled when it is lost. It may return early."""
 
     def disconnected(self) -> None:
         """The link is gone, or the session has ended."""
 
     def name_taken(self, sentence: str, /) -> None:
-        """Another client has our name; told once in a while by one client of this process."""
+        """Another client uses our client id. One client of this process is told, from time to time."""
 
 
 class Session:
-    """Entered means tried once: connected, or going on trying. Left means said goodbye.
+    """A client that is kept connected. Entered means connected, or still trying after a first try.
 
-    With `is_broker_required` entering raises BrokerUnavailable instead of going on trying.
+    With `is_broker_required`, entering raises BrokerUnavailable if the first try fails. Leaving says goodbye.
     """
 
     def __init__(self, settings: MqttSection, role: Role, peer: Peer, *, is_broker_required: bool = False) -> None:
@@ -182,7 +182,7 @@ class Session:
             self._edges.down(self._role.client_id, str(error))
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
-        """A session that dies of an error of ours must not look like a quiet line."""
+        """Raise what ended the task: a fault in this software must not look like a line without frames."""
         if not task.cancelled() and task.exception() is not None:
             self.failure = task.exception()
             if self._tried.is_set():  # else who enters the session is told
@@ -192,10 +192,10 @@ class Session:
 
 
 class Takeovers:
-    """Tells a client of the same name elsewhere from a link that is lost for other reasons. Pure.
+    """Tells losses to another client of the same name from losses for other reasons. Pure.
 
-    A broker of MQTT 5 may say so. Most say nothing and close the older connection, whose owner connects again
-    and closes the newer one: then the sign is a connection that comes up each time and never lives long.
+    A broker of MQTT 5 may name the reason. Most brokers just close the older connection; its owner connects again,
+    which closes the newer one. The sign is then a connection that comes up each time and never lives long.
     """
 
     def __init__(self, settings: MqttSection) -> None:
@@ -203,7 +203,7 @@ class Takeovers:
         self._hung_up = 0
 
     def is_one(self, error: InspectorError, was_opened: bool, lived_s: float) -> bool:
-        """Whether the connection that ended with `error` was taken over. Asked once for each, in their order."""
+        """Whether another client took over the connection that ended with `error`. Call it once for each, in order."""
         if isinstance(error, NameTaken):
             return True
         if not was_opened or lived_s > self._soon_s or not isinstance(error, HungUp):
@@ -214,7 +214,7 @@ class Takeovers:
 
 
 class Pause:
-    """How long to wait before the next connection, in seconds: doubling, jittered, within the configured bounds."""
+    """The pause before the next connection, in seconds. It doubles with each failure, with jitter, within bounds."""
 
     def __init__(self, settings: MqttSection, jitter: random.Random | None = None) -> None:
         self._min_s = settings.reconnect_min_s
@@ -224,7 +224,7 @@ class Pause:
         self._giving_way_s = self._max_s
 
     def after(self, error: InspectorError, lived_s: float) -> float:
-        """The pause after a connection that ended with `error` and lived so long."""
+        """The pause after a connection that ended with `error` and lived for `lived_s`."""
         if isinstance(error, BrokerRefused):
             return self._jitter.uniform(0.5, 1.0) * self._max_s * REFUSED_PAUSE_FACTOR
         if isinstance(error, NameTaken):

@@ -27,17 +27,17 @@ GATES: Final = "gates"
 MEASURED_ROWS: Final = 5000
 NAMESAKES_WITHIN: Final = timedelta(minutes=10)
 TURNS_OF_NAMESAKES: Final = 5
-"""So often nobody restarts an agent with another configuration within that time."""
+"""Changes of configuration within `NAMESAKES_WITHIN` that mean two agents: a person doesn't restart one so often."""
 
 LEAST_MEASURED: Final = 200
-"""Fewer results say nothing about the slowest one in a thousand."""
+"""Fewest results from which the time of the slowest part in a thousand is estimated."""
 
 
 async def check(config: Config) -> AsyncIterator[Finding]:
-    """Database, products, and the measured times of each gate. One fault if the database is away."""
+    """Findings about database, products and the measured times of each gate. One fault if the database is away."""
     try:
         async with configured(config) as database:
-            if not has_file(database):  # opening it would make it
+            if not has_file(database):  # opening the database would create its file
                 yield ok(PART, "database", f"{database.path} will be made at the first start")
                 yield _no_product()
                 return
@@ -88,18 +88,18 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
 
 
 def _encryption(config: Config, database: Database, version: str | None) -> Finding:
-    """`version` of TLS on the connection, None where it has none."""
+    """Whether the connection is encrypted. `version`: its TLS version, None if it has none."""
     if version is not None and config.store.tls:
         return ok(PART, "encryption", f"{version}; the server's certificate is checked")
     host = database.url.host
     is_local = host in (None, "localhost", "::1") or str(host).startswith("127.")
     if version is not None:
-        said = f"{version}, but anybody could stand in for the server: its certificate is not checked"
+        detail = f"{version}, but the server's certificate is not checked, so another server could take its place"
     else:
-        said = "none: rows and the password's exchange cross the network in the open"
+        detail = "none: rows and the exchange of the password cross the network in plain text"
     if is_local:
         return ok(PART, "encryption", f"{version or 'none'}; the server is on this machine")
-    return warning(PART, "encryption", f"{said}. Set store.tls = true, and store.ca_file to the server's authority.")
+    return warning(PART, "encryption", f"{detail}. Set store.tls = true, and store.ca_file to the server's authority.")
 
 
 async def _writing(database: Database) -> Finding:
@@ -141,7 +141,7 @@ def _no_product() -> Finding:
 
 
 async def _has_namesake(config: Config, database: Database) -> bool:
-    """Whether two agents of this name write now; two with the very same configuration can't be told apart here."""
+    """Whether two agents of this name write now. Two agents with the same configuration can't be told apart here."""
     since = datetime.now(UTC) - NAMESAKES_WITHIN
     results = await list_results(database, ResultFilter(since=since), limit=MEASURED_ROWS)
     digests = [result.config_digest for result in results if result.agent == config.agent.name]

@@ -1,4 +1,4 @@
-"""Standard streams that the shell closed or that take nothing: a command ends with an exit code, not in a traceback."""
+"""Standard streams that are closed or can't be written: a command then ends with an exit code, not a traceback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STREAMS: Final = (
 
 
 class Watched:
-    """A standard stream that remembers why it took nothing: what failed once is not always tried again."""
+    """A standard stream that remembers the error of a failed write, because a later write may not fail again."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -42,7 +42,7 @@ class Watched:
 
 
 class Lossy(Watched):
-    """Standard error whose lines are lost where it takes none: telling must not end what is told of."""
+    """Standard error that drops lines which can't be written, so that a report never ends the work it is about."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -55,9 +55,10 @@ class Lossy(Watched):
 
 
 def prepare() -> None:
-    """All three streams are there from here on, and no character is one that they can't write.
+    """Replace closed streams, and let all three streams write any character.
 
-    Else the next file that is opened, a database perhaps, would get the number of a closed one and what is printed.
+    Otherwise the next file that is opened, perhaps a database, would get the number of a closed stream, and printed
+    text would go into it.
     """
     for name, mode, access in _STREAMS:
         if getattr(sys, name) is None:
@@ -71,7 +72,7 @@ def prepare() -> None:
 
 
 def lost_output() -> OSError | None:
-    """Why standard output takes nothing of what was printed; None where all of it went out."""
+    """Why printed text could not be written to standard output; None if all of it was written."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -80,7 +81,10 @@ def lost_output() -> OSError | None:
 
 
 def finished(code: int) -> int:
-    """The exit code: `code`, but 1 where all went well and nobody could be shown it. To be called last."""
+    """The exit code of the command: `code`, or 1 if the command succeeded and its output could not be written.
+
+    Call it last.
+    """
     error = lost_output()
     if error is not None:
         with contextlib.suppress(OSError):  # what is left is not tried again when the interpreter ends

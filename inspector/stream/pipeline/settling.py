@@ -104,7 +104,7 @@ class Settling:
         self._spawn(self._finish(ticket, facts, verdict, decision))
 
     def tell_late(self, ticket: Ticket) -> None:
-        """Tell the gate now that a frame is late which is still being scored; its row waits for the score."""
+        """Tell the gate now that a frame is late while it is still being scored. Its row waits for the score."""
         ticket.is_settled = True
         verdict, decision = self._rule(ticket, ticket.facts, is_late=True)
         self._told[ticket] = _Announcement(self._spawn(self._announce(ticket, verdict, decision)), decision)

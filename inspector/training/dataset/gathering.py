@@ -57,7 +57,7 @@ class Gathered:
         return len(self.names)
 
     def without(self, indices: frozenset[int]) -> Gathered:
-        """The same set but these images."""
+        """The same set without these images."""
         kept = [index for index in range(len(self)) if index not in indices]
         return replace(
             self,
@@ -87,7 +87,7 @@ class Gathered:
 
 
 class Gatherer:
-    """Takes images one by one. `preparations`: those that may be enrolled, the likeliest first.
+    """Takes images one by one. `preparations`: all that the enrolment may choose from, the most likely one first.
 
     `is_drawn_on`: defects will be drawn on the images. `folder`: where the temporary files lie, None for the system's
     place.
@@ -111,7 +111,7 @@ class Gatherer:
         self.gathered = Gathered(canvases[preparations[0]], Spill(folder), Spill(folder), canvases, grounds)
 
     def add(self, image: ImageSource) -> None:
-        """Keep it, or note why not: it can't be read, or an equal one is there."""
+        """Keep an image, or note why it is not kept: it can't be read, or equals an earlier one."""
         try:
             payload = image.read()
             pixels = decode(payload, self._limits)
@@ -156,7 +156,7 @@ def _reason(payload: bytes, error: UndecodableFrame) -> str:
 
 
 def gather(images: Sequence[ImageSource], gatherer: Gatherer, progress: Progress) -> Gathered:
-    """All of them, in order."""
+    """Gather all sources in order."""
     for done, image in enumerate(images, start=1):
         gatherer.add(image)
         progress("read", done, len(images))

@@ -67,18 +67,18 @@ class Grounds:
         return len(self._images)
 
     def without(self, indices: frozenset[int]) -> Grounds:
-        """The same images but those; the files are shared."""
+        """The same images without those; the files are shared."""
         other = object.__new__(Grounds)
         other._spills, other._limits, other._room = self._spills, self._limits, self._room
         other._images = [image for index, image in enumerate(self._images) if index not in indices]
         return other
 
     def of(self, images: Sequence[int], preparation: Preparation) -> Sequence[Ground]:
-        """These images, as defects are drawn on them for a head of this preparation. Read from disk one by one."""
+        """Copies of these images to draw defects on, at the resolution for this preparation, read one by one."""
         return _Selected(self, images, drawn_side_px(preparation))
 
     def at(self, image: int, side_px: int) -> Ground:
-        """Raises EnrolmentError where the image was not kept and can't be read any more."""
+        """Raises EnrolmentError if the image was not kept and can no longer be read."""
         kept = self._images[image]
         if side_px in kept.copies:
             row, scale = kept.copies[side_px]

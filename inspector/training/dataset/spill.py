@@ -68,7 +68,7 @@ class Spill(Sequence[NDArray[Any]]):
         return np.frombuffer(bytearray(content), dtype).reshape(shape)
 
     def without(self, indices: frozenset[int]) -> Spill:
-        """The same arrays but those; they stay in the file, and the file stays as long as either list."""
+        """The same arrays without those. The file is shared and stays as long as either list."""
         other = object.__new__(Spill)
         other._descriptor = os.dup(self._descriptor)
         weakref.finalize(other, os.close, other._descriptor)

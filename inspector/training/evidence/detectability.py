@@ -75,13 +75,13 @@ class BlindSpots:
 
     @property
     def blind(self) -> int:
-        """Cells in which fewer than half are found."""
+        """Cells of the frame in which fewer than half of the drawn spots are found."""
         return int((self.found * 2 < self.n).sum())
 
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """A drawn defect with what the head makes of it. `frame`: uint8 [h, w, 3]; `heat`: uint8 [h, w], 128 = threshold.
+    """A drawn defect and the head's judgement. `frame`: uint8 [h, w, 3]; `heat`: uint8 [h, w], 128 = threshold.
 
     `at`: the defect's centre and length in pixels of `frame`.
     """

@@ -75,8 +75,8 @@ class Phase:
 class Keystone:
     """The good images that the threshold rests on: those with the largest held-out scores, up to a gap to the next.
 
-    `level_without`: where the threshold would lie without them, as a level of the threshold that they made. Where
-    there is no gap, it is the one largest, and the level little below 1. `n`: so many scores there were.
+    `level_without`: the threshold that would result without them, as a level of the threshold that they made. If there
+    is no gap, the keystone is the one largest score, and the level is little below 1. `n`: the number of scores.
     """
 
     images: tuple[str, ...]
@@ -131,7 +131,7 @@ class Evidence:
         return (*self.hygiene.objections, *([of_keystone] if of_keystone else []), *self.routing.objections)
 
     def to_manifest(self) -> dict[str, Any]:
-        """Without pictures and times; what else it says stands beside it in the manifest."""
+        """The evidence for the manifest, without pictures and times. The manifest holds the rest under other keys."""
         return {
             "hygiene": {**self.hygiene.to_manifest(), "suspects": self._suspects()},
             "held_out_scores": [round(score, 5) for _, score in self.held_out],
@@ -156,7 +156,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What an enrolment found on its way to an artifact."""
+    """Intermediate results of an enrolment from which its evidence is made."""
 
     gathered: Gathered
     hygiene: Hygiene
@@ -190,7 +190,7 @@ def evidence_of(calibration: Calibration, examined: Examined) -> Evidence:
 
 
 def keystone_of(held_out: Sequence[tuple[str, float]], calibration: Calibration) -> Keystone | None:
-    """`held_out`: (name, score) of what calibrated. None where there is one alone."""
+    """The keystone of the scores that calibrated, (name, score) each. None if there is only one score."""
     ordered = sorted(held_out, key=lambda named: -named[1])
     scores = np.array([score for _, score in ordered])
     levels = [1.0]
@@ -218,7 +218,7 @@ def suspects_of_head(fitted: Fitted, gathered: Gathered) -> list[Suspect]:
 def measure_detectability(
     inspector: ProductInspector, embedder: Embedder, examined: Examined, progress: Progress
 ) -> Detectability | None:
-    """Of the deployed head, on the images that calibrated it; None where it accepts none of them as they are."""
+    """Detectability of the deployed head, on the images that calibrated it. None if it accepts none of them."""
     judged = [image for image, _ in examined.fitted.judged]
     grounds = examined.gathered.grounds.of(judged, inspector.artifact.preparation)
     is_seen = inspector.artifact.calibration.kind != "certified"
@@ -227,7 +227,7 @@ def measure_detectability(
 
 
 class PhaseClock:
-    """Seconds of each phase as they pass, and the processor's; not part of what makes a version."""
+    """Measures wall-clock and processor seconds of each phase. They do not influence the version."""
 
     def __init__(self) -> None:
         self._since, self._cpu_since = time.perf_counter(), time.process_time()
@@ -253,7 +253,7 @@ def pass_seconds(embedder: Embedder, inputs: Sequence[NDArray[np.uint8]]) -> flo
 
 
 def phases_of(clock: PhaseClock, pass_s: float, n_images: int) -> tuple[Phase, ...]:
-    """Each phase with its cost in passes over all images, counted in processor time: others on this box add none."""
+    """Each phase with its cost in passes over all images. Processor time counts, so other processes add nothing."""
     return tuple(
         Phase(name, took, round(clock.cpu_seconds[name] / (pass_s * n_images), 2))
         for name, took in clock.seconds.items()
@@ -261,7 +261,7 @@ def phases_of(clock: PhaseClock, pass_s: float, n_images: int) -> tuple[Phase, .
 
 
 def examples_of(names: Sequence[str], inputs: Sequence[NDArray[np.uint8]]) -> tuple[Shown, ...]:
-    """A few, spread over the set."""
+    """A few images, spread over the set."""
     chosen = np.unique(np.linspace(0, len(names) - 1, min(EXAMPLES, len(names))).round().astype(int))
     return tuple(Shown(names[index], inputs[index]) for index in chosen)
 
@@ -269,7 +269,7 @@ def examples_of(names: Sequence[str], inputs: Sequence[NDArray[np.uint8]]) -> tu
 def oddities_of(
     suspects: Sequence[Suspect], names: Sequence[str], inputs: Sequence[NDArray[np.uint8]]
 ) -> tuple[Oddity, ...]:
-    """The oddest of them with their pictures."""
+    """The suspects that stand out most, with their pictures."""
     return tuple(
         Oddity(
             Shown(names[each.image], inputs[each.image]),

@@ -88,12 +88,13 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True)
 class Hygiene:
-    """What was found; images by name. `copies`: (name, of which) near-identical ones, left out.
+    """The result for a set of images; images are named. `copies`, `strangers` and `blanks` are left out of the set.
 
-    `strangers`: (name, product) that another product claims, left out. `look_alike`: (product, share) where it claims
-    so many that none was left out. `blanks`: that show nothing, left out. `unlike`: that look unlike all the rest to
-    the router; they are learnt. `neighbour_rms`: the median difference of an image to its nearest one, in levels.
-    `objections`: those warnings for which a version is not made live unless a person insists.
+    `copies`: (name, the image that it nearly equals). `strangers`: (name, the other product that claims it).
+    `look_alike`: (product, share) of a product that claims so many images that none was left out for it. `blanks`:
+    images that show nothing. `unlike`: images that look unlike all others to the router; they are learnt.
+    `neighbour_rms`: the median difference of an image to its nearest one, in levels. `objections`: the warnings for
+    which a version is not made live unless a person insists.
     """
 
     copies: tuple[tuple[str, str], ...] = ()
@@ -238,7 +239,7 @@ def _side_looked_at(size: tuple[int, int], preparation: Preparation) -> float:
 
 
 def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
-    """What the images' own sizes, (height, width), say. Parts that are cut out have many sizes: that is no finding."""
+    """Warnings about the images' own sizes, (height, width). Parts that are cut out may have many sizes."""
     found = []
     if sizes and (least := min(min(size) for size in sizes)) < SMALL_PX:
         found.append(f"there are images of {least} px on a side: what a camera does not see can't be found in them")
@@ -322,7 +323,7 @@ def featureless_among(copies: Sequence[NDArray[np.uint8]]) -> list[int]:
 
 
 def unlike_the_rest(route_patches: Sequence[NDArray[np.floating]]) -> list[int]:
-    """Images that categories found without labels would part from the largest one; none where those are many."""
+    """Images that discovery would put into another category than the largest one. None if they are many."""
     if not len(route_patches):
         return []
     descriptors = unit_length(np.stack([pooled(np.asarray(each, np.float32)) for each in route_patches]))
@@ -337,7 +338,7 @@ def strangers_among(
 ) -> tuple[list[tuple[int, str]], tuple[str, float] | None]:
     """Images that another product claims against anchors of the set's more typical images: (image, product).
 
-    None are named where one product claims more than a fifth of the set; then that product and its share are.
+    If one product claims more than a fifth of the set, no image is named, but that product and its share.
     """
     if not others:
         return [], None
@@ -357,7 +358,7 @@ def strangers_among(
         claimed.append(index.route(found).product or "")
     for product in (item.product for item in others):
         if claimed.count(product) > STRANGE_SHARE * len(claimed):
-            # Of twins each claims some of the other's; what it would claim without the set beside it is what counts.
+            # Twin products claim some of each other's images. What counts is the claim without this set as a rival.
             alone = AnchorIndex([item for item in others if item.product == product])
             taken = sum(alone.route(np.asarray(each, np.float32)).product == product for each in route_patches)
             return [], (product, taken / len(claimed))

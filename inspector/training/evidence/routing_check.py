@@ -29,8 +29,9 @@ parts would meet another product's head, or none."""
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A product as routing sees it. `frames`: float16 [R, P, C], unit patches of good frames; R = 0 where an older
-    version kept none.
+    """A product as routing sees it. `frames`: float16 [R, P, C], R good frames of P unit patches with C channels.
+
+    R is 0 for an older version that kept no frames.
     """
 
     anchors: ProductAnchors
@@ -55,7 +56,7 @@ class Recheck:
 
     @property
     def lost(self) -> int:
-        """Frames that the new product costs this one; of the new one itself, those that do not find it."""
+        """Number of frames that this product loses to the new one. For the new product: frames not routed to it."""
         return max(0, (self.n if self.before is None else self.before) - self.after)
 
     @property
@@ -92,7 +93,7 @@ class RoutingCheck:
 
     @property
     def objections(self) -> tuple[str, ...]:
-        """Those warnings for which a version is not made live unless a person insists."""
+        """The warnings for which a version is not made live unless a person insists."""
         return tuple(each.sentence for each in self.rechecks if each.is_grave)
 
     def to_manifest(self) -> dict[str, Any]:

@@ -30,14 +30,14 @@ def whole_size(embeddings: Sequence[Embedding], size_px: int) -> int:
 
 
 def ensure_size(embeddings: Sequence[Embedding], size_px: int, backbone: str) -> None:
-    """Raises UsageError where the input's side is not a whole number of every cell."""
+    """Raises UsageError if the side of the input is not a multiple of each stride and grid cell."""
     unit = _unit(embeddings)
     if size_px % unit:
         raise UsageError(f"With {backbone} the input's side must be a multiple of {unit} pixels.")
 
 
 def ensure_strides(head: str, embeddings: Sequence[Embedding], strides: Sequence[int], backbone: str) -> None:
-    """Raises UsageError where the backbone lacks a stride that the head can't do without."""
+    """Raises UsageError if the backbone lacks a stride that the head needs."""
     wanted = {stride for embedding in embeddings for stride in embedding.strides}
     if wanted - set(strides):
         raise UsageError(

@@ -35,8 +35,8 @@ FIRST_NEIGHBOUR_PATCHES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class MemberRecipe:
-    """One member over one embedding: `covers` banks of `prototypes` each, begun at different patches. `whiten`:
-    decorrelate channels, else they are compared as they come.
+    """One member over one embedding: `covers` banks of `prototypes` each, begun at different patches. `whiten`: the
+    channels are decorrelated before they are compared.
     """
 
     embedding: Embedding

@@ -92,7 +92,7 @@ class PrototypeRecipe:
         return np.flatnonzero(held_out(count)).tolist() if count >= SPLIT_FROM else []
 
     def fit(self, inputs: FittingInputs, alpha: float) -> Fitted:
-        """Of many images a fifth calibrates; of few each is scored by banks that did not see it."""
+        """The fitted head. Of many images a fifth calibrates it; few images are all scored by cross-fit."""
         fitter = self._fitter(inputs)
         how = _fit_held_out if len(inputs.canvases) >= SPLIT_FROM else _fit_crossed
         fitted = how(fitter, len(inputs.canvases), alpha, inputs.tell)
@@ -100,7 +100,7 @@ class PrototypeRecipe:
         return fitted
 
     def judge_trial(self, inputs: FittingInputs, parts: TrialParts) -> TrialScores:
-        """By the members that decide, each in units of its spread on the clean images."""
+        """Judge by the members that decide, each in units of its spread on the clean images."""
         fitter = self.deciding._fitter(inputs)
         fitter.sample(parts.learnt, inputs.tell)
         members = fitter.fit(parts.learnt)
@@ -175,12 +175,13 @@ _PROFILES = {
 
 
 def prototype_recipe(profile: str, _clustering: Clustering | None = None) -> PrototypeRecipe:
-    """The tuned head at a profile: `fast`, `standard` or `fine`."""
+    """The recipe of the head `prototype` at a profile: `fast`, `standard` or `fine`."""
     return _PROFILES[profile]
 
 
 def protoad_recipe(profile: str, clustering: Clustering | None = None) -> PrototypeRecipe:
-    """The head of the paper. `clustering`: how it makes its prototypes, which the paper leaves open."""
+    """The recipe of the head `protoad`, as in its paper. `clustering`: how it makes prototypes; the paper leaves that
+    open."""
     member = replace(_PROTOAD, clustering=clustering or _PROTOAD.clustering)
     return PrototypeRecipe(
         "protoad",

@@ -44,7 +44,7 @@ class PyramidPair(torch.nn.Module):
         self.is_coded = is_coded
 
     def levels(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """The difference map of each level, [B, h, w], 0 where the student says what the teacher says."""
+        """The difference map of each level, [B, h, w]; 0 where student and teacher agree."""
         with torch.no_grad():
             theirs = self.teacher(images)
         found = []
@@ -69,7 +69,7 @@ class PyramidPair(torch.nn.Module):
 
 
 def teach(pair: PyramidPair, images: torch.Tensor, lessons: Lessons | None = None) -> list[float]:
-    """Trains the student on good images [N, 3, H, W]; the loss of each step. The same again for the same seed."""
+    """Train the student on good images [N, 3, H, W]. Returns the loss of each step; the seed determines the result."""
     plan = lessons or Lessons()
     drawn = torch.Generator().manual_seed(plan.seed)
     optimiser = torch.optim.Adam(pair.student.parameters(), lr=plan.learning_rate)

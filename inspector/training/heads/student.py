@@ -101,7 +101,7 @@ class StudentRecipe:
         return StudentFitter(self, inputs).fit(alpha)
 
     def judge_trial(self, inputs: FittingInputs, parts: TrialParts) -> TrialScores:
-        """By a student that is trained for a share of the steps."""
+        """Judge by a student that is trained for a share of the steps."""
         learnt = np.array(parts.learnt)
         is_checking = held_out(len(learnt))
         roles = Split(learnt[~is_checking].tolist(), learnt[is_checking].tolist(), [*parts.clean, *parts.planted])
@@ -161,7 +161,7 @@ class StudentFitter:
         return fitted
 
     def train(self) -> StudentWeights:
-        """Only the student's weights; `finish` makes a head of them."""
+        """Train the student and return its weights. `finish` makes a head of them."""
         seen = self._squares.of(sorted(self._parts.training + self._parts.checking))
         maps = look(self._squares, seen, self._three, lambda done, total: self._tell("teacher maps", done, total))
         self._phase_ended("teacher_maps")
@@ -176,7 +176,7 @@ class StudentFitter:
         return calibrated(head.model, judged, text, alpha)
 
     def judged(self, weights: StudentWeights) -> list[tuple[int, Judgement]]:
-        """What a head of these weights says of the third part, by image."""
+        """The judgement of a head of these weights on each image of the third part."""
         return self._judged(weights)[1]
 
     def _judged(self, weights: StudentWeights) -> tuple[StudentHead, list[tuple[int, Judgement]]]:

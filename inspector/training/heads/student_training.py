@@ -40,7 +40,7 @@ StepProgress = Callable[[int, int], None]
 
 
 def hard_mined(term: torch.Tensor, blend: float) -> torch.Tensor:
-    """The mean of the elements above the 0.99 quantile, weighing `blend`, and the mean of all, the rest."""
+    """A weighted mean: the elements above the 0.99 quantile have the weight `blend`, all elements the rest."""
     flat = term.reshape(-1)
     count = max(1, round((1.0 - MINED_QUANTILE) * flat.numel()))
     return blend * flat.topk(count, sorted=False).values.mean() + (1.0 - blend) * flat.mean()

@@ -73,7 +73,7 @@ def look(
     progress: Callable[[int, int], None],
     limit_bytes: int = CACHE_BYTES,
 ) -> TeacherMaps:
-    """The maps of these images. `embedder` gives stem, low and high; `inputs` are prepared squares."""
+    """The teacher's maps of these images. `embedder` gives stem, low and high; `inputs` are prepared squares."""
     first = [on_host(each) for each in embedder(inputs[indices[0]][None])]
     size = sum(2 * each[0].size for each in first)
     room = max(2, limit_bytes // size)

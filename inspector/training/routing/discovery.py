@@ -36,7 +36,7 @@ ALIKE_WITHIN = 0.16
 0.16 to 0.23 gives the same categories. The lowest is taken: two categories may be given one name, but two products in
 one category can't be separated. docs/measurements.md shows its effect on subsets, unequal sizes and drawn products."""
 SMALLEST_CATEGORY = 5
-"""As many images as an enrolment needs."""
+"""Fewest images of a category: those that an enrolment needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What was found. `images`: what the indices of the categories mean. `labels`: the truth, where folders tell it."""
+    """The categories of a folder. Their indices refer to `images`. `labels`: the true ones, if folders tell them."""
 
     categories: tuple[Category, ...]
     images: tuple[ImageSource, ...]
@@ -66,7 +66,7 @@ class Discovery:
 
     @property
     def assigned(self) -> NDArray[np.int64]:
-        """The number of each image's category, strays counted to their nearest, [N]."""
+        """The number of each image's category, [N]. A stray counts for its nearest category."""
         found = np.empty(len(self.images), np.int64)
         for number, category in enumerate(self.categories):
             found[[*category.members, *category.strays]] = number
@@ -74,12 +74,12 @@ class Discovery:
 
     @property
     def purity(self) -> float | None:
-        """None without labels, as `nmi`."""
+        """Share of images that have the most frequent label of their category. None without labels, as `nmi`."""
         return purity(self._true, self.assigned) if self.labels else None
 
     @property
     def nmi(self) -> float | None:
-        """Normalised by the arithmetic mean of both entropies."""
+        """Normalised mutual information of categories and labels, divided by the mean of both entropies."""
         return normalised_mutual_information(self._true, self.assigned) if self.labels else None
 
     def members(self, category: Category, *, with_strays: bool) -> list[ImageSource]:
@@ -88,7 +88,7 @@ class Discovery:
         return [self.images[index] for index in sorted(chosen)]
 
     def majority(self, category: Category) -> str | None:
-        """The label most of a category's images have; None without labels."""
+        """The most frequent label among a category's images; None without labels."""
         if self.labels is None:
             return None
         return Counter(self.labels[index] for index in category.members).most_common(1)[0][0]
@@ -106,7 +106,7 @@ def discover(
 ) -> Discovery:
     """The categories of these images; by label where a mapping is given, which is used for nothing but the figures.
 
-    Raises EnrolmentError where not a single image can be read.
+    Raises EnrolmentError if no image can be read.
     """
     groups = images if isinstance(images, Mapping) else {"": images}
     flat = [image for group in groups.values() for image in group]
@@ -133,7 +133,7 @@ def discover(
 
 
 def categories_of(descriptors: NDArray[np.float32]) -> tuple[Category, ...]:
-    """CAC without labels: unit descriptors [N, C] -> categories, the largest first. The order of images is no matter.
+    """CAC without labels: unit descriptors [N, C] -> categories, the largest first, whatever the order of the images.
 
     Groups of fewer than `SMALLEST_CATEGORY` images are strays of the nearest category, unless all are that small.
     """

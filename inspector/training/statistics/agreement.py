@@ -9,7 +9,7 @@ from inspector.training.statistics.ranking import Floats
 
 
 def purity(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> float:
-    """Share of the images whose category is mostly of their label. Both count from 0."""
+    """Share of images that have the most frequent label of their category. Labels and categories count from 0."""
     return float(_contingency(labels, categories).max(axis=0).sum() / len(labels))
 
 

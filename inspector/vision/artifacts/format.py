@@ -52,7 +52,7 @@ class MapScale:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A good image as the passes see it, and what they must make of it. `map_peak`: highest value of the shown map.
+    """A good image as the passes see it, and its expected scores. `map_peak`: highest value of the shown map.
 
     `prepared`: the canvas, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3].
     """
@@ -132,7 +132,7 @@ def _described(artifact: Artifact) -> dict[str, Any]:
 
 
 def unpack(content: bytes, digest: str | None = None) -> Artifact:
-    """The artifact in these bytes. `digest`: what they must have. Raises ArtifactError."""
+    """The artifact in these bytes. `digest`: the SHA-256 that they must have. Raises ArtifactError."""
     if digest is not None and digest_of(content) != digest:
         raise ArtifactError(f"The artifact's bytes do not have the digest {digest[:12]}; they were damaged.")
     stored = _stored_manifest(content)

@@ -82,7 +82,8 @@ class StudentModel:
 def read_student_model(
     stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], _graph: Graph, preparation: Preparation
 ) -> StudentModel:
-    """Every layer fits its neighbours, and each level has a scale. Raises as `factory.ModelReader`."""
+    """The model from an artifact, checked: every layer fits its neighbours, and each level has a scale. Raises as
+    `factory.ModelReader`."""
     weights = StudentWeights({name: floats(tensors[name]) for name in tensor_names()}, bool(stored["is_coded"]))
     check_shapes(weights)
     stem, low, high = (int(index) for index in stored["embeddings"])

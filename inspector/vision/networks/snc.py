@@ -37,7 +37,7 @@ class Code:
     structure: torch.Tensor
 
     def joined(self) -> torch.Tensor:
-        """[F; c; r] as one map, [B, 2C + 8, h, w]."""
+        """Features, context and structure as one map, [B, 2C + 8, h, w]."""
         return torch.cat([self.features, self.context, self.structure], dim=1)
 
 

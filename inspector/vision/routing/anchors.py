@@ -60,10 +60,12 @@ def trimmed_distance(patches: NDArray[np.float32], anchors: NDArray[np.float32])
 
 
 def joint_distance(trimmed: float, of_pooled: float) -> float:
-    """Geometric mean of the trimmed distance, taken twice, and the pooled descriptor's distance to the nearest one.
+    """Weighted geometric mean of two distances: the trimmed distance of patches (weight 2) and the distance of the
+    pooled descriptor to the nearest stored one (weight 1).
 
-    Patches alone take a smooth product for a rough product that has smooth parts too: each patch has a match, only the
-    shares differ. The pooled descriptor sees the shares. A large defect moves it, so it counts once.
+    By patches alone, a smooth product looks like a rough product that also has smooth areas: each patch has a match,
+    and only the shares of the areas differ. The pooled descriptor shows the shares. A large defect changes it much, so
+    it has the lower weight.
     """
     return float(np.cbrt(trimmed**2 * max(of_pooled, NEAREST_POOLED)))
 

@@ -48,7 +48,7 @@ class LoadedProduct:
 
     @property
     def threshold(self) -> float:
-        """The registry's, which a person may have moved; the artifact holds the one it was born with."""
+        """The threshold in the registry. A person may have moved it; the artifact keeps the one from the enrolment."""
         return self.version.threshold
 
 
@@ -135,13 +135,13 @@ class VisionLineup:
         return self._scorer
 
     def check_canary(self) -> None:
-        """Stored images of the next few products through passes, anchors and heads. Raises ParityError."""
+        """Send the stored images of the next few products through passes, anchors and heads. Raises ParityError."""
         for name in itertools.islice(self._canary_turn, min(CANARY_PRODUCTS, len(self._live))):
             product = self._live[name]
             product.inspector.check_probes(product.embedder, self._routing_pass)
 
     def warm_up(self, batch_max: int) -> None:
-        """Every pass once at the smallest and the largest batch: no frame is the one that waits for memory."""
+        """Run every pass once with the smallest and the largest batch, so that no frame waits for their memory."""
         by_key = {item.batch_key: item for item in self.loaded.values()}
         for item in by_key.values():
             preparation = item.inspector.artifact.preparation

@@ -18,7 +18,7 @@ from inspector.vision.engines.protocols import Embedder, Engine, Patches
 from inspector.vision.heads.base import Judgement
 from inspector.vision.images.preparation import restore_map
 from inspector.vision.routing.routing_pass import RoutingPass
-from inspector.vision.serving.regions import find_regions
+from inspector.vision.serving.suspicious_regions import find_regions
 from inspector.vision.serving.tiling import join, split_tiles
 
 MAP_FROM_LEVEL = 0.7

@@ -24,7 +24,7 @@ from inspector.config.config import Config
 from inspector.domain import DeadLetter, Event, Severity, Verdict
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 from inspector.ports import Clock, Telemetry
-from inspector.stream.record import verdict_record
+from inspector.stream.verdict_record import verdict_record
 
 FLUSH_S: Final = 1.5
 BATCH_RECORDS: Final = 200

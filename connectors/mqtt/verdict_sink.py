@@ -25,7 +25,7 @@ from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.domain import SCHEMA_VERSION, Event, Outcome, Severity, Verdict
 from inspector.ports import Clock, Telemetry
-from inspector.stream.record import verdict_record
+from inspector.stream.verdict_record import verdict_record
 
 GOODBYE_FLUSH_S: Final = 1.5
 

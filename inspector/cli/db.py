@@ -83,7 +83,7 @@ def prune(
 
 
 def _pruned_document(pruned: Pruned) -> dict[str, Any]:
-    from inspector.stream.record import format_time
+    from inspector.stream.verdict_record import format_time
 
     return {
         "rule": pruned.rule,

@@ -101,7 +101,7 @@ def release(
 
 
 def _document(hold: Hold) -> dict[str, Any]:
-    from inspector.stream.record import plain
+    from inspector.stream.verdict_record import plain
 
     chosen = hold.selection
     return {

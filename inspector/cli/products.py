@@ -254,7 +254,7 @@ def _say(version: ProductVersion, what: str, as_json: bool) -> None:
 
 
 def _document(version: ProductVersion) -> dict[str, Any]:
-    from inspector.stream.record import format_time
+    from inspector.stream.verdict_record import format_time
     from inspector.vision.artifacts.thresholds import moved_level
 
     return {

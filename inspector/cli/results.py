@@ -52,7 +52,7 @@ def list_(
     )
     verdicts = asyncio.run(newest_results(load(config), wanted, limit))
     if as_json:
-        from inspector.stream.record import journal_record
+        from inspector.stream.verdict_record import journal_record
 
         console.print_json([journal_record(verdict) for verdict in verdicts])
         return
@@ -71,7 +71,7 @@ def show(
     from inspector.cli.terminal import results_view
     from inspector.config.loading import load
     from inspector.operation.results import find_result
-    from inspector.stream.record import journal_record
+    from inspector.stream.verdict_record import journal_record
 
     result = asyncio.run(find_result(load(config), result_id))
     if as_json:

@@ -22,7 +22,7 @@ import orjson
 
 from inspector.domain import printable
 from inspector.errors import BrokerUnavailable, InspectorError, UsageError
-from inspector.stream.record import format_time
+from inspector.stream.verdict_record import format_time
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif"})
 _PNG: Final = b"\x89PNG"

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.store.database import Database
-from inspector.store.records import AuditEntry
-from inspector.store.rows import storable
+from inspector.store.row_mapping import storable
+from inspector.store.stored_records import AuditEntry
 from inspector.store.tables import audit, registry_revision
-from inspector.stream.record import format_time
+from inspector.stream.verdict_record import format_time
 
 FIRST_HASH: Final = "0" * 64
 """`prev_hash` of the first row."""

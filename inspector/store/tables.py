@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 from inspector.errors import RowDamaged
-from inspector.stream.record import format_time, parse_time
+from inspector.stream.verdict_record import format_time, parse_time
 
 SCHEMA_REVISION = "0002"
 """The newest migration, at which this software needs the database to be."""

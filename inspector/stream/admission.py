@@ -15,8 +15,8 @@ from inspector.config.config import Config
 from inspector.config.sections import CameraSection, GateSection
 from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, Standing, TimeSource, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
-from inspector.stream.record import parse_time
 from inspector.stream.timing import FrameTimes, times_of
+from inspector.stream.verdict_record import parse_time
 
 LONGEST_ID = 128
 LARGEST_TRIGGER = 2**63 - 1

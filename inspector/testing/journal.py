@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from inspector.domain import Decision, Identity, ResultId, Sighting, Verdict
 from inspector.errors import JournalFull
-from inspector.stream.record import sighting_of
+from inspector.stream.verdict_record import sighting_of
 
 Tried = tuple[str, str]
 """Camera and SHA-256 of a frame."""

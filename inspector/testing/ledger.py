@@ -22,9 +22,9 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.errors import LedgerUnavailable
-from inspector.store.records import Conflict, StoredDecision
+from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.stream.identity import COMMANDED_FIELDS
-from inspector.stream.record import sighting_of
+from inspector.stream.verdict_record import sighting_of
 
 _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
 

@@ -28,7 +28,7 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.ports import Ledger
-from inspector.store.records import Conflict, StoredDecision
+from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.testing.clock import START
 from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
 

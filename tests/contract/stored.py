@@ -12,7 +12,7 @@ from inspector.domain import Action, CommandName, CommandRecord, Event, GateActi
 from inspector.store import tables
 from inspector.store.database import Database
 from inspector.store.ledger import queries
-from inspector.store.records import Conflict, StoredDecision
+from inspector.store.stored_records import Conflict, StoredDecision
 
 
 async def list_events(database: Database, *, since: datetime | None = None, limit: int = 100) -> list[Event]:

@@ -13,7 +13,7 @@ import orjson
 
 from inspector.domain import Identity
 from inspector.store.journal.segments import MARK, framed, scan
-from inspector.stream.record import decision_record, journal_record
+from inspector.stream.verdict_record import decision_record, journal_record
 from inspector.testing.samples import decision_for, verdict_of_part
 from inspector.training.statistics.calibrating import calibrate
 from inspector.vision.artifacts.format import FORMAT, Artifact, MapScale, Probe, pack

@@ -36,7 +36,7 @@ from inspector.stream.envelope import (
     PROPERTY_FAULT,
     open_envelope,
 )
-from inspector.stream.record import journal_record, verdict_from_record
+from inspector.stream.verdict_record import journal_record, verdict_from_record
 from inspector.testing.samples import verdict_of_part
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.routing.index import AnchorIndex

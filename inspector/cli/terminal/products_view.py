@@ -10,7 +10,7 @@ from rich.text import Text
 from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.escapes import shown
 from inspector.domain import ProductVersion
-from inspector.stream.record import format_time
+from inspector.stream.verdict_record import format_time
 
 _LONGEST_VALUE: Final = 400
 """Characters shown of one value of the manifest; `--json` has all of them."""

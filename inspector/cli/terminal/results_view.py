@@ -13,7 +13,7 @@ from rich.text import Text
 from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.rendering import ABSENT, facts, local_time, number, outcome_text
 from inspector.domain import Cause, GateMode, Identity, Verdict
-from inspector.stream.record import format_time
+from inspector.stream.verdict_record import format_time
 from inspector.text import visible
 
 SHORT_ID: Final = 8

@@ -20,7 +20,7 @@ from inspector.domain import Decision, ResultId, Sighting, Verdict
 from inspector.errors import JournalDamaged, JournalFull, StateUnusable
 from inspector.store.journal.index import Entry, JournalIndex
 from inspector.store.journal.segment_log import Place, SegmentLog
-from inspector.stream.record import (
+from inspector.stream.verdict_record import (
     decision_from_record,
     decision_record,
     journal_record,

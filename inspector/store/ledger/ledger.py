@@ -33,7 +33,7 @@ from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
 from inspector.store.ledger.inspections import numbered
-from inspector.store.rows import (
+from inspector.store.row_mapping import (
     SIGHTING_COLUMNS,
     command_row,
     decision_row,
@@ -45,7 +45,7 @@ from inspector.store.rows import (
     verdict_row,
 )
 from inspector.stream.identity import COMMANDED_FIELDS
-from inspector.stream.record import journal_record
+from inspector.stream.verdict_record import journal_record
 
 _LOG = logging.getLogger(__name__)
 _IDS_PER_QUERY = 500

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from inspector.domain import Cause, Outcome, Verdict
 from inspector.store import tables
 from inspector.store.database import Database
-from inspector.store.rows import storable, verdict_from_row
+from inspector.store.row_mapping import storable, verdict_from_row
 
 _PAGE_ROWS = 500
 _RESULTS = tables.results.c

@@ -16,7 +16,7 @@ import orjson
 
 from inspector.domain import DeadLetter
 from inspector.store.pictures.folders import BoundedFolder, Held, safe_name
-from inspector.stream.record import format_time, plain
+from inspector.stream.verdict_record import format_time, plain
 
 
 class FolderDeadLetters:

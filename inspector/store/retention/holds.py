@@ -20,9 +20,9 @@ from inspector.errors import UsageError
 from inspector.ports import Clock
 from inspector.store import audit
 from inspector.store.database import Database
-from inspector.store.rows import storable
+from inspector.store.row_mapping import storable
 from inspector.store.tables import holds, results
-from inspector.stream.record import format_time
+from inspector.stream.verdict_record import format_time
 
 AROUND: Final = timedelta(hours=1)
 """Events are kept from this long before the first to this long after the last result of a hold."""

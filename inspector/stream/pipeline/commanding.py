@@ -26,7 +26,7 @@ from inspector.ports import CommandChannel, Ledger
 from inspector.stream.commands import Command, check_time, cmd_id_of, read
 from inspector.stream.identity import TriggerCounter
 from inspector.stream.pipeline.ticket import Shared
-from inspector.stream.record import format_time
+from inspector.stream.verdict_record import format_time
 
 EXPIRY_S = 0.5
 JOBS_KEPT = 8

@@ -9,7 +9,7 @@ from connectors.mqtt.gate_codec import ACTION_CODES, CAUSE_CODES
 from inspector.domain import Cause
 from inspector.stream.deciding import OUTCOME_OF
 from inspector.stream.pipeline.heartbeats import Fault
-from inspector.stream.record import RECORD_KEYS
+from inspector.stream.verdict_record import RECORD_KEYS
 
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -16,7 +16,7 @@ from inspector.cli.terminal import results_view
 from inspector.config.config import Config
 from inspector.domain import Action, Cause, GateMode, Outcome, Region
 from inspector.errors import UsageError
-from inspector.stream.record import RECORD_KEYS
+from inspector.stream.verdict_record import RECORD_KEYS
 from inspector.testing.samples import verdict_of_part
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 
 from inspector.agent.clock import SystemClock
 from inspector.domain import Action, Cause, CommandName, CommandRequest, GateMode, Outcome
-from inspector.stream.record import format_time
+from inspector.stream.verdict_record import format_time
 from tests.unit.stream.test_pipeline import BAD, GOOD, Plant, settings, until
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from inspector.domain import Action, Cause, Decision, Identity, Outcome, Region, ResultId, TimeSource, Verdict
-from inspector.stream import record
+from inspector.stream import verdict_record as record
 
 AT = datetime(2025, 3, 1, 12, 0, 0, 987_000, tzinfo=UTC)
 

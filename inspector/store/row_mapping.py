@@ -29,7 +29,7 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.errors import RowDamaged
-from inspector.stream.record import plain, regions_from_record, regions_record
+from inspector.stream.verdict_record import plain, regions_from_record, regions_record
 
 _VERDICT_FIELDS: Final = tuple(field.name for field in fields(Verdict) if field.name != "regions")
 _ENUMS: Final = {"outcome": Outcome, "cause": Cause, "action": Action, "identity": Identity, "mode": GateMode}

@@ -29,13 +29,13 @@ def print_enrolled(done: Enrolled, store: Path | None) -> None:
     for line in (*_choices(done), *_detectability(done)):
         say(f"  {shown(line)}", highlight=False)
     for name, reason in report.unreadable:
-        say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False)
+        say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False, soft_wrap=True)
     for thing in done.not_taken:
         say(f"  [yellow]not taken[/] {shown(thing.name)}: {shown(thing.reason)}", highlight=False, soft_wrap=True)
     for name, reason in report.left_out:
-        say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False)
+        say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False, soft_wrap=True)
     for name, of in report.duplicates:
-        say(f"  [yellow]counted once[/] {shown(name)}: the same image as {shown(of)}", highlight=False)
+        say(f"  [yellow]counted once[/] {shown(name)}: the same image as {shown(of)}", highlight=False, soft_wrap=True)
     print_findings(done)
     if report.backbone_passes != 1.0:
         say(f"  a frame costs {report.backbone_passes:g} backbone passes instead of one", highlight=False)

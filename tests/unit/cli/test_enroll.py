@@ -155,6 +155,19 @@ def test_enroll_names_everything_that_was_offered_and_not_taken(
         found.rmdir() if found.is_dir() else found.unlink()
 
 
+def test_enroll_names_an_image_in_one_line_however_long_its_path(
+    shell: Callable[..., Any], line: Config, tmp_path: Path
+) -> None:
+    folder = folder_of_discs(tmp_path / "discs", range(8))
+    twin, broken = folder / f"{'t' * 120}.png", folder / f"{'b' * 120}.png"
+    twin.write_bytes((folder / "disc-0.png").read_bytes())
+    broken.write_bytes(b"no picture")
+    made = shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability")
+    assert made.code == 0, made.err
+    assert f"  counted once {twin}: the same image as {folder / 'disc-0.png'}\n" in made.out
+    assert f"  left out {broken}: " in made.out
+
+
 def test_enroll_of_pictures_that_show_nothing_is_held_back(
     shell: Callable[..., Any], line: Config, tmp_path: Path
 ) -> None:

@@ -1,1 +1,1 @@
-"""JUDGES: all that `inspector run` loads to route and score frames. Knows tensors; learns nothing."""
+"""JUDGES: everything that `inspector run` loads to route and score frames. It uses tensors and learns nothing."""

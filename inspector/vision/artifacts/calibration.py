@@ -1,8 +1,8 @@
-"""Thresholds from good images alone, and what may honestly be promised about them.
+"""Computes a threshold from the scores of good images alone, and states what the threshold promises.
 
-A `certified` statement needs scores of held-out images that the deployed head never saw; an `estimate`
-comes from cross-fit heads, which are not the one deployed. The two are never mixed. Knows nothing of
-images or heads: scores in, a `Calibration` out.
+A `certified` statement needs scores of held-out images that the deployed head never saw. An `estimate` comes from
+cross-fit heads, which are not the deployed head. The two kinds are never mixed. This module takes scores and gives a
+`Calibration`; it knows nothing of images or heads.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any, Literal
 from inspector.errors import ArtifactError
 
 SURE_COUNT = 99
-"""From so many held-out images the 1 % order statistic exists; below, the largest score gets a margin."""
+"""Number of held-out images from which the 1 % order statistic exists. With fewer, the largest score gets a margin."""
 
 MARGIN = 1.05
-"""What the largest score is widened by where no order statistic is sure."""
+"""Factor by which the largest score is multiplied where the images do not suffice for an order statistic."""
 
 Kind = Literal["certified", "estimate"]
 
 
 def rank_of(n: int, alpha: float) -> int:
-    """The conformal rank among n scores; beyond n where they are too few."""
+    """The conformal rank among n scores. It is larger than n where there are too few scores for this alpha."""
     return math.ceil((n + 1) * (1.0 - alpha))
 
 
 def threshold_of(scores: Sequence[float], alpha: float, *, is_cross_fit: bool) -> tuple[float, float]:
-    """The threshold that good `scores` give, at least one, and their median."""
+    """The threshold that the scores of good images give, and their median. `scores` holds at least one score."""
     ordered = sorted(scores)
     n, middle = len(ordered), len(ordered) // 2
     rank = rank_of(n, alpha)
@@ -43,11 +43,11 @@ def threshold_of(scores: Sequence[float], alpha: float, *, is_cross_fit: bool) -
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A product's threshold and its statement. A score strictly above `threshold` rejects.
+    """A product's threshold and its statement. A frame with a score strictly above `threshold` is rejected.
 
-    `median` of the good scores is level 0, `threshold` is level 1. `false_reject_bound`: with
-    `confidence`, the share of good parts like these that are rejected lies below it (None for an
-    estimate, where `false_reject_interval` is given instead).
+    `median` is the median of the good scores and has level 0; `threshold` has level 1. `false_reject_bound`: the share
+    of good parts like these that are rejected lies below this bound, with `confidence`. An estimate has None there and
+    a `false_reject_interval` instead.
     """
 
     threshold: float
@@ -88,11 +88,11 @@ class Calibration:
 
     @classmethod
     def from_manifest(cls, stored: Mapping[str, Any]) -> Calibration:
-        """Raises ArtifactError."""
+        """The calibration that a manifest stores. Raises ArtifactError where its threshold is not above its median."""
         fields = {name: stored.get(name) for name in cls.__slots__}
         interval = fields["false_reject_interval"]
         fields["false_reject_interval"] = tuple(interval) if interval is not None else None
         threshold, median = fields["threshold"], fields["median"]
         if not isinstance(threshold, float) or not isinstance(median, float) or not threshold > median:
             raise ArtifactError("The artifact's calibration can't be read: no threshold above its median.")
-        return cls(**fields)  # type: ignore[arg-type]  # a manifest's JSON says no types; the two that judge are checked
+        return cls(**fields)  # type: ignore[arg-type]  # JSON has no types; the two numbers that decide are checked

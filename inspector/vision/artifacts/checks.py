@@ -1,7 +1,7 @@
-"""What an artifact's parts must be for anything to run on them, checked once, where it is read.
+"""Checks the parts of an artifact once, when the artifact is read.
 
-Bytes from a file that was made elsewhere may be whole and still say nonsense: a threshold that is no number would pass
-every part. The checks raise ArtifactError. What a head's own numbers must be is checked by the head's reader.
+A file that was made elsewhere may be undamaged and still hold nonsense: with a threshold that is not a number, every
+part would pass. The checks raise ArtifactError. The numbers of a head are checked by the reader of that head.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ MOST_DIGITS = 19
 
 
 def parse_finite(text: str) -> Any:
-    """JSON with every number finite and every whole number within about 64 bits. Raises ValueError."""
+    """The value of a JSON text.
+
+    Raises ValueError where a number is not finite or a whole number is beyond about 64 bits.
+    """
     return json.loads(text, parse_float=_parsed_float, parse_int=_parsed_int, parse_constant=_parsed_float)
 
 
@@ -38,7 +41,10 @@ def _parsed_int(text: str) -> int:
 
 
 def check_fit(graph: Graph, preparation: Preparation, anchors: ProductAnchors) -> None:
-    """The pass is of the prepared size, its grids have patches, anchors can be compared."""
+    """Check that the pass takes the prepared size, that its grids have patches, and that the anchors can be compared.
+
+    Raises ArtifactError.
+    """
     if graph.size_px != preparation.size_px:
         raise ArtifactError(f"The artifact's pass is of {graph.size_px} px, its preparation {preparation.size_px} px.")
     if not graph.embeddings or any(graph.grid(number) < 1 for number in range(len(graph.embeddings))):

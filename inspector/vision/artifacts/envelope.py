@@ -2,8 +2,9 @@
 
     <the artifact, as the registry holds it>inspector-sha256:<64 hex digits>\n
 
-The line shows damage on the way, also where the side file stayed behind. It proves no origin: whoever changes the
-artifact on purpose can write a new line. Files of before end without one.
+The line shows whether the file was damaged on its way, even where the file with the digest was left behind. The line
+does not prove where the artifact comes from: anyone who changes the artifact on purpose can write a new line. Files
+that older versions exported have no such line.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from inspector.errors import ArtifactError, UsageError
 
 MOST_BYTES = 512 * 1024 * 1024
-"""The largest file that is read at all; a database takes no larger value for certain."""
+"""The largest file that is read, in bytes. A database may refuse a larger value."""
 
 _LABEL = b"inspector-sha256:"
 _LINE = re.compile(rb"inspector-sha256:([0-9a-f]{64})\n\Z")
@@ -27,7 +28,11 @@ _LINE_BYTES = len(_LABEL) + 64 + 1
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """`artifact`: the bytes without the line; `file_sha256` of the file with it. `is_sealed`: the line was there."""
+    """An artifact read from an exported file.
+
+    `artifact`: the bytes without the line. `file_sha256`: digest of the whole file, with the line. `is_sealed`: whether
+    the file had the line.
+    """
 
     artifact: bytes
     artifact_sha256: str
@@ -35,17 +40,20 @@ class Sealed:
     is_sealed: bool
 
     def has_digest(self, expected: str) -> bool:
-        """Of the file as `sha256sum` prints it, or of the artifact as the registry does."""
+        """Whether `expected` is the digest of the file, as `sha256sum` prints it, or the registry's of the artifact."""
         return expected.lower() in (self.file_sha256, self.artifact_sha256)
 
 
 def seal(artifact: bytes) -> bytes:
-    """The file of an artifact."""
+    """The content of the file that an artifact is exported as: the artifact's bytes and the line with their digest."""
     return artifact + _LABEL + hashlib.sha256(artifact).hexdigest().encode("ascii") + b"\n"
 
 
 def unseal(content: bytes) -> Sealed:
-    """The artifact in a file, whether it is sealed or not. Raises ArtifactError where it has not the digest it says."""
+    """The artifact in a file, sealed or not.
+
+    Raises ArtifactError where the bytes do not have the digest in the line.
+    """
     found = _LINE.search(content, max(0, len(content) - _LINE_BYTES))
     artifact = content if found is None else content[: found.start()]
     artifact_sha256 = hashlib.sha256(artifact).hexdigest()
@@ -56,7 +64,10 @@ def unseal(content: bytes) -> Sealed:
 
 
 def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """The whole of a regular file. Raises UsageError, before a byte is read, for anything else and for larger files."""
+    """The content of a regular file.
+
+    Raises UsageError, before a byte is read, where the path is not a regular file or has more than `most_bytes`.
+    """
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:
             status = os.fstat(file.fileno())
@@ -77,4 +88,4 @@ _KINDS = {stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFBLK: "device", 
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe that nobody writes to would hold up everything
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a named pipe without a writer would block forever

@@ -1,8 +1,8 @@
 """One enrolled version as bytes: safetensors with a JSON manifest in its metadata, and nothing executable.
 
-What is written is what is loaded: preparation, pass, head, anchors, calibration, and probe images with the scores they
-must get. Version 4 of the format is written; version 3 is read through `format_3`. Bytes that are damaged, truncated
-or of another kind raise ArtifactError.
+An artifact holds preparation, pass, head, anchors, calibration, and probe images with the scores that they must get.
+Everything that is written is also loaded. Version 4 of the format is written; version 3 is read through `format_3`.
+Bytes that are damaged, truncated or of another kind raise ArtifactError.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ FORMAT_VERSION = 4
 HEAD_PREFIX = "head."
 
 LEVEL_TOLERANCE = 0.02
-"""How far a probe's level may lie from the stored one: a fiftieth of the way from median to threshold."""
+"""Largest allowed difference between a probe's level and its stored level: 1/50 of the way from median to threshold."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapScale:
-    """Levels of the shown map: `median` of good peaks is 0, `threshold` is 1. float values of the blended map."""
+    """Values of the blended map that have a level: `median`, that of good images' peaks, is 0 and `threshold` is 1."""
 
     median: float
     threshold: float
@@ -52,7 +52,7 @@ class MapScale:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A good image as the passes see it, and its expected scores. `map_peak`: highest value of the shown map.
+    """A good image as the passes see it, and its expected scores. `map_peak`: the highest value of the shown map.
 
     `prepared`: the canvas, uint8 [Hc, Wc, 3]; `routing`: uint8 [128, 128, 3].
     """
@@ -66,10 +66,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Everything that inspecting one product needs.
+    """Everything that is needed to inspect one product.
 
-    `manifest` holds what is only for reading. `routing_frames`: float16 [R, P, C], unit patches of good frames which
-    routing is checked on when another product is enrolled; None in versions that kept none.
+    `manifest` holds entries that are only for people to read. `routing_frames`: float16 [R, P, C], unit patches of good
+    frames. When another product is enrolled, routing is checked on these frames. Older versions have None there.
     """
 
     product: str
@@ -85,12 +85,12 @@ class Artifact:
 
 
 def digest_of(content: bytes) -> str:
-    """SHA-256 of an artifact's bytes, hex: its name in registry and rows."""
+    """SHA-256 of an artifact's bytes, hex. The registry and the verdicts' rows name the artifact by this digest."""
     return hashlib.sha256(content).hexdigest()
 
 
 def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
-    """The artifact's bytes, and its manifest completed by what the structures say."""
+    """The artifact's bytes, and its manifest completed with the entries that describe the other fields."""
     tensors: dict[str, NDArray[Any]] = {
         "anchors": artifact.anchors.anchors,
         "descriptors": artifact.anchors.descriptors,
@@ -102,7 +102,7 @@ def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
         tensors[f"probe.{number}.prepared"] = probe.prepared
         tensors[f"probe.{number}.routing"] = probe.routing
     text = json.dumps({**artifact.manifest, **_described(artifact)}, sort_keys=True)
-    # One key only: several come out in any order, and equal artifacts must have equal digests.
+    # One key only: safetensors writes several keys in any order, and equal artifacts must have equal digests.
     metadata = {FORMAT: text}
     content = save_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
     return content, json.loads(text)
@@ -132,7 +132,7 @@ def _described(artifact: Artifact) -> dict[str, Any]:
 
 
 def unpack(content: bytes, digest: str | None = None) -> Artifact:
-    """The artifact in these bytes. `digest`: the SHA-256 that they must have. Raises ArtifactError."""
+    """The artifact in these bytes. `digest`: the SHA-256 that the bytes must have. Raises ArtifactError."""
     if digest is not None and digest_of(content) != digest:
         raise ArtifactError(f"The artifact's bytes do not have the digest {digest[:12]}; they were damaged.")
     stored = _stored_manifest(content)
@@ -152,7 +152,7 @@ def unpack(content: bytes, digest: str | None = None) -> Artifact:
 
 
 def read_manifest(content: bytes) -> dict[str, Any]:
-    """The manifest alone, without the tensors, as version 4 has it. Raises ArtifactError."""
+    """The manifest in the form of version 4, read without the tensors. Raises ArtifactError."""
     return _current(_stored_manifest(content))
 
 
@@ -161,7 +161,7 @@ def _current(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stored_manifest(content: bytes) -> dict[str, Any]:
-    """As it stands in the bytes, of a version that is read here. Raises ArtifactError."""
+    """The manifest as it stands in the bytes. Raises ArtifactError, also for a format version that is not supported."""
     try:
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]

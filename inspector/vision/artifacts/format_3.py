@@ -1,6 +1,6 @@
 """Reads version 3 of the artifact's format: `members`, `student` and `readout` became one head in version 4.
 
-Only names change. What the values must be is checked where version 4 is read.
+Only names change here. The values are checked by the code that reads version 4.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TENSOR_PREFIXES = {"member.": "head.member.", "student.": "head."}
 
 
 def manifest_from_3(stored: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """The same manifest with its head under `model`, as `version` 4 has it."""
+    """The same manifest with its head under `model`, the form of version 4."""
     student, readout = stored.get("student"), stored.get("readout")
     model: dict[str, Any]
     if student is None:
@@ -28,7 +28,7 @@ def manifest_from_3(stored: Mapping[str, Any], version: int) -> dict[str, Any]:
 
 
 def tensors_from_3(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The same tensors by their names of version 4."""
+    """The same tensors under the names that version 4 uses."""
     return {_renamed(name): array for name, array in tensors.items()}
 
 

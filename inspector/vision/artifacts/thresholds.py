@@ -1,4 +1,7 @@
-"""Where a version's threshold may be moved to, and what is left of its promise then. From its manifest alone."""
+"""Says where a version's threshold may be moved to, and what its promise is worth then.
+
+Everything here is computed from the version's manifest alone.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from inspector.errors import ArtifactError
 from inspector.vision.artifacts.calibration import Calibration, threshold_of
 
 LOWEST_LEVEL, HIGHEST_LEVEL = 0.01, 10.0
-"""How far a person may move a threshold, in levels of its enrolment."""
+"""The lowest and the highest level that a person may move a threshold to, in levels of its enrolment."""
 SLACK = 0.02
-"""Of the limits: what scores that were rounded may shift a level by."""
+"""Tolerance of both limits, as a share of the limit: rounded scores may shift a level by this much."""
 MOST_LEVEL = 1e6
-"""Levels beyond are shown as this one."""
+"""The highest level that is shown: any level above it is shown as this one."""
 USUAL_ALPHA = 0.01
 SAME_LEVEL = 5e-4
 ROUNDING = 1e-5
@@ -23,7 +26,10 @@ ROUNDING = 1e-5
 
 
 def moved_note(version: ProductVersion) -> str:
-    """That a version's threshold was moved, in a few words; empty where it was not, or its manifest can't say."""
+    """A few words that say that a version's threshold was moved, and what the move costs.
+
+    Empty where the threshold was not moved, or where the manifest has no calibration to compare with.
+    """
     level = moved_level(version)
     if level is None:
         return ""
@@ -32,7 +38,7 @@ def moved_note(version: ProductVersion) -> str:
 
 
 def moved_level(version: ProductVersion) -> float | None:
-    """The level of its enrolment that a version's threshold was moved to; None as for `moved_note`."""
+    """The level of its enrolment that a version's threshold was moved to. None where `moved_note` would be empty."""
     try:
         return EnrolledThreshold.of(version.manifest).level(version.threshold)
     except ArtifactError:
@@ -41,7 +47,10 @@ def moved_level(version: ProductVersion) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class EnrolledThreshold:
-    """A threshold as it was enrolled. `scores`: of the good images that set it; `probes`: of the probe images."""
+    """A threshold as it was enrolled.
+
+    `scores`: scores of the good images that set the threshold. `probes`: scores of the probe images.
+    """
 
     calibration: Calibration
     scores: tuple[float, ...]
@@ -49,7 +58,7 @@ class EnrolledThreshold:
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> EnrolledThreshold:
-        """Raises ArtifactError where the manifest has no calibration."""
+        """The enrolled threshold of a manifest. Raises ArtifactError where the manifest has no readable calibration."""
         stored, evidence = manifest.get("calibration"), manifest.get("evidence")
         if not isinstance(stored, Mapping):
             raise ArtifactError("The version's manifest has no calibration; enrol it again.")
@@ -65,9 +74,10 @@ class EnrolledThreshold:
             raise ArtifactError("The version's manifest holds scores that are no numbers; enrol it again.") from error
 
     def level(self, threshold: float) -> float | None:
-        """The level of the enrolment at which a threshold lies; None where it is the enrolment's own.
+        """The level of the enrolment at which a threshold lies; None where the threshold is the enrolment's own.
 
-        Where the manifest names a threshold that its own good images can't have given, the level by those images.
+        Where the threshold is not plausible (see `is_plausible`), the level is computed from the scores of the good
+        images and limited to +-MOST_LEVEL.
         """
         if not self.is_plausible(threshold):
             return max(-MOST_LEVEL, min(MOST_LEVEL, self.level_given(threshold)))
@@ -75,10 +85,10 @@ class EnrolledThreshold:
         return None if abs(level - 1.0) < SAME_LEVEL else level
 
     def level_given(self, threshold: float) -> float:
-        """The level of a threshold by what its own good images give, whatever the manifest says that they gave.
+        """The level of a threshold, computed anew from the scores of the good images instead of the stored calibration.
 
-        By the held-out scores where they are kept, else by the probes, of which one is the highest-scored good image.
-        1.0 where it keeps neither.
+        The held-out scores are used where the manifest keeps them, else the scores of the probes: one probe is the good
+        image with the highest score. With neither, the level is that of the stored calibration.
         """
         calibration = self.calibration
         scores = self.scores or self.probes
@@ -89,7 +99,10 @@ class EnrolledThreshold:
         return (threshold - median) / (given - median)
 
     def is_plausible(self, threshold: float) -> bool:
-        """Whether a threshold lies where `products threshold` could have put it, by all that is known of its images."""
+        """Whether `products threshold` could have set this threshold.
+
+        The stored calibration and the scores of the good images must both place it within the allowed levels.
+        """
         levels = (self.calibration.level(threshold), self.level_given(threshold))
         return all(LOWEST_LEVEL * (1 - SLACK) <= level <= HIGHEST_LEVEL * (1 + SLACK) for level in levels)
 
@@ -101,11 +114,11 @@ class EnrolledThreshold:
         return calibration.median + level * (calibration.threshold - calibration.median)
 
     def above(self, threshold: float) -> int:
-        """How many of the good images that set the enrolment's threshold would be rejected."""
+        """How many of the good images that set the enrolled threshold would be rejected at this `threshold`."""
         return sum(score > threshold + ROUNDING for score in self.scores)
 
     def statement(self, threshold: float) -> str:
-        """The enrolment's promise where it still holds, and what has changed."""
+        """One sentence: the enrolment's promise where it still holds at this `threshold`, and what has changed."""
         level, promise = self.level(threshold), self.calibration.statement
         if level is None:
             return promise

@@ -1,1 +1,1 @@
-"""What runs the passes: protocols at the bottom, one file an engine, a factory on top."""
+"""Engines run the passes: `protocols` says what an engine does, each engine has one file, `factory` makes engines."""

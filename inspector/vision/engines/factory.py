@@ -1,4 +1,4 @@
-"""The engine of a name. Torch is imported only where a torch engine is asked for."""
+"""Makes the engine of a given name. Torch is imported only where a torch engine is wanted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def create_engine(name: str, cache: Path, threads: int = 0) -> Engine:
 
 
 def _has_usable_gpu() -> bool:
-    # The device file is looked at first: importing torch takes seconds and memory that a CPU box should keep.
+    # The device file is checked first: importing torch would cost a machine without a GPU seconds and memory.
     if not Path("/dev/nvidiactl").exists():
         return False
     import torch

@@ -1,7 +1,7 @@
 """ONNX Runtime, the default engine on a CPU.
 
-A `Graph` becomes an embedder, a `Bank` a search for nearest prototypes, a student's weights a comparison with its
-teacher. Nothing here imports torch: `torch_engine` is loaded only where a torch engine is asked for.
+The engine makes an embedder from a `Graph`, a search for nearest prototypes from a `Bank`, and a comparison with the
+teacher from a student's weights. Nothing here imports torch; `torch_engine` is loaded only for a torch engine.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class OnnxEngine:
         with self._lock:
             session = self._search_sessions.get((is_projected, answer))
             if session is None:
-                # One thread: two-thread products on busy cores come back in steps of 8 ms.
+                # One thread: with two threads on busy cores, a matrix product takes multiples of 8 ms.
                 session = _session(_search_graph(is_projected, answer), 1)
                 self._search_sessions[is_projected, answer] = session
             return session
@@ -74,7 +74,7 @@ class OnnxEngine:
 
 
 def _session(content: bytes, threads: int) -> Any:
-    # A plant's network is nobody's business: recent builds send telemetry unless told not to, before the import.
+    # Recent builds send telemetry unless this is set before the import; nothing may leave the plant's network.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as faults
@@ -83,7 +83,7 @@ def _session(content: bytes, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Idle threads must not burn the cores that decode the next frames.
+    # Idle threads must not spin on the cores that decode the next frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -92,7 +92,7 @@ def _session(content: bytes, threads: int) -> Any:
 
 
 def _run(session: Any, wanted: list[str] | None, feeds: dict[str, Any]) -> list[Any]:
-    """The session's answers. Raises EngineError where what it is fed does not fit it, or memory does not suffice."""
+    """The session's outputs. Raises EngineError where the inputs do not fit the graph or memory does not suffice."""
     from onnxruntime.capi import onnxruntime_pybind11_state as faults
 
     try:
@@ -153,9 +153,10 @@ class _OnnxCompare:
 
 
 def _search_graph(is_projected: bool, answer: Answer) -> bytes:
-    """Distance to the nearest prototype, or its index, as a graph with the bank as inputs: no session per product.
+    """The ONNX graph that gives the distance to the nearest prototype, or the index of that prototype.
 
-    One graph for each answer: finding the index takes half as long again, even where nobody reads it.
+    The bank is an input of the graph, so that all products share one session. Distance and index have a graph each,
+    because finding the index as well would take half as long again.
     |y - b|^2 = |y|^2 + (|b|^2 - 2 y.b), and the bracket is one matrix product.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
@@ -183,7 +184,7 @@ def _search_graph(is_projected: bool, answer: Answer) -> bytes:
             helper.make_node("Mul", ["y", "y"], ["y2"]),
             helper.make_node("ReduceSum", ["y2", "last"], ["length2"], keepdims=1),
             helper.make_node("Add", ["least", "length2"], ["signed"]),
-            helper.make_node("Relu", ["signed"], ["distance2"]),  # rounding may go below zero
+            helper.make_node("Relu", ["signed"], ["distance2"]),  # rounding may give a value below zero
             helper.make_node("Sqrt", ["distance2"], ["distance_by_patch"]),
             helper.make_node("Transpose", ["distance_by_patch"], ["distance"]),
         ]

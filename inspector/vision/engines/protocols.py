@@ -1,4 +1,4 @@
-"""What every engine gives: a pass, a search for nearest prototypes, a comparison of student and teacher."""
+"""What every engine provides: a pass, a search for nearest prototypes, and a comparison of student and teacher."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inspector.vision.networks.student_graph import StudentWeights
 
 Answer = Literal["distance", "index"]
 Patches = Any
-"""float32 [B, P, C] of one embedding, on the engine's device; may be indexed by rows."""
+"""float32 [B, P, C] of one embedding, on the engine's device. Rows can be selected by index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Bank:
 
     `mean`: float32 [C], subtracted from every patch; `projection`: float32 [C, D] or None (D = C);
     `prototypes`: float32 [K, D]. `unit_length`: patches and prototypes are compared as directions. `covers`: number of
-    banks of equal size that lie one after the other; each is searched by itself.
+    covers of equal size that lie one after the other in `prototypes`; each cover is searched by itself.
     """
 
     mean: NDArray[np.float32]
@@ -41,7 +41,7 @@ class Embedder(Protocol):
 
 
 class Search(Protocol):
-    """The nearest prototype of each patch. Each frame is searched by itself: a batch gives what its frames give."""
+    """The nearest prototype of each patch. Each frame is searched by itself: its batch does not change its result."""
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
         """Patches [B, P, C] -> Euclidean distance to the nearest prototype of each cover, float32 [B, covers, P]."""
@@ -53,16 +53,16 @@ class Search(Protocol):
 
 
 class Compare(Protocol):
-    """A student beside its teacher: stem, low and high [B, P, C] -> low [g8, g8] and high [g16, g16] of each frame.
+    """A student compared with its teacher: stem, low and high [B, P, C] -> low [g8, g8], high [g16, g16] of each frame.
 
-    float32 difference maps on the host. Each frame is compared by itself, as in `Search`.
+    The result is float32 difference maps on the host. Each frame is compared by itself, as in `Search`.
     """
 
     def __call__(self, embedded: Sequence[Patches]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]: ...
 
 
 class Engine(Protocol):
-    """What runs the passes. `name` stands in every verdict's row."""
+    """An engine runs the passes. Its `name` stands in the row of every verdict."""
 
     @property
     def name(self) -> str: ...
@@ -87,12 +87,12 @@ def on_host(patches: Patches) -> NDArray[np.float32]:
 
 
 def concatenated(parts: Sequence[Patches]) -> Patches:
-    """Embeddings joined along their first axis, where they are."""
+    """Embeddings joined along their first axis, on the device that holds them."""
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
-    import torch  # only tensors come here: it is loaded
+    import torch  # only tensors get here, so torch is loaded already
 
     return torch.cat(list(parts))
 

@@ -1,10 +1,10 @@
 """The torch engines: eager on a CPU, channels-last, and CUDA.
 
-They give the same numbers in another way: every artifact's probes check their parity with ONNX Runtime. On a GPU the
-input is pinned and copied asynchronously, features stay on the device until the distances are known, and all is
-float32. In bfloat16 levels are up to 0.27 off (H200): probes fail, and one engine would refuse what another enrolled.
-A pass of this size waits for its launches, not for its arithmetic; so passes are captured once per batch size and
-replayed.
+The torch engines give the same numbers as ONNX Runtime; the probes of every artifact check this. On a GPU the input is
+pinned and copied asynchronously, and features stay on the device until the distances are known. All numbers are
+float32. In bfloat16 levels are up to 0.27 off (H200): probes fail, and one engine would refuse a version that another
+engine enrolled. On a GPU a pass of this size is limited by kernel launches, not by arithmetic. So passes are captured
+once per batch size and replayed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class TorchEngine:
         self._embedders: dict[str, _TorchEmbedder] = {}
         if self._device.type == "cpu":
             torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-        else:  # float32 as it is: operands cut to ten bits are what parity would not survive
+        else:  # TF32 cuts operands to ten bits, with which the probes would fail
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
     @property
@@ -57,7 +57,7 @@ class TorchEngine:
         return {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")}
 
     def embedder(self, graph: Graph, weights_file: Path | None = None, *, small: bool = False) -> Embedder:
-        del small  # torch has one pool of threads for all
+        del small  # torch has one pool of threads for all passes
         with self._lock:
             found = self._embedders.get(graph.key)
             if found is None:
@@ -85,7 +85,7 @@ def _in_parts(frames: torch.Tensor, count: int) -> list[torch.Tensor]:
 
 @contextlib.contextmanager
 def _faults_named() -> Iterator[None]:
-    """Raises EngineError where what a pass is fed does not fit it, or memory does not suffice."""
+    """Turns torch's errors into EngineError: the input does not fit the pass, or memory does not suffice."""
     try:
         yield
     except RuntimeError as error:
@@ -93,7 +93,7 @@ def _faults_named() -> Iterator[None]:
 
 
 class _TorchEmbedder:
-    """On a GPU one call at a time: a captured pass has one place for its input."""
+    """A pass in torch. On a GPU one call runs at a time, because a captured pass has one buffer for its input."""
 
     def __init__(self, network: EmbeddingNetwork, device: torch.device) -> None:
         self._network = network
@@ -115,7 +115,7 @@ class _TorchEmbedder:
                 ]
 
     def _replayed(self, on_host: torch.Tensor) -> list[torch.Tensor]:
-        """At most LARGEST_CAPTURE frames through the pass captured for the next power of two."""
+        """Patches of at most LARGEST_CAPTURE frames, from the pass captured for the next power of two."""
         size = 1 << (len(on_host) - 1).bit_length()
         found = self._captured.get(size)
         if found is None:
@@ -138,7 +138,7 @@ class _Captured:
             beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # as torch declares it
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):
-                for _ in range(3):  # libraries choose their ways and take their memory before anything is captured
+                for _ in range(3):  # before the capture, libraries choose algorithms and allocate memory
                     network(self._pixels)
             torch.cuda.current_stream().wait_stream(beside)
             # Other threads may use the device meanwhile.
@@ -152,7 +152,7 @@ class _Captured:
 
 
 class _TorchCompare:
-    """In float32 on every device: the differences that are compared are small, and bfloat16 would round them away."""
+    """A comparison in torch, in float32 on every device: bfloat16 would round the small differences away."""
 
     def __init__(self, weights: StudentWeights, device: torch.device) -> None:
         self._comparison = Comparison(weights).eval().to(device)
@@ -176,7 +176,7 @@ class _TorchSearch:
         with _faults_named(), torch.inference_mode():
             if self._mean.device.type == "cpu":
                 found = torch.stack([self._distances(frame) for frame in patches])
-            else:  # all frames at once: what costs there is the number of launches
+            else:  # many frames at once: on a GPU the number of launches sets the cost
                 found = torch.cat(
                     [self._distances(some) for some in _in_parts(self._on_device(patches), FRAMES_AT_ONCE)]
                 )
@@ -188,17 +188,21 @@ class _TorchSearch:
         return np.asarray(found.cpu().numpy(), np.int64)
 
     def _distances(self, cells: torch.Tensor) -> torch.Tensor:
-        """[..., P, C] -> [..., covers, P]."""
+        """Distances to the nearest prototype of each cover: [..., P, C] -> [..., covers, P]."""
         brackets, length2 = self._brackets(cells)
         least = brackets.reshape(*brackets.shape[:-1], self._covers, -1).amin(dim=-1)
         return (least + length2[..., None]).clamp_min(0).sqrt().transpose(-1, -2)
 
     def _on_device(self, cells: Patches) -> torch.Tensor:
-        """Arrays too, where features were kept on the host."""
+        """Patches as a tensor on the device; patches kept on the host as arrays are copied there."""
         return torch.as_tensor(cells, device=self._mean.device)
 
     def _brackets(self, cells: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[..., P, C] -> squared distances to the prototypes less the patch's squared length [..., P, K]; and that."""
+        """Patches [..., P, C] -> two tensors.
+
+        The first, [..., P, K], is the squared distance to each prototype minus the squared length of the patch. The
+        second, [..., P], is the squared length of the patch.
+        """
         cells = self._on_device(cells)
         if self._unit_length:
             cells = torch.nn.functional.normalize(cells, dim=-1)
@@ -209,4 +213,4 @@ class _TorchSearch:
 
 
 FRAMES_AT_ONCE = 16
-"""A bank of 768 prototypes takes 3 MB for each frame of 1,024 patches."""
+"""Frames searched together on a GPU. With 768 prototypes, each frame of 1,024 patches takes 3 MB of memory."""

@@ -1,1 +1,1 @@
-"""Heads, as they score. The file that fits a head has the same name in `training/heads`."""
+"""Heads score frames. The code that fits a head is in the file of the same name in `training/heads`."""

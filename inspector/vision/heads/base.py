@@ -1,7 +1,7 @@
-"""What a head is: the model that an artifact stores, the head that it opens on an engine, and what that head says.
+"""Protocols of heads: the model that an artifact stores, the head opened on an engine, and the judgement of a frame.
 
-One head is one module here, which scores, and one of the same name in `training/heads`, which fits. Whoever stores,
-loads or runs heads knows these protocols alone.
+Each head has two modules: one here, which scores, and one of the same name in `training/heads`, which fits. Code that
+stores, loads or runs heads knows these protocols alone.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Grid = NDArray[np.float32]
 Reading = Literal["top_share", "smoothed_max"]
 
 WIDEST_SIGMA = 1 / 8
-"""The widest Gaussian over a map, as a share of the input's side: a wider one would hold the scorer for seconds."""
+"""Largest sigma of the Gaussian over a map, as a share of the input's side. A larger one would take seconds a frame."""
 
 
 class Judgement:
     """What a head says of one frame: the score that decides, and the map that is shown.
 
-    The map is drawn when it is first asked for: most frames are ordinary, and nobody looks at their maps. Until then
-    the frame's embeddings stay in memory; code that keeps many judgements calls `drawn`.
+    The map is drawn when `grid_map` is first read, because nobody looks at the maps of most frames. Until then the
+    frame's embeddings stay in memory. Code that keeps many judgements calls `drawn`, which frees the embeddings.
     """
 
     __slots__ = ("_grid_map", "score")
@@ -40,7 +40,7 @@ class Judgement:
 
     @property
     def grid_map(self) -> Grid:
-        """Float32 [g, g]; over the whole canvas where there are tiles."""
+        """The map, float32 [g, g]. For a frame in tiles it covers the whole canvas."""
         if callable(self._grid_map):
             self._grid_map = self._grid_map()
         return self._grid_map
@@ -54,7 +54,7 @@ class Judgement:
 
 
 class Head(Protocol):
-    """A head that is ready on one engine. The same frame gets the same answer, however frames are batched."""
+    """A head that is ready on one engine. A frame gets the same judgement in every batch."""
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
         """One judgement per frame. `embedded`: [B, P, C] of each embedding of the artifact's pass."""
@@ -71,7 +71,7 @@ class EmbeddingUse:
 class HeadModel(Protocol):
     """A fitted head as an artifact stores it. Immutable; holds no engine.
 
-    The reader that is registered for `kind` in `heads.factory` makes the same model of `to_manifest()` and `tensors()`.
+    The reader registered for `kind` in `heads.factory` makes an equal model from `to_manifest()` and `tensors()`.
     """
 
     @property
@@ -79,13 +79,13 @@ class HeadModel(Protocol):
 
     @property
     def embeddings(self) -> Sequence[EmbeddingUse]:
-        """What the head reads of the pass."""
+        """The embeddings of the pass that the head reads."""
 
     def tensors(self) -> Mapping[str, NDArray[Any]]:
-        """The stored arrays, by names of the model's own."""
+        """The arrays to store, by names that the model chooses."""
 
     def to_manifest(self) -> Mapping[str, Any]:
-        """What else is stored, in JSON's types. The artifact adds the kind."""
+        """Everything else to store, in JSON's types. The artifact adds the kind."""
 
     def open(self, engine: Engine) -> Head:
         """The head on this engine."""
@@ -108,7 +108,10 @@ class Readout:
 
     @classmethod
     def from_manifest(cls, stored: Mapping[str, Any], size_px: int) -> Readout:
-        """Raises ArtifactError where no score can be read like that; KeyError, TypeError where something is missing."""
+        """The readout that a manifest stores, for an input of side `size_px`.
+
+        Raises ArtifactError where a value is impossible; KeyError, TypeError where a value is missing or no number.
+        """
         found = cls(stored["reading"], finite(stored["top_share"]), finite(stored["sigma_px"]), size_px)
         if found.reading not in get_args(Reading):
             raise ArtifactError(f"The artifact's scores are read in an unknown way, {found.reading!r}.")
@@ -119,7 +122,7 @@ class Readout:
         return found
 
     def mean_score(self, grid_maps: Grid) -> float:
-        """The image score of a member: the mean over its covers, each of which has a map. float32 [covers, g, g]."""
+        """The image score of a member: the mean of the scores of its covers' maps, float32 [covers, g, g]."""
         return float(self.scores(grid_maps).mean())
 
     def score(self, grid_map: Grid) -> float:
@@ -133,7 +136,7 @@ class Readout:
         return top_mean(grid_maps.reshape(len(grid_maps), -1), self.top_share)
 
     def smoothed(self, grid_map: Grid) -> Grid:
-        """Bilinear to input resolution, then the Gaussian; the map itself where there is none."""
+        """The map enlarged to input resolution (bilinear) and smoothed; the map unchanged where `sigma_px` is 0."""
         if not self.sigma_px:
             return grid_map
         large = cv2.resize(grid_map, (self.size_px, self.size_px), interpolation=cv2.INTER_LINEAR)
@@ -141,13 +144,13 @@ class Readout:
 
 
 def top_mean(rows: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """Mean of the highest `share` of each row's values, of at least one: [n, P] -> [n]."""
+    """Mean of the highest `share` of each row's values, at least one value: [n, P] -> [n]."""
     count = rows.shape[1] - max(1, round(share * rows.shape[1]))
     return np.asarray(np.partition(rows, count, axis=1)[:, count:].mean(axis=1), np.float32)
 
 
 def enlarge(grid_map: Grid, side: int) -> Grid:
-    """A map on a finer grid, bilinear."""
+    """A map resampled to a grid of this side (bilinear)."""
     if grid_map.shape[0] == side:
         return grid_map
     return np.asarray(cv2.resize(grid_map, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -1,4 +1,4 @@
-"""Brings a head back from an artifact, by the reader that is registered for its kind."""
+"""Reads the head of an artifact with the reader that is registered for the head's kind."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.graphs import Graph
 
 ModelReader = Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]], Graph, Preparation], HeadModel]
-"""Makes a model of its part of the manifest and its tensors, for a pass and a preparation.
+"""Makes a model from the head's part of the manifest and the head's tensors, for a pass and a preparation.
 
-Raises ArtifactError for what does not fit together; KeyError, TypeError, ValueError for what is missing or of another
-type are told as ArtifactError by whoever reads the artifact.
+Raises ArtifactError where parts do not fit together. A reader may raise KeyError, TypeError or ValueError where a part
+is missing or of another type; the code that reads the artifact turns these into ArtifactError.
 """
 
 _READERS: dict[str, ModelReader] = {"prototype": read_prototype_model, "student": read_student_model}
 
 
 def register(kind: str, reader: ModelReader) -> None:
-    """Let artifacts of this kind be read. Raises ValueError where another reader has the kind."""
+    """Register the reader for heads of this kind. Raises ValueError where the kind has a reader already."""
     if kind in _READERS:
         raise ValueError(f"heads of the kind {kind} have a reader")
     _READERS[kind] = reader
@@ -34,7 +34,7 @@ def register(kind: str, reader: ModelReader) -> None:
 
 @contextlib.contextmanager
 def registered(kind: str, reader: ModelReader) -> Iterator[None]:
-    """As `register`, until the end of the block."""
+    """Register the reader as `register` does, until the end of the block."""
     register(kind, reader)
     try:
         yield
@@ -45,7 +45,10 @@ def registered(kind: str, reader: ModelReader) -> Iterator[None]:
 def read_model(
     stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], graph: Graph, preparation: Preparation
 ) -> HeadModel:
-    """The head that an artifact holds. `stored`: its part of the manifest, with the kind. Raises as `ModelReader`."""
+    """The head that an artifact holds. `stored`: the head's part of the manifest, with its kind.
+
+    Raises as `ModelReader`.
+    """
     reader = _READERS.get(stored["kind"])
     if reader is None:
         raise ArtifactError(f"The artifact has a head of an unknown kind, {stored['kind']!r}.")

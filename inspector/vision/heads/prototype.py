@@ -1,11 +1,12 @@
-"""The prototype head: distance of every patch to the nearest good one (ProtoAD, arXiv 2310.02576).
+"""The prototype head: distance of every patch to the nearest good patch (ProtoAD, arXiv 2310.02576).
 
 [A] A frozen network, layers joined on one grid, s = 1 - max_k cos(x, m_k), image score from the map.
 [R] Banks, blends and scales of the tuned default are ours; `protoad` follows the paper where it is known.
-A head is a list of members; each weighs in the decision, in the map, or in both. A member that decides holds several
-covers of one embedding, begun at different patches, and takes the mean of their scores: the score of one cover depends
-on where it began. A frame gets the worst score of all deciding members, each in units of the spread that its scores
-have on good images: what one member sees is not averaged away by the others. No torch, no files.
+A head is a list of members. Each member has a weight in the decision, in the map, or in both. A member of the decision
+holds several covers of one embedding, each picked from another first patch. Its score is the mean of the covers'
+scores, because the score of one cover depends on its first patch. Each member's score is measured in the spread that it
+has on good images. A frame gets the worst of these scores, so that a defect which only one member sees is not averaged
+away. This module uses no torch and no files.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ _UNITS = ("in_decision", "in_map", "score_usual", "score_unit", "map_unit")
 class Member:
     """One bank with its weights.
 
-    `embedding` and `grid` say which patches of the pass it is compared with. `score_usual` and `score_unit`: median and
-    spread of its image scores on good images; `map_unit`: spread of its patch distances there. `sources`: int32 [K, 3],
-    image, row and column that each prototype came from, -1 for a mean of several patches.
+    `embedding` and `grid` say which patches of the pass the bank is compared with. `score_usual` and `score_unit`:
+    median and spread of the member's image scores on good images; `map_unit`: spread of its patch distances on good
+    images. `sources`: int32 [K, 3], the image, row and column of each prototype, -1 for a mean of several patches.
     """
 
     embedding: int
@@ -100,7 +101,11 @@ class PrototypeModel:
 def read_prototype_model(
     stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], graph: Graph, preparation: Preparation
 ) -> PrototypeModel:
-    """Every bank fits itself and its embedding, some member decides and some draws. Raises as `factory.ModelReader`."""
+    """The model that an artifact stores, checked. Raises as `factory.ModelReader`.
+
+    The tensors of each bank fit together and fit the embedding. At least one member has a weight in the decision, and
+    at least one has a weight in the map.
+    """
     members = tuple(_read_member(number, item, graph, tensors) for number, item in enumerate(stored["members"]))
     if not (any(member.in_decision for member in members) and any(member.in_map for member in members)):
         raise ArtifactError("The artifact has no bank that decides, or none that draws the map.")
@@ -127,7 +132,7 @@ def _read_member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: 
 
 
 def _fits(member: Member) -> bool:
-    """Whether the bank's tensors are of one width, its covers of one size, and each prototype has its source."""
+    """Whether the bank's tensors have one width, its covers have one size, and each prototype has a source."""
     bank = member.bank
     width = bank.mean.shape[0] if bank.projection is None else bank.projection.shape[-1]
     return (
@@ -144,7 +149,7 @@ def _fits(member: Member) -> bool:
 
 
 def to_measure(distances: NDArray[np.float32], is_cosine: bool) -> NDArray[np.float32]:
-    """Euclidean distances as they are; between unit vectors as 1 - cosine = distance^2 / 2, in [0, 2]."""
+    """Euclidean distances, unchanged. With `is_cosine`, for unit vectors: 1 - cosine = distance^2 / 2, in [0, 2]."""
     return np.minimum(distances**2 / 2.0, 2.0) if is_cosine else distances
 
 
@@ -158,8 +163,9 @@ class PrototypeHead:
         self._usual = usual(self.members)
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
-        """`embedded`: one [B, P, C] per embedding of the pass. A frame whose numbers are not finite gets a score
-        that is not finite; the others are not touched by it.
+        """One judgement per frame. `embedded`: one [B, P, C] per embedding of the pass.
+
+        A frame whose numbers are not finite gets a score that is not finite. The other frames are not affected.
         """
         deciding = {
             index: self.measure(index, embedded[member.embedding])
@@ -187,13 +193,13 @@ class PrototypeHead:
         return to_measure(distances, member.bank.unit_length).reshape(*distances.shape[:2], member.grid, member.grid)
 
     def blend(self, maps: Sequence[Grid]) -> Judgement:
-        """One frame's raw maps [covers, g, g], one per member, to its decision (never below 0) and its map."""
+        """The judgement of one frame, from the raw map [covers, g, g] of each member. Its score is never below 0."""
         found = dict(enumerate(maps))
         scores = {index: self.readout.mean_score(found[index]) for index in found if self.members[index].in_decision}
         return Judgement(worst(self.members, scores, self._usual), self._blended(found))
 
     def _draw(self, embedded: Sequence[Patches], known: Mapping[int, Grid]) -> Grid:
-        """The shown map of one frame: [1, P, C] of each embedding, and raw maps that the decision needed already."""
+        """The shown map of one frame. `embedded`: [1, P, C] per embedding. `known`: raw maps made for the decision."""
         found = {
             index: known[index] if index in known else self.measure(index, embedded[member.embedding])[0]
             for index, member in enumerate(self.members)
@@ -202,7 +208,10 @@ class PrototypeHead:
         return self._blended(found)
 
     def _blended(self, maps: Mapping[int, Grid]) -> Grid:
-        """Raw maps [covers, g, g] of at least those members that weigh in the map, joined and smoothed."""
+        """The shown map, blended and smoothed.
+
+        `maps`: raw maps [covers, g, g], at least those of all members with a weight in the map.
+        """
         drawing = [(index, member) for index, member in enumerate(self.members) if member.in_map]
         finest = max(member.grid for _, member in drawing)
         blended = np.zeros((finest, finest), np.float32)
@@ -212,12 +221,15 @@ class PrototypeHead:
 
 
 ORDINARY = 10.0
-"""The score of an ordinary frame, in spreads. Where few images calibrate, the threshold is their largest score plus a
-twentieth. With this value a twentieth is half a spread; with the distance of random patches it would be two spreads."""
+"""The score of an ordinary frame, in units of the spread. With few calibration images, the threshold is their largest
+score plus 5 %. With this value 5 % is half a spread; with the distance of random patches it would be two spreads."""
 
 
 def usual(members: Sequence[Member]) -> float:
-    """The score of a frame that all deciding members find ordinary. A single deciding member keeps its own scale."""
+    """The score of a frame that is ordinary for all members of the decision.
+
+    A single member of the decision keeps its own scale.
+    """
     deciding = [member for member in members if member.in_decision]
     if len(deciding) != 1:
         return ORDINARY
@@ -226,10 +238,10 @@ def usual(members: Sequence[Member]) -> float:
 
 
 def worst(members: Sequence[Member], scores: Mapping[int, float], ordinary: float) -> float:
-    """[R] How far a frame is beyond the ordinary for the member to which it is worst, plus `usual` of the members.
+    """[R] The score of a frame: the largest excess over an ordinary score among the members, plus `ordinary`.
 
-    `scores`: image scores of the deciding members, by their index. A single member's score stays what it is, in its
-    unit. Not finite where one of the scores is not.
+    `scores`: image scores of the members of the decision, by their index. `ordinary`: the result of `usual`. A single
+    member's score is only divided by its unit. The result is not finite where one of the scores is not finite.
     """
     excesses = [
         members[index].in_decision * (score - members[index].score_usual) / members[index].score_unit

@@ -1,6 +1,7 @@
-"""Numbers and tensors of a stored head, checked as they are read.
+"""Reads numbers and tensors of a stored head, and checks them.
 
-Bytes that were made elsewhere may be whole and still say nonsense: a weight that is no number would pass every part.
+A file that was made elsewhere may be undamaged and still hold nonsense: with a weight that is not a number, every part
+would pass.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from inspector.errors import ArtifactError
 
 
 def finite(stored: object) -> float:
-    """The number that stands in a manifest; `float` would also take the text "nan". Raises TypeError."""
+    """A number from a manifest. Raises TypeError for other types; `float` would also accept the text "nan"."""
     if isinstance(stored, bool) or not isinstance(stored, int | float):
         raise TypeError(f"{stored!r} is no number")
     return float(stored)
 
 
 def floats(array: NDArray[Any]) -> NDArray[np.float32]:
-    """The tensor itself, once all its numbers are known to be finite. Raises ArtifactError."""
+    """The same tensor. Raises ArtifactError where one of its numbers is not finite."""
     if array.dtype != np.float32 or not np.isfinite(array).all():
         raise ArtifactError("The artifact holds numbers that are not finite 32-bit floats.")
     return array

@@ -1,9 +1,9 @@
-"""The student head: a small network imitates the frozen backbone on good images, and fails on anything else.
+"""The student head: a small network imitates the frozen backbone on good images, and fails to do so on defects.
 
-[A] FCL with SNC (Li, Hu; IEEE TIM 2025, 10.1109/TIM.2024.3522399): teacher and student are held together
-at a low and a high level in one framework, through SNC. [R] Network, levels, scales and how the levels are
-joined are our reconstruction and our choice: only the abstract is public. No torch, no files: `networks.student_graph`
-holds the graph, `training.heads.student` fits.
+[A] FCL with SNC (Li, Hu; IEEE TIM 2025, 10.1109/TIM.2024.3522399): teacher and student are compared
+at a low and a high level in one framework, through SNC. [R] The network, the levels, the scales and the way in which
+the levels are joined are our reconstruction: only the abstract is public. This module uses no torch and no files.
+`networks.student_graph` holds the graph, and `training.heads.student` fits the head.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SCALE_FIELDS = ("zero", "tenth", "in_decision", "in_map")
 
 @dataclass(frozen=True, slots=True)
 class LevelScale:
-    """Units of one level's difference map, which bring `zero` to 0 and `tenth` to 0.1; weights in decision and map."""
+    """Scale of one level's difference map: `zero` becomes 0, `tenth` becomes 0.1. Also holds the level's weights."""
 
     zero: float
     tenth: float
@@ -82,8 +82,9 @@ class StudentModel:
 def read_student_model(
     stored: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], _graph: Graph, preparation: Preparation
 ) -> StudentModel:
-    """The model from an artifact, checked: every layer fits its neighbours, and each level has a scale. Raises as
-    `factory.ModelReader`."""
+    """The model that an artifact stores, checked: every layer fits its neighbours, and each level has a scale.
+
+    Raises as `factory.ModelReader`."""
     weights = StudentWeights({name: floats(tensors[name]) for name in tensor_names()}, bool(stored["is_coded"]))
     check_shapes(weights)
     stem, low, high = (int(index) for index in stored["embeddings"])
@@ -107,8 +108,9 @@ class StudentHead:
         self._compare = engine.student(model.weights)
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
-        """`embedded`: one [B, P, C] per embedding of the pass. A frame whose numbers are not finite gets a score
-        that is not finite; the others are not touched by it.
+        """One judgement per frame. `embedded`: one [B, P, C] per embedding of the pass.
+
+        A frame whose numbers are not finite gets a score that is not finite. The other frames are not affected.
         """
         return [self.blend(low, high) for low, high in self.measure(embedded)]
 
@@ -117,7 +119,7 @@ class StudentHead:
         return self._compare([embedded[index] for index in self.model.places])
 
     def blend(self, low: Grid, high: Grid) -> Judgement:
-        """One frame's raw maps to its decision (never below 0) and the map that is shown."""
+        """The judgement of one frame, from its raw maps: the score (never below 0) and the map that is shown."""
         of_low, of_high = self.model.low, self.model.high
         fine, coarse = of_low.levels(low), enlarge(of_high.levels(high), low.shape[0])
         shown = fine * np.float32(of_low.in_map) + coarse * np.float32(of_high.in_map)

@@ -1,1 +1,1 @@
-"""From the pixels of a frame to the canvas that passes are cut from, and back."""
+"""Brings the pixels of a frame to the canvas that passes see, and maps over the canvas back to the frame."""

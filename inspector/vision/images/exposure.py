@@ -1,4 +1,4 @@
-"""Brings the light of a canvas to one mean and contrast, where a product chose so."""
+"""Brings the light of a canvas to one mean and contrast, for products that chose this."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NORMALISED_MEAN = 128.0
 NORMALISED_SPREAD = 50.0
 LAMP_CELL_PX = 8
 LAMP_SIGMA_CELLS = 4.0
-"""`levelled` takes changes over more than 32 px of the canvas for light, and smaller ones for the part."""
+"""`levelled` treats changes over more than 32 px of the canvas as light, and smaller changes as the part itself."""
 Exposure = Literal["as_is", "normalised", "levelled"]
 
 
 def expose(canvas: NDArray[np.uint8], exposure: Exposure, *, is_masked: bool) -> NDArray[np.uint8]:
-    """A prepared canvas at this exposure. Of a masked canvas only the pixels that count are changed."""
+    """A prepared canvas at this exposure. In a masked canvas only the pixels that count are changed."""
     if exposure == "as_is":
         return canvas
     return (normalise_exposure if exposure == "normalised" else level_exposure)(canvas, is_masked=is_masked)
@@ -28,7 +28,7 @@ def expose(canvas: NDArray[np.uint8], exposure: Exposure, *, is_masked: bool) ->
 def level_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.uint8]:
     """A prepared canvas without its large shadows and gradients, brought to one mean and contrast.
 
-    The light is estimated as the gray image, averaged over cells and smoothed. Masked pixels take no part in it.
+    The estimate of the light is the gray image, averaged over cells and smoothed. Masked pixels are left out of it.
     """
     gray = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY), np.uint8)
     outside = (canvas == OUTSIDE).all(axis=2) if is_masked else None
@@ -41,7 +41,7 @@ def level_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.
     _, spread = cv2.meanStdDev(cv2.subtract(gray, light, dtype=cv2.CV_32F), mask=counts)
     gain = NORMALISED_SPREAD / max(float(spread[0, 0]), 1.0)  # a blank frame is not amplified into noise
     shift = cv2.merge([light * np.float32(-gain) + np.float32(NORMALISED_MEAN)] * 3)
-    # Rounds, and ends at 0 and 255.
+    # This call rounds, and limits values to 0..255.
     levelled = cv2.addWeighted(canvas.astype(np.float32), gain, shift, 1.0, 0.0, dtype=cv2.CV_8U)
     if outside is not None:
         levelled[outside] = OUTSIDE
@@ -49,7 +49,7 @@ def level_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.
 
 
 def _lamp(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A plane [h, w] without what is smaller than some cells."""
+    """A plane [h, w] without its details: averaged over cells, smoothed, and enlarged again."""
     height, width = plane.shape
     cells = (max(1, width // LAMP_CELL_PX), max(1, height // LAMP_CELL_PX))
     small = cv2.resize(plane, cells, interpolation=cv2.INTER_AREA)
@@ -58,9 +58,9 @@ def _lamp(plane: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def normalise_exposure(canvas: NDArray[np.uint8], *, is_masked: bool) -> NDArray[np.uint8]:
-    """A prepared canvas brought to one mean and contrast. Of a masked canvas only the pixels that count are changed."""
+    """A prepared canvas brought to one mean and contrast. In a masked canvas only the pixels that count are changed."""
     outside = (canvas == OUTSIDE).all(axis=2) if is_masked else None
-    # As one plane, so that all three channels share one mean and one spread.
+    # The canvas is taken as one plane, so that all three channels share one mean and one spread.
     counts = None if outside is None else np.repeat(~outside, 3, axis=1).astype(np.uint8)
     found_mean, found_spread = cv2.meanStdDev(canvas.reshape(canvas.shape[0], -1), mask=counts)
     mean, spread = float(found_mean[0, 0]), float(found_spread[0, 0])

@@ -1,8 +1,8 @@
-"""From a frame's pixels to the canvas that passes are cut from, in the one way that every artifact stores.
+"""Turns a frame's pixels into the canvas that squares for the passes are cut from, as the artifact's preparation says.
 
-Enrolment, stream and evaluation call the same functions, to the same bits. A `Preparation` holds what a product may
+Enrolment, stream and evaluation call the same functions and get the same bits. A `Preparation` holds what a product may
 choose: size, fit, exposure, tiles, region of interest. Without tiles the canvas is the square that the backbone sees.
-A map over the canvas returns to the frame's own pixels by the same geometry.
+A map over the canvas is brought back to the frame's own pixels by the same geometry.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from inspector.vision.images.resizing import Pyramid, resize
 
 MAX_TILES = 256
 OVERLAP_SHARE = 8
-"""Neighbouring tiles share an eighth of their side: a defect on a seam lies whole in one of them."""
+"""Neighbouring tiles share 1/8 of their side, so that a small defect on a seam lies completely in one of the tiles."""
 OVERLAP_STEP_PX = 16
 
 Fit = Literal["letterbox", "squash"]
@@ -35,11 +35,12 @@ class Preparation:
     """How a product's frames become the input of its main pass.
 
     `letterbox` keeps the aspect and fills the rest by reflection; a bar of constant colour would be the strongest edge
-    in the picture. Banks and scores treat the reflection as part of the frame. `squash` stretches. Shrinking averages,
-    which prevents aliasing; enlarging is bilinear. `normalised` brings each frame to one mean and contrast, after
-    routing; `levelled` removes large shadows and gradients before that. `tiles`: rows and columns of squares of
-    `size_px` that cover the frame; neighbours share `overlap_px`. `roi`: x, y, width, height of all that is looked at,
-    as shares of the frame. `mask`: PNG over the whole frame, at any size of its aspect, black where nothing counts.
+    in the picture. Banks and scores treat the reflection as part of the frame. `squash` stretches the frame. Shrinking
+    averages pixels, which prevents aliasing; enlarging is bilinear. `normalised` brings each frame to one mean and
+    contrast, after routing. `levelled` also removes large shadows and gradients first. `tiles`: rows and columns of
+    squares of `size_px` that cover the frame; neighbours share `overlap_px`. `roi`: x, y, width, height of the region
+    of interest, as shares of the frame. `mask`: PNG over the whole frame, of any size with the frame's aspect, black
+    where pixels do not count.
     """
 
     size_px: int = 256
@@ -52,7 +53,7 @@ class Preparation:
 
     @property
     def canvas(self) -> tuple[int, int]:
-        """(height, width) of a prepared frame; one square where there are no tiles."""
+        """(height, width) of a prepared frame in pixels; one square where there are no tiles."""
         rows, columns = self.tiles
         step = self.size_px - self.overlap_px
         return (rows - 1) * step + self.size_px, (columns - 1) * step + self.size_px
@@ -62,7 +63,7 @@ class Preparation:
         return self.tiles[0] * self.tiles[1]
 
     def to_manifest(self) -> dict[str, Any]:
-        """All fields, and in words what is the same for every product."""
+        """All fields, and a description in words of the steps that are the same for every product."""
         return {
             **asdict(self),
             "tiles": list(self.tiles),
@@ -105,14 +106,14 @@ class Preparation:
 
 
 def is_inside(roi: tuple[float, float, float, float]) -> bool:
-    """Whether a rectangle in shares of the frame lies within it and holds something."""
+    """Whether a rectangle, given in shares of the frame, lies within the frame and is not empty."""
     x, y, width, height = roi
     return min(x, y) >= 0 and min(width, height) > 0 and x + width <= 1 + 1e-9 and y + height <= 1 + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the part of a frame that is looked at lies in the prepared canvas, in pixels of the canvas."""
+    """Where a frame's region of interest lies in the prepared canvas, in pixels of the canvas."""
 
     left: int
     top: int
@@ -121,7 +122,7 @@ class Placement:
 
 
 def crop_of(height: int, width: int, preparation: Preparation) -> tuple[slice, slice]:
-    """Rows and columns of a frame of this size (or of its map) that are looked at; at least one of each."""
+    """Rows and columns of the region of interest in a frame (or map) of this size; at least one of each."""
     if preparation.roi is None:
         return slice(0, height), slice(0, width)
     x, y, share_w, share_h = preparation.roi
@@ -134,7 +135,7 @@ def _span(start: float, share: float, length: int) -> slice:
 
 
 def place(height: int, width: int, preparation: Preparation) -> Placement:
-    """The rectangle that a frame of this size (its region of interest) fills; the whole canvas when squashed."""
+    """The rectangle of the canvas that a frame of this size (its region of interest) fills; all of it with `squash`."""
     rows, columns = crop_of(height, width, preparation)
     height, width = rows.stop - rows.start, columns.stop - columns.start
     canvas_h, canvas_w = preparation.canvas
@@ -169,7 +170,7 @@ def prepare(frame: NDArray[np.uint8] | Pyramid, preparation: Preparation) -> NDA
 
 @functools.lru_cache(maxsize=8)
 def counted(preparation: Preparation, height: int, width: int, shown: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """Which pixels of a frame's region of interest count, bool [h, w] of size `shown`; None means all. Read only."""
+    """Which pixels of a frame's region of interest count: bool [h, w] of size `shown`, read only. None means all."""
     if preparation.mask is None:
         return None
     whole = cv2.resize(_open_mask(preparation.mask), (width, height), interpolation=cv2.INTER_NEAREST)
@@ -183,7 +184,7 @@ def counted(preparation: Preparation, height: int, width: int, shown: tuple[int,
 def _open_mask(content: bytes) -> NDArray[np.uint8]:
     try:
         mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
-    except cv2.error as error:  # more pixels than OpenCV takes, or none
+    except cv2.error as error:  # the mask has more pixels than OpenCV takes, or none
         raise ArtifactError("The artifact's mask can't be read or lets nothing count.") from error
     if mask is None or not mask.any():
         raise ArtifactError("The artifact's mask can't be read or lets nothing count.")
@@ -198,10 +199,10 @@ def restore_map(
     shown: tuple[int, int],
     outside: float = 0.0,
 ) -> NDArray[np.float32]:
-    """A head's map [h, w] over the canvas of a frame of this size, as a map over the frame itself.
+    """A head's map [h, w] over the canvas, brought back to the frame, whose size is `height`, `width`.
 
-    `shown`: (height, width) of the result, the frame's own or a smaller one of its aspect. `outside`: the value
-    where nothing is looked at, if no lower one is on the map.
+    `shown`: (height, width) of the result: the frame's size, or a smaller size of the same aspect. `outside`: the value
+    of pixels that are not inspected; where the map has a lower value, its lowest value is taken instead.
     """
     at = place(height, width, preparation)
     canvas = cv2.resize(grid_map, preparation.canvas[::-1], interpolation=cv2.INTER_LINEAR)
@@ -209,7 +210,7 @@ def restore_map(
     rows, columns = crop_of(*shown, preparation)
     size = (rows.stop - rows.start, columns.stop - columns.start)
     restored = np.asarray(cv2.resize(inner, size[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-    outside = min(outside, float(restored.min()))  # nothing looked at has its peak where nothing was looked at
+    outside = min(outside, float(restored.min()))  # the peak must not lie where nothing is inspected
     counts = counted(preparation, height, width, size)
     if counts is not None:
         restored[~counts] = outside

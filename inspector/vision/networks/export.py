@@ -1,7 +1,8 @@
 """`python -m inspector.vision.networks.export ORDER`: writes one pass as an ONNX graph into the cache.
 
-Run as a process of its own by `graphs.ensure_graph`, so that the agent never imports torch. ORDER is
-JSON: graph, cache, weights_file. Exit 0 done, 3 weights missing, 1 anything else, last line on stderr.
+`graphs.ensure_graph` runs this module as a process of its own, so that the agent never imports torch. ORDER is JSON
+with graph, cache and weights_file. Exit codes: 0 done, 3 weights missing, 1 any other fault. The last line on stderr
+names the fault.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which computation a pass is, its name, and the cache of exported ONNX graphs.
+"""Describes the computation of a pass, names it by a key, and caches the exported ONNX graphs.
 
-A graph takes uint8 [B, S, S, 3] and holds normalisation, backbone and patch embeddings. It is exported
-once, in a process of its own (the only one that imports torch), kept under the digest of everything it
-was made from, written atomically and checked by its own digest whenever it is loaded.
+A graph takes uint8 [B, S, S, 3] and holds normalisation, backbone and patch embeddings. It is exported once, in a
+separate process, which alone imports torch. The graph's file is named by the digest of everything that it was made
+from. The file is written atomically, and its own digest is checked whenever it is loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inspector.errors import ArtifactError, EngineError, WeightsMissing
 from inspector.vision.networks.backbone import Backbone, weights_digest
 
 EXPORTER_VERSION = 4
-"""Rises with every change of what an exported graph computes."""
+"""This number is raised with every change of what an exported graph computes."""
 
 EXPORT_TIMEOUT_S = 600
 WEIGHTS_MISSING_EXIT = 3
@@ -31,8 +31,8 @@ WEIGHTS_MISSING_EXIT = 3
 class Embedding:
     """Patch vectors on one grid: maps of several strides, averaged, brought to the grid and joined.
 
-    `grid_stride` is the distance of patches in input pixels; `pool` the side of the local average, 3 or 1
-    (none); finer maps are averaged down, coarser ones brought up by `join`.
+    `grid_stride` is the distance of patches in input pixels. `pool` is the side of the local average: 3, or 1 for none.
+    Finer maps are averaged down to the grid; `join` says how coarser maps are enlarged to it.
     """
 
     strides: tuple[int, ...]
@@ -68,7 +68,7 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One pass: a backbone at one input size, giving some embeddings. Its `key` is its identity."""
+    """One pass: a backbone at one input size, and the embeddings that it gives. The pass is identified by its `key`."""
 
     backbone: str
     weights_sha256: str
@@ -121,9 +121,9 @@ class BackboneFile:
 
 
 def ensure_graph(graph: Graph, cache: Path, weights_file: Path | None = None) -> bytes:
-    """The graph's ONNX bytes, whole and as they were exported; exported now where the cache lacks them.
+    """The graph's ONNX bytes, undamaged. The graph is exported now where the cache lacks it.
 
-    Takes about ten seconds when it has to export. Raises WeightsMissing, EngineError.
+    An export takes about ten seconds. Raises WeightsMissing, EngineError.
     """
     found = _read_cached(graph.key, cache)
     if found is not None:
@@ -136,7 +136,7 @@ def ensure_graph(graph: Graph, cache: Path, weights_file: Path | None = None) ->
 
 
 def write_cached(key: str, content: bytes, cache: Path, versions: Mapping[str, str]) -> None:
-    """Keep a graph under its key; readers see it whole or not at all."""
+    """Store a graph under its key. Readers see the whole graph or no graph."""
     cache.mkdir(parents=True, exist_ok=True)
     note = json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "versions": dict(versions)})
     for name, body in ((f"{key}.onnx", content), (f"{key}.json", note.encode())):
@@ -149,7 +149,7 @@ def write_cached(key: str, content: bytes, cache: Path, versions: Mapping[str, s
 
 
 def _read_cached(key: str, cache: Path) -> bytes | None:
-    """None where the cache has no graph, or a damaged one; it is exported again then."""
+    """The graph from the cache. None where the graph is missing or damaged; the caller exports it again then."""
     try:
         content = (cache / f"{key}.onnx").read_bytes()
         note = json.loads((cache / f"{key}.json").read_text(encoding="utf-8"))
@@ -166,7 +166,7 @@ def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) 
         "cache": str(cache.resolve()),
         "weights_file": str(weights_file.resolve()) if weights_file else None,
     }
-    # -W ignore: the exporter's deprecation notes are not the operator's business.
+    # -W ignore: the exporter's deprecation warnings mean nothing to the operator.
     command = [sys.executable, "-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S, check=False)

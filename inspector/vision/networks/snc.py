@@ -1,9 +1,9 @@
-"""Spatial neighbouring coding: each element of a feature map together with what surrounds it.
+"""Spatial neighbouring coding (SNC): each element of a feature map, coded together with its neighbours.
 
 [A] SNC (Li, Hu; IEEE TIM 2025, 10.1109/TIM.2024.3522399) encodes the contextual information of the
 neighbourhood of each element in feature space and plugs into diverse teacher-student detectors.
-[R] The formula is our reconstruction, only the abstract being public. No parameters and no state: the
-same function reads teacher and student, so it wraps any pair of maps of one shape.
+[R] The formula is our reconstruction, because only the abstract is public. SNC has no parameters and no state. The same
+function codes teacher and student, so it works for any pair of maps of one shape.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CENTRE = 4
 NEIGHBOURS = _WINDOW[:_CENTRE] + _WINDOW[_CENTRE + 1 :]
 """Offsets (row, column) of the eight neighbours, row by row: the order of the channels of `structure`."""
 SHORTEST = 1e-6
-"""Vectors shorter than this have no direction: their cosines go to 0 instead of to noise."""
+"""Vectors shorter than this count as without direction: their cosines become 0 instead of noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class Code:
 def encode(features: torch.Tensor, tau: float = TAU, sigma: float = SIGMA) -> Code:
     """The code of `features` [B, C, h, w], h and w at least 2, in float32; differentiable.
 
-    a_pq = softmax over the eight neighbours q of p of cos(F_p, F_q) / tau - |q - p|^2 / (2 sigma^2), the
-    border being reflected. Permuting the channels permutes features and context and leaves the structure.
+    a_pq = softmax over the eight neighbours q of p of cos(F_p, F_q) / tau - |q - p|^2 / (2 sigma^2). The map is
+    extended by reflection at its border. Permuting the channels permutes features and context and does not change the structure.
     """
     own = features.float()
     windows = _windows(own)  # [B, C, 9, h, w]
     length = own.norm(dim=1, keepdim=True).clamp_min(SHORTEST)  # [B, 1, h, w]
     cosines = (own.unsqueeze(2) * windows).sum(dim=1) / (length * _windows(length)[:, 0])  # [B, 9, h, w]
-    # The element itself is no neighbour: it is infinitely far, so that its weight is 0.
+    # The element itself is not a neighbour: its distance is infinite, so that its weight is 0.
     distances = cosines.new_tensor([float(dy * dy + dx * dx) or math.inf for dy, dx in _WINDOW]).view(1, 9, 1, 1)
     weights = (cosines / tau - distances / (2.0 * sigma**2)).softmax(dim=1)
     context = (weights.unsqueeze(1) * windows).sum(dim=2)
@@ -61,7 +61,7 @@ def encode(features: torch.Tensor, tau: float = TAU, sigma: float = SIGMA) -> Co
 def differences(teacher: torch.Tensor, student: torch.Tensor, *, is_coded: bool = True) -> tuple[torch.Tensor, ...]:
     """Squared differences of two maps [B, C, h, w], one tensor per term, in the order of `Code`.
 
-    Three terms with SNC; `is_coded` False: the features alone, which is plain feature matching (STFPM).
+    With SNC there are three terms. With `is_coded` False there is one, the features: plain feature matching (STFPM).
     """
     if not is_coded:
         return ((teacher.float() - student.float()).square(),)
@@ -76,8 +76,8 @@ def differences(teacher: torch.Tensor, student: torch.Tensor, *, is_coded: bool 
 def difference_map(teacher: torch.Tensor, student: torch.Tensor, *, is_coded: bool = True) -> torch.Tensor:
     """How far the student is from the teacher at each position, float32 [B, h, w], 0 for equal maps.
 
-    [R] The mean of equally weighted terms, each the mean over its own channels; otherwise a hundred features would
-    outweigh eight cosines.
+    [R] Each term is the mean over its own channels, and the result is the mean of the terms. A plain mean over all
+    channels would let a hundred features outweigh eight cosines.
     """
     terms = [each.mean(dim=1) for each in differences(teacher, student, is_coded=is_coded)]
     return torch.stack(terms).mean(dim=0)

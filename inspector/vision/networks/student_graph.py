@@ -1,7 +1,7 @@
-"""A student's numbers, and the one ONNX graph that every student runs through, weights being inputs.
+"""A student's weights, and the one ONNX graph for all students, which takes the weights as inputs.
 
-The graph says what `snc` and `student_training.StudentNetwork` say, for engines without torch; tests hold
-the two together. One session serves all products, however many are enrolled. Imports no torch.
+The graph computes the same as `snc` and `student_network.StudentNetwork`, for engines without torch; tests compare the
+two. One session serves all products, however many are enrolled. This module imports no torch.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ STEM = Embedding((4,), 4, pool=1)
 LOW = Embedding((8,), 8, pool=1)
 HIGH = Embedding((16,), 16, pool=1)
 STUDENT_EMBEDDINGS = (STEM, LOW, HIGH)
-"""What a student needs of a pass: the frozen stem it starts from, and the two levels it is held against."""
+"""The embeddings that a student needs of a pass: the frozen stem, its input, and the two levels that it imitates."""
 
 LEVELS = ("low", "high")
 MAPS = ("stem", *LEVELS)
 _SCALE = ("mean", "scale")
 LAYERS = ("first", "second", "to_low", "third", "to_high")
 FIRST, SECOND, THIRD = 64, 96, 192
-"""Channels after the layers of that name."""
+"""Output channels of the layers `first`, `second` and `third`."""
 
 _TAU = 0.1
 _SIGMA = 1.0
@@ -42,7 +42,7 @@ class StudentWeights:
 
     `stem.mean`, `stem.scale`, and the same of `low` and `high`, [C]: how the teacher's maps are standardised;
     `first`, `second`, `third`, `to_high` [O, I, 3, 3] and `to_low` [O, I, 1, 1] as `.weight`, and `.bias` [O].
-    `is_coded`: compared through SNC.
+    `is_coded`: whether student and teacher are compared through SNC.
     """
 
     tensors: Mapping[str, NDArray[np.float32]]
@@ -73,7 +73,7 @@ def check_shapes(weights: StudentWeights) -> None:
 
 
 def as_squares(patches: Sequence[NDArray[np.float32]], row: int) -> dict[str, NDArray[np.float32]]:
-    """Stem, low and high of one frame of a batch as the graph takes them, [1, g, g, C] by name; views."""
+    """Stem, low and high of one frame of a batch, as the graph takes them: views [1, g, g, C] by name."""
     squares = {}
     for name, each in zip(MAPS, patches, strict=True):
         side = round(each.shape[1] ** 0.5)
@@ -82,9 +82,10 @@ def as_squares(patches: Sequence[NDArray[np.float32]], row: int) -> dict[str, ND
 
 
 def student_graph(*, is_coded: bool) -> bytes:
-    """ONNX bytes: teacher's maps and weights in, difference maps `low_map` [g8, g8] and `high_map` [g16, g16] out.
+    """The graph as ONNX bytes. Outputs: the difference maps `low_map` [g8, g8] and `high_map` [g16, g16].
 
-    Inputs `stem`, `low`, `high`: float32 [1, g, g, C] as the pass gives them, and `tensor_names()`.
+    Inputs: the teacher's maps `stem`, `low`, `high`, float32 [1, g, g, C] as the pass gives them, and the weights that
+    `tensor_names()` lists.
     """
     from onnx import TensorProto, checker, helper
 
@@ -112,7 +113,7 @@ def student_graph(*, is_coded: bool) -> bytes:
 
 
 class _Nodes:
-    """Collects the nodes of one graph; each method returns the name of what it made."""
+    """Collects the nodes of one graph. Each method adds nodes and returns the name of their output."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -138,7 +139,7 @@ class _Nodes:
         return self.add("Transpose", [self.add("Mul", [centred, f"{name}.scale"])], perm=[0, 3, 1, 2])
 
     def convolved(self, source: str, layer: str, *, is_linear: bool = True) -> str:
-        # SAME_UPPER rather than pads: the kernel's side is known from the weights alone.
+        # SAME_UPPER instead of explicit pads, because only the weights say how large the kernel is.
         found = self.add("Conv", [source, f"{layer}.weight", f"{layer}.bias"], auto_pad="SAME_UPPER")
         return found if is_linear else self.add("Relu", [found])
 
@@ -158,7 +159,7 @@ class _Nodes:
         return self.add("Mean", means)
 
     def _coded(self, own: str) -> tuple[str, str]:
-        """Context and structure of a map, `snc.encode`."""
+        """Context and structure of a map, as `snc.encode` computes them."""
         axis = self.constant(np.array([1], np.int64))
         around = self.add("Pad", [own, self.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))], mode="reflect")
         lengths = self.add("Sqrt", [self.add("ReduceSum", [self.add("Mul", [around, around]), axis])])

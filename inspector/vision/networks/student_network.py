@@ -1,4 +1,4 @@
-"""The student network and its comparison with the teacher in torch; training and the torch engine use it."""
+"""The student network, and its comparison with the teacher, in torch. Training and the torch engine use both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StudentNetwork(torch.nn.Module):
 
 
 class Comparison(torch.nn.Module):
-    """A trained student beside its teacher: patches in, difference maps out, what the ONNX graph computes."""
+    """A trained student compared with its teacher. Takes patches, gives the same difference maps as the ONNX graph."""
 
     def __init__(self, weights: StudentWeights) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def as_map(patches: torch.Tensor) -> torch.Tensor:
 def compare(
     comparison: Comparison, patches: Sequence[torch.Tensor]
 ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Low and high difference map of each frame of a batch, on the host; each frame by itself."""
+    """Low and high difference map of each frame of a batch, on the host. Each frame is compared by itself."""
     found = []
     with torch.inference_mode():
         for row in range(len(patches[0])):

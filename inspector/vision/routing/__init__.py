@@ -1,1 +1,1 @@
-"""Routing, applied: the profile that all products share, anchors, and the index that votes."""
+"""Routing finds the product of a frame: the profile that all products share, their anchors, and an index of them."""

@@ -11,7 +11,7 @@ from inspector.vision.routing.anchors import ProductAnchors, joint_distance, poo
 SHORTLIST = 16
 SMALL_PRODUCT_ROWS = 128
 LOW_SHARE = 0.5
-"""The two best products are compared by distance where the winner has less than this share of the votes."""
+"""Where the winner has less than this share of the votes, the two best products are compared by distance."""
 
 
 class AnchorIndex:
@@ -35,11 +35,11 @@ class AnchorIndex:
         return tuple(self._names)
 
     def route(self, patches: NDArray[np.float32]) -> Route:
-        """CIM: every patch [P, C] votes for its nearest anchor's product, by anchor weight times margin.
+        """CIM: every patch [P, C] votes for the product of its nearest anchor, with the anchor's weight times margin.
 
-        The winner's share is the confidence. A low share is decided by distance. A frame beyond the winner's
-        bound but within another's is that product's. `product` is None where the distance exceeds every bound;
-        `nearest` always names the one it would have been.
+        The winner's share of the votes is the confidence. Where this share is low, the distance decides. A frame beyond
+        the winner's bound but within another product's bound goes to that product. `product` is None where the frame is
+        beyond every bound; `nearest` names the winner even then.
         """
         if not self._names:
             return Route(product=None, confidence=0.0, distance=float("inf"), nearest=None)
@@ -65,7 +65,7 @@ class AnchorIndex:
         return Route(name if known else None, float(shares[winner]), distance, nearest=name)
 
     def look_alikes(self, product: str) -> list[tuple[str, float]]:
-        """Other products by the mean cosine of this product's anchors to their nearest, most alike first."""
+        """The other products, most alike first, each with the mean cosine of this product's anchors to its nearest."""
         if product not in self._names:
             return []
         own = self._anchors[self._names.index(product)]
@@ -75,7 +75,7 @@ class AnchorIndex:
         return sorted(others, key=lambda pair: -pair[1])
 
     def _candidates(self, patches: NDArray[np.float32]) -> NDArray[np.int64]:
-        """All products, or the 16 nearest by pooled descriptor where there are more: the vote stays cheap."""
+        """The products that take part in the vote: all, or with more than 16 the 16 nearest by pooled descriptor."""
         if len(self._names) <= self._shortlist:
             return np.arange(len(self._names))
         likeness = (self._descriptors @ pooled(patches)).max(axis=1)  # [M]
@@ -85,9 +85,9 @@ class AnchorIndex:
 def _similarity(patches: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Cosines of patches [P, C] to the anchors [m, A, C] of some products, [m, A, P].
 
-    Patches are the last axis, so that reductions over anchors or products run along whole rows. The product is computed
-    in small blocks, which BLAS does on the calling thread: on busy cores a decode worker must not wait for a second
-    thread for a tenth of a millisecond's work.
+    Patches are the last axis, so that reductions over anchors or products run along whole rows. The matrix product is
+    computed in small blocks, which BLAS computes on the calling thread. On busy cores a decode worker must not wait for
+    a second thread for work of a tenth of a millisecond.
     """
     found = np.empty((*anchors.shape[:2], len(patches)), np.float32)
     for start in range(0, len(patches), SMALL_PRODUCT_ROWS):
@@ -122,7 +122,7 @@ def _winner(shares: NDArray[np.float32], best: NDArray[np.float32]) -> int:
 
 
 def _foreign_weights(anchors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """w = clip(1 - cosine to the nearest foreign anchor): what products share (background) hardly votes."""
+    """w = clip(1 - cosine to the nearest foreign anchor): anchors of what products share (background) hardly count."""
     count, per_product, channels = anchors.shape
     flat = anchors.reshape(-1, channels)
     weights = np.ones((count, per_product), np.float32)
@@ -135,5 +135,5 @@ def _foreign_weights(anchors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _repeat_to(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Rows repeated to `count`: a repeated anchor changes no nearest distance."""
+    """Rows, repeated until there are `count` of them. A repeated anchor changes no nearest distance."""
     return np.ascontiguousarray(np.resize(rows, (count, rows.shape[1])), dtype=np.float32)

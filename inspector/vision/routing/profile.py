@@ -1,4 +1,4 @@
-"""The routing profile, which all products of a registry share: backbone, size, embedding, channel statistics."""
+"""The routing profile that all products of a registry share: backbone, input size, embedding, channel statistics."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from inspector.vision.networks.graphs import Embedding, Graph
 
 ROUTING_SIZE_PX = 128
 ROUTING_HALVED_FROM = 8
-"""Routing copies are halved while they are this many times too large; see `images.resizing.resize`."""
+"""A routing copy is halved while it is at least this many times too large; see `images.resizing.resize`."""
 ROUTING_EMBEDDING = Embedding(strides=(8,), grid_stride=8, pool=1)
 PROFILE_FILE = Path(__file__).with_name("routing_profile.json")
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingProfile:
-    """What all products of a registry share: the pass, and constants of its channels (never per product)."""
+    """The pass for routing, and mean and spread of its channels. All products of a registry share both."""
 
     graph: Graph
     mean: NDArray[np.float32]
@@ -32,8 +32,8 @@ class RoutingProfile:
 
     @property
     def key(self) -> str:
-        """16 hex digits; anchors of another profile can't be compared."""
-        # Not the graph's key: a new export of the same pass leaves anchors as they are; probes guard them.
+        """16 hex digits that identify the profile. Anchors made with another profile can't be compared."""
+        # This is not the graph's key: a new export of the same pass leaves the anchors valid, which the probes check.
         described = json.dumps(
             {**self.graph.to_manifest(), "halved_from": ROUTING_HALVED_FROM}, sort_keys=True
         ).encode()
@@ -55,5 +55,5 @@ def routing_profile() -> RoutingProfile:
 
 
 def routing_copy(frame: NDArray[np.uint8] | Pyramid) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] -> the squashed copy [128, 128, 3] the routing pass sees; exposure untouched."""
+    """uint8 [H, W, 3] -> the squashed copy [128, 128, 3] that the routing pass sees. Its exposure is not changed."""
     return np.ascontiguousarray(resize(frame, ROUTING_SIZE_PX, ROUTING_SIZE_PX, most=ROUTING_HALVED_FROM))

@@ -1,7 +1,7 @@
-"""The routing pass: from a frame to the unit patches that products are told apart by.
+"""The routing pass: it turns a frame into the unit patches by which products are told apart.
 
-One place for the steps that the stream, an enrolment, an evaluation and a probe must share. Anchors and votes are not
-known here.
+The stream, an enrolment, an evaluation and a probe must take the same steps, so the steps are here once. This module
+knows nothing of anchors and votes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from inspector.vision.routing.profile import RoutingProfile, routing_copy, routi
 
 
 class RoutingPass:
-    """The committed routing profile on one engine. Safe on several threads; holds nothing that changes."""
+    """The committed routing profile on one engine. Immutable, and so safe on several threads."""
 
     def __init__(self, embedder: Embedder, profile: RoutingProfile | None = None) -> None:
         self._embedder = embedder

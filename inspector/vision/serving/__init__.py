@@ -1,1 +1,1 @@
-"""Loaded products: one product, the lineup of all live ones, frames in tiles."""
+"""Loaded products: the inspector of one product, the lineup of all live products, and frames in tiles."""

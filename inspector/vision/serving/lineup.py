@@ -1,8 +1,8 @@
-"""The live product versions, loaded, checked and warm: what the road routes and scores with.
+"""The lineup: the live product versions, loaded, checked and warmed up. The stream routes and scores frames with it.
 
-A lineup is immutable and swapped whole; it goes on scoring the frames it routed until it is dropped.
-Versions that can't be read or do not reproduce their probes are refused by name, the others go on.
-Importing this module imports no torch, and neither does anything here on ONNX Runtime.
+A lineup is immutable and replaced as a whole. The old lineup still scores the frames that it routed. Versions that
+can't be read or do not reproduce their probes are refused by name; the other versions are loaded. Nothing here imports
+torch where ONNX Runtime is the engine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from inspector.vision.serving.product_inspector import ProductInspector
 from inspector.vision.serving.tiling import tiled
 
 CANARY_PRODUCTS = 4
-"""Products that one canary call checks, in turn: the scorer thread is not held for long."""
+"""Number of products that one canary check covers, in turn, so that the scorer thread is not blocked for long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class LoadedProduct:
 
     @property
     def threshold(self) -> float:
-        """The threshold in the registry. A person may have moved it; the artifact keeps the one from the enrolment."""
+        """The threshold in the registry, which a person may have moved. The artifact keeps the enrolled threshold."""
         return self.version.threshold
 
 
@@ -61,8 +61,8 @@ class VisionLoader:
         self._engine: Engine | None = None
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
-        """Raises EngineError or WeightsMissing where not even the engine and the routing pass can be made."""
-        # Made here rather than when constructed: it takes seconds, and this call has a thread of its own.
+        """A lineup of these versions. Raises EngineError, WeightsMissing where engine or routing pass can't be made."""
+        # The engine is made here, not in the constructor: this takes seconds, and this call has a thread of its own.
         if self._engine is None:
             self._engine = create_engine(self._section.name, self._cache, self._section.threads)
         engine = self._engine
@@ -141,7 +141,7 @@ class VisionLineup:
             product.inspector.check_probes(product.embedder, self._routing_pass)
 
     def warm_up(self, batch_max: int) -> None:
-        """Run every pass once with the smallest and the largest batch, so that no frame waits for their memory."""
+        """Run every pass once with the smallest and the largest batch, so that no frame waits for memory."""
         by_key = {item.batch_key: item for item in self.loaded.values()}
         for item in by_key.values():
             preparation = item.inspector.artifact.preparation
@@ -150,7 +150,7 @@ class VisionLineup:
 
 
 class VisionRouter:
-    """Implements `ports.Router`. Called by several decode workers at once; holds nothing that changes."""
+    """Implements `ports.Router`. Immutable, because several decode workers call it at once."""
 
     def __init__(
         self,
@@ -163,7 +163,10 @@ class VisionRouter:
         self._index = AnchorIndex([item.inspector.artifact.anchors for item in routable])
 
     def route(self, frame: Frame) -> Routed | Failure:
-        """The frame prepared for its product's head; or unknown_product or not_released, the nearest named."""
+        """The frame prepared for the head of its product, or a failure (unknown_product, not_released).
+
+        The failure names the nearest product.
+        """
         started = time.perf_counter()
         if not self._index.products:
             return Failure(Cause.UNKNOWN_PRODUCT, "no product is enrolled")
@@ -189,14 +192,17 @@ class VisionRouter:
 
 
 def _own_key(item: LoadedProduct, frame: Frame) -> str:
-    """A frame in tiles is a batch by itself: more of them together are no faster, and each would wait for all."""
+    """The batch key of a frame. A frame in tiles has a key of its own.
+
+    A batch of several frames in tiles would be no faster, and each frame would wait for all of them.
+    """
     if item.inspector.artifact.preparation.tile_count == 1:
         return item.batch_key
     return f"{item.batch_key}:{frame.admitted.key.sha256}"
 
 
 class VisionScorer:
-    """Implements `ports.Scorer`. For the scorer thread; a lock guards against a second caller."""
+    """Implements `ports.Scorer`. The scorer thread alone should call it; a lock makes a second caller wait."""
 
     def __init__(self, loaded: dict[str, LoadedProduct], engine: str) -> None:
         self._loaded = loaded
@@ -204,7 +210,10 @@ class VisionScorer:
         self._lock = threading.Lock()
 
     def score(self, batch: Sequence[Routed]) -> list[Scored | Failure]:
-        """One main pass per batch key, then one head call per version. Order kept; a bad frame fails alone."""
+        """Score frames with one main pass per batch key and one head call per version.
+
+        The answers are in the order of `batch`. A bad frame fails alone.
+        """
         answers: list[Scored | Failure] = [Failure(Cause.SCORER_ERROR, "it was not scored")] * len(batch)
         groups: dict[str, list[int]] = {}
         for index, routed in enumerate(batch):
@@ -221,7 +230,7 @@ class VisionScorer:
         return answers
 
     def _fault(self, routed: Routed) -> str | None:
-        """Why this frame must not enter a batch, or None."""
+        """The reason why this frame must not enter a batch, or None."""
         item = self._loaded.get(routed.facts.artifact_digest)
         if item is None:
             return f"{routed.facts.product} version {routed.facts.product_version} is not in this lineup"
@@ -232,7 +241,7 @@ class VisionScorer:
         return None
 
     def _score_alike(self, frames: list[Routed]) -> list[Scored | Failure]:
-        """Frames of one batch key. Where the whole batch fails, each is tried by itself."""
+        """Score frames of one batch key together. Where the whole batch fails, each frame is tried by itself."""
         try:
             return self._score_together(frames)
         except EngineError as error:

@@ -1,7 +1,7 @@
-"""One loaded product: from a pass's embeddings to scores, maps and regions in the frame's own pixels.
+"""One loaded product: turns the embeddings of a pass into scores, maps and regions in the frame's own pixels.
 
-The same object judges in the stream, in evaluation and when probes are made, so that a stored score can
-be reproduced. Knows one product at a time; batching over products is the lineup's business.
+The same code judges in the stream, in evaluation and when probes are made, so that a stored score can be reproduced.
+A `ProductInspector` knows one product; the lineup makes the batches over products.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class ProductInspector:
         self._head = artifact.head.open(engine)
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
-        """`embedded`: one [B, T * P, C] per embedding of the artifact's pass, T being its tiles."""
+        """One judgement per frame. `embedded`: one [B, T * P, C] per embedding of the pass, for T tiles."""
         preparation = self.artifact.preparation
         return join(self._head.judge(split_tiles(embedded, preparation)), preparation)
 
     def scored(
         self, judgement: Judgement, size: tuple[int, int], *, threshold: float | None = None, always_map: bool = False
     ) -> Scored:
-        """The judgement as the road carries it. `threshold` replaces the artifact's own where it is given."""
+        """The judgement in the form that the stream uses. `threshold`, where given, replaces the artifact's."""
         calibration = self.artifact.calibration
         limit = calibration.threshold if threshold is None else threshold
         level = (judgement.score - calibration.median) / (limit - calibration.median)
@@ -59,9 +59,9 @@ class ProductInspector:
     def map_levels(
         self, judgement: Judgement, size: tuple[int, int], longest_px: int | None = None
     ) -> NDArray[np.float32]:
-        """The map over the original frame in levels (1.0 = no good pixel got there), float32 [h, w].
+        """The map over the original frame in levels, float32 [h, w]. 1.0 is the threshold of the map.
 
-        At original resolution, or with its long side at `longest_px` where that is less.
+        The map has the frame's resolution, or a long side of `longest_px` where that is smaller.
         """
         height, width = size
         if longest_px is not None and max(size) > longest_px:
@@ -74,13 +74,13 @@ class ProductInspector:
         )
 
     def _heat_map_side(self) -> int:
-        """Long side of a heat map. With tiles, no cell of the joined map falls between two of its pixels."""
+        """Long side of a heat map in pixels. With tiles it is larger, so that no cell of the joined map is skipped."""
         if self.artifact.preparation.tile_count == 1:
             return HEAT_MAP_SIDE_PX
         return min(LARGEST_HEAT_MAP_PX, max(HEAT_MAP_SIDE_PX, max(self.artifact.preparation.canvas) // 2))
 
     def check_probes(self, embedder: Embedder, routing_pass: RoutingPass) -> None:
-        """Raises ParityError where a stored image does not get its stored score, map or distance to the anchors."""
+        """Raises ParityError where a probe image does not get its stored score, map peak or distance to the anchors."""
         calibration, map_scale = self.artifact.calibration, self.artifact.map_scale
         level, map_level = calibration.threshold - calibration.median, map_scale.threshold - map_scale.median
         for probe in self.artifact.probes:
@@ -97,7 +97,7 @@ class ProductInspector:
             self._ensure_same("is routed at", distance, probe.routing_distance, allowed)
 
     def _ensure_same(self, what: str, found: float, stored: float, allowed: float) -> None:
-        if abs(found - stored) <= allowed:  # false also for what is not a number
+        if abs(found - stored) <= allowed:  # false also for NaN
             return
         by = _named_engine(self.artifact.manifest.get("engine"))
         raise ParityError(
@@ -111,7 +111,7 @@ class ProductInspector:
 
 
 def _named_engine(made: object) -> str:
-    """The engine that a manifest names, whatever stands there: the text is only for people."""
+    """The engine that a manifest names, as text for people. Any content of the manifest is accepted."""
     if not isinstance(made, dict) or not isinstance(made.get("versions"), dict):
         return f"an engine that it does not name ({made!r:.60})"
     return f"{made.get('name')} ({', '.join(f'{name} {number}' for name, number in made['versions'].items())})"

@@ -16,8 +16,8 @@ MAX_REGIONS = 16
 def find_regions(levels: NDArray[np.float32], size: tuple[int, int], *, is_reject: bool) -> tuple[Region, ...]:
     """Connected parts of the map above its threshold, largest peak first, in pixels of the original frame.
 
-    A rejected frame has at least one: where nothing of the map passes its own threshold, the part around
-    its peak, since map and decision are not one.
+    A rejected frame has at least one region. Map and decision are computed apart, so the map of a rejected frame may
+    stay below its threshold; then the region is the part around the map's peak.
     """
     peak = float(levels.max())
     floor = 1.0

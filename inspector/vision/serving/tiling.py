@@ -1,7 +1,7 @@
-"""Large frames in tiles: squares cut from one canvas, judged one by one, joined to one map. The worst tile decides.
+"""Large frames in tiles: squares are cut from one canvas, judged one by one, and their maps are joined to one map.
 
-Heads and banks know nothing of tiles. A frame's tiles go through the backbone together. A frame without tiles passes
-through unchanged.
+The worst tile decides. Heads and banks know nothing of tiles. The tiles of a frame go through the backbone together. A
+frame without tiles is passed on unchanged.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from inspector.vision.heads.base import Grid, Judgement, enlarge
 from inspector.vision.images.preparation import OVERLAP_SHARE, OVERLAP_STEP_PX, Preparation
 
 PASS_TILES = 32
-"""Largest number of squares in one pass: more are no faster and take memory."""
+"""Largest number of squares in one pass: more squares would be no faster and take more memory."""
 COUNTED_SIZE_PX = 256
-"""Passes are counted at this side of the square."""
+"""Costs are counted in passes over a square of this side."""
 
 
 def overlap_for(size_px: int) -> int:
-    """About an eighth of the square's side, in whole cells of the usual grids."""
+    """Overlap of neighbouring tiles in pixels: about an eighth of the side, in whole cells of the usual grids."""
     return max(OVERLAP_STEP_PX, size_px // OVERLAP_SHARE // OVERLAP_STEP_PX * OVERLAP_STEP_PX)
 
 
 def backbone_passes(preparation: Preparation) -> float:
-    """Cost of one frame's main pass, in passes of its backbone over one square of 256 px; routing not counted."""
+    """Cost of one frame's main pass, in passes of its backbone over one square of 256 px, without the routing."""
     return preparation.tile_count * (preparation.size_px / COUNTED_SIZE_PX) ** 2
 
 
@@ -41,13 +41,13 @@ def corners(preparation: Preparation) -> list[tuple[int, int]]:
 
 
 def cut(canvas: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.uint8]:
-    """uint8 [Hc, Wc, 3] -> its tiles [T, S, S, 3], row by row, a copy."""
+    """The canvas uint8 [Hc, Wc, 3] -> a copy of its tiles [T, S, S, 3], row by row."""
     side = preparation.size_px
     return np.stack([canvas[top : top + side, left : left + side] for top, left in corners(preparation)])
 
 
 class Squares(Sequence[NDArray[np.uint8]]):
-    """The tiles of many canvases as one sequence of squares, cut when they are asked for."""
+    """The tiles of many canvases as one sequence of squares. A tile is cut when it is read."""
 
     def __init__(self, canvases: Sequence[NDArray[np.uint8]], preparation: Preparation) -> None:
         self._canvases = canvases
@@ -69,7 +69,7 @@ class Squares(Sequence[NDArray[np.uint8]]):
         return self._canvases[image][top : top + self._side, left : left + self._side]
 
     def of(self, images: Sequence[int]) -> list[int]:
-        """The squares of these images, by index."""
+        """The indices of the squares of these images."""
         count = len(self._corners)
         return [image * count + tile for image in images for tile in range(count)]
 
@@ -97,16 +97,16 @@ class _TiledEmbedder:
 
 
 def split_tiles(embedded: Sequence[Patches], preparation: Preparation) -> list[Patches]:
-    """[B, T * P, C] -> [B * T, P, C]: each tile as if it were a frame."""
+    """[B, T * P, C] -> [B * T, P, C]: each tile like a frame of its own."""
     if preparation.tile_count == 1:
         return list(embedded)
     return [each.reshape(len(each) * preparation.tile_count, -1, each.shape[-1]) for each in embedded]
 
 
 def join(judgements: Sequence[Judgement], preparation: Preparation) -> list[Judgement]:
-    """One judgement per frame from one per tile: the highest score, and one map over the canvas.
+    """One judgement per frame, made from the judgements of its tiles: the highest score, and one map over the canvas.
 
-    Where tiles overlap the higher value stands, so that the spot that made a tile the worst is on the map.
+    Where tiles overlap, the map has the higher value, so that the spot that decided is always on the map.
     """
     count = preparation.tile_count
     if count == 1:
@@ -114,7 +114,7 @@ def join(judgements: Sequence[Judgement], preparation: Preparation) -> list[Judg
     frames = [judgements[at : at + count] for at in range(0, len(judgements), count)]
     return [
         Judgement(
-            float(np.max([judgement.score for judgement in frame])),  # a score that is not a number stays one
+            float(np.max([judgement.score for judgement in frame])),  # a NaN score stays NaN
             partial(_joined, frame, preparation),
         )
         for frame in frames
@@ -126,10 +126,10 @@ def _joined(judgements: Sequence[Judgement], preparation: Preparation) -> Grid:
 
 
 def join_maps(maps: Sequence[Grid], preparation: Preparation) -> Grid:
-    """The tiles' maps [m, m] as one map over the canvas, with m cells per `size_px`."""
+    """The maps [m, m] of the tiles, joined to one map over the canvas with m cells per `size_px`."""
     side, size_px = maps[0].shape[0], preparation.size_px
     if (size_px - preparation.overlap_px) * side % size_px:
-        return join_maps([enlarge(each, size_px) for each in maps], preparation)  # tiles begin within a cell
+        return join_maps([enlarge(each, size_px) for each in maps], preparation)  # a tile begins inside a cell
     height, width = (length * side // size_px for length in preparation.canvas)
     joined = np.full((height, width), -np.inf, np.float32)
     for (top, left), each in zip(corners(preparation), maps, strict=True):

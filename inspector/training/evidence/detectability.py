@@ -151,7 +151,7 @@ def _described(step: Step) -> dict[str, Any]:
 
 
 class DetectabilityTrial:
-    """Draws on those of `grounds` that the deployed head accepts, and asks it. Deterministic.
+    """Draws defects on those of `grounds` that the deployed head accepts, and lets the head judge them. Deterministic.
 
     `seen`: the head learnt these images, which the statement then says. `learnt`: how many images were enrolled.
     """

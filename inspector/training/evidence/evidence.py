@@ -32,7 +32,7 @@ the other two (0.37, 0.53) have an odd picture each."""
 RUINED_BELOW = 0.25
 """A black frame among 60 bottles gave 0.12, and 73 % of the defects passed."""
 FEW_SCORES = 20
-"""With fewer scores one of them often lies far from the others: parts that differ, none of them odd."""
+"""With fewer scores than this, one score is often far from the others although no part is odd."""
 GAP = 0.75
 """Several images form one keystone where the threshold without them falls below this share of the one before."""
 MOST_KEYSTONES = 5

@@ -58,8 +58,9 @@ BLANK_SHARE = 0.2
 """A frame shows nothing where its gray levels spread less than this, and less than a fifth of what is usual here."""
 FEATURELESS_SPREAD = 5.0
 FEATURELESS_AREA_SPREAD = 1.5
-"""A frame is featureless where its gray levels spread less than the first at 128 px, and their means over areas of
-4x4 less than the second: noise has no areas. Of twelve products the plainest (paper, fabric) have 6.2 and 2.2."""
+"""A frame is featureless where at 128 px its gray levels spread less than the first bound, and their means over areas
+of 4x4 less than the second: the means of noise hardly spread. Of twelve products the plainest (paper, fabric) have 6.2
+and 2.2."""
 FEATURELESS_SHARE = 0.5
 UNLIKE_SHARE = 0.2
 """Images unlike the rest are named up to this share of the set. Where there are more, the product has several looks."""
@@ -159,7 +160,7 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
 
 
 def _of_unlike(unlike: Sequence[str]) -> list[str]:
-    """`unlike`: names of images that are learnt and look like none of the others."""
+    """Warnings about images that look like none of the others. `unlike`: their names; they are learnt."""
     if not unlike:
         return []
     named = ", ".join(unlike[:MOST_NAMED]) + (f" and {len(unlike) - MOST_NAMED} more" * (len(unlike) > MOST_NAMED))
@@ -253,7 +254,7 @@ def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
 
 
 def _of_encodings(encodings: Sequence[Encoding], sizes: Sequence[tuple[int, int]]) -> list[str]:
-    """What the files of a set differ in that no pixel shows."""
+    """Warnings about differences between the files of a set that no pixel shows."""
     total, found = len(encodings), []
     turned = sum(each.orientation != UPRIGHT for each in encodings)
     if turned and len({each.orientation for each in encodings}) > 1:

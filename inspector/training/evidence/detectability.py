@@ -267,7 +267,7 @@ class DetectabilityTrial:
 
 
 def _instructive(exhibits: Sequence[Exhibit]) -> Iterator[Exhibit]:
-    """For each kind the smallest that was found and the largest that was missed."""
+    """For each kind of defect, the smallest one that was found and the largest one that was missed."""
     for kind in DefectKind:
         mine = [each for each in exhibits if each.step.kind == kind]
         if found := [each for each in mine if each.is_found]:

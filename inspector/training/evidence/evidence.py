@@ -100,7 +100,7 @@ class Keystone:
 
     @property
     def objection(self) -> str | None:
-        """Why a version is not made live without a person's word: most defects of its parts would pass."""
+        """Why a version needs a person's word to go live: most defects of its parts would pass."""
         is_ruined = self.level_without < RUINED_BELOW and self.n >= FEW_SCORES
         return self.warning if is_ruined else None
 
@@ -126,7 +126,7 @@ class Evidence:
 
     @property
     def objections(self) -> tuple[str, ...]:
-        """Why this version is not made live unless a person insists."""
+        """The reasons why this version does not go live unless a person insists."""
         of_keystone = None if self.keystone is None else self.keystone.objection
         return (*self.hygiene.objections, *([of_keystone] if of_keystone else []), *self.routing.objections)
 

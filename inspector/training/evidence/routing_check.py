@@ -44,8 +44,10 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """How many of a product's `n` stored good frames are routed rightly. `before`: without the new product, None for
-    the new one itself. `taken_for`: what the others are most often taken for; None for unknown, or if none is wrong.
+    """How many of a product's `n` stored good frames are routed rightly.
+
+    `before`: the number without the new product; None for the new product itself. `taken_for`: the product that the
+    other frames are most often routed to; None if they are mostly unknown, or if no frame is routed wrongly.
     """
 
     product: str

@@ -107,9 +107,10 @@ class Keystone:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`suspects`: all by name; `oddities`: those that are shown. `held_out`: (name, score) of what calibrated.
+    """`suspects`: all by name; `oddities`: those that are shown. `held_out`: (name, score) of calibrating images.
 
-    `keystone`: None where one image alone calibrated. `choices`: what was chosen, from what and why, one mapping each.
+    `keystone`: None where one image alone calibrated.
+    `choices`: one mapping for each choice, with its candidates and reason.
     """
 
     hygiene: Hygiene

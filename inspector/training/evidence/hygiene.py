@@ -63,7 +63,7 @@ of 4x4 less than the second: the means of noise hardly spread. Of twelve product
 and 2.2."""
 FEATURELESS_SHARE = 0.5
 UNLIKE_SHARE = 0.2
-"""Images unlike the rest are named up to this share of the set. Where there are more, the product has several looks."""
+"""Images unlike the rest are named up to this share of the set. If there are more, the product has several looks."""
 MOST_NAMED = 6
 FEW_IMAGES = 20
 SMALL_PX = 64
@@ -123,7 +123,7 @@ class Hygiene:
 def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: Preparation) -> Hygiene:
     """Copies, strangers and monotony of a set of n >= 2 images. `others`: the anchors of the other live products.
 
-    `preparation`: says what of the frames is looked at.
+    `preparation`: gives the region of interest of the frames.
     """
     names = gathered.names
     copies, rms = near_identical(gathered.routing)
@@ -180,7 +180,7 @@ def _of_count(usable: int) -> list[str]:
 
 
 def _of_areas(sizes: Sequence[tuple[int, int]], preparation: Preparation) -> tuple[list[str], list[str]]:
-    """Warnings about the size of images and of what is looked at, and those of them that are objections."""
+    """Warnings about the size of images and of their region of interest, and those warnings that are objections."""
     warnings = _of_sizes(sizes)
     if any(min(size) < TINY_PX for size in sizes):
         return warnings, warnings[:1]
@@ -195,7 +195,7 @@ def _of_areas(sizes: Sequence[tuple[int, int]], preparation: Preparation) -> tup
 
 
 def _of_light(copies: Sequence[NDArray[np.uint8]], rms: float) -> tuple[list[str], list[str]]:
-    """Warnings about black or monotonous images, and those of them that are objections.
+    """Warnings about black or monotonous images, and those warnings that are objections.
 
     `copies`: uint8 [128, 128, 3] each; `rms`: the median difference of an image to its nearest one, in levels.
     """

@@ -23,7 +23,7 @@ from inspector.vision.routing.routing_pass import RoutingPass
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredProducts:
-    """The categories of a folder. `sheets`: category -> file of its contact sheet. `not_taken`: what is no image."""
+    """The categories of a folder. `sheets`: category -> file of its contact sheet. `not_taken`: non-images."""
 
     discovery: Discovery
     sheets: Mapping[str, Path]
@@ -73,7 +73,7 @@ async def enrol_products(
 
 
 def _good_images(folder: Path) -> tuple[dict[str, list[ImageSource]] | list[ImageSource], list[NotTaken]]:
-    """The images, by product where the folder has a known layout, and what is none."""
+    """The images, by product where the folder has a known layout, and the entries that are not images."""
     by_product, not_taken = training_images(folder) if folder.is_dir() else ({}, [])
     if by_product:
         return by_product, not_taken

@@ -38,8 +38,8 @@ class EnrolmentOrder:
     `by`: the user, for the audit. `shadow`: the version is stored beside the live one and never decides. `adds`: the
     live version's images come before the new ones, and options that are not in `named` (of
     `inherited_options.NAMEABLE`) are the live version's. `page`: file of the report, None for the state folder.
-    `not_taken`: what was offered and is no image; the report lists it. `excluded`: images to leave out, by path or
-    file name. `at_low_priority`: a line that runs on this machine does not feel the work. `insists`: the version
+    `not_taken`: offered entries that are not images; the report lists them. `excluded`: images to leave out, by path or
+    file name. `at_low_priority`: the work does not slow down a line that runs on this machine. `insists`: the version
     goes live although its evidence objects.
     """
 
@@ -128,7 +128,7 @@ async def enrol_product(
 
 
 def ensure_name(product: str) -> None:
-    """Raises UsageError for what can't be a product's name."""
+    """Raises UsageError where the text can't be a product's name."""
     if not re.fullmatch(NAME_PATTERN, product):
         raise UsageError(f"{product!r} can't be a product's name: letters, digits, dots, dashes, at most 64 of them.")
 
@@ -202,7 +202,7 @@ def _notes_of_inherited(current: ProductVersion, options: EnrolmentOptions) -> l
 
 
 def _notes_of_current(current: ProductVersion | None) -> list[str]:
-    """What the new version does not take over from the live one."""
+    """Notes on what the new version does not take over from the live one."""
     if current is None or not (moved := moved_note(current)):
         return []
     return [f"of version {current.version}, {moved}; a new version has a threshold of its own, move it if you need to"]

@@ -66,6 +66,6 @@ def differing(options: EnrolmentOptions) -> list[str]:
 
 
 def _was_exposure_named(manifest: Mapping[str, Any]) -> bool:
-    """Whether a person named the exposure: one that the images chose is among the choices."""
+    """Whether a person named the exposure. An exposure that the images chose is listed among the choices."""
     choices = manifest["evidence"]["choices"]
     return manifest["head"] != "protoad" and all(choice["what"] != "exposure" for choice in choices)

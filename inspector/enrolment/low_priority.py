@@ -1,9 +1,9 @@
-"""Heavy work in a child process that a running line does not feel. Knows nothing of what the work is.
+"""Runs heavy work in a child process that does not slow down a running line. It knows nothing of what the work is.
 
 The child computes with one thread, in the idle class of the scheduler, so that its disk access comes last as well. It
 leads a session of its own, because Linux shares the cores between sessions first: niceness inside a terminal's session
-takes nothing from an agent in another one. The process that waits for the child keeps its priority, so that a lock
-of the database is never held by a process that is starved.
+has no effect on an agent in another session. The process that waits for the child keeps its priority, so that a
+process that gets no processor time never holds a lock of the database.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _start(wire: Connection) -> subprocess.Popen[bytes]:
 
 
 def lower_own_priority() -> None:
-    """From now on this process comes last, as far as the system allows it. It can't be undone."""
+    """Give this process the lowest priority that the system allows. This can't be undone."""
     with contextlib.suppress(OSError):
         os.setsid()
         AUTOGROUP.write_text(str(LEAST_NICE), encoding="ascii")

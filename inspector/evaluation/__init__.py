@@ -1,1 +1,1 @@
-"""MEASURES: figures of heads on labelled folders. Fits through `training`; nothing here decides about a part."""
+"""MEASURES: figures of heads on labelled folders. Heads are fitted by `training`; nothing here decides about a part."""

@@ -55,7 +55,7 @@ class Contender:
         enroll_s: float | None,
         threshold: float | None = None,
     ) -> Contender:
-        """From an artifact's bytes. `threshold`: where a person moved it to. Raises ArtifactError."""
+        """The head in an artifact's bytes. `threshold`: the one that a person set, else None. Raises ArtifactError."""
         artifact = unpack(content)
         if threshold is not None:
             artifact = replace(artifact, calibration=replace(artifact.calibration, threshold=threshold))
@@ -66,7 +66,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one test image. `by`: whose head judged it; `size`: [H, W]; `patches`: float16 [P, C].
+    """The result of one test image. `by`: whose head judged it; `size`: [H, W]; `patches`: float16 [P, C].
 
     `prints`: of its bytes and of its pixels.
     """
@@ -102,12 +102,12 @@ class Arena:
         self._index = self.index_without(None)
 
     def index_without(self, left_out: str | None) -> AnchorIndex:
-        """The anchors of all but the contenders that stand for this product."""
+        """The anchors of all contenders except those that stand for this product."""
         kept = [item for item in self.contenders.values() if item.product != left_out]
         return AnchorIndex([item.inspector.artifact.anchors for item in kept])
 
     def stands_for(self, contender: str | None) -> str | None:
-        """The true product of a contender; None for none."""
+        """The true product that a contender stands for; None for the name None."""
         return None if contender is None else self.contenders[contender].product
 
     def head_of(self, product: str) -> Contender | None:

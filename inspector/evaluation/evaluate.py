@@ -1,9 +1,9 @@
 """Measures heads and routing on labelled images, with the code that inspects the stream.
 
 Heads are fitted by the enrolment itself from good training images; test images choose nothing. In unlabelled
-mode not even products are told: the training images of all products are mixed, categories are discovered,
-each gets a head, and figures are per true product. Unknown counts as routed wrongly, and does not
-change a level. Nothing is kept on disk but the engine's graphs.
+mode the products are not given either: the training images of all products are mixed, categories are discovered, each
+category gets a head, and figures are per true product. A frame called unknown counts as routed wrongly, and its level
+does not change. Only the engine's graphs are kept on disk.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One product's test images: their levels, `defective` by kind of defect."""
+    """The levels of one product's test images; those of `defective` are by kind of defect."""
 
     good: tuple[float, ...]
     defective: Mapping[str, tuple[float, ...]]
@@ -90,9 +90,9 @@ class Outcome:
 
 
 class Evaluation:
-    """The figures in the form of `inspector evaluate --json`, and what stands behind them.
+    """The figures in the form of `inspector evaluate --json`, and the results that they are made from.
 
-    `notes`: for people, with few names in each; `figures["notes"]` has all.
+    `notes`: sentences for people, with few names in each; `figures["notes"]` has all names.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Evaluation:
         self._results = results
 
     def outcome(self, product: str, at_most: int) -> Outcome:
-        """The levels, with the worst misses and the worst false rejects, at most so many of each."""
+        """The levels of a product, with the worst misses and the worst false rejects, `at_most` of each."""
         results = self._results[product]
         bad = [result for result in results if result.image.defect is not None]
         missed = sorted((each for each in bad if each.level <= 1.0), key=lambda each: each.level)
@@ -212,7 +212,7 @@ def _judged(arena: Arena, item: LabelledProduct, tell: Progress) -> tuple[list[R
 
 
 def _trained(labelled: Sequence[LabelledProduct], options: EvaluationOptions, tell: Progress) -> TrainingPrints:
-    """Prints of all that the heads were fitted on, as far as it is known."""
+    """Prints of all images that the heads were fitted on, as far as these are known."""
     paths = [path for item in labelled for path in item.train]
     found = training_prints(paths, options.limits, lambda done: tell("compare", done, len(paths)))
     enrolled: dict[str, Path] = {}
@@ -223,7 +223,7 @@ def _trained(labelled: Sequence[LabelledProduct], options: EvaluationOptions, te
 
 
 class _Fitting:
-    """Makes contenders as an enrolment would."""
+    """Makes contenders in the way in which an enrolment makes versions."""
 
     def __init__(self, options: EvaluationOptions, engine: Engine, progress: Progress) -> None:
         self._options = options
@@ -231,7 +231,7 @@ class _Fitting:
         self._tell = progress
 
     def contender(self, labelled: LabelledProduct) -> Contender:
-        """Of one product, from its artifact where artifacts are given."""
+        """The contender of one product, made from the product's artifact where artifacts are given."""
         name, given = labelled.name, self._options.artifacts
         if given is None:
             return self._fitted(name, _sources(labelled), product=name)

@@ -1,4 +1,4 @@
-"""From judged test images to the figures that `inspector evaluate` prints. A figure the data can't give is None."""
+"""Makes the figures that `inspector evaluate` prints from judged images. A figure that the data can't give is None."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ def routing_figures(
 
 
 def _unknown_auroc(arena: Arena, results: Mapping[str, Sequence[Result]]) -> float | None:
-    """Mean over products left out: are its images farther from all anchors than those of the known products?"""
+    """Mean AUROC over left-out products: how well distance tells their images from those of known products."""
     if not arena.is_routed or len(results) < 2:
         return None
     found = []
     for left_out in results:
         index = arena.index_without(left_out)
         if arena.head_of(left_out) is None or not index.products:
-            continue  # it can't be left out: no category is its own, or all are
+            continue  # the product can't be left out: it has no category, or all of them
         known: list[float] = []
         strange: list[float] = []
         for name, items in results.items():
@@ -132,6 +132,6 @@ def _interval(flags: NDArray[np.bool_]) -> list[float] | None:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Of those that are known; None where none is."""
+    """The mean of the known values; None where no value is known."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None

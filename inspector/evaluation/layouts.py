@@ -46,7 +46,7 @@ class LabelledImage:
 class LabelledProduct:
     """One product's images. `has_regions`: each connected part of a mask is a defect to be found (AUPRO's premise).
 
-    `not_taken`: what lies among the images and is none.
+    `not_taken`: entries among the images that are not images.
     """
 
     name: str
@@ -57,12 +57,12 @@ class LabelledProduct:
 
     @property
     def has_masks(self) -> bool:
-        """Whether every defective image has one."""
+        """Whether every defective image has a mask."""
         return any(image.defect is not None for image in self.test) and not self.without_masks
 
     @property
     def without_masks(self) -> list[Path]:
-        """The defective images that have none."""
+        """The defective images that have no mask."""
         return [image.path for image in self.test if image.defect is not None and not image.masks]
 
 

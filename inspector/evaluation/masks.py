@@ -1,4 +1,4 @@
-"""What is odd about the masks of a product's defects: missing, unfit, empty, gray or inverted.
+"""Finds faults of the masks of a product's defects: missing, unfit, empty, gray or inverted.
 
 Pixel figures need a mask of every defective image that was judged; one that is missing would count its defect as
 normal pixels, so the figures are left empty instead, and the missing ones are named.

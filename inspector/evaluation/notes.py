@@ -1,4 +1,4 @@
-"""What a person should know before the figures are believed: images left out, masks that are odd, leaks of training."""
+"""Notes for people who read the figures: images left out, odd masks, training images among the test images."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MOST_NAMED_FOR_MACHINES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """`text` says what of the images in `names` is to be known."""
+    """A note for people. `text` says what is to be known about the images in `names`."""
 
     product: str
     text: str
     names: tuple[str, ...] = ()
 
     def sentence(self, most: int = MOST_NAMED) -> str:
-        """With at most so many of the names."""
+        """The note as a sentence with a limited number of names."""
         rest = f" and {len(self.names) - most} more" if len(self.names) > most else ""
         named = f": {', '.join(self.names[:most])}{rest}" if self.names else ""
         return f"{self.product}: {self.text}{named}"
@@ -45,7 +45,7 @@ class Noted:
     masks: MaskFindings
 
     def notes(self, trained: TrainingPrints) -> list[Note]:
-        """All of them, the weightiest first."""
+        """All notes, the most important first."""
         return [*self._of_twins(trained), *self._of_reading(trained), *self._of_masks()]
 
     def name(self, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which test images are training images too: the same bytes, or the same pixels in other bytes.
+"""Finds test images that are training images too: the same bytes, or the same pixels in other bytes.
 
 A head knows the images that it was fitted on; figures on them say nothing of parts that it has not seen.
 """
@@ -33,7 +33,7 @@ class TrainingPrints:
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
 
     def twin_of(self, prints: tuple[str, str]) -> Path | None:
-        """The training image that a test image is, if it is one."""
+        """The training image that equals a test image, or None."""
         return next((self.known[each] for each in prints if each in self.known), None)
 
 

@@ -1,5 +1,6 @@
-"""Exported versions as files, carried from one line to another: written with their digest, read within bounds, checked
-for damage, and whole enough to be loaded.
+"""Writes and reads exported versions as files, which are carried from one line to another.
+
+A file is written with its digest. It is read only up to a size, checked for damage, and checked to be loadable.
 
 The file ends with the SHA-256 of the artifact. FILE.sha256 beside it has the SHA-256 of the whole file, for sha256sum.
 """
@@ -25,7 +26,7 @@ _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(frozen=True, slots=True)
 class OfferedVersion:
-    """A version in a file, which can be loaded. `origin`: the file's name and what it was checked by, for the audit."""
+    """A version in a file, which can be loaded. `origin`: the file's name and the checks it passed, for the audit."""
 
     product: str
     artifact: bytes
@@ -59,8 +60,8 @@ def write_artifact(path: Path, artifact: bytes, *, overwrites: bool) -> str:
 def read_artifact(path: Path, sha256: str | None = None, *, is_trusted: bool = False) -> OfferedVersion:
     """The version in a file. `sha256`: the file's SHA-256 as a person knows it; `is_trusted`: it need not be checked.
 
-    Raises UsageError for what is no exported file or has nothing to be checked by, ArtifactError for what is damaged or
-    can't be loaded.
+    Raises UsageError where the file is not an exported version or has no digest to check, ArtifactError where it is
+    damaged or can't be loaded.
     """
     name = printable(str(path))
     content = read_bounded(path)
@@ -84,7 +85,10 @@ def read_artifact(path: Path, sha256: str | None = None, *, is_trusted: bool = F
 
 
 def _checks(path: Path, sealed: Sealed, sha256: str | None) -> list[str]:
-    """What the file was checked by. Raises ArtifactError where one of them is another's, UsageError for no digest."""
+    """The digests that the file was checked by.
+
+    Raises ArtifactError where a digest does not match the file, UsageError where `sha256` is not a digest.
+    """
     checks = ["the SHA-256 at its end"] if sealed.is_sealed else []
     beside = digest_file(path)
     if (digest := _digest_in(beside)) is not None:
@@ -103,19 +107,19 @@ def _checks(path: Path, sealed: Sealed, sha256: str | None) -> list[str]:
 
 
 def _digest_in(path: Path) -> str | None:
-    """The first word of a side file, as sha256sum or Get-FileHash write it; None where that is no digest."""
+    """The digest in a side file: its first word, as sha256sum or Get-FileHash write it. None for any other word."""
     if not path.exists():
         return None
     try:
-        words = read_bounded(path, MOST_DIGEST_BYTES).split(maxsplit=1)  # the name behind it may be of any bytes
-        word = decoded(words[0]).lstrip("\\")  # sha256sum begins so for a name with a backslash
+        words = read_bounded(path, MOST_DIGEST_BYTES).split(maxsplit=1)  # the name after it may hold any bytes
+        word = decoded(words[0]).lstrip("\\")  # sha256sum puts it first for a name with a backslash
     except (UsageError, ValueError, IndexError):
         return None
     return word if _DIGEST.fullmatch(word) else None
 
 
 def _ensure_number(manifest: Mapping[str, Any]) -> None:
-    """Raises ArtifactError where the threshold that agents would use is none."""
+    """Raises ArtifactError where the threshold that agents would use is not a usable number."""
     threshold = manifest.get("threshold")
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
         raise ArtifactError("its threshold is no number; enrol the product again.")

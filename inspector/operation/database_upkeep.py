@@ -1,4 +1,4 @@
-"""The database's tables: upgraded, checked, pruned by the rules of retention."""
+"""Upgrades and checks the database's tables, and prunes them by the rules of retention."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def upgrade_database(config: Config) -> UpgradedDatabase:
 
 
 async def check_database(config: Config) -> DatabaseCheck:
-    """Changes nothing: a SQLite file that does not exist is not made."""
+    """Check the tables without changing anything. A missing SQLite file is not made."""
     async with configured(config) as database:
         name = shown_url(database)
         if not has_file(database):

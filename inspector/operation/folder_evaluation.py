@@ -51,7 +51,7 @@ class EvaluationRequest:
 class FolderEvaluation:
     """The figures as `inspector evaluate --json` prints them.
 
-    `moved`: product -> how its threshold was moved. `notes`: what should be known before the figures are believed.
+    `moved`: product -> how its threshold was moved. `notes`: what a person should know before trusting the figures.
     """
 
     figures: dict[str, Any]
@@ -68,9 +68,9 @@ class _LiveVersions:
 def evaluate_folder(
     config: Config, request: EvaluationRequest, progress: Callable[[str, int, int], None]
 ) -> FolderEvaluation:
-    """Blocks for minutes and must not be called on an event loop. Raises UsageError, before any work, and as `examine`.
+    """Measure a folder, and write the report if one is wanted. Blocks for minutes, so not for an event loop.
 
-    The report is written, if one is wanted.
+    Raises UsageError before any work, and otherwise raises as `examine` does.
     """
     page = request.page
     if page is not None and not page.absolute().parent.is_dir():

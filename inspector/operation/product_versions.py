@@ -79,14 +79,14 @@ async def roll_back(config: Config, product: str, *, by: str, reason: str) -> Pr
 
 
 async def version_of(config: Config, product: str, number: int | None) -> ProductVersion:
-    """As `chosen_version`."""
+    """The version of a product that `chosen_version` gives. Raises RegistryError."""
     return chosen_version(await versions_of(config, product), number)
 
 
 async def move_threshold(
     config: Config, product: str, number: int | None, level: float, *, by: str, reason: str
 ) -> ProductVersion:
-    """The version, which now rejects above `level`; 1 is the threshold that its enrolment chose."""
+    """Make the version reject frames above `level`, and return it. Level 1 is the threshold that enrolment chose."""
     async with registry_of(config) as registry:
         version = chosen_version(await _versions(registry, product), number)
         score = EnrolledThreshold.of(version.manifest).score_at(level)
@@ -94,7 +94,7 @@ async def move_threshold(
 
 
 async def remove(config: Config, product: str, *, by: str, reason: str) -> None:
-    """No version of the product judges from now on. Its versions and results stay."""
+    """Stop all versions of the product from judging. Its versions and results stay in the database."""
     async with registry_of(config) as registry:
         await _versions(registry, product)
         await registry.remove(product, by=by, reason=reason)
@@ -112,7 +112,7 @@ async def import_version(
 ) -> ImportedVersion:
     """The offered version as the next one of its product; the audit says where it came from.
 
-    Raises UsageError for one that shall go live and needs a `reason`.
+    Raises UsageError where the version is to go live and needs a `reason`.
     """
     if activates:
         _ensure_plausible(offered.manifest, offered.threshold, reason)
@@ -133,13 +133,13 @@ async def _added(registry: SqlRegistry, offered: OfferedVersion, *, by: str, rea
 
 
 def _ensure_plausible(manifest: Mapping[str, Any], threshold: float, reason: str) -> None:
-    """Raises UsageError for a threshold that needs a reason before it judges, and has none."""
+    """Raises UsageError where a threshold needs a reason before agents may use it, and none is given."""
     if reason.strip():
         return
     try:
         enrolled = EnrolledThreshold.of(manifest)
     except ArtifactError:
-        return  # nothing to compare it with, and nothing that an agent could load
+        return  # the manifest has no threshold to compare with, and no agent could load the version
     if not enrolled.is_plausible(threshold):
         raise UsageError(
             f"Its threshold, {threshold:.4g}, lies at level {enrolled.level_given(threshold):.3g} of what its own good "

@@ -1,4 +1,4 @@
-"""Recorded results: the newest ones, or one with the files that were kept of it."""
+"""Reads recorded results: the newest ones, or a single result with its stored files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inspector.store.ledger.queries import ResultFilter, find_results, list_resu
 
 @dataclass(frozen=True, slots=True)
 class RecordedResult:
-    """A result. `files`: its picture, heat map and dead letter, as far as they were kept."""
+    """A result. `files`: its picture, heat map and dead letter, as far as these are stored."""
 
     verdict: Verdict
     files: tuple[Path, ...]
@@ -27,7 +27,7 @@ async def newest_results(config: Config, wanted: ResultFilter, limit: int) -> li
 
 
 async def find_result(config: Config, start: str) -> RecordedResult:
-    """The result whose id starts with `start`. Raises UsageError where none or several do."""
+    """The result whose id starts with `start`. Raises UsageError where no result or several results match."""
     async with database_of(config) as database:
         verdicts = await find_results(database, start.strip().lower())
     if not verdicts:

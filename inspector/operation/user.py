@@ -1,4 +1,4 @@
-"""Who operates, for the audit."""
+"""Names the user who operates, for the audit."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""LEARNS: from good images to a new version of a product. `inspector run` never imports this room."""
+"""LEARNS: makes a new version of a product from good images. `inspector run` never imports this room."""

@@ -1,8 +1,8 @@
-"""From good images to one immutable version of a product: all of `inspector enroll` but the registry.
+"""Makes one immutable version of a product from good images: all of `inspector enroll` except the registry.
 
-Images come through the decoder and the preparation that the stream uses; each is decoded once. What can't be read is
-named and left out, equal images count once, and no image is both in the deployed head and in a certified calibration.
-Heads are known by their recipes alone (`heads.base.HeadRecipe`).
+Images pass through the decoder and the preparation that the stream uses; each image is decoded once. Unreadable images
+are named and left out, and equal images count once. No image is both in the deployed head and in a certified
+calibration. This module knows heads only by their recipes (`heads.base.HeadRecipe`).
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ MINIMUM_IMAGES = 5
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentOptions:
-    """What the person who enrols may choose. `limits` are the camera's; `alpha` the aimed-at false-reject rate.
+    """What the person who enrols may choose. `limits`: those of the camera. `alpha`: the intended false-reject rate.
 
     `training`: for the student head alone; `clustering`: for `protoad` alone, None = its recipe's. `framing`:
-    tiles, region of interest, input size. `is_strict`: whatever is found among the images stops the enrolment.
+    tiles, region of interest, input size. `is_strict`: any fault of the images stops the enrolment.
     `measures_detectability`: defects are drawn on held-out images, at a few passes over 200 of them. `scratch`: folder
     for temporary files, None for the system's own. `exposure` None and `head` "auto": the good images choose.
     """
@@ -104,9 +104,9 @@ def enrol(
     progress: Progress | None = None,
     live: Sequence[Neighbour] = (),
 ) -> Enrolment:
-    """A version of `product` from its good images. Blocking: about a minute for 200 images on two cores.
+    """A version of `product` from its good images. Blocks for about a minute for 200 images on two cores.
 
-    `live`: the products it will stand beside, an earlier version of its own included. Raises EnrolmentError where
+    `live`: the live products, including an earlier version of this product. Raises EnrolmentError where
     fewer than 5 usable images remain or, if strict, where anything is wrong with them; UsageError for an unknown head
     or profile, WeightsMissing, EngineError.
     """
@@ -138,7 +138,7 @@ def enrol(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One enrolment under way: what it was asked for, and what it tells while it works."""
+    """One running enrolment: its request, and the callbacks for its progress."""
 
     product: str
     images: Sequence[ImageSource]
@@ -162,7 +162,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is enrolled, when all is chosen. `gathered`: prepared as `recipe` says."""
+    """What will be enrolled, after all choices. `gathered`: the images, prepared as `recipe` says."""
 
     recipe: HeadRecipe
     passes: Passes
@@ -173,7 +173,7 @@ class _Plan:
 def _gathered(
     run: _Run, recipes: Sequence[HeadRecipe], passes: Passes, live: Sequence[Neighbour]
 ) -> tuple[Gathered, Hygiene, list[Suspect]]:
-    """The images that are learnt from. Raises EnrolmentError where they are too few or, if strict, not clean."""
+    """The images to learn from. Raises EnrolmentError where there are too few or, if strict, some have faults."""
     options, preparations = run.options, _preparations(recipes)
     gatherer = Gatherer(preparations, options.limits, passes.routing_pass, options.scratch, is_drawn_on=run.is_drawn_on)
     gathered = gather(run.images, gatherer, run.tell)
@@ -194,12 +194,15 @@ def _gathered(
 
 
 def _preparations(recipes: Sequence[HeadRecipe]) -> list[Preparation]:
-    """Each once, exposures aside: those are made of canvases that are there. The first recipe's first."""
+    """The different preparations of the recipes, that of the first recipe first.
+
+    Other exposures are not among them, because these are made from the stored canvases.
+    """
     return list(dict.fromkeys(recipe.preparation for recipe in recipes))
 
 
 def _planned(run: _Run, recipes: Sequence[HeadRecipe], passes: Passes, gathered: Gathered) -> _Plan:
-    """The exposure and, with `auto`, the head: good images choose where nobody named one."""
+    """The plan, with exposure and head chosen. Good images choose the exposure unless named, the head with `auto`."""
     recipe, choices = recipes[0], []
     if recipe.is_exposure_chosen and run.options.exposure is None:
         exposure, choice = _exposure(run, recipe, passes, gathered)
@@ -218,7 +221,7 @@ def _planned(run: _Run, recipes: Sequence[HeadRecipe], passes: Passes, gathered:
 
 
 def _exposure(run: _Run, recipe: HeadRecipe, passes: Passes, gathered: Gathered) -> tuple[Exposure, Choice]:
-    """By images that do not calibrate the head."""
+    """The choice of the exposure, by images that do not calibrate the head."""
     usable = usable_images(len(gathered), recipe.calibrating(len(gathered)))
     images = trial_images(usable)
     if images is None:
@@ -248,7 +251,7 @@ def _head(run: _Run, recipes: Sequence[HeadRecipe], passes: Passes, gathered: Ga
 
 
 def _artifact(run: _Run, plan: _Plan, fitted: Fitted) -> Artifact:
-    """Without probes, and without what is said about its making."""
+    """The artifact, still without its probes and without the entries about how it was made."""
     recipe, gathered, weights_file = plan.recipe, plan.gathered, run.options.backbone.weights_file
     return Artifact(
         product=run.product,
@@ -283,21 +286,21 @@ def _check_count(product: str, images: int, unusable: Sequence[str] = ()) -> Non
 
 
 def _recipes(run: _Run) -> list[HeadRecipe]:
-    """The recipe that was asked for and, with `auto`, those that it is compared with. Raises UsageError."""
+    """The recipe that the person chose and, with `auto`, the recipes to compare it with. Raises UsageError."""
     options, frame = run.options, _frame_size(run.options, run.images)
     recipe = _recipe(options, frame)
     if options.head != AUTO:
         return [recipe]
     others = []
     for head in rivals():
-        with contextlib.suppress(UsageError):  # the backbone lacks what this head stands on
+        with contextlib.suppress(UsageError):  # the backbone lacks features that this head needs
             rival = _recipe(replace(options, head=head), frame)
             others.append(rival.with_preparation(recipe.preparation) if rival.is_exposure_chosen else rival)
     return [recipe, *others]
 
 
 def _recipe(options: EnrolmentOptions, frame: tuple[int, int] | None) -> HeadRecipe:
-    """The recipe with all that was named, on the features that the backbone has. Raises UsageError."""
+    """The recipe with the person's choices, adapted to the features that the backbone has. Raises UsageError."""
     backbone = options.backbone
     recipe = recipe_for(options.head, options.profile, options.clustering)
     recipe = recipe.adapted(strides_of(backbone), backbone.name)
@@ -316,7 +319,7 @@ def _frame_size(options: EnrolmentOptions, images: Sequence[ImageSource]) -> tup
         return None
     sizes = set()
     for image in images:
-        with contextlib.suppress(OSError, UndecodableFrame):  # named when they are read
+        with contextlib.suppress(OSError, UndecodableFrame):  # such images are named when they are read
             header = read_header(image.read(), options.limits)
             sizes.add((header.height, header.width))
     if len(sizes) > 1 and options.framing.is_roi_px:
@@ -325,7 +328,7 @@ def _frame_size(options: EnrolmentOptions, images: Sequence[ImageSource]) -> tup
 
 
 def _evidence(run: _Run, plan: _Plan, artifact: Artifact, examined: Examined) -> Evidence:
-    """All but the phases, which are not over."""
+    """All evidence except the phases, which are not finished yet."""
     choices = tuple(choice.to_manifest() for choice in plan.choices)
     evidence = replace(evidence_of(artifact.calibration, examined), choices=choices)
     if not run.options.measures_detectability:
@@ -339,7 +342,7 @@ def _evidence(run: _Run, plan: _Plan, artifact: Artifact, examined: Examined) ->
 def _probes(
     artifact: Artifact, gathered: Gathered, fitted: Fitted, engine: Engine, passes: Passes
 ) -> tuple[Probe, ...]:
-    """The most ordinary and the highest-scored good image, with what the deployed head makes of them."""
+    """Probes: the most ordinary and the highest-scored good image, with their scores by the deployed head."""
     ranked = [image for image, _ in sorted(fitted.judged, key=lambda pair: pair[1].score)]
     inspector = ProductInspector(artifact, engine)
     probes = []
@@ -352,7 +355,7 @@ def _probes(
 
 
 def _ensure_clean(product: str, hygiene: Hygiene, suspects: Sequence[str], left_out: Sequence[str]) -> None:
-    """Raises EnrolmentError that names everything found, so that one round of looking is enough."""
+    """Raises EnrolmentError that names all faults at once, so that the person has to look only once."""
     findings = [f"left out {', '.join(left_out)}"] if left_out else []
     findings += [f"look at {', '.join(suspects)}"] if suspects else []
     findings += hygiene.warnings

@@ -1,1 +1,1 @@
-"""What a product's good images choose: its exposure, and its head with `--head auto`."""
+"""Choices made by trials on a product's good images: its exposure, and with `--head auto` its head."""

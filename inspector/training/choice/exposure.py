@@ -1,7 +1,7 @@
-"""Which exposure a product gets: the one whose trial head tells drawn defects from clean images best.
+"""Chooses a product's exposure: the one whose trial head tells drawn defects from clean images best.
 
-Frames stay as they are unless a change gains clearly. A free choice among all blends of banks is not made in this way:
-over six products small drawn defects prefer the sharpest bank where real ones need the deepest (docs/experiments.md).
+Frames stay as they are unless another exposure is clearly better. Blends of banks are not chosen in this way: over six
+products, small drawn defects prefer the sharpest bank where real defects need the deepest (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from inspector.training.heads.base import FittingInputs, HeadRecipe
 from inspector.vision.images.exposure import Exposure
 
 LEAST_GAIN = 0.01
-"""The AUROC that a change must gain: it takes away what brightness tells."""
+"""The AUROC that another exposure must gain, because it removes what the brightness would tell."""
 EXPOSURES: tuple[Exposure, ...] = ("as_is", "normalised", "levelled")
-"""From the one that changes least."""
+"""All exposures; the one that changes the frame least comes first."""
 
 
 def parse_exposure(text: str) -> Exposure | None:
-    """As a person writes it; None where the good images choose. Raises UsageError."""
+    """The exposure that a person wrote; None where the good images choose. Raises UsageError."""
     known: dict[str, Exposure | None] = {"auto": None, **{name: name for name in EXPOSURES}}
     if text not in known:
         raise UsageError(f"There is no exposure {text!r}; choose one of {', '.join(known)}.")
@@ -46,10 +46,10 @@ def choose_exposure(judge: HeadRecipe, trial: Trial, inputs: FittingInputs) -> t
 
 
 def unchosen_exposure(reason: str) -> tuple[Exposure, Choice]:
-    """Frames stay as they are, for this reason."""
+    """The choice to leave frames as they are, with the reason."""
     return "as_is", Choice("exposure", "as_is", {}, reason)
 
 
 def too_few(count: int) -> str:
-    """Why `count` images choose nothing."""
+    """The reason why `count` images are too few to choose by."""
     return f"{count} images are too few to choose by, {CHOOSING_FROM} are needed"

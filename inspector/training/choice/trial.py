@@ -1,11 +1,12 @@
-"""What heads and exposures are compared on: good images that no candidate learns from, clean and with drawn defects.
+"""Trials that compare heads or exposures on good images that no candidate learns from, clean and with drawn defects.
 
-One choice of images, one budget and one kind of trial for every choice. None of the images calibrates a deployed head.
-The clean ones are the last in file order, so that a change from one production lot to the next is felt.
+Every choice uses the same images, the same budget and the same kind of trial. None of the images calibrates a deployed
+head. The clean images are the last in file order, so that a change between production lots counts.
 
 Heads may want different canvases of a frame, so their defects are drawn on the frame and prepared with it. Exposures
-differ only in what is done to a canvas, so theirs are drawn on the canvas, at the resolution that the head sees. Finer
-strokes make `normalised` and `levelled` a tie: drawn on the frame, two of six products changed their exposure.
+differ only in what is done to a canvas, so their defects are drawn on the canvas, at the resolution that the head sees.
+Finer strokes make `normalised` and `levelled` equally good: with defects drawn on the frame, two of six products
+changed their exposure.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ from inspector.vision.images.preparation import Preparation, crop_of, prepare
 Canvas = NDArray[np.uint8]
 
 CHOOSING_FROM = 50
-"""Fewer images leave fewer than ten clean ones, too few to tell anything by."""
+"""Fewest images that can choose: fewer would leave fewer than ten clean images, too few to compare by."""
 TRIAL_IMAGES = 128
-"""Most images that a trial head learns from."""
+"""Largest number of images that a trial head learns from."""
 PLANTED = 200
 MOST_PER_IMAGE = 10
-"""Most defects drawn on one image, in copies of their own: more on the same image tell little more."""
+"""Largest number of defects drawn on one image, each on its own copy. More on the same image would tell little more."""
 PLANTED_BYTES = 512 * 2**20
-"""Most bytes of canvases with drawn defects, but for two defects of each kind."""
+"""Largest number of bytes of canvases with drawn defects. Two defects of each kind are drawn even beyond it."""
 SIZES = (0.02, 0.19)
-"""Length of a drawn defect as shares of the longer side that it is drawn on; logarithmically spread."""
+"""Shortest and longest drawn defect, as shares of the picture's longer side; lengths are spread logarithmically."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One thing chosen. `evidence`: each candidate with its AUROC of drawn defects, empty where nothing was tried."""
+    """The result of a choice. `evidence`: each candidate with its AUROC of drawn defects, empty without a trial."""
 
     what: str
     chosen: str
@@ -57,7 +58,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class TrialImages:
-    """Indices of the images to learn from and of those to judge, disjoint, in file order."""
+    """Indices of the images to learn from and of the images to judge, disjoint, in file order."""
 
     learnt: list[int]
     clean: list[int]
@@ -65,19 +66,19 @@ class TrialImages:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Canvases of one preparation, uint8 [Hc, Wc, 3] each, and which of them are for what."""
+    """Canvases of one preparation, uint8 [Hc, Wc, 3] each, and the part of the trial that each belongs to."""
 
     canvases: Sequence[Canvas]
     parts: TrialParts
 
 
 def usable_images(count: int, calibrating: Iterable[int]) -> list[int]:
-    """Which of `count` images a choice may look at: those that calibrate no candidate."""
+    """The indices among `count` images that a choice may use: the images that calibrate no candidate."""
     return sorted(set(range(count)) - set(calibrating))
 
 
 def trial_images(usable: Sequence[int]) -> TrialImages | None:
-    """The last fifth is judged, the others are learnt from, at most `TRIAL_IMAGES`. None where they are too few."""
+    """The images of a trial: the last fifth is judged, at most `TRIAL_IMAGES` others are learnt. None if too few."""
     if len(usable) < CHOOSING_FROM:
         return None
     clean_count = len(usable) // 5
@@ -87,7 +88,7 @@ def trial_images(usable: Sequence[int]) -> TrialImages | None:
 
 
 def canvas_trial(images: TrialImages, canvases: Sequence[Canvas], size_px: int, scratch: Path | None = None) -> Trial:
-    """Defects drawn on prepared canvases. `canvases`: of the whole set; `size_px`: side of the input.
+    """A trial with defects drawn on prepared canvases. `canvases`: those of the whole set; `size_px`: the input's side.
 
     `scratch`: folder for the canvases, None for the system's place.
     """
@@ -106,7 +107,7 @@ def canvas_trial(images: TrialImages, canvases: Sequence[Canvas], size_px: int, 
 
 
 def frame_trial(images: TrialImages, grounds: Grounds, preparation: Preparation, scratch: Path | None = None) -> Trial:
-    """Defects drawn on frames, which are then prepared. Same images, same defects, whatever the preparation.
+    """A trial with defects drawn on frames, which are then prepared. Every preparation gets the same defects.
 
     `scratch`: as in `canvas_trial`.
     """
@@ -136,7 +137,7 @@ def _drawn_share(rng: np.random.Generator) -> float:
 
 
 def _planted(pixels: Canvas, preparation: Preparation, number: int, count: int) -> list[Canvas]:
-    """Copies with one defect each, within what is looked at; copies on which none can be seen are left out."""
+    """Copies with one defect each, inside the region of interest. Copies with an invisible defect are left out."""
     rows, columns = crop_of(pixels.shape[0], pixels.shape[1], preparation)
     longer = max(rows.stop - rows.start, columns.stop - columns.start)
     kinds = list(DefectKind)

@@ -1,1 +1,1 @@
-"""Good images: found in folders, decoded, prepared, kept on disk while they are learnt from."""
+"""Good images: found in folders, decoded, prepared, and kept on disk during an enrolment."""

@@ -1,7 +1,7 @@
-"""What a file says of its image besides the pixels: how it is turned, how deep it is, whether it moves.
+"""Reads what a file says of its image besides the pixels: rotation, bit depth, whether it is animated.
 
-None of it changes a pixel: the line ignores it, and so does an enrolment. A set whose files differ in it is worth a
-word to whoever enrols it. Reads bytes that were decoded before, and takes nonsense for nothing said.
+None of this changes a pixel: the agents ignore it, and so does an enrolment. The person who enrols is told where the
+files of a set differ in it. The bytes were decoded before; a nonsensical entry counts as missing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Encoding:
 
 
 def encoding_of(payload: bytes) -> Encoding:
-    """Of a whole JPEG or PNG; the defaults for what it does not say."""
+    """The encoding of a whole JPEG or PNG, with defaults for missing entries."""
     if payload.startswith(_PNG_SIGNATURE):
         return _of_png(payload)
     return _of_jpeg(payload)
@@ -81,7 +81,7 @@ def _of_jpeg(payload: bytes) -> Encoding:
 
 
 def _orientation(tiff: bytes) -> int:
-    """From the first directory of an EXIF block (TIFF 6.0, section 2)."""
+    """The orientation in the first directory of an EXIF block (TIFF 6.0, section 2)."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
         return UPRIGHT

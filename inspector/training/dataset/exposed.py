@@ -1,4 +1,4 @@
-"""Prepared canvases brought to another exposure as they are read: nothing is prepared twice to try an exposure."""
+"""Brings prepared canvases to another exposure when they are read, so that no frame is prepared twice to try one."""
 
 from __future__ import annotations
 

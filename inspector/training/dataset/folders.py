@@ -1,7 +1,7 @@
 """Good images from a folder or from memory, read one at a time, named by their path.
 
-Nothing in a folder is passed over in silence: what is no JPEG or PNG, what can't be read and what is no file is named
-with its reason. Names are printable (`domain.printable`); files are opened by their real path.
+Nothing in a folder is ignored in silence: every entry that is not a readable JPEG or PNG file is named with its reason.
+Names are printable (`domain.printable`); files are opened by their real path.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png")
 BMP = b"BM"
 BMP_SUFFIX = ".bmp"
 MOST_BYTES = 1024 * 1024 * 1024
-"""As much as a camera may be allowed to send."""
+"""The largest file that is read, in bytes: the highest limit that a camera may have."""
 MOST_BMP_PIXELS = 100_000_000
 HEAD_BYTES = 16
 MOST_NAMED = 3
@@ -41,7 +41,7 @@ _KINDS_BY_SUFFIX = {
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """An image by name: a file that is read when it is needed, or bytes that are here already."""
+    """An image with a name: a file that is read when it is needed, or bytes in memory."""
 
     name: str
     path: Path | None = None
@@ -64,7 +64,7 @@ class ImageSource:
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """Something in a folder that is no image of the set. `is_litter`: an operating system left it there."""
+    """An entry of a folder that is not an image of the set. `is_litter`: an operating system left it there."""
 
     name: str
     reason: str
@@ -73,19 +73,19 @@ class NotTaken:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """What folders and files hold: the images in order, and all the rest with its reason."""
+    """The content of folders and files: the images in order, and every other entry with the reason against it."""
 
     images: list[ImageSource] = field(default_factory=list)
     not_taken: list[NotTaken] = field(default_factory=list)
 
     @property
     def refused(self) -> list[NotTaken]:
-        """What a person may have taken for an image of the set."""
+        """Entries that a person may have taken for images of the set."""
         return [thing for thing in self.not_taken if not thing.is_litter]
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes:
-    """The whole of a regular file. Raises OSError for anything else and beyond `most_bytes`, before it is read."""
+    """The content of a regular file. Before it is read, raises OSError where it is no regular file or too large."""
     with open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -96,11 +96,11 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe that nobody writes to would hold up everything
+    return os.open(path, flags | os.O_NONBLOCK)  # opening a named pipe without a writer would block forever
 
 
 def _as_png(payload: bytes) -> bytes:
-    """The same pixels losslessly, or the bytes as they were: what can't be read is named where it is decoded."""
+    """The same pixels as a lossless PNG. Unreadable bytes are returned unchanged; the decoder names them later."""
     if len(payload) < 26:
         return payload
     width, height = struct.unpack_from("<ii", payload, 18)
@@ -114,9 +114,9 @@ def _as_png(payload: bytes) -> bytes:
 
 
 def load_folder(path: Path) -> Offered:
-    """Its JPEG and PNG files in file order, and everything else in it by name and reason.
+    """The JPEG and PNG files of a folder in file order, and every other entry by name and reason.
 
-    Raises UsageError where there is no such folder, it is a file, can't be listed or holds no image.
+    Raises UsageError where the folder does not exist, is a file, can't be listed or holds no image.
     """
     name = printable(str(path))
     if not path.exists():
@@ -145,7 +145,7 @@ def load_paths(paths: Iterable[Path]) -> Offered:
 
 
 def survey(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> tuple[list[Path], list[NotTaken]]:
-    """The images directly in a folder, by name, and everything else in it. Raises UsageError where it can't be listed.
+    """The images directly in a folder, by name, and its other entries. Raises UsageError where it can't be listed.
 
     An image is a regular file with one of `suffixes`, in any case, or one that begins as a JPEG or PNG does.
     """
@@ -188,7 +188,7 @@ def _hint(not_taken: list[NotTaken]) -> str:
 
 
 def _hidden(path: Path, name: str) -> NotTaken:
-    """AppleDouble files bear the names of images and hold none."""
+    """Whether this is an AppleDouble file: such files have the names of images but hold none."""
     is_picture = _begins_as_image(path)
     if path.name.lower() in _SYSTEM_FILES or (path.name.startswith(_APPLE_DOUBLE) and not is_picture):
         return NotTaken(name, "no image, an operating system left it there", is_litter=True)
@@ -204,7 +204,7 @@ def _begins_as_image(path: Path) -> bool:
 
 
 def _reason_against(path: Path, suffixes: tuple[str, ...]) -> str | None:
-    """Why this is no image of a set; None where it may be one. What it holds is judged when it is decoded."""
+    """Why this entry is not an image of a set, or None where it may be one. Decoding checks its content."""
     try:
         mode = path.stat().st_mode
     except OSError as error:

@@ -1,6 +1,6 @@
-"""What of a frame is looked at, and how closely, as a person says it: tiles, region of interest, mask, input size.
+"""Parses what a person says about the framing: tiles, region of interest, mask, input size.
 
-Parses and checks words of the command line; what comes out is a `Preparation`.
+The words of the command line are parsed and checked; the result is a `Preparation`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from inspector.vision.images.preparation import MAX_TILES, Preparation, is_insid
 from inspector.vision.serving.tiling import overlap_for
 
 MASK_SIDE_PX = 1024
-"""A mask is kept at most this large: finer than any map that it bounds."""
+"""Largest side of a stored mask: it is finer than any map that the mask bounds."""
 MASK_ASPECT_TOLERANCE = 0.02
 LEAST_ROI_PX = 16
-"""One cell of the coarsest grid: less was meant as shares."""
+"""Least side of a region of interest: one cell of the coarsest grid. Smaller numbers were meant as shares."""
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """Choices that replace those of the recipe; the defaults replace nothing.
+    """Choices that replace choices of the recipe. The default values replace nothing.
 
     `tiles`: rows and columns. `roi`: x, y, width, height, in pixels where `is_roi_px`, else as shares of the
     frame. `mask`: an encoded image over the whole frame, dark where nothing counts. `size_px`: side of the
@@ -75,9 +75,9 @@ def parse_tiles(text: str) -> tuple[int, int]:
 
 
 def parse_roi(text: str) -> tuple[tuple[float, float, float, float], bool]:
-    """`0.1,0.2,0.5,0.5` (shares of the frame) or `100,200,640,480` (pixels); and whether it is pixels.
+    """Reads `0.1,0.2,0.5,0.5` (shares of the frame) or `100,200,640,480` (pixels). Also says whether it is in pixels.
 
-    A single pixel can't be meant: whatever is at most 1 is a share. Raises UsageError.
+    Numbers of at most 1 are shares, because a region of one pixel makes no sense. Raises UsageError.
     """
     try:
         x, y, width, height = (float(part) for part in text.split(","))

@@ -1,8 +1,8 @@
-"""Reads and decodes each image of an enrolment once, and keeps on disk all that is needed of it later.
+"""Reads and decodes each image of an enrolment once, and keeps on disk everything that is needed of it later.
 
-That is the canvas of each preparation that may be enrolled, the routing copy and its patches, and the copy that defects
-are drawn on: about a megabyte an image at 256 px, whatever the camera's resolution. Memory does not grow with the
-number of images. What can't be read, and what is there already, is named.
+This is the canvas of each preparation that may be enrolled, the routing copy and its patches, and the copy that defects
+are drawn on. It takes about a megabyte an image at 256 px, whatever the camera's resolution. Memory does not grow with
+the number of images. Unreadable images and duplicates are named.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from inspector.vision.routing.profile import routing_copy
 from inspector.vision.routing.routing_pass import RoutingPass
 
 Progress = Callable[[str, int, int], None]
-"""Called with the phase's name, how much of it is done, and how much it is."""
+"""Called with the phase's name, the number of steps done, and the number of all steps."""
 
 
 @dataclass(slots=True)
 class Gathered:
-    """The usable images in the order they came, one entry each in every list up to `sizes`.
+    """The usable images in the order in which they came. Every list up to `sizes` has one entry per image.
 
     `inputs`: the canvases of the first preparation, uint8 [Hc, Wc, 3]; `canvases`: those of every preparation;
     `routing`: uint8 [128, 128, 3]; `route_patches`: float16 [P, C], unit length; `grounds`: what defects are drawn on,
@@ -87,7 +87,7 @@ class Gathered:
 
 
 class Gatherer:
-    """Takes images one by one. `preparations`: all that the enrolment may choose from, the most likely one first.
+    """Takes images one by one. `preparations`: all preparations that may be enrolled, the most likely one first.
 
     `is_drawn_on`: defects will be drawn on the images. `folder`: where the temporary files lie, None for the system's
     place.
@@ -111,7 +111,7 @@ class Gatherer:
         self.gathered = Gathered(canvases[preparations[0]], Spill(folder), Spill(folder), canvases, grounds)
 
     def add(self, image: ImageSource) -> None:
-        """Keep an image, or note why it is not kept: it can't be read, or equals an earlier one."""
+        """Keep an image, or note why it is not kept: it can't be read, or it equals an earlier image."""
         try:
             payload = image.read()
             pixels = decode(payload, self._limits)

@@ -1,8 +1,8 @@
-"""The images of an enrolment at the resolution that defects are drawn at, kept on disk: none is decoded a second time.
+"""Keeps the images of an enrolment on disk at the resolution for drawing defects, so that none is decoded twice.
 
-An image takes as much room as its copy at most at twice the resolution that the head sees: 0.8 MB at 256 px, and never
-more than 13 MB. Where all of them would take more than the bound, those beyond it are decoded again when they are
-needed; every other image of an enrolment is decoded once.
+A copy has at most twice the resolution that the head sees. It takes 0.8 MB at 256 px, and never more than 13 MB. Where
+all copies would take more than the bound, the images beyond it are decoded again when they are needed; every other
+image of an enrolment is decoded once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from inspector.vision.images.preparation import Preparation
 from inspector.vision.images.resizing import Pyramid
 
 GROUND_BYTES = 4 * 2**30
-"""Most bytes on disk. 5,000 images at 256 px, and at least 340 whatever the camera and the tiles."""
+"""Largest number of bytes on disk: 5,000 images at 256 px, and at least 340 images for any camera and tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class _Kept:
 
 
 class Grounds:
-    """Images by index. `sides_px`: the resolutions that will be wanted, see `planting.drawn_side_px`.
+    """Images by index. `sides_px`: the resolutions that will be needed, see `planting.drawn_side_px`.
 
     `folder`: where the temporary files lie, None for the system's place. `limit_bytes`: most room they take, None for
     `GROUND_BYTES`.
@@ -67,7 +67,7 @@ class Grounds:
         return len(self._images)
 
     def without(self, indices: frozenset[int]) -> Grounds:
-        """The same images without those; the files are shared."""
+        """The same images without the given ones. The files are shared."""
         other = object.__new__(Grounds)
         other._spills, other._limits, other._room = self._spills, self._limits, self._room
         other._images = [image for index, image in enumerate(self._images) if index not in indices]
@@ -78,7 +78,7 @@ class Grounds:
         return _Selected(self, images, drawn_side_px(preparation))
 
     def at(self, image: int, side_px: int) -> Ground:
-        """Raises EnrolmentError if the image was not kept and can no longer be read."""
+        """The copy of one image. Raises EnrolmentError if the image was not kept and can no longer be read."""
         kept = self._images[image]
         if side_px in kept.copies:
             row, scale = kept.copies[side_px]

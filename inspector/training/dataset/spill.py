@@ -1,6 +1,6 @@
 """Arrays kept in a temporary file instead of memory: an enrolment's memory must not grow with its images.
 
-The file has no name and is gone with the object. Knows nothing of what the arrays are.
+The file has no name and disappears with the object. This module knows nothing of what the arrays mean.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inspector.errors import EnrolmentError
 
 
 class Spill(Sequence[NDArray[Any]]):
-    """A list that only grows; what is read is a fresh array each time. One thread at a time.
+    """A list of arrays that only grows. Each read gives a new array. For one thread at a time.
 
     `folder`: where the file lies, None for the system's own place. Raises OSError where the disk is full.
     """
@@ -35,7 +35,7 @@ class Spill(Sequence[NDArray[Any]]):
         self._entries: list[tuple[int, np.dtype[Any], tuple[int, ...]]] = []
 
     def append(self, array: NDArray[Any]) -> None:
-        """Kept as it is now, dtype and shape included. Raises EnrolmentError where the disk is full."""
+        """Store an array with its dtype and shape. Raises EnrolmentError where the disk is full."""
         content = np.ascontiguousarray(array)
         try:
             _write_all(self._descriptor, content.tobytes(), self._end)
@@ -68,7 +68,7 @@ class Spill(Sequence[NDArray[Any]]):
         return np.frombuffer(bytearray(content), dtype).reshape(shape)
 
     def without(self, indices: frozenset[int]) -> Spill:
-        """The same arrays without those. The file is shared and stays as long as either list."""
+        """The same arrays without the given ones. Both lists share the file, which stays as long as either list."""
         other = object.__new__(Spill)
         other._descriptor = os.dup(self._descriptor)
         weakref.finalize(other, os.close, other._descriptor)

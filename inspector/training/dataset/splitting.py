@@ -1,4 +1,4 @@
-"""Which images of a set are held out: short runs over the file order, so that shots of one part stay together."""
+"""Chooses the images that are held out: short runs over the file order, so that shots of one part stay together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLIT_FROM = 80
-"""From this many images on a fifth is held out of a prototype head; fewer all go into its banks."""
+"""With at least this many images, a fifth is held out of a prototype head; with fewer, all go into its banks."""
 
 
 def held_out(count: int, share: float = 0.2) -> NDArray[np.bool_]:

@@ -102,7 +102,7 @@ def _cut_paste(image: Pixels, size_px: float, centre: tuple[int, int], rng: np.r
 
 
 def _smear(image: Pixels, size_px: float, centre: tuple[int, int], rng: np.random.Generator) -> Pixels:
-    """What is there, dragged along one direction."""
+    """The pixels at one place, smeared along one direction."""
     length = max(3, round(size_px * rng.uniform(0.3, 0.8)))
     kernel = np.zeros((2 * length + 1, 2 * length + 1), np.float32)
     angle = rng.uniform(0, 2 * math.pi)

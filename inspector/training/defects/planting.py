@@ -1,4 +1,4 @@
-"""Where defects are drawn on frames before they are prepared: at most at twice the resolution that a head sees.
+"""Draws defects on frames before the frames are prepared, at most at twice the resolution that a head sees.
 
 Finer strokes would be averaged away by the preparation, and memory stays bounded whatever the camera's resolution.
 Knows nothing of heads.
@@ -54,8 +54,8 @@ def plant(
 ) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
     """The frame with one defect centred `at` (x, y) or anywhere, and where it is; None where it can't be seen.
 
-    Drawn in a crop: the cost is the defect's, not the frame's. What a defect borrows (a piece from elsewhere, what
-    lies behind the part) must come from the whole frame, so those kinds are drawn on all of it.
+    Most defects are drawn in a crop, so that the cost depends on the defect and not on the frame. Kinds that copy
+    pixels from elsewhere (a displaced piece, the background of a missing piece) are drawn on the whole frame.
     """
     height, width = pixels.shape[:2]
     x, y = at if at is not None else (int(rng.integers(width)), int(rng.integers(height)))

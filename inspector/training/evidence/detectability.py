@@ -25,8 +25,8 @@ from inspector.vision.images.preparation import prepare
 from inspector.vision.serving.product_inspector import ProductInspector
 
 SIZES = (0.16, 0.08, 0.04, 0.02, 0.01)
-"""Sizes of drawn defects as shares of the picture's longer side, largest first. Once none of a size is found, smaller
-ones are not tried."""
+"""Sizes of drawn defects as shares of the picture's longer side, largest first. Where no defect of a size is found,
+smaller sizes are not tried."""
 PER_CELL = 16
 """Defects drawn of each kind and size. If all 16 are found, the share is at least 79 % with 95 % confidence."""
 LEAST_PER_CELL = 8
@@ -151,7 +151,7 @@ def _described(step: Step) -> dict[str, Any]:
 
 
 class DetectabilityTrial:
-    """Draws on those of `grounds` that the deployed head accepts, and asks it. Deterministic.
+    """Draws defects on those of `grounds` that the deployed head accepts, and lets the head judge them. Deterministic.
 
     `seen`: the head learnt these images, which the statement then says. `learnt`: how many images were enrolled.
     """
@@ -176,7 +176,7 @@ class DetectabilityTrial:
         self._blind_images = max(1, round(BLIND_IMAGES * share))
 
     def run(self, progress: Progress) -> Detectability | None:
-        """All kinds and sizes, then the blind spots; None where no image is left that is accepted as it is."""
+        """Draw all kinds and sizes, then measure the blind spots. None where the head accepts no unchanged image."""
         accepted = self._accepted()
         if not accepted:
             return None
@@ -267,7 +267,7 @@ class DetectabilityTrial:
 
 
 def _instructive(exhibits: Sequence[Exhibit]) -> Iterator[Exhibit]:
-    """For each kind the smallest that was found and the largest that was missed."""
+    """For each kind of defect, the smallest one that was found and the largest one that was missed."""
     for kind in DefectKind:
         mine = [each for each in exhibits if each.step.kind == kind]
         if found := [each for each in mine if each.is_found]:

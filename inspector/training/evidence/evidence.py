@@ -32,7 +32,7 @@ the other two (0.37, 0.53) have an odd picture each."""
 RUINED_BELOW = 0.25
 """A black frame among 60 bottles gave 0.12, and 73 % of the defects passed."""
 FEW_SCORES = 20
-"""With fewer scores one of them often lies far from the others: parts that differ, none of them odd."""
+"""With fewer scores than this, one score is often far from the others although no part is odd."""
 GAP = 0.75
 """Several images form one keystone where the threshold without them falls below this share of the one before."""
 MOST_KEYSTONES = 5
@@ -100,16 +100,17 @@ class Keystone:
 
     @property
     def objection(self) -> str | None:
-        """Why a version is not made live without a person's word: most defects of its parts would pass."""
+        """Why a version needs a person's word to go live: most defects of its parts would pass."""
         is_ruined = self.level_without < RUINED_BELOW and self.n >= FEW_SCORES
         return self.warning if is_ruined else None
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`suspects`: all by name; `oddities`: those that are shown. `held_out`: (name, score) of what calibrated.
+    """`suspects`: all by name; `oddities`: those that are shown. `held_out`: (name, score) of calibrating images.
 
-    `keystone`: None where one image alone calibrated. `choices`: what was chosen, from what and why, one mapping each.
+    `keystone`: None where one image alone calibrated.
+    `choices`: one mapping for each choice, with its candidates and reason.
     """
 
     hygiene: Hygiene
@@ -126,7 +127,7 @@ class Evidence:
 
     @property
     def objections(self) -> tuple[str, ...]:
-        """Why this version is not made live unless a person insists."""
+        """The reasons why this version does not go live unless a person insists."""
         of_keystone = None if self.keystone is None else self.keystone.objection
         return (*self.hygiene.objections, *([of_keystone] if of_keystone else []), *self.routing.objections)
 

@@ -58,11 +58,12 @@ BLANK_SHARE = 0.2
 """A frame shows nothing where its gray levels spread less than this, and less than a fifth of what is usual here."""
 FEATURELESS_SPREAD = 5.0
 FEATURELESS_AREA_SPREAD = 1.5
-"""A frame is featureless where its gray levels spread less than the first at 128 px, and their means over areas of
-4x4 less than the second: noise has no areas. Of twelve products the plainest (paper, fabric) have 6.2 and 2.2."""
+"""A frame is featureless where at 128 px its gray levels spread less than the first bound, and their means over areas
+of 4x4 less than the second: the means of noise hardly spread. Of twelve products the plainest (paper, fabric) have 6.2
+and 2.2."""
 FEATURELESS_SHARE = 0.5
 UNLIKE_SHARE = 0.2
-"""Images unlike the rest are named up to this share of the set. Where there are more, the product has several looks."""
+"""Images unlike the rest are named up to this share of the set. If there are more, the product has several looks."""
 MOST_NAMED = 6
 FEW_IMAGES = 20
 SMALL_PX = 64
@@ -122,7 +123,7 @@ class Hygiene:
 def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: Preparation) -> Hygiene:
     """Copies, strangers and monotony of a set of n >= 2 images. `others`: the anchors of the other live products.
 
-    `preparation`: says what of the frames is looked at.
+    `preparation`: gives the region of interest of the frames.
     """
     names = gathered.names
     copies, rms = near_identical(gathered.routing)
@@ -159,7 +160,7 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
 
 
 def _of_unlike(unlike: Sequence[str]) -> list[str]:
-    """`unlike`: names of images that are learnt and look like none of the others."""
+    """Warnings about images that look like none of the others. `unlike`: their names; they are learnt."""
     if not unlike:
         return []
     named = ", ".join(unlike[:MOST_NAMED]) + (f" and {len(unlike) - MOST_NAMED} more" * (len(unlike) > MOST_NAMED))
@@ -179,7 +180,7 @@ def _of_count(usable: int) -> list[str]:
 
 
 def _of_areas(sizes: Sequence[tuple[int, int]], preparation: Preparation) -> tuple[list[str], list[str]]:
-    """Warnings about the size of images and of what is looked at, and those of them that are objections."""
+    """Warnings about the size of images and of their region of interest, and those warnings that are objections."""
     warnings = _of_sizes(sizes)
     if any(min(size) < TINY_PX for size in sizes):
         return warnings, warnings[:1]
@@ -194,7 +195,7 @@ def _of_areas(sizes: Sequence[tuple[int, int]], preparation: Preparation) -> tup
 
 
 def _of_light(copies: Sequence[NDArray[np.uint8]], rms: float) -> tuple[list[str], list[str]]:
-    """Warnings about black or monotonous images, and those of them that are objections.
+    """Warnings about black or monotonous images, and those warnings that are objections.
 
     `copies`: uint8 [128, 128, 3] each; `rms`: the median difference of an image to its nearest one, in levels.
     """
@@ -253,7 +254,7 @@ def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
 
 
 def _of_encodings(encodings: Sequence[Encoding], sizes: Sequence[tuple[int, int]]) -> list[str]:
-    """What the files of a set differ in that no pixel shows."""
+    """Warnings about differences between the files of a set that no pixel shows."""
     total, found = len(encodings), []
     turned = sum(each.orientation != UPRIGHT for each in encodings)
     if turned and len({each.orientation for each in encodings}) > 1:

@@ -42,7 +42,7 @@ class EnrolmentReport:
 
 
 def manifest_of(recipe: HeadRecipe, engine: Engine, gathered: Gathered, n_images: int) -> dict[str, Any]:
-    """What only people and audits read; what the head needs is written by `artifact.pack`."""
+    """The manifest's entries for people and audits. `artifact.pack` writes the entries that the head needs."""
     return {
         "head": recipe.head,
         "profile": recipe.profile,

@@ -1,4 +1,4 @@
-"""What one more product does to the routing of all products: the stored good frames of each are routed again.
+"""Checks how one more product changes the routing of all products: the stored good frames of each are routed again.
 
 A new product leaves the other heads as they are and changes the routing, because its anchors stand beside the others.
 Held-out good frames that were kept at each enrolment are routed with the new product and without. A product that
@@ -21,7 +21,7 @@ from inspector.vision.routing.index import AnchorIndex
 KEPT_FRAMES = 12
 """Frames kept per product: 20 kB each at 256 patches of 40 channels."""
 ALIKE = 0.9
-"""Products whose anchors are this much alike are named: the router may take one for the other."""
+"""Products whose anchors are at least this similar are named, because the router may confuse them."""
 MOST_LOST = 0.1
 """Largest share of its good frames that a product may lose before a version needs a person's word to go live: lost
 parts would meet another product's head, or none."""
@@ -44,8 +44,10 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """How many of a product's `n` stored good frames are routed rightly. `before`: without the new product, None for
-    the new one itself. `taken_for`: what the others are most often taken for; None for unknown, or if none is wrong.
+    """How many of a product's `n` stored good frames are routed rightly.
+
+    `before`: the number without the new product; None for the new product itself. `taken_for`: the product that the
+    other frames are most often routed to; None if they are mostly unknown, or if no frame is routed wrongly.
     """
 
     product: str

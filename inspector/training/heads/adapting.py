@@ -1,6 +1,6 @@
-"""Brings embeddings to the strides that a backbone has: nothing is assumed of its layers.
+"""Adapts embeddings to the strides that a backbone has, without assumptions about its layers.
 
-Imports no torch: the strides are handed in.
+This module imports no torch, because the caller passes the strides.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from inspector.vision.networks.graphs import Embedding
 
 
 def nearest_embedding(embedding: Embedding, strides: Sequence[int]) -> Embedding:
-    """The same embedding with each stride replaced by the nearest one that there is, in octaves."""
+    """The same embedding with each stride replaced by the backbone's nearest stride, measured in octaves."""
 
     def nearest(stride: int) -> int:
         return min(strides, key=lambda other: (abs(math.log(other / stride)), other))

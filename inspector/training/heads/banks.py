@@ -24,13 +24,13 @@ MEANS: tuple[Clustering, ...] = ("spherical-kmeans", "first-neighbour")
 """Clusterings of unit vectors to their means; ProtoAD's own code for it was never published."""
 
 WHITENING_FLOOR = 0.01
-"""Share of the mean variance that is added to each: directions in which good images hardly vary are noise."""
+"""Share of the mean variance that is added to each variance: directions in which good images hardly vary are noise."""
 ROUNDS = 4
 TRIAL_ROUNDS = 1
-"""Rounds of moving centres in a trial: one round shows the spread of a map's distances; the map itself gains up to
-four."""
+"""Rounds of moving centres in a trial. One round suffices for the spread of a map's distances; the map itself improves
+for up to four rounds."""
 FIRST_NEIGHBOUR_PATCHES = 10_000
-"""All pairs are compared: ten thousand take seconds, forty thousand minutes."""
+"""Largest number of patches to compare in all pairs: ten thousand take seconds, forty thousand take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def build_covers(
 def build_bank(
     vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator, *, is_trial: bool = False
 ) -> tuple[Bank, NDArray[np.int64] | None]:
-    """Prototypes of sampled patches [N, C]; and which patches they are or are nearest to, None where none is.
+    """Prototypes of sampled patches [N, C], and the patches that they are or are nearest to, None where unknown.
 
     `is_trial`: the bank only measures spreads; see `prototype.PrototypeFitter.fit`.
     """
@@ -90,7 +90,7 @@ def build_bank(
     if recipe.clustering == "spherical-kmeans":
         means = spherical_kmeans(projected, recipe.prototypes, rng)
     else:
-        # Of all images: the sample lies in their order.
+        # Drawn at random, because the sample is in the order of the images and all images must take part.
         some = rng.permutation(len(projected))[:FIRST_NEIGHBOUR_PATCHES]
         means = first_neighbour_means(projected[np.sort(some)], recipe.prototypes)
     return Bank(mean, projection, means, unit_length=True), None

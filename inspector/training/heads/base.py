@@ -1,7 +1,7 @@
-"""What an enrolment needs of a head: its recipe, from which everything else follows.
+"""Protocol of a head's recipe, which is all that an enrolment needs of a head.
 
-`enrol` and the choices know this protocol alone. A recipe says what the head reads, how it is fitted, and how it judges
-drawn defects when heads or exposures are compared; `factory` finds it by name.
+`enrol` and the choices know this protocol alone. A recipe says what the head reads, how the head is fitted, and how it
+judges drawn defects when heads or exposures are compared; `factory` finds a recipe by name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Canvas = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A head with its threshold and the scale of its map. `judged`: images that calibrated it, with what it said."""
+    """A head with its threshold and the scale of its map. `judged`: the images that calibrated it, with judgements."""
 
     model: HeadModel
     calibration: Calibration
@@ -39,10 +39,10 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class FittingInputs:
-    """What a head is fitted from.
+    """The inputs for fitting a head.
 
-    `canvases`: the prepared images, uint8 [Hc, Wc, 3] each, named by their index; `passes`: of the recipe that is
-    fitted; `plan`: how heads that are trained by steps are trained. `phase_ended` is called with a phase's name.
+    `canvases`: the prepared images, uint8 [Hc, Wc, 3] each, named by their index; `passes`: the passes of the recipe;
+    `plan`: the plan for heads that are trained in steps. `phase_ended` is called with the name of a phase at its end.
     """
 
     canvases: Sequence[Canvas]
@@ -55,7 +55,7 @@ class FittingInputs:
 
 @dataclass(frozen=True, slots=True)
 class TrialParts:
-    """Which canvases of a trial are for what: to learn from, clean ones to judge, and those with a drawn defect."""
+    """The parts of a trial's canvases: those to learn from, clean ones to judge, and those with a drawn defect."""
 
     learnt: range
     clean: range
@@ -64,10 +64,10 @@ class TrialParts:
 
 @dataclass(frozen=True, slots=True)
 class TrialScores:
-    """What a trial's head says of the clean and then of the planted canvases.
+    """Scores by a trial's head, first of the clean canvases, then of the canvases with a defect.
 
-    `decision`: float64 [n], the score that would decide. `views`: float64 [v, n], what each part of the head says on
-    its own; the decision alone where it has no parts. `clean`: how many of the n are clean.
+    `decision`: float64 [n], the score that would decide. `views`: float64 [v, n], the scores by each part of the head;
+    the decision alone where the head has no parts. `clean`: how many of the n canvases are clean.
     """
 
     decision: NDArray[np.float64]
@@ -76,7 +76,7 @@ class TrialScores:
 
     @property
     def auroc(self) -> float:
-        """How well the decision tells planted from clean canvases, 0.5 where there is nothing to tell."""
+        """AUROC of the decision for canvases with a defect against clean canvases; 0.5 where one kind is missing."""
         return self._auroc(self.decision)
 
     @property
@@ -103,14 +103,14 @@ class HeadRecipe(Protocol):
 
     @property
     def embeddings(self) -> Sequence[Embedding]:
-        """What the head reads of the backbone, each embedding once."""
+        """The embeddings that the head reads of the backbone, each once."""
 
     @property
     def is_exposure_chosen(self) -> bool:
         """Whether a product's good images may choose its exposure."""
 
     def adapted(self, strides: Sequence[int], backbone: str, /) -> Self:
-        """The same head on the features that a backbone has. Raises UsageError where it can't stand on them."""
+        """The same head on the features that a backbone has. Raises UsageError where it can't use them."""
 
     def with_preparation(self, preparation: Preparation) -> Self: ...
 
@@ -118,17 +118,17 @@ class HeadRecipe(Protocol):
     def exposure_judge(self) -> HeadRecipe:
         """The recipe whose trials choose this head's exposure: itself, or a cheaper one of the same preparation.
 
-        It is adapted to the backbone by whoever asks.
+        The caller adapts the recipe to the backbone.
         """
 
     def calibrating(self, count: int) -> list[int]:
-        """Which of `count` images calibrate the deployed head, which never sees them; none with cross-fit."""
+        """The indices among `count` images that calibrate the deployed head and are not in it; none with cross-fit."""
 
     def fit(self, inputs: FittingInputs, alpha: float) -> Fitted:
         """The head with its threshold, for a share `alpha` of falsely rejected parts. Deterministic."""
 
     def judge_trial(self, inputs: FittingInputs, parts: TrialParts) -> TrialScores:
-        """A head fitted on the part to learn from judges the other two. `inputs.canvases`: the trial's."""
+        """Fit a head on the part to learn from, and judge the other two parts. `inputs.canvases`: the trial's."""
 
     def to_manifest(self, plan: TrainingPlan) -> Mapping[str, Any]:
-        """What an audit wants to know of how the head was made, beside what its model says."""
+        """Entries for an audit that say how the head was made, besides the entries of its model."""

@@ -13,7 +13,7 @@ from inspector.training.heads.prototype import protoad_recipe, prototype_recipe
 from inspector.training.heads.student import student_recipe
 
 AUTO = "auto"
-"""The name of a choice rather than of a head: good images choose, beginning with the default head."""
+"""This name stands for a choice, not for a head: good images choose the head, beginning with the default head."""
 DEFAULT = "prototype"
 PROFILES = ("fast", "standard", "fine")
 
@@ -22,9 +22,9 @@ PROFILES = ("fast", "standard", "fine")
 class HeadEntry:
     """One head that can be enrolled.
 
-    `recipe`: makes its recipe of a profile and a clustering (None for its own). `profiles`: those that it has; a head
-    of one profile takes it whatever is asked for. `clusterings`: those that a person may name. `is_rival`: whether
-    `auto` tries it beside the default head.
+    `recipe`: makes the head's recipe from a profile and a clustering (None for the head's own). `profiles`: profiles
+    that the head has; a head with one profile always uses it. `clusterings`: clusterings that a person may name.
+    `is_rival`: whether `auto` compares the head with the default head.
     """
 
     recipe: Callable[..., HeadRecipe]
@@ -45,19 +45,19 @@ def heads() -> tuple[str, ...]:
 
 
 def rivals() -> tuple[str, ...]:
-    """The heads that `auto` tries beside the default one."""
+    """The heads that `auto` compares with the default head."""
     return tuple(name for name, entry in _HEADS.items() if entry.is_rival)
 
 
 def one_profile(head: str) -> str | None:
-    """The profile of a head that comes in one profile; None for other heads and for names that are none."""
+    """The profile of a head that has only one; None for other heads and for unknown names."""
     entry = _HEADS.get(head)
     return entry.profiles[0] if entry is not None and len(entry.profiles) == 1 else None
 
 
 @contextlib.contextmanager
 def registered(head: str, entry: HeadEntry) -> Iterator[None]:
-    """Let this head be enrolled until the end of the block. Raises ValueError where the name is taken."""
+    """Register a head for enrolments until the end of the block. Raises ValueError where the name is taken."""
     if head in _HEADS or head == AUTO:
         raise ValueError(f"there is a head {head}")
     _HEADS[head] = entry
@@ -68,7 +68,7 @@ def registered(head: str, entry: HeadEntry) -> Iterator[None]:
 
 
 def recipe_for(head: str, profile: str, clustering: str | None = None) -> HeadRecipe:
-    """The recipe of a head; `auto` begins as the default one.
+    """The recipe of a head. For `auto` it is the recipe of the default head.
 
     `clustering`: how the head makes its prototypes, where that is a choice. Raises UsageError.
     """

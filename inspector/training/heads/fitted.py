@@ -1,4 +1,4 @@
-"""From the scores of held-out images to a calibrated head. Knows nothing of how heads are fitted."""
+"""Calibrates a head by the scores of held-out images. It knows nothing of how heads are fitted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def calibrated(
 ) -> Fitted:
     """The model with its threshold and the scale of its map.
 
-    `judged`: images by index with what the head said of them. `held_out`: a sentence that says which images they are.
-    `is_cross_fit`: the scores are of heads that are not the one deployed.
+    `judged`: images by index, with the head's judgements. `held_out`: a sentence that says which images these are.
+    `is_cross_fit`: whether the scores come from other heads than the deployed one.
     """
     scores = np.array([judgement.score for _, judgement in judged])
     peaks = np.array([float(judgement.grid_map.max()) for _, judgement in judged])

@@ -24,7 +24,7 @@ class Passes:
 
 
 def passes_for(preparation: Preparation, embeddings: Sequence[Embedding], backbone: Backbone, engine: Engine) -> Passes:
-    """Raises WeightsMissing, EngineError. The first time on a machine a graph is exported, which takes ten seconds."""
+    """The passes of a recipe. Raises WeightsMissing, EngineError. The first call on a machine takes ten seconds."""
     installed = BackboneFile.installed(backbone)
     graph = Graph(backbone.name, installed.sha256, preparation.size_px, tuple(embeddings))
     square_embedder = engine.embedder(graph, backbone.weights_file)

@@ -1,9 +1,9 @@
 """The prototype heads `prototype` and `protoad`: their recipes, and how they are fitted from prepared good images.
 
-Memory is bounded by a fixed number of sampled patches however many images there are. An image whose score calibrates a
-head is never in that head's bank. Deterministic: same images, same head. Compute is counted in passes of the default
-backbone at 256 px: `fast` is meant to stay within 1.25, which takes a smaller input, `standard` within 1.6
-(docs/measurements.md says what was measured), `fine` is free.
+Memory is bounded for any number of images, because a fixed number of patches is sampled. An image whose score
+calibrates a head is never in that head's bank. The same images always give the same head. Cost is counted in passes of
+the default backbone at 256 px: `fast` should stay within 1.25, which needs a smaller input, and `standard` within 1.6;
+`fine` has no limit (docs/measurements.md has the measured values).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class PrototypeRecipe:
 
     @property
     def deciding(self) -> PrototypeRecipe:
-        """The same with only those members that weigh in the decision."""
+        """The same recipe with only the members that have a weight in the decision."""
         return replace(self, members=tuple(member for member in self.members if member.in_decision))
 
     @property
@@ -68,9 +68,9 @@ class PrototypeRecipe:
         return Readout(self.reading, self.top_share, self.sigma_px, self.preparation.size_px)
 
     def adapted(self, strides: Sequence[int], _backbone: str, /) -> PrototypeRecipe:
-        """Each stride becomes the nearest there is; members that coincide become one. The input may shrink a little.
+        """The recipe with each stride replaced by the backbone's nearest stride. Members that become equal are merged.
 
-        A recipe whose strides are all there stays as it is.
+        The input may shrink a little. A recipe whose strides all exist stays unchanged.
         """
         members: dict[tuple[object, ...], MemberRecipe] = {}
         for member in self.members:
@@ -92,7 +92,7 @@ class PrototypeRecipe:
         return np.flatnonzero(held_out(count)).tolist() if count >= SPLIT_FROM else []
 
     def fit(self, inputs: FittingInputs, alpha: float) -> Fitted:
-        """The fitted head. Of many images a fifth calibrates it; few images are all scored by cross-fit."""
+        """The fitted head. A fifth of many images calibrates it; few images are all scored by cross-fit."""
         fitter = self._fitter(inputs)
         how = _fit_held_out if len(inputs.canvases) >= SPLIT_FROM else _fit_crossed
         fitted = how(fitter, len(inputs.canvases), alpha, inputs.tell)
@@ -195,7 +195,7 @@ def protoad_recipe(profile: str, clustering: Clustering | None = None) -> Protot
 
 
 def _fit_held_out(fitter: PrototypeFitter, count: int, alpha: float, progress: Progress) -> Fitted:
-    """A fifth of the images calibrates. The scores' units come from the others, so that the fifth stays unseen."""
+    """Fit with a fifth of the images held out for calibration. The units of scores come from the other images only."""
     is_calibrating = held_out(count)
     bank, held = np.flatnonzero(~is_calibrating).tolist(), np.flatnonzero(is_calibrating).tolist()
     fitter.sample(bank, progress)
@@ -211,7 +211,7 @@ def _fit_held_out(fitter: PrototypeFitter, count: int, alpha: float, progress: P
 
 
 def _fit_crossed(fitter: PrototypeFitter, count: int, alpha: float, progress: Progress) -> Fitted:
-    """Few images: all go into the bank, and each is scored by a head that did not see it."""
+    """Fit with few images: all go into the bank, and each is scored by another head that did not see it."""
     everything = list(range(count))
     fitter.sample(everything, progress)
     folds = min(FOLDS, count)
@@ -288,8 +288,8 @@ class PrototypeFitter:
     def fit(self, indices: Sequence[int], progress: Progress | None = None, *, is_trial: bool = False) -> list[Member]:
         """Banks from the sampled patches of these images; units are 1 until `with_units`.
 
-        `is_trial`: they only measure spreads. Those that decide are as they would be deployed, those that only draw the
-        map are made in fewer rounds; none knows its sources.
+        `is_trial`: the banks only measure spreads. Banks with a weight in the decision are made as for deployment.
+        Banks that only draw the map are made in fewer rounds. No bank has its sources.
         """
         rng = np.random.default_rng(0)
         wanted = np.zeros(len(self._inputs), np.bool_)
@@ -330,7 +330,7 @@ class PrototypeFitter:
         return found
 
     def scores(self, measured: Sequence[RawMaps]) -> NDArray[np.float64]:
-        """Image scores of each member on its own, its worst tile's, float64 [members, images]; before any unit."""
+        """Image scores of each member, without its unit, float64 [members, images]. The worst tile counts."""
         worst = [[max(map(self._readout.mean_score, maps)) for maps in raw.maps] for raw in measured]
         return np.array(worst, np.float64).T
 
@@ -355,7 +355,7 @@ class PrototypeFitter:
         ]
 
     def blend(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Judgement]:
-        """What a head of these members says of maps that were measured already."""
+        """Judgements by a head of these members, from maps that were measured before."""
         head = self.head(members)
         of_tiles = [head.blend(maps) for raw in measured for maps in zip(*raw.maps, strict=True)]
         return join(of_tiles, self._recipe.preparation)

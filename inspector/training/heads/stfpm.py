@@ -31,10 +31,10 @@ class Lessons:
 
 
 class PyramidPair(torch.nn.Module):
-    """A frozen teacher and its student. `is_coded`: held together through SNC, else by features alone.
+    """A frozen teacher and its student. `is_coded`: whether they are compared through SNC or by features alone.
 
-    Both are called with the same images and give maps of the same shapes; both are switched to evaluation, so that a
-    batch is no more than its images.
+    Both are called with the same images and give maps of the same shapes. Both are switched to evaluation mode, so that
+    the other images of a batch do not change the maps of an image.
     """
 
     def __init__(self, teacher: torch.nn.Module, student: torch.nn.Module, *, is_coded: bool = True) -> None:

@@ -29,7 +29,7 @@ from inspector.vision.networks.student_graph import LEVELS, STUDENT_EMBEDDINGS, 
 from inspector.vision.serving.tiling import Squares, join
 
 CALIBRATING = 20
-"""Images held out for calibration: this many, or a third of the set if that is fewer; a fifth of a large set."""
+"""This many images are held out for calibration. Of a small set it is a third, of a large set a fifth."""
 _Answer = TypeVar("_Answer")
 BATCH = 8
 TRIAL_STEPS_SHARE = 0.25
@@ -72,7 +72,7 @@ class StudentRecipe:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The levels that are trained: those that weigh in anything."""
+        """The levels to train: those with a weight in the decision or in the map."""
         weights = {"low": self.low_in_decision + self.low_in_map, "high": self.high_in_decision + self.high_in_map}
         return tuple(level for level in LEVELS if weights[level])
 
@@ -140,7 +140,7 @@ def split(count: int) -> Split:
 class StudentFitter:
     """Fits one student. A tile is an image to the student, and all tiles of an image stay in one part.
 
-    `parts`: which image is for what, None for `split`.
+    `parts`: the part of each image, None for the parts that `split` gives.
     """
 
     def __init__(self, recipe: StudentRecipe, inputs: FittingInputs, parts: Split | None = None) -> None:
@@ -212,7 +212,7 @@ class StudentFitter:
         return list(zip(images, join(of_squares, self._recipe.preparation), strict=True))
 
     def _over(self, images: Sequence[int], phase: str, work: Callable[[list[Patches]], list[_Answer]]) -> list[_Answer]:
-        """What `work` says of each square of these images, in order."""
+        """The results of `work` for each square of these images, in order."""
         squares = self._squares.of(images)
         answers: list[_Answer] = []
         for start in range(0, len(squares), BATCH):

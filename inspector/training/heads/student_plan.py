@@ -11,7 +11,7 @@ from typing import Any
 class TrainingPlan:
     """How a student is trained. `folder`: where its checkpoint is kept, None = nowhere, so it can't go on.
 
-    Same images, plan, device and number of threads: the same student, however often it was interrupted.
+    The same images, plan, device and number of threads give the same student, even after interruptions.
     """
 
     steps: int = 2000

@@ -54,7 +54,7 @@ def level_loss(teacher: torch.Tensor, student: torch.Tensor, blend: float, *, is
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What the loss looks at: the whole method, or a part of it for the ablation."""
+    """The terms of the loss: those of the whole method, or only some of them for the ablation."""
 
     levels: tuple[str, ...] = LEVELS
     is_coded: bool = True
@@ -220,7 +220,7 @@ class StudentTrainer:
         partial.replace(target)
 
     def _restore(self) -> None:
-        """Go on from the checkpoint; one that is damaged is as good as none."""
+        """Go on from the checkpoint. A damaged checkpoint is ignored."""
         source = self._checkpoint
         if source is None or not source.is_file():
             return
@@ -243,9 +243,9 @@ class StudentTrainer:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """The same sums on every machine; and beside a running line a second thread only waits in circles.
+    """Train on one thread, so that sums are the same on every machine. On busy cores a second thread only spins.
 
-    0.14 s of one core a step, against 0.44 s of two on cores that others use too.
+    A step takes 0.14 s of one core, against 0.44 s of two cores that other processes use too.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

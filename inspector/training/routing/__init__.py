@@ -1,1 +1,1 @@
-"""Routing, learnt: anchors of a product, and the products of an unlabelled folder."""
+"""Learns the routing: the anchors of a product, and the products in an unlabelled folder."""

@@ -1,4 +1,4 @@
-"""Which images and patches become a product's anchors (CAC of Deep Feature Clustering)."""
+"""Chooses the images and patches that become a product's anchors (CAC of Deep Feature Clustering)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ANCHORS = 32
 
 
 def pick_anchor_images(descriptors: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int64]:
-    """CAC, first half: about 16 good images that differ most. `descriptors`: [N, C]."""
+    """CAC, first half: the indices of about 16 good images that differ most. `descriptors`: [N, C]."""
     return farthest_first(descriptors, ANCHOR_IMAGES, rng)
 
 

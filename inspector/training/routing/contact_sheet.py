@@ -1,4 +1,4 @@
-"""A category on one picture, for a person to name: its most typical images, the least typical, the strays."""
+"""Shows a category on one picture, so that a person can name it: its most and least typical images and its strays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRAMES = {"typical": (150, 150, 150), "edge": (210, 150, 0), "stray": (200, 30, 
 
 
 def contact_sheet(discovery: Discovery, category: Category, limits: DecodeLimits) -> bytes:
-    """PNG bytes. Framed gray: the twelve most typical; amber: the six least typical; red: up to six strays.
+    """The contact sheet as PNG. Gray frames: the 12 most typical; amber: the 6 least typical; red: up to 6 strays.
 
     An image that can no longer be read leaves its cell empty.
     """
@@ -44,7 +44,7 @@ def contact_sheet(discovery: Discovery, category: Category, limits: DecodeLimits
 
 
 def _cell(image: ImageSource, limits: DecodeLimits) -> NDArray[np.uint8]:
-    """uint8 [160, 160, 3]: the whole image, its aspect kept."""
+    """uint8 [160, 160, 3] with the whole image in its own aspect."""
     cell = np.full((CELL_PX, CELL_PX, 3), PAPER, np.uint8)
     try:
         pixels = decode(image.read(), limits)

@@ -1,11 +1,11 @@
 """Finds the categories of a mixed folder of good images by itself (Deep Feature Clustering without labels).
 
 [A] Category Anchor Construction (CAC) clusters pre-trained features; Category Information Mining (CIM) says
-which category an image is of; each category then gets a head of its own (Local Feature Routing). Only the
-abstract is public. [R] Here CAC begins with one pooled descriptor per image from the routing pass, joined by
-mean linkage until no two groups are alike: the number of categories is found, not given. What is built of
-a category's images at enrolment are the anchors by which CIM then votes on frames. Few odd images are
-no category: they are listed beside the nearest one, and enrolled only when a person says so.
+the category of an image; each category then gets a head of its own (Local Feature Routing). Only the
+abstract is public. [R] Here CAC begins with one pooled descriptor per image from the routing pass. Mean linkage joins
+the descriptors until no two groups are alike, so that nobody has to give the number of categories. An enrolment makes
+anchors from a category's images, and CIM then votes with these anchors on frames. A few odd images make no category:
+they are listed as strays of the nearest category, and enrolled only when a person says so.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ ALIKE_WITHIN = 0.16
 0.16 to 0.23 gives the same categories. The lowest is taken: two categories may be given one name, but two products in
 one category can't be separated. docs/measurements.md shows its effect on subsets, unequal sizes and drawn products."""
 SMALLEST_CATEGORY = 5
-"""Fewest images of a category: those that an enrolment needs."""
+"""Least number of images of a category: an enrolment needs this many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
     """Images that look alike. `name`: a, b, c, ... by size, largest first.
 
-    `members` and `strays` are indices into the gathered images, members by how typical they are, most first;
-    strays lie nearer to this category than to any other, but not near. `nearest`: the name of the most similar other
+    `members` and `strays` are indices into the gathered images. The most typical members come first. Strays are nearer
+    to this category than to any other, but too far away to belong to it. `nearest`: the name of the most similar other
     category and the mean cosine distance to it, None where there is one category only.
     """
 
@@ -56,7 +56,7 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """The categories of a folder. Their indices refer to `images`. `labels`: the true ones, if folders tell them."""
+    """The categories of a folder. Their indices refer to `images`. `labels`: the true labels, if folders give them."""
 
     categories: tuple[Category, ...]
     images: tuple[ImageSource, ...]
@@ -74,16 +74,16 @@ class Discovery:
 
     @property
     def purity(self) -> float | None:
-        """Share of images that have the most frequent label of their category. None without labels, as `nmi`."""
+        """Share of images that have the most frequent label of their category. None without labels."""
         return purity(self._true, self.assigned) if self.labels else None
 
     @property
     def nmi(self) -> float | None:
-        """Normalised mutual information of categories and labels, divided by the mean of both entropies."""
+        """Mutual information of categories and labels, divided by the mean of both entropies. None without labels."""
         return normalised_mutual_information(self._true, self.assigned) if self.labels else None
 
     def members(self, category: Category, *, with_strays: bool) -> list[ImageSource]:
-        """The category's images in the order they came: an enrolment takes neighbours for shots of one part."""
+        """The category's images in the original order: an enrolment treats neighbours as shots of one part."""
         chosen = (*category.members, *category.strays) if with_strays else category.members
         return [self.images[index] for index in sorted(chosen)]
 
@@ -104,7 +104,7 @@ def discover(
     routing_pass: RoutingPass,
     progress: Progress | None = None,
 ) -> Discovery:
-    """The categories of these images; by label where a mapping is given, which is used for nothing but the figures.
+    """The categories of these images. `images` may map labels to images; labels serve only for the figures.
 
     Raises EnrolmentError if no image can be read.
     """
@@ -133,7 +133,7 @@ def discover(
 
 
 def categories_of(descriptors: NDArray[np.float32]) -> tuple[Category, ...]:
-    """CAC without labels: unit descriptors [N, C] -> categories, the largest first, whatever the order of the images.
+    """CAC without labels: unit descriptors [N, C] -> categories, the largest first, independent of the images' order.
 
     Groups of fewer than `SMALLEST_CATEGORY` images are strays of the nearest category, unless all are that small.
     """

@@ -1,4 +1,4 @@
-"""A product's share of the routing, from its good images: anchors, and the bound beyond which a frame is unknown."""
+"""Makes a product's part of the routing from its good images: its anchors and the bound for unknown frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN_MEDIANS = 2.6
 
 
 def anchors_of(product: str, route_patches: Sequence[NDArray[np.floating]]) -> ProductAnchors:
-    """CAC on images that do not set the bound; the bound from those held out. `route_patches`: [P, C] each, unit."""
+    """The anchors, by CAC on some images, and the bound, from held-out images. `route_patches`: [P, C] each, unit."""
     rng = np.random.default_rng(0)
     patches = [each.astype(np.float32) for each in route_patches]
     descriptors = np.stack([pooled(each) for each in patches])
@@ -32,9 +32,9 @@ def anchors_of(product: str, route_patches: Sequence[NDArray[np.floating]]) -> P
 def unknown_bound(distances: Sequence[float]) -> float:
     """The distance beyond which a frame is of no known product, from the distances of held-out good images.
 
-    At least 2.6 times their median. Over six products no good part and under 2 % of the defective ones lie beyond it,
-    and all frames of five left-out products do (the sixth are mono solar cells, which are taken for poly ones). The
-    bound is wider where few images were held out or where they spread.
+    The bound is at least 2.6 times the median distance. It is wider where few images were held out or where their
+    distances spread. Over six products, no good part and under 2 % of the defective parts lie beyond it. All frames of
+    five left-out products lie beyond it; the sixth product is mono solar cells, which are taken for poly cells.
     """
     spread = max(distances) * (1.2 + 2.0 / len(distances))
     return max(spread, UNKNOWN_MEDIANS * float(np.median(distances)), 1e-3)

@@ -1,1 +1,1 @@
-"""Statistics that know nothing of images: clustering, ranking, calibration, intervals."""
+"""Statistics on plain numbers, without images: clustering, ranking, calibration, intervals."""

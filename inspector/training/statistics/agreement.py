@@ -1,4 +1,4 @@
-"""How well found categories agree with known labels."""
+"""Measures how well discovered categories agree with known labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def purity(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> floa
 
 
 def normalised_mutual_information(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> float:
-    """Mutual information over the arithmetic mean of both entropies; 1 where both are one group alike."""
+    """Mutual information divided by the arithmetic mean of both entropies; 1 where both have a single group."""
     joint = _contingency(labels, categories) / len(labels)
     own, found = joint.sum(axis=1), joint.sum(axis=0)
     mean_entropy = (_entropy(own) + _entropy(found)) / 2.0
@@ -24,13 +24,13 @@ def normalised_mutual_information(labels: NDArray[np.integer], categories: NDArr
 
 
 def _contingency(labels: NDArray[np.integer], categories: NDArray[np.integer]) -> Floats:
-    """How many images have which label (rows) and which category (columns)."""
+    """Number of images of each label (rows) in each category (columns)."""
     counts = np.zeros((int(labels.max()) + 1, int(categories.max()) + 1))
     np.add.at(counts, (labels, categories), 1.0)
     return counts
 
 
 def _entropy(shares: Floats) -> float:
-    """In nats."""
+    """Entropy in nats."""
     present = shares[shares > 0]
     return float(-(present * np.log(present)).sum())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 def upper_bound(above: int, n: int, confidence: float) -> float:
     """p such that the rate of scores above the (n - above)-th order statistic is below p with `confidence`.
 
-    That rate is Beta(above + 1, n - above) whatever the scores' distribution (no ties):
+    For scores of any distribution without ties, that rate is Beta(above + 1, n - above):
     P(rate <= p) = P(Bin(n, p) >= above + 1). For above = 0 it is 1 - (1 - confidence)^(1/n).
     """
     return _solve(lambda p: 1.0 - binomial_cdf(above, n, p), confidence)
@@ -37,7 +37,7 @@ def binomial_cdf(k: int, n: int, p: float) -> float:
 
 
 def _solve(rising: Callable[[float], float], target: float) -> float:
-    """p in [0, 1] where a rising function reaches `target`, by bisection."""
+    """The p in [0, 1] at which a rising function reaches `target`, by bisection."""
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2.0

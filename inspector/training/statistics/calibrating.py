@@ -15,8 +15,8 @@ CONFIDENCE = 0.95
 def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool, alpha: float = ALPHA) -> Calibration:
     """The threshold of good `scores` [n], n >= 1, positive: an order statistic, or their largest times 1.05.
 
-    From 99 scores on (for alpha = 1 %), the conformal rank ceil((n + 1)(1 - alpha)); below, no rank has a
-    mean false-reject rate of alpha, so the largest is widened and the result is provisional.
+    With 99 scores or more (for alpha = 1 %), it is the score of the conformal rank ceil((n + 1)(1 - alpha)). With fewer
+    scores, no rank has a mean false-reject rate of alpha; the largest score is widened, and the result is provisional.
     """
     ordered = np.sort(np.asarray(scores, np.float64))
     n = len(ordered)
@@ -45,6 +45,6 @@ def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool
 
 
 def without_the_largest(scores: NDArray[np.floating], calibration: Calibration, count: int = 1) -> Calibration:
-    """The calibration that `scores` without their `count` largest would have given; `count` is less than there are."""
+    """The calibration that `scores` without their `count` largest would give. `count` is less than their number."""
     rest, is_cross_fit = np.sort(scores)[: len(scores) - count], calibration.kind == "estimate"
     return calibrate(rest, held_out=calibration.held_out, is_cross_fit=is_cross_fit, alpha=calibration.alpha)

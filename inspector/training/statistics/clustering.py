@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 SKETCH_CHANNELS = 64
-"""Channels of the random sketch in which wide vectors are compared while a cover is picked: distances keep to about a
-tenth (Johnson and Lindenstrauss, 1984), and picking a bank costs a fifth."""
+"""Channels of the random sketch in which wide vectors are compared while a cover is picked. The sketch keeps distances
+to about 10 % (Johnson and Lindenstrauss, 1984), and picking a bank takes a fifth of the time."""
 
 
 BEGUN_FROM = 10_000
-"""Vectors from which the first centres are picked: a cover of all vectors would take longer than moving the centres."""
+"""The first centres are picked from this many vectors. A cover of all vectors would take longer than k-means itself."""
 
 
 def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Indices of at most `count` vectors, each the farthest from those before it (Gonzalez, 1985).
+    """Indices of at most `count` vectors, each the farthest from the vectors picked before it (Gonzalez, 1985).
 
-    A cover keeps rare good patterns however rare they are; means and random picks average them away. Stops early when
-    every vector equals a picked one.
+    Such a cover keeps even very rare good patterns, which means average away and random picks miss. Picking stops early
+    when every vector equals a picked vector.
     """
     if vectors.shape[1] > 2 * SKETCH_CHANNELS:
         sketch = rng.standard_normal((vectors.shape[1], SKETCH_CHANNELS), np.float32)
@@ -46,7 +46,7 @@ def farthest_first(vectors: Vectors, count: int, rng: np.random.Generator) -> ND
 def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int = 4) -> Vectors:
     """At most `count` centres by Euclidean distance, float32 [K, C].
 
-    Begun farthest-first, so that a rare pattern keeps a centre of its own.
+    The first centres are picked farthest-first, so that a rare pattern keeps a centre of its own.
     """
     begun = vectors
     if len(vectors) > BEGUN_FROM:
@@ -66,7 +66,7 @@ def kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int =
 
 
 def nearest_to(vectors: Vectors, centres: Vectors, block: int = 1024) -> NDArray[np.int64]:
-    """Which centre each vector is nearest to, int64 [N]; in blocks, so that no array is as large as all distances."""
+    """The index of the centre nearest to each vector, int64 [N]. Computed in blocks, so that memory stays small."""
     half_squares = 0.5 * np.einsum("kc,kc->k", centres, centres)
     found = np.empty(len(vectors), np.int64)
     for start in range(0, len(vectors), block):
@@ -76,7 +76,7 @@ def nearest_to(vectors: Vectors, centres: Vectors, block: int = 1024) -> NDArray
 
 
 def spherical_kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rounds: int = 20) -> Vectors:
-    """At most `count` unit centres of unit vectors, by cosine; begun farthest-first. float32 [K, C]."""
+    """At most `count` unit centres of unit vectors by cosine, float32 [K, C]. They begin farthest-first."""
     centres = vectors[farthest_first(vectors, count, rng)].copy()
     labels = np.full(len(vectors), -1, np.int64)
     for _ in range(rounds):
@@ -92,7 +92,7 @@ def spherical_kmeans(vectors: Vectors, count: int, rng: np.random.Generator, rou
 
 
 def _sums(vectors: Vectors, labels: NDArray[np.int64], count: int) -> Vectors:
-    """Sum of the vectors of each label, zero where there are none. float32 [count, C]."""
+    """Sum of the vectors of each label, float32 [count, C]. The sum is zero for a label without vectors."""
     order = np.argsort(labels, kind="stable")
     present, starts = np.unique(labels[order], return_index=True)
     sums = np.zeros((count, vectors.shape[1]), np.float32)
@@ -104,7 +104,7 @@ def first_neighbour_means(vectors: Vectors, at_most: int) -> Vectors:
     """Unit means of the finest first-neighbour partition with at most `at_most` clusters. float32 [K, C].
 
     Written from the published description of clustering by first neighbours: each vector is linked to its
-    nearest by cosine, connected ones are one cluster, and the means are clustered again. Which partition
+    nearest vector by cosine, connected vectors are one cluster, and the means are clustered again. Which partition
     ProtoAD used is unknown [R].
     """
     labels = np.arange(len(vectors))
@@ -128,8 +128,8 @@ def mean_linkage(vectors: Vectors, within: float) -> NDArray[np.int64]:
     means = vectors.astype(np.float32, copy=True)
     sizes = np.ones(len(vectors), np.float32)
     alive = np.ones(len(vectors), np.bool_)
-    # A group is joined with its mutual nearest only. One whose nearest is too far stays as it is for good:
-    # by average linkage no later union of others comes nearer than its members were.
+    # A group is joined only with a group when each is the other's nearest. A group whose nearest is too far is final:
+    # by average linkage no later union of other groups comes nearer than the groups in it were.
     labels = np.arange(len(vectors))
     chain: list[int] = []
     waiting = list(range(len(vectors) - 1, -1, -1))
@@ -148,7 +148,7 @@ def mean_linkage(vectors: Vectors, within: float) -> NDArray[np.int64]:
         if before >= 0 and similarity[before] >= similarity[nearest]:
             nearest = before
         if 1.0 - similarity[nearest] > within:
-            chain.clear()  # each step of a chain is shorter than the one before: none in it has a nearer mate
+            chain.clear()  # steps of a chain get shorter, so no group in it has a nearer group
             continue
         if nearest != before:
             chain.append(nearest)

@@ -1,4 +1,4 @@
-"""How well scores tell good images from defective ones."""
+"""Measures how well scores tell good images from defective ones."""
 
 from __future__ import annotations
 

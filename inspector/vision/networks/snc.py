@@ -45,7 +45,8 @@ def encode(features: torch.Tensor, tau: float = TAU, sigma: float = SIGMA) -> Co
     """The code of `features` [B, C, h, w], h and w at least 2, in float32; differentiable.
 
     a_pq = softmax over the eight neighbours q of p of cos(F_p, F_q) / tau - |q - p|^2 / (2 sigma^2). The map is
-    extended by reflection at its border. Permuting the channels permutes features and context and does not change the structure.
+    extended by reflection at its border. Permuting the channels permutes features and context and does not change the
+    structure.
     """
     own = features.float()
     windows = _windows(own)  # [B, C, 9, h, w]

@@ -1,1 +1,1 @@
-"""THE ROAD from frame to reject: pure rules here, joined to queues and adapters in `pipeline`."""
+"""THE ROAD from frame to reject. This folder holds the pure rules; `pipeline` joins them to queues and adapters."""

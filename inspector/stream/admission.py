@@ -1,4 +1,4 @@
-"""From a delivery to an admitted frame: its ids, its time of capture, its deadline, its place in the trigger count.
+"""Turns a delivery into an admitted frame: its ids, time of capture, deadline, and place in the trigger count.
 
 Pure: all times come from the delivery or the caller. Nothing is refused here: a frame with unusable
 metadata is admitted with a `fault`, so that it gets its row.
@@ -24,9 +24,9 @@ LARGEST_TRIGGER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class MissedPart:
-    """A part that passed uninspected: its number is missing from the trigger count.
+    """A part that passed uninspected, because its number is missing from the trigger count.
 
-    Where the camera counts by itself, only frames that were lost after the camera are known to be missing.
+    A camera that counts its own frames shows only the losses that happened after the camera.
     """
 
     gate: str
@@ -39,7 +39,7 @@ class MissedPart:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A new frame, with the parts that were missed before it. `was_reset`: the trigger counter began again with it."""
+    """A new frame, with the parts missed before it. `was_reset`: the trigger counter restarted with this frame."""
 
     admitted: Admitted
     missed: tuple[MissedPart, ...] = ()
@@ -83,7 +83,7 @@ class Admission:
         self._clocks_off: set[str] = set()
 
     def assign(self, gates: dict[str, GateState], sightings: dict[str, list[Sighting]]) -> None:
-        """Load what earlier runs left: states by gate (or camera without one), frames by camera. Call first."""
+        """Load what earlier runs stored: states by gate (or camera without a gate), frames by camera. Call first."""
         for camera in self._config.camera:
             gate = self._config.gate_of(camera.name)
             owner = gate.name if gate else camera.name
@@ -104,11 +104,11 @@ class Admission:
             memories[camera.name] = memory
 
     def counter(self, owner: str) -> TriggerCounter:
-        """The trigger counter of a gate, or of a camera without a gate. Raises KeyError for neither."""
+        """The trigger counter of a gate, or of a camera without a gate. Raises KeyError for any other name."""
         return self._counters[owner]
 
     def take_over(self, owner: str, state: GateState | None, sightings: dict[str, list[Sighting]]) -> None:
-        """Add what another agent has recorded of a gate (or camera without one) while it had the gate's stream."""
+        """Add what another agent recorded while it had the stream of this gate (or of this camera without a gate)."""
         state = state or GateState(owner)
         rehearsed = replace(state, last_trigger=None)
         for camera, seen in sightings.items():
@@ -116,10 +116,10 @@ class Admission:
             self._rehearsals[camera].take_over(rehearsed, [sighting for sighting in seen if sighting.key.simulated])
 
     def recorded(self, verdicts: Iterable[Verdict]) -> list[GateState]:
-        """States to store in one transaction with the rows of these verdicts: those of their gates (or cameras) only.
+        """The states of these verdicts' gates (or cameras), to store in one transaction with the verdicts' rows.
 
-        A row without a frame moves no state: whoever finds the gap again makes the same row again. Neither does a
-        simulated frame, which has a counter of its own.
+        A row without a frame moves no state: an agent that finds the same gap again makes the same row again. A
+        simulated frame moves no state either, because it has a counter of its own.
         """
         touched: dict[str, TriggerCounter] = {}
         for verdict in verdicts:
@@ -136,9 +136,10 @@ class Admission:
         self._rehearsals[camera].acknowledged(result_id)
 
     def admit(self, delivery: Delivery, sha256: str) -> Arrival | Repeat:
-        """`sha256`: the delivery's `frame_digest`, computed by the caller, since admission runs on the event loop.
+        """Admit one delivery. `sha256`: the delivery's `frame_digest`.
 
-        Never raises for what a camera sends. Raises KeyError for a camera that isn't configured.
+        The caller computes the digest, because admission runs on the event loop. Nothing that a camera sends makes
+        this raise. Raises KeyError for a camera that isn't configured.
         """
         camera = self._config.camera_named(delivery.camera)
         gate = self._config.gate_of(camera.name)
@@ -169,7 +170,7 @@ class Admission:
         )
 
     def standing(self, owner: str, epoch: int, lap: int, number: int | None, at: datetime) -> Standing:
-        """Mode and job of a part of a gate (or camera without one). `number` None: the part that came last."""
+        """Mode and job of a part at a gate (or camera without a gate). `number` None: the latest part."""
         counter = self._counters[owner]
         return self._standing(owner, epoch, None if number is None else lap * (counter.modulus or 0) + number, at)
 
@@ -184,7 +185,7 @@ class Admission:
         return times.source is TimeSource.RECEIVED or last is None or times.captured_at > last
 
     def _new_clock_fault(self, camera: str, times: FrameTimes) -> str | None:
-        """The fault of a camera's clock, once until a frame with a right time comes."""
+        """The fault of a camera's clock, returned once; again only after a frame with a correct time has come."""
         if times.clock_fault is None:
             if times.source is TimeSource.CAMERA:
                 self._clocks_off.discard(camera)
@@ -206,7 +207,7 @@ class Admission:
 
 
 def read_metadata(delivery: Delivery) -> _Metadata:
-    """What the headers say. Everything wrong with them is told in `fault`, and a faulty header counts as absent."""
+    """The metadata in the headers. `fault` names everything that is wrong; a faulty header counts as absent."""
     properties = delivery.properties
     faults: list[str] = []
     if "x-property-fault" in properties:
@@ -234,7 +235,7 @@ def read_metadata(delivery: Delivery) -> _Metadata:
 
 
 def _within_modulus(meta: _Metadata, gate: GateSection | None) -> _Metadata:
-    """A trigger id beyond the modulus of its gate can't be of its counter: it is a fault, and counts as absent."""
+    """A trigger id beyond its gate's modulus can't come from the gate's counter. It counts as absent, with a fault."""
     modulus = gate.trigger_modulus if gate else None
     if modulus is None or meta.trigger_id is None or meta.trigger_id < modulus:
         return meta
@@ -243,7 +244,7 @@ def _within_modulus(meta: _Metadata, gate: GateSection | None) -> _Metadata:
 
 
 def _may_come_again(delivery: Delivery) -> bool:
-    """Whether an earlier run may have had this message: a broker that numbers its messages marks no redelivery."""
+    """Whether an earlier run may have received this message. A broker that numbers its messages marks no redelivery."""
     return delivery.backlog and delivery.broker_id is not None
 
 

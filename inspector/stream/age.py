@@ -1,11 +1,14 @@
-"""How old a message of one broker stream can be, by the agent's own monotonic clock alone.
+"""Bounds the age of a message of one broker stream, by the agent's own monotonic clock alone.
 
-The agent sends markers of its own through the stream that brings the frames. A broker hands on what it has read in
-the order it read it, so a frame that comes after a marker was read by the broker after that marker. A stopped broker
-reads what waited in its sockets in any order, though: a frame that was sent before the marker may come after it. So a
-marker is sent only when the one before it has come back, and a frame is bounded by the marker before the last. The
-broker had emptied its sockets when it read that one, hence the frame was not there yet.
-Pure: times are monotonic nanoseconds passed in. Knows nothing of MQTT or Kafka.
+The agent sends markers of its own through the stream that brings the frames. A broker passes messages on in the order
+in which it read them. A frame that comes after a marker was therefore read by the broker after that marker.
+
+A broker that had stopped reads its waiting sockets in any order, so a frame that was sent before a marker may come
+after the marker. The agent therefore sends a marker only after the previous marker has come back, and it bounds a
+frame by the marker before the last. The broker had emptied its sockets when it read the marker before the last, so the
+frame had not reached the broker by then.
+
+Pure: times are monotonic nanoseconds passed in. This module does not depend on MQTT or Kafka.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ class _Sent:
 
 
 class AgeBound:
-    """Bounds the age of what one connection (or one assignment of a partition) brings.
+    """Bounds the age of the messages of one connection (or of one assignment of a partition).
 
-    `begin` starts over with each connection; `send` and `returned` are called for each marker.
+    Call `begin` for each new connection, and `send` and `returned` for each marker.
     """
 
     def __init__(self, period_ns: int) -> None:
@@ -41,21 +44,21 @@ class AgeBound:
     def begin(self, opened_ns: int, *, is_fresh: bool) -> None:
         """A connection that began to open at `opened_ns` is up.
 
-        `is_fresh`: its subscription began with it, so that nothing older can come. Else the broker kept messages, and
-        nothing is known until the first marker comes back.
+        `is_fresh`: the subscription began with the connection, so no older message can come. Otherwise the broker may
+        have kept messages, and there is no bound until the first marker comes back.
         """
         self._under_way = None
         self._last_sent_ns = None
-        # The answer to the connection shows, as the return of a marker does, that the broker has read its sockets.
+        # The broker's answer to the connection proves, like a returned marker, that the broker has read its sockets.
         self._emptied_ns = opened_ns
         self._not_before_ns = opened_ns if is_fresh else None
 
     def end(self) -> None:
-        """The connection is lost: nothing can be said of what comes until the next `begin`."""
+        """The connection is lost: there is no bound until the next `begin`."""
         self._under_way = self._last_sent_ns = self._emptied_ns = self._not_before_ns = None
 
     def due_ns(self) -> int | None:
-        """The time at which to send the next marker; 0 means at once. None while one is under way or without a
+        """The time at which to send the next marker; 0 means at once. None while a marker is under way, or without a
         connection."""
         if self._emptied_ns is None or self._under_way is not None:
             return None
@@ -73,8 +76,9 @@ class AgeBound:
         if self._under_way is None or self._under_way.number != number:
             return False
         self._not_before_ns = self._emptied_ns
-        # A marker that took longer than a period tells of a broker that stood still. A large frame may have reached it
-        # in part before that and be whole only a few rounds later: this marker shows no emptied sockets.
+        # A marker that took longer than a period shows that the broker stood still. Part of a large frame may have
+        # reached the broker before that, and the rest arrives a few rounds later. So this marker does not prove that
+        # the sockets were empty.
         if now_ns - self._under_way.at_ns <= self._period_ns:
             self._emptied_ns = self._under_way.at_ns
         self._under_way = None
@@ -88,7 +92,8 @@ class AgeBound:
 def marker_period_ms(window_ms: float, *, is_told_by_bound: bool) -> float:
     """Milliseconds between markers: a third of the window, at most 250.
 
-    `is_told_by_bound`: the time left at this gate counts from the bound itself, which lies up to two periods back, so
-    the period is a sixth of the window. Not below 5 ms, where markers would cost more than they tell.
+    `is_told_by_bound`: the time left at this gate counts from the bound itself. The bound lies up to two periods back,
+    so the period is a sixth of the window. The period is never below 5 ms: more frequent markers are not worth their
+    cost.
     """
     return max(5.0, min(250.0, window_ms / (6 if is_told_by_bound else 3)))

@@ -1,4 +1,4 @@
-"""When a batch is full or due, and which frame goes first. Pure: the clock is passed in.
+"""Decides when a batch is full or due, and which frame goes first. Pure: the clock is passed in.
 
 Frames wait in the order of their deadlines; frames without a deadline come last, in order of arrival.
 A batch holds frames of one `key` only. It is ready when it is full, when its oldest frame has waited
@@ -25,9 +25,9 @@ class _Waiting(Generic[T]):
 
 
 class WaitingLine(Generic[T]):
-    """Frames waiting for a worker, nearest deadline first; bounded for each camera on its own.
+    """Frames waiting for a worker, nearest deadline first. Each camera has a bound of its own.
 
-    A camera that sends too fast fills only its own share, so that no frame of another camera is shed because of it.
+    A camera that sends too fast fills only its own share, so it never causes a frame of another camera to be shed.
     """
 
     def __init__(self, bound_per_camera: int) -> None:
@@ -43,13 +43,13 @@ class WaitingLine(Generic[T]):
         return self._waiting.get(camera, 0) < self._bound
 
     def put(self, item: T, camera: str, deadline_ns: int | None) -> None:
-        """Does not check the bound: the caller asks `has_room`, and waits or sheds the frame."""
+        """Add a frame without a check of the bound: the caller asks `has_room` first, and waits or sheds the frame."""
         self._order += 1
         heapq.heappush(self._heap, _Waiting(deadline_ns or NEVER_NS, self._order, item, camera))
         self._waiting[camera] = self._waiting.get(camera, 0) + 1
 
     def take(self) -> T | None:
-        """The frame with the nearest deadline, or the oldest where none has a deadline; None when no frame waits."""
+        """The frame with the nearest deadline, or the oldest frame if none has a deadline; None when no frame waits."""
         if not self._heap:
             return None
         waiting = heapq.heappop(self._heap)
@@ -94,9 +94,9 @@ class Batcher(Generic[T]):
         return min(self._due_ns(members) for members in self._members.values())
 
     def take(self, now_ns: int, hurry: bool = False) -> list[T]:
-        """A batch that is full or due, at most `largest` items, nearest deadline first; empty where there is none.
+        """A batch that is full or due, at most `largest` items, nearest deadline first; empty if no batch is ready.
 
-        `hurry`: no more items are on their way, so that every batch counts as due.
+        `hurry`: no more items are on their way, so every batch counts as due.
         """
         ready = [key for key, members in self._members.items() if hurry or self._due_ns(members) <= now_ns]
         if not ready:

@@ -1,8 +1,8 @@
 """Commands of a person or a MES to a line, read from the payload of a command topic. Pure.
 
 The payload is `{"v":1,"cmd_id":"...","sent_at":"...","by":"...","reason":"...", ...}`. A command with an unknown key
-is refused: it may be a mistyped one, and the rest would be obeyed without it. Each refusal is one sentence for the
-reply.
+is refused: the key may be mistyped, and the command would then be obeyed without it. Each refusal is one sentence for
+the reply.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _OWN: Final[dict[CommandName, frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of the right form. `owner` names a gate, or a camera without one; None means all of the agent.
+    """A well-formed command. `owner` names a gate or a camera without a gate; None means all of the agent's.
 
-    `mode` is set in the commands mode and golden. `job_id` None ends the job that runs; `from_trigger` None means
-    from the next part on.
+    The commands `mode` and `golden` set `mode`. `job_id` None ends the current job. `from_trigger` None means from
+    the next part on.
     """
 
     name: CommandName
@@ -57,7 +57,7 @@ class Command:
 
 
 def read(request: CommandRequest) -> Command:
-    """The command in a payload. Raises CommandRefused for a payload of another form."""
+    """The command in a payload. Raises CommandRefused for a payload that is not a well-formed command."""
     table = _table(request)
     gate, camera = _name(table, "gate"), _name(table, "camera")
     if gate is not None and camera is not None:
@@ -81,7 +81,7 @@ def read(request: CommandRequest) -> Command:
 def check_time(command: Command, now: datetime, largest_age_s: float, longest_mode_h: float) -> None:
     """Raises CommandRefused for a command that is too old or from the future.
 
-    Also for a mode that has expired, or that lasts longer than `longest_mode_h` from now.
+    Raises CommandRefused also for a mode that has expired, or that lasts longer than `longest_mode_h` from now.
     """
     age_s = (now - command.sent_at).total_seconds()
     if age_s > largest_age_s:
@@ -104,7 +104,7 @@ def check_time(command: Command, now: datetime, largest_age_s: float, longest_mo
 
 
 def cmd_id_of(payload: bytes) -> str | None:
-    """The id of a command that can't be read otherwise, for the reply to it; None where the id can't be read either."""
+    """The id of a command that is otherwise unreadable, for the reply; None if the id is unreadable too."""
     try:
         table = orjson.loads(payload) if len(payload) <= MOST_BYTES else None
     except orjson.JSONDecodeError:

@@ -1,8 +1,8 @@
-"""Outcome, cause and action of one frame: the contract's table of causes as a function that never fails.
+"""Decides outcome, cause and action of one frame: the contract's table of causes as a function that never fails.
 
-Pure. A score alone never makes a pass: the frame must also have sound metadata, be in time, come in a
-mode that inspects, and show a product that may come. For all other frames the camera's policy says
-what the gate is told; it has no default.
+Pure. A score alone never makes a pass. The frame must also have sound metadata, be in time, come in a
+mode that inspects, and show an allowed product. For all other frames the camera's policy sets the action
+that is sent to the gate; the policy has no default.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ UNINSPECTING_MODES = frozenset({GateMode.BYPASS, GateMode.SETUP, GateMode.CLEAN}
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a gate is told for the causes other than a pass and an anomaly."""
+    """The actions that are sent to a gate for the causes other than a pass and an anomaly."""
 
     on_unjudged: Action
     on_late: Action
@@ -56,7 +56,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What is recorded of a frame, and what the gate is told about it."""
+    """The recorded outcome and cause of a frame, and the action that is sent to the gate."""
 
     outcome: Outcome
     cause: Cause
@@ -75,7 +75,7 @@ def decide(facts: FrameFacts, policy: Policy, mode: GateMode, is_late: bool) -> 
     ruling = rule(cause, policy, detail)
     if mode is not GateMode.GOLDEN:
         return ruling
-    # A reference part was not made by the line: it is judged for the record, and the gate is told nothing.
+    # A reference part was not made by the line: it is judged for the record, and the gate gets no decision.
     return replace(ruling, action=Action.NONE, detail=f"golden: {detail}" if detail else "golden")
 
 

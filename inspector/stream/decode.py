@@ -1,9 +1,9 @@
-"""Bytes of a camera to pixels: the one way in, for enrolment and for the stream, to the same bits.
+"""Decodes the bytes of a camera to pixels. Enrolment and the stream both use this module and get the same bits.
 
 A frame is recognised by its content (JPEG or PNG), never by a name or a content type. Its headers are
-read in plain Python before any decoder sees it, so that a bomb or a torn file costs microseconds.
-Only critical PNG chunks reach the decoder: transparency, colour profiles and rotation hints are ignored.
-What is not whole is refused: a part must never be judged on grey filler.
+read in plain Python before any decoder sees the frame, so a decompression bomb or a truncated file costs
+microseconds. Only critical PNG chunks reach the decoder: transparency, colour profiles and rotation hints
+are ignored. An incomplete image is refused: a part must never be judged on grey filler.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MAX_SCANS = 32
 """A progressive JPEG needs about ten scans; each one costs a pass over all pixels."""
 
 MAX_SEGMENTS = 4096
-"""Of a JPEG: a frame with a colour profile and previews has a few hundred. Walking them holds the interpreter."""
+"""Most segments of a JPEG. A frame with a colour profile and previews has a few hundred. Reading them holds the GIL."""
 
 MAX_CHUNKS = 65_536
-"""Of a PNG: as many as 512 MiB have in chunks of 8 KiB, the usual size."""
+"""Most chunks of a PNG: 512 MiB in chunks of the usual 8 KiB."""
 
 UNCOUNTED_BYTES = 2 * 1024 * 1024
-"""Deflated data of a PNG that are not counted before they are decoded: they give at most 2 GiB, in a few seconds."""
+"""Deflated data of a PNG up to this size are decoded uncounted: they inflate to at most 2 GiB, in a few seconds."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -47,11 +47,11 @@ _JPEG_SOF_OTHER = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What a camera's frames may be.
+    """Limits of a camera's frames.
 
-    `bit_depth` and `black_level` say how 16-bit samples are meant: `black_level` becomes 0 and
-    2**bit_depth - 1 becomes 255 (12 bits in 16 shifted by 8 would turn black). A `bit_depth` of 8 says
-    nothing of 16-bit frames: all their 16 bits are then taken. 8-bit frames stay as they are.
+    `bit_depth` and `black_level` define the range of 16-bit samples: `black_level` becomes 0 and
+    2**bit_depth - 1 becomes 255. (A plain shift by 8 would turn 12-bit samples black.) With a `bit_depth`
+    of 8, 16-bit frames use all their 16 bits. 8-bit frames stay as they are.
     """
 
     max_bytes: int = 32 * 1024 * 1024
@@ -73,7 +73,7 @@ class DecodeLimits:
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What a frame's own header says. `bits` per sample; `channels` as stored (a palette is one)."""
+    """The content of a frame's own header. `bits` is per sample; `channels` is as stored (a palette has one)."""
 
     kind: Literal["jpeg", "png"]
     width: int
@@ -84,7 +84,7 @@ class ImageHeader:
 
 @dataclass(frozen=True, slots=True)
 class _Survey:
-    """A header with what the decoder needs besides: the bytes to give it and how to read them."""
+    """A header, with the bytes that the decoder gets and the way to read them."""
 
     header: ImageHeader
     payload: bytes
@@ -93,16 +93,16 @@ class _Survey:
 
 
 def keep_opencv_on_the_callers_thread() -> None:
-    """For the whole process: OpenCV starts no threads of its own.
+    """Make OpenCV start no threads of its own, for the whole process.
 
-    Frames are decoded and prepared on several workers at once, beside the backbone's threads; a pool of
-    OpenCV's on top, as wide as the machine, only makes them wait for each other. Pixels are the same either way.
+    Several workers decode and prepare frames at once, beside the backbone's threads. A thread pool of
+    OpenCV, as wide as the machine, would only make the workers wait for each other. The pixels are the same.
     """
     cv2.setNumThreads(1)
 
 
 def read_header(payload: bytes, limits: DecodeLimits | None = None) -> ImageHeader:
-    """The header of a whole JPEG or PNG, found without decoding a pixel.
+    """The header of a complete JPEG or PNG. No pixel is decoded.
 
     Raises UndecodableFrame when the bytes are empty, no JPEG or PNG, truncated, damaged in their
     structure, or beyond `limits`.
@@ -149,7 +149,7 @@ def _check_size(width: int, height: int, limits: DecodeLimits) -> None:
 
 
 def _survey_jpeg(payload: bytes, limits: DecodeLimits) -> _Survey:
-    """Walks all segments to the end of image; entropy-coded data are skipped by a regular expression."""
+    """Reads all segments up to the end-of-image marker; a regular expression skips entropy-coded data."""
     header: ImageHeader | None = None
     is_adobe = False
     scans = 0
@@ -182,7 +182,7 @@ def _survey_jpeg(payload: bytes, limits: DecodeLimits) -> _Survey:
 
 
 def _next_jpeg_marker(payload: bytes, at: int) -> tuple[int, int]:
-    """The next marker at or after `at`, and the position behind it."""
+    """The next marker at or after `at`, and the position after the marker."""
     match = _JPEG_MARKER.search(payload, at)
     if match is None:
         # A restart marker between segments would be skipped too; it carries nothing.
@@ -191,7 +191,7 @@ def _next_jpeg_marker(payload: bytes, at: int) -> tuple[int, int]:
 
 
 def _jpeg_segment(payload: bytes, at: int) -> tuple[bytes, int]:
-    """The body of the segment whose length stands at `at`, and the position behind it."""
+    """The body of the segment whose length field is at `at`, and the position after the segment."""
     if at + 2 > len(payload):
         raise UndecodableFrame("The JPEG is truncated within a segment.")
     length = int.from_bytes(payload[at : at + 2], "big")
@@ -226,7 +226,7 @@ def _decode_jpeg(survey: _Survey) -> NDArray[np.uint8]:
 def _cmyk_to_rgb(ink: NDArray[np.uint8], is_inverted: bool) -> NDArray[np.uint8]:
     """`ink`: uint8 [H, W, 4]. Adobe stores 255 - ink."""
     *colours, black = cv2.split(ink if is_inverted else cv2.bitwise_not(ink))
-    # OpenCV rounds to the nearest in place: NumPy would hold the lock, and the frame eight times over.
+    # OpenCV rounds to the nearest in place. NumPy would hold the GIL and eight copies of the frame.
     for colour in colours:
         cv2.multiply(colour, black, dst=colour, scale=1 / 255)
     return np.asarray(cv2.merge(colours), dtype=np.uint8)  # [H, W, 3]
@@ -269,7 +269,7 @@ def _survey_png(payload: bytes, limits: DecodeLimits) -> _Survey:
 
 
 def _png_chunk(payload: bytes, at: int) -> tuple[bytes, bytes, int]:
-    """Name and body of the chunk at `at`, and the position behind it, its CRC checked."""
+    """Name and body of the chunk at `at`, and the position after the chunk. The CRC is checked."""
     if at + 12 > len(payload):
         raise UndecodableFrame("The PNG is truncated: its end chunk is missing.")
     length = int.from_bytes(payload[at : at + 4], "big")
@@ -283,10 +283,10 @@ def _png_chunk(payload: bytes, at: int) -> tuple[bytes, bytes, int]:
 
 
 def _check_inflated_size(header: ImageHeader, deflated: list[bytes]) -> None:
-    """Refuses a PNG that goes on behind its last line: the decoder would inflate it to its end, for minutes."""
+    """Refuses a PNG with image data after its last line: the decoder would inflate all of them, for minutes."""
     if sum(map(len, deflated)) <= UNCOUNTED_BYTES:
         return
-    # Seven interlaced passes have no more than 15 lines for 8 rows, each with a filter byte and a byte begun.
+    # Seven interlaced passes have at most 15 lines for 8 rows. Each line has a filter byte and one partial byte.
     most_bytes = header.height * (header.width * header.channels * header.bits // 8 + 1) + 4 * (header.height + 8)
     stream = zlib.decompressobj()
     inflated_bytes = 0
@@ -329,7 +329,7 @@ def _decode_png(survey: _Survey, limits: DecodeLimits) -> NDArray[np.uint8]:
 
 def _to_eight_bits(samples: NDArray[np.uint16], limits: DecodeLimits) -> NDArray[np.uint8]:
     """black_level -> 0, white_level -> 255, linear, rounded, saturating at both ends."""
-    # OpenCV rather than NumPy: it saturates, and it gives the interpreter lock back.
+    # OpenCV rather than NumPy: OpenCV saturates, and it releases the GIL.
     above_black = cv2.subtract(samples, np.full(4, limits.black_level, np.float64))
     scale = 255.0 / (limits.white_level - limits.black_level)
     return np.asarray(cv2.convertScaleAbs(above_black, alpha=scale), dtype=np.uint8)

@@ -1,10 +1,10 @@
 """Reads the image and its metadata from a message, in whichever form the camera sent them.
 
-Pure, and knows no broker: MQTT user properties, Kafka headers and JSON keys are all brought to the contract's header
-names. Only those names are checked; names that other systems add are no fault of the frame. If one of the
-contract's names has an unusable value, or the JSON holds no image, the message gets the property
-`x-property-fault` with the reason and keeps everything that could be read. The road then makes an unjudged verdict,
-and the gate is still told about the part. A camera can't set that property itself.
+Pure, and independent of brokers: MQTT user properties, Kafka headers and JSON keys are all mapped to the contract's
+header names. Only the contract's names are checked; names that other systems add are no fault of the frame. If one of
+the contract's names has an unusable value, or the JSON holds no image, the message gets the property
+`x-property-fault` with the reason, and keeps everything that could be read. The road then makes an unjudged verdict,
+and the gate still gets a decision about the part. A camera can't set `x-property-fault` itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PROPERTY_FAULT: Final = "x-property-fault"
 OWN_NAMES: Final = frozenset(
     {"frame-id", "trigger-id", "part-id", "captured-at", "product", "content-type", "simulated"}
 )
-"""The names of the contract. Other names are foreign; they are kept for dead letters as far as there is room."""
+"""The names of the contract. Other names are foreign; foreign names are kept for dead letters while there is room."""
 
 MOST_FOREIGN: Final = 32
 MOST_PROPERTIES: Final = MOST_FOREIGN + len(OWN_NAMES)
@@ -38,7 +38,7 @@ LONGEST_PROPERTY_BYTES: Final = 1024
 """Most bytes of a name, and of a value, in UTF-8."""
 
 Value = str | bytes
-"""A value as it came; bytes that should be UTF-8."""
+"""A value as received; bytes should be UTF-8."""
 
 _TOO_LONG: Final = f"is longer than {LONGEST_PROPERTY_BYTES} bytes"
 _LINE_BREAKS: Final = b" \t\r\n\f\v"
@@ -56,7 +56,7 @@ _MOST_EXACT: Final = 2.0**53
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A message opened: the image's bytes and the metadata under the contract's names, lower case."""
+    """An opened message: the image's bytes, and the metadata under the contract's names in lower case."""
 
     payload: bytes
     properties: Mapping[str, str]
@@ -64,7 +64,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What a JSON form holds. `image` None: no image could be read, and `fault` says why."""
+    """The content of a message's JSON form. `image` None: no image could be read, and `fault` says why."""
 
     image: bytes | None
     pairs: list[tuple[str, Value]]
@@ -82,10 +82,10 @@ def open_envelope(
 ) -> Envelope:
     """Open a message. Never raises: `x-property-fault` says what is wrong with it.
 
-    `pairs` are the metadata as they came; where a name comes twice the last one counts, a key of the
-    JSON form before a property, and `topic_trigger` (for cameras whose topic ends in it) before both.
-    `fault` is what the connector already knows to be wrong with the metadata. The image of a JSON form that
-    can't be one of at most `most_bytes` is not decoded. Without an image the payload stays as it came.
+    `pairs` are the metadata as received. If a name comes twice, the last value counts. A key of the JSON form
+    overrides a property, and `topic_trigger` (for cameras whose topic ends in the trigger id) overrides both.
+    `fault` is a fault of the metadata that the connector has already found. An image of the JSON form that must
+    be larger than `most_bytes` is not decoded. Without an image the payload stays as received.
     """
     named = list(pairs)
     if is_json:
@@ -104,8 +104,8 @@ def open_envelope(
 def plain_properties(pairs: Iterable[tuple[str, Value]]) -> dict[str, str]:
     """Metadata by lower-case name, the last usable one of equal names, bounded in number and length.
 
-    `x-property-fault` tells the first of the contract's names whose value is unusable (too long, not UTF-8, control
-    characters). Foreign names are kept as far as there is room; the others are left out without a fault.
+    `x-property-fault` names the first of the contract's names whose value is unusable (too long, not UTF-8, control
+    characters). Foreign names are kept while there is room; the rest are left out without a fault.
     """
     kept: dict[str, str] = {}
     foreign = 0
@@ -129,12 +129,12 @@ def plain_properties(pairs: Iterable[tuple[str, Value]]) -> dict[str, str]:
 
 
 def last_topic_level(topic: str) -> str | None:
-    """The last level of a topic, behind its last slash; None if it is empty."""
+    """The last level of a topic, after its last slash; None if that level is empty."""
     return topic.rpartition("/")[2] or None
 
 
 def _open_json(payload: bytes, most_bytes: int | None) -> _Opened:
-    """The image and the other keys of the JSON form, as much of them as can be read."""
+    """The image and the other keys of the JSON form, as far as they can be read."""
     source = _as_utf8(payload)
     if most_bytes is not None and len(source) > most_bytes * 3 // 2 + _METADATA_BYTES:  # line breaks take room too
         # Read into objects it may be twenty times its size.
@@ -151,7 +151,7 @@ def _open_json(payload: bytes, most_bytes: int | None) -> _Opened:
 
 
 def _scanned(members: Members) -> list[tuple[str, object]]:
-    """Members as a strict parser would give them; what it would refuse stays bytes, what is nested becomes `{}`."""
+    """Members as a strict parser returns them. A value that it would refuse stays bytes; nested values become `{}`."""
     pairs: list[tuple[str, object]] = []
     for key, raw in members:
         value: object = raw
@@ -167,7 +167,7 @@ def _scanned(members: Members) -> list[tuple[str, object]]:
 
 
 def _sorted_out(members: list[tuple[str, object]], fault: str | None) -> _Opened:
-    """Keys under the contract's names. With a `fault` the image is left alone; its name's last value counts."""
+    """Keys under the contract's names, and the image. With a `fault` the image is not decoded."""
     encoded: object = None
     pairs: list[tuple[str, Value]] = []
     nested: str | None = None
@@ -191,7 +191,7 @@ def _sorted_out(members: list[tuple[str, object]], fault: str | None) -> _Opened
 def _decoded(encoded: object) -> bytes | str:
     """The image's bytes, or one phrase that says what is wrong.
 
-    Base64 of either alphabet, with or without its padding, broken into lines or not, also as a data URI.
+    The text is Base64 in either alphabet, with or without padding or line breaks, or a data URI of such text.
     """
     if not isinstance(encoded, str | bytes):
         return "the JSON has no text under the key image"
@@ -210,7 +210,7 @@ def _decoded(encoded: object) -> bytes | str:
 
 
 def _as_utf8(payload: bytes) -> bytes:
-    """JSON without its byte order mark; UTF-16, which some Windows programs write, as UTF-8."""
+    """JSON as UTF-8 without a byte order mark. Some Windows programs write UTF-16."""
     if payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return payload.decode("utf-16", "replace").encode()
     return payload.removeprefix(codecs.BOM_UTF8)
@@ -227,7 +227,7 @@ def _as_text(value: object) -> Value:
 
 
 def _plain(value: Value) -> tuple[str, str | None]:
-    """The value as text, and why it can't be kept, in words that repeat nothing of it; None where it can."""
+    """The value as text, and the reason why it can't be kept (None if it can). The reason never quotes the value."""
     if len(value) > LONGEST_PROPERTY_BYTES:
         return "", _TOO_LONG
     try:

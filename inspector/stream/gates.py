@@ -1,4 +1,4 @@
-"""What a gate is told about a part: once, in time, and never better than the worst of its views.
+"""The decisions that are sent to a gate about a part: once, in time, and never better than the part's worst view.
 
 Pure: times are monotonic nanoseconds passed in. A part is (gate, epoch, lap, trigger number). Its
 views are joined by trigger id. The first view that rejects sends a reject at once; any other decision
@@ -21,7 +21,7 @@ UNTOLD_CAUSES = frozenset({Cause.NOT_RECEIVED, Cause.BYPASS})
 
 @dataclass(frozen=True, slots=True, order=True)
 class PartKey:
-    """Names a part. `number` is the trigger id as the camera sent it; `solo` is the result id of a part without one."""
+    """Names a part. `number`: the trigger id as the camera sent it. `solo`: the result id, for a part without one."""
 
     epoch: int
     lap: int
@@ -47,7 +47,7 @@ class MissingView:
 
 
 class Gate:
-    """The parts of one gate that are under way, and what the gate was told about the latest ones."""
+    """The parts of one gate that are under way, and the decisions sent to the gate about the latest parts."""
 
     def __init__(self, section: GateSection, remembered: int = 4096) -> None:
         self._section = section
@@ -92,17 +92,17 @@ class Gate:
                 forgotten, _ = self._parts.popitem(last=False)
                 self._undecided.pop(forgotten, None)
         undecided = self._undecided.get(key)
-        # The deadline of a part that has been decided binds no view any more: it is judged for the record.
+        # The part has been decided, so its deadline no longer applies: a later view is judged for the record.
         return decide_by_ns if undecided is None else min(decide_by_ns, undecided.decide_by_ns)
 
     def judged(self, admitted: Admitted, verdict: Verdict) -> Decision | None:
-        """The decision that this verdict calls for; None where the gate has nothing new to be told."""
+        """The decision that this verdict calls for; None if the gate needs no new decision."""
         key = self.part_of(admitted)
         part = self._parts.get(key) if key is not None else None
         if key is None or part is None or not _may_be_told(admitted):
             return None
         if verdict.cause in UNTOLD_CAUSES:
-            # The other views may come in another mode, and alone they say too little about the part.
+            # The other views may come in another mode, and they alone are not enough to judge the part.
             part.is_closed = True
             self._undecided.pop(key, None)
         if part.is_closed:
@@ -117,7 +117,7 @@ class Gate:
         return self._tell(key, part, worst)
 
     def expire(self, now_ns: int) -> list[MissingView]:
-        """The missing views of parts whose deadline has come. Each part is reported once."""
+        """The missing views of parts whose deadline has come. Every part is returned once only."""
         expired = [key for key, part in self._undecided.items() if part.decide_by_ns <= now_ns]
         missing: list[MissingView] = []
         for key in expired:
@@ -126,11 +126,11 @@ class Gate:
         return missing
 
     def next_expiry_ns(self) -> int | None:
-        """The next deadline of an undecided part; None where all parts are decided."""
+        """The next deadline of an undecided part; None if all parts are decided."""
         return min((part.decide_by_ns for part in self._undecided.values()), default=None)
 
     def missing_view(self, key: PartKey, verdict: Verdict) -> Decision | None:
-        """Take in the verdict on a view that never came; returns the decision that it completes, if any."""
+        """Note the verdict on a view that never came. Returns the part's decision if this verdict completes it."""
         part = self._parts[key]
         part.verdicts[verdict.camera] = verdict
         worst = max(part.verdicts.values(), key=lambda v: SEVERITY[v.action])
@@ -139,7 +139,7 @@ class Gate:
         return self._tell(key, part, worst)
 
     def forget_epochs_before(self, epoch: int) -> None:
-        """After a resync: drop the parts of older epochs, and with them the decisions that are not sent yet."""
+        """Drop the parts of older epochs after a resync, with their decisions that are not sent yet."""
         self._oldest_epoch = max(self._oldest_epoch, epoch)
         for key in [key for key in self._parts if key.epoch < epoch]:
             del self._parts[key]
@@ -171,7 +171,7 @@ class Gate:
 
 
 def _may_be_told(admitted: Admitted) -> bool:
-    """False for simulated, backlog and late frames and for reference parts: a gate never hears of them."""
+    """False for simulated, backlog and late frames and for reference parts: a gate gets no decision about them."""
     is_golden = admitted.standing.mode is GateMode.GOLDEN
     return not (admitted.simulated or admitted.delivery.backlog or admitted.is_late or is_golden)
 

@@ -1,7 +1,7 @@
-"""Whether a frame is new, known or in conflict, which epoch it belongs to, and which parts were missed.
+"""Decides whether a frame is new, known or in conflict, which epoch it belongs to, and which parts were missed.
 
-Pure. The memory is bounded, and filled from the ledger and the journal at start. A frame that it has
-forgotten still gets no second row: the result id is a function of the frame's identity, and the
+Pure. The memory is bounded, and filled from the ledger and the journal at start. A frame that the memory
+has forgotten still gets no second row: the result id is a function of the frame's identity, and the
 ledger takes each result id once.
 
 Rules (contract, "Identity"):
@@ -9,8 +9,8 @@ Rules (contract, "Identity"):
 * Only an unknown frame that is newer than the last one can be the first of a counter that was reset.
 * A gap of at most `max_gap` numbers is that many missed parts. A longer jump, or a step back, is a
   reset: a new epoch begins, and no part counts as missed.
-* A number that its camera has shown before, now with other bytes, is a conflict within `max_gap` and a
-  reset beyond it. The third conflict in a row with rising numbers is a reset too.
+* A known number of the same camera with other bytes is a conflict within `max_gap`, and a reset beyond
+  `max_gap`. The third conflict in a row with rising numbers is a reset too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NO_TRIGGER = -1
 """Count of an epoch in which no trigger has come yet; lower than every other count."""
 
 RESTART_RUN = 3
-"""Conflicts of one camera in a row, with rising numbers, that mean a reset counter. Fewer may be parts shot again."""
+"""This many conflicts of one camera in a row, with rising numbers, mean a reset counter. Fewer may be retaken parts."""
 
 COMMANDED_FIELDS = ("mode", "mode_expires_at", "jobs", "orders")
 """Fields of a gate's state that only commands change."""
@@ -38,8 +38,8 @@ COMMANDED_FIELDS = ("mode", "mode_expires_at", "jobs", "orders")
 class FrameIds:
     """The ids that a delivery carries.
 
-    `broker_id` is the broker's own lasting id of the message, where it has one. `generation` is the connection
-    that brought it; a broker delivers a message at most once per connection.
+    `broker_id` is the broker's own lasting id of the message, if the broker gives one. `generation` is the connection
+    that brought the message; a broker delivers a message at most once per connection.
     """
 
     frame_id: str | None
@@ -52,7 +52,7 @@ class FrameIds:
 
 
 class Motion(enum.Enum):
-    """How a trigger id moved the counter. `BACK_IN_PLACE`: it belongs to an earlier part of this epoch."""
+    """How a trigger id moved the counter. `BACK_IN_PLACE`: the id belongs to an earlier part of this epoch."""
 
     STILL = "still"
     FORWARD = "forward"
@@ -62,7 +62,7 @@ class Motion(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class TriggerStep:
-    """How a frame moved the counter. `count` rises over wraps; `missed` are the counts that were jumped over."""
+    """How a frame moved the counter. `count` keeps rising over wraps. `missed`: the counts that were skipped."""
 
     motion: Motion
     epoch: int
@@ -71,10 +71,10 @@ class TriggerStep:
 
 
 class TriggerCounter:
-    """The trigger count of one gate (or of one camera without a gate), over wraps, gaps and resets.
+    """The trigger count of one gate (or of one camera without a gate). It handles wraps, gaps and resets.
 
     `modulus` None: the counter never wraps. `max_gap` None: gaps make no missed parts, and a jump forward of any
-    length is no reset; so it is for a camera without a gate.
+    length is no reset. A camera without a gate has `max_gap` None.
     """
 
     def __init__(self, state: GateState, modulus: int | None, max_gap: int | None) -> None:
@@ -91,14 +91,15 @@ class TriggerCounter:
 
     @property
     def recorded_state(self) -> GateState:
-        """The state as far as frames have rows. The next agent goes on there: frames under way are delivered again."""
+        """The state after the last frame that has a row. The next agent starts from this state, because the broker
+        delivers the frames under way again."""
         epoch, last = self._recorded
         if self._state.epoch > epoch and self._state.last_trigger is None:
-            return self._state  # a new epoch that was announced, not concluded from a frame
+            return self._state  # a resync announced this epoch; no frame caused it
         return replace(self._state, epoch=epoch, last_trigger=None if last == NO_TRIGGER else last)
 
     def record(self, key: tuple[int, int, int | None]) -> None:
-        """Note that the frame of this (epoch, lap, number) gets its row. Call it in the order of delivery."""
+        """Note that the frame with this (epoch, lap, number) gets its row. Call in the order of delivery."""
         epoch, lap, number = key
         count = NO_TRIGGER if number is None else lap * (self._modulus or 0) + number
         self._recorded = max(self._recorded, (epoch, count))
@@ -115,7 +116,7 @@ class TriggerCounter:
         elif _reach(stored) == _reach(self._state):
             streak = max(stored.reject_streak, self._state.reject_streak)
             self._state = replace(self._state, reject_streak=streak, held=stored.held or self._state.held)
-        # Mode and jobs come from the state that has obeyed more commands, whichever count is further.
+        # Mode and jobs come from the state that has obeyed more commands, even if its count is behind.
         commanded = {name: getattr(ordered, name) for name in COMMANDED_FIELDS}
         self._state = replace(self._state, **commanded)
 
@@ -124,7 +125,7 @@ class TriggerCounter:
         self._state = replace(state, epoch=self._state.epoch, last_trigger=self._state.last_trigger)
 
     def new_epoch(self) -> None:
-        """Begin a new epoch, in which the old counts mean nothing."""
+        """Begin a new epoch. Counts of the old epoch no longer apply."""
         self._state = replace(self._state, epoch=self._state.epoch + 1, last_trigger=None)
         self._seen.clear()
         self._missed.clear()
@@ -150,13 +151,13 @@ class TriggerCounter:
         return count % self._modulus if self._modulus else count
 
     def remember(self, count: int) -> None:
-        """Note a part of this epoch that an earlier run has seen; it may lie beyond the last one that was stored."""
+        """Note a part of this epoch that an earlier run has seen. Its count may be higher than the stored count."""
         self._note(self._seen, count)
         if self._state.last_trigger is None or count > self._state.last_trigger:
             self._state = replace(self._state, last_trigger=count)
 
     def place(self, number: int) -> int:
-        """The count of a trigger id of this epoch: of the counts with that number, the nearest to the last one."""
+        """The count of a trigger id of this epoch: of all counts with that id, the count nearest to the last one."""
         last = self._state.last_trigger
         if self._modulus is None or last is None:
             return number
@@ -203,14 +204,14 @@ class TriggerCounter:
 
 
 def _reach(state: GateState) -> tuple[int, int]:
-    """How far a counter has come: a pair that rises over wraps and resets."""
+    """The progress of a counter: a pair (epoch, count) that keeps rising over wraps and resets."""
     return state.epoch, NO_TRIGGER if state.last_trigger is None else state.last_trigger
 
 
 class CameraCount:
-    """How far the count of one camera has come, and whether it was reset to numbers that were seen before.
+    """The highest count of one camera, and whether the camera's counter was reset to numbers that were seen before.
 
-    The count of the gate can't tell, since one of its cameras may be ahead of another.
+    The count of the gate can't show such a reset, since one of its cameras may be ahead of another.
     """
 
     def __init__(self, max_gap: int | None) -> None:
@@ -220,13 +221,13 @@ class CameraCount:
         self._last_conflict = NO_TRIGGER
 
     def reach(self, epoch: int, count: int) -> None:
-        """Note that this camera has shown that part."""
+        """Note that this camera has shown the part with this count."""
         self._reached = max(self._reached, (epoch, count))
 
     def begins_again(self, epoch: int, count: int, is_conflict: bool) -> bool:
         """Whether this frame is the first after a reset. Call once for each unknown frame newer than the last.
 
-        `is_conflict`: the number is known, with other bytes.
+        `is_conflict`: a known frame has the same number and other bytes.
         """
         its_epoch, reached = self._reached
         if its_epoch != epoch or count > reached:
@@ -260,7 +261,7 @@ class New:
 
 
 class FrameMemory:
-    """The known frames of one camera, the newest `bound` of them."""
+    """The newest `bound` known frames of one camera."""
 
     def __init__(
         self,
@@ -281,7 +282,7 @@ class FrameMemory:
         self._new_nonce = new_nonce
         self._known: OrderedDict[tuple[int, str | None, int | None, str], ResultId] = OrderedDict()
         self._bytes_of_id: OrderedDict[tuple[int, str], str] = OrderedDict()
-        # By result id: the SHA-256, and the connection that last brought the frame (None: one of an earlier run).
+        # By result id: the SHA-256, and the connection that last brought the frame (None: an earlier run's connection).
         self._unacknowledged: OrderedDict[ResultId, tuple[str, int | None]] = OrderedDict()
         self._by_broker: OrderedDict[ResultId, None] = OrderedDict()
 
@@ -304,7 +305,7 @@ class FrameMemory:
         self.fill(sightings)
 
     def classify(self, ids: FrameIds, can_be_reset: bool = True) -> Known | New:
-        """Look the frame up; if it is new, move the counter. `can_be_reset`: it is newer than the last frame."""
+        """Look the frame up; move the counter if the frame is new. `can_be_reset`: it is newer than the last frame."""
         known = self._find(ids)
         if known is not None:
             return Known(known)
@@ -334,7 +335,7 @@ class FrameMemory:
         return step
 
     def acknowledged(self, result_id: ResultId) -> None:
-        """The broker will not deliver this frame again, so that an equal delivery is another frame."""
+        """Note that the broker will not deliver this frame again: a later delivery with equal bytes is a new frame."""
         self._unacknowledged.pop(result_id, None)
 
     def _find(self, ids: FrameIds) -> ResultId | None:
@@ -342,7 +343,7 @@ class FrameMemory:
             return self._find_weak(ids)
         epoch = self._counter.state.epoch
         count = None if ids.trigger_id is None else self._counter.place(ids.trigger_id)
-        # Frames of the previous epoch are found by their number alone: nobody knows its lap any more.
+        # Frames of the previous epoch are looked up by number alone, because that epoch's lap is no longer known.
         for place in ((epoch, ids.frame_id, count, ids.sha256), (epoch - 1, ids.frame_id, ids.trigger_id, ids.sha256)):
             if place in self._known:
                 return self._known[place]
@@ -355,7 +356,7 @@ class FrameMemory:
         if not ids.is_redelivered:
             return None
         for result_id, (sha, generation) in self._unacknowledged.items():
-            # A connection brings each message once, so an equal one on the same connection is another frame.
+            # A connection brings each message once, so equal bytes on the same connection are another frame.
             if sha == ids.sha256 and generation != ids.generation:
                 self._unacknowledged[result_id] = (sha, ids.generation)
                 return result_id
@@ -395,7 +396,7 @@ class FrameMemory:
             while len(self._by_broker) > self._bound:
                 self._by_broker.popitem(last=False)
             return
-        # Also under the plain number, by which it is found once its epoch is over (see `_find`).
+        # Also under the plain number: `_find` looks a frame up by this number when the frame's epoch is over.
         for place in {
             (key.epoch, key.frame_id, count, key.sha256),
             (key.epoch, key.frame_id, key.trigger_id, key.sha256),

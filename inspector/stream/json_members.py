@@ -1,8 +1,8 @@
-"""Members of a JSON object read one by one from bytes, as far as they can be read. Pure.
+"""Reads the members of a JSON object one by one from bytes, up to the first unreadable place. Pure.
 
-For messages that a strict parser refuses: cut short, a NaN in a key that nobody needs, line breaks inside
-a string, bytes that are not UTF-8. Nothing is built of nested values and no text is copied, so that a
-message costs no more memory than its own bytes.
+This reader is for messages that a strict parser refuses: truncated ones, a NaN in a key that nobody needs,
+line breaks inside a string, bytes that are not UTF-8. Nested values are not built and no text is copied, so
+a message takes no more memory than its own bytes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _PADDING: Final = re.compile(rb"[ \t\r\n\0]*+")
 
 MOST_MEMBERS: Final = 1000
 MOST_BRACKETS: Final = 10_000
-"""Brackets and texts of nested values that are stepped over in one message; more would hold up the line."""
+"""Most brackets and strings of nested values that are skipped in one message; more would delay other frames."""
 
 LONGEST_KEY: Final = 256
 
 
 @dataclass(slots=True)
 class Members:
-    """One pass over the members of `source`. `is_whole` once the object was read to its end and nothing follows."""
+    """One pass over the members of `source`. `is_whole`: the object was read to its end, and nothing follows it."""
 
     source: bytes
     is_whole: bool = False
@@ -69,7 +69,7 @@ class Members:
         return at if space is None else space.end()
 
     def _end_of_value(self, start: int) -> int | None:
-        """Where the value that begins at `start` ends; None where it does not."""
+        """The position where the value that begins at `start` ends; None if the value has no end."""
         if self.source[start : start + 1] in (b"{", b"["):
             return self._end_of_nested(start)
         value = _TEXT.match(self.source, start) or _SCALAR.match(self.source, start)
@@ -98,7 +98,7 @@ class Members:
 
 
 def text_of(quoted: bytes) -> str | None:
-    """The text between the quotes, its escapes resolved; None where it is not UTF-8 or an escape is none."""
+    """The text between the quotes, with its escapes resolved; None if it is not UTF-8 or has an invalid escape."""
     try:
         text = json.loads(quoted.decode(), strict=False)
     except ValueError:  # also UnicodeDecodeError

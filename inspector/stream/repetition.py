@@ -1,7 +1,7 @@
-"""Cameras that send one picture again and again under new ids: frozen, or fed from a buffer that is.
+"""Detects cameras that send one picture again and again under new ids, because the camera or its buffer is frozen.
 
-Pure. Two pictures of a sensor are never equal byte for byte, so a run of equal ones says nothing of the parts
-that passed. It is asked only of new frames: what a broker delivers twice is no new frame.
+Pure. Two pictures of a sensor are never equal byte for byte, so a run of equal pictures doesn't show the parts
+that passed. Only new frames are counted here: a frame that a broker delivers twice is not new.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 FEWEST: Final = 5
-"""So many equal frames in a row are a repetition; fewer may be retakes or a test."""
+"""Number of equal frames in a row that make a repetition; fewer may be retakes or a test."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """A run of `count` equal frames that has just become an episode or, with `is_over`, has ended."""
+    """A run of `count` equal frames that has just become a repetition or, if `is_over`, has just ended."""
 
     sha256: str
     count: int
@@ -29,7 +29,7 @@ class RepetitionWatch:
         self._runs: dict[str, tuple[str, int]] = {}
 
     def note(self, camera: str, sha256: str) -> Repetition | None:
-        """A new frame of the camera came. The repetition that begins or ends with it; None where neither does."""
+        """Note a new frame of the camera. Returns the repetition that begins or ends with it; None otherwise."""
         last, count = self._runs.get(camera, ("", 0))
         if sha256 == last:
             self._runs[camera] = (sha256, count + 1)

@@ -1,8 +1,8 @@
-"""When a frame was captured, by when it must be decided, and whether it is too late already. Pure.
+"""Computes when a frame was captured, by when it must be decided, and whether it is too late already. Pure.
 
-At a gate no frame counts as younger than its source can prove (`Delivery.not_before_ns`): a frame without such a bound,
-or whose bound leaves no time within the window, is late. A trusted `captured-at` further back than the allowed skew
-makes a frame late as well. One that lies ahead of the receipt is ignored.
+At a gate no frame counts as younger than its source can prove (`Delivery.not_before_ns`). A frame without such a bound
+is late, and so is a frame whose bound leaves no time within the window. A trusted `captured-at` that is older than the
+allowed skew makes a frame late as well. A `captured-at` later than the receipt is ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PERIODS_ON_TIME: Final = 3
 class FrameTimes:
     """The times of one frame. `act_before` and `act_before_ns` are None without a window.
 
-    `clock_fault` says what is wrong with the camera's clock; None: nothing.
+    `clock_fault` describes the fault of the camera's clock; None: no fault.
     """
 
     captured_at: datetime
@@ -40,7 +40,7 @@ class FrameTimes:
 def times_of(
     delivery: Delivery, claimed: datetime | None, camera: CameraSection, gate: GateSection | None
 ) -> FrameTimes:
-    """`claimed`: the frame's `captured-at`, which counts where the camera's clock is trusted."""
+    """The times of a frame. `claimed`: its `captured-at`, which counts only if the camera's clock is trusted."""
     captured_at, clock_fault, is_behind = _captured_at(delivery, claimed, camera)
     source = TimeSource.RECEIVED if captured_at is None else TimeSource.CAMERA
     window_ms = gate.window_ms if gate else camera.window_ms
@@ -61,7 +61,7 @@ def times_of(
 def _captured_at(
     delivery: Delivery, claimed: datetime | None, camera: CameraSection
 ) -> tuple[datetime | None, str | None, bool]:
-    """The time of capture where it can be used, a fault of the clock, and whether the frame is too old by it."""
+    """The time of capture if it is usable, a fault of the clock, and whether the frame is too old by that time."""
     if camera.clock != "trusted" or claimed is None:
         return None, None, False
     behind_ms = (delivery.received_at - claimed).total_seconds() * 1000
@@ -83,7 +83,7 @@ def _age_ms(delivery: Delivery, captured_at: datetime | None, gate: GateSection 
     if gate.match == "single_in_flight":
         return bound_ms
     on_time_ms = PERIODS_ON_TIME * marker_period_ms(gate.window_ms, is_told_by_bound=False)
-    # A decision that comes too late finds the slot of its trigger closed, so no other part is hit by it.
+    # When a decision comes too late, the slot of its trigger is already closed, so the decision hits no other part.
     return 0.0 if bound_ms <= on_time_ms else bound_ms
 
 

@@ -1,7 +1,7 @@
 """The verdict record: the one JSON form of a verdict, on the wire, in the journal and for people's scripts.
 
 Pure: nothing is sent or stored here. `verdict_record` has the keys of the contract, all of them always,
-with null where a value is unknown. Times are RFC 3339, UTC, cut to whole milliseconds and never rounded
+with null for an unknown value. Times are RFC 3339, UTC, cut to whole milliseconds and never rounded
 up, so that an `act_before` does not move later. Floats that are not finite and integers beyond 64 bits
 become null, lone surrogates U+FFFD. `journal_record` adds the fields of a row that the wire does not have.
 """
@@ -61,13 +61,13 @@ def format_time(moment: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """Aware, UTC. Raises ValueError for anything but a time with its zone."""
+    """The time as an aware datetime in UTC. Raises ValueError for anything but a time with its zone."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"the time {text!r} has no zone")
     try:
         return moment.astimezone(UTC)
-    except OverflowError as error:  # in the first or last hours of the calendar
+    except OverflowError as error:  # a time in the first or last hours of the calendar
         raise ValueError(f"the time {text!r} lies beyond the calendar in UTC") from error
 
 
@@ -80,7 +80,7 @@ def verdict_record(verdict: Verdict) -> dict[str, Any]:
 
 
 def journal_record(verdict: Verdict) -> dict[str, Any]:
-    """The contract's keys and `EXTRA_KEYS`: everything of a verdict, with times in milliseconds."""
+    """The contract's keys and `EXTRA_KEYS`: all fields of a verdict, with times in milliseconds."""
     record = verdict_record(verdict)
     record["gate"] = plain(verdict.gate)
     record["lap"] = verdict.lap
@@ -93,7 +93,7 @@ def journal_record(verdict: Verdict) -> dict[str, Any]:
 def verdict_from_record(record: Mapping[str, Any]) -> Verdict:
     """The verdict of a `verdict_record` or a `journal_record`; unknown keys are ignored.
 
-    Raises ValueError where a key is missing, the schema is another one, or a value is impossible.
+    Raises ValueError if a key is missing, the schema is another one, or a value is impossible.
     """
     if record.get("schema") != SCHEMA_VERSION:
         raise ValueError(f"the record is of schema {record.get('schema')!r}, this software reads {SCHEMA_VERSION}")
@@ -132,7 +132,7 @@ def regions_from_record(rows: list[dict[str, Any]]) -> tuple[Region, ...]:
 
 
 def decision_record(decision: Decision) -> dict[str, Any]:
-    """A decision for the journal. `act_before_ns` is of the clock of this process: after a restart it means nothing."""
+    """A decision for the journal. `act_before_ns` is of this process's clock and is meaningless after a restart."""
     return {
         "gate": decision.gate,
         "epoch": decision.epoch,
@@ -147,7 +147,7 @@ def decision_record(decision: Decision) -> dict[str, Any]:
 
 
 def decision_from_record(record: Mapping[str, Any]) -> Decision:
-    """The inverse of `decision_record`. Raises ValueError where it can't be read."""
+    """The inverse of `decision_record`. Raises ValueError if the record can't be read."""
     try:
         return Decision(
             gate=record["gate"],
@@ -167,8 +167,8 @@ def decision_from_record(record: Mapping[str, Any]) -> Decision:
 def sighting_of(verdict: Verdict, sha256: str, *, acknowledged: bool) -> Sighting:
     """The frame of a verdict as `identity` looks it up. `sha256`: the verdict's `frame_sha256`, which is not None.
 
-    The nonce of a frame without ids is in no record. The result id takes its place in the key, so that the key's own
-    `result_id` is not that of the row; use the sighting's.
+    The nonce of a frame without ids is in no record, so the key has the result id in place of the nonce. The key's own
+    `result_id` then differs from the row's: use the `result_id` of the sighting.
     """
     key = FrameKey(
         camera=verdict.camera,

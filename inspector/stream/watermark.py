@@ -1,4 +1,4 @@
-"""Which positions may be recorded and acknowledged: the longest finished prefix of each stream, in delivery order.
+"""Finds the positions to record and acknowledge: the longest finished prefix of each stream, in delivery order.
 
 Pure. Offsets rise but may have holes (Kafka), and a stream starts anew with each generation
 (a reconnect, a rebalance). A position that finishes early waits: it is released exactly once, after
@@ -25,7 +25,7 @@ class _Slot(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Released(Generic[T]):
-    """A position that is finished, as all before it are, with the value it was finished with."""
+    """A finished position, with the value given to `finish`. All positions before it are finished too."""
 
     position: Position
     value: T | None
@@ -39,7 +39,7 @@ class Watermark(Generic[T]):
         self._slots: dict[Position, _Slot[T]] = {}
 
     def open(self, position: Position) -> None:
-        """Call in delivery order. Raises ValueError for a position that is open already."""
+        """Open a position. Call in delivery order. Raises ValueError for a position that is open already."""
         if position in self._slots:
             raise ValueError(f"{position} is open already")
         slot: _Slot[T] = _Slot(position)
@@ -47,7 +47,7 @@ class Watermark(Generic[T]):
         self._lines.setdefault((position.stream, position.generation), deque()).append(slot)
 
     def finish(self, position: Position, value: T | None) -> list[Released[T]]:
-        """The positions that can be released now, oldest first. Raises KeyError for a position that isn't open."""
+        """Finish a position. Returns the positions to release now, oldest first. Raises KeyError if it isn't open."""
         slot = self._slots[position]
         if slot.is_finished:
             raise KeyError(f"{position} is finished already")

@@ -1,7 +1,8 @@
-"""Obeys commands to the line: job, mode, resync, golden, release. Each is obeyed once, and stored before it has effect.
+"""Obeys commands to the line: job, mode, resync, golden, release.
 
-A command is refused when it is retained, used before, expired, of a wrong form, or can't be stored; the reply says
-why. In a group of agents only the one that has the gate now obeys and answers.
+A command is obeyed once, and it is stored before it takes effect. A command is refused when it is retained, used
+before, expired, malformed, or can't be stored; the reply gives the reason. In a group of agents only the agent that
+has the gate now obeys and answers.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from inspector.stream.verdict_record import format_time
 
 EXPIRY_S = 0.5
 JOBS_KEPT = 8
-"""Jobs kept per gate: the one that runs, announced ones, and earlier ones that late views may belong to."""
+"""Jobs kept per gate: the current job, announced jobs, and earlier jobs that late views may belong to."""
 
 AWAY = "The database is away, and what is not stored is not obeyed; send it again under a new cmd_id."
 
@@ -39,7 +40,7 @@ Change = Callable[[GateState], GateState]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What a command changes at one gate (or camera without one)."""
+    """The change that a command makes at one gate (or camera without a gate)."""
 
     order: Order
     change: Change
@@ -48,7 +49,7 @@ class _Plan:
 
 
 class Commanding:
-    """Two tasks: one takes commands, one ends modes whose time is over."""
+    """Runs two tasks: one obeys commands, the other ends modes whose time is over."""
 
     def __init__(
         self, shared: Shared, ledger: Ledger, channel: CommandChannel | None, products: Callable[[], tuple[str, ...]]
@@ -59,7 +60,7 @@ class Commanding:
         self._products = products
 
     async def run(self) -> None:
-        """Obey and answer, one command at a time, until the channel is closed."""
+        """Obey and answer one command at a time, until the channel is closed."""
         if self._channel is None:
             return
         async for request in self._channel.requests():
@@ -68,7 +69,7 @@ class Commanding:
                 await self._channel.reply(request.name, answer)
 
     async def run_expiry(self) -> None:
-        """Set a mode whose time is over back to auto, with an event. Frames are not judged by it in any case."""
+        """Set an expired mode back to auto, with an event. No frame is judged by an expired mode, even before that."""
         while True:
             await self._shared.clock.sleep(EXPIRY_S)
             for owner in self._served():
@@ -85,7 +86,7 @@ class Commanding:
             await self._ledger.record([], [], [counter.recorded_state])
 
     async def _answer(self, request: CommandRequest) -> dict[str, Any] | None:
-        """The reply; None where another agent of the group has to answer."""
+        """The reply; None if another agent of the group has to answer."""
         cmd_id = cmd_id_of(request.payload)
         try:
             if request.is_retained:
@@ -127,7 +128,7 @@ class Commanding:
         return detail
 
     def _planned(self, owner: str, plan: _Plan) -> GateState:
-        """The state to store: as far as frames have rows. Frames under way will move it on by themselves."""
+        """The state to store, which counts only frames that have rows. Frames under way advance it later."""
         counter = self._shared.admission.counter(owner)
         if plan.is_resync:
             return replace(plan.change(counter.state), epoch=counter.state.epoch + 1, last_trigger=None)
@@ -176,7 +177,7 @@ class Commanding:
         return _Plan(Order(owner, "job", _job_text(running), _job_text(job)), change, remark="; ".join(remarks))
 
     def _owners(self, command: Command) -> list[str]:
-        """The gates (and cameras without one) that the command is for and this agent has now.
+        """The gates (and cameras without a gate) that the command is for and that this agent has now.
 
         Raises CommandRefused for a name that the agent does not know.
         """

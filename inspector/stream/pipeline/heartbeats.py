@@ -1,7 +1,7 @@
-"""The heartbeat of each gate: whether its decisions can be trusted now, its mode and its epoch.
+"""Sends the heartbeat of each gate: whether its decisions can be trusted now, its mode and its epoch.
 
-A gate learns of a new epoch before the first decision that carries it, and the last heartbeat of an agent says that it
-is not ready.
+A heartbeat with a new epoch reaches the gate before the first decision of that epoch. The last heartbeat of an agent
+reports that the gate is not ready.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Fault(enum.IntEnum):
 
 
 class Heartbeats:
-    """Sends the heartbeats of the gates that this agent has. `fault` says what keeps a gate from being ready."""
+    """Sends the heartbeats of the gates that this agent has. `fault` names why a gate is not ready."""
 
     def __init__(self, shared: Shared, gate_line: GateLine | None, fault: Callable[[str], Fault]) -> None:
         self._shared = shared
@@ -55,7 +55,7 @@ class Heartbeats:
             await self._shared.clock.sleep(self._shared.config.agent.heartbeat_ms / 1000)
 
     async def stop(self) -> None:
-        """Tell all gates that they are not ready, now and until the end: no further frame is taken."""
+        """Report all gates as not ready, now and until the end, because no further frame is taken."""
         self._is_stopping = True
         await self._send_all()
 
@@ -71,7 +71,7 @@ class Heartbeats:
             await self._send(section)
 
     def _served(self) -> list[GateSection]:
-        """The gates of this agent. One that another agent of the group has gets its heartbeat from that one."""
+        """The gates that this agent has now. The other agents of the group send the heartbeats of their own gates."""
         gates = self._shared.config.gate
         return [gate for gate in gates if any(self._shared.serves(camera) for camera in gate.cameras)]
 

@@ -1,8 +1,9 @@
-"""From a delivery to a ticket in the waiting line. Every new frame gets a row: one that can't go on is settled here.
+"""Turns a delivery into a ticket in the waiting line. Every new frame gets a row.
 
-A gated camera is never held back: where there is no room, its frame is shed, with a row. A camera without
-a gate waits for room, so that its frames stay with the broker. The SHA-256 of a frame is computed on a
-thread, and the next frame of its source is taken after that: the order of admission is the order of delivery.
+A frame that can't go on is settled here.
+A camera at a gate is never held back: without room its frame is shed, with a row. A camera without a gate
+waits for room, so its frames stay with the broker. The SHA-256 of a frame is computed on a thread, and the
+next frame of its source is taken after that. So the order of admission is the order of delivery.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from inspector.stream.pipeline.workers import Workers
 from inspector.stream.repetition import RepetitionWatch
 
 SMALL_BYTES: Final = 16 * 1024
-"""A payload of at most this size is hashed at once: handing it to a thread and back takes longer than hashing it."""
+"""A payload of at most this size is hashed on the event loop, because a thread's round trip takes longer."""
 
 
 class Intake:
@@ -41,19 +42,19 @@ class Intake:
         self._hashers.shutdown(wait=True)
 
     async def run(self, source: FrameSource) -> None:
-        """Until the source's intake is stopped."""
+        """Take deliveries until the source's intake is stopped."""
         async for delivery in source.deliveries(self.make_ready):
             await self.take(source, delivery)
 
     async def make_ready(self, delivery: Delivery) -> None:
-        """Wait until this delivery can be taken. Waiting here holds up one stream; in `take` it holds up the source."""
+        """Wait until this delivery can be taken. A wait here delays one stream; a wait in `take` delays the source."""
         camera = delivery.camera
         await self._takeover.ensure_loaded(camera, delivery.position)
         while self._shared.gate_of(camera) is None and not self._shared.has_room_for(camera):
             await self._shared.has_room.wait()
 
     async def take(self, source: FrameSource, delivery: Delivery) -> None:
-        """Admit one delivery. Returns when it waits in line, or is settled."""
+        """Admit one delivery. Returns when its frame waits in line or is settled."""
         self._shared.watermark.open(delivery.position)
         sha256 = await self._hash(delivery.payload)
         arrival = self._shared.admission.admit(delivery, sha256)
@@ -119,7 +120,7 @@ class Intake:
             self._shared.event("camera_clock_off", Severity.ALARM, camera, arrival.clock_fault)
 
     def _note_repetition(self, admitted: Admitted) -> None:
-        """A simulated camera may show one file as often as it likes."""
+        """Note the repetitions of a camera. A simulated camera is exempt: it may send the same file many times."""
         camera = admitted.delivery.camera
         found = None if admitted.simulated else self._repetitions.note(camera, admitted.key.sha256)
         if found is None:

@@ -1,7 +1,7 @@
-"""Decode workers, the one scorer, and the watch over deadlines.
+"""Runs the decode workers, the one scorer, and the watch over deadlines.
 
-Blocking work runs on threads: a few decode and route, one scores. Nothing here waits for a database or
-a broker. An error on a thread becomes a verdict with its cause, so that no frame is lost by it.
+Blocking work runs on threads: a few threads decode and route, one thread scores. Nothing here waits for a
+database or a broker. An error on a thread becomes a verdict with its cause, so that the frame is not lost.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TURN_STEP_S = 0.01
 
 
 class Judging:
-    """Takes tickets from the line through decode, route and score. `lineup` is called for each frame."""
+    """Takes tickets from the waiting line through decode, route and score. `lineup` is called for each frame."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Judging:
 
     @property
     def scorer_thread(self) -> Workers:
-        """The scorer's thread. The canary runs on it too, so that it never runs beside a batch."""
+        """The scorer's thread. The canary runs on the same thread, so it never runs beside a batch."""
         return self._scorer
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class Judging:
                 self._shared.has_routed.set()
 
     async def run_scorer(self) -> None:
-        """Score one batch after the other: full or due ones, or what there is when no more frames are on their way."""
+        """Score one batch after the other: full or due batches, or any waiting frames if no more are on their way."""
         while True:
             now_ns = self._shared.clock.monotonic_ns()
             is_all_there = not self._shared.decoding and not len(self._shared.line)
@@ -94,7 +94,7 @@ class Judging:
             await self._shared.has_routed.wait(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9))
 
     async def run_deadlines(self) -> None:
-        """Settle frames that are not decided by their deadline, and report views that never came."""
+        """Settle frames that are not decided by their deadline, and parts with a view that never came."""
         while True:
             now_ns = self._shared.clock.monotonic_ns()
             due_ns = self._shared.next_deadline_ns = self._shed_overdue(now_ns)
@@ -129,10 +129,10 @@ class Judging:
             self._take_routed(ticket, result)
 
     async def _wait_for_turn(self, ticket: Ticket, is_suspect: bool) -> None:
-        """Let a suspect go alone: a frame that was being tried when the agent was killed may be what killed it.
+        """Let a suspect go alone. A suspect is a frame that was in work when the agent was killed; it may be the cause.
 
-        Alone means that no other frame is between decode and journal, because the journal counts such a frame as
-        being tried too.
+        Alone means that no other frame is between decode and journal, because the journal counts every frame there
+        as being tried.
         """
         while self._suspect is not None and not self._suspect.is_journaled:
             await self._shared.clock.sleep(TURN_STEP_S)
@@ -146,7 +146,7 @@ class Judging:
         return [other for other in self._shared.in_flight.values() if other is not ticket]
 
     def _decode_and_route(self, admitted: Admitted, ticket: Ticket) -> tuple[Routed | Failure, float]:
-        """On a decode worker."""
+        """Decode and route one frame; runs on a decode worker."""
         began = time.perf_counter()
         camera = self._shared.config.camera_named(admitted.delivery.camera)
         pixels = self._decode(admitted.delivery.payload, camera)
@@ -195,7 +195,7 @@ class Judging:
             self._settling.settle(item.ticket, _with_answer(item.ticket.facts, answer))
 
     def _shed_overdue(self, now_ns: int) -> int | None:
-        """Settle what is overdue. Returns the nearest deadline; None where no frame has one."""
+        """Settle overdue frames. Returns the nearest deadline; None if no frame has a deadline."""
         nearest: int | None = None
         for ticket in list(self._shared.in_flight.values()):
             if ticket.is_settled or ticket.decide_by_ns is None:

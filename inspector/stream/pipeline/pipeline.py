@@ -9,7 +9,7 @@ The way of one frame, stage by stage, with the files that hold it:
  3. decode     judging.py: a decode worker turns the bytes into pixels (../decode.py).
  4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame.
  5. score      judging.py: the one scorer thread judges a batch that is full or due (../batching.py).
- 6. decide     settling.py: ruling (../deciding.py), verdict (verdicts.py), and what the gate is told (../gates.py).
+ 6. decide     settling.py: ruling (../deciding.py), verdict (verdicts.py), and the gate's decision (../gates.py).
                A frame whose time is over is settled by the watch over deadlines in judging.py.
  7. journal    settling.py, room.py: the verdict is appended to the journal, which may have to free room first.
  8. publish    settling.py: the decision goes to the gate, the record to the sink, the picture to the folder.
@@ -20,9 +20,10 @@ The way of one frame, stage by stage, with the files that hold it:
 Beside the road run upkeep.py (live products, canary, events), heartbeats.py, commanding.py (job, mode, epoch),
 reports.py (what PLCs did) and states.py (state topics, gauges).
 
-`recover` turns what an earlier run left in the journal into rows; `run` carries frames until `stop` is called,
-then drains: no new frame is taken, those under way are finished, recorded and acknowledged. What is not finished
-when the drain's time is over stays with its broker. A stage that dies ends the whole pipeline, under its name.
+`recover` turns the verdicts that an earlier run left in the journal into rows. `run` carries frames until `stop` is
+called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A frame that
+is not finished when the drain's time is over stays with its broker. A stage that dies ends the whole pipeline; the
+error names the stage.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ DRAIN_STEP_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """Everything the road needs from the world, entered already. `sources` by camera; one may serve several."""
+    """The adapters of the road, all entered already. `sources` is by camera; one source may serve several cameras."""
 
     clock: Clock
     telemetry: Telemetry
@@ -131,21 +132,21 @@ class Pipeline:
 
     @property
     def is_moving(self) -> bool:
-        """Whether the scorer thread still answers; what a watchdog should know.
+        """Whether the scorer thread still answers, for a watchdog.
 
-        A canary that fails keeps the gates not ready, but the road moves: restarting for ever helps nobody.
+        A failing canary keeps the gates not ready, but the road still moves, since endless restarts would not help.
         """
         return self._upkeep.is_scorer_answering
 
     @property
     def fault(self) -> str:
-        """The first thing that keeps verdicts from being trusted now, or `none`."""
+        """The first fault that makes verdicts untrustworthy now, or `none`."""
         return self._upkeep.fault().name.lower()
 
     async def recover(self) -> int:
-        """Rows and records for what an earlier run journaled and did not record; returns how many.
+        """Write rows and records for verdicts that an earlier run journaled and did not record. Returns their number.
 
-        Raises LedgerUnavailable: without the ledger it is not known which frames have a row.
+        Raises LedgerUnavailable, because only the ledger shows which frames have a row.
         """
         left = self._adapters.journal.unrecorded()
         gates = await self._adapters.ledger.load_gates()
@@ -159,7 +160,7 @@ class Pipeline:
         return len(left)
 
     async def run(self) -> None:
-        """Carry frames until `stop`. Raises what killed a stage, as an ExceptionGroup."""
+        """Carry frames until `stop`. Raises the error that killed a stage, as an ExceptionGroup."""
         await self._lineups.load()
         self._warn_of_missing_products()
         try:
@@ -185,7 +186,7 @@ class Pipeline:
             self._judging.close()
 
     def _warn_of_missing_products(self) -> None:
-        """A camera that may show one product only rejects every part until that product is enrolled."""
+        """Warn of cameras that allow one product only: they reject every part until that product is enrolled."""
         live = self._lineups.current.products if self._lineups.current else ()
         for camera in self._config.camera:
             if camera.product is not None and camera.product not in live:
@@ -233,9 +234,9 @@ class Pipeline:
             self._shared.event("drain_cut_short", Severity.WARNING, self._config.agent.name, detail)
 
     def _is_drained(self) -> bool:
-        """Nothing is under way; rows that wait for a ledger that is away are safe where they are.
+        """Whether nothing is under way. Rows that wait for an unavailable ledger don't count: they are in the journal.
 
-        A delivery is open from before it is hashed, when it has no ticket yet.
+        A delivery counts as open before it is hashed, although it has no ticket yet.
         """
         waits_for_ledger = self._writing.waiting and not self._shared.ledger_is_away
         is_under_way = self._shared.watermark.open_count or self._shared.in_flight or self._recording.waiting
@@ -245,7 +246,7 @@ class Pipeline:
         return list({id(source): source for source in self._shared.sources.values()}.values())
 
     async def _load_sightings(self) -> dict[str, list[Sighting]]:
-        """Known frames by camera, oldest first; what the journal says of a frame counts over the ledger."""
+        """Known frames by camera, oldest first. The journal's entry for a frame overrides the ledger's."""
         most = max((camera.frame_id_memory for camera in self._config.camera), default=1)
         journaled = {sighting.result_id: sighting for sighting in self._adapters.journal.sightings(most)}
         by_camera: dict[str, list[Sighting]] = {}

@@ -1,8 +1,8 @@
-"""Rows are made durable in groups, then their deliveries are acknowledged.
+"""Makes rows durable in groups, then acknowledges their deliveries.
 
 Rows of a stream are released in the order of delivery, so that the ledger's sequence has the order of each
 camera. A position is acknowledged when everything before it in its stream is durable: in the ledger, or
-in the journal while the ledger is away.
+in the journal while the ledger is unavailable.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Recording:
         self._release(ticket.receipt, row)
 
     def skip(self, receipt: Receipt) -> None:
-        """Hand over a delivery without a row of its own: it is acknowledged in its place in the order."""
+        """Hand over a delivery without a row of its own. The delivery is acknowledged in its place in the order."""
         self._release(receipt, None)
 
     def add(self, row: Row) -> None:

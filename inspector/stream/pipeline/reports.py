@@ -1,7 +1,7 @@
-"""Writes the reports of PLCs on their gates into the ledger, in order. They wait here while the ledger is away.
+"""Writes the reports of PLCs on their gates into the ledger, in order.
 
-Only these reports count all parts. Beyond the bound the oldest are lost; the first loss is an event, and so
-is the end of it.
+Reports wait here while the ledger is unavailable. Only these reports count all parts. If too many reports wait, the
+oldest are lost. The first loss is an event, and so is the end of the losses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Reports:
         self._lost = 0
 
     async def run(self) -> None:
-        """Until cancelled, or at once where there is no gate."""
+        """Take and write reports until cancelled; returns at once if there is no gate."""
         if self._gate_line is None:
             return
         async with asyncio.TaskGroup() as both:
@@ -41,7 +41,7 @@ class Reports:
             both.create_task(self._write())
 
     async def store(self) -> None:
-        """Write the reports that are left at the end. Those that the ledger does not take are reported as lost."""
+        """Write the remaining reports at the end. Reports that the ledger does not take count as lost."""
         try:
             while self._kept:
                 await self._write_oldest()

@@ -1,7 +1,7 @@
-"""Watches whether the journal has room. While it has none, cameras without a gate are paused and gates not ready.
+"""Watches whether the journal has room. While it is full, cameras without a gate pause and gates are not ready.
 
-A verdict that the journal refuses waits here, so that nothing is dropped. A full journal takes an entry now
-and then as segments are freed; it counts as full until there is room for more.
+A verdict that the journal refuses waits here, so that no verdict is dropped. A full journal takes an entry now
+and then as segments are freed. The journal still counts as full until there is room for more entries.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inspector.stream.pipeline.ticket import Shared
 
 RETRY_S = 0.2
 CALM_S = 1.0
-"""The journal counts as full until it has refused nothing for this time, and `LOW_FILL` holds."""
+"""The journal counts as full until it has refused no entry for this time and its fill is at most `LOW_FILL`."""
 
 LOW_FILL = 0.9
 """Share of the journal's bound that may be in use when it counts as having room again."""
@@ -37,7 +37,7 @@ class JournalRoom:
         self._refused_ns = 0
 
     async def taken(self, append: Callable[[], T]) -> T:
-        """Call `append` until the journal takes the entry; returns what it returned."""
+        """Call `append` until the journal takes the entry. Returns the result of `append`."""
         while True:
             try:
                 return append()
@@ -47,7 +47,7 @@ class JournalRoom:
                 await self._shared.clock.sleep(RETRY_S)
 
     async def run(self) -> None:
-        """Look whether there is room again, until cancelled."""
+        """Check again and again whether the journal has room, until cancelled."""
         while True:
             await self._shared.clock.sleep(RETRY_S)
             since_ns = self._shared.clock.monotonic_ns() - self._refused_ns

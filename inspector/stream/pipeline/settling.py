@@ -1,8 +1,8 @@
-"""From the facts of a frame to a verdict that is journaled, told to the gate and on its way to the ledger.
+"""Turns the facts of a frame into a verdict, journals it, publishes its decision and hands its row to the ledger.
 
 The order is fixed: journal, publish, record, acknowledge. No decision is sent before its journal entry,
-so that none is ever without a row. A frame is settled once. If the deadline of a frame passes while it is
-being scored, the gate is told at once, and the row waits for the late score.
+so every decision has a row. A frame is settled once. If the deadline of a frame passes while it is
+being scored, the decision is sent to the gate at once, and the row waits for the late score.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
-    """Where a settled frame goes, besides the journal and the ledger. `gate_line` None: the agent has no gate."""
+    """The receivers of a settled frame besides the journal and the ledger. `gate_line` None: the agent has no gate."""
 
     gate_line: GateLine | None
     sink: VerdictSink
@@ -57,7 +57,7 @@ class Outlets:
 
 @dataclass(frozen=True, slots=True)
 class _Announcement:
-    """A gate is being told that a frame is late; its row waits for the score. `task` returns the verdict as told."""
+    """A late frame's decision is being published; its row waits for the score. `task` returns the verdict."""
 
     task: asyncio.Task[Verdict]
     decision: Decision | None
@@ -84,7 +84,7 @@ class Settling:
         self._told: dict[Ticket, _Announcement] = {}
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
-        """Give the task group that publishing tasks run in. Call once, before the first frame."""
+        """Set the task group in which publishing tasks run. Call once, before the first frame."""
         self._tasks = tasks
 
     def abandon(self) -> None:
@@ -104,7 +104,7 @@ class Settling:
         self._spawn(self._finish(ticket, facts, verdict, decision))
 
     def tell_late(self, ticket: Ticket) -> None:
-        """Tell the gate now that a frame is late while it is still being scored. Its row waits for the score."""
+        """Send the gate the decision on a late frame that is still being scored. Its row waits for the score."""
         ticket.is_settled = True
         verdict, decision = self._rule(ticket, ticket.facts, is_late=True)
         self._told[ticket] = _Announcement(self._spawn(self._announce(ticket, verdict, decision)), decision)
@@ -114,13 +114,13 @@ class Settling:
         self.settle(ticket, replace(ticket.facts, failure=Failure(Cause.OVERLOAD, detail)))
 
     def settle_missed(self, missed: MissedPart) -> None:
-        """Make the row of a part that passed uninspected; the gate is told nothing."""
+        """Make the row of a part that passed uninspected. Nothing is sent to the gate."""
         policy = self._shared.policies[missed.camera]
         verdict = missed_part(missed, self._signature, policy, self._shared.clock.now())
         self._spawn(self._finish_frameless(self._with_standing(verdict), None))
 
     def settle_missing_view(self, gate: str, missing: MissingView) -> None:
-        """Make the row of a view that did not come in time, and the part's decision if this was its last view."""
+        """Make the row of a view that did not come in time, and the part's decision if no other view is missing."""
         camera = self._shared.config.camera_named(missing.camera)
         ruling = rule(Cause.VIEW_MISSING, self._shared.policies[missing.camera])
         verdict = missing_view(
@@ -175,7 +175,7 @@ class Settling:
         await self._release(ticket, facts, await self._announce(ticket, verdict, decision), decision)
 
     async def _announce(self, ticket: Ticket | None, verdict: Verdict, decision: Decision | None) -> Verdict:
-        """Journal the verdict, then tell the gate. The returned verdict says whether it was told in time."""
+        """Journal the verdict, then publish its decision. `published` of the returned verdict: it was sent in time."""
         await self._append(verdict, decision)
         if ticket is not None:
             ticket.is_journaled = True

@@ -1,4 +1,4 @@
-"""The state of the agent for dashboards: gauges, retained state topics, and a log line every minute."""
+"""Reports the state of the agent for dashboards: gauges, retained state topics, and a log line every minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REPORT_S = 60.0
 
 
 class States:
-    """Reports the state of the agent; changes nothing."""
+    """Reports the state of the agent, and never changes it."""
 
     def __init__(
         self,
@@ -32,18 +32,18 @@ class States:
         self._is_stopping = False
 
     async def stop(self) -> None:
-        """Say that the cameras are offline: no further frame of them is taken."""
+        """Report the cameras as offline, because none of their frames is taken any more."""
         self._is_stopping = True
         await self._tell_cameras()
 
     async def run(self) -> None:
-        """Retained state of the agent and its cameras, every `STATE_S` and at once when something changes."""
+        """Publish the retained state of the agent and its cameras, every `STATE_S` and at once after a change."""
         while True:
             await self._tell()
             await self._shared.has_news.wait(STATE_S)
 
     async def run_reports(self) -> None:
-        """All gauges on one log line, every `REPORT_S`."""
+        """Log all gauges on one line, every `REPORT_S`."""
         while True:
             await self._shared.clock.sleep(REPORT_S)
             self._measure()

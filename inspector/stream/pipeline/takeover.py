@@ -1,7 +1,8 @@
-"""Loads what another agent may have recorded of a gate and its frames, before the first frame is admitted.
+"""Loads a gate's state and frames that another agent may have recorded, before the first frame is admitted.
 
 A consumer group moves streams between agents. Each assignment is a new generation of the stream's
-positions; once for each, the gate's state and the latest frames of its cameras are loaded from the ledger.
+positions. Once for each assignment, the gate's state and the latest frames of its cameras are loaded from
+the ledger.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from inspector.ports import Ledger
 from inspector.stream.pipeline.ticket import Shared
 
 TAKEOVER_SIGHTINGS = 512
-"""Frames loaded per camera: more than an agent has under way. Older ones the ledger's unique key refuses."""
+"""Frames loaded per camera: more than an agent has under way. The ledger's unique key refuses older frames."""
 
 RETRY_S = 1.0
 
 
 class Takeover:
-    """Knows for which assignment each gate (or camera without one) was loaded."""
+    """Loads each gate (or camera without a gate) once per assignment."""
 
     def __init__(self, shared: Shared, ledger: Ledger) -> None:
         self._shared = shared
@@ -26,9 +27,9 @@ class Takeover:
         self._loaded: dict[str, dict[str, int]] = {}
 
     async def ensure_loaded(self, camera: str, position: Position) -> None:
-        """Load the state at the first delivery of an assignment; waits while the ledger is away.
+        """Load the state at the first delivery of an assignment. Waits while the ledger is unavailable.
 
-        Without the ledger the epoch is not known, and a frame admitted in a wrong epoch would get a second row.
+        Only the ledger has the current epoch, and a frame admitted in a wrong epoch would get a second row.
         """
         owner = self._shared.owner_of(camera)
         loaded = self._loaded.setdefault(owner, {})

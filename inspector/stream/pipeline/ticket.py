@@ -1,7 +1,7 @@
-"""The ticket of a frame, from its admission to its acknowledgement, and what the stages share.
+"""The ticket of a frame, from its admission to its acknowledgement, and the objects that the stages share.
 
-A ticket is changed as its frame moves on; one event loop owns it. It is settled once. What a stage
-finds out later is dropped, except a late score, for which the row waits.
+A ticket changes as its frame moves on; one event loop owns the ticket. A ticket is settled once. Later
+results of a stage are dropped, except a late score, for which the row waits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inspector.stream.watermark import Watermark
 
 
 class Stage(enum.IntEnum):
-    """How far a frame has come."""
+    """The stage that a frame has reached."""
 
     WAITING = 0
     DECODING = 1
@@ -32,7 +32,7 @@ class Stage(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What it takes to acknowledge one delivery: its source, and its place there."""
+    """The source of one delivery and its place there, which are needed to acknowledge it."""
 
     source: FrameSource
     position: Position
@@ -70,7 +70,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class BatchItem:
-    """A frame that waits for its batch. The prepared pixels are let go of with it, before the ticket is."""
+    """A frame that waits for its batch. It holds the prepared pixels, so that they are freed before the ticket."""
 
     ticket: Ticket
     routed: Routed
@@ -78,16 +78,16 @@ class BatchItem:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One verdict ready for the ledger. `decision` is what a gate was told because of it; None: nothing."""
+    """One verdict ready for the ledger. `decision` is the decision made for a gate because of it; None: no decision."""
 
     verdict: Verdict
     decision: Decision | None = None
 
 
 class Signal:
-    """Wakes all tasks that wait. A `set` before the wait is not lost; several count as one.
+    """Wakes all tasks that wait. A `set` before the wait is not lost; several `set` calls count as one.
 
-    A task that wakes must check whether there is work: it may wake without any.
+    A task that wakes must check whether there is work, because it may wake without any work.
     """
 
     def __init__(self) -> None:
@@ -108,9 +108,10 @@ class Signal:
 
 @dataclass(slots=True)
 class Shared:
-    """What the stages of one agent have in common. Made once, at start. `sources` by camera.
+    """The objects that the stages of one agent share. Made once, at start. `sources` is by camera.
 
-    A stage calls `checkpoint` with its name once for each frame that has passed it, also where it takes many at once.
+    A stage calls `checkpoint` with its name once for each frame that has passed the stage, even if the stage takes
+    many frames at once.
     """
 
     config: Config
@@ -148,11 +149,11 @@ class Shared:
         self.has_news.set()
 
     def event(self, kind: str, severity: Severity, subject: str, detail: str) -> None:
-        """Something a person may have to know, now."""
+        """Report an event, at the current time, that a person may have to know."""
         self.telemetry.event(Event(self.clock.now(), kind, severity, subject, detail))
 
     def expect_deadline(self, decide_by_ns: int | None) -> None:
-        """Wake the watch over deadlines if this deadline comes before the one it waits for."""
+        """Wake the watch over deadlines if this deadline is earlier than the deadline that the watch waits for."""
         if decide_by_ns is not None and (self.next_deadline_ns is None or decide_by_ns < self.next_deadline_ns):
             self.has_deadline.set()
 
@@ -162,11 +163,11 @@ class Shared:
         return None if section is None else self.gates[section.name]
 
     def serves(self, camera: str) -> bool:
-        """Whether this camera's frames come to this agent, and not to another of its group."""
+        """Whether this camera's frames come to this agent, and not to another agent of its group."""
         return self.sources[camera].serves(camera)
 
     def ungated_sources(self) -> list[FrameSource]:
-        """The sources of which no camera stands at a gate, each once."""
+        """The sources without any camera at a gate, without duplicates."""
         gated = {id(self.sources[camera]) for gate in self.config.gate for camera in gate.cameras}
         return list({id(source): source for source in self.sources.values() if id(source) not in gated}.values())
 
@@ -175,6 +176,6 @@ class Shared:
         return self.journal_has_room and self.line.has_room(camera)
 
     def owner_of(self, camera: str) -> str:
-        """The name that the camera's epoch belongs to: its gate's, or its own where it has no gate."""
+        """The name that the camera's epoch belongs to: the camera's gate, or the camera itself without a gate."""
         section = self.config.gate_of(camera)
         return camera if section is None else section.name

@@ -1,7 +1,7 @@
-"""What runs beside the road: live products, canary, stored events.
+"""The tasks that run beside the road: live products, canary, stored events.
 
-A gate is told `ready` only while all that a verdict depends on works: the scoring path (seen by the canary
-or by real frames), the journal, the connection of the cameras; and while the gate is not held.
+A gate is reported as `ready` only while everything that a verdict depends on works: the scoring path (proved by
+the canary or by real frames), the journal, and the connection of the cameras. A held gate is not ready.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ SCORER_HUNG_S = 60.0
 EVENTS_S = 0.5
 
 LATE_IN_A_ROW = 3
-"""Frames of a gate that were decided too late, one after the other, before it is not ready."""
+"""A gate stops being ready after this many frames in a row were decided too late."""
 
 
 class LineupWatch:
-    """Keeps the lineup current. A new one is loaded and warmed beside the old one, and swapped between two batches."""
+    """Keeps the lineup current. A new lineup is loaded and warmed beside the old one, then swapped between batches."""
 
     def __init__(self, shared: Shared, registry: Registry, loader: LineupLoader) -> None:
         self._shared = shared
@@ -41,7 +41,7 @@ class LineupWatch:
         return self._lineup
 
     async def load(self) -> None:
-        """Load the versions that are live now, unless they are loaded. Raises LedgerUnavailable, EngineError."""
+        """Load the live versions unless they are loaded already. Raises LedgerUnavailable, EngineError."""
         live = await self._registry.live()
         if self._lineup is not None and live.revision == self._lineup.revision:
             return
@@ -57,7 +57,7 @@ class LineupWatch:
         )
 
     async def run(self) -> None:
-        """Look for a new revision every `registry_poll_s`. One that fails is one event, and the old lineup goes on."""
+        """Look for a new revision every `registry_poll_s`. A failed revision is one event; the old lineup stays."""
         failed_revision: str | None = None
         while True:
             await self._shared.clock.sleep(self._shared.config.agent.registry_poll_s)
@@ -74,7 +74,7 @@ class LineupWatch:
                 self._shared.event("lineup_refused", Severity.ALARM, revision, str(error))
 
     async def _fetch(self, version: ProductVersion) -> bytes | None:
-        """The artifact's bytes. None where they are damaged or gone: the loader then refuses this version alone."""
+        """The artifact's bytes; None if they are damaged or gone. The loader then refuses only this version."""
         try:
             return await self._registry.artifact(version.product, version.version)
         except (ArtifactError, RegistryError):
@@ -82,7 +82,7 @@ class LineupWatch:
 
 
 class Upkeep:
-    """Canary, stored events, and what keeps verdicts from being trusted."""
+    """Runs the canary, stores events, and names the fault that makes verdicts untrustworthy."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Upkeep:
         return self._shared.clock.monotonic_ns() - seen_ns < SCORER_HUNG_S * 1e9
 
     def fault(self, gate: str | None = None) -> Fault:
-        """The first thing that keeps verdicts from being trusted now."""
+        """The first fault that makes verdicts untrustworthy now."""
         lineup = self._lineups.current
         if lineup is None or not lineup.products:
             return Fault.NO_PRODUCT
@@ -126,7 +126,7 @@ class Upkeep:
         return Fault.HELD if self._shared.admission.counter(gate).state.held else Fault.NONE
 
     def _is_live(self, camera: str, gate: GateSection) -> bool:
-        """Whether a frame that came now would be young enough to be decided: nothing waits before it."""
+        """Whether a frame that comes now would be young enough to be decided, if no other frame waits before it."""
         age_ns = self._shared.sources[camera].age_bound_ns(camera)
         return age_ns is not None and age_ns / 1e6 < gate.window_ms - gate.reserve_ms
 
@@ -140,7 +140,7 @@ class Upkeep:
             await self._shared.clock.sleep(CANARY_S)
 
     async def run_events(self) -> None:
-        """Events into the ledger; kept for the next round while it is away."""
+        """Write events into the ledger; events are kept for the next round while the ledger is unavailable."""
         kept: list[Event] = []
         while True:
             await self._shared.clock.sleep(EVENTS_S)

@@ -1,6 +1,6 @@
-"""Makes the verdicts: one of a frame's facts and its ruling, one for a part that has no frame. Pure.
+"""Makes verdicts: from a frame's facts and its ruling, or for a part that has no frame. Pure.
 
-This is the only place where facts of a frame become fields of a row, a group of fields for each of their sources.
+This is the only place where facts of a frame become fields of a row. Each source of facts gives a group of fields.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOST_AFTER_CAMERA: Final = "the camera's own count jumped over this frame, which
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What every row of this agent says of the agent."""
+    """The fields about the agent itself, the same in every row of this agent."""
 
     agent: str
     software: str
@@ -42,7 +42,7 @@ class Signature:
 def frame_verdict(
     facts: FrameFacts, ruling: Ruling, signature: Signature, gate: str | None, decided_at: datetime, total_ms: float
 ) -> Verdict:
-    """The row of a frame. `published` is False at a gate until the broker took the decision, else None."""
+    """The row of a frame. `published` is False at a gate until the broker has taken the decision, otherwise None."""
     return Verdict(
         **_admission_fields(facts.admitted),
         **_ruling_fields(ruling),
@@ -61,14 +61,14 @@ def frame_verdict(
 
 
 def with_late_score(told: Verdict, facts: FrameFacts) -> Verdict:
-    """The verdict that the gate was told, with the score that came too late added for the record."""
+    """The verdict whose decision was published, with the score that came too late added for the record."""
     if facts.scored is None:
         return told
     return replace(told, **_score_fields(facts.scored), threshold=_threshold(facts))
 
 
 def standing_fields(standing: Standing) -> Fields:
-    """Mode, lot and job as they stand in a row."""
+    """The fields of a row for mode, lot and job."""
     job = standing.job
     return {"mode": standing.mode, "lot": job.lot if job else None, "job_id": job.job_id if job else None}
 
@@ -139,14 +139,14 @@ def _score_fields(scored: Scored | None) -> Fields:
 
 
 def _threshold(facts: FrameFacts) -> float | None:
-    """The limit that the score was held against; without a score, the one of the version it was routed to."""
+    """The threshold that the score was compared with; without a score, the threshold of the frame's routed version."""
     if facts.scored is not None:
         return facts.scored.threshold
     return facts.route.threshold if facts.route is not None else None
 
 
 def missed_part(missed: MissedPart, signature: Signature, policy: Policy, at: datetime) -> Verdict:
-    """The row of a part that passed uninspected: its number is missing from the trigger count."""
+    """The row of a part that passed uninspected, because its number is missing from the trigger count."""
     part = PartKey(missed.epoch, missed.lap, missed.trigger_id)
     detail = LOST_AFTER_CAMERA if missed.is_counted_by_camera else "the trigger count jumped over this part"
     ruling = rule(Cause.NOT_RECEIVED, policy, detail)
@@ -164,7 +164,7 @@ def missing_view(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a frame should have come from."""
+    """The camera and part of a frame that never came."""
 
     gate: str
     camera: str
@@ -174,7 +174,7 @@ class _Place:
 def _frameless(
     part: PartKey, place: _Place, reason: str, ruling: Ruling, signature: Signature, at: datetime
 ) -> Verdict:
-    """A row without a frame. `reason` tells it from the other rows of its part."""
+    """A row without a frame. `reason` distinguishes it from the other rows of its part."""
     return Verdict(
         **_ruling_fields(ruling),
         **_signature_fields(signature),

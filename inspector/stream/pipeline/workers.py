@@ -1,6 +1,6 @@
 """Threads for work that may hang. The process ends without waiting for them.
 
-The standard library's pool joins its threads when the interpreter ends: one hung decoder would keep a
+The standard library's pool joins its threads when the interpreter ends, so one hung decoder would keep a
 drained agent from stopping.
 """
 
@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LEAVE_S = 3.0
-"""Time that `shutdown` waits: longer than a batch on a slow machine, and with the drain within TimeoutStopSec."""
+"""Longest wait of `shutdown`: longer than a batch on a slow machine. Together with the drain it fits TimeoutStopSec."""
 
 _Work = Callable[[], None]
 
@@ -52,10 +52,10 @@ class Workers(Executor):
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = False) -> None:
         """Let the threads end after the work that was submitted; `wait` for them, but at most LEAVE_S.
 
-        A pool that is replaced need not be waited for. At the end of the process it must be: a thread that returns
+        A pool that is replaced needs no wait. At the end of the process the wait is needed: a thread that returns
         from compiled code while the interpreter shuts down crashes the process.
         """
-        del cancel_futures  # those who await a future cancel it themselves
+        del cancel_futures  # a task that awaits a future cancels it itself
         for _ in self._threads:
             self._work.put(None)
         leave_at = time.monotonic() + LEAVE_S

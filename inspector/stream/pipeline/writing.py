@@ -1,6 +1,6 @@
 """Writes rows into the ledger, in order. Rows that the ledger does not take at once wait in the journal.
 
-No stage waits for the ledger. While rows wait, only their ids are kept here: the rows are read back from the
+No stage waits for the ledger. While rows wait, only their ids are kept here; the rows are read back from the
 journal group by group. New rows queue behind them, so that the ledger's sequence has the order of delivery. A
 write that takes long goes on in the background, with its rows first in the queue.
 """
@@ -20,19 +20,19 @@ from inspector.stream.pipeline.ticket import Row, Shared, Signal
 
 LEDGER_RETRY_S = 1.0
 LEDGER_PATIENCE_S = 0.25
-"""Time that acknowledgements wait for the ledger's answer; after it the journal is synced instead."""
+"""Longest time that acknowledgements wait for the ledger's answer; after this time the journal is synced instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """A write that takes long; its rows are the first that wait. `task` says whether the ledger took them."""
+    """A write that takes long; its rows are first in the queue. `task` returns whether the ledger took them."""
 
     task: asyncio.Task[bool]
     rows: int
 
 
 class Writing:
-    """One write to the ledger at a time. `ensure_durable` is called by one task only, `run` is the other."""
+    """Makes one write to the ledger at a time. One task calls `ensure_durable`, and another task runs `run`."""
 
     def __init__(self, shared: Shared, ledger: Ledger, journal: Journal) -> None:
         self._shared = shared
@@ -48,7 +48,7 @@ class Writing:
         return len(self._waiting)
 
     async def ensure_durable(self, rows: Sequence[Row]) -> None:
-        """The rows are in the ledger when this returns, or on stable storage in the journal."""
+        """Return when the rows are in the ledger, or on stable storage in the journal."""
         if not rows:
             return
         ids = [row.verdict.result_id for row in rows]
@@ -81,7 +81,7 @@ class Writing:
                 self._under_way.task.cancel()
 
     async def _write_oldest(self) -> bool:
-        """Write the oldest group. False where the ledger did not take it."""
+        """Write the oldest group of rows. Returns False if the ledger did not take it."""
         if self._under_way is not None:
             task, count = self._under_way.task, self._under_way.rows
             await asyncio.wait([task])
@@ -97,7 +97,7 @@ class Writing:
         return is_written
 
     async def _record(self, rows: Sequence[Row]) -> bool:
-        """False where the ledger is away. Going away and coming back are one event each."""
+        """Write rows; returns False if the ledger is unavailable. Its loss and its return are one event each."""
         decisions = [(row.decision, bool(row.verdict.published)) for row in rows if row.decision is not None]
         try:
             conflicts = await self._ledger.record(

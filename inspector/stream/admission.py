@@ -19,6 +19,8 @@ from inspector.stream.timing import FrameTimes, times_of
 from inspector.stream.verdict_record import parse_time
 
 LONGEST_ID = 128
+SIMULATED = ("true", "1", "yes")
+REAL = ("", "false", "0", "no")
 LARGEST_TRIGGER = 2**63 - 1
 
 
@@ -223,13 +225,16 @@ def read_metadata(delivery: Delivery) -> _Metadata:
         captured_at = _parse_time(raw)
         if captured_at is None:
             faults.append("captured-at is not an RFC 3339 time with its offset")
+    mark = properties.get("simulated", "").strip().lower()
+    if mark not in (*SIMULATED, *REAL):
+        faults.append("simulated is neither true nor false")
     return _Metadata(
         frame_id=_short(properties, "frame-id", faults),
         trigger_id=trigger_id,
         part_id=_short(properties, "part-id", faults),
         captured_at=captured_at,
         product=_short(properties, "product", faults),
-        is_simulated=properties.get("simulated", "").lower() in ("1", "true", "yes"),
+        is_simulated=mark in SIMULATED,
         fault="; ".join(faults) or None,
     )
 

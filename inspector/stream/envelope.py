@@ -13,6 +13,7 @@ import base64
 import binascii
 import codecs
 import contextlib
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -48,7 +49,9 @@ _TRIGGER: Final = "trigger-id"
 _METADATA_BYTES: Final = 64 * 1024
 """Most bytes of a JSON message beside its image."""
 
-_DATA_URI: Final = re.compile(rb"data:([^,]{0,256}),", re.IGNORECASE)
+_DATA_URI: Final = re.compile(rb"data:([^,]{0,1024}),", re.IGNORECASE)
+_IN_BASE64: Final = re.compile(rb";[ \t]*base64[ \t]*\Z", re.IGNORECASE)
+_PLAIN_IMAGES: Final = ((b"\xff\xd8\xff", "a JPEG"), (b"\x89PNG\r\n\x1a\n", "a PNG"))
 _TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _MOST_EXACT: Final = 2.0**53
 """Largest number up to which a whole number that a JSON writer turned into a float (4711.0) is still exact."""
@@ -134,7 +137,10 @@ def last_topic_level(topic: str) -> str | None:
 
 
 def _open_json(payload: bytes, most_bytes: int | None) -> _Opened:
-    """The image and the other keys of the JSON form, as far as they can be read."""
+    """The image and the other keys of the JSON form, as much of them as can be read."""
+    for start, kind in _PLAIN_IMAGES:
+        if payload.startswith(start):
+            return _Opened(None, [], f"not JSON but {kind}: the camera sends images, and its encoding says json")
     source = _as_utf8(payload)
     if most_bytes is not None and len(source) > most_bytes * 3 // 2 + _METADATA_BYTES:  # line breaks take room too
         # Read into objects it may be twenty times its size.
@@ -198,7 +204,7 @@ def _decoded(encoded: object) -> bytes | str:
     text = encoded.encode("utf-8", "surrogatepass") if isinstance(encoded, str) else encoded
     text = text.lstrip()
     if (uri := _DATA_URI.match(text)) is not None:
-        if not uri[1].lower().rstrip().endswith(b";base64"):
+        if not _IN_BASE64.search(uri[1]):
             return "the JSON's image is a data URI without base64"
         text = text[uri.end() :]
         text = unquote_to_bytes(text) if b"%" in text else text
@@ -210,10 +216,11 @@ def _decoded(encoded: object) -> bytes | str:
 
 
 def _as_utf8(payload: bytes) -> bytes:
-    """JSON as UTF-8 without a byte order mark. Some Windows programs write UTF-16."""
-    if payload.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return payload.decode("utf-16", "replace").encode()
-    return payload.removeprefix(codecs.BOM_UTF8)
+    """JSON without its byte order mark; UTF-16 and UTF-32, which some Windows programs write, as UTF-8."""
+    encoding = json.detect_encoding(payload)  # by the mark, else by where its first characters have zeros
+    if encoding.startswith("utf-8"):
+        return payload.removeprefix(codecs.BOM_UTF8)
+    return payload.decode(encoding, "replace").encode()
 
 
 def _as_text(value: object) -> Value:

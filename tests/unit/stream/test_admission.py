@@ -100,6 +100,14 @@ def test_admit_same_delivery_again_is_a_repeat(admission: Admission, delivery: M
     assert again == Repeat(first.admitted.result_id)
 
 
+@pytest.mark.parametrize(("mark", "is_simulated"), [("True", True), (" 1", True), ("FALSE", False), ("0", False)])
+def test_admit_reads_the_mark_of_simulated_frames(
+    admission: Admission, delivery: Make, mark: str, is_simulated: bool
+) -> None:
+    admitted = arrive(admission, delivery("free", headers={"simulated": mark})).admitted
+    assert (admitted.simulated, admitted.fault) == (is_simulated, None)
+
+
 def test_admit_simulated_frames_are_counted_apart_and_never_known_as_real_ones(
     admission: Admission, delivery: Make
 ) -> None:
@@ -120,6 +128,7 @@ def test_admit_simulated_frames_are_counted_apart_and_never_known_as_real_ones(
         ({"trigger_id": "9" * 40}, "trigger-id"),
         ({"trigger_id": "٤٢"}, "trigger-id"),
         ({"captured_at": "yesterday"}, "captured-at"),
+        ({"simulated": "maybe"}, "simulated"),
         ({"captured_at": "2026-03-01T12:00:00"}, "captured-at"),
         ({"frame_id": "x" * 129}, "frame-id"),
         ({"part_id": "a\x07b"}, "part-id"),

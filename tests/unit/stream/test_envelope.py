@@ -92,7 +92,9 @@ def test_open_envelope_json_gives_image_and_dashed_keys() -> None:
     ("payload", "fault"),
     [
         (b"{", "not valid JSON"),
-        (b"\xff\xd8\xff", "not valid JSON"),
+        (b"\xff\xd8", "not valid JSON"),
+        (b"\xff\xd8\xff\xe0", "not JSON but a JPEG: the camera sends images, and its encoding says json"),
+        (b"\x89PNG\r\n\x1a\n\0", "not JSON but a PNG"),
         (b"[1]", "not an object"),
         (b"{}", "no text under the key image"),
         (b'{"image": 7}', "no text under the key image"),
@@ -110,6 +112,7 @@ def test_open_envelope_bad_json_keeps_payload_and_says_why(payload: bytes, fault
 
 
 ENCODED = base64.b64encode(IMAGE)
+WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 CUT = ENCODED.rstrip(b"=")[: len(ENCODED) // 4 * 4 - 3]
 WITH_IDS = b'"trigger_id": 102, "part_id": "p1"'
 
@@ -152,7 +155,9 @@ def test_open_envelope_json_of_a_frame_that_cant_be_judged_keeps_its_ids(payload
         b'{"image": "' + ENCODED + b'", "note": "\\ud800", "trigger_id": 7}',
         b'{"Image": "' + ENCODED + b'", "Trigger_Id": 7, }\x00\r\n',
         b"\xef\xbb\xbf" + b'{"image": "' + ENCODED + b'", "trigger_id": 7}',
-        ('{"image": "' + ENCODED.decode() + '", "trigger_id": 7}').encode("utf-16"),
+        *(('{"image": "' + ENCODED.decode() + '", "trigger_id": 7}').encode(encoding) for encoding in WIDE),
+        b'{"image": "data:image/jpeg; name=a.jpg; base64 ,' + ENCODED + b'", "trigger_id": 7}',
+        b'{"image": "data:image/jpeg;name=' + b"a" * 500 + b";base64," + ENCODED + b'", "trigger_id": 7}',
     ],
 )
 def test_open_envelope_json_written_otherwise_is_read_all_the_same(payload: bytes) -> None:

@@ -19,9 +19,17 @@ _UNSEEN: Final = re.compile(
 )
 _LAYOUT: Final = "\n\t"
 
+MOST_TEXT_BYTES: Final = 4 * 1024 * 1024
+"""Of a file that a person wrote. Readers take one byte more, so that a device or a huge file fills no memory."""
+
 
 def decoded(content: bytes) -> str:
-    """The text of UTF-8 without its byte-order mark. Raises ValueError, which says how to save the file."""
+    """The text of UTF-8 without its byte-order mark. Raises ValueError, which says how to save the file.
+
+    Of more than `MOST_TEXT_BYTES` nothing is looked at.
+    """
+    if len(content) > MOST_TEXT_BYTES:
+        raise ValueError(f"it has more than {MOST_TEXT_BYTES >> 20} MiB; name the right file")
     if content.startswith(_WIDE) or _looks_wide(content):
         raise ValueError("it is written in UTF-16 or UTF-32; save it as UTF-8")
     try:

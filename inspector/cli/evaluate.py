@@ -65,4 +65,7 @@ def command(
     if as_json:
         console.print_json(evaluation.figures)
     else:
-        evaluation_view.print_evaluation(evaluation, report)
+        evaluation_view.print_evaluation(evaluation, None if evaluation.page_fault else report)
+    if evaluation.page_fault:
+        console.err.print(evaluation.page_fault, highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1)

@@ -18,7 +18,7 @@ from inspector.config.config import RULED, Config
 from inspector.config.messages import is_of_keys, known_part, sentences
 from inspector.config.rules import broken_rules
 from inspector.errors import ConfigError
-from inspector.text import decoded
+from inspector.text import MOST_TEXT_BYTES, decoded
 
 
 def find(option: Path | None) -> Path | None:
@@ -37,7 +37,8 @@ def load(option: Path | None = None) -> Config:
     if path is None:
         return parse({}, None)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MOST_TEXT_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError([f"there is no file {path}; write one with `inspector init`"], str(path)) from None
     except OSError as error:
@@ -49,7 +50,7 @@ def load(option: Path | None = None) -> Config:
     try:
         table = tomllib.loads(text)
     except ValueError as error:  # also numbers of thousands of digits
-        raise ConfigError([f"it is not valid TOML: {error}"], str(path)) from error
+        raise ConfigError([f"it is not valid TOML: {error}{_hint_of_mark(text)}"], str(path)) from error
     except RecursionError as error:
         raise ConfigError(["it is not valid TOML: its brackets are nested too deep"], str(path)) from error
     return parse(table, path)
@@ -75,7 +76,8 @@ def secret(name: str) -> SecretStr:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if folder and (file := Path(folder) / name).is_file():
         try:
-            return SecretStr(decoded(file.read_bytes()).rstrip("\r\n"))
+            with file.open("rb") as opened:
+                return SecretStr(decoded(opened.read(MOST_TEXT_BYTES + 1)).rstrip("\r\n"))
         except OSError as error:
             raise ConfigError(
                 [f"the credential file of the secret {name!r} can't be read: {error.strerror}"]
@@ -109,6 +111,14 @@ def notify_socket() -> tuple[str | None, float | None]:
     """systemd's notification socket and its watchdog period in seconds, where this process runs under it."""
     usec = os.environ.get("WATCHDOG_USEC")
     return os.environ.get("NOTIFY_SOCKET"), int(usec) / 1e6 if usec and usec.isdigit() else None
+
+
+def _hint_of_mark(text: str) -> str:
+    """That a byte-order mark, which no editor shows, stands within the text, as where two files were joined."""
+    if "\ufeff" not in text:
+        return ""
+    line = text[: text.index("\ufeff")].count("\n") + 1
+    return f"; line {line} holds a byte-order mark (U+FEFF), which is invisible: remove it"
 
 
 def _nul_faults(table: Mapping[str, Any]) -> list[str]:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from inspector.config.config import Config
 from inspector.config.sections import NAME_PATTERN
-from inspector.domain import ProductVersion
+from inspector.domain import ProductVersion, printable
 from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list, without
 from inspector.enrolment.inherited_options import differing, inherited
 from inspector.enrolment.keeping import FinishedVersion, stored
 from inspector.enrolment.low_priority import Progress, Result, Work, run_at_low_priority
 from inspector.errors import ArtifactError, EnrolmentError, InspectorError, UsageError
 from inspector.operation.opening import registry_of
+from inspector.operation.report_page import ensure_page
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.dataset.folders import ImageSource, NotTaken
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
@@ -100,12 +101,11 @@ async def enrol_product(
 
     If the database takes no writes at the end, the finished version is kept in a file, which the error names.
 
-    Raises EnrolmentError, UsageError, WeightsMissing, EngineError, LedgerUnavailable; OSError for a report that can't
-    be written, with the version stored.
+    Raises EnrolmentError, also for a report that can't be written, with the version stored; UsageError, WeightsMissing,
+    EngineError, LedgerUnavailable.
     """
     ensure_name(product)
-    if order.page is not None and not order.page.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {order.page.absolute().parent} for the report.")
+    ensure_page(order.page)
     tell = progress or (lambda _phase, _done, _total: None)
     async with registry_of(config) as registry:  # opened before the minutes of work, so that a fault shows at once
         plan = await _plan(config, registry, product, images, options, order)
@@ -170,9 +170,18 @@ async def _draw_page(
 ) -> Path:
     draw = partial(_write_page, config, enrolment, version, order)
     try:
-        return await _run(draw, order, progress)
-    except EnrolmentError:  # the child was ended; the version is stored, so an error here would mislead
-        return await asyncio.to_thread(draw, progress)
+        try:
+            return await _run(draw, order, progress)
+        except EnrolmentError:  # the child was ended; the version is stored, so an error here would mislead
+            return await asyncio.to_thread(draw, progress)
+    except OSError as error:
+        where = f" {printable(str(order.page))}" if order.page else ""
+        state = "live" if version.is_live else "shadow" if version.is_shadow else "stored, not live"
+        raise EnrolmentError(
+            f"{version.product} version {version.version} is {state}, but its report{where} can't be written "
+            f"({error.strerror or error}); `inspector products show {version.product} --version {version.version}` "
+            "says what it rests on."
+        ) from error
 
 
 async def _run(work: Work[Result], order: EnrolmentOrder, progress: Progress) -> Result:

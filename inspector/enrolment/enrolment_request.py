@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inspector.config.config import Config
+from inspector.domain import printable
 from inspector.enrolment.enrol_product import Enrolled, EnrolmentOrder, enrol_product, ensure_name
 from inspector.enrolment.enrolled_images import folder_of
 from inspector.enrolment.low_priority import Progress
 from inspector.errors import UsageError
 from inspector.operation.cameras import decode_limits
+from inspector.operation.report_page import ensure_page
 from inspector.training.choice.exposure import parse_exposure
-from inspector.training.dataset.folders import ImageSource, NotTaken, load_paths
+from inspector.training.dataset.folders import MOST_BYTES, ImageSource, NotTaken, listed, load_paths, read_regular
 from inspector.training.dataset.framing import Framing, parse_roi, parse_tiles
 from inspector.training.enrol import EnrolmentOptions
 from inspector.training.heads.factory import one_profile
@@ -78,6 +80,7 @@ async def enrol_on_request(
     `collect_frames` and `enrol_product` do.
     """
     ensure_name(request.product)
+    ensure_page(request.page)
     offered = await asyncio.to_thread(load_paths, request.images)
     if request.is_strict and (refused := offered.refused):
         rest = f" ({len(refused)} in all)" if len(refused) > 1 else ""
@@ -86,6 +89,8 @@ async def enrol_on_request(
     options = _options(config, request)
     if request.count is not None:
         sources += await _camera_frames(config, request, request.count, progress, on_frames)
+    if not sources and offered.not_taken:
+        raise UsageError(f"Nothing of what was named is taken as an image: {listed(offered.not_taken)}.")
     if not sources and not request.adds:
         raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
     return await enrol_product(config, request.product, sources, options, _order(request, offered.not_taken), progress)
@@ -111,9 +116,10 @@ def _options(config: Config, request: EnrolmentRequest) -> EnrolmentOptions:
 def _framing(request: EnrolmentRequest) -> Framing:
     where, is_px = parse_roi(request.roi) if request.roi else (None, False)
     try:
-        mask = request.mask.read_bytes() if request.mask else None
+        mask = read_regular(request.mask, MOST_BYTES) if request.mask else None
     except OSError as error:
-        raise UsageError(f"The mask {request.mask} can't be read ({error.strerror}).") from error
+        name = printable(str(request.mask))
+        raise UsageError(f"The mask {name} can't be read ({error.strerror or error}).") from error
     return Framing(parse_tiles(request.tiles) if request.tiles else (1, 1), where, is_px, mask, request.input_px)
 
 

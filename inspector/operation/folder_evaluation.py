@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from inspector.config.config import Config
-from inspector.domain import ProductVersion
+from inspector.domain import ProductVersion, printable
 from inspector.errors import UsageError
 from inspector.evaluation.evaluate import EvaluationOptions, examine
 from inspector.operation.cameras import decode_limits
 from inspector.operation.engines import engine_of
 from inspector.operation.opening import registry_of
+from inspector.operation.report_page import ensure_page
 from inspector.reports.evaluation import evaluation_html
 from inspector.training.dataset.framing import Framing, parse_tiles
 from inspector.vision.artifacts.thresholds import moved_note
@@ -52,11 +53,13 @@ class FolderEvaluation:
     """The figures as `inspector evaluate --json` prints them.
 
     `moved`: product -> how its threshold was moved. `notes`: what a person should know before trusting the figures.
+    `page_fault`: the reason why the report was not written, in a sentence; empty if it was written or not wanted.
     """
 
     figures: dict[str, Any]
     moved: dict[str, str]
     notes: tuple[str, ...]
+    page_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,11 @@ def evaluate_folder(
     Raises UsageError before any work, and otherwise raises as `examine` does.
     """
     page = request.page
-    if page is not None and not page.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {page.parent} to write the report to.")
+    ensure_page(page)
     if request.judges_live and (request.head, request.profile) != ("prototype", "standard"):
         raise UsageError("--registry judges the live versions as they are; leave --head and --profile out.")
     options = _options(config, request)
+    fault = ""
     versions: Mapping[str, ProductVersion] = {}
     if request.judges_live:
         live = asyncio.run(_live_versions(config))
@@ -93,8 +96,17 @@ def evaluate_folder(
             figures["products"][name]["calibration"] = note
         if page is not None:
             title = f"Evaluation of {request.root.resolve().name}"
-            page.write_text(evaluation_html(evaluation, title), encoding="utf-8")
-    return FolderEvaluation(figures, moved, tuple(evaluation.notes))
+            fault = _written(page, evaluation_html(evaluation, title))
+    return FolderEvaluation(figures, moved, tuple(evaluation.notes), fault)
+
+
+def _written(page: Path, text: str) -> str:
+    """Writes the report; returns why it can't be, so that minutes of figures are shown all the same."""
+    try:
+        page.write_text(text, encoding="utf-8")
+    except OSError as error:
+        return f"The report {printable(str(page))} can't be written ({error.strerror or error}); the figures are right."
+    return ""
 
 
 def _options(config: Config, request: EvaluationRequest) -> EvaluationOptions:

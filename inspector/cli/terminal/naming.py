@@ -11,7 +11,7 @@ import typer
 
 from inspector.cli.terminal import console
 from inspector.errors import UsageError
-from inspector.text import decoded, visible
+from inspector.text import MOST_TEXT_BYTES, decoded, visible
 
 
 def names_given(names: str | None, names_from: Path | None, categories: Sequence[str]) -> dict[str, str] | None:
@@ -26,7 +26,8 @@ def names_given(names: str | None, names_from: Path | None, categories: Sequence
     if names_from is None:
         return None
     try:
-        lines = decoded(names_from.read_bytes()).splitlines()
+        with names_from.open("rb") as file:
+            lines = decoded(file.read(MOST_TEXT_BYTES + 1)).splitlines()
     except OSError as error:
         raise UsageError(f"The names in {names_from} can't be read ({error.strerror}).") from error
     except ValueError as error:

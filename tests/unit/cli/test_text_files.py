@@ -22,3 +22,8 @@ def test_names_from_a_file_in_utf_16_say_to_save_it_as_utf_8(tmp_path: Path) -> 
     file.write_bytes("a=bolt\n".encode("utf-16"))
     with pytest.raises(UsageError, match="save it as UTF-8"):
         names_given(None, file, ["a"])
+
+
+def test_names_from_a_device_without_end_are_one_sentence() -> None:
+    with pytest.raises(UsageError, match="more than 4 MiB; name the right file"):
+        names_given(None, Path("/dev/zero"), ["a"])

@@ -32,6 +32,20 @@ def test_load_of_utf_16_says_to_save_it_as_utf_8(tmp_path: Path, encoding: str) 
     assert wrong.value.faults == ["it is written in UTF-16 or UTF-32; save it as UTF-8"]
 
 
+def test_load_of_a_device_without_end_is_one_sentence() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        load(Path("/dev/zero"))
+    assert wrong.value.faults == ["it has more than 4 MiB; name the right file"]
+
+
+@pytest.mark.parametrize(("content", "line"), [("\ufeff\ufeff[agent]\n", 1), ("[agent]\n\ufeffname = 'a'\n", 2)])
+def test_load_names_the_line_of_a_mark_that_no_editor_shows(tmp_path: Path, content: str, line: int) -> None:
+    file = tmp_path / "inspector.toml"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"line {line} holds a byte-order mark"):
+        load(file)
+
+
 def test_load_of_latin_1_names_the_line(tmp_path: Path) -> None:
     file = tmp_path / "inspector.toml"
     file.write_bytes(TEXT.encode("latin-1"))

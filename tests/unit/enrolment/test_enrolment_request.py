@@ -9,7 +9,7 @@ import pytest
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.enrolment.enrolment_request import EnrolmentRequest, enrol_on_request
-from inspector.errors import UsageError
+from inspector.errors import EnrolmentError, UsageError
 from tests.unit.drawings import FakeEngine, draw, encode
 from tests.unit.enrolment.test_camera_frames import give
 
@@ -51,7 +51,20 @@ async def test_enrol_on_request_refuses_wrong_words_before_it_listens_to_the_cam
         ({"tiles": "many"}, "many"),
         ({"head": "protoad", "profile": "fine", "named": frozenset({"profile"})}, "comes in one profile"),
         ({"product": "a/b"}, "can't be a product's name"),
+        ({"mask": Path("/dev/zero")}, "mask /dev/zero can't be read .it is no regular file"),
+        ({"page": Path("/")}, "is a folder; name a file for the report"),
+        ({"page": Path("/no/such/folder/r.html")}, "There is no folder /no/such/folder"),
     ):
         with pytest.raises(UsageError, match=said):
             await enrol_on_request(line, request_of(camera="cam1", count=6, **changes), lambda *_: None)
     assert not (line.agent.state_dir / "enrolment").exists()
+
+
+async def test_enrol_on_request_of_what_is_no_image_says_what_was_named(line: Config) -> None:
+    with pytest.raises(UsageError, match=r"taken as an image: zero \(no file but a pipe, socket or device"):
+        await enrol_on_request(line, request_of(images=(Path("/dev/zero"),)), lambda *_: None)
+
+
+async def test_enrol_on_request_whose_report_cant_be_written_says_that_the_version_is_live(line: Config) -> None:
+    with pytest.raises(EnrolmentError, match="disc version 1 is live, but its report /dev/full can't be written"):
+        await enrol_on_request(line, request_of(camera="cam1", count=6, page=Path("/dev/full")), lambda *_: None)

@@ -141,10 +141,12 @@ def _ensure_plausible(manifest: Mapping[str, Any], threshold: float, reason: str
     except ArtifactError:
         return  # the manifest has no threshold to compare with, and no agent could load the version
     if not enrolled.is_plausible(threshold):
+        level = enrolled.level_shown(threshold)
+        whose = "its own good images give" if level == enrolled.level_given(threshold) else "its calibration says"
         raise UsageError(
-            f"Its threshold, {threshold:.4g}, lies at level {enrolled.level_given(threshold):.3g} of what its own good "
-            f"images give, not from {LOWEST_LEVEL:g} to {HIGHEST_LEVEL:g}: look at it (`inspector products show`), and "
-            "say with --reason why it shall judge all the same."
+            f"Its threshold, {threshold:.4g}, lies at level {level:.3g} of what {whose}, not from {LOWEST_LEVEL:g} to "
+            f"{HIGHEST_LEVEL:g}: look at it (`inspector products show`), and say with --reason why it shall judge all "
+            "the same."
         )
 
 

@@ -76,11 +76,10 @@ class EnrolledThreshold:
     def level(self, threshold: float) -> float | None:
         """The level of the enrolment at which a threshold lies; None where the threshold is the enrolment's own.
 
-        Where the threshold is not plausible (see `is_plausible`), the level is computed from the scores of the good
-        images and limited to +-MOST_LEVEL.
+        Where the threshold is not plausible (see `is_plausible`), the level that shows it, limited to +-MOST_LEVEL.
         """
         if not self.is_plausible(threshold):
-            return max(-MOST_LEVEL, min(MOST_LEVEL, self.level_given(threshold)))
+            return max(-MOST_LEVEL, min(MOST_LEVEL, self.level_shown(threshold)))
         level = self.calibration.level(threshold)
         return None if abs(level - 1.0) < SAME_LEVEL else level
 
@@ -98,13 +97,17 @@ class EnrolledThreshold:
         given, median = threshold_of(scores, alpha, is_cross_fit=calibration.kind == "estimate")
         return (threshold - median) / (given - median)
 
+    def level_shown(self, threshold: float) -> float:
+        """The level by the scores of the good images; by the stored calibration if only that makes it implausible."""
+        given = self.level_given(threshold)
+        return self.calibration.level(threshold) if _is_usual(given) else given
+
     def is_plausible(self, threshold: float) -> bool:
         """Whether `products threshold` could have set this threshold.
 
         The stored calibration and the scores of the good images must both place it within the allowed levels.
         """
-        levels = (self.calibration.level(threshold), self.level_given(threshold))
-        return all(LOWEST_LEVEL * (1 - SLACK) <= level <= HIGHEST_LEVEL * (1 + SLACK) for level in levels)
+        return _is_usual(self.calibration.level(threshold)) and _is_usual(self.level_given(threshold))
 
     def score_at(self, level: float) -> float:
         """The score at a level of the enrolment."""
@@ -137,3 +140,8 @@ class EnrolledThreshold:
             "held_out_above": self.above(threshold),
             "statement": self.statement(threshold),
         }
+
+
+def _is_usual(level: float) -> bool:
+    """Whether a person could have moved a threshold there."""
+    return LOWEST_LEVEL * (1 - SLACK) <= level <= HIGHEST_LEVEL * (1 + SLACK)

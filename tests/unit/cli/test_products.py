@@ -211,6 +211,25 @@ def test_products_import_of_a_threshold_that_no_images_gave_needs_a_reason_to_ju
     assert ("product/disc/live", "version 1", "a trial") in _audited(line)
 
 
+def test_products_import_whose_calibration_contradicts_its_images_names_the_level_that_is_odd(
+    shell: Callable[..., Any], line: Config, disc: Enrolment
+) -> None:
+    manifest = unpack(disc.artifact).manifest
+    own = manifest["threshold"]
+    contradicted = {**manifest, "calibration": {**manifest["calibration"], "threshold": 1e6}}
+    assert EnrolledThreshold.of(contradicted).level(own) == pytest.approx(0.0, abs=1e-3)
+    length = int.from_bytes(disc.artifact[:8], "little")
+    header = json.loads(disc.artifact[8 : 8 + length])
+    header["__metadata__"] = {"inspector-artifact": json.dumps(contradicted)}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    Path("odd.artifact").write_bytes(seal(len(text).to_bytes(8, "little") + text + disc.artifact[8 + length :]))
+    refused = shell("products", "import", "odd.artifact", "--activate")
+    assert refused.code == 2
+    assert "of what its calibration says" in refused.err
+    assert "level 1 of" not in refused.err
+
+
 @pytest.mark.parametrize("level", [0.001, 11.0])
 def test_products_import_of_a_threshold_beyond_what_a_person_may_move_it_to_is_refused(
     shell: Callable[..., Any], line: Config, disc: Enrolment, level: float

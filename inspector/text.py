@@ -38,7 +38,7 @@ def _looks_wide(content: bytes) -> bool:
 
 
 def visible(text: str, *, keeps_layout: bool = False) -> str:
-    """The text with each control character as Python writes it, for example \\x1b; a byte that is no text as \\xff.
+    """The text with each control character as Python writes it, for example \\x1b; a byte that is not UTF-8 as \\xff.
 
     `keeps_layout`: line ends and tabs stay, for this project's own texts of several lines. A result that is passed in
     again stays the same.

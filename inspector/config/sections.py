@@ -77,7 +77,7 @@ class Section(BaseModel):
 
 
 def _as_template(text: str) -> str:
-    """A sentence of this project as a template for pydantic, with its braces escaped."""
+    """A sentence of this project as a template for pydantic, with parentheses in place of braces."""
     return text.replace("{", "(").replace("}", ")")
 
 

@@ -1,4 +1,4 @@
-"""The edges of the road: brokers and folders as ports, foreign errors translated, nothing else.
+"""The edges of the road: they make ports of brokers and folders, and translate the errors of client libraries.
 
-A connector decides nothing about parts. Each connector knows one broker or folder and no other connector.
+A connector decides nothing about parts. Each connector handles one broker or folder and uses no other connector.
 """

@@ -1,10 +1,10 @@
 """Frames of one camera from a watched folder: a file is a frame, acknowledged files move to `done/`.
 
-Files are taken oldest first, once they are whole and have not changed for `settle_ms`; a file that never
-becomes whole is handed on as it is once it has not changed for `incomplete_ms`. Entries that are no frames (links,
+Files are taken oldest first, once they are whole and have not changed for `settle_ms`. A file that never becomes
+whole is delivered incomplete once it has not changed for `incomplete_ms`. Entries that are no frames (links,
 folders, hidden and half-written names, sidecars) stay where they are, and an event names each kind once. A file
-that is overwritten after it was read is another frame. Nothing in a folder is backlog: files that lie there
-before the start are judged like later ones.
+that is overwritten after it was read is another frame. No file counts as backlog: files from before the start are
+judged like later files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from inspector.errors import ConfigError
 from inspector.ports import Clock, MakeReady, Telemetry
 
 IN_FLIGHT: Final = 64
-"""Most files handed out and not acknowledged."""
+"""Most files that are delivered and not acknowledged."""
 
 POLL_S: Final = 0.1
 RETRY_S: Final = 5.0
@@ -40,7 +40,7 @@ _MIB: Final = 1024 * 1024
 
 
 class FolderSource:
-    """A FrameSource over one folder. Entering raises ConfigError where there is no such folder.
+    """A FrameSource over one folder. Entering raises ConfigError if there is no such folder.
 
     A frame's `frame-id` is the file's name and time of modification. After a restart the same file is therefore the
     same frame, and a new file under an old name is a new frame. With `trigger_from = "topic"` the name without its
@@ -102,7 +102,7 @@ class FolderSource:
             await self._wait_for_change(self._poll_s)
 
     def age_bound_ns(self, _camera: str, /) -> int | None:
-        """The time since the last listing began: a file that is found now may have appeared right after that."""
+        """The time since the last listing began: a file that is new now may have appeared right after that."""
         return None if self._listed_ns is None else self._clock.monotonic_ns() - self._listed_ns
 
     async def acknowledge(self, position: Position) -> bool:
@@ -137,13 +137,13 @@ class FolderSource:
             return
 
     async def _due(self) -> list[FrameFile]:
-        """Files nobody has taken that have not changed for long enough, oldest first."""
+        """Files that are not taken yet and have not changed for long enough, oldest first."""
         began_ns = self._clock.monotonic_ns()
         listing = await asyncio.to_thread(list_folder, self._folder)
         self._note_folder(listing)
         now_ns = self._clock.monotonic_ns()
         there = listing.frames
-        self._taken &= there  # a file gone from the folder need not be remembered
+        self._taken &= there  # a file that has left the folder need not be remembered
         self._unchanged_since_ns = {file: self._unchanged_since_ns.get(file, now_ns) for file in there}
         self._not_before_ns = {file: at_ns for file, at_ns in self._not_before_ns.items() if file in there}
         # A file that an earlier listing lacks was written after that listing began. Before the first listing no
@@ -161,7 +161,7 @@ class FolderSource:
         return now_ns - self._unchanged_since_ns[file] >= settle_ns and now_ns >= self._not_before_ns.get(file, now_ns)
 
     async def _take(self, file: FrameFile) -> Delivery | None:
-        """The file as a delivery; None where it is not whole yet, can't be read, or is another file by now."""
+        """The file as a delivery; None if it is not whole yet, can't be read, or is another file by now."""
         try:
             reading = await asyncio.to_thread(read, file, self._most_bytes)
         except FileNotFoundError:
@@ -198,7 +198,7 @@ class FolderSource:
         properties = {"frame-id": _frame_id(file)}
         try:
             modified = datetime.fromtimestamp(file.modified_ns / 1e9, UTC)
-        except (OverflowError, ValueError, OSError):  # a time that no calendar has
+        except (OverflowError, ValueError, OSError):  # a time outside the calendar
             pass
         else:
             properties["captured-at"] = modified.isoformat(timespec="milliseconds").replace("+00:00", "Z")

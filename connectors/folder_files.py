@@ -1,4 +1,4 @@
-"""Lists a watched folder, tells frames from other entries, and reads and moves single files.
+"""Lists a watched folder, separates frames from other entries, and reads and moves single files.
 
 The functions block and keep no state; `folder` calls them on threads. No link is followed: a person who may write
 into the folder must not be able to make the agent read from, or write to, another place.
@@ -29,7 +29,7 @@ _JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """JPEG markers that no length field follows."""
 
 MOST_SEGMENTS: Final = 4096
-"""Most segments of a JPEG before its first scan. A file with more never counts as whole; its time runs out instead."""
+"""Most segments of a JPEG before its first scan. A file with more segments counts as incomplete."""
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_END: Final = b"IEND\xaeB`\x82"
@@ -131,7 +131,7 @@ def is_whole(content: bytes) -> bool:
 
 
 def set_aside(file: FrameFile) -> bool:
-    """Move the file to `done` beside it, where nothing is replaced. False if it was overwritten: then it stays.
+    """Move the file to `done` beside it, without replacing a file. False if the file was overwritten: then it stays.
 
     Raises OSError; FileNotFoundError if the file is gone.
     """
@@ -145,7 +145,7 @@ def set_aside(file: FrameFile) -> bool:
     file.path.rename(target)
     if _frame_file(file.path, target.lstat()) == file:
         return True
-    if not os.path.lexists(file.path):  # overwritten between looking and moving: back to where it will be found
+    if not os.path.lexists(file.path):  # overwritten between the check and the move: move it back
         target.rename(file.path)
     return False
 
@@ -174,7 +174,7 @@ def _frame_file(path: Path, status: os.stat_result) -> FrameFile:
 
 
 def _free_name(file: FrameFile, done: Path) -> Path:
-    """The file's own name; if that is taken, the name with its time; if that is taken too, one with a number."""
+    """The file's own name; if it is taken, the name with its time; if that is taken too, the name with a number."""
     target = done / file.path.name
     number = 1
     while os.path.lexists(target):

@@ -23,7 +23,7 @@ class UsageError(InspectorError):
 
 
 class ConfigError(InspectorError):
-    """The configuration is wrong; `faults` lists everything that is wrong with it at once."""
+    """The configuration is wrong; `faults` lists all its faults at once."""
 
     exit_code = 78
 
@@ -93,7 +93,7 @@ class SchemaOutdated(InspectorError):
 
 
 class JournalFull(InspectorError):
-    """The journal has reached its limit and the database is still away."""
+    """The journal has reached its limit and the database is still unavailable."""
 
     retryable = True
 

@@ -1,4 +1,4 @@
-"""What the road needs from the world, as Protocols. Implementations live in other rooms.
+"""The interfaces between the road and the world, as Protocols. Implementations live in other rooms.
 
 Every adapter is an async context manager: it is usable once it is entered, and flushed once it is left.
 Adapters raise errors of `inspector.errors` only. A method that is not `async` does not block the event
@@ -35,7 +35,7 @@ from inspector.domain import (
 )
 
 MakeReady = Callable[[Delivery], Awaitable[None]]
-"""Returns when the road wants this delivery: the state of its camera is loaded, and there is room for it."""
+"""Returns when the road can take this delivery: its camera's state is loaded, and there is room for the frame."""
 
 
 class Clock(Protocol):
@@ -71,14 +71,14 @@ class FrameSource(Adapter, Protocol):
         """Every delivery, across reconnects, until `stop_intake`. One consumer only.
 
         A source of several streams awaits `make_ready` before each delivery, for each stream on its own, so that a
-        stream which has to wait holds up no other. A source of one camera need not.
+        waiting stream never delays another stream. A source of one camera need not await it.
         """
 
     def serves(self, camera: str, /) -> bool:
-        """Whether this camera's frames come to this agent now, and not to another of its group."""
+        """Whether this camera's frames come to this agent now, and not to another agent of its group."""
 
     def age_bound_ns(self, camera: str, /) -> int | None:
-        """The greatest age that a frame of this gated camera could have if it came now, in nanoseconds.
+        """The greatest possible age of a frame of this gated camera that comes now, in nanoseconds.
 
         None: no age can be proved, for example because frames still wait in the broker, or the camera has no gate.
         """
@@ -86,11 +86,11 @@ class FrameSource(Adapter, Protocol):
     async def acknowledge(self, position: Position) -> bool:
         """Tell the broker that everything in the position's stream up to this position is durable.
 
-        False where the position's generation is over: nothing was sent, and the broker will deliver again.
+        False if the position's generation is over: nothing was sent, and the broker will deliver the frames again.
         """
 
     def pause(self) -> None:
-        """Take no more from the broker for now; what was taken is still delivered."""
+        """Take no more frames from the broker for now. Frames already taken are still delivered."""
 
     def resume(self) -> None: ...
 
@@ -99,21 +99,21 @@ class FrameSource(Adapter, Protocol):
 
 
 class FrameTap(Adapter, Protocol):
-    """Copies of one camera's frames from the time it is entered. Agents get every frame all the same."""
+    """Copies of one camera's frames from the time at which the tap is entered. Agents still get every frame."""
 
     @property
     def name(self) -> str:
-        """Where it listens, for people."""
+        """The place where the tap listens, in words for people."""
 
     def frames(self) -> AsyncIterator[bytes]:
-        """Encoded images as they come, without end. One consumer only."""
+        """Encoded images as they arrive, without end. One consumer only."""
 
 
 class Router(Protocol):
     """Finds the product that a frame shows and prepares the frame for its head. Runs on decode workers."""
 
     def route(self, frame: Frame) -> Routed | Failure:
-        """The routed and prepared frame, or why there is none. Never raises for a bad frame."""
+        """The routed and prepared frame, or the failure. Never raises for a bad frame."""
 
 
 class Scorer(Protocol):
@@ -124,7 +124,7 @@ class Scorer(Protocol):
 
 
 class Lineup(Protocol):
-    """An immutable set of live product versions, loaded and warm. Swapped whole, between two batches."""
+    """An immutable set of live product versions, loaded and warm. It is replaced as a whole, between two batches."""
 
     @property
     def revision(self) -> str: ...
@@ -139,7 +139,7 @@ class Lineup(Protocol):
     def scorer(self) -> Scorer: ...
 
     def check_canary(self) -> None:
-        """Send stored probe images through the whole way. Raises ParityError where a score differs. Scorer thread."""
+        """Send stored probe images through all steps, on the scorer thread. Raises ParityError if a score differs."""
 
 
 class LineupLoader(Protocol):
@@ -156,10 +156,10 @@ class Journal(Adapter, Protocol):
         """Note that a frame is about to be decoded; returns how often it was tried without ending in a verdict."""
 
     def tries(self, camera: str, sha256: str) -> int:
-        """The same number, without a new note."""
+        """The number that `append_attempt` returns, without a new note."""
 
     def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
-        """Raises JournalFull when the bound is reached. A later entry of the same result_id replaces the earlier."""
+        """Append a verdict. Raises JournalFull at the bound. A later entry of a result_id replaces an earlier one."""
 
     def append_published(self, result_id: ResultId, published: bool) -> None: ...
 
@@ -175,10 +175,10 @@ class Journal(Adapter, Protocol):
         """Verdicts of earlier runs that have no row yet, in order."""
 
     def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
-        """Those of these verdicts that have no row yet, in the given order, with `published` as last noted."""
+        """The verdicts among these that have no row yet, in the given order, with `published` as last noted."""
 
     def sightings(self, most: int) -> list[Sighting]:
-        """The frames that the journal knows, oldest first: of each camera the newest `most`."""
+        """The newest `most` frames of each camera in the journal, oldest first."""
 
     @property
     def size_bytes(self) -> int: ...
@@ -189,19 +189,19 @@ class Journal(Adapter, Protocol):
 
 
 class Ledger(Adapter, Protocol):
-    """The SQL store of results, gates, events. Every method raises LedgerUnavailable when the database is away."""
+    """The SQL store of results, gates, events. Every method raises LedgerUnavailable if the database is unavailable."""
 
     async def record(
         self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool]], gates: Sequence[GateState]
     ) -> list[ResultId]:
         """Write all in one durable transaction; rows that exist stay as they are.
 
-        `decisions`: each with whether it was published. Returns the ids whose stored row has another outcome; the
-        first row stays, and the refused verdict goes into `conflicts`.
+        `decisions`: pairs of a decision and whether it was published. Returns the ids whose stored row has another
+        outcome; the first row stays, and the refused verdict goes into `conflicts`.
         """
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
-        """The stored states of these gates (and cameras without one), by name. None: of all."""
+        """The stored states of these gates (and cameras without a gate), by name. `None` means all gates."""
 
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
         """The newest `limit` frames of a camera in the current and previous epoch, oldest first."""
@@ -211,26 +211,26 @@ class Ledger(Adapter, Protocol):
     async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
         """Write the command, its audit rows and the states that it leads to, in one durable transaction.
 
-        False where this agent has had a command of this id before; then nothing is written.
+        False if this agent has had a command of this id before; then nothing is written.
         """
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
 
 
 class Registry(Adapter, Protocol):
-    """Enrolled products. Versions are immutable but for their threshold; activation moves one pointer."""
+    """Enrolled products. Versions are immutable except for their threshold; activation moves one pointer."""
 
     async def live(self) -> LiveSet: ...
 
     async def revision(self) -> str:
-        """The revision that `live()` would have; costs less."""
+        """The revision that `live()` would return, at a lower cost."""
 
     async def artifact(self, product: str, version: int) -> bytes: ...
 
     async def add_version(
         self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
     ) -> ProductVersion:
-        """Store a version and its audit row, and move the pointer if told to, in one short transaction."""
+        """Store a version and its audit row, and move the pointer if requested, in one short transaction."""
 
     async def products(self) -> list[ProductVersion]:
         """All versions of all products, by product and version."""
@@ -238,7 +238,7 @@ class Registry(Adapter, Protocol):
     async def activate(self, product: str, version: int, *, by: str, reason: str) -> ProductVersion: ...
 
     async def rollback(self, product: str, *, by: str, reason: str) -> ProductVersion:
-        """Back to the version that was live before. Raises RegistryError if there is none."""
+        """Go back to the version that was live before. Raises RegistryError if there is no such version."""
 
     async def move_threshold(
         self, product: str, version: int, threshold: float, *, by: str, reason: str
@@ -253,7 +253,7 @@ class GateLine(Adapter, Protocol):
     """The connection to the gates: a client of its own, without an offline queue; nothing is retained."""
 
     async def publish(self, decision: Decision) -> bool:
-        """True if the broker took the decision (PUBACK) before `act_before`. It is never sent after that."""
+        """True if the broker took the decision (PUBACK) before `act_before`. No decision is sent after `act_before`."""
 
     async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
         """Send with QoS 0; does nothing while the connection is down."""
@@ -263,7 +263,7 @@ class GateLine(Adapter, Protocol):
 
 
 class CommandChannel(Adapter, Protocol):
-    """The connection on which commands come. None is kept for an agent that is away."""
+    """The connection on which commands come. No command is kept for an absent agent."""
 
     def requests(self) -> AsyncIterator[CommandRequest]:
         """Commands as they come, until the connection is closed. One consumer only."""
@@ -273,10 +273,10 @@ class CommandChannel(Adapter, Protocol):
 
 
 class VerdictSink(Adapter, Protocol):
-    """Publishes records for everyone but gates, by store and forward: they may be late."""
+    """Publishes records for everyone except gates, by store and forward: records may be late."""
 
     async def publish(self, verdict: Verdict) -> None:
-        """Accept the record for delivery. While the broker is away it is kept; at the bound the oldest is dropped."""
+        """Accept the record for delivery. Records wait while the broker is away; at the bound the oldest is dropped."""
 
     async def state(self, topic: str, payload: dict[str, Any]) -> None:
         """Publish a retained state, and again on each connect."""
@@ -289,10 +289,10 @@ class Images(Adapter, Protocol):
 
 
 class DeadLetters(Adapter, Protocol):
-    """Keeps the original bytes of what could not be read."""
+    """Keeps the original bytes of frames that could not be read."""
 
     async def put(self, letter: DeadLetter) -> None:
-        """The letter is durable when this returns."""
+        """Store the letter, which is durable when this returns."""
 
 
 class Telemetry(Protocol):

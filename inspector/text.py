@@ -1,7 +1,7 @@
-"""Text from outside: read as editors on any system write it, shown so that no terminal obeys it. Pure.
+"""Reads text from outside as editors on any system write it, and shows it without effect on the terminal. Pure.
 
-File names, imported names and messages of brokers and databases hold whatever somebody wrote there: what would move a
-terminal's cursor or turn its letters around is spelt out.
+File names, imported names and messages of brokers and databases may hold any characters. Characters that would move a
+terminal's cursor or reverse its text are spelt out.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ def decoded(content: bytes) -> str:
 
 
 def _looks_wide(content: bytes) -> bool:
-    """UTF-16 without its mark: in texts of mostly ASCII every other byte is zero."""
+    """Whether the bytes look like UTF-16 without its mark: in mostly ASCII text every other byte is zero."""
     start = content[:64]
     return len(start) >= 4 and (not any(start[0::2]) or not any(start[1::2]))
 
 
 def visible(text: str, *, keeps_layout: bool = False) -> str:
-    """The text with each control character as Python writes it, for example \\x1b; a byte that is no text as \\xff.
+    """The text with each control character as Python writes it, for example \\x1b; a byte that is not UTF-8 as \\xff.
 
-    `keeps_layout`: line ends and tabs stay, for text of several lines of our own. The result stays as it is when it
-    is passed in again.
+    `keeps_layout`: line ends and tabs stay, for this project's own texts of several lines. A result that is passed in
+    again stays the same.
     """
     return _UNSEEN.sub(lambda match: _written(match[0], keeps_layout), text)
 
@@ -58,6 +58,6 @@ def _written(char: str, keeps_layout: bool) -> str:
     if keeps_layout and char in _LAYOUT:
         return char
     code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # how Python carries the byte in a file's name
+    if 0xDC80 <= code <= 0xDCFF:  # how Python represents this byte in a file's name
         return f"\\x{code - 0xDC00:02x}"
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")

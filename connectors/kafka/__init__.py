@@ -1,4 +1,4 @@
-"""Kafka: frames by consumer group, verdict records, dead letters. The only room that knows aiokafka."""
+"""Kafka: frames by consumer group, verdict records, dead letters. The only room that uses aiokafka."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What `inspector doctor` asks a Kafka cluster: is it there, does it let us in, do its topics take our frames.
+"""Checks a Kafka cluster for `inspector doctor`: whether it answers, accepts the agent, and takes frames on its topics.
 
-Writes nothing and joins no group.
+The probe writes nothing and joins no group.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ async def probe(config: Config) -> list[Finding]:
     findings.append(Finding("kafka frame sizes", True, f"frames of up to {config.kafka.max_frame_mib:g} MiB"))
     carrying = [*_frame_topics(config), *([settings.dead_letter_topic] if settings.dead_letter_topic else [])]
     limits = await _limits(config, [*(topic for topic in carrying if cluster.partitions_for_topic(topic)), *matched])
-    # A pattern may match many topics, so only the unfit ones are named.
+    # A pattern may match many topics, so only the unfit topics are named.
     unnamed = {_limits_subject("topic", topic) for topic in matched}
     return findings + [finding for finding in limits if not (finding.is_ok and finding.subject in unnamed)]
 

@@ -1,4 +1,4 @@
-"""Makes a delivery of a Kafka record: which camera sent it, and what its headers say. No I/O."""
+"""Makes a delivery of a Kafka record: finds its camera and reads its headers. No I/O."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Arrived:
 
     @property
     def broker_id(self) -> str:
-        """A name of the record that never changes. Its timestamp tells it from a record of a topic created anew."""
+        """A name of the record that never changes. Its timestamp separates it from a record of a recreated topic."""
         record = self.record
         return f"{record.topic}/{record.partition}/{record.offset}/{record.timestamp}"
 

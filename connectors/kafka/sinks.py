@@ -2,7 +2,7 @@
 
 Records are stored and forwarded in order, in bounded memory. When it is full the oldest records are dropped, with one
 event per episode and a counter. A receiver may see a record twice and recognises it by its `result_id`.
-Letters are durable when `put` returns. If it raises, the caller has to keep them.
+Letters are durable when `put` returns. If `put` raises, the caller has to keep the letter.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Record:
 class KafkaVerdictSink:
     """A VerdictSink on the topic `kafka.verdict_topic`, keyed by gate, else by camera.
 
-    Entered means connected, or still trying; entering raises BrokerRefused if the cluster refuses us.
+    Entered means connected, or still trying; entering raises BrokerRefused if the cluster refuses this agent.
     """
 
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
@@ -104,7 +104,7 @@ class KafkaVerdictSink:
         """Does nothing: Kafka has no retained messages. Health and state are published on MQTT."""
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until the cluster has taken every record; False if the time is over before."""
+        """Wait until the cluster has taken every record; False if the time is over first."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -151,9 +151,9 @@ class KafkaVerdictSink:
 
 
 class KafkaDeadLetters:
-    """DeadLetters on the topic `kafka.dead_letter_topic`: the bytes as they came, the reason in the headers.
+    """DeadLetters on the topic `kafka.dead_letter_topic`: the unchanged bytes, with the reason in the headers.
 
-    While the cluster is away `put` raises at once, except that it tries the cluster from time to time.
+    While the cluster is away, most calls of `put` raise at once; from time to time a call tries the cluster.
     """
 
     def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:

@@ -1,11 +1,11 @@
 """Frames of all Kafka cameras of one agent: one consumer in a group, each partition a stream of its own.
 
-Each assignment of partitions is a generation. A position of an earlier generation acknowledges nothing, and records
-that were not committed are delivered again, to this agent or to another. The poll loop moves records into bounded
+Each assignment of partitions is a generation. A position of an earlier generation acknowledges nothing, and
+uncommitted records are delivered again, to this agent or to another agent. The poll loop moves records into bounded
 lanes, one for each partition, and never waits for the road: a full lane pauses its partition. Offsets are committed
 only for acknowledged records. Before partitions are given up, frames under way get a short time to finish, so that
-few are delivered twice.
-aiokafka knows only eager rebalancing. The sticky assignor leaves partitions where they are as far as possible.
+few frames are delivered twice.
+aiokafka supports only eager rebalancing. The sticky assignor leaves partitions where they are as far as possible.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ LOOK_AGAIN_MS = 20
 ANSWER_S = 5.0
 
 NOTHING = TopicPartition("", -1)
-"""A partition that does not exist. It is polled while no lane has room: the group wants polls to go on."""
+"""A partition that does not exist. It is polled while no lane has room, because the group requires regular polls."""
 
 
 class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka comes without types
-    """A FrameSource over every Kafka camera. Entered means that partitions are assigned, or that it goes on trying.
+    """A FrameSource over every Kafka camera. Entered means that partitions are assigned, or still being sought.
 
     Entering raises BrokerRefused if the cluster refuses this agent, and ConfigError if a secret is missing.
     Records of cameras that are not configured are reported, kept in `letters`, and acknowledged.
@@ -93,7 +93,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         return self._link.is_up and all(lane.end_offset is not None for lane in self._lanes.values())
 
     def serves(self, camera: str, /) -> bool:
-        """Whether this agent has the camera's partition: the one of its last frame, else the one of its key."""
+        """Whether this agent has the camera's partition: that of the camera's last frame, else that of its key."""
         return bool(self._partitions_of(camera))
 
     async def __aenter__(self) -> Self:
@@ -134,7 +134,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             yield delivery
 
     def age_bound_ns(self, camera: str, /) -> int | None:
-        """The bound of the camera's partition: the one of its last frame, else the one to which its key belongs."""
+        """The age bound of the camera's partition: the partition of its last frame, else the partition of its key."""
         now_ns = self._clock.monotonic_ns()
         oldest_ns = [self._lanes[each].next_not_before_ns() for each in self._partitions_of(camera)]
         known = [not_before_ns for not_before_ns in oldest_ns if not_before_ns is not None]
@@ -162,10 +162,10 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             task.cancel()
         self._wake()
 
-    # --- what the group tells, through aiokafka ---
+    # --- callbacks of the group, through aiokafka ---
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002 - all of them, always
-        """Hand out nothing new and let frames under way finish. After that their positions acknowledge nothing."""
+        """Deliver nothing new and let frames under way finish. After that their positions acknowledge nothing."""
         await self._stop_pumps()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.handover_ms / 1000):
@@ -233,7 +233,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 await pause.after(error)
 
     async def _live(self, pause: Pause) -> None:
-        """One consumer from its start to its end. Raises what ended it."""
+        """Run one consumer from its start to its end. Raises the error that ended it."""
         await ensure_usable(self._settings, () if self._settings.topic_pattern else self._topics())
         consumer = self._consumer = new_consumer(self._config)
         self._commits = Commits(consumer.commit, lambda error: self._strays.commit_refused(str(error)))
@@ -259,7 +259,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             await self._leave(consumer)
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
-        """Move records into their lanes until cancelled. Only the cluster is waited for."""
+        """Move records into their lanes until cancelled. This task waits only for the cluster."""
         while True:
             wanted = self._regulate(consumer)
             is_all_open = bool(wanted) and len(wanted) == len(self._lanes)
@@ -288,7 +288,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         return wanted
 
     async def _open_lanes(self, consumer: AIOKafkaConsumer, generation: int) -> None:
-        """Ask where the partitions end now. Records before that end have waited and are backlog."""
+        """Query the ends of the partitions now. Records before these ends have waited and are backlog."""
         ends: dict[TopicPartition, int] = {}
         while self._lanes and not ends:
             try:
@@ -371,7 +371,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             await asyncio.wait([self._running])
 
     def _raise_failure(self) -> None:
-        """Raise what ended a task: a fault in this software must not look like a line without frames."""
+        """Raise the error that ended a task. A fault in this software must not look like a line without frames."""
         for task in [*self._pumps.values(), *([self._running] if self._running else [])]:
             if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
                 raise failure
@@ -393,7 +393,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
 
 def _age_period_ms(config: Config) -> float | None:
-    """Milliseconds between two questions for the ends of partitions; None if no camera at a gate is on Kafka."""
+    """Milliseconds between two queries for the ends of partitions; None if no camera at a gate is on Kafka."""
     gates = (config.gate_of(camera.name) for camera in config.camera if camera.source == "kafka")
     periods = [
         marker_period_ms(gate.window_ms, is_told_by_bound=gate.match == "single_in_flight") for gate in gates if gate

@@ -54,7 +54,7 @@ class Strays:
             self._untold[key] = self._untold.get(key, 0) + 1
             return
         if len(self._told_ns) > 1000:
-            self._told_ns.clear()  # names made up without end must not fill the memory
+            self._told_ns.clear()  # an endless supply of new names must not fill the memory
         self._told_ns[key] = now_ns
         more = self._untold.pop(key, 0)
         suffix = f" ({more} more since the last word)" if more else ""

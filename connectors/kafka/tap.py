@@ -49,7 +49,7 @@ class KafkaTap:
             await consumer.start()
             await consumer.seek_to_end()
             for partition in consumer.assignment():
-                await consumer.position(partition)  # the end is where it was now, not where the first fetch finds it
+                await consumer.position(partition)  # the end is fixed now, because the first fetch may see a later end
         except (KafkaError, OSError) as failure:
             await self._stop(consumer)
             raise translated(failure, self._settings.bootstrap) from failure

@@ -164,9 +164,9 @@ def _mosquitto_config(port: int) -> list[str]:
 
 
 def _dying_with_us() -> list[str]:
-    """A prefix that ends the child when we are killed, where the system has one."""
+    """A command prefix that ends the child when this process is killed; empty if the system has no such command."""
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    # Not TERM: mosquitto 2.0.11 forgets one that comes while it starts. It keeps nothing, so nothing is lost.
+    # Not TERM: mosquitto 2.0.11 ignores a TERM while it starts. The broker stores nothing, so KILL loses nothing.
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 

@@ -1,7 +1,7 @@
-"""Commands over MQTT: a line is told its job and mode on `{prefix}/cmd/{name}`; the reply goes to `.../reply`.
+"""Commands over MQTT: jobs and modes come on `{prefix}/cmd/{name}`; the reply goes to `.../reply`.
 
-The channel has its own client with a clean start, so no command waits in the broker for an agent that is away: a
-command that comes late would be refused. If the broker forbids the subscription, the line runs on without commands.
+The channel has its own client with a clean start, so no command waits in the broker for an absent agent. A late
+command would be refused. If the broker forbids the subscription, the line runs on without commands.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class MqttCommandChannel(Peer):
         except TimeoutError:
             self._telemetry.count("command_replies_lost")
 
-    # --- what the session tells ---
+    # --- callbacks of the session ---
 
     async def prepare(self, connection: Connection) -> None:
         try:

@@ -1,6 +1,6 @@
-"""The gate's messages as bytes: whole unsigned numbers, ASCII, fixed key order, at most 128 bytes.
+"""Encodes the gate's messages as bytes: whole unsigned numbers, ASCII, fixed key order, at most 128 bytes.
 
-Pure. PLCs parse these messages with a handful of string functions, so their form must never change. New codes are
+Pure. PLCs parse these messages with a handful of string functions, so the form must never change. New codes are
 only added at the end of a table.
 """
 

@@ -110,7 +110,7 @@ class MqttGateLine(Peer):
             return False
         return connection.is_open
 
-    # --- what the session tells ---
+    # --- callbacks of the session ---
 
     async def prepare(self, connection: Connection) -> None:
         if self._gate_of:

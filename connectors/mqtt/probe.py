@@ -1,4 +1,4 @@
-"""What `inspector doctor` asks a broker: is it there, does it let us in, does it keep messages for an absent agent.
+"""Checks a broker for `inspector doctor`: whether it answers, accepts the agent, and keeps messages during an absence.
 
 The probe has its own client ids and its own topic. It sends nothing to camera, gate or record topics and leaves
 nothing behind in the broker.
@@ -31,7 +31,7 @@ BURST: Final = 1200
 """Messages of the queue test: more than the thousand that mosquitto keeps by default for an absent client."""
 
 DROPPED: Final = "$SYS/broker/publish/messages/dropped"
-"""Topic on which mosquitto says how many messages it has dropped for clients that were away or slow."""
+"""Topic on which mosquitto counts the messages that it has dropped for absent or slow clients."""
 
 PACKET_ROOM_BYTES: Final = 64 * 1024
 """Bytes of a packet beside the frame: topic, properties, the other keys of a JSON frame."""
@@ -158,7 +158,7 @@ class _Doctor(Peer):
         return Finding(subject, True, "the age of its frames can be proved")
 
     async def check_dropped(self, connection: Connection) -> Finding:
-        """Whether the broker has dropped messages since its start. Not every broker says so to every user."""
+        """Whether the broker has dropped messages since its start. Some brokers hide this number from some users."""
         subject = "mqtt dropped for absent clients"
         with contextlib.suppress(BrokerUnavailable, BrokerRefused, TimeoutError):
             await connection.subscribe([DROPPED])

@@ -1,6 +1,6 @@
 """A camera's side of MQTT, for the simulator, the demo and tests: publishes frames and learns whether they arrived.
 
-It never re-sends by itself. The caller learns whether the broker took the message, and decides.
+The publisher never re-sends by itself. The caller learns whether the broker took the message, and decides.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class MqttPublisher(Peer):
         except TimeoutError:
             raise broken_link(self._address, f"it did not come back within {timeout_s:g} s") from None
 
-    # --- what the session tells ---
+    # --- callbacks of the session ---
 
     async def serve(self, _connection: Connection) -> None:
         self._up.set()

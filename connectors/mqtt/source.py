@@ -56,7 +56,7 @@ class MqttSource(Peer):
     """A FrameSource over one camera's topic. Entered means connected, or still trying. The broker keeps the rest.
 
     Entering raises BrokerRefused if the broker refuses this client. At most `mqtt.in_flight` frames are held
-    unacknowledged, and as many undelivered. Beyond that, and while paused, the socket is not read.
+    unacknowledged, and the same number undelivered. Beyond that, and while paused, the socket is not read.
     """
 
     def __init__(self, config: Config, camera: CameraSection, clock: Clock, telemetry: Telemetry) -> None:
@@ -154,7 +154,7 @@ class MqttSource(Peer):
         self._regulate()
         self._changed.set()
 
-    # --- what the session tells ---
+    # --- callbacks of the session ---
 
     def connected(self, connection: Connection, session_present: bool) -> None:
         self._connection = connection
@@ -179,7 +179,7 @@ class MqttSource(Peer):
 
     async def serve(self, connection: Connection) -> None:
         if self._filter != self._topic:
-            connection.unsubscribe(self._topic)  # of a session from before its frames were shared: they came twice
+            connection.unsubscribe(self._topic)  # from before the frames were shared: frames came twice
         if self._markers is not None and not self._is_without_metadata:
             await self._markers.run(connection, self._kept_filters)
         elif self._markers is not None:
@@ -191,7 +191,7 @@ class MqttSource(Peer):
             await connection.close()
 
     async def _end_backlog_without_metadata(self, connection: Connection, markers: Markers) -> None:
-        """Take the backlog on this connection. When it is over, the connection with metadata takes its turn again."""
+        """Take the backlog on this connection. After the backlog, a connection with metadata follows again."""
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(markers.run(connection, self._kept_filters))
             while self.has_backlog and connection.is_open:  # noqa: ASYNC110 - a marker has no event of its own

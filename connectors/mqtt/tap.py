@@ -58,7 +58,7 @@ class MqttTap(Peer):
             self._regulate()
             yield payload
 
-    # --- what the session tells ---
+    # --- callbacks of the session ---
 
     async def prepare(self, connection: Connection) -> None:
         await connection.subscribe([self._filter])
@@ -66,7 +66,7 @@ class MqttTap(Peer):
     def received(self, connection: Connection, message: Message) -> None:
         if message.packet_id:
             connection.acknowledge(message.packet_id)
-        if not message.is_retained:  # an old frame, kept by the broker since who knows when
+        if not message.is_retained:  # an old frame of unknown age, retained by the broker
             self._ready.append(open_envelope(message.payload, message.properties, is_json=self._is_json).payload)
             self._changed.set()
         self._regulate()

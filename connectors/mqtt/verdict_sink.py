@@ -70,7 +70,7 @@ class MqttVerdictSink(Peer):
         return len(self._waiting) + len(self._in_flight)
 
     async def __aenter__(self) -> Self:
-        with contextlib.suppress(OSError):  # without it the doctor can't tell this agent from one of its name
+        with contextlib.suppress(OSError):  # without it the doctor can't identify this agent
             await asyncio.to_thread(_write, self._session_file, self._session_id)
         await self._session.__aenter__()
         return self
@@ -97,13 +97,13 @@ class MqttVerdictSink(Peer):
         self._changed.set()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until the broker has taken every record; False if the time is over before."""
+        """Wait until the broker has taken every record; False if the time is over first."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         return not self.unsent
 
-    # --- what the session tells ---
+    # --- callbacks of the session ---
 
     def connected(self, _connection: Connection, _session_present: bool) -> None:
         self._waiting.extendleft(reversed(self._in_flight))

@@ -1,1 +1,1 @@
-"""RUNS the agent: builds it from its configuration, serves, drains. The composition root of the daemon."""
+"""RUNS the agent: builds it from its configuration, serves, and drains. This is the composition root of the daemon."""

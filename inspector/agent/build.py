@@ -1,6 +1,6 @@
-"""Builds the agent: from the configuration to open adapters and a pipeline.
+"""Builds the agent from its configuration: opens the adapters and makes the pipeline.
 
-Every adapter is entered as an `async with`, in the order in which they are needed, and left in the reverse
+Adapters are entered with `async with`, in the order in which they are needed, and left in the reverse
 order. No `stop()` has to repeat that order.
 """
 
@@ -57,19 +57,19 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What the adapters have in common: the configuration, the clock, and where they report."""
+    """The objects that the adapters share: the configuration, the clock, and the telemetry."""
 
     config: Config
     clock: SystemClock
     telemetry: LogTelemetry
 
     def tell(self, kind: str, severity: Severity, subject: str, detail: str) -> None:
-        """Something that a person may have to know, now."""
+        """Report an event, at the current time, that a person may have to know."""
         self.telemetry.event(Event(self.clock.now(), kind, severity, subject, detail))
 
 
 def tap_of(config: Config, camera: CameraSection) -> FrameTap:
-    """A tap on this camera's frames, not yet entered; agents get them all the same. Raises UsageError for a folder."""
+    """A tap on this camera's frames, not yet entered. Agents still get all frames. Raises UsageError for a folder."""
     match camera.source:
         case "kafka":
             return KafkaTap(config, camera)
@@ -81,7 +81,7 @@ def tap_of(config: Config, camera: CameraSection) -> FrameTap:
 
 @contextlib.asynccontextmanager
 async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[], bool]) -> AsyncIterator[Agent]:
-    """An agent that has recovered what an earlier run left. Its sources are connected; it takes no frame yet."""
+    """An agent that has recovered an earlier run's verdicts. Its sources are connected; it takes no frame yet."""
     keep_opencv_on_the_callers_thread()
     common = Common(config, SystemClock(), telemetry)
     async with contextlib.AsyncExitStack() as stack:
@@ -100,7 +100,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """Database, journal and pictures of this agent, open. `held` says which pictures and dead letters must stay."""
+    """Database, journal and pictures of this agent, open. `held` names the pictures and dead letters that must stay."""
 
     database: Database
     journal: FileJournal
@@ -111,7 +111,7 @@ class _Store:
 
 
 async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopped: Callable[[], bool]) -> _Store:
-    """The journal first, which may be damaged; then the database, waited for while it is away."""
+    """Open the journal first, because it may be damaged; then wait for the database."""
     config, clock = common.config, common.clock
     state, limits, kept = config.agent.state_dir, config.journal, config.images
     database = await stack.enter_async_context(configured(config))
@@ -131,7 +131,7 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
 
 
 async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store: _Store) -> Adapters:
-    """All adapters of the road, open but for the sources: they are entered when the road has recovered."""
+    """All adapters of the road. All are open except the sources, which are entered after the road has recovered."""
     config, clock, telemetry = common.config, common.clock, common.telemetry
     letters = await _open_dead_letters(stack, common, store.held)
     sink = await stack.enter_async_context(_sink(common))
@@ -160,7 +160,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
 
 
 async def _reach(database: Database, common: Common, is_stopped: Callable[[], bool]) -> None:
-    """Wait for the database. Only it knows which frames have a row and which products are live."""
+    """Wait for the database, because only the database shows which frames have a row and which products are live."""
     is_told = False
     while True:
         try:
@@ -177,7 +177,7 @@ async def _reach(database: Database, common: Common, is_stopped: Callable[[], bo
 
 
 async def _open_dead_letters(stack: contextlib.AsyncExitStack, common: Common, held: Held) -> DeadLetters:
-    """The Kafka topic where one is configured, with the folder behind it; else the folder."""
+    """The Kafka topic if one is configured, with the folder as the fallback; else the folder alone."""
     config = common.config
     max_bytes = config.images.dead_letter_mib * MIB
     folder = FolderDeadLetters(config.agent.state_dir / "dead-letters", max_bytes=max_bytes, held=held)

@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 
 def decode_for(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] RGB of a frame, within its camera's limits. Raises UndecodableFrame."""
+    """Decode a frame within its camera's limits: uint8 [H, W, 3] RGB. Raises UndecodableFrame."""
     return decode(payload, limits_of(camera))
 
 

@@ -1,4 +1,4 @@
-"""The clock of a running agent: the system's wall clock and its monotonic one."""
+"""The clock of a running agent: the system's wall clock and monotonic clock."""
 
 from __future__ import annotations
 

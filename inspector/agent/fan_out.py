@@ -1,4 +1,4 @@
-"""Several adapters behind one port: records go to each of them, a dead letter to the first that keeps it."""
+"""Several adapters behind one port: records go to every sink, a dead letter goes to the first keeper that takes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inspector.ports import DeadLetters, VerdictSink
 
 
 class FanOutSink:
-    """A VerdictSink that hands everything to each of its sinks, and enters and leaves them. There may be none."""
+    """A VerdictSink that hands everything to all its sinks, and enters and leaves them. It may have no sink."""
 
     def __init__(self, sinks: Sequence[VerdictSink]) -> None:
         self._sinks = tuple(sinks)
@@ -38,7 +38,7 @@ class FanOutSink:
 
 
 class FirstDeadLetters:
-    """DeadLetters that go to the first of `keepers` that takes them. Entered by their owner, not here."""
+    """DeadLetters that go to the first of `keepers` that takes them. The owner enters the keepers."""
 
     def __init__(self, keepers: Sequence[DeadLetters]) -> None:
         self._keepers = tuple(keepers)
@@ -49,12 +49,12 @@ class FirstDeadLetters:
     async def __aexit__(self, *exc: object) -> None: ...
 
     async def put(self, letter: DeadLetter) -> None:
-        """The letter is durable when this returns. Raises the error of the last keeper where none took it."""
+        """Store a letter, durable when this returns. Raises the last keeper's error if no keeper took the letter."""
         *earlier, last = self._keepers
         for keeper in earlier:
             try:
                 await keeper.put(letter)
             except InspectorError:
-                continue  # the keeper reports its own trouble; here the next one has to keep the letter
+                continue  # the keeper reports its own trouble; the next keeper gets the letter
             return
         await last.put(letter)

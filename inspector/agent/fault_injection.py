@@ -1,6 +1,6 @@
-"""Faults that tests cause in a running agent, by environment variables: a kill at a stage, a decoder that dies.
+"""Faults that tests cause in a running agent by environment variables: a kill at a stage, a decoder that dies.
 
-Without these variables nothing here has an effect.
+Without these variables this module has no effect.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inspector.stream.pipeline.judging import Decode
 
 
 def checkpoint() -> Callable[[str], None]:
-    """A function that does nothing, unless a test names the stage and frame at which this process is to be killed."""
+    """The function to call at each stage. It does nothing unless a test names the stage and frame at which to kill."""
     point = configuration.fault_point()
     if point is None:
         return lambda _: None

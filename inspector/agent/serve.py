@@ -1,4 +1,4 @@
-"""`inspector run`: serves until SIGTERM or SIGINT, then drains; tells systemd."""
+"""`inspector run`: serves until SIGTERM or SIGINT, then drains, and reports to systemd."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inspector.errors import ConfigError, InspectorError
 
 
 def serve(config: Config) -> None:
-    """Run the agent until SIGTERM or SIGINT, then drain. Raises InspectorError where it can't start or go on."""
+    """Run the agent until SIGTERM or SIGINT, then drain. Raises InspectorError if it can't start or go on."""
     try:
         asyncio.run(_serve(config))
     except BaseExceptionGroup as group:
@@ -28,7 +28,7 @@ def serve(config: Config) -> None:
 
 
 def _check_secrets(config: Config) -> None:
-    """Raises ConfigError with every credential that this agent uses and nobody holds."""
+    """Raises ConfigError that lists every missing credential of this agent."""
     names = [config.store.password_secret]
     if uses_mqtt(config):
         names.append(config.mqtt.password_secret)

@@ -81,7 +81,7 @@ def _key(name: str, labels: dict[str, str]) -> str:
 
 
 def _spelt_out(_log: object, _method: str, line: structlog.types.EventDict) -> structlog.types.EventDict:
-    """What cameras, brokers and databases say may hold escapes, which a log on a terminal must not obey."""
+    """Spells out control characters. Text from cameras, brokers and databases may hold escapes for a terminal."""
     return {
         name: visible(value, keeps_layout=name == "exception") if isinstance(value, str) else value
         for name, value in line.items()
@@ -89,7 +89,7 @@ def _spelt_out(_log: object, _method: str, line: structlog.types.EventDict) -> s
 
 
 def configure_logging(level: str = "info", as_json: bool = False, file: TextIO | None = None) -> None:
-    """Log lines to `file` (None: standard error), one each, key=value or JSON. Call once, at a command's start."""
+    """Write log lines to `file` (None: standard error) as key=value or JSON. Call once, at a command's start."""
     shared: list[structlog.types.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -1,7 +1,7 @@
-"""The command line: typer commands, one file each, and one way to fail.
+"""The command line: typer commands, one file per command. All commands fail in the same way.
 
 Nothing heavy is imported before a command runs: `inspector --help` needs neither torch nor a
-database. An error that a person can mend is one sentence on standard error and an exit code. A
+database. An error that a person can correct is one sentence on standard error and an exit code. A
 traceback is shown with `--debug` only.
 """
 
@@ -32,7 +32,7 @@ def root(
     ),
 ) -> None:
     console.options.debug = debug
-    del version  # answered already
+    del version  # an option that was answered already
 
 
 for module in (demo, init, doctor, enroll, discover, evaluate, run, simulate):

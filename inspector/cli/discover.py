@@ -51,7 +51,7 @@ def command(
     from inspector.training.heads.factory import recipe_for
 
     loaded = load(config)
-    recipe_for(head, profile)  # a wrong word is refused before the minutes of work
+    recipe_for(head, profile)  # a mistyped option is refused before minutes of work
     with console.progress("Discovering", quiet=as_json) as tell:
         products = discover_products(loaded, folder, out, tell)
     given = naming.names_given(names, names_from, list(products.sheets))
@@ -71,7 +71,7 @@ def command(
 
 
 def _ensure_names_can_come(given: Mapping[str, str] | None, enroll: bool, as_json: bool) -> None:
-    """Raises UsageError where categories are to be enrolled and nobody names them."""
+    """Raises UsageError if categories are to be enrolled and nobody can name them."""
     from inspector.errors import UsageError
 
     if enroll and given is None and (as_json or not naming.can_ask()):

@@ -129,7 +129,7 @@ def command(
         named=_named(ctx),
     )
     if count is not None:
-        configure_logging("error")  # the error at the end says what kept frames from coming
+        configure_logging("error")  # the error at the end says why no frames came
     with console.progress(f"Enrolling {product}", quiet=as_json) as tell:
         done = asyncio.run(enrol_on_request(loaded, request, tell, partial(_say_frames, camera)))
     if as_json:
@@ -140,7 +140,7 @@ def command(
 
 
 def _named(ctx: typer.Context) -> frozenset[str]:
-    """The settings that the person named; with --add the live version decides the others."""
+    """The settings that the person named. With --add the live version decides the other settings."""
     from inspector.enrolment.inherited_options import NAMEABLE
 
     sources = {name: ctx.get_parameter_source(name) for name in NAMEABLE}
@@ -153,7 +153,7 @@ def _say_frames(camera: str | None, count: int, folder: Path) -> None:
 
 
 def not_taken_document(not_taken: Sequence[NotTaken]) -> dict[str, Any]:
-    """What the folders hold besides images. `other_kinds` is without what an operating system left there."""
+    """The files besides images in the folders. `other_kinds` leaves out files of the operating system."""
     return {
         "other_kinds": [thing.name for thing in not_taken if not thing.is_litter],
         "not_taken": [{"name": thing.name, "reason": thing.reason} for thing in not_taken],

@@ -138,7 +138,7 @@ def remove(
 
     loaded = load(config)
     if not yes:
-        asyncio.run(product_versions.versions_of(loaded, product))  # a product that is unknown needs no question
+        asyncio.run(product_versions.versions_of(loaded, product))  # for an unknown product there is no question
         _confirm(f"Parts of {product} will be unknown to every agent of this store. Go on?")
     asyncio.run(product_versions.remove(loaded, product, by=current_user(), reason=reason))
     if as_json:

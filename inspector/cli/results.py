@@ -81,7 +81,7 @@ def show(
 
 
 def since_time(text: str, now: datetime, option: str = "--since") -> datetime:
-    """The moment that an age or a time means. A time without a zone is in this machine's zone. Raises UsageError."""
+    """The moment for an age or a time as text. A time without a zone is in this machine's zone. Raises UsageError."""
     from inspector.errors import UsageError
 
     try:

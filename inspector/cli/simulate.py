@@ -60,7 +60,7 @@ def command(
         has_triggers=not no_triggers,
     )
     simulation = plan_simulation(load(config), request)
-    configure_logging("error")  # the error at the end says what kept frames from being taken
+    configure_logging("error")  # the error at the end says why frames were not taken
     tally = asyncio.run(_run_until_stopped(simulation, quiet=as_json))
     _print(simulation.shooting, tally, camera, as_json)
 

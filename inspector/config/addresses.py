@@ -17,7 +17,7 @@ _OF_OTHER_PARTS: Final = re.compile(r"[\s/@?#\\,\[\]]|[^\x20-\U0010ffff]")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A broker's URL. `host` without brackets, lower case; `port` None where none is named."""
+    """A broker's URL. `host` is in lower case without brackets; `port` is None if the URL names no port."""
 
     scheme: str
     host: str
@@ -26,7 +26,7 @@ class Address:
 
 
 def broker_address(url: str) -> Address:
-    """The parts of `scheme://host:port`. Raises ValueError with a phrase that says what is wrong."""
+    """The parts of `scheme://host:port`. Raises ValueError with a phrase that describes the fault."""
     if any(character.isspace() or not character.isprintable() for character in url):
         raise ValueError("holds a space or a character that can't be printed")
     try:
@@ -53,7 +53,7 @@ def broker_address(url: str) -> Address:
 
 
 def host_fault(host: str) -> str | None:
-    """What is wrong with a host by itself, as `is empty`; None where it may be looked up."""
+    """The fault of a host name, for example `is empty`; None if the name may be looked up."""
     if not host:
         return "is empty"
     if "://" in host:
@@ -63,7 +63,7 @@ def host_fault(host: str) -> str | None:
     if _OF_OTHER_PARTS.search(host):
         return "holds a space or a character that no host has"
     try:
-        encoded = host.encode("idna")  # as the look-up does it
+        encoded = host.encode("idna")  # as the host look-up does
     except UnicodeError:
         return "has an empty part or one of more than 63 characters"
     return f"has more than {LONGEST_HOST} characters" if len(encoded) > LONGEST_HOST else None

@@ -45,7 +45,7 @@ class Config(Section):
 
     @property
     def kafka_topics(self) -> tuple[str, ...]:
-        """Every topic of frames on Kafka, where they are not found by pattern."""
+        """Every Kafka topic of frames, unless a pattern finds the topics."""
         own = [camera.topic for camera in self.camera if camera.source == "kafka" and camera.topic is not None]
         return tuple(dict.fromkeys([*self.kafka.topics, *own]))
 
@@ -54,27 +54,27 @@ class Config(Section):
         return next((gate for gate in self.gate if camera in gate.cameras), None)
 
     def camera_named(self, name: str) -> CameraSection:
-        """Raises KeyError for a camera that is not configured."""
+        """The section of this camera. Raises KeyError for a camera that is not configured."""
         for camera in self.camera:
             if camera.name == name:
                 return camera
         raise KeyError(name)
 
     def topic_of(self, camera: CameraSection) -> str:
-        """The topic filter this camera's frames come on, without the group that shares them."""
+        """The topic filter of this camera's frames, without the prefix for a shared subscription."""
         base = camera.topic or f"{self.agent.prefix}/{camera.name}/frame"
         if camera.trigger_from == "topic" and not base.endswith("/+"):
             return base + "/+"
         return base
 
     def subscription_of(self, camera: CameraSection) -> str:
-        """What the agent subscribes to for this camera's frames."""
+        """The filter to which the agent subscribes for this camera's frames."""
         topic = self.topic_of(camera)
         return topic if camera.shared_group is None else f"$share/{camera.shared_group}/{topic}"
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything configured; stands in each row as `config_digest`."""
+        """SHA-256 of the whole configuration. Every row holds it as `config_digest`."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
@@ -82,4 +82,4 @@ RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
     {"kafka": KafkaSection, "store": StoreSection},
     {"camera": CameraSection, "gate": GateSection},
 )
-"""The sections between whose keys there are rules: those that come once, and those that come several times."""
+"""The sections whose keys have rules between them: sections that come once, and sections that come several times."""

@@ -1,6 +1,6 @@
-"""The keys of the configuration in words, taken from the fields of config.sections.
+"""Describes the keys of the configuration, from the fields of config.sections.
 
-`inspector init` and `docs/configuration.md` are written from these words, so that they agree with what is checked.
+`inspector init` and `docs/configuration.md` are written from these descriptions, so that they agree with the checks.
 Pure: no file is read or written.
 """
 
@@ -89,7 +89,7 @@ _KINDS: Final = {str: "text", Path: "path", bool: "true or false", int: "whole n
 class Key:
     """One key. `default`: its value in TOML, or in words if it depends on the machine.
 
-    `example`: a value in TOML, which is the default if that can be written down.
+    `example`: a value in TOML, which is the default if the default can be written down.
     """
 
     section: str

@@ -1,4 +1,4 @@
-"""Reads the configuration file, the environment and credentials: the only module that does."""
+"""Reads the configuration file, the environment and credentials. No other module does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from inspector.text import MOST_TEXT_BYTES, decoded
 
 
 def find(option: Path | None) -> Path | None:
-    """`--config`, else `INSPECTOR_CONFIG`, else `./inspector.toml` where it exists, else None (built-in defaults)."""
+    """`--config`, else `INSPECTOR_CONFIG`, else `./inspector.toml` if it exists, else None (built-in defaults)."""
     if option is not None:
         return option
     if named := os.environ.get("INSPECTOR_CONFIG"):
@@ -57,13 +57,13 @@ def load(option: Path | None = None) -> Config:
 
 
 def parse(table: Mapping[str, Any], path: Path | None) -> Config:
-    """Check a table as read from TOML. Raises ConfigError with every fault at once."""
+    """Check a table that was read from TOML. Raises ConfigError with every fault at once."""
     if faults := _nul_faults(table):
         raise ConfigError(faults, str(path) if path else None)
     try:
         return Config.model_validate(dict(table))
     except ValidationError as error:
-        # What is wrong between keys is looked for only where each is right for itself, so it is asked for here.
+        # pydantic checks the rules between keys only if every key is valid, so the rules are checked here as well.
         between = broken_rules(known_part(table, error, *RULED)) if is_of_keys(error) else []
         raise ConfigError([*sentences(error), *between], str(path) if path else None) from error
 
@@ -71,7 +71,7 @@ def parse(table: Mapping[str, Any], path: Path | None) -> Config:
 def secret(name: str) -> SecretStr:
     """The credential of that name, without the line ends and the byte-order mark that an editor adds.
 
-    Raises ConfigError where neither a file nor a variable holds it, or where it is no text.
+    Raises ConfigError if neither a file nor a variable holds the credential, or if it is no text.
     """
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if folder and (file := Path(folder) / name).is_file():
@@ -93,7 +93,7 @@ def secret(name: str) -> SecretStr:
 
 
 def fault_point() -> tuple[str, int] | None:
-    """For tests of the invariant only: `INSPECTOR_FAULT_POINT=published:3` kills the agent at the third frame there."""
+    """For tests only: `INSPECTOR_FAULT_POINT=published:3` kills the agent at the third frame in `published`."""
     named = os.environ.get("INSPECTOR_FAULT_POINT")
     if not named:
         return None
@@ -102,13 +102,13 @@ def fault_point() -> tuple[str, int] | None:
 
 
 def fault_frames() -> tuple[str, bytes] | None:
-    """For tests only: `INSPECTOR_FAULT_FRAME=crash:TEXT`, or `hang:`, does so to the decoder of frames with TEXT in."""
+    """For tests only: `INSPECTOR_FAULT_FRAME=crash:TEXT` (or `hang:TEXT`) breaks the decoder of frames with TEXT."""
     how, _, text = os.environ.get("INSPECTOR_FAULT_FRAME", "").partition(":")
     return (how, text.encode()) if text else None
 
 
 def notify_socket() -> tuple[str | None, float | None]:
-    """systemd's notification socket and its watchdog period in seconds, where this process runs under it."""
+    """systemd's notification socket and watchdog period in seconds, if this process runs under systemd."""
     usec = os.environ.get("WATCHDOG_USEC")
     return os.environ.get("NOTIFY_SOCKET"), int(usec) / 1e6 if usec and usec.isdigit() else None
 
@@ -122,7 +122,7 @@ def _hint_of_mark(text: str) -> str:
 
 
 def _nul_faults(table: Mapping[str, Any]) -> list[str]:
-    """No path, topic or URL may hold a NUL, and who opens one would say nothing of the key."""
+    """A fault for each NUL. No path, topic or URL may hold one, and a later error would not name the key."""
     faults: list[str] = []
     left: list[tuple[str, object]] = list(table.items())
     while left:  # a file may nest deeper than Python calls

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a configuration, in sentences for whoever wrote the file. Pure."""
+"""Turns pydantic's faults of a configuration into sentences for the author of the file. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from inspector.config.rules import Partial
 from inspector.config.sections import NO_NUMBER
 
-"""Our own kind of fault: true or false where a number or text is wanted. TOML tells them apart, Python does not."""
+"""A kind of fault of this project: true or false instead of a number or text. Python takes them for numbers."""
 
 _PLAIN: Final = {
     "extra_forbidden": "there is no such key",
@@ -31,7 +31,7 @@ _PLAIN: Final = {
     "model_type": "write a section with keys of its own",
     "model_attributes_type": "write a section with keys of its own",
 }
-"""Sentences that need nothing of the case."""
+"""Sentences without any value of the faulty key."""
 
 _BOUNDED: Final = {
     "greater_than_equal": "write {ge} or more",
@@ -50,7 +50,7 @@ _PATTERNS: Final = {
     "^[A-Za-z0-9._-]{1,249}$": "a topic of Kafka is 1 to 249 letters, digits, '.', '_' or '-'",
     r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$": "write host:port, several separated by commas",
 }
-"""What each pattern of the configuration wants. A test says when one is missing."""
+"""What each pattern of the configuration requires. A test fails if a pattern is missing here."""
 
 
 STAND_INS: Final[Mapping[str, Any]] = {
@@ -59,11 +59,11 @@ STAND_INS: Final[Mapping[str, Any]] = {
     "cameras": ["unknown"],
     "window_ms": 600_000,
 }
-"""For keys without a default, where what stands there is wrong. No rule sees them. A test says when one is missing."""
+"""Values for keys without a default whose own value is wrong. No rule sees them. A test fails if one is missing."""
 
 
 def sentences(error: ValidationError) -> list[str]:
-    """Every fault, with the key it is about in front where it is about one."""
+    """Every fault as a sentence, which begins with the key if the fault is about one key."""
     said: list[str] = []
     for fault in error.errors():
         context: Mapping[str, Any] = fault.get("ctx", {})
@@ -79,7 +79,7 @@ def sentences(error: ValidationError) -> list[str]:
 
 
 def is_of_keys(error: ValidationError) -> bool:
-    """Whether single keys are wrong, so that nobody has looked at the rules between keys yet."""
+    """Whether single keys are wrong, which means that the rules between keys are not checked yet."""
     return all(fault["type"] != "value_error" for fault in error.errors())
 
 
@@ -89,7 +89,7 @@ def known_part(
     single: Mapping[str, type[BaseModel]],
     several: Mapping[str, type[BaseModel]],
 ) -> Any:
-    """What of these sections of `table` is right by itself: a `Partial` of partial sections, for the rules.
+    """The valid part of these sections of `table`: a `Partial` of partial sections, for the rules.
 
     `single` sections come once, `several` any number of times.
     """
@@ -106,7 +106,7 @@ def known_part(
 
 
 def _partial(model: type[BaseModel], raw: Any, wrong: Sequence[tuple[int | str, ...]]) -> Partial:
-    """What is right in one section; `wrong` are places within it, an empty one means all of it."""
+    """The valid part of one section. `wrong`: places within the section; an empty place means the whole section."""
     unknown = set(model.model_fields) if () in wrong else {str(place[0]) for place in wrong}
     right = {key: value for key, value in raw.items() if key not in unknown} if isinstance(raw, Mapping) else {}
     missing = {key for key, field in model.model_fields.items() if field.is_required() and key not in right}
@@ -131,11 +131,11 @@ def _sentence(kind: str, context: Mapping[str, Any], message: str) -> str:
 
 
 def _number(value: Any) -> Any:
-    """A whole number without the `.0` that its field's type gives it."""
+    """A number as text; a whole number is without the `.0` that its field's type gives it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _choices(expected: str) -> str:
-    """pydantic shows an enum's member as Python does: `<Action.PASS: 'pass'>`."""
+    """The allowed values as plain words. pydantic shows an enum's member as Python does: `<Action.PASS: 'pass'>`."""
     words = [word.rpartition(": ")[2].strip("<>") for word in expected.replace(" or ", ", ").split(", ")]
     return ", ".join(word.replace("'", '"') for word in words)

@@ -1,7 +1,7 @@
-"""What is wrong between the keys of a configuration, while each for itself is right. Pure.
+"""Rules between the keys of a configuration, for keys whose own values are valid. Pure.
 
-Every rule stands for itself and names what it says in one sentence. Where a key that a rule asks for has a value
-that is wrong by itself (`Partial`), that rule says nothing, and the others still do: all faults come at once.
+Every rule is independent and gives one sentence. If a rule reads a key whose own value is wrong (`Partial`), that rule
+gives no sentence. The other rules are still checked, so that all faults are reported at once.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Ruled(Protocol):
 
 
 class Unknown(Exception):
-    """A rule asked for a key whose value is wrong by itself."""
+    """A rule read a key whose own value is wrong."""
 
 
 class Partial:
-    """A section of which some keys are not known; stands for the section where a rule reads it."""
+    """A section of which some keys are not known. Rules read it in place of the whole section."""
 
     def __init__(self, known: object, unknown: Iterable[str]) -> None:
         self._known = known
@@ -74,7 +74,7 @@ def _listed(config: Ruled, key: str) -> tuple[Any, ...]:
 
 
 def _names(config: Ruled, key: str) -> list[str]:
-    """Those names that are known."""
+    """The names that are known."""
     names: list[str] = []
     for section in _listed(config, key):
         try:
@@ -112,7 +112,7 @@ def _reserve(_: Ruled, gate: GateSection) -> Iterator[str]:
 
 
 def _topic_of_camera(_: Ruled, camera: CameraSection) -> Iterator[str]:
-    """A wildcard would bring other cameras' frames, and the agent's own messages, as this camera's."""
+    """No wildcards: they would deliver other cameras' frames, and the agent's own messages, as this camera's frames."""
     topic = camera.topic or ""
     if topic.startswith("$"):
         yield f"camera {camera.name!r} has a topic that begins with $; to share its frames set shared_group"
@@ -234,7 +234,7 @@ def _kafka_dead_letters(kafka: KafkaSection) -> Iterator[str]:
 
 
 def _same_folder(config: Ruled) -> Iterator[str]:
-    """A file that two cameras see is judged by both; and judged files lie in `done`, which no other may watch."""
+    """No shared folders: both cameras would judge each file. No camera may watch `done`, which has judged files."""
     owners: dict[str, str] = {}
     for camera in config.camera:
         if camera.source != "folder" or camera.folder is None:

@@ -28,7 +28,7 @@ from inspector.config.addresses import LARGEST_PORT, host_fault
 from inspector.domain import Action
 
 NO_NUMBER: Final = "bool_for_number"
-"""Kind of the fault when true or false is written for a number."""
+"""Kind of the fault for true or false in place of a number."""
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -37,7 +37,7 @@ GateAnswer = Literal[Action.PASS, Action.REJECT, Action.QUARANTINE]
 
 
 def default_state_dir() -> Path:
-    """systemd's `StateDirectory=` where given, else the XDG state folder of this user."""
+    """systemd's `StateDirectory=` if it is set, else the XDG state folder of this user."""
     if under_systemd := os.environ.get("STATE_DIRECTORY"):
         return Path(under_systemd.split(":")[0])
     base = os.environ.get("XDG_STATE_HOME")
@@ -50,7 +50,7 @@ def _host_name() -> str:
 
 
 LONGEST_FILE_NAME = 255
-"""Bytes in a file name, on every usual file system of Linux. Looking for a longer name raises an error."""
+"""Most bytes of a file name on the usual file systems of Linux. A look-up of a longer name raises an error."""
 
 
 class Section(BaseModel):
@@ -61,7 +61,7 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _is_no_number(cls, value: Any, field: ValidationInfo) -> Any:
-        """To Python true is 1, but a port or a length that is written as true is a mistake."""
+        """Refuses true and false for numbers. To Python true is 1, but a port that is written as true is a mistake."""
         if isinstance(value, bool) and cls.model_fields[str(field.field_name)].annotation not in (bool, bool | None):
             raise PydanticCustomError(NO_NUMBER, "true or false can't stand here")
         return value
@@ -77,7 +77,7 @@ class Section(BaseModel):
 
 
 def _as_template(text: str) -> str:
-    """A sentence of our own as pydantic's template, in which braces would stand for values."""
+    """A sentence of this project as a template for pydantic, with parentheses in place of braces."""
     return text.replace("{", "(").replace("}", ")")
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with `store.url`, told before any driver sees it. Pure; no sentence repeats what may be a password.
+"""Finds faults in `store.url` before any driver sees it. Pure; no sentence repeats text that may be a password.
 
 The form is SQLAlchemy's: `backend+driver://user:password@host:port/database?parameter=value`.
 """
@@ -37,7 +37,7 @@ _ELSEWHERE: Final = {
     "database": "write the database behind the host: postgresql+asyncpg://host/db",
     "port": "write the port behind the host: postgresql+asyncpg://host:5432/db",
 }
-"""Parameters of other clients, and where this software has them."""
+"""Parameters of other clients, and the settings that replace them here."""
 
 
 def is_postgresql(url: str | None) -> bool:
@@ -45,12 +45,12 @@ def is_postgresql(url: str | None) -> bool:
 
 
 def is_socket(url: str | None) -> bool:
-    """Whether the server is reached by a socket of this machine."""
+    """Whether the server is reached over a Unix socket of this machine."""
     return url is not None and any(key == "host" for key, _ in parse_qsl(url.partition("?")[2]))
 
 
 def url_faults(url: str) -> Iterator[str]:
-    """Sentences without the key in front; none for a URL that can be used."""
+    """The faults as sentences without the key in front; empty for a usable URL."""
     match = _URL.fullmatch(url)
     if match is None:
         yield _NO_URL
@@ -125,7 +125,7 @@ PARAMETERS: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "statement_cache_size": ("a whole number from 0 to 100000", _is_whole(0, 100_000)),
     "prepared_statement_cache_size": ("a whole number from 0 to 100000", _is_whole(0, 100_000)),
 }
-"""Parameters that PostgreSQL's URL may have: what each has to be. The last two are 0 behind a pooler of connections."""
+"""PostgreSQL's URL parameters, with their allowed values. The last two are 0 behind a pooler of connections."""
 
 
 def _is_encoded(text: str) -> bool:

@@ -56,7 +56,7 @@ def load_cells() -> list[Cell]:
 
 
 def split(cells: list[Cell], product: str, train: int) -> Split:
-    """The cameras show every third block that has both classes; `train` good cells come evenly from the others."""
+    """The cameras show every third block that has both classes; `train` good cells come evenly from the rest."""
     own = [cell for cell in cells if cell.product == product]
     size = -(-len(own) // BLOCKS)
     blocks = [own[start : start + size] for start in range(0, len(own), size)]
@@ -73,9 +73,9 @@ def split(cells: list[Cell], product: str, train: int) -> Split:
 
 
 def schedule(splits: dict[str, Split], frames: int, seed: int = 7) -> list[Cell]:
-    """The cells in the order they are shown: as many of each product, three quarters good, shuffled.
+    """The cells in the order they are shown: equally many of each product, three quarters good, shuffled.
 
-    A cell comes again if there are fewer than needed.
+    Cells are repeated if there are fewer than needed.
     """
     chance = random.Random(seed)
     chosen: list[Cell] = []

@@ -57,7 +57,7 @@ class Shown:
 
 
 class Belt:
-    """Brings parts to the cameras in turn, at most `rate_fps` a second. It stops while many await their verdict."""
+    """Brings parts to the cameras in turn, at most `rate_fps` a second. It stops while many parts await verdicts."""
 
     def __init__(self, telemetry: Watched, rate_fps: float) -> None:
         self._telemetry = telemetry
@@ -120,7 +120,7 @@ def line_config(folder: Path, broker: EmbeddedBroker) -> Config:
 
 @contextlib.asynccontextmanager
 async def running(config: Config, telemetry: Watched) -> AsyncIterator[None]:
-    """An agent that takes frames. On exit it finishes the frames that it has."""
+    """An agent that takes frames. On exit the agent finishes its frames."""
     async with app.opened(config, telemetry, lambda: False) as agent:
         run = asyncio.create_task(agent.pipeline.run())
         try:

@@ -40,7 +40,7 @@ class DemoRequest:
 
 @dataclass(frozen=True, slots=True)
 class DemoRun:
-    """What the line did, and where its files are."""
+    """The result of one run, and the places of its files."""
 
     summary: Summary
     broker: str
@@ -80,7 +80,7 @@ class Display(Protocol):
 async def run_demo(request: DemoRequest, display: Display) -> DemoRun:
     """The finished run. Logs of the agent go to a file.
 
-    Raises UsageError where the images are not installed or the folder holds other files.
+    Raises UsageError if the images are not installed or the folder holds other files.
     """
     folder = line.fresh_folder(request.folder or default_state_dir() / "demo")
     splits = {product: cells.split(cells.load_cells(), product, request.train) for product in cells.PRODUCTS}

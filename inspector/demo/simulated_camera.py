@@ -1,6 +1,6 @@
-"""A camera made of files: what it shows, under which ids, at which rate. `inspector simulate` runs it.
+"""A camera made of files: its images, ids and rate. `inspector simulate` runs it.
 
-Arrivals are open-loop: each frame is due at its own time from the start, however slow the broker is. A frame that a
+Arrivals are open-loop: each frame is due at its own time from the start, even if the broker is slow. A frame that a
 broken connection lost is sent again under the same frame id and trigger id, so that it stays one frame.
 """
 
@@ -30,7 +30,7 @@ RETURN_TIMEOUT_S: Final = 10.0
 """Seconds that the camera waits for a lost broker before it gives up."""
 
 MOST_OUTSTANDING: Final = 1000
-"""Frames that are due and not yet taken by the broker. A real camera's buffer is finite as well."""
+"""Most frames that are due and not yet taken by the broker. A real camera's buffer is finite as well."""
 
 
 class Wire(Protocol):
@@ -43,7 +43,7 @@ class Wire(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Shooting:
-    """What the camera shows.
+    """The frames that the camera sends.
 
     `run`: first part of every frame id. `count` None: each file once, or without end if `is_looping`. `trigger_start`
     None: frames carry no trigger id. `is_live`: frames are not marked as simulated, so they count as real parts and
@@ -81,7 +81,7 @@ class Shot:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the frames. `seconds`: from the first frame due to the last one taken."""
+    """Counts of the frames by what happened to them. `seconds`: from the first frame due to the last frame taken."""
 
     sent: int = 0
     sent_again: int = 0
@@ -94,15 +94,15 @@ class Tally:
         return None if self.sent < 2 or self.seconds <= 0 else (self.sent - 1) / self.seconds
 
     def answer_ms(self, share: float) -> float | None:
-        """The time within which the broker took that share of the frames; None if it took none."""
+        """The time within which the broker took this share of the frames; None if it took no frame."""
         ordered = sorted(self.answers_ms)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
 
 def image_files(folder: Path) -> list[Path]:
-    """JPEG and PNG files in the folder and below, by name, no hidden ones. Raises UsageError where there is none.
+    """JPEG and PNG files in the folder and below, by name, without hidden files. Raises UsageError if there is none.
 
-    Hidden ones are an operating system's own (`._0.png`), which no camera would send.
+    Hidden files belong to the operating system (`._0.png`); no camera would send them.
     """
     try:
         kind = folder.stat().st_mode
@@ -131,7 +131,7 @@ def shots(shooting: Shooting, now: Callable[[], datetime]) -> Iterator[Shot]:
 async def shoot(
     shooting: Shooting, wire: Wire, stop: asyncio.Event, report: Callable[[int], None] = lambda _sent: None
 ) -> Tally:
-    """Publishes every frame at its time, until the last one is taken or `stop` is set.
+    """Publishes every frame at its time, until the last frame is taken or `stop` is set.
 
     Raises BrokerUnavailable if the broker stays away, UsageError if a file can't be read.
     """

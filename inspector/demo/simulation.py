@@ -1,6 +1,6 @@
-"""A simulated camera on a configured line: which broker, topic and trigger ids it uses, and its run.
+"""A simulated camera on a configured line: its broker, topic and trigger ids, and its run.
 
-It joins the configuration with the publishers of the connectors, which only a room above both may do.
+This module joins the configuration with the publishers of the connectors. Only a room above both may do that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Broker = MqttSection | KafkaSection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationRequest:
-    """What the camera shows and where. None stands for what the person left out.
+    """The request for a simulation. None stands for values that the person left out.
 
     `address`: of the broker, as mqtt://host:port, mqtts:// or kafka://. `count`: number of frames, else each file once,
     or without end if `is_looping`. `is_live`: frames count as real parts.
@@ -57,7 +57,7 @@ class Simulation:
 
 
 def plan_simulation(config: Config, request: SimulationRequest) -> Simulation:
-    """The camera that was asked for. Raises UsageError for what can't be shown; nothing is connected yet."""
+    """The requested camera, not connected yet. Raises UsageError for a request that can't be met."""
     camera, count = request.camera, request.count
     broker = broker_of(request.address, config, camera)
     files = image_files(request.folder)
@@ -83,7 +83,7 @@ def plan_simulation(config: Config, request: SimulationRequest) -> Simulation:
 async def run_simulation(
     simulation: Simulation, stop: asyncio.Event, report: Callable[[int], None] = lambda _sent: None
 ) -> Tally:
-    """Connects and shows every frame, until the last one or `stop`. Raises as `shoot`, and BrokerRefused."""
+    """Connects and sends every frame, until the last frame or `stop`. Raises as `shoot`, and BrokerRefused."""
     async with simulation.wire as wire:
         return await shoot(simulation.shooting, wire, stop, report)
 
@@ -125,7 +125,7 @@ def _cluster_of(host: str, port: int, config: Config) -> KafkaSection:
 
 
 def _mqtt_of(host: str, port: int, configured: MqttSection, *, is_tls: bool) -> MqttSection:
-    """Secrets go to the configured host only, and never in plain text where TLS is configured."""
+    """The broker at this address. Secrets go only to the configured host, and never in plain text if TLS is set."""
     is_host = host == configured.host.lower()
     is_configured = is_host and port == configured.port
     if is_configured and configured.tls and not is_tls:
@@ -139,7 +139,7 @@ def _mqtt_of(host: str, port: int, configured: MqttSection, *, is_tls: bool) -> 
 
 
 def first_trigger(config: Config, camera: str, wanted: int | None) -> int | None:
-    """`wanted`, else the time of day in ms: a file shown again under the same trigger id would be no new part.
+    """`wanted`, else the time of day in ms. A file that comes again under the same trigger id would be no new part.
 
     None at a gate with one part at a time, which needs no trigger ids.
     """
@@ -172,7 +172,7 @@ def _camera_fields(config: Config, camera: str, topic: str | None, first_trigger
 
 
 def _kafka_topic(broker: Broker, config: Config, camera: str) -> str | None:
-    """The camera's Kafka topic, else the common one; None on MQTT. Raises UsageError where the person must name it."""
+    """The camera's Kafka topic, else the common one; None on MQTT. Raises UsageError if the person must name it."""
     if not isinstance(broker, KafkaSection):
         return None
     own = next((known.topic for known in config.camera if known.name == camera and known.source == "kafka"), None)
@@ -182,7 +182,7 @@ def _kafka_topic(broker: Broker, config: Config, camera: str) -> str | None:
 
 
 def _check_topic_and_marks(shooting: Shooting, broker: Broker) -> None:
-    """Raises UsageError for a wildcard topic, and where frames would count as real parts against the request."""
+    """Raises UsageError for a wildcard topic, and if frames would count as real parts against the request."""
     if any(wild in shooting.topic for wild in "+#"):
         raise UsageError(f"The topic {shooting.topic} has a wildcard; name the one to publish on with --topic.")
     carries_marks = isinstance(broker, KafkaSection) or broker.protocol == "5"
@@ -197,7 +197,7 @@ def _wire(broker: Broker, config: Config, camera: str) -> AbstractAsyncContextMa
     """The camera's connection to its broker, not yet open."""
     if isinstance(broker, MqttSection):
         return MqttPublisher(broker, f"{camera}:simulated:{os.getpid()}")
-    from connectors.kafka.publisher import KafkaPublisher  # loads the Kafka client, which MQTT needs not
+    from connectors.kafka.publisher import KafkaPublisher  # loads the Kafka client, which MQTT doesn't need
 
     gate = config.gate_of(camera)
     return KafkaPublisher(broker, camera, gate.name if gate is not None else camera)

@@ -1,4 +1,4 @@
-"""What the demo's line did, compared with the expert labels. Everything is counted from the rows of the store."""
+"""Compares the results of the demo's line with the expert labels. All figures are counted from the store's rows."""
 
 from __future__ import annotations
 

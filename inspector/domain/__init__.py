@@ -1,6 +1,6 @@
 """The frozen types that travel on the road from frame to reject, and nothing else: no I/O, no torch, no SQL.
 
-Each stage of the road hands one type to the next. Import the types from here; the files are for reading.
+Each stage of the road hands one type to the next stage. Import the types from this package, not from its files.
 """
 
 from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, Order

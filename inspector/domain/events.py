@@ -1,4 +1,4 @@
-"""Events: whatever a person may have to know besides verdicts."""
+"""Events: facts besides verdicts that a person may have to know."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 
 class Severity(enum.StrEnum):
-    """How loud an event is."""
+    """How urgent an event is."""
 
     INFO = "info"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a person may have to know. `subject` is what it is about: a camera, a gate, the ledger."""
+    """A fact that a person may have to know. `subject` names the thing concerned: a camera, a gate, the ledger."""
 
     at: datetime
     kind: str

@@ -24,7 +24,7 @@ ResultId = NewType("ResultId", str)
 
 
 class Identity(enum.StrEnum):
-    """How a frame is told from an equal one: STRONG by an id that it carries, WEAK by its delivery alone."""
+    """How a frame is distinguished from an equal frame: STRONG by an id that it carries, WEAK by its delivery alone."""
 
     STRONG = "strong"
     WEAK = "weak"
@@ -42,8 +42,8 @@ class Position:
     """The place of a delivery in its stream, by which it is acknowledged.
 
     `stream` names one ordered stream (an MQTT camera connection, a Kafka topic and partition),
-    `generation` its connection or assignment, `offset` the place in it, rising within a
-    generation but not without holes.
+    `generation` its connection or assignment, `offset` the place in it. Offsets rise within a
+    generation, but may have holes.
     """
 
     stream: str
@@ -56,9 +56,9 @@ class Delivery:
     """One message of a camera topic as it arrived, bytes untouched.
 
     `properties` holds the metadata under the contract's header names (`frame-id`, `trigger-id`, ...),
-    lower case. `backlog` says that the message waited in the broker; `broker_id` is the broker's own
-    unchanging name for the message where it has one (Kafka), None on MQTT. `not_before_ns`: the earliest time at
-    which the message can have reached the broker, where the source can prove one; at a gate a frame without it is late.
+    lower case. `backlog`: the message waited in the broker. `broker_id` is the broker's own unchanging name
+    for the message (Kafka), or None (MQTT). `not_before_ns` is the earliest time at which the message can have
+    reached the broker, or None if the source can prove no such time; at a gate a frame without this time is late.
     """
 
     position: Position
@@ -77,7 +77,7 @@ class Delivery:
 class FrameKey:
     """The identity of one distinct frame: camera, view, epoch, its ids, and the SHA-256 of its bytes.
 
-    `nonce` is empty for a frame that carries an id. A frame without any id gets one per delivery, so that
+    `nonce` is empty for a frame that carries an id. A frame without any id gets a nonce per delivery, so that
     equal images of two parts are two frames. `lap` counts how often the trigger counter has wrapped in this
     epoch: part 17 of the next lap is another part. A simulated frame is never the same as a real one.
     """
@@ -95,7 +95,7 @@ class FrameKey:
 
     @property
     def identity(self) -> Identity:
-        """`WEAK` when only the delivery tells this frame from an equal one."""
+        """`WEAK` if only the delivery distinguishes this frame from an equal frame."""
         return Identity.WEAK if self.nonce else Identity.STRONG
 
     @property
@@ -110,7 +110,7 @@ class FrameKey:
 
 
 def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> ResultId:
-    """The id of a row without a frame (a missed part, a missing view): one for each part and reason `what`."""
+    """The id of a row without a frame (a missed part, a missing view). Each part and reason `what` has its own id."""
     return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, "\x1f".join((owner, str(epoch), str(trigger_id), what)))))
 
 
@@ -118,9 +118,9 @@ def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> Result
 class Admitted:
     """A new frame, with its identity and its time limits.
 
-    `act_before` and `act_before_ns` are None for a camera without a window. `time_source` says which clock
-    `captured_at` is of. `missing_trigger`: the gate needs a trigger id, and the frame has none. `is_late`: the
-    time of the frame was over before it was admitted. `fault` says what is wrong with its metadata (None: nothing).
+    `act_before` and `act_before_ns` are None for a camera without a window. `time_source` names the clock
+    of `captured_at`. `missing_trigger`: the gate needs a trigger id, and the frame has none. `is_late`: the
+    frame's time was over before it was admitted. `fault` describes the fault of its metadata (None: no fault).
     """
 
     delivery: Delivery
@@ -167,7 +167,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RouteFacts:
-    """The product version that judges a frame. The router makes them once; the verdict is made from the same object.
+    """The product version that judges a frame. The router makes this object once, and the verdict is made from it.
 
     `confidence` is the product's share of the anchors' votes [0, 1]; a score above `threshold` is a reject.
     """
@@ -197,7 +197,7 @@ class Routed:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A frame that the ledger or the journal knows, by which redeliveries are found after a restart."""
+    """A frame that the ledger or the journal holds. Redeliveries are recognised by it after a restart."""
 
     key: FrameKey
     result_id: ResultId

@@ -1,4 +1,4 @@
-"""A reject gate: what it is told, what its PLC reports, and the state of it that survives a restart."""
+"""A reject gate: the actions sent to it, its PLC's reports, and its state that survives a restart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 
 
 class Action(enum.StrEnum):
-    """What a gate is told to do with a part, after the camera's policy."""
+    """The action that a gate must take with a part, by the camera's policy."""
 
     NONE = "none"
     PASS = "pass"
@@ -28,7 +28,7 @@ class GateMode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The job of a line, from one part of its gate (or camera without one) on.
+    """The job of a line, from one part of its gate (or camera without a gate) on.
 
     `job_id` None: no job runs from that part on. `product` is announced, and checked against each frame. The job has
     effect from the part (`from_epoch`, `from_count`) on; the count rises over wraps, and -1 is before every count.
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Mode and job of a gate (or a camera without one) when a part came."""
+    """Mode and job of a gate (or a camera without a gate) at the time when a part came."""
 
     mode: GateMode = GateMode.AUTO
     job: Job | None = None
@@ -55,12 +55,12 @@ NOTHING_TOLD = Standing()
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """The state of one gate (or one camera without one) that survives a restart.
+    """The state of one gate (or one camera without a gate) that survives a restart.
 
     `last_trigger` rises over wraps: lap x modulus + the number that the camera sent. `mode` holds until
-    `mode_expires_at` (None: without end); after that the mode is auto. `jobs`: the one that runs, earlier and announced
-    ones, oldest first. `orders` counts the commands obeyed: of two states, the one with more of them has the newer mode
-    and jobs.
+    `mode_expires_at` (None: without end); after that the mode is auto. `jobs`: the current job,
+    earlier jobs and announced jobs, oldest first. `orders` counts the obeyed commands: of two states, the state with
+    the higher count has the newer mode and jobs.
     """
 
     name: str
@@ -74,19 +74,19 @@ class GateState:
     orders: int = 0
 
     def mode_at(self, now: datetime) -> GateMode:
-        """The mode, unless its time is over."""
+        """The mode at this time: auto if the mode's time is over."""
         is_over = self.mode_expires_at is not None and now >= self.mode_expires_at
         return GateMode.AUTO if is_over else self.mode
 
     def job_of(self, epoch: int, count: int) -> Job | None:
-        """The job of the part with this count; None where no job runs."""
+        """The job of the part with this count; None if the part has no job."""
         begun = [job for job in self.jobs if (job.from_epoch, job.from_count) <= (epoch, count)]
         return begun[-1] if begun and begun[-1].job_id is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class GateAction:
-    """What the PLC reports that it did with one part. Only these reports count all parts.
+    """The PLC's report on what it did with one part. Only these reports count all parts.
 
     `source`: 1 decision, 2 time-out default, 3 bypass, 4 manual. `done`: 1 = seen by the reject sensor.
     """

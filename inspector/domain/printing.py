@@ -1,7 +1,7 @@
-"""How names that come from outside are written down, so that any terminal, database and JSON reader can take them.
+"""Writes names from outside in a form that any terminal, database and JSON reader can take.
 
-A file name on Linux is bytes, not text. Python carries those that are not UTF-8 as lone surrogates, which no database
-and no UTF-8 file takes.
+A file name on Linux is bytes, not text. Python represents bytes that are not UTF-8 as lone surrogates, which no
+database and no UTF-8 file takes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _BYTES_AS_SURROGATES: Final = range(0xDC80, 0xDD00)
 
 
 def printable(text: str) -> str:
-    r"""`text` with everything that does not print as Python's escapes: `gr\xf6sse.png`, `a\n.png`, `\\`.
+    r"""`text` with all unprintable characters as Python's escapes: `gr\xf6sse.png`, `a\n.png`, `\\`.
 
     Two different texts never become the same one.
     """
@@ -28,7 +28,7 @@ def _spelled(char: str) -> str:
         return r"\\"
     number = ord(char)
     if number in _BYTES_AS_SURROGATES:
-        return f"\\x{number - 0xDC00:02x}"  # a byte of the name, as `os.fsencode` has it
+        return f"\\x{number - 0xDC00:02x}"  # a byte of the name, as `os.fsencode` returns it
     if unicodedata.category(char) not in _UNFIT:
         return char
     # Latin-1's control characters take the long form: the short one means a byte here.

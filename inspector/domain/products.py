@@ -30,7 +30,7 @@ class ProductVersion:
 class LiveSet:
     """Which version of each product is live; `revision` changes with every activation.
 
-    `shadows` are stored beside the live ones and never decide.
+    `shadows` are stored beside the live versions and never decide.
     """
 
     revision: str
@@ -39,9 +39,9 @@ class LiveSet:
 
     @property
     def routable(self) -> tuple[ProductVersion, ...]:
-        """One version of each product that a frame may be recognised as: the live one, else the shadow version.
+        """One version of each product that the router may recognise: the live version, else the shadow version.
 
-        A frame of a product with only a shadow version is not released: it is no unknown product, and is not judged.
+        A frame of a product with only a shadow version is recognised as not released, and is not judged.
         """
         live = {version.product for version in self.versions}
         return (*self.versions, *(shadow for shadow in self.shadows if shadow.product not in live))

@@ -62,7 +62,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What the head says of one frame. `heat_map`: uint8 [h, w], 128 = threshold, or None."""
+    """The head's result for one frame. `heat_map`: uint8 [h, w], 128 = threshold, or None."""
 
     score: float
     threshold: float
@@ -76,7 +76,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A frame that could not be judged, with the cause its row will carry."""
+    """The reason why a frame could not be judged, with the cause for its row."""
 
     cause: Cause
     detail: str
@@ -84,7 +84,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class FrameFacts:
-    """All that is known of one frame when its verdict is made. Fields are None where a stage was not reached."""
+    """All facts about one frame when its verdict is made. Fields of stages that the frame did not reach are None."""
 
     admitted: Admitted
     decode_ms: float | None = None
@@ -98,7 +98,7 @@ class FrameFacts:
 class Verdict:
     """One row of `results` and one record on the wire: exactly the contract's fields.
 
-    `published` says whether the gate was told in time: True, False, or None where no gate listens.
+    `published`: whether the decision reached the broker in time: True, False, or None without a gate.
     """
 
     result_id: ResultId
@@ -152,7 +152,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one gate is told about one part. `trigger_id` 0 stands for the one part in flight."""
+    """The decision for one gate about one part. `trigger_id` 0 stands for the one part in flight."""
 
     gate: str
     epoch: int
@@ -167,7 +167,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Bytes that could not be read as an image, as they came, with the reason.
+    """Bytes that could not be read as an image, unchanged, with the reason.
 
     `verdict`: the result's row, which decides whether a hold keeps the bytes; None for bytes without a row.
     """
@@ -184,7 +184,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture to keep: the verdict, the encoded frame as it came, and the head's heat map."""
+    """A picture to keep: the verdict, the unchanged encoded frame, and the head's heat map."""
 
     verdict: Verdict
     payload: bytes

@@ -1,6 +1,6 @@
 """Reports for people: one self-contained HTML file each, readable offline and fit to be mailed.
 
-Knows nothing of torch, SQL or brokers: it is given figures and pictures and lays them out. `page` is the
-shell and its style, `charts` the curves as inline SVG, `pictures` images as data URIs; each report is a
-module of its own with its template in `templates/`.
+Reports don't depend on torch, SQL or brokers: callers pass figures and pictures, and the reports lay them out.
+`page` is the shell and its style, `charts` draws curves as inline SVG, and `pictures` makes data URIs of images. Each
+report is a module of its own with its template in `templates/`.
 """

@@ -1,6 +1,6 @@
 """Curves and histograms as inline SVG. The page's style colours them, so that its light and dark themes apply.
 
-Callers give values; each chart maps them to its own coordinates. There is no script, since charts are also printed.
+Callers give values, and each chart maps them to its own coordinates. Charts have no script, since they are printed too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Axis:
         return min(1.0, max(0.0, (value - self.low) / span)) if span > 0 else 0.0
 
     def ticks(self, about: int = 5) -> list[float]:
-        """About that many round values within the axis."""
+        """About this many round values within the axis."""
         raw = (self.high - self.low) / about
         unit = 10.0 ** np.floor(np.log10(raw)) if raw > 0 else 1.0
         step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= raw * 0.999)
@@ -55,7 +55,7 @@ def line_chart(
 ) -> Markup:
     """Lines over common axes, with a legend if there are several. `mark_x`: position of a dashed vertical line.
 
-    `low_legend`: the legend is below, for curves that fill the upper corner.
+    `low_legend`: the legend is at the bottom, for curves that fill the upper corner.
     """
     parts = [_frame(across, up)]
     if mark_x is not None:
@@ -85,7 +85,7 @@ def roc_chart(false_rates: Sequence[float], hit_rates: Sequence[float], area: fl
 def level_histogram(good: Sequence[float], defective: Sequence[float], *, limit: float = 1.0) -> Markup:
     """Levels of good and defective images as shares of their own number; the dashed line is the threshold.
 
-    Levels far beyond the rest are counted in the last bin: one extreme part must not flatten all others.
+    Levels far beyond the rest are counted in the last bin, so that one extreme part does not flatten all other bars.
     """
     values = np.concatenate([np.asarray(good, np.float64), np.asarray(defective, np.float64)])
     low = min(0.0, float(values.min())) if len(values) else 0.0

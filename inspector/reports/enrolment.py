@@ -32,7 +32,7 @@ KIND_NAMES = {
 
 
 def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Sequence[NotTaken] = ()) -> str:
-    """The page as HTML. `not_taken`: what was offered and is no image."""
+    """The page as HTML. `not_taken`: the offered files that are no images."""
     report, evidence, manifest = enrolment.report, enrolment.evidence, enrolment.manifest
     found = evidence.detectability
     levels = [evidence.calibration.level(score) for _, score in evidence.held_out]

@@ -1,1 +1,1 @@
-"""KEEPS: the database (all SQL is here), and the files beside it: journal, pictures, dead letters."""
+"""KEEPS results: in the database (all SQL is here) and in the files beside it: journal, pictures, dead letters."""

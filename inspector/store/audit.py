@@ -1,6 +1,6 @@
-"""The audit: who changed what, when and why. Rows are only added, and each holds the hash of the row before it.
+"""The audit: who changed what, when and why. Rows are only added, and every row holds the hash of the row before it.
 
-A row that is changed or removed later breaks the chain at the next row; `verify` finds it. Writers hold one
+A row that is changed or removed later breaks the chain, and `verify` finds the break. Writers hold one
 lock: on SQLite the write transaction, on PostgreSQL the one row of `registry_revision`.
 """
 
@@ -30,7 +30,7 @@ _PAGE_ROWS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change by one person. `old` None: there was nothing before; `new` None: there is nothing now."""
+    """One change by one person. `old` None: there was no value before. `new` None: there is no value now."""
 
     user: str
     object: str
@@ -85,7 +85,7 @@ async def entries(database: Database, *, after: int = 0, limit: int = _PAGE_ROWS
 
 
 async def verify(database: Database) -> list[int]:
-    """Numbers of the rows at which the chain is broken: changed rows, and those after a removed one."""
+    """Numbers of the rows at which the chain is broken: changed rows, and rows that follow a removed row."""
     broken: list[int] = []
     prev_hash, after = FIRST_HASH, 0
     while page := await entries(database, after=after):

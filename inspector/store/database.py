@@ -1,8 +1,8 @@
-"""One database as the rest of the store sees it: transactions that raise nothing but our own errors.
+"""One database as the rest of the store sees it: transactions that raise only errors of this project.
 
 SQLite runs in WAL with synchronous FULL, so that a commit is durable; write transactions begin
 IMMEDIATE, so that a reader never has to become a writer half-way (SQLite refuses that without waiting).
-PostgreSQL runs with its defaults. Everything foreign is translated here, by `translated`.
+PostgreSQL runs with its defaults. `translated` turns all errors of the drivers into errors of this project.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from inspector.store.tables import SCHEMA_REVISION
 from inspector.store.tls import client_context
 
 BUSY_TIMEOUT_MS: Final = 5000
-"""How long SQLite waits for another process's transaction."""
+"""Longest wait of SQLite for another process's transaction."""
 
 WAL_TRIES: Final = 50
 WAL_RETRY_MS: Final = 20
 
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 15.0
-"""How long PostgreSQL may take to connect, and to answer one statement, before it counts as away."""
+"""Longest time for PostgreSQL to connect, or to answer one statement; after this time it counts as unavailable."""
 
 KEPT_CONNECTIONS: Final = 5
 """This many connections stay open after use; further ones are closed."""
 
 LOCK_WAIT_S: Final = 5.0
-"""How long to wait for another session's lock on the rows before it is reported."""
+"""Longest wait for rows that another session has locked; after this time the lock is reported."""
 
 _WRITES: Final = "inspector_writes"
 
@@ -54,9 +54,9 @@ _WRITES: Final = "inspector_writes"
 class Database:
     """A pool of connections to one database, opened when first used, closed when left.
 
-    `url` is SQLAlchemy's; a URL without a driver gets the asynchronous one. `user` and `password` are used if the URL
-    has none. `tls`: None takes what the server offers, unchecked; False uses none.
-    Raises ConfigError for a URL of anything but SQLite or PostgreSQL, and for one that no driver could use.
+    `url` has SQLAlchemy's form; a URL without a driver gets the asynchronous driver. `user` and `password` are used if
+    the URL has none. `tls`: None accepts the server's TLS without a check; False uses no TLS.
+    Raises ConfigError for a URL of anything but SQLite or PostgreSQL, and for a URL that no driver could use.
     If all `connections` are in use, a caller waits for one, and gets LedgerUnavailable if none becomes free.
     """
 
@@ -92,7 +92,7 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that may write: committed and durable when left, rolled back on any exception.
 
-        Raises LedgerUnavailable or SchemaOutdated for whatever the database says, also at commit.
+        Raises LedgerUnavailable or SchemaOutdated for every error of the database, also at commit.
         """
         try:
             async with self._transaction(self._engine.execution_options(**{_WRITES: True})) as connection:
@@ -104,7 +104,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction that only reads, of one consistent state. Raises as `writing` does."""
+        """One read-only transaction on one consistent state. Raises as `writing` does."""
         async with self._transaction(self._engine) as connection:
             yield connection
 
@@ -130,7 +130,7 @@ class Database:
             return (await connection.exec_driver_sql(query)).scalar_one_or_none()
 
     async def revision(self) -> str | None:
-        """The migration the database is at; None where it has no tables of ours."""
+        """The migration the database is at; None if it has no tables of this software."""
         async with self.reading() as connection:
             return await connection.run_sync(_stored_revision)
 
@@ -146,7 +146,7 @@ class Database:
             )
 
     async def ensure_current(self) -> None:
-        """As `check_schema`, asked once in the life of this object: a running agent's tables don't change."""
+        """As `check_schema`, but only once in the life of this object, since a running agent's tables don't change."""
         if not self._is_current:
             await self.check_schema()
             self._is_current = True
@@ -160,9 +160,9 @@ class Database:
 
 @contextlib.contextmanager
 def translated(path: Path | None = None) -> Iterator[None]:
-    """Turns whatever a database driver raises into LedgerUnavailable or SchemaOutdated, in one sentence.
+    """Turns every error of a database driver into LedgerUnavailable or SchemaOutdated, in one sentence.
 
-    `path` is the SQLite file, which the sentence names where the file is to blame.
+    `path` is the SQLite file; the sentence names it if the file is to blame.
     """
     try:
         yield
@@ -171,12 +171,12 @@ def translated(path: Path | None = None) -> Iterator[None]:
 
 
 def configured(config: Config) -> Database:
-    """The database the configuration names, not yet connected to.
+    """The database that the configuration names, not connected yet.
 
-    Raises ConfigError: bad URL, missing secret, TLS files that can't be used.
+    Raises ConfigError for a bad URL, a missing secret, and TLS files that can't be used.
     """
     store = config.store
-    if not store.url:  # put together as a URL, a path with % or ? in it would be another one
+    if not store.url:  # in the text of a URL, a path with % or ? would mean another path
         file = config.agent.state_dir / "inspector.db"
         return Database(sa.URL.create("sqlite", database=str(file)), connections=store.connections)
     password = secret(store.password_secret).get_secret_value() if store.password_secret else None
@@ -209,7 +209,7 @@ def _system_user() -> str | None:
 
 
 def migrations_dir() -> Path:
-    """The folder of the migrations: data of the installed package, else the top of the source tree."""
+    """The folder of the migrations: in the installed package if it is there, else at the top of the source tree."""
     installed = Path(str(importlib.resources.files("inspector"))) / "_data" / "migrations"
     if installed.is_dir():
         return installed
@@ -222,17 +222,17 @@ async def upgrade(database: Database) -> None:
     if path is not None:
         with translated():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Writable for the group where the umask lets it be: a person's enrolment and the service share it.
+            # The group may write if the umask allows it, because a person's enrolment and the service share the file.
             path.touch(mode=0o660, exist_ok=True)
     async with database.writing() as connection:
         await connection.run_sync(_run_migrations)
 
 
 async def ensure_schema(database: Database) -> None:
-    """SQLite: the file exists and is at `SCHEMA_REVISION`. PostgreSQL: checked only, since a plant upgrades by hand.
+    """Bring SQLite to `SCHEMA_REVISION`, with a new file if needed. Only check PostgreSQL: a plant upgrades by hand.
 
-    Raises SchemaOutdated where PostgreSQL is at another revision or a SQLite file is of newer software, and
-    DatabaseUnusable where the file is no database.
+    Raises SchemaOutdated if PostgreSQL is at another revision or a SQLite file was made by newer software, and
+    DatabaseUnusable if the file is no database.
     """
     path = database.path
     database.check_place()
@@ -264,7 +264,7 @@ def _stored_revision(connection: sa.Connection) -> str | None:
 
 
 def _connect_arguments(url: sa.URL, tls: ssl.SSLContext | bool | None) -> dict[str, Any]:
-    """asyncpg's arguments beside host, user and database. It has other names for the URL's parameters."""
+    """asyncpg's arguments beside host, user and database. asyncpg has other names for the URL's parameters."""
     wanted = {name: str(value) for name, value in url.query.items()}
     arguments: dict[str, Any] = {
         "timeout": float(wanted.pop("connect_timeout", CONNECT_TIMEOUT_S)),
@@ -297,7 +297,7 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
 
 
 def _switch_to_wal(cursor: Any) -> None:
-    """SQLite does not wait while another process switches the same new file, whatever its timeout."""
+    """Switch a new file to WAL. SQLite ignores its timeout while another process switches the same file."""
     for _ in range(WAL_TRIES):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")

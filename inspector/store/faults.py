@@ -1,6 +1,6 @@
-"""Translates database errors for the operator: the database is away, of another version, or unusable.
+"""Translates database errors for the operator: the database is unavailable, of another version, or unusable.
 
-Knows the messages of SQLite and the error classes of PostgreSQL. Each translation is one sentence.
+It is based on the messages of SQLite and the error classes of PostgreSQL. Each translation is one sentence.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ACCESS_SENTENCES: Final = {
     ("valid client certificate",): "The database server wants a certificate of this agent; set store.cert_file.",
     ("no pg_hba.conf entry",): "The database server's pg_hba.conf has no entry for this user and machine; add one.",
 }
-"""Sentences by words in the message of SQLSTATE 28000, a code that a wrong user gets too."""
+"""Sentences by words in the message of SQLSTATE 28000. A wrong user gets the same code."""
 
 _SQLSTATE_SENTENCES: Final = {
     "28": "The database refuses this user or password; check store.user and store.password_secret.",
@@ -54,7 +54,7 @@ _SQLSTATE_SENTENCES: Final = {
 def explain(error: Exception, path: Path | None = None) -> InspectorError:
     """The error for the operator: SchemaOutdated if tables or columns are missing, else LedgerUnavailable.
 
-    It is DatabaseUnusable (a LedgerUnavailable) if the SQLite file `path` is damaged or is no database.
+    The error is DatabaseUnusable (a LedgerUnavailable) if the SQLite file `path` is damaged or is no database.
     """
     if isinstance(error, PoolTimeout):
         return LedgerUnavailable("The database does not answer: all connections are busy.")
@@ -111,7 +111,7 @@ def is_refused_row(error: Exception) -> bool:
 
 
 def is_sequence_behind(foreign: BaseException) -> bool:
-    """Whether a PostgreSQL sequence gave a number that another row has. Each new attempt advances the sequence."""
+    """Whether a PostgreSQL sequence gave a number that another row has already. A retry advances the sequence."""
     return _sqlstate(foreign) == "23505" and '"pk_' in str(foreign)
 
 

@@ -1,4 +1,4 @@
-"""The type of file system of a path. SQLite's WAL needs shared memory, which network file systems lack."""
+"""Finds the type of a path's file system. SQLite's WAL needs shared memory, which network file systems lack."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NETWORK: Final = frozenset(
 
 
 def filesystem_type(path: Path, mounts: str | None = None) -> str:
-    """Type of the file system below `path` (which need not exist yet), "unknown" where the system doesn't say.
+    """The type of the file system at `path`, which need not exist yet; "unknown" if the system doesn't list it.
 
     `mounts`: text of /proc/self/mountinfo, for tests.
     """
@@ -42,7 +42,7 @@ def filesystem_type(path: Path, mounts: str | None = None) -> str:
         if len(fields) < 5 or not right:
             continue
         mount_point = Path(fields[4].replace(r"\040", " "))
-        # Of mount points of equal length the last counts: it is mounted over the others.
+        # The last of several equal mount points counts, because it is mounted over the others.
         if (path == mount_point or mount_point in path.parents) and len(mount_point.parts) >= best:
             best, kind = len(mount_point.parts), right.split()[0]
     return kind

@@ -1,4 +1,4 @@
-"""Verdicts, decisions and gates as rows, and verdicts back from rows.
+"""Maps verdicts, decisions and gates to rows, and rows back to verdicts.
 
 Any value that a camera sends can be stored: characters that no database takes (NUL, lone surrogates) become
 U+FFFD; a number beyond 64 bits or not finite becomes NULL.
@@ -69,7 +69,7 @@ def reduced_row(verdict: Verdict, why: str) -> dict[str, Any]:
 
 
 def verdict_from_row(row: Mapping[Any, Any]) -> Verdict:
-    """The verdict of a row of `results`. Raises RowDamaged for an unknown word or an unreadable region in it."""
+    """The verdict of a row of `results`. Raises RowDamaged if the row has an unknown word or an unreadable region."""
     values = {name: row[name] for name in _VERDICT_FIELDS}
     try:
         for name, words in _ENUMS.items():
@@ -99,11 +99,11 @@ SIGHTING_COLUMNS: Final = (
     "identity",
     "simulated",
 )
-"""Columns by which a frame is recognised. Only these: one damaged row must not keep an agent from starting."""
+"""Columns by which a frame is recognised. Only these are read: a damaged row must not keep an agent from starting."""
 
 
 def sighting_of_row(row: Mapping[Any, Any]) -> Sighting:
-    """The frame of a row with these columns and a `frame_sha256`; its delivery counts as acknowledged."""
+    """The frame of a row with `SIGHTING_COLUMNS` and a `frame_sha256`. Its delivery counts as acknowledged."""
     key = FrameKey(
         camera=row["camera"],
         view=row["view"],
@@ -189,7 +189,7 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
 
 
 def storable(value: Any) -> Any:
-    """The value for any database: as for JSON and without NUL, but times stay times."""
+    """The value in a form that any database takes: as for JSON and without NUL, but times stay times."""
     if isinstance(value, datetime):
         return value
     taken = plain(value)

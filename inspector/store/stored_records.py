@@ -1,4 +1,4 @@
-"""Stored decisions, conflicts and audit entries as plain types. No SQL: the ledger in memory uses them too."""
+"""Stored decisions, conflicts and audit entries as plain types. No SQL, since the ledger in memory uses them too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inspector.domain import Action, Outcome, ResultId
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """The decision on one part: the worst action of all its decisions, and how often one was sent.
+    """The decision on one part: the worst action of all its decisions, and how many decisions were sent.
 
     `trigger_id` is None for the one part in flight of a gate without trigger ids.
     """
@@ -35,7 +35,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who changed what, when and why. `hash` covers the entry and `prev_hash`, so that later changes are found."""
+    """Who changed what, when and why. `hash` covers the entry and `prev_hash`, so that later changes are detected."""
 
     seq: int
     at: datetime

@@ -1,4 +1,4 @@
-"""The tables, for SQLite and PostgreSQL alike. `migrations/` must always lead to exactly these.
+"""The tables, for SQLite and PostgreSQL alike. `migrations/` must always lead to exactly these tables.
 
 Enums are stored as their words, times as UTC in milliseconds (SQLite: text that sorts), JSON as JSON.
 `results.seq` is the order of recording and is never used twice. No table is partitioned: `result_id`
@@ -31,7 +31,7 @@ metadata = sa.MetaData(
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
-    """An aware time, cut to milliseconds, back as UTC. SQLite holds it as RFC 3339 text, which sorts by time."""
+    """An aware time, cut to milliseconds and read back as UTC. SQLite stores RFC 3339 text, which sorts by time."""
 
     impl = sa.String(24)
     cache_ok = True
@@ -44,7 +44,7 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
         if value is None:
             return None
-        if dialect.name == "postgresql":  # PostgreSQL would round up what is finer than its precision
+        if dialect.name == "postgresql":  # PostgreSQL would round a finer time up
             return value.replace(microsecond=value.microsecond // 1000 * 1000)
         return format_time(value)
 
@@ -279,7 +279,7 @@ product_versions = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("created_by", sa.String, nullable=False),
     sa.Column("manifest", JSON, nullable=False),
-    sa.Column("artifact", sa.LargeBinary, nullable=False),  # last: SQLite skips what follows when it reads a row
+    sa.Column("artifact", sa.LargeBinary, nullable=False),  # last, so that SQLite skips it on reading
 )
 
 registry_revision = sa.Table(

@@ -45,7 +45,7 @@ class FakeClock:
         self._move_to(self._mono_ns + round(seconds * _NS))
 
     async def elapse(self, seconds: float) -> None:
-        """Let time pass: stop at each deadline on the way, and let the tasks that wake run first."""
+        """Let time pass. The clock stops at each deadline on the way, until the tasks that wake have run."""
         end_ns = self._mono_ns + round(seconds * _NS)
         await settle()
         while (due_ns := self.next_deadline_ns) is not None and due_ns <= end_ns:
@@ -74,6 +74,6 @@ class FakeClock:
 
 
 async def settle(rounds: int = 20) -> None:
-    """Let all tasks run that need no time to pass, for at most `rounds` turns of the loop."""
+    """Let all tasks run that wait for no time, for at most `rounds` turns of the loop."""
     for _ in range(rounds):
         await asyncio.sleep(0)

@@ -20,7 +20,7 @@ class _Edge:
 
 
 class FakeGateLine(_Edge):
-    """Takes decisions, unless `is_connected` is False or their time is over, as the real gate line does."""
+    """Takes decisions unless `is_connected` is False or a decision's time is over, as the real gate line does."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

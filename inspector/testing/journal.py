@@ -1,8 +1,8 @@
 """A journal in memory, for tests of the road. It passes the same suite as the journal on files.
 
 `after_kill()` returns the journal that the next process would open: all entries are there, and frames that
-were being tried count one try more. With `is_full = True` verdicts and attempts raise JournalFull.
-`entries` holds everything appended, in order.
+were being tried count one more try. With `is_full = True` verdicts and attempts raise JournalFull.
+`entries` holds all appended entries, in order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Tried = tuple[str, str]
 
 @dataclass(slots=True)
 class JournalEntry:
-    """One verdict with all that was noted about it since."""
+    """One verdict with all later notes about it."""
 
     verdict: Verdict
     decision: Decision | None
@@ -136,7 +136,7 @@ class InMemoryJournal:
             raise JournalFull("The journal is full (test).")
 
     def _forget_finished(self) -> None:
-        """False for a recorded frame, which the ledger knows; one without ids stays until it is acknowledged."""
+        """False for a recorded frame, which is in the ledger. A frame without ids stays until it is acknowledged."""
         for result_id, entry in list(self._verdicts.items()):
             is_weak = entry.verdict.identity is Identity.WEAK and entry.verdict.frame_sha256 is not None
             if entry.is_recorded and (entry.is_acknowledged or not is_weak):

@@ -16,7 +16,7 @@ from inspector.ports import Journal
 from inspector.testing.samples import decision_for, verdict_of_part
 
 Step = tuple[str, int]
-"""A step of a history: what happens, and to which verdict."""
+"""A step of a history: the action, and the number of its verdict."""
 
 HISTORIES = st.lists(
     st.tuples(
@@ -45,7 +45,7 @@ def weak(number: int) -> Verdict:
 
 
 def left(journal: Journal) -> list[tuple[Verdict, Decision | None]]:
-    """The verdicts that earlier processes left, read back."""
+    """The unrecorded verdicts of earlier processes, read back."""
     return journal.read(journal.unrecorded())
 
 
@@ -202,7 +202,7 @@ class JournalContract:
 
 
 async def check_history(box: Box, steps: list[Step]) -> None:
-    """In the next process, each appended verdict that was not recorded is unrecorded: its last entry, in order."""
+    """Check that the next process finds the last entry of each verdict without a row, in order."""
     journal = await box.open()
     expected: dict[ResultId, tuple[Verdict, Decision | None]] = {}
     for at, (step, number) in enumerate(steps):

@@ -1,7 +1,7 @@
 """A ledger in memory, for tests of the road. It passes the same suite as the SQL ledger.
 
-With `is_available = False` every call raises LedgerUnavailable, as for a database that is away. The public
-attributes hold what was written.
+With `is_available = False` every call raises LedgerUnavailable, as for an unavailable database. The public
+attributes hold the written rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3
 
 
 class InMemoryLedger:
-    """The port `Ledger` on dicts. A call does not await, so that each is one transaction."""
+    """The port `Ledger` on dicts. A call does not await, so every call is one transaction."""
 
     def __init__(self) -> None:
         self.is_available = True

@@ -35,7 +35,7 @@ from inspector.testing.samples import command_of, decision_for, event_of, gate_a
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Everything a ledger holds, in the order of recording."""
+    """The whole content of a ledger, in the order of recording."""
 
     rows: list[Verdict]
     decisions: list[StoredDecision]

@@ -1,4 +1,4 @@
-"""A lineup without a network, for tests of the road: the pixels of a frame say its product and score.
+"""A lineup without a network, for tests of the road. The pixels of a frame encode its product and score.
 
 `paint` makes such pixels. The threshold is always 1.0, so that score and level are equal. A score that is
 not a number makes the scorer fail that frame alone.

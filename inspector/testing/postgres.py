@@ -19,7 +19,7 @@ _SUPERUSER = "postgres"
 
 
 def binaries() -> Path | None:
-    """The folder of the newest installed server, or None where PostgreSQL is not installed."""
+    """The folder of the newest installed server, or None if PostgreSQL is not installed."""
     if on_path := shutil.which("initdb"):
         return Path(on_path).parent
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
@@ -36,7 +36,7 @@ class PostgresServer:
         self.port = 0
 
     def __enter__(self) -> Self:
-        # Not below pytest's own folder: the server's user may not walk through that.
+        # Not below pytest's own folder, because the server's user may not enter it.
         self._folder = Path(tempfile.mkdtemp(prefix="inspector-postgres-"))
         if os.geteuid() == 0:
             shutil.chown(self._folder, _SUPERUSER, _SUPERUSER)
@@ -65,7 +65,7 @@ class PostgresServer:
             self.start()
 
     def require_tls(self, certificate: Path, key: Path, client_authority: Path | None = None) -> None:
-        """From now on nobody is let in without TLS, nor without a client's certificate where `client_authority` is."""
+        """Refuse clients without TLS from now on, and clients without a certificate if `client_authority` is set."""
         settings = {"ssl_cert_file": certificate, "ssl_key_file": key, "ssl_ca_file": client_authority}
         lines = ["ssl = on"]
         for name, source in settings.items():

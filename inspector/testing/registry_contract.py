@@ -27,7 +27,7 @@ async def enrol(
     activate: bool = True,
     shadow: bool = False,
 ) -> ProductVersion:
-    """A version that goes live at once, unless told otherwise."""
+    """A version, which goes live at once unless an argument says otherwise."""
     return await registry.add_version(product, artifact, MANIFEST, by="anna", activate=activate, shadow=shadow)
 
 

@@ -73,7 +73,7 @@ def verdict_of_part(number: int, **changes: Any) -> Verdict:
 
 
 def decision_for(verdict: Verdict, action: Action = Action.PASS, **changes: Any) -> Decision:
-    """The decision for gate `g1` on the verdict's part; trigger 0 where the verdict has none."""
+    """The decision for gate `g1` on the verdict's part; trigger 0 if the verdict has no trigger."""
     usual = Decision(
         gate="g1",
         epoch=verdict.epoch,

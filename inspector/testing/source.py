@@ -17,7 +17,7 @@ from inspector.ports import Clock, MakeReady
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """A message the broker keeps; `was_sent` makes its next delivery a redelivery."""
+    """A message that the broker keeps. `was_sent` makes its next delivery a redelivery."""
 
     payload: bytes
     properties: dict[str, str]
@@ -79,7 +79,7 @@ class FakeSource:
         self._changed.set()
 
     def lose_link(self) -> None:
-        """Disconnected until `restore_link`; frames pushed meanwhile wait."""
+        """Disconnect until `restore_link`. Frames that are pushed meanwhile wait."""
         self._is_connected = False
 
     def restore_link(self) -> None:

@@ -2,7 +2,7 @@
 
 A test module subclasses `SourceContract` and provides the fixture `rig`: a source, a sender on its other
 side, and an agent that can be stopped and started again. The rig says what its kind of source can't do
-(metadata, a link that breaks), and the tests then expect no more of it.
+(metadata, a link that breaks), and the tests then expect only the rest.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class SourceRig(Protocol):
     marks_redelivery: bool
 
     async def send(self, payload: bytes, properties: Mapping[str, str]) -> None:
-        """Send a frame; when this returns, the broker has it, if there is one."""
+        """Send a frame. When this returns, the frame is in the broker, if there is a broker."""
 
     async def restart(self) -> None:
         """End the agent in order and start it again: `source` is then a new one of the same name."""
 
     async def break_link(self) -> bool:
-        """Lose the link and restore it. False where this kind of source has none."""
+        """Lose the link and restore it. False if this kind of source has no link."""
 
 
 class Reader:

@@ -19,7 +19,7 @@ from aiokafka.record.memory_records import _MemoryRecordsPy
 
 def ensure_header_names_are_taken() -> None:
     """Make every consumer of this process read names as described above."""
-    fetcher.MemoryRecords = _Records  # aiokafka has no place to hook it in
+    fetcher.MemoryRecords = _Records  # aiokafka has no hook for this
 
 
 class _Records(_MemoryRecordsPy):  # type: ignore[misc]  # aiokafka comes without types

@@ -1,4 +1,4 @@
-"""The options of all aiokafka clients in this package, and a single connection that says why it failed.
+"""The options of all aiokafka clients in this package, and a single connection that reports why it failed.
 
 aiokafka's own clients hide the reason of a refused connection. `reach` opens one connection itself and raises
 BrokerRefused or BrokerUnavailable with a sentence for the operator.
@@ -30,9 +30,9 @@ REFUSED_PAUSE_FACTOR = 6
 
 
 def connection_options(settings: KafkaSection) -> dict[str, Any]:
-    """Keyword arguments that a bare connection and every client have in common.
+    """Keyword arguments that a bare connection and every client share.
 
-    Raises ConfigError for a secret or a file that is not there.
+    Raises ConfigError for a missing secret or file.
     """
     options: dict[str, Any] = {
         "request_timeout_ms": settings.request_timeout_ms,
@@ -59,9 +59,9 @@ def client_options(settings: KafkaSection, client_id: str) -> dict[str, Any]:
 
 
 async def reach(settings: KafkaSection, timeout_ms: int | None = None) -> AIOKafkaConnection:
-    """A connection to the first broker that answers and lets us in; the caller closes it.
+    """A connection to the first broker that answers and accepts this agent; the caller closes it.
 
-    Raises BrokerRefused if a broker refuses us, else BrokerUnavailable; ConfigError if a secret is missing.
+    Raises BrokerRefused if a broker refuses this agent, else BrokerUnavailable; ConfigError if a secret is missing.
     """
     options = connection_options(settings)
     if timeout_ms is not None:
@@ -99,7 +99,7 @@ async def ask(connection: AIOKafkaConnection, topics: tuple[str, ...] | None) ->
 
 
 async def ensure_usable(settings: KafkaSection, topics: tuple[str, ...]) -> None:
-    """Check that the cluster lets us in and that we may use these topics. Raises BrokerRefused or BrokerUnavailable."""
+    """Check that this agent may connect and use these topics. Raises BrokerRefused or BrokerUnavailable."""
     connection = await reach(settings)
     try:
         cluster = await ask(connection, topics)
@@ -125,11 +125,11 @@ class Pause:
         self._next_s = self._min_s
 
     def reset(self) -> None:
-        """The connection works: the next pause is the shortest one again."""
+        """Note that the connection works. The next pause is the shortest pause again."""
         self._next_s = self._min_s
 
     async def after(self, error: InspectorError) -> None:
-        """Wait before the next try. After a refusal the pause is longer, because only a person can change it."""
+        """Wait before the next try. After a refusal the pause is longer, because only a person can change the cause."""
         pause_s = self._max_s * REFUSED_PAUSE_FACTOR if isinstance(error, BrokerRefused) else self._next_s
         self._next_s = min(2 * self._next_s, self._max_s)
         await asyncio.sleep(self._jitter.uniform(0.5, 1.0) * pause_s)

@@ -16,7 +16,7 @@ class Commits:
     """Commits the noted offsets while `run` runs.
 
     A commit that a rebalance overtakes is dropped, and its frames are delivered again. `refused` is called with an
-    error that trying again does not mend.
+    error that a retry can't solve.
     """
 
     def __init__(self, commit: Commit, refused: Callable[[KafkaError], None]) -> None:
@@ -48,7 +48,7 @@ class Commits:
             self.forget()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until the cluster has answered for every noted offset; False if the time is over before."""
+        """Wait until the cluster has answered for every noted offset; False if the time is over first."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._is_idle.wait()

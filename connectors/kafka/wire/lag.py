@@ -1,4 +1,4 @@
-"""Gauges of how far this agent is behind in its partitions. Asks the cluster for their ends only."""
+"""Gauges of this agent's backlog in its partitions. The cluster is queried only for the ends of the partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One partition in one assignment: its waiting records, its records under way, and what may be committed. No I/O.
+"""One partition in one assignment: waiting records, records under way, and the offset to commit. No I/O.
 
 A lane is bounded in frames and bytes; the poll loop asks `wants_more` before it fills it. A frame that waited in the
 broker when the partition was assigned is backlog: its offset is below the end of the partition at that moment.
@@ -19,7 +19,7 @@ from inspector.domain import Position
 from inspector.stream.age import AgeBound
 
 KEPT_BOUNDS: Final = 256
-"""Answers about the end that are kept for one partition. A record older than all of them has no bound."""
+"""Most answers about the end that are kept for one partition. A record older than all answers has no bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Lane:
 
     @property
     def first_offset(self) -> int | None:
-        """The lowest offset that is held here and not acknowledged; None if there is none."""
+        """The lowest offset that is held here and not acknowledged; None if there is no such offset."""
         if self._handed_out:
             return self._handed_out[0].offset
         if self._offered is not None:
@@ -83,14 +83,14 @@ class Lane:
         return self._waiting[0].record.offset if self._waiting else None
 
     def open(self, end_offset: int) -> None:
-        """Let frames go out. `end_offset` is the end of the partition at its assignment."""
+        """Allow deliveries. `end_offset` is the end of the partition at its assignment."""
         self.end_offset = end_offset
         if self._next_offset is None:
             self._next_offset = end_offset
         self._changed.set()
 
     def close(self) -> None:
-        """Hand out nothing more. Records that waited here stay with the broker."""
+        """Deliver no more records. Records that waited here stay with the broker."""
         self.is_closed = True
         self._waiting.clear()
         self._waiting_bytes = 0
@@ -120,7 +120,7 @@ class Lane:
         return self.end_offset is not None and offset < self.end_offset
 
     def watch_age(self, period_ns: int, now_ns: int) -> None:
-        """Bound the ages of records from now on, by questions for the end of the partition."""
+        """Bound the ages of records from now on, by queries for the end of the partition."""
         self._age = AgeBound(period_ns)
         self._age.begin(now_ns, is_fresh=False)
 
@@ -129,17 +129,17 @@ class Lane:
         return self._age is not None
 
     def asked(self, now_ns: int) -> int | None:
-        """Begin a question for the end of the partition. Returns its number; None while no question is due."""
+        """Begin a query for the end of the partition. Returns the query's number; None while no query is due."""
         due_ns = None if self._age is None else self._age.due_ns()
         return None if self._age is None or due_ns is None or due_ns > now_ns else self._age.send(now_ns)
 
     def answered(self, number: int, end_offset: int, now_ns: int) -> None:
-        """Take the answer to a question: records at or after this end were appended after the question began."""
+        """Take the answer to a query. Records at or after this end were appended after the query began."""
         if self._age is not None and self._age.returned(number, now_ns) and self._age.not_before_ns is not None:
             self._bounds_of_age.append((end_offset, self._age.not_before_ns))
 
     def unanswered(self, now_ns: int) -> None:
-        """A question got no answer. New records have no bound until the next answer."""
+        """Note that a query got no answer. New records have no bound until the next answer."""
         if self._age is not None:
             self._age.begin(now_ns, is_fresh=False)
 
@@ -153,14 +153,14 @@ class Lane:
         return None if self._next_offset is None else self.not_before_ns(self._next_offset)
 
     def hand_out(self, offset: int, *, is_done: bool = False) -> None:
-        """Note that a record was handed out, in order. `is_done`: it does not go to the road and needs no verdict."""
+        """Note a record that was delivered, in order. `is_done`: it is not for the road and needs no verdict."""
         self._offered = None
         self._handed_out.append(_HandedOut(offset, is_done))
 
     def settle(self, offset: int | None = None) -> int | None:
         """Note that the records up to `offset` are durable.
 
-        Returns the offset to commit, which is the one after the longest finished prefix, or None if that has not grown.
+        Returns the offset to commit: the offset after the longest finished prefix, or None if the prefix has not grown.
         """
         if offset is not None:
             for each in self._handed_out:

@@ -29,7 +29,7 @@ class Edges:
         self._was_up = False
 
     def up(self, client: str, detail: str) -> None:
-        """Note a client's connection. It is reported for the first client ever and the last one that was missing."""
+        """Note a client's connection. The first client ever is reported, and later the last client that was missing."""
         was_lost = bool(self._lost)
         self._lost.discard(client)
         if not self._was_up or (was_lost and not self._lost):
@@ -67,16 +67,16 @@ class Link:
         return self._is_up and self._is_reached
 
     def note_reached(self) -> None:
-        """The cluster has accepted a connection."""
+        """Note that the cluster has accepted a connection."""
         self._is_reached = True
 
     def note_up(self, detail: str) -> None:
-        """The client works."""
+        """Note that the client works."""
         self._is_up = self._is_reached = True
         self._edges.up(self._subject, detail)
 
     def note_down(self, error: InspectorError) -> None:
-        """The client has lost the cluster; `error` says why."""
+        """Note that the client has lost the cluster; `error` gives the reason."""
         self._is_up = False
         self._edges.down(self._subject, str(error))
 

@@ -1,6 +1,6 @@
 """One idempotent producer. It is made when it is first needed, and made anew after a failure.
 
-The cluster has a record when `send` returns. If `send` raises, the cluster may have it even so.
+The cluster has a record when `send` returns. If `send` raises, the cluster may still have the record.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Producer:
 
     async def send(self, topic: str, value: bytes, key: str | None = None, headers: Headers = ()) -> None:
         """Send one record; the cluster has it when this returns. Raises BrokerUnavailable or BrokerRefused."""
-        # An idempotent producer tries for ever, but the caller needs an answer in bounded time.
+        # An idempotent producer retries for ever, but the caller needs an answer in bounded time.
         timeout_ms = self._settings.request_timeout_ms
         try:
             async with asyncio.timeout(timeout_ms / 1000):

@@ -15,7 +15,7 @@ _CERTIFICATE: Final = {
     62: "shows a certificate for another host; use the name in the certificate in kafka.bootstrap",
     64: "shows a certificate for another address; use the name in the certificate in kafka.bootstrap",
 }
-"""Sentences by OpenSSL's verification error. Every other error means an issuer that we don't know."""
+"""Sentences by OpenSSL's verification error. Every other error means an unknown issuer."""
 
 _UNKNOWN_ISSUER: Final = "shows a certificate of an unknown issuer; check kafka.ca_file"
 

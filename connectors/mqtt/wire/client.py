@@ -1,4 +1,4 @@
-"""Makes paho client objects from the configuration, and defines the part of paho's messages that we use.
+"""Makes paho client objects from the configuration, and defines the part of paho's messages that this package uses.
 
 `connection` keeps the connection. paho's types stay in these two modules and `refusal`.
 """

@@ -1,9 +1,8 @@
 """One MQTT connection: one paho client object, from CONNECT until its socket is gone.
 
 A connection never reconnects and is never used again, so paho can't re-send a message by itself. A caller that wants
-a message sent again after a loss has to publish it again. Reading can be stopped, which is the only bound on memory
-that holds whatever the broker sends; the keep-alive goes on meanwhile. All methods must be called on the event
-loop's thread.
+a message sent again after a loss has to publish it again. Reading can be stopped: no other bound on memory
+holds for every broker. The keep-alive goes on meanwhile. All methods must be called on the event loop's thread.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Connection:
         self._listener = listener
         self.protocol = settings.protocol
         self.maximum_packet_bytes: int | None = None
-        """Largest packet that the broker takes, as it said when it accepted the connection; None if it named none."""
+        """Largest packet that the broker takes, from its answer to the connection; None if it named no limit."""
 
         self.opening_ns = 0
         """The time at which `open` began, in monotonic nanoseconds."""
@@ -122,7 +121,7 @@ class Connection:
 
     @property
     def send_room(self) -> int:
-        """How many more messages may be published before one is answered, within the broker's bound and ours."""
+        """Number of messages that may be published before one is answered, within both sides' bounds."""
         return max(0, self._send_window - self._unanswered)
 
     async def wait_for_room(self) -> None:
@@ -319,7 +318,7 @@ class Connection:
         self._room.set()
 
     def _end(self, reason: InspectorError) -> None:
-        """Note the loss and answer every open question with False. Only the first reason counts."""
+        """Note the loss and set every pending answer to False. Only the first reason counts."""
         if self.lost.done():
             return
         self.lost.set_result(reason)

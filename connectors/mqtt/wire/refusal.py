@@ -27,9 +27,9 @@ class HungUp(BrokerUnavailable):
 
 
 class NameTaken(BrokerUnavailable):
-    """Another client connects under our client id, so that each ends the other's connection.
+    """Another client connects under this client's id, so that each ends the other's connection.
 
-    `is_certain`: the broker said so. Otherwise the agent has concluded it.
+    `is_certain`: the broker has reported it. Otherwise the agent has concluded it.
     """
 
     def __init__(self, message: str, *, is_certain: bool) -> None:

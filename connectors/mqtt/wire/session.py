@@ -1,10 +1,11 @@
 """Keeps one MQTT client connected: connection after connection, with a jittered, growing pause between.
 
-The loss of the broker is logged once and its return once; retries are silent. A broker that refuses us is tried again
-after long pauses, since a person may mend the cause. A refusal is an error only while the session is entered. The
-broker would send a packet that paho can't read again and again, so after two of them the next connection speaks
-MQTT 3.1.1, where a PUBLISH has no properties. Another client of the same name would take the connection again and
-again, so after each such loss the session waits longer, and the peer is told.
+The loss of the broker is logged once and its return once; retries are silent. A broker that refuses the client is
+tried again after long pauses, since a person may remove the cause. A refusal is an error only while the session is
+entered. The broker would send a packet that paho can't read again and again. After two such packets the next
+connection therefore speaks MQTT 3.1.1, where a PUBLISH has no properties. Another client of the same name would take
+the connection again and again. After each such loss the session therefore waits longer. From time to time it
+calls the peer's `name_taken`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ REFUSED_PAUSE_FACTOR: Final = 6
 """The pause after a refusal, as a multiple of `reconnect_max_s`."""
 
 HUNG_UP_LIMIT: Final = 3
-"""This many connections in a row, each closed by the other side soon after it was up, mean a client of our name."""
+"""This many connections in a row, each closed by the other side soon after it was up, mean a client of this name."""
 
 SOON_S: Final = 1.0
 """A connection counts as taken over if it lived at most `reconnect_max_s`, the other client's longest pause, plus this.
@@ -65,7 +66,7 @@ class Peer:
         """The link is gone, or the session has ended."""
 
     def name_taken(self, sentence: str, /) -> None:
-        """Another client uses our client id. One client of this process is told, from time to time."""
+        """Another client uses this client's id. Called from time to time, for one client of this process."""
 
 
 class Session:
@@ -148,7 +149,7 @@ class Session:
             await asyncio.sleep(pause.after(error, lived_s))
 
     async def _live(self, connection: Connection) -> InspectorError:
-        """One connection from its opening to its loss, whose reason it returns."""
+        """Run one connection from its opening to its loss. Returns the reason of the loss."""
         try:
             await connection.open()
         except (BrokerUnavailable, BrokerRefused) as error:
@@ -182,17 +183,17 @@ class Session:
             self._edges.down(self._role.client_id, str(error))
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
-        """Raise what ended the task: a fault in this software must not look like a line without frames."""
+        """Keep and log the error that ended the task. A fault in this software must not look like a line at rest."""
         if not task.cancelled() and task.exception() is not None:
             self.failure = task.exception()
-            if self._tried.is_set():  # else who enters the session is told
+            if self._tried.is_set():  # else the caller that enters the session gets the error
                 _log.error("mqtt_session_failed", client=self._role.client_id, exc_info=self.failure)
         self._tried.set()
         self._peer.disconnected()
 
 
 class Takeovers:
-    """Tells losses to another client of the same name from losses for other reasons. Pure.
+    """Distinguishes losses to another client of the same name from losses for other reasons. Pure.
 
     A broker of MQTT 5 may name the reason. Most brokers just close the older connection; its owner connects again,
     which closes the newer one. The sign is then a connection that comes up each time and never lives long.

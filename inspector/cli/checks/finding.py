@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Level(enum.StrEnum):
-    """How bad it is."""
+    """How severe a finding is."""
 
     OK = "ok"
     WARNING = "warning"
@@ -16,7 +16,7 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`part`: the branch of the tree. The `detail` of a warning or a fault ends with what to do."""
+    """One result. `part`: the branch of the tree. The `detail` of a warning or a fault ends with what to do."""
 
     part: str
     subject: str

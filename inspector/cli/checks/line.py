@@ -20,7 +20,7 @@ SHORT_WINDOW_MS: Final = 20.0
 
 
 async def check_broker(config: Config) -> AsyncIterator[Finding]:
-    """What the broker says to this agent's name, user and topics."""
+    """Findings about the broker: whether it accepts this agent's name, user and topics."""
     from connectors.mqtt.probe import probe
 
     if not config.mqtt.tls and (config.mqtt.ca_file or config.mqtt.cert_file or config.mqtt.key_file):
@@ -28,13 +28,13 @@ async def check_broker(config: Config) -> AsyncIterator[Finding]:
         yield warning(BROKER, "tls", detail)
     for finding in await probe(config):
         subject = finding.subject.removeprefix("mqtt ")
-        # A broker that keeps little for an absent agent serves it well while it is there; without commands a line runs.
+        # A broker that keeps little for absent agents still serves present ones. A line also runs without commands.
         bad = warning if "absent" in subject or "/cmd/" in subject else fault
         yield (ok if finding.is_ok else bad)(BROKER, subject, finding.detail)
 
 
 async def check_kafka(config: Config) -> AsyncIterator[Finding]:
-    """What the Kafka cluster says to this agent's user and topics; nothing where nothing of it is used."""
+    """Findings about the Kafka cluster: its answers to this agent's user and topics. Empty if Kafka is not used."""
     from connectors.kafka.probe import probe
 
     uses_it = any(camera.source == "kafka" for camera in config.camera)
@@ -45,7 +45,7 @@ async def check_kafka(config: Config) -> AsyncIterator[Finding]:
 
 
 def check_cameras(config: Config) -> Iterator[Finding]:
-    """Where each camera's frames come from."""
+    """Findings about the place that each camera's frames come from."""
     if not config.camera:
         yield warning(CAMERAS, "cameras", "none is configured, so nothing will be judged. Add a [[camera]].")
     topics = Counter(config.topic_of(camera) for camera in config.camera if camera.source == "mqtt")
@@ -61,7 +61,7 @@ def check_cameras(config: Config) -> Iterator[Finding]:
 
 
 def check_gates(config: Config) -> Iterator[Finding]:
-    """What a window leaves, and what a match needs."""
+    """Findings about the gates: the time that a window leaves, and the needs of a match."""
     for gate in config.gate:
         yield _window(gate)
         yield ok(GATES, gate.name, _match(gate))
@@ -97,7 +97,7 @@ def _folder(camera: CameraSection, cameras: Sequence[CameraSection]) -> Iterator
         yield fault(CAMERAS, camera.name, f"{folder} is no folder that this user can read. Change one or the other.")
         return
     for other in cameras:
-        # By what it is, since two paths may lead to one folder; equal paths are refused with the configuration.
+        # Compared by inode, since two paths may lead to one folder; the configuration refuses equal paths.
         if other is not camera and other.folder is not None and other.folder.is_dir() and other.folder.samefile(folder):
             detail = f"camera {other.name} watches {folder} too, so each file is judged twice. Give each its own."
             yield fault(CAMERAS, camera.name, detail)
@@ -106,7 +106,7 @@ def _folder(camera: CameraSection, cameras: Sequence[CameraSection]) -> Iterator
 
 
 def _files(camera: CameraSection, folder: Path) -> Iterator[Finding]:
-    """What the folder holds now, and what of it the agent could not use."""
+    """Findings about the files in the folder now, and about files that the agent could not use."""
     from connectors.folder_files import list_folder
 
     listing = list_folder(folder)

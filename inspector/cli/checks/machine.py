@@ -46,7 +46,7 @@ def check_engine(config: Config) -> Iterator[Finding]:
 
 
 def check_clock(config: Config) -> Iterator[Finding]:
-    """Whether this machine's time, which goes into rows and deadlines, can be right."""
+    """Whether this machine's time can be right. Rows and deadlines use it."""
     now = datetime.now(UTC)
     if now < _EARLIEST:
         yield fault(CLOCK, "time", f"it says {now:%Y-%m-%d}, which can't be. Set it before anything is recorded.")
@@ -123,7 +123,7 @@ def _torch(name: str) -> Iterator[Finding]:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a package reports about itself. `why_not`: a sentence if it can't be loaded, else None."""
+    """A package's report about itself. `why_not`: a sentence if the package can't be loaded, else None."""
 
     version: str = ""
     rest: str = ""
@@ -131,7 +131,7 @@ class _Answer:
 
 
 def _asked(package: str, code: str) -> _Answer:
-    """The package is loaded in a child process, which frees its memory and may crash without harm."""
+    """Load the package in a child process, so that its memory is freed and a crash does no harm."""
     if importlib.util.find_spec(package) is None:
         return _Answer(why_not=f"{package} is not installed.")
     command = [sys.executable, "-c", code]

@@ -88,7 +88,7 @@ def _journal(config: Config) -> Finding:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether an agent holds the journal's lock. The shared lock taken to find out is released at once."""
+    """Whether an agent holds the journal's lock. The check takes a shared lock and releases it at once."""
     with contextlib.suppress(PermissionError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

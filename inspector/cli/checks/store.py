@@ -27,14 +27,14 @@ GATES: Final = "gates"
 MEASURED_ROWS: Final = 5000
 NAMESAKES_WITHIN: Final = timedelta(minutes=10)
 TURNS_OF_NAMESAKES: Final = 5
-"""Changes of configuration within `NAMESAKES_WITHIN` that mean two agents: a person doesn't restart one so often."""
+"""This many changes of configuration within `NAMESAKES_WITHIN` mean two agents: nobody restarts one so often."""
 
 LEAST_MEASURED: Final = 200
-"""Fewest results from which the time of the slowest part in a thousand is estimated."""
+"""Fewest results for an estimate of the time of the slowest part in a thousand."""
 
 
 async def check(config: Config) -> AsyncIterator[Finding]:
-    """Findings about database, products and the measured times of each gate. One fault if the database is away."""
+    """Findings about database, products and measured times of each gate. One fault if the database is unavailable."""
     try:
         async with configured(config) as database:
             if not has_file(database):  # opening the database would create its file

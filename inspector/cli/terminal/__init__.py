@@ -1,1 +1,1 @@
-"""What the commands show and ask: console, tables, names, the store as a command opens it."""
+"""The output and questions of the commands: console, tables, names."""

@@ -58,7 +58,7 @@ def print_version(is_wanted: bool) -> None:
 
 @contextlib.contextmanager
 def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """Yields `report(phase, done, total)`. A terminal shows bars; elsewhere only work that stands still is reported."""
+    """Yields `report(phase, done, total)`. A terminal shows bars; elsewhere only stalled work is reported."""
     from inspector.enrolment.keeping import WAITS_FOR_STORE
     from inspector.enrolment.low_priority import WAITING
 
@@ -95,7 +95,7 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[[str, int, in
 def guarded(app: typer.Typer) -> int:
     """The exit code of the command. Every known failure is printed as one sentence.
 
-    Wrong use is reported in the words of typer, with the usage, and has exit code 2.
+    typer's own message reports wrong use, with the usage; the exit code is then 2.
     """
     from inspector.errors import ConfigError, InspectorError
 

@@ -1,4 +1,4 @@
-"""How the demo looks to people: a live table while it runs, the summary at the end."""
+"""Shows the demo to people: a live table while it runs, the summary at the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TerminalDisplay:
-    """The `Display` of a demo on this terminal. `is_quiet`: nothing is shown."""
+    """The `Display` of a demo on this terminal. With `is_quiet` it shows nothing."""
 
     def __init__(self, *, is_quiet: bool) -> None:
         self._is_quiet = is_quiet

@@ -1,4 +1,4 @@
-"""How the products in a mixed folder look to people."""
+"""Shows the products in a mixed folder to people."""
 
 from __future__ import annotations
 

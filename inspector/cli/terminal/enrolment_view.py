@@ -1,4 +1,4 @@
-"""How enrolments look to people."""
+"""Shows enrolments to people."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _detectability(done: Enrolled) -> list[str]:
 
 
 def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:
-    """Leaves with exit code 1 and one sentence for each version that is stored but not live."""
+    """Ends the command with exit code 1, and one sentence for each version that is stored but not live."""
     held = [each for each in enrolled if each.objections]
     for each in held:
         version = each.version

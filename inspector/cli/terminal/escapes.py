@@ -1,7 +1,7 @@
-"""Nothing from outside controls the terminal: the one place that every table, progress bar, line and error passes.
+"""Keeps text from outside from controlling the terminal. Every table, progress bar, line and error passes this module.
 
-`SafeConsole` shows control characters spelt out, whatever is printed. What is put into a string with markup has to
-pass `shown` besides, so that `[bold]` in a file name is text.
+`SafeConsole` spells out control characters in all output. Text from outside in a string with markup must also pass
+`shown`, so that `[bold]` in a file name stays text.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from inspector.text import visible
 
 
 def shown(value: object) -> str:
-    """What came from outside, for a string with markup: one line, its control characters and brackets as text."""
+    """Text from outside for a string with markup: one line, with control characters and brackets as text."""
     return escape(visible(str(value)))
 
 
 def cell(value: object) -> Text:
-    """What came from outside, for a table: one line without markup."""
+    """Text from outside for a table: one line without markup."""
     return value if isinstance(value, Text) else Text(visible(str(value)))
 
 
@@ -36,7 +36,7 @@ class PlainTable(Table):
 
 
 class SafeConsole(Console):
-    """A console that spells control characters out. Line ends and tabs are layout; colours come from styles alone."""
+    """A console that spells out control characters. Line ends and tabs stay; colours come from styles alone."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(emoji=False, **options)  # `:x:` in a file name is no picture

@@ -1,4 +1,4 @@
-"""How an evaluation looks to people."""
+"""Shows an evaluation to people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_evaluation(evaluation: FolderEvaluation, page: Path | None) -> None:
-    """The table of products, routing where it was measured, notes, and where the report is."""
+    """The table of products, the routing if it was measured, notes, and the place of the report."""
     figures = evaluation.figures
     rendering.show(_table(figures))
     if figures["mode"] != "oracle":

@@ -1,4 +1,4 @@
-"""How products look to people."""
+"""Shows products to people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inspector.domain import ProductVersion
 from inspector.stream.verdict_record import format_time
 
 _LONGEST_VALUE: Final = 400
-"""Characters shown of one value of the manifest; `--json` has all of them."""
+"""Most characters shown of one value of the manifest; `--json` has the whole value."""
 
 
 def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
@@ -44,7 +44,7 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
 
 
 def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> None:
-    """The versions, then everything that is known about one."""
+    """The versions, then all facts about one version."""
     from inspector.vision.artifacts.thresholds import moved_note
 
     print_list(versions, every=True)

@@ -1,4 +1,4 @@
-"""How tables, times and outcomes look to people. Machines read `--json` instead."""
+"""Shows tables, times and outcomes to people. Machines read `--json` instead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inspector.cli.terminal.escapes import PlainTable, SafeConsole, cell
 OUTCOME_STYLES: Final = {"pass": "green", "reject": "bold red", "unjudged": "yellow", "uninspected": "magenta"}
 ABSENT: Final = "-"
 _WIDE: Final = 240
-"""Width in columns if the output is no terminal: a pipe must get what a narrow screen would cut off."""
+"""Width in columns if the output is no terminal: a pipe must also get the text that a narrow screen cuts off."""
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:

@@ -1,4 +1,4 @@
-"""How results look to people: a table of many, everything about one."""
+"""Shows results to people: a table of many results, or everything about one result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Cell = str | Text
 
 
 def _in_time(v: Verdict) -> Cell:
-    """Whether the gate was told. It is never told about simulated frames, which is no failure."""
+    """Whether the decision reached the gate in time. Simulated frames send no decision, which is no failure."""
     if v.published is None or v.simulated:
         return ABSENT
     return Text("yes", style="green") if v.published else Text("no", style="bold red")

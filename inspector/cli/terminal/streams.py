@@ -10,7 +10,7 @@ from typing import Any, Final, TextIO, cast
 
 _STREAMS: Final = (
     ("stdin", "r", os.O_RDONLY),
-    # For reading: what is written to it fails, as it has to, since nobody gets it.
+    # Opened for reading, so that a write fails: nobody would get the text.
     ("stdout", "w", os.O_RDONLY),
     ("stderr", "w", os.O_WRONLY),
 )
@@ -42,7 +42,7 @@ class Watched:
 
 
 class Lossy(Watched):
-    """Standard error that drops lines which can't be written, so that a report never ends the work it is about."""
+    """Standard error that drops lines which can't be written, so that a message never ends the work."""
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
@@ -57,8 +57,8 @@ class Lossy(Watched):
 def prepare() -> None:
     """Replace closed streams, and let all three streams write any character.
 
-    Otherwise the next file that is opened, perhaps a database, would get the number of a closed stream, and printed
-    text would go into it.
+    Otherwise the next opened file, perhaps a database, would get the number of a closed stream, and printed text
+    would go into that file.
     """
     for name, mode, access in _STREAMS:
         if getattr(sys, name) is None:
@@ -66,7 +66,7 @@ def prepare() -> None:
             os.set_inheritable(number, True)
             setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open as long as the process
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):  # a stream of somebody else's making
+        with contextlib.suppress(AttributeError):  # a stream that another library made
             cast(Any, stream).reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = cast(TextIO, Watched(sys.stdout)), cast(TextIO, Lossy(sys.stderr))
 
@@ -87,7 +87,7 @@ def finished(code: int) -> int:
     """
     error = lost_output()
     if error is not None:
-        with contextlib.suppress(OSError):  # what is left is not tried again when the interpreter ends
+        with contextlib.suppress(OSError):  # so that the interpreter doesn't write the rest again at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno != errno.EPIPE:  # `| head` has read what it wanted
             reason = "it is closed" if error.errno == errno.EBADF else error.strerror

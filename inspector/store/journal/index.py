@@ -1,8 +1,8 @@
-"""The state that the journal's records lead to. Pure: the same for records read back and records just appended.
+"""The state that follows from the journal's records. Pure: records read back give the same state as records appended.
 
-An entry lives until its row is recorded. The entry of a frame without ids lives until the broker has taken
-its acknowledgement too, since only the entry tells a redelivery from a new frame. Tries count the processes
-that ended while a frame was being tried: equal frames in flight at once count as one.
+An entry lives until its row is recorded. The entry of a frame without ids lives until the broker has also taken
+the frame's acknowledgement, since only the entry distinguishes a redelivery from a new frame. `tries` counts the
+processes that ended while a frame was being tried; equal frames in flight at once count as one.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from inspector.domain import Identity, ResultId
 from inspector.store.journal.segment_log import Place
 
 MOST_UNACKNOWLEDGED: Final = 4096
-"""Frames without ids kept after their row was recorded: the bound for brokers that take no acknowledgement."""
+"""Most frames without ids kept after their row was recorded, for brokers that take no acknowledgement."""
 
 MOST_COUNT: Final = 2**53
-"""Largest order and number of tries: a damaged record may hold any number, and counting goes on from it."""
+"""Largest order and number of tries. A damaged record may hold any number, and counting continues from it."""
 
 MOST_TRIED: Final = 1024
-"""Tried frames kept: the bound for frames that are never delivered again."""
+"""Most tried frames kept, since some frames are never delivered again."""
 
 Tried = tuple[str, str]
 """Camera and SHA-256 of a frame."""
@@ -32,9 +32,9 @@ Tried = tuple[str, str]
 
 @dataclass(slots=True)
 class Entry:
-    """One live verdict: its place in the log and what was noted since. `order` is its number among all verdicts.
+    """One live verdict: its place in the log and later notes about it. `order` is its number among all verdicts.
 
-    The verdict itself is not kept in memory: there may be half a million of them.
+    The verdict itself is not kept in memory, since there may be half a million verdicts.
     """
 
     place: Place
@@ -54,7 +54,7 @@ class JournalIndex:
     def __init__(self) -> None:
         self.entries: dict[ResultId, Entry] = {}
         self.next_order = 0
-        self._tries: dict[Tried, tuple[int, int]] = {}  # count, segment of the newest record of it
+        self._tries: dict[Tried, tuple[int, int]] = {}  # the count, and the segment of its newest record
         self._trying: dict[Tried, int] = {}  # segment
         self._unacknowledged: dict[ResultId, None] = {}
         self._live_bytes: dict[int, int] = {}
@@ -81,11 +81,11 @@ class JournalIndex:
                 raise ValueError(f"a record of kind {unknown!r} is of newer software")
 
     def tries(self, frame: Tried) -> int:
-        """How many processes ended while this frame was being tried."""
+        """The number of processes that ended while this frame was being tried."""
         return self._tries.get(frame, (0, 0))[0]
 
     def tried_in_vain(self) -> list[dict[str, Any]]:
-        """Records for the frames that the process before this one was trying when it ended."""
+        """Records for the frames that the previous process was trying when it ended."""
         return [_tries_record(frame, min(self.tries(frame) + 1, MOST_COUNT)) for frame in self._trying]
 
     def live_bytes(self, segment: int) -> int:
@@ -107,12 +107,12 @@ class JournalIndex:
         return chosen[::-1]
 
     def oldest(self, segment: int, most: int) -> list[tuple[ResultId, Entry]]:
-        """At most `most` live entries of the segment, which must be the oldest: its entries come first."""
+        """At most `most` live entries of the segment. It must be the oldest segment, whose entries come first."""
         first = itertools.takewhile(lambda item: item[1].place.segment <= segment, self.entries.items())
         return list(itertools.islice(first, most))
 
     def notes_in(self, segment: int) -> Iterator[dict[str, Any]]:
-        """Records to copy of tried frames, which only this segment holds."""
+        """Records about tried frames that only this segment holds, to be copied."""
         for frame, (count, at) in list(self._tries.items()):
             if at == segment:
                 yield _tries_record(frame, count)
@@ -121,7 +121,7 @@ class JournalIndex:
                 yield {"k": "attempt", "camera": camera, "sha256": sha256}
 
     def forget_segment(self, segment: int) -> None:
-        """Note that the segment was removed; it held nothing live."""
+        """Note that the segment was removed. It held no live entry."""
         self._live_bytes.pop(segment, None)
 
     def _verdict(self, record: dict[str, Any], place: Place, is_earlier: bool) -> None:
@@ -183,7 +183,7 @@ class JournalIndex:
 
 
 def _verdict_in(record: dict[str, Any]) -> dict[str, Any]:
-    """What is wrong with it shows here, before anything is changed, and not when the entry is read back."""
+    """The verdict in a record. A faulty record raises here, before the index changes, and not when it is read back."""
     verdict, decision = record["verdict"], record["decision"]
     if not isinstance(verdict, dict) or not (decision is None or isinstance(decision, dict)):
         raise ValueError("its verdict or its decision is no table")

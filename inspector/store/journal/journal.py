@@ -1,8 +1,8 @@
-"""The journal: verdicts on this machine's disk, from before a gate is told until their rows are recorded.
+"""The journal: verdicts on this machine's disk, from before a decision is published until the rows are recorded.
 
 An entry survives kill -9 once `append_*` returns, and power loss once `sync` returns. The oldest segment is removed
-first, after its live entries were copied into the newest: a note is never removed before its verdict. Times come
-back in milliseconds.
+first, after its live entries were copied into the newest, so a note is never removed before its verdict. Times that
+are read back have milliseconds.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from inspector.stream.verdict_record import (
 
 _LOG = logging.getLogger(__name__)
 _LEAST_SEGMENTS: Final = 8
-"""Least number of segments within the bound: space is freed by whole segments."""
+"""Least number of segments within the bound, because space is freed by whole segments."""
 
 _MOST_LIVE: Final = 0.25
 _MOST_LIVE_WHEN_FULL: Final = 0.75
-"""Largest share of a segment that is copied to free the rest; more is worth copying when space is short."""
+"""Largest share of a segment that is copied to free the rest, when space is short."""
 
 _MOST_COPIED: Final = 64
 """Entries copied at a time."""
 
 
 class FileJournal:
-    """The port `Journal` on segment files in `folder`, which is made where it is missing.
+    """The port `Journal` on segment files in `folder`, which is made if it is missing.
 
-    `max_bytes` bounds the files together, `segment_bytes` each of them. Entering raises StateUnusable while
-    another process holds the folder, or where it can't be read and written.
+    `max_bytes` bounds all files together; `segment_bytes` bounds one file. Entering raises StateUnusable while
+    another process holds the folder, or if the folder can't be read and written.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, segment_bytes: int) -> None:
@@ -73,7 +73,7 @@ class FileJournal:
         return self._log.damage
 
     def append_attempt(self, camera: str, sha256: str) -> int:
-        """How many processes ended while this frame was being tried. Raises JournalFull at the bound."""
+        """Note an attempt. Returns how many processes ended while this frame was being tried. Raises JournalFull."""
         self._check_room()
         self._append({"k": "attempt", "camera": camera, "sha256": sha256})
         return self.tries(camera, sha256)
@@ -148,7 +148,7 @@ class FileJournal:
         _LOG.error("%s", what)
 
     def _read(self, entries: Iterable[tuple[ResultId, Entry]]) -> Iterator[tuple[Entry, Verdict, Decision | None]]:
-        """These live entries, read one by one, with the notes made since."""
+        """These live entries, read one by one, with the later notes about them."""
         for result_id, entry in entries:
             record = self._folded(entry)
             decision = record["decision"]
@@ -162,7 +162,7 @@ class FileJournal:
                 self._lose(f"The journal's entry {result_id} is of other software and stays unrecorded: {error}")
 
     def _folded(self, entry: Entry) -> dict[str, Any]:
-        """The record of an entry as it would be written now."""
+        """The record of an entry, with the later notes merged in."""
         try:
             record: dict[str, Any] = orjson.loads(self._log.read(entry.place))
         except orjson.JSONDecodeError as error:
@@ -180,7 +180,7 @@ class FileJournal:
         self._index.apply(record, self._log.append(orjson.dumps(record)), is_earlier=is_earlier)
 
     def _note(self, record: dict[str, Any]) -> None:
-        """Append a note. None is refused, since notes free space: on a full disk it is kept in memory to retry."""
+        """Append a note. Notes free space, so none is refused: on a full disk a note waits in memory for a retry."""
         self._owed.append(record)
         self._index.apply(record, Place(self._log.newest_number, 0, 0), is_earlier=False)
         try:
@@ -189,15 +189,15 @@ class FileJournal:
             _LOG.warning("%d notes wait in memory: %s", len(self._owed), error)
 
     def _pay(self) -> None:
-        """Write the notes kept to retry. Raises JournalFull on a full disk."""
+        """Write the notes that wait for a retry. Raises JournalFull on a full disk."""
         while self._owed:
             self._log.append(orjson.dumps(self._owed[0]))
             del self._owed[0]
 
     def _free_segments(self) -> None:
-        """Remove the oldest segments while few of their entries live; those are copied into the newest segment.
+        """Remove the oldest segments while they hold few live entries, which are copied into the newest segment.
 
-        Only a few entries are copied each time, so that the road never waits for long.
+        Only a few entries are copied at a time, so that the road never waits for long.
         """
         left = _MOST_COPIED
         while (oldest := self._log.oldest_sealed) is not None:
@@ -218,7 +218,7 @@ class FileJournal:
             self._index.forget_segment(number)
 
     def _say_again(self, segment: int, most: int) -> int:
-        """Copy entries of the oldest segment; returns how many."""
+        """Copy entries of the oldest segment. Returns their number."""
         entries = self._index.oldest(segment, most)
         for _, entry in entries:
             self._append(self._folded(entry), is_earlier=entry.is_earlier)

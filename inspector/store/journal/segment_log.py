@@ -1,6 +1,6 @@
 """An append-only log of payloads over segment files, in a folder that one process holds at a time.
 
-Knows order, places and durability, but not what the payloads mean. Appending is one write on the caller's
+It handles order, places and durability, but not the meaning of the payloads. Appending is one write on the caller's
 thread. fsync and unlink run on a thread of the log, in the order of the calls, so that a segment is
 never removed before its copied entries are on stable storage.
 """
@@ -34,16 +34,16 @@ class Place:
 
 
 class SegmentLog:
-    """Once entered, the folder is locked and its newest segment ready, with a torn record at its end cut off.
+    """Once entered, the folder is locked and its newest segment is ready; a torn record at the end is cut off.
 
-    `damage` lists the stretches that could not be read, once `records` was read to its end.
+    `damage` lists the stretches that could not be read, after `records` was read to its end.
     """
 
     def __init__(self, folder: Path, segment_bytes: int) -> None:
         self.damage: list[JournalDamaged] = []
         self._folder = folder
         self._segment_bytes = segment_bytes
-        self._sizes: dict[int, int] = {}  # of sealed segments, oldest first
+        self._sizes: dict[int, int] = {}  # sizes of sealed segments, oldest first
         self._sealed_bytes = 0
         self._reader: Segment | None = None
         self._resources = contextlib.ExitStack()
@@ -75,7 +75,7 @@ class SegmentLog:
 
     @property
     def size_bytes(self) -> int:
-        """Of all segments together."""
+        """Size of all segments together."""
         return self._sealed_bytes + self._newest.size_bytes
 
     @property
@@ -120,7 +120,7 @@ class SegmentLog:
         while self._durable < goal:
             if self._syncing is None or self._syncing.done():
                 self._syncing = asyncio.ensure_future(self._sync_once())
-            # A caller that is cancelled must not take the fsync away from the others.
+            # A cancelled caller must not cancel the fsync of the other callers.
             await asyncio.shield(self._syncing)
 
     async def _sync_once(self) -> None:

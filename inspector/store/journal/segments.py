@@ -1,7 +1,7 @@
-"""The journal's files: the form of a record in a segment, and reading of damaged segments.
+"""The journal's files: the form of a record in a segment, and the reading of damaged segments.
 
 A record is a mark, the length and the CRC-32 of its payload, then the payload. The mark has bytes that
-occur in no UTF-8 text, so that reading can go on after a damaged stretch. Knows nothing about verdicts.
+occur in no UTF-8 text, so that reading can go on after a damaged stretch. This module does not depend on verdicts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_PAYLOAD_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A payload and the start of its record. `size_bytes` includes the header."""
+    """A payload and the position where its record starts. `size_bytes` includes the header."""
 
     offset: int
     payload: bytes
@@ -89,7 +89,7 @@ class Segment:
             self.size_bytes = os.fstat(self._file).st_size
 
     def append(self, payload: bytes) -> int:
-        """Append a record; returns its start. The operating system then has the whole record, or nothing of it."""
+        """Append a record; returns its start. The operating system then has the whole record or no part of it."""
         data = framed(payload)
         start = self.size_bytes
         with translated(self.path):
@@ -106,29 +106,29 @@ class Segment:
             return os.pread(self._file, size_bytes - HEADER_BYTES, offset + HEADER_BYTES)
 
     def content(self) -> bytes:
-        """The whole file as it is."""
+        """The bytes of the whole file."""
         with translated(self.path):
             return os.pread(self._file, self.size_bytes, 0)
 
     def truncate(self, size_bytes: int) -> None:
-        """Cuts off what can't be read at the end."""
+        """Cuts off the unreadable end of the file."""
         with translated(self.path):
             os.ftruncate(self._file, size_bytes)
         self.size_bytes = size_bytes
 
     def ensure_durable(self) -> None:
-        """On stable storage when this returns. Any thread."""
+        """The file is on stable storage when this returns. Call from any thread."""
         with translated(self.path):
             os.fsync(self._file)
 
     def close(self) -> None:
-        """Once only."""
+        """Close the file. Call once only."""
         os.close(self._file)
 
 
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """JournalFull where the disk is full, StateUnusable for any other trouble with a file."""
+    """Raises JournalFull if the disk is full, and StateUnusable for any other error of a file."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Numbers the inspections of a part: 1 for the first, one more each time the part comes again.
+"""Numbers the inspections of a part: 1 for the first, and one more whenever the part comes again.
 
-A station is a gate, or a camera without one. Each station counts on its own, and simulated parts have a
+A station is a gate, or a camera without a gate. Each station counts on its own, and simulated parts have a
 count of their own. All views of one trigger are one inspection. First-pass yield counts number 1 only.
 """
 

@@ -1,8 +1,8 @@
 """The ledger: results, decisions, gates and events in SQL, on SQLite and PostgreSQL alike.
 
 `record` is one durable transaction, and the first row of a result id is never changed. A row that the database
-refuses does not hold up the others: it is stored without its metadata, or else as an event.
-Knows nothing about frames, brokers or the journal.
+refuses does not delay the other rows: it is stored without its metadata, or else as an event.
+This module does not depend on frames, brokers or the journal.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3
 
 
 class SqlLedger:
-    """The port `Ledger` on a `Database`, whose life it does not own.
+    """The port `Ledger` on a `Database`, which the caller opens and closes.
 
-    Entering checks the schema, and raises SchemaOutdated where it is not this software's. While the database is
-    away, the first call that reaches it checks the schema.
+    Entering checks the schema, and raises SchemaOutdated if the schema is not this software's. If the database is
+    unavailable at that time, the first call that reaches it checks the schema.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -67,7 +67,7 @@ class SqlLedger:
         try:
             await self.database.ensure_current()
         except LedgerUnavailable as error:
-            # An agent must start while the database is away: until it is back, the journal is the store.
+            # An agent must start even if the database is unavailable: until it is back, the journal is the store.
             _LOG.warning("starting without the database: %s", error)
         return self
 
@@ -283,7 +283,7 @@ def _rank(action: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
 
 
 async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Keep the state that is further. One that is behind comes from an agent that has lost the gate."""
+    """Keep the state with the higher count. A state that is behind comes from an agent that has lost the gate."""
     statement = _insert(connection, tables.gates)
     new, old = statement.excluded, tables.gates.c
     is_further = sa.or_(

@@ -48,7 +48,7 @@ async def list_results(database: Database, wanted: ResultFilter = ANY, *, limit:
 
 
 async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIterator[Verdict]:
-    """All results in the order of recording, with those recorded meanwhile at the end."""
+    """All results in the order of recording. Results that are recorded meanwhile come at the end."""
     after = 0
     while True:
         query = sa.select(tables.results).where(_RESULTS.seq > after, *_conditions(wanted))
@@ -62,7 +62,7 @@ async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIt
 
 # Reserved for reviews: the result that a person has given a word on.
 async def get_result(database: Database, result_id: str) -> Verdict | None:
-    """The result of that id, or None."""
+    """The result with this id, or None."""
     rows = await _rows(database, sa.select(tables.results).where(_RESULTS.result_id == storable(result_id)))
     return verdict_from_row(rows[0]) if rows else None
 
@@ -83,12 +83,12 @@ async def count_by_outcome(database: Database, wanted: ResultFilter = ANY) -> di
 
 
 async def count_by_cause(database: Database, wanted: ResultFilter = ANY) -> dict[Cause, int]:
-    """Results per cause; causes that never came are left out."""
+    """Results per cause; causes without any result are left out."""
     return {Cause(cause): count for cause, count in (await _count_by(database, "cause", wanted)).items()}
 
 
 async def count_by_product(database: Database, wanted: ResultFilter = ANY) -> dict[str | None, int]:
-    """Results per product; None counts those of no known product."""
+    """Results per product; the key None counts results without a known product."""
     return await _count_by(database, "product", wanted)
 
 

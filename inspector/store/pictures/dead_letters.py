@@ -1,7 +1,7 @@
-"""Keeps bytes that could not be read as an image, as they came, with the reason beside them.
+"""Keeps bytes that could not be read as an image, unchanged, with the reason beside them.
 
-The files are `<folder>/<camera>/<result id>.bin` and `.json`. They are durable when `put` returns; at the bound the
-oldest are removed.
+The files are `<folder>/<camera>/<result id>.bin` and `.json`. They are durable when `put` returns. At the bound the
+oldest files are removed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from inspector.stream.verdict_record import format_time, plain
 
 
 class FolderDeadLetters:
-    """The port `DeadLetters` on a folder of at most `max_bytes`, beyond which only letters under a hold stay.
+    """The port `DeadLetters` on a folder of at most `max_bytes`. Only letters under a hold may exceed this bound.
 
-    Raises StateUnusable where it can't be written.
+    Raises StateUnusable if the folder can't be written.
     """
 
     def __init__(self, folder: Path, *, max_bytes: int, held: Held | None = None) -> None:
@@ -41,7 +41,7 @@ class FolderDeadLetters:
         await asyncio.to_thread(self._resources.close)
 
     async def put(self, letter: DeadLetter) -> None:
-        """Both files are whole and durable when this returns."""
+        """Store a letter. Both files are whole and durable when this returns."""
         await asyncio.get_running_loop().run_in_executor(self._worker, self._write, letter)
 
     def _write(self, letter: DeadLetter) -> None:
@@ -57,7 +57,7 @@ class FolderDeadLetters:
             "received_at": format_time(letter.received_at),
             "size_bytes": len(letter.payload),
         }
-        # The reason is written last: where it is, the bytes are too.
+        # The reason is written last, so the bytes are there whenever the reason is.
         self._folder.add(base.with_name(base.name + ".bin"), letter.payload, durable=True)
         self._folder.add(
             base.with_name(base.name + ".json"), orjson.dumps(reason, option=orjson.OPT_INDENT_2), durable=True

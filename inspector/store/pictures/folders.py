@@ -1,7 +1,7 @@
 """Folders of a bounded size, with file names made from names that cameras send.
 
-Such names become file names through `safe_name` only. Files appear whole or not at all. The oldest are removed
-at the bound. All functions block: call them on worker threads.
+Such names become file names through `safe_name` only. A file appears whole or not at all. At the bound the oldest
+files are removed. All functions block: call them on worker threads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PARTIAL: Final = ".partial"
 
 
 def safe_name(name: str) -> str:
-    """The name itself if it is allowed for a camera or product; else another unique name that stays in its folder."""
+    """The name itself if it is allowed for a camera or product; else another unique name without a path."""
     if re.fullmatch(NAME_PATTERN, name):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -32,7 +32,7 @@ def safe_name(name: str) -> str:
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write the file whole or leave it as it was. `durable`: it survives power loss. Raises StateUnusable."""
+    """Write the whole file, or leave it as it was. `durable`: the file survives power loss. Raises StateUnusable."""
     partial = path.with_name(path.name + _PARTIAL)
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,9 +70,9 @@ def translated(path: Path) -> Iterator[None]:
 
 
 class Held:
-    """Results that a hold keeps: their files stay, even beyond a folder's bound. Safe on any thread.
+    """Results that a hold keeps. Their files stay, even beyond a folder's bound. Safe on any thread.
 
-    With `is_known` False every result counts as held until the first call of `found`: what a hold keeps must not go
+    With `is_known` False every result counts as held until the first call of `found`, so that no held file is removed
     before the holds have been read.
     """
 
@@ -86,18 +86,18 @@ class Held:
         return not self._is_known or result_id in self._found or result_id in self._noted
 
     def renew(self, covers: Callable[[Verdict], bool], *, is_any: bool) -> None:
-        """Take new holds; `covers` tells whether they keep a result. Noted results stay until no hold is left."""
+        """Replace the holds; `covers` returns whether they keep a result. Noted results stay until no hold is left."""
         self._covers = covers
         if not is_any:
             self._noted = set()
 
     def found(self, result_ids: Iterable[str]) -> None:
-        """Note the held ones of the results that have rows and files."""
+        """Set the held results among the results that have rows and files."""
         self._found = frozenset(result_ids)
         self._is_known = True
 
     def note(self, verdict: Verdict) -> None:
-        """Note a result before its files are written, if a hold keeps it: it may have no row yet."""
+        """Note a result before its files are written, if a hold keeps it. The result may have no row yet."""
         if self._covers(verdict):
             self._noted.add(verdict.result_id)
 
@@ -105,8 +105,8 @@ class Held:
 class BoundedFolder:
     """Counts the files below `folder` and removes the oldest beyond `max_bytes`. For one thread at a time.
 
-    Files below the folder `spare` are not counted. Held files are counted and never removed, so that the folder
-    outgrows its bound where nearly all of its files are held. Raises StateUnusable where it can't be read.
+    Files below the folder `spare` are not counted. Held files are counted and never removed, so the folder outgrows
+    its bound if nearly all of its files are held. Raises StateUnusable if the folder can't be read.
     """
 
     def __init__(self, folder: Path, max_bytes: int, spare: Path | None = None, held: Held | None = None) -> None:
@@ -126,7 +126,7 @@ class BoundedFolder:
         self.size_bytes = sum(self._sizes.values())
 
     def add(self, path: Path, content: bytes, *, durable: bool = False) -> None:
-        """Write the file, then remove the oldest others until the bound is kept. Raises StateUnusable."""
+        """Write the file, then remove the oldest other files until the bound is kept. Raises StateUnusable."""
         write_whole(path, content, durable=durable)
         self.size_bytes += len(content) - self._sizes.pop(path, 0)
         self._sizes[path] = len(content)
@@ -162,6 +162,6 @@ def files_of(folder: Path, spare: Path | None) -> Iterator[tuple[Path, os.stat_r
 
 
 def _remove_partial(folder: Path) -> None:
-    """Remove half-written files of a process that was killed. Only for the process that writes the folder."""
+    """Remove half-written files of a killed process. Only the process that writes the folder may call this."""
     for path in folder.rglob(f"*{_PARTIAL}"):
         path.unlink(missing_ok=True)

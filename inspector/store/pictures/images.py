@@ -1,8 +1,9 @@
 """Keeps pictures by the retention rule: every reject, every unjudged frame, a sample of the passes.
 
-`<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the bytes as they came, `.heat.png` the frame
-with the map laid over, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame. One thread
-draws and writes. The road only puts pictures into a bounded queue; when it is full, passes are skipped first.
+`<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the unchanged bytes, `.heat.png` the frame
+with the heat map drawn over it, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame. One
+thread draws and writes. The road only puts pictures into a bounded queue; when the queue is full, passes are
+skipped first.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _QUEUED_BYTES: Final = 64 * 1024 * 1024
 class FolderImages:
     """The port `Images` on a folder of at most `max_bytes`, not counting the latest pictures.
 
-    `keep_passes` is the share of passes kept, [0, 1], chosen by result id: the same on every agent.
-    Entering raises StateUnusable where the folder can't be written.
+    `keep_passes` is the share of passes kept, [0, 1]. The result id decides, so every agent keeps the same passes.
+    Entering raises StateUnusable if the folder can't be written.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class FolderImages:
 
     @property
     def skipped(self) -> int:
-        """Number of pictures that the rule keeps but the disk was too slow for."""
+        """Number of pictures that the rule keeps but that were skipped, because the disk was too slow."""
         return self._queue.skipped
 
     def keep(self, picture: Picture) -> None:
@@ -117,11 +118,11 @@ class FolderImages:
 
 
 def is_sampled(result_id: ResultId, share: float) -> bool:
-    """Whether the pass with this id is in the sample: the same on every agent and in every run."""
+    """Whether the pass with this id is in the sample. The answer is the same on every agent and in every run."""
     return zlib.crc32(result_id.encode("utf-8", "surrogatepass")) < share * 2**32
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # identity: arrays do not compare to one truth value
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: a comparison of arrays has no single truth value
 class _Wanted:
     picture: Picture
     is_kept: bool
@@ -133,7 +134,7 @@ class _Wanted:
 
 
 class _PictureQueue:
-    """Queue bounded by pictures and bytes; passes are skipped first. `put` on the loop, `take` on the writer."""
+    """Queue bounded by pictures and bytes; passes are skipped first. The loop calls `put`, the writer calls `take`."""
 
     def __init__(self) -> None:
         self.skipped = 0
@@ -152,7 +153,7 @@ class _PictureQueue:
             self._changed.notify()
 
     def take(self) -> _Wanted | None:
-        """The oldest picture, waiting for one; None once the queue is closed and empty."""
+        """Wait for the oldest picture and return it; None once the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._wanted or self._is_closed)
             if not self._wanted:

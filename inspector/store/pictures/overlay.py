@@ -1,7 +1,7 @@
-"""Pictures for people: the frame with the head's map laid over in colour, and a small copy of a frame.
+"""Draws pictures for people: the frame with the head's heat map over it in colour, and a small copy of a frame.
 
 Pillow is used only here, and imported when the first picture is drawn. All functions block: call them on
-worker threads. Orientation tags are ignored, as they are when frames are judged.
+worker threads. Orientation tags are ignored, as in the judging of frames.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def suffix_of(payload: bytes) -> str | None:
 def overlay_png(payload: bytes, heat_map: NDArray[np.uint8]) -> bytes:
     """A PNG of at most `LONGEST_SIDE_PX`. `heat_map`: uint8 [h, w], 128 = threshold, any size.
 
-    Yellow at the threshold, red from twice it. Raises Undrawable.
+    The map is yellow at the threshold and red from twice the threshold on. Raises Undrawable.
     """
     return _encoded(_overlaid(payload, heat_map, LONGEST_SIDE_PX), "PNG")
 
 
 def overlay_jpeg(payload: bytes, heat_map: NDArray[np.uint8], longest_px: int) -> bytes:
-    """The same as a JPEG of at most `longest_px`. Raises Undrawable."""
+    """The picture of `overlay_png` as a JPEG of at most `longest_px`. Raises Undrawable."""
     return _encoded(_overlaid(payload, heat_map, longest_px), "JPEG")
 
 
@@ -77,7 +77,7 @@ def _colours(heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _opened(payload: bytes, longest_px: int) -> Image:
-    """RGB, reduced to fit; 16-bit gray is stretched to the range that it uses."""
+    """The image as RGB, reduced to fit. 16-bit gray is stretched to the range that the image uses."""
     from PIL import Image
 
     try:

@@ -1,1 +1,1 @@
-"""The registry: products, their versions, which one is live."""
+"""The registry: products, their versions, and the live version of each product."""

@@ -27,7 +27,7 @@ from inspector.store.database import Database
 from inspector.store.tables import product_versions, products, registry_revision
 
 _MOST_BEFORE: Final = 100
-"""How many earlier live versions of a product are kept to roll back to."""
+"""Most earlier live versions of a product that are kept for `rollback`."""
 
 _DESCRIBED: Final = [column for column in product_versions.c if column.name != "artifact"]
 
@@ -39,9 +39,9 @@ class _Motive:
 
 
 class SqlRegistry:
-    """The port `Registry` on a `Database`, whose life it does not own.
+    """The port `Registry` on a `Database`, which the caller opens and closes.
 
-    Entering checks the schema, as for the ledger; while the database is away it is checked later.
+    Entering checks the schema, as in the ledger. If the database is unavailable, the schema is checked later.
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
@@ -49,7 +49,7 @@ class SqlRegistry:
         self._clock = clock
 
     async def __aenter__(self) -> Self:
-        with contextlib.suppress(LedgerUnavailable):  # until the database is back, every method raises it
+        with contextlib.suppress(LedgerUnavailable):  # every method raises it until the database is back
             await self.database.ensure_current()
         return self
 
@@ -97,7 +97,7 @@ class SqlRegistry:
     async def add_version(
         self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
     ) -> ProductVersion:
-        """Raises UsageError for a name that is not allowed, and for live and shadow at once.
+        """Add a version. Raises UsageError for a name that is not allowed, and for live and shadow at once.
 
         Raises ArtifactError for a manifest without `head` and `threshold`; its `profile` may be missing ("standard").
         """
@@ -124,7 +124,7 @@ class SqlRegistry:
             return await _version(connection, product, number)
 
     async def record_origin(self, product: str, version: int, origin: str, *, by: str, reason: str) -> None:
-        """An audit row that says where a version came from. Raises RegistryError where there is no such version."""
+        """Write an audit row with the origin of a version. Raises RegistryError if there is no such version."""
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await _version(connection, product, version)
@@ -132,14 +132,14 @@ class SqlRegistry:
             await audit.append(connection, self._clock.now(), Change(by, what, None, origin, reason))
 
     async def previous(self, product: str) -> int | None:
-        """The version that `rollback` would make live; None where none was live before. Raises RegistryError."""
+        """The version that `rollback` would make live; None if no version was live before. Raises RegistryError."""
         await self.database.ensure_current()
         async with self.database.reading() as connection:
             before = (await _product(connection, product))["live_before"]
         return before[-1] if before else None
 
     async def activate(self, product: str, version: int, *, by: str, reason: str) -> ProductVersion:
-        """Does nothing if the version is live already. Raises RegistryError for an unknown version."""
+        """Make a version live; does nothing if it is live already. Raises RegistryError for an unknown version."""
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await audit.hold_lock(connection)
@@ -164,7 +164,7 @@ class SqlRegistry:
     async def move_threshold(
         self, product: str, version: int, threshold: float, *, by: str, reason: str
     ) -> ProductVersion:
-        """Does nothing if the threshold is the same. Raises RegistryError for an unknown version."""
+        """Set a version's threshold; does nothing if it is the same. Raises RegistryError for an unknown version."""
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await audit.hold_lock(connection)
@@ -180,7 +180,9 @@ class SqlRegistry:
             return await _version(connection, product, version)
 
     async def remove(self, product: str, *, by: str, reason: str) -> None:
-        """Raises RegistryError if the product has no live and no shadow version. `rollback` or `activate` undo it."""
+        """Take a product out of the live set; `rollback` or `activate` undo this.
+
+        Raises RegistryError if the product has no live and no shadow version."""
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             await audit.hold_lock(connection)
@@ -191,7 +193,7 @@ class SqlRegistry:
             await self._move(connection, row, moved, _Motive(by, reason))
 
     async def _next_number(self, connection: AsyncConnection, product: str) -> int:
-        """Ensure that the product has a row."""
+        """Ensure that the product has a row, and return its next version number."""
         newest = sa.select(sa.func.max(product_versions.c.version)).where(product_versions.c.product == product)
         number = (await connection.execute(newest)).scalar_one_or_none()
         if number is not None:
@@ -208,7 +210,7 @@ class SqlRegistry:
     async def _move(
         self, connection: AsyncConnection, row: Mapping[Any, Any], moved: dict[str, Any], motive: _Motive
     ) -> None:
-        """Set pointers, write an audit row for each that moved, and raise the revision."""
+        """Set pointers, write an audit row for each pointer that moved, and raise the revision."""
         product, now = row["name"], self._clock.now()
         if row["shadow_version"] is not None and moved.get("live_version") == row["shadow_version"]:
             moved = {**moved, "shadow_version": None}

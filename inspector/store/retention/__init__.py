@@ -1,1 +1,1 @@
-"""How long rows and files are kept: rules, holds, and the task that prunes."""
+"""Decides how long rows and files are kept: rules, holds, and the task that prunes."""

@@ -1,8 +1,8 @@
 """Holds: results that are kept, however old they are, until a person releases the hold.
 
-A hold covers results by lot, product, result id and time of receipt; a result must match all that it names. With
-a result it keeps its decision, the PLC's report, conflicts, shadow results, its picture, and the events of that
-time. Adding and releasing are audited. Code that removes rows must ask `covered`.
+A hold covers results by lot, product, result id and time of receipt; a result must match every value that the hold
+names. A hold also keeps the result's decision, the PLC's report, conflicts, shadow results, the picture, and the
+events of that time. Adding and releasing holds are audited. Code that removes rows must call `covered`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from inspector.store.tables import holds, results
 from inspector.stream.verdict_record import format_time
 
 AROUND: Final = timedelta(hours=1)
-"""Events are kept from this long before the first to this long after the last result of a hold."""
+"""A hold also keeps the events up to this long before its first result and after its last result."""
 
 LARGEST_NUMBER: Final = 2**63 - 1
 """Largest number of a row; databases refuse to compare with a larger one."""
@@ -89,7 +89,7 @@ Span = tuple[datetime | None, datetime | None]
 
 
 async def add(database: Database, clock: Clock, selection: Selection, *, by: str, reason: str) -> Hold:
-    """Add a hold; it has effect at once, also on a prune under way. Raises UsageError for one that names nothing."""
+    """Add a hold. It takes effect at once, also on a prune under way. Raises UsageError for an empty selection."""
     if selection == Selection():
         raise UsageError("A hold needs a lot, a product, a result or a time; holding everything is having no rules.")
     for name in ("lot", "product", "result_id"):
@@ -124,13 +124,13 @@ async def add(database: Database, clock: Clock, selection: Selection, *, by: str
 
 
 async def keeps_any(database: Database, hold: Hold) -> bool:
-    """Whether it covers any result now."""
+    """Whether the hold covers any result now."""
     async with database.reading() as connection:
         return await _covers_any(connection, hold.selection)
 
 
 async def release(database: Database, clock: Clock, number: int, *, by: str, reason: str) -> Hold:
-    """Release a hold. Raises UsageError for an unknown hold, and for one that is released."""
+    """Release a hold. Raises UsageError for an unknown hold, and for a hold that is released already."""
     now = clock.now()
     async with database.writing() as connection:
         await audit.hold_lock(connection)
@@ -146,7 +146,7 @@ async def release(database: Database, clock: Clock, number: int, *, by: str, rea
 
 
 async def listed(database: Database, *, with_released: bool = False) -> list[Hold]:
-    """By number."""
+    """The holds, ordered by number."""
     async with database.reading() as connection:
         return await (_read(connection) if with_released else active(connection))
 
@@ -163,14 +163,14 @@ def covered(held: Sequence[Hold]) -> sa.ColumnElement[bool]:
 
 
 def covered_by_result(result_id: sa.ColumnElement[str], held: Sequence[Hold]) -> sa.ColumnElement[bool]:
-    """True where a hold covers the result with that id."""
+    """True if a hold covers the result with that id."""
     if not held:
         return sa.false()
     return sa.exists().where(results.c.result_id == result_id, covered(held)).correlate_except(results)
 
 
 def covered_in_time(at: sa.ColumnElement[datetime], spans: Sequence[Span]) -> sa.ColumnElement[bool]:
-    """True within one of the spans."""
+    """True if `at` is within one of the spans."""
     within = []
     for first, last in spans:
         ends = [at >= first] if first is not None else []
@@ -179,12 +179,12 @@ def covered_in_time(at: sa.ColumnElement[datetime], spans: Sequence[Span]) -> sa
 
 
 async def spans(connection: AsyncConnection, held: Sequence[Hold]) -> list[Span]:
-    """The time span of each hold: of its results if it names a lot or an id, else the one that it names."""
+    """The time span of each hold: its results' span if the hold names a lot or an id, else the span that it names."""
     return [span for hold in held if (span := await _span(connection, hold.selection)) is not None]
 
 
 async def held_ids(database: Database, result_ids: Sequence[str]) -> set[str]:
-    """Those of these results that a hold covers now. Without any hold, `results` is not read."""
+    """The results among these that a hold covers now. Without any hold, the table `results` is not read."""
     found: set[str] = set()
     async with database.reading() as connection:
         held = await active(connection)

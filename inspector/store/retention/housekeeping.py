@@ -1,7 +1,7 @@
 """Prunes the store of a running agent: removes old rows and pictures, except held ones.
 
-Uses the same code as `inspector db prune`. Holds are read more often than rows are pruned, because the folders
-remove pictures at their bounds at any time and must spare held ones. Several agents may prune one database.
+This task uses the same code as `inspector db prune`. Holds are read more often than rows are pruned, because the
+folders remove pictures at their bounds at any time and must spare held pictures. Several agents may prune one database.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Housekeeping:
             await self._clock.sleep(min(HOLDS_S, self._retention.every_h * 3600))
 
     async def look_at_holds(self) -> None:
-        """Read the holds; after this the agent's folders spare what is held."""
+        """Read the holds. After this the agent's folders spare held files."""
         current = await holds.listed(self._database)
         if current == self._holds:
             return
@@ -74,7 +74,7 @@ class Housekeeping:
         def covers(verdict: Verdict) -> bool:
             return any(selection.covers(verdict) for selection in selections)
 
-        # First for files written from now on, then for those that are there, so that none is missed.
+        # First for files written from now on, then for existing files, so that no file is missed.
         self._held.renew(covers, is_any=bool(current))
         self._held.found(await holds.held_ids(self._database, await asyncio.to_thread(self._kept_results)))
         self._holds = current

@@ -1,4 +1,4 @@
-"""Removes old pictures and dead letters, except of held results. May run beside an agent."""
+"""Removes old pictures and dead letters, except those of held results. May run beside an agent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def prune_pictures(
     dry_run: bool = False,
     report: Report = lambda _rule, _done, _total: None,
 ) -> list[Pruned]:
-    """Remove files written more than `pictures_days` ago; none where that is unset."""
+    """Remove files written more than `pictures_days` ago; removes no file if that key is unset."""
     if section.pictures_days is None:
         return []
     before = clock.now() - timedelta(days=section.pictures_days)
@@ -46,7 +46,7 @@ async def _prune(
     for start in range(0, len(old), BATCH_FILES):
         began = time.perf_counter()
         batch = old[start : start + BATCH_FILES]
-        # Asked anew for each batch, so that a new hold keeps the files that are still there.
+        # The holds are read anew for each batch, so that a new hold keeps the files that are still there.
         kept = await holds.held_ids(database, sorted({result_of(path) for path in batch}))
         leaving = [path for path in batch if result_of(path) not in kept]
         if not dry_run:
@@ -59,7 +59,7 @@ async def _prune(
 
 
 def _older(folder: Path, before: datetime) -> list[Path]:
-    """Oldest first."""
+    """Files older than the limit, oldest first."""
     with translated(folder):
         files = [(status.st_mtime, path) for path, status in files_of(folder, folder / "latest")]
     return [path for modified_s, path in sorted(files) if modified_s < before.timestamp()]

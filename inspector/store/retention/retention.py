@@ -1,7 +1,7 @@
 """Removes old rows by the configured rules, a batch at a time, so that no writer waits for long.
 
-Each batch is a short transaction that goes on where the last one ended and reads the holds anew; held rows stay.
-Between two batches it pauses for as long as the batch took. Rows that no rule names, and products, versions,
+A batch is a short transaction that continues where the last batch ended and reads the holds anew; held rows stay.
+The pause between two batches is as long as the last batch took. Rows that no rule names, and products, versions,
 audit, reviews, holds and states of gates are never removed.
 """
 
@@ -57,7 +57,7 @@ class Pruned:
 
 
 def rules(section: RetentionSection, now: datetime) -> list[Rule]:
-    """The configured rules, with their limits counted from now."""
+    """The configured rules, with their time limits counted back from now."""
     results = tables.results.c
     days_of = {
         Outcome.PASS: section.passes_days,
@@ -104,7 +104,7 @@ async def prune(
 
 
 class _Walk:
-    """Goes through the rows of one rule, oldest first. Held rows are skipped, and not looked at again."""
+    """Goes through the rows of one rule, oldest first. Held rows are skipped and not read again."""
 
     def __init__(self, database: Database, rule: Rule, *, dry_run: bool, batch_rows: int) -> None:
         self._database = database
@@ -170,7 +170,7 @@ async def _held_condition(connection: AsyncConnection, rule: Rule, held: Sequenc
 
 
 async def _count(database: Database, rule: Rule) -> int:
-    """Number of rows to look at, for a progress bar, up to a number that is counted quickly."""
+    """Number of rows to look at, for a progress bar. The count stops at a bound, so that it stays quick."""
     old = sa.select(sa.literal(1)).select_from(rule.table).where(rule.at < rule.before, *rule.wanted)
     query = sa.select(sa.func.count()).select_from(old.limit(MOST_COUNTED).subquery())
     async with database.reading() as connection:

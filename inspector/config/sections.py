@@ -73,6 +73,8 @@ class Section(BaseModel):
             raise PydanticCustomError(
                 "path_too_long", f"a file's or folder's name has at most {LONGEST_FILE_NAME} bytes"
             )
+        if isinstance(value, Path) and value.parts[:1] and value.parts[0].startswith("~"):
+            raise PydanticCustomError("path_of_home", "~ is no home folder here; write the whole path")
         return value
 
 

@@ -74,6 +74,8 @@ def _sqlite_faults(match: re.Match[str]) -> Iterator[str]:
         yield "a SQLite file has no host; write three slashes before its path, as in sqlite:////var/lib/inspector.db"
     elif database in ("", ":memory:"):
         yield "SQLite needs a file, for example sqlite:////var/lib/inspector/inspector.db"
+    elif database.startswith("~"):
+        yield "~ is no home folder here; write the whole path, as in sqlite:////home/ada/inspector.db"
     elif any(len(part.encode()) > LONGEST_NAME for part in database.split("/")):
         yield f"a file's or folder's name has at most {LONGEST_NAME} bytes"
     if match["query"] is not None:

@@ -129,6 +129,7 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
     copies, rms = near_identical(gathered.routing)
     strangers, look_alike = strangers_among(gathered.route_patches, others)
     blanks = blanks_among(gathered.routing)
+    copies = [(image, of) for image, of in copies if image not in blanks]  # one reason for each is enough
     left_out = frozenset([image for image, _ in copies] + [image for image, _ in strangers] + blanks)
     unlike = [names[image] for image in unlike_the_rest(gathered.route_patches) if image not in left_out]
     of_areas, too_small = _of_areas(gathered.sizes, preparation)

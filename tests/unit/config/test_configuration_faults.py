@@ -45,6 +45,7 @@ def faults(table: dict[str, Any]) -> list[str]:
             {"agent": {"state_dir": "/a/" + "b" * 256}},
             "agent.state_dir: a file's or folder's name has at most 255 bytes",
         ),
+        ({"agent": {"state_dir": "~/inspector"}}, "agent.state_dir: ~ is no home folder here; write the whole path"),
         ({"agent": {"prefix": "a/+"}}, f"agent.prefix: {PREFIX}"),
         ({"store": 5}, "store: write a section with keys of its own"),
         ({"retention": {"passes_days": 0}}, "retention.passes_days: write 1 or more"),

@@ -51,6 +51,7 @@ from inspector.store.database import Database
         ("sqlite:///a.db?mode=ro", "a SQLite file takes no parameters"),
         (f"sqlite:///{'n' * 256}", "at most 255 bytes"),
         ("sqlite:///", "SQLite needs a file"),
+        ("sqlite:///~/inspector.db", "~ is no home folder here; write the whole path"),
         ("hush", "it is not a database URL"),
     ],
 )  # fmt: skip

@@ -202,3 +202,12 @@ def test_enrol_a_set_of_which_most_show_nothing_is_held_back(fake_engine: FakeEn
     assert "14 of 22 images show nothing" in found.evidence.objections[0]
     good = enrol("disc", good_images("disc", 22), FAST, fake_engine)
     assert not [each for each in good.report.warnings if "show nothing" in each]
+
+
+def test_enrol_names_each_image_that_shows_nothing_once(fake_engine: FakeEngine) -> None:
+    even = [np.full((96, 96, 3), 120, np.uint8) for _ in range(3)]
+    for number, picture in enumerate(even):
+        picture[0, 0] = 121 + number  # no two have equal bytes
+    gray = [ImageSource(f"{number}.png", payload=encode(picture)) for number, picture in enumerate(even)]
+    named = [name for name, _ in enrol("disc", [*good_images("disc", 8), *gray], FAST, fake_engine).report.left_out]
+    assert sorted(named) == ["0.png", "1.png", "2.png"]

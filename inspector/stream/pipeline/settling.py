@@ -31,7 +31,7 @@ from inspector.stream.gates import MissingView, count_streak
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.room import JournalRoom
-from inspector.stream.pipeline.ticket import Row, Shared, Ticket
+from inspector.stream.pipeline.ticket import LateRun, Row, Shared, Ticket
 from inspector.stream.pipeline.verdicts import (
     Signature,
     frame_verdict,
@@ -159,7 +159,9 @@ class Settling:
 
     def _count_late(self, gate: str, cause: Cause) -> None:
         is_late = cause in (Cause.LATE, Cause.OVERLOAD)
-        self._shared.late_in_a_row[gate] = self._shared.late_in_a_row.get(gate, 0) + 1 if is_late else 0
+        before = self._shared.late_runs.get(gate, LateRun())
+        now_ns = self._shared.clock.monotonic_ns()
+        self._shared.late_runs[gate] = LateRun(before.count + 1, now_ns) if is_late else LateRun()
 
     def _count_streak(self, decision: Decision) -> None:
         counter = self._shared.admission.counter(decision.gate)

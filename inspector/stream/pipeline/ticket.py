@@ -106,6 +106,14 @@ class Signal:
         self._event.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class LateRun:
+    """Frames of one gate that were decided too late, one after the other. `last_ns`: when the last of them was."""
+
+    count: int = 0
+    last_ns: int = 0
+
+
 @dataclass(slots=True)
 class Shared:
     """The objects that the stages of one agent share. Made once, at start. `sources` is by camera.
@@ -136,7 +144,7 @@ class Shared:
     ledger_is_away: bool = False
     next_deadline_ns: int | None = None
     last_scored_ns: int = 0
-    late_in_a_row: dict[str, int] = field(default_factory=dict)
+    late_runs: dict[str, LateRun] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
 
     def note_ledger(self, is_away: bool, detail: str) -> None:

@@ -25,6 +25,9 @@ EVENTS_S = 0.5
 LATE_IN_A_ROW = 3
 """A gate stops being ready after this many frames in a row were decided too late."""
 
+LATE_MEMORY_S = 10.0
+"""A line that stops because its gate is not ready shows no frame that could end the run, so the run ends by itself."""
+
 
 class LineupWatch:
     """Keeps the lineup current. A new lineup is loaded and warmed beside the old one, then swapped between batches."""
@@ -121,9 +124,15 @@ class Upkeep:
             return Fault.CAMERA_LINK
         if not all(self._is_live(camera, section) for camera in section.cameras):
             return Fault.BACKLOG
-        if self._shared.late_in_a_row.get(gate, 0) >= LATE_IN_A_ROW:
+        if self._is_late(gate):
             return Fault.LATE
         return Fault.HELD if self._shared.admission.counter(gate).state.held else Fault.NONE
+
+    def _is_late(self, gate: str) -> bool:
+        late = self._shared.late_runs.get(gate)
+        if late is None or late.count < LATE_IN_A_ROW:
+            return False
+        return self._shared.clock.monotonic_ns() - late.last_ns < LATE_MEMORY_S * 1e9
 
     def _is_live(self, camera: str, gate: GateSection) -> bool:
         """Whether a frame that comes now would be young enough to be decided, if no other frame waits before it."""

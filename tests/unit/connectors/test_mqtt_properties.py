@@ -22,7 +22,7 @@ CONTENT_TYPE = 3
 def _restored() -> Iterator[None]:
     ensure_texts_are_taken()
     yield
-    Properties.readProperty = STRICT_READING  # type: ignore[method-assign]
+    Properties.readProperty = STRICT_READING  # type: ignore[method-assign]  # as paho has it
 
 
 def packed(*pairs: tuple[bytes, bytes], content_type: bytes | None = None) -> bytes:
@@ -37,8 +37,8 @@ def _text(content: bytes) -> bytes:
 
 
 def unpacked(packet: bytes) -> dict[str, str]:
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.unpack(packet)  # type: ignore[no-untyped-call]
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # untyped in paho
+    properties.unpack(packet)  # type: ignore[no-untyped-call]  # untyped in paho
     return plain_properties(metadata_of(properties))
 
 

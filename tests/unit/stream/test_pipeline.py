@@ -292,6 +292,25 @@ async def test_run_last_heartbeat_says_that_the_gate_is_not_ready() -> None:
     assert (plant.line.beats[-1][1]["ready"], plant.line.beats[-1][1]["fault"]) == (0, Fault.STOPPING)
 
 
+async def test_run_three_late_frames_make_the_gate_not_ready_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspector.stream.pipeline.upkeep.LATE_MEMORY_S", 3.0)
+    plant = Plant(settings(window_ms=1000, reserve_ms=600))
+    plant.lineup = FakeLineup(gate=threading.Event())
+
+    def is_told(fault: int) -> bool:
+        return bool(plant.line.beats) and plant.line.beats[-1][1]["fault"] == fault
+
+    async with plant.running():
+        await until(lambda: is_told(0))
+        for trigger in range(1, 4):
+            plant.push(GOOD, trigger)
+        await until(lambda: is_told(Fault.LATE))
+        await until(lambda: is_told(0))
+        assert plant.lineup.gate is not None
+        plant.lineup.gate.set()
+        await plant.has_rows(3)
+
+
 async def test_run_stopped_agent_leaves_its_cameras_offline() -> None:
     plant = Plant(settings())
     async with plant.running():

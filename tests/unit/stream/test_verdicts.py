@@ -39,7 +39,7 @@ def verdict_of_facts(gated: Config, delivery: Callable[..., Delivery]) -> Callab
 def test_frame_verdict_names_the_version_that_the_frame_was_routed_to(
     verdict_of_facts: Callable[..., Verdict], field: object
 ) -> None:
-    name = field.name  # type: ignore[attr-defined]
+    name = field.name  # type: ignore[attr-defined]  # a field of a dataclass
     column = {"confidence": "route_confidence"}.get(name, name)
     assert getattr(verdict_of_facts(ROUTE, None), column) == getattr(ROUTE, name)
     assert getattr(verdict_of_facts(None, None), column) is None

@@ -311,6 +311,20 @@ async def test_run_three_late_frames_make_the_gate_not_ready_for_a_while(monkeyp
         await plant.has_rows(3)
 
 
+@pytest.mark.parametrize("age_ms", [None, 2000])
+async def test_run_gate_is_not_ready_while_no_frame_could_be_young_enough(
+    age_ms: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        await until(lambda: bool(plant.line.beats) and plant.line.beats[-1][1]["ready"] == 1)
+        monkeypatch.setattr(plant.source, "age_bound_ns", lambda _: None if age_ms is None else age_ms * 1_000_000)
+        await until(lambda: plant.line.beats[-1][1]["fault"] == Fault.BACKLOG)
+        assert plant.line.beats[-1][1]["ready"] == 0
+        monkeypatch.undo()
+        await until(lambda: plant.line.beats[-1][1]["ready"] == 1)
+
+
 async def test_run_stopped_agent_leaves_its_cameras_offline() -> None:
     plant = Plant(settings())
     async with plant.running():

@@ -161,7 +161,7 @@ class Journal(Adapter, Protocol):
     def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
         """Append a verdict. Raises JournalFull at the bound. A later entry of a result_id replaces an earlier one."""
 
-    def append_published(self, result_id: ResultId, published: bool) -> None: ...
+    def append_published(self, result_id: ResultId, published: bool | None) -> None: ...
 
     def append_acknowledged(self, result_ids: Sequence[ResultId]) -> None: ...
 
@@ -196,8 +196,8 @@ class Ledger(Adapter, Protocol):
     ) -> list[ResultId]:
         """Write all in one durable transaction; rows that exist stay as they are.
 
-        `decisions`: pairs of a decision and whether it was published. Returns the ids whose stored row has another
-        outcome; the first row stays, and the refused verdict goes into `conflicts`.
+        `decisions`: pairs of a decision and whether it went out, or may have. Returns the ids whose stored row has
+        another outcome; the first row stays, and the refused verdict goes into `conflicts`.
         """
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
@@ -252,8 +252,12 @@ class Registry(Adapter, Protocol):
 class GateLine(Adapter, Protocol):
     """The connection to the gates: a client of its own, without an offline queue; nothing is retained."""
 
-    async def publish(self, decision: Decision) -> bool:
-        """True if the broker took the decision (PUBACK) before `act_before`. No decision is sent after `act_before`."""
+    async def publish(self, decision: Decision) -> bool | None:
+        """Send the decision once, and never after `act_before`.
+
+        True: the broker took it (PUBACK) before `act_before`. False: it did not go out. None: it may have gone out, but
+        the broker's answer was lost or late.
+        """
 
     async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
         """Send with QoS 0; does nothing while the connection is down."""

@@ -55,8 +55,10 @@ class MqttGateLine(Peer):
         self._is_closed = True
         self._changed.set()
 
-    async def publish(self, decision: Decision) -> bool:
-        """Send a decision once. True if the broker took it (PUBACK) before `act_before_ns`; it is never sent late."""
+    async def publish(self, decision: Decision) -> bool | None:
+        """Send a decision once, never late. True if the broker took it (PUBACK) before `act_before_ns`; None if its
+        bytes may have left and the broker's answer did not come in time; False if the broker does not have it.
+        """
         connection = self._session.connection
         if connection is None or not await self._has_room(connection, decision):
             return False
@@ -75,7 +77,11 @@ class MqttGateLine(Peer):
             # This also holds if the caller was cancelled: bytes that have not left by now must not leave later.
             if not answer.done() and connection.unsent_bytes:
                 connection.abort("a decision could not leave in time")
-        return answer.done() and answer.result() and self._clock.monotonic_ns() <= decision.act_before_ns
+        if not answer.done() or (not answer.result() and not connection.is_open):
+            return None
+        if not answer.result():
+            return False
+        return True if self._clock.monotonic_ns() <= decision.act_before_ns else None
 
     async def heartbeat(self, gate: str, payload: Mapping[str, int]) -> None:
         """Send a heartbeat with the keys `ready fault hb mode ep`, unless the line is down or jammed.

@@ -58,7 +58,7 @@ def summarise(shown: Sequence[Shown], rows: Sequence[Verdict]) -> Summary:
         routing_accuracy=_share([row.product == part.cell.product for part, row in pairs]),
         routing_accuracy_good=_share([row.product == part.cell.product for part, row in pairs if part.cell.is_good]),
         latency_ms=_percentiles([row.total_ms for row in rows if row.total_ms is not None]),
-        deadline_misses=sum(row.published is False for row in rows),
+        deadline_misses=sum(row.gate is not None and not row.published for row in rows),
         counts={"good": len(good), "defective": len(defective)},
     )
 

@@ -98,7 +98,8 @@ class FrameFacts:
 class Verdict:
     """One row of `results` and one record on the wire: exactly the contract's fields.
 
-    `published`: whether the decision reached the broker in time: True, False, or None without a gate.
+    `published`: whether the decision reached the broker in time. False: no decision went out. None: there is no gate,
+    or a decision may have gone out and the broker's answer is unknown.
     """
 
     result_id: ResultId

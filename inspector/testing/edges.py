@@ -20,20 +20,24 @@ class _Edge:
 
 
 class FakeGateLine(_Edge):
-    """Takes decisions unless `is_connected` is False or a decision's time is over, as the real gate line does."""
+    """Takes decisions unless `is_connected` is False or a decision's time is over, as the real gate line does.
+
+    With `is_answered` False a decision goes out and the broker's answer is lost.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.is_connected = True
+        self.is_answered = True
         self.told: list[Decision] = []
         self.beats: list[tuple[str, dict[str, int]]] = []
         self.reported: asyncio.Queue[GateAction] = asyncio.Queue()
 
-    async def publish(self, decision: Decision) -> bool:
+    async def publish(self, decision: Decision) -> bool | None:
         if not self.is_connected or self._clock.monotonic_ns() >= decision.act_before_ns:
             return False
         self.told.append(decision)
-        return True
+        return True if self.is_answered else None
 
     async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
         self.beats.append((gate, payload))

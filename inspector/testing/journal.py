@@ -76,7 +76,7 @@ class InMemoryJournal:
             self._tries.pop((verdict.camera, verdict.frame_sha256), None)
             self._trying.discard((verdict.camera, verdict.frame_sha256))
 
-    def append_published(self, result_id: ResultId, published: bool) -> None:
+    def append_published(self, result_id: ResultId, published: bool | None) -> None:
         self.entries.append(("published", (result_id, published)))
         if entry := self._verdicts.get(result_id):
             entry.verdict = dataclasses.replace(entry.verdict, published=published)

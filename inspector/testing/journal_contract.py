@@ -89,8 +89,8 @@ class JournalContract:
         journal = await box.kill()
         assert left(journal) == [(other, None), (last, decision_for(last, Action.REJECT))]
 
-    @pytest.mark.parametrize("published", [True, False])
-    async def test_unrecorded_knows_what_was_published(self, box: Box, published: bool) -> None:
+    @pytest.mark.parametrize("published", [True, False, None])
+    async def test_unrecorded_knows_what_was_published(self, box: Box, published: bool | None) -> None:
         journal = await box.open()
         verdict = verdict_of_part(1)
         journal.append_verdict(verdict, decision_for(verdict))

@@ -134,6 +134,24 @@ def test_kill_9_at_a_stage_leaves_one_row_for_each_frame(
     assert running.end() == 0
 
 
+def test_kill_9_after_a_decision_went_out_leaves_no_row_that_denies_it(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = mosquitto()
+    plc = broker.receive("-t", "t/gate/gate1/decision", "-q", "1", "-C", "1", "-W", "120")
+    running = agent(line(broker)).start(INSPECTOR_FAULT_POINT="published:1")
+    camera = Camera(broker)
+    camera.shoot(1)
+    running.until(running.has_ended, 60, "killed after the decision went out")
+    output, _ = plc.communicate(timeout=120)
+    assert output.count(b'"trig"') == 1
+    running.start()
+    (row,) = running.has_rows(1)
+    assert row["published"] is None, "unknown: the journal was not told"
+    camera.close()
+    assert running.end() == 0
+
+
 def test_kill_9_in_the_middle_of_frames_without_ids_leaves_one_row_each(
     agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto]
 ) -> None:

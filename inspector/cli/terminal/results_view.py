@@ -26,8 +26,10 @@ Cell = str | Text
 
 def _in_time(v: Verdict) -> Cell:
     """Whether the decision reached the gate in time. Simulated frames send no decision, which is no failure."""
-    if v.published is None or v.simulated:
+    if v.gate is None or v.simulated:
         return ABSENT
+    if v.published is None:
+        return Text("unknown", style="yellow")
     return Text("yes", style="green") if v.published else Text("no", style="bold red")
 
 
@@ -150,7 +152,7 @@ def _times(v: Verdict) -> Facts:
     yield "received", format_time(v.received_at)
     yield "decided", format_time(v.decided_at)
     yield "act before", None if v.act_before is None else format_time(v.act_before)
-    yield "gate told in time", None if v.published is None else _in_time(v)
+    yield "gate told in time", None if v.gate is None else _in_time(v)
     stages = ("decode", "route", "embed", "score", "total")
     took = [f"{stage} {getattr(v, f'{stage}_ms'):.1f}" for stage in stages if getattr(v, f"{stage}_ms") is not None]
     yield "milliseconds", ", ".join(took)

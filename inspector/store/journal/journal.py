@@ -92,7 +92,7 @@ class FileJournal:
             }
         )
 
-    def append_published(self, result_id: ResultId, published: bool) -> None:
+    def append_published(self, result_id: ResultId, published: bool | None) -> None:
         self._note({"k": "published", "id": result_id, "published": published})
 
     def append_acknowledged(self, result_ids: Sequence[ResultId]) -> None:

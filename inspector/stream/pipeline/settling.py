@@ -178,7 +178,9 @@ class Settling:
 
     async def _announce(self, ticket: Ticket | None, verdict: Verdict, decision: Decision | None) -> Verdict:
         """Journal the verdict, then publish its decision. `published` of the returned verdict: it was sent in time."""
-        await self._append(verdict, decision)
+        is_to_be_sent = decision is not None and self._outlets.gate_line is not None
+        # If the process ends before `published` is noted, nobody knows whether the decision went out.
+        await self._append(replace(verdict, published=None) if is_to_be_sent else verdict, decision)
         if ticket is not None:
             ticket.is_journaled = True
         self._shared.checkpoint("journaled")
@@ -186,10 +188,11 @@ class Settling:
             return verdict
         await self._outlets.heartbeats.ensure_epoch(decision.gate, decision.epoch)
         is_dropped = self._shared.gates[decision.gate].is_dropped(decision)
-        is_published = not is_dropped and await self._outlets.gate_line.publish(decision)
+        is_published = False if is_dropped else await self._outlets.gate_line.publish(decision)
         self._shared.checkpoint("published")
         self._room.journal.append_published(verdict.result_id, is_published)
-        self._shared.telemetry.count("decisions", action=decision.action.value, published=str(is_published).lower())
+        published = "unknown" if is_published is None else str(is_published).lower()
+        self._shared.telemetry.count("decisions", action=decision.action.value, published=published)
         return replace(verdict, published=is_published)
 
     async def _append(self, verdict: Verdict, decision: Decision | None) -> None:

@@ -42,7 +42,7 @@ class Signature:
 def frame_verdict(
     facts: FrameFacts, ruling: Ruling, signature: Signature, gate: str | None, decided_at: datetime, total_ms: float
 ) -> Verdict:
-    """The row of a frame. `published` is False at a gate until the broker has taken the decision, otherwise None."""
+    """The row of a frame. `published` is False at a gate, because no decision has been sent; otherwise None."""
     return Verdict(
         **_admission_fields(facts.admitted),
         **_ruling_fields(ruling),

@@ -83,6 +83,15 @@ def test_results_list_in_a_pipe_leaves_no_blanks_at_line_ends(
     assert " no " not in lines[-1]  # a simulated frame that no gate was told of is no failure
 
 
+def test_results_list_of_a_decision_without_an_answer_says_unknown(
+    shell: Callable[..., Any], record: Callable[..., None]
+) -> None:
+    record([verdict_of_part(1, gate="g1", published=None), verdict_of_part(2, published=None)])
+    (free, gated) = shell("results", "list").out.splitlines()[-2:]
+    assert "unknown" in gated
+    assert "unknown" not in free
+
+
 def test_results_show_of_a_unique_start_shows_all_of_it(
     shell: Callable[..., Any], record: Callable[..., None], line: Config
 ) -> None:

@@ -491,6 +491,18 @@ async def test_restart_after_death_at_any_stage_leaves_one_row_each(stage: str) 
     assert len({row.result_id for row in rows}) == 6
     recorded = {row.result_id for row in rows}
     assert {result_id for _, result_id in sent_before} <= recorded, "no decision on the wire without a row"
+    told = {result_id for _, result_id in sent_before}
+    assert not [row.result_id for row in rows if row.result_id in told and row.published is False]
+
+
+async def test_run_decision_without_an_answer_is_a_row_that_says_unknown() -> None:
+    plant = Plant(settings())
+    plant.line.is_answered = False
+    async with plant.running():
+        plant.push(GOOD, 1)
+        await plant.has_rows(1)
+    assert [row.published for row in plant.rows()] == [None]
+    assert [decision.sent for decision in plant.ledger.decisions.values()] == [1]
 
 
 async def test_restart_after_a_decoder_died_gives_up_the_guilty_frame_alone() -> None:

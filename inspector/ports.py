@@ -23,6 +23,7 @@ from inspector.domain import (
     Frame,
     GateAction,
     GateState,
+    LateFrame,
     LiveSet,
     Picture,
     Position,
@@ -200,6 +201,19 @@ class Ledger(Adapter, Protocol):
         another outcome; the first row stays, and the refused verdict goes into `conflicts`.
         """
 
+    async def amend(self, findings: Sequence[Verdict]) -> list[ResultId]:
+        """Add what late frames showed to their rows, in one durable transaction. Returns the ids without a row.
+
+        Only a row that waits is changed, so a second call changes nothing. A value that is there stays, and outcome and
+        cause are never changed.
+        """
+
+    async def waiting(self, agent: str, limit: int, after: ResultId | None = None) -> list[Verdict]:
+        """The oldest rows of late frames that this agent has still to judge, at most `limit`.
+
+        `after`: only rows recorded after this one.
+        """
+
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         """The stored states of these gates (and cameras without a gate), by name. `None` means all gates."""
 
@@ -290,6 +304,43 @@ class Images(Adapter, Protocol):
     """Keeps pictures by the retention rule. Never blocks the road: while it is busy, pictures of passes are skipped."""
 
     def keep(self, picture: Picture) -> None: ...
+
+
+class LateFrames(Adapter, Protocol):
+    """Late frames that wait to be judged, within a bound, and what they showed until the ledger has it.
+
+    Frames and findings survive kill -9 once a method has returned. No method raises or blocks the event loop. A frame
+    that can't be kept becomes a finding that says so.
+    """
+
+    @property
+    def waiting(self) -> int:
+        """Number of frames that wait."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the frames that wait."""
+
+    def has(self, result_id: ResultId) -> bool:
+        """Whether this frame waits, or its finding does."""
+
+    async def keep(self, frame: LateFrame) -> None:
+        """Keep a frame. Beyond the bound the oldest frames become findings."""
+
+    async def take(self) -> LateFrame | None:
+        """The oldest frame that waits, with one more try noted; it waits until `put_finding`. None: no frame waits."""
+
+    async def put_finding(self, finding: Verdict) -> None:
+        """Keep what a frame showed, in place of the frame."""
+
+    def finding_ids(self) -> list[ResultId]:
+        """The findings that are kept, oldest first."""
+
+    async def findings(self, result_ids: Sequence[ResultId]) -> list[Verdict]:
+        """These findings, in the given order."""
+
+    async def forget(self, result_ids: Sequence[ResultId]) -> None:
+        """Remove findings. A frame of one of these ids that has come again meanwhile stays."""
 
 
 class DeadLetters(Adapter, Protocol):

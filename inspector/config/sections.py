@@ -364,6 +364,12 @@ class ImagesSection(Section):
     dead_letter_mib: int = Field(
         default=256, ge=1, description="Greatest size of the folder of dead letters; beyond it the oldest are removed."
     )
+    late_mib: int = Field(
+        default=1024,
+        ge=1,
+        description="Greatest size of the frames of gates that came too late and wait to be judged; beyond it the "
+        "oldest are given up.",
+    )
 
 
 class CameraSection(Section):

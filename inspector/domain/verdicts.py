@@ -48,6 +48,15 @@ class Cause(enum.StrEnum):
     BYPASS = "bypass"
 
 
+class LateOutcome(enum.StrEnum):
+    """What a frame at a gate that came too late showed when it was judged afterwards. `WAITING`: not judged yet."""
+
+    WAITING = "waiting"
+    PASS = "pass"
+    REJECT = "reject"
+    UNJUDGED = "unjudged"
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """One suspicious region in pixels of the original frame. `peak_level`: 1.0 = threshold."""
@@ -99,7 +108,8 @@ class Verdict:
     """One row of `results` and one record on the wire: exactly the contract's fields.
 
     `published`: whether the decision reached the broker in time. False: no decision went out. None: there is no gate,
-    or a decision may have gone out and the broker's answer is unknown.
+    or a decision may have gone out and the broker's answer is unknown. `late_outcome`, `late_cause`, `late_detail` and
+    `judged_at` are None unless the frame came too late; they say what it showed when it was judged afterwards.
     """
 
     result_id: ResultId
@@ -149,6 +159,22 @@ class Verdict:
     registry_revision: str | None = None
     engine: str | None = None
     regions: tuple[Region, ...] = field(default=())
+    late_outcome: LateOutcome | None = None
+    late_cause: Cause | None = None
+    late_detail: str | None = None
+    judged_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LateFrame:
+    """A frame that came too late and waits to be judged. `verdict`: its row, whose `late_outcome` is WAITING.
+
+    `admitted` holds the unchanged bytes. `tries`: how often the frame was tried before without ending in a finding.
+    """
+
+    verdict: Verdict
+    admitted: Admitted
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

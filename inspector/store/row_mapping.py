@@ -22,6 +22,7 @@ from inspector.domain import (
     GateState,
     Identity,
     Job,
+    LateOutcome,
     Outcome,
     ResultId,
     Sighting,
@@ -33,6 +34,7 @@ from inspector.stream.verdict_record import plain, regions_from_record, regions_
 
 _VERDICT_FIELDS: Final = tuple(field.name for field in fields(Verdict) if field.name != "regions")
 _ENUMS: Final = {"outcome": Outcome, "cause": Cause, "action": Action, "identity": Identity, "mode": GateMode}
+_OPTIONAL_ENUMS: Final = {"time_source": TimeSource, "late_outcome": LateOutcome, "late_cause": Cause}
 
 REDUCED_FIELDS: Final = (
     "frame_id",
@@ -74,7 +76,8 @@ def verdict_from_row(row: Mapping[Any, Any]) -> Verdict:
     try:
         for name, words in _ENUMS.items():
             values[name] = words(values[name])
-        values["time_source"] = None if values["time_source"] is None else TimeSource(values["time_source"])
+        for name, words in _OPTIONAL_ENUMS.items():
+            values[name] = None if values[name] is None else words(values[name])
         regions = regions_from_record(row["regions"])
     except (ValueError, KeyError, TypeError) as error:
         raise RowDamaged(
@@ -84,6 +87,32 @@ def verdict_from_row(row: Mapping[Any, Any]) -> Verdict:
     values["result_id"] = ResultId(values["result_id"])
     return Verdict(**values, regions=regions)
 
+
+FINDING_COLUMNS: Final = (
+    "product",
+    "product_version",
+    "artifact_digest",
+    "registry_revision",
+    "route_confidence",
+    "level",
+    "score",
+    "threshold",
+    "decode_ms",
+    "route_ms",
+    "embed_ms",
+    "score_ms",
+    "engine",
+)
+"""Columns that judging a late frame afterwards fills. A value that is there stays."""
+
+
+def finding_row(verdict: Verdict) -> dict[str, Any]:
+    """The values that judging a late frame afterwards adds to its row, under the names of the columns."""
+    row = verdict_row(verdict)
+    return {name: row[name] for name in (*FINDING_COLUMNS, *LATE_COLUMNS, "regions")}
+
+
+LATE_COLUMNS: Final = ("late_outcome", "late_cause", "late_detail", "judged_at")
 
 SIGHTING_COLUMNS: Final = (
     "result_id",

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0004"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -126,7 +126,18 @@ results = sa.Table(
     sa.Column("engine", sa.String),
     sa.Column("agent", sa.String, nullable=False),
     sa.Column("regions", JSON, nullable=False),
+    sa.Column("late_outcome", sa.String),
+    sa.Column("late_cause", sa.String),
+    sa.Column("late_detail", sa.String),
+    sa.Column("judged_at", UtcTime),
     sa.Index("ix_results_camera_seq", "camera", "seq"),
+    sa.Index(
+        "ix_results_waiting_agent",
+        "agent",
+        "seq",
+        postgresql_where=sa.text("late_outcome = 'waiting'"),
+        sqlite_where=sa.text("late_outcome = 'waiting'"),
+    ),
     sa.Index("ix_results_received_at", "received_at"),
     sa.Index(
         "ix_results_part_id",

@@ -22,6 +22,7 @@ from inspector.domain import (
     FrameKey,
     GateMode,
     Identity,
+    LateOutcome,
     Outcome,
     Region,
     ResultId,
@@ -39,18 +40,23 @@ RECORD_KEYS: Final = (
 )  # fmt: skip
 """The contract's keys, in the contract's order."""
 
-EXTRA_KEYS: Final = ("gate", "lap", "mode", "id_conflict", "regions")
+EXTRA_KEYS: Final = (
+    "gate", "lap", "mode", "id_conflict", "regions", "late_outcome", "late_cause", "late_detail", "judged_at",
+)  # fmt: skip
 """Fields of a row that are not among the contract's keys."""
 
 _INT64_MAX: Final = 2**63 - 1
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
-_TIMES: Final = frozenset({"captured_at", "received_at", "decided_at", "act_before"})
+_LATE_KEYS: Final = ("late_outcome", "late_cause", "late_detail", "judged_at")
+_TIMES: Final = frozenset({"captured_at", "received_at", "decided_at", "act_before", "judged_at"})
 _ENUMS: Final = {
     "outcome": Outcome,
     "cause": Cause,
     "action": Action,
     "identity": Identity,
     "time_source": TimeSource,
+    "late_outcome": LateOutcome,
+    "late_cause": Cause,
 }
 
 
@@ -87,6 +93,8 @@ def journal_record(verdict: Verdict) -> dict[str, Any]:
     record["mode"] = plain(verdict.mode)
     record["id_conflict"] = verdict.id_conflict
     record["regions"] = regions_record(verdict.regions)
+    for key in _LATE_KEYS:
+        record[key] = plain(getattr(verdict, key))
     return record
 
 
@@ -104,6 +112,7 @@ def verdict_from_record(record: Mapping[str, Any]) -> Verdict:
         fields["mode"] = GateMode(record.get("mode", GateMode.AUTO))
         fields["id_conflict"] = bool(record.get("id_conflict", False))
         fields["regions"] = regions_from_record(record.get("regions") or [])
+        fields |= {key: _typed(key, record.get(key)) for key in _LATE_KEYS}
     except (KeyError, TypeError) as error:
         raise ValueError(f"the record can't be read as a verdict: {error!r}") from error
     return Verdict(**fields)

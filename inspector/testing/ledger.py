@@ -7,6 +7,7 @@ attributes hold the written rows.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Self
 
@@ -17,11 +18,13 @@ from inspector.domain import (
     Event,
     GateAction,
     GateState,
+    LateOutcome,
     ResultId,
     Sighting,
     Verdict,
 )
 from inspector.errors import LedgerUnavailable
+from inspector.store.row_mapping import FINDING_COLUMNS, LATE_COLUMNS
 from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import sighting_of
@@ -35,6 +38,7 @@ class InMemoryLedger:
     def __init__(self) -> None:
         self.is_available = True
         self.commits = 0
+        self.amendments = 0
         self.rows: dict[ResultId, Verdict] = {}
         self.decisions: dict[tuple[str, int, int, int | ResultId], StoredDecision] = {}
         self.gates: dict[str, GateState] = {}
@@ -61,6 +65,23 @@ class InMemoryLedger:
         self._keep(gates)
         self.commits += 1
         return conflicting
+
+    async def amend(self, findings: Sequence[Verdict]) -> list[ResultId]:
+        self._check()
+        for finding in findings:
+            row = self.rows.get(finding.result_id)
+            if row is not None and row.late_outcome is LateOutcome.WAITING:
+                self.rows[finding.result_id] = _amended(row, finding)
+        self.amendments += 1
+        return [finding.result_id for finding in findings if finding.result_id not in self.rows]
+
+    async def waiting(self, agent: str, limit: int, after: ResultId | None = None) -> list[Verdict]:
+        self._check()
+        ids = list(self.rows)
+        first = ids.index(after) + 1 if after in ids else 0
+        rows = (self.rows[result_id] for result_id in ids[first:])
+        waiting = (row for row in rows if row.late_outcome is LateOutcome.WAITING and row.agent == agent)
+        return list(itertools.islice(waiting, limit))
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         self._check()
@@ -148,6 +169,12 @@ class InMemoryLedger:
             worst = new if _WORSE[new.action] > _WORSE[old.action] else old
             new = dataclasses.replace(worst, sent=old.sent + new.sent)
         self.decisions[key] = new
+
+
+def _amended(row: Verdict, finding: Verdict) -> Verdict:
+    kept = {name: getattr(row, name) for name in FINDING_COLUMNS if getattr(row, name) is not None}
+    added = {name: getattr(finding, name) for name in (*FINDING_COLUMNS, *LATE_COLUMNS, "regions")}
+    return dataclasses.replace(row, **(added | kept))
 
 
 def _reach(state: GateState) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from inspector.domain import (
     GateState,
     Identity,
     Job,
+    LateOutcome,
     Outcome,
     Region,
     Severity,
@@ -28,9 +29,50 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.ports import Ledger
+from inspector.store.row_mapping import FINDING_COLUMNS
 from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.testing.clock import START
 from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
+
+
+def waiting_frame(number: int) -> Verdict:
+    """The row of a frame that came too late, before it is judged."""
+    return verdict_of_part(
+        number,
+        gate="g1",
+        outcome=Outcome.UNJUDGED,
+        cause=Cause.LATE,
+        cause_detail="waited in the broker",
+        action=Action.QUARANTINE,
+        published=False,
+        late_outcome=LateOutcome.WAITING,
+        **dict.fromkeys(FINDING_COLUMNS),
+    )
+
+
+def finding_of(verdict: Verdict) -> Verdict:
+    """The same frame with what it showed when it was judged afterwards."""
+    return dataclasses.replace(
+        verdict,
+        product="bolt",
+        product_version=2,
+        artifact_digest="a" * 64,
+        registry_revision="7",
+        route_confidence=0.75,
+        level=1.75,
+        score=3.5,
+        threshold=2.0,
+        decode_ms=1.0,
+        route_ms=2.0,
+        embed_ms=3.0,
+        score_ms=4.0,
+        engine="onnxruntime",
+        regions=(Region(1, 2, 3, 4, 9, 1.75),),
+        late_outcome=LateOutcome.REJECT,
+        late_cause=Cause.ANOMALY,
+        late_detail="größer als erlaubt",
+        judged_at=START.replace(microsecond=500_000),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +126,53 @@ class LedgerContract:
         )
         assert await ledger.record([verdict], [], []) == []
         assert (await self.stored(ledger)).rows == [verdict]
+
+    async def test_amend_adds_what_a_late_frame_showed_and_changes_nothing_else(self, ledger: Ledger) -> None:
+        verdict = waiting_frame(1)
+        await ledger.record([verdict, waiting_frame(2)], [], [])
+        assert await ledger.amend([finding_of(verdict)]) == []
+        row = (await self.stored(ledger)).rows[0]
+        assert row == finding_of(verdict)
+        assert (row.outcome, row.cause, row.action, row.published) == (
+            Outcome.UNJUDGED,
+            Cause.LATE,
+            Action.QUARANTINE,
+            False,
+        )
+        assert (await self.stored(ledger)).rows[1] == waiting_frame(2)
+
+    async def test_amend_again_keeps_what_was_found_first(self, ledger: Ledger) -> None:
+        verdict = waiting_frame(1)
+        await ledger.record([verdict], [], [])
+        await ledger.amend([finding_of(verdict)])
+        other = dataclasses.replace(finding_of(verdict), late_outcome=LateOutcome.PASS, score=0.1)
+        assert await ledger.amend([other, other]) == []
+        assert (await self.stored(ledger)).rows == [finding_of(verdict)]
+
+    async def test_amend_never_changes_a_value_or_a_row_that_does_not_wait(self, ledger: Ledger) -> None:
+        judged = verdict_of_part(1)
+        kept = dataclasses.replace(waiting_frame(2), product="nut", decode_ms=7.0)
+        await ledger.record([judged, kept], [], [])
+        await ledger.amend([finding_of(judged), finding_of(kept)])
+        rows = (await self.stored(ledger)).rows
+        assert rows[0] == judged
+        assert (rows[1].product, rows[1].decode_ms, rows[1].level) == ("nut", 7.0, 1.75)
+
+    async def test_amend_names_findings_without_a_row(self, ledger: Ledger) -> None:
+        stored, gone = waiting_frame(1), waiting_frame(2)
+        await ledger.record([stored], [], [])
+        assert await ledger.amend([finding_of(stored), finding_of(gone)]) == [gone.result_id]
+        assert (await self.stored(ledger)).rows == [finding_of(stored)]
+        assert await ledger.amend([]) == []
+
+    async def test_waiting_is_the_oldest_late_frames_of_the_agent_without_a_finding(self, ledger: Ledger) -> None:
+        frames = [waiting_frame(number) for number in range(4)]
+        other = dataclasses.replace(waiting_frame(9), agent="agent2")
+        await ledger.record([verdict_of_part(20), *frames, other], [], [])
+        await ledger.amend([finding_of(frames[0])])
+        assert await ledger.waiting("agent1", 2) == frames[1:3]
+        assert await ledger.waiting("agent1", 9, after=frames[2].result_id) == frames[3:]
+        assert await ledger.waiting("agent2", 9) == [other]
 
     async def test_record_many_keeps_their_order(self, ledger: Ledger) -> None:
         verdicts = [verdict_of_part(number) for number in range(300)]

@@ -22,6 +22,7 @@ from inspector.domain import (
     Event,
     GateAction,
     GateState,
+    LateOutcome,
     ResultId,
     Severity,
     Sighting,
@@ -34,14 +35,18 @@ from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
 from inspector.store.ledger.inspections import numbered
 from inspector.store.row_mapping import (
+    FINDING_COLUMNS,
+    LATE_COLUMNS,
     SIGHTING_COLUMNS,
     command_row,
     decision_row,
+    finding_row,
     gate_of,
     gate_row,
     reduced_row,
     sighting_of_row,
     storable,
+    verdict_from_row,
     verdict_row,
 )
 from inspector.stream.identity import COMMANDED_FIELDS
@@ -88,6 +93,36 @@ class SqlLedger:
             conflicting += await self._record_alone(verdict)
         conflicting += await self._record([], decisions, gates)
         return conflicting
+
+    async def amend(self, findings: Sequence[Verdict]) -> list[ResultId]:
+        await self.database.ensure_current()
+        if not findings:
+            return []
+        rows = [{"its_id": finding.result_id, **_renamed(finding_row(finding))} for finding in findings]
+        columns = tables.results.c
+        values: dict[str, Any] = {name: _parameter(name) for name in (*LATE_COLUMNS, "regions")}
+        values |= {name: sa.func.coalesce(columns[name], _parameter(name)) for name in FINDING_COLUMNS}
+        is_waiting = columns.late_outcome == LateOutcome.WAITING.value
+        statement = sa.update(tables.results).where(columns.result_id == sa.bindparam("its_id"), is_waiting)
+        async with self.database.writing() as connection:
+            await connection.execute(statement.values(values), rows)
+            stored = await _stored_outcomes(connection, [finding.result_id for finding in findings])
+        return [finding.result_id for finding in findings if finding.result_id not in stored]
+
+    async def waiting(self, agent: str, limit: int, after: ResultId | None = None) -> list[Verdict]:
+        await self.database.ensure_current()
+        columns = tables.results.c
+        last = sa.select(columns.seq).where(columns.result_id == after).scalar_subquery()
+        query = (
+            sa.select(tables.results)
+            .where(columns.late_outcome == LateOutcome.WAITING.value, columns.agent == storable(agent))
+            .where(columns.seq > sa.func.coalesce(last, 0))
+            .order_by(columns.seq)
+            .limit(limit)
+        )
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [verdict_from_row(row) for row in rows]
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         await self.database.ensure_current()
@@ -236,6 +271,15 @@ def _is_refusal(error: LedgerUnavailable) -> bool:
 def _insert(connection: AsyncConnection, table: sa.Table) -> Any:
     """INSERT with ON CONFLICT in the dialect of the database; both dialects have the same methods."""
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _parameter(name: str) -> sa.BindParameter[Any]:
+    """The parameter for a column's new value. A parameter must not have the name of a column that is updated."""
+    return sa.bindparam(f"new_{name}", type_=tables.results.c[name].type)
+
+
+def _renamed(row: dict[str, Any]) -> dict[str, Any]:
+    return {f"new_{name}": value for name, value in row.items()}
 
 
 async def _stored_outcomes(

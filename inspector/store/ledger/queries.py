@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inspector.domain import Cause, Outcome, Verdict
+from inspector.domain import Cause, LateOutcome, Outcome, Verdict
 from inspector.store import tables
 from inspector.store.database import Database
 from inspector.store.row_mapping import storable, verdict_from_row
@@ -34,6 +34,7 @@ class ResultFilter:
     part_id: str | None = None
     lot: str | None = None
     simulated: bool | None = None
+    late_outcome: LateOutcome | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -94,7 +95,7 @@ async def count_by_product(database: Database, wanted: ResultFilter = ANY) -> di
 
 def _conditions(wanted: ResultFilter) -> list[sa.ColumnElement[bool]]:
     conditions: list[sa.ColumnElement[bool]] = []
-    for name in ("product", "outcome", "cause", "camera", "gate", "part_id", "lot", "simulated"):
+    for name in ("product", "outcome", "cause", "camera", "gate", "part_id", "lot", "simulated", "late_outcome"):
         value = getattr(wanted, name)
         if value is not None:
             conditions.append(_RESULTS[name] == storable(value))

@@ -116,7 +116,7 @@ class BoundedFolder:
         self._sizes: dict[Path, int] = {}  # oldest first
         with translated(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            _remove_partial(folder)
+            remove_partial(folder)
             found = sorted(
                 ((status.st_mtime_ns, path, status.st_size) for path, status in files_of(folder, spare)),
                 key=lambda item: item[:2],
@@ -161,7 +161,7 @@ def files_of(folder: Path, spare: Path | None) -> Iterator[tuple[Path, os.stat_r
                 yield path, path.stat()
 
 
-def _remove_partial(folder: Path) -> None:
+def remove_partial(folder: Path) -> None:
     """Remove half-written files of a killed process. Only the process that writes the folder may call this."""
     for path in folder.rglob(f"*{_PARTIAL}"):
         path.unlink(missing_ok=True)

@@ -9,7 +9,18 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from inspector.domain import Action, Cause, Decision, Identity, Outcome, Region, ResultId, TimeSource, Verdict
+from inspector.domain import (
+    Action,
+    Cause,
+    Decision,
+    Identity,
+    LateOutcome,
+    Outcome,
+    Region,
+    ResultId,
+    TimeSource,
+    Verdict,
+)
 from inspector.stream import verdict_record as record
 
 AT = datetime(2025, 3, 1, 12, 0, 0, 987_000, tzinfo=UTC)
@@ -44,6 +55,10 @@ FULL = dataclasses.replace(
     id_conflict=True,
     level=1.25,
     regions=(Region(1, 2, 3, 4, 10, 1.5),),
+    late_outcome=LateOutcome.REJECT,
+    late_cause=Cause.ANOMALY,
+    late_detail="seen later",
+    judged_at=AT,
 )
 
 
@@ -69,6 +84,14 @@ def test_verdict_record_values_are_plain_json() -> None:
 @pytest.mark.parametrize("verdict", [BARE, FULL])
 def test_journal_record_there_and_back_is_the_same_verdict(verdict: Verdict) -> None:
     assert record.verdict_from_record(json.loads(json.dumps(record.journal_record(verdict)))) == verdict
+
+
+def test_verdict_from_record_of_older_software_has_no_late_finding() -> None:
+    line = record.journal_record(FULL)
+    for key in ("late_outcome", "late_cause", "late_detail", "judged_at"):
+        del line[key]
+    found = record.verdict_from_record(line)
+    assert (found.late_outcome, found.late_cause, found.late_detail, found.judged_at) == (None, None, None, None)
 
 
 def test_verdict_record_with_a_score_that_is_not_finite_says_null() -> None:

@@ -100,7 +100,11 @@ class MqttSource(Peer):
         return self._session.connection is not None
 
     def age_bound_ns(self, _camera: str, /) -> int | None:
-        return None if self._markers is None else self._markers.age_ns()
+        if self._markers is None or self._markers.not_before_ns is None or not self._ready:
+            return None if self._markers is None else self._markers.age_ns()
+        # A frame that comes now is taken after the frames that wait here.
+        not_before_ns = self._ready[0].not_before_ns
+        return None if not_before_ns is None else self._clock.monotonic_ns() - not_before_ns
 
     async def __aenter__(self) -> Self:
         await self._session.__aenter__()

@@ -37,6 +37,7 @@ from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.pictures.dead_letters import FolderDeadLetters
 from inspector.store.pictures.folders import Held
 from inspector.store.pictures.images import FolderImages
+from inspector.store.pictures.late_frames import FolderLateFrames
 from inspector.store.registry.registry import SqlRegistry
 from inspector.store.retention.housekeeping import Housekeeping
 from inspector.stream.decode import keep_opencv_on_the_callers_thread
@@ -107,6 +108,7 @@ class _Store:
     ledger: SqlLedger
     registry: SqlRegistry
     images: FolderImages
+    late_frames: FolderLateFrames
     held: Held
 
 
@@ -127,7 +129,9 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
         state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock, held=held
     )
     await stack.enter_async_context(images)
-    return _Store(database, journal, ledger, registry, images, held)
+    late_frames = FolderLateFrames(state / "late", max_bytes=kept.late_mib * MIB, clock=clock)
+    await stack.enter_async_context(late_frames)
+    return _Store(database, journal, ledger, registry, images, late_frames, held)
 
 
 async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store: _Store) -> Adapters:
@@ -153,6 +157,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
         gate_line=gate_line,
         images=store.images,
         dead_letters=letters,
+        late_frames=store.late_frames,
         decode=decoder(),
         take_events=telemetry.take_events,
         command_channel=command_channel,

@@ -31,6 +31,12 @@ def list_(
     camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
     cause: Annotated[str | None, typer.Option(help="Only this cause, for example unknown_product.")] = None,
     lot: Annotated[str | None, typer.Option(help="Only this lot.")] = None,
+    late: Annotated[
+        str | None,
+        typer.Option(
+            help="Only frames that came too late and showed this afterwards: pass, reject, unjudged, waiting."
+        ),
+    ] = None,
     since: Annotated[str | None, typer.Option(help="An age (30m, 1h, 2d) or a time (2025-03-01T06:00).")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Highest number of rows.")] = 50,
     config: console.ConfigOption = None,
@@ -38,7 +44,7 @@ def list_(
 ) -> None:
     """The newest results, newest first."""
     from inspector.config.loading import load
-    from inspector.domain import Cause, Outcome
+    from inspector.domain import Cause, LateOutcome, Outcome
     from inspector.operation.results import newest_results
     from inspector.store.ledger.queries import ResultFilter
 
@@ -48,6 +54,7 @@ def list_(
         cause=_word(Cause, cause, "--cause"),
         camera=camera,
         lot=lot,
+        late_outcome=_word(LateOutcome, late, "--late"),
         since=since_time(since, datetime.now(UTC)) if since else None,
     )
     verdicts = asyncio.run(newest_results(load(config), wanted, limit))

@@ -41,5 +41,6 @@ async def find_result(config: Config, start: str) -> RecordedResult:
 def _files_of(state_dir: Path, result_id: str) -> list[Path]:
     return [
         *sorted(state_dir.glob(f"images/*/*/{result_id}.*")),
+        *(path for path in sorted(state_dir.glob(f"late/{result_id}.*")) if path.suffix != ".json"),
         *sorted(state_dir.glob(f"dead-letters/*/{result_id}.*")),
     ]

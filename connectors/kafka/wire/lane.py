@@ -149,7 +149,9 @@ class Lane:
         return next(bounds, None)
 
     def next_not_before_ns(self) -> int | None:
-        """The earliest time at which the next record can have been appended; None if it is not known."""
+        """The earliest time at which the next record to deliver can have been appended; None if it is not known."""
+        if self._waiting:
+            return self.not_before_ns(self._waiting[0].record.offset)
         return None if self._next_offset is None else self.not_before_ns(self._next_offset)
 
     def hand_out(self, offset: int, *, is_done: bool = False) -> None:

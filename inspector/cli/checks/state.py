@@ -58,9 +58,9 @@ def _filesystem(folder: Path) -> Finding:
 
 def _disk(config: Config) -> Finding:
     images = config.images
-    bound = (config.journal.max_mib + images.max_mib + images.dead_letter_mib) << 20
+    bound = (config.journal.max_mib + images.max_mib + images.dead_letter_mib + images.late_mib) << 20
     folder = config.agent.state_dir
-    kept = sum(_size(folder / name) for name in ("journal", "images", "dead-letters"))
+    kept = sum(_size(folder / name) for name in ("journal", "images", "dead-letters", "late"))
     free = shutil.disk_usage(_existing(folder)).free
     needed = max(0, bound - kept)
     if free < needed * LOW_DISK:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.rendering import ABSENT, facts, local_time, number, outcome_text
-from inspector.domain import Cause, GateMode, Identity, Verdict
+from inspector.domain import Cause, GateMode, Identity, LateOutcome, Verdict
 from inspector.stream.verdict_record import format_time
 from inspector.text import visible
 
@@ -33,13 +33,23 @@ def _in_time(v: Verdict) -> Cell:
     return Text("yes", style="green") if v.published else Text("no", style="bold red")
 
 
+def _cause(v: Verdict) -> Cell:
+    """The cause; for a late frame also what it showed afterwards."""
+    text = Text(v.cause.value, style="dim" if v.cause is Cause.OK else "")
+    if v.late_outcome is LateOutcome.REJECT:
+        text.append(": reject", style="bold red")
+    elif v.late_outcome is not None:
+        text.append(f": {v.late_outcome.value}", style="dim")
+    return text
+
+
 _COLUMNS: Final[dict[str, Callable[[Verdict], Cell]]] = {
     "Time": lambda v: local_time(v.received_at),
     "Camera": lambda v: v.camera,
     "Trigger": lambda v: ABSENT if v.trigger_id is None else str(v.trigger_id),
     "Product": lambda v: v.product or ABSENT,
     "Outcome": lambda v: outcome_text(v.outcome.value),
-    "Cause": lambda v: Text(v.cause.value, style="dim" if v.cause is Cause.OK else ""),
+    "Cause": _cause,
     "Level": lambda v: number(v.level, 2),
     "Action": lambda v: v.action.value,
     "ms": lambda v: number(v.total_ms, 1),
@@ -130,10 +140,21 @@ def _flags(v: Verdict) -> Iterator[str]:
 def _judgement(v: Verdict) -> Facts:
     yield "action", v.action.value
     yield "product", v.product if v.product_version is None else f"{v.product}, version {v.product_version}"
+    yield "afterwards", _afterwards(v)
     yield "route confidence", None if v.route_confidence is None else f"{v.route_confidence:.3f}"
     if v.level is not None:
         yield "level", f"{v.level:.3f}, where 1 is the threshold"
         yield "score", f"{v.score:.6g}, threshold {v.threshold:.6g}"
+
+
+def _afterwards(v: Verdict) -> str | None:
+    """What a frame that came too late showed when it was judged."""
+    if v.late_outcome is None or v.judged_at is None:
+        return None if v.late_outcome is None else "waits to be judged"
+    if v.late_cause is None:
+        return visible(v.late_detail or v.late_outcome.value)
+    said = f"{v.late_outcome.value} ({v.late_cause.value}), judged {format_time(v.judged_at)}"
+    return f"{said}: {visible(v.late_detail)}" if v.late_detail else said
 
 
 def _regions(v: Verdict) -> Table:

@@ -1,7 +1,8 @@
 """Turns a delivery into a ticket in the waiting line. Every new frame gets a row.
 
 A frame that can't go on is settled here.
-A camera at a gate is never held back: without room its frame is shed, with a row. A camera without a gate
+A camera at a gate is never held back: without room its frame is shed, with a row. A late frame at a gate gets its row
+at the speed of the broker and is judged afterwards, so it never stands before a live frame. A camera without a gate
 waits for room, so its frames stay with the broker. The SHA-256 of a frame is computed on a thread, and the
 next frame of its source is taken after that. So the order of admission is the order of delivery.
 """
@@ -14,12 +15,16 @@ from typing import Final
 from inspector.domain import Admitted, Delivery, FrameFacts, Severity
 from inspector.ports import FrameSource
 from inspector.stream.admission import Arrival, Repeat, frame_digest
+from inspector.stream.deciding import UNINSPECTING_MODES
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.settling import Settling
 from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Receipt, Shared, Ticket
 from inspector.stream.pipeline.workers import Workers
 from inspector.stream.repetition import RepetitionWatch
+
+MOST_DEFERRED: Final = 256
+"""Late frames whose bytes may be in memory. Beyond that their source waits for the disk."""
 
 SMALL_BYTES: Final = 16 * 1024
 """A payload of at most this size is hashed on the event loop, because a thread's round trip takes longer."""
@@ -71,9 +76,14 @@ class Intake:
         if admitted.fault is not None or admitted.missing_trigger:
             self._settling.settle(ticket, ticket.facts)
             return
+        if admitted.is_late and self._is_deferred(ticket):
+            self._settling.defer(ticket)
+            while self._settling.deferring > MOST_DEFERRED:
+                await self._shared.has_room.wait()
+            return
         if not self._shared.line.has_room(ticket.camera):
             if self._shared.gate_of(ticket.camera) is not None:
-                self._shed(ticket)
+                self._settling.overload(ticket, "more frames of this camera wait than may")
                 return
             await self._room_for(ticket)
         self._shared.line.put(ticket, ticket.camera, ticket.decide_by_ns)
@@ -147,11 +157,10 @@ class Intake:
         self._shared.in_flight[ticket.result_id] = ticket
         return ticket
 
-    def _shed(self, ticket: Ticket) -> None:
-        if ticket.facts.admitted.is_late:
-            self._settling.settle(ticket, ticket.facts)
-            return
-        self._settling.overload(ticket, "more frames of this camera wait than may")
+    def _is_deferred(self, ticket: Ticket) -> bool:
+        """Whether a late frame is judged when the line has time. In a mode that does not inspect, it is not judged."""
+        mode = ticket.facts.admitted.standing.mode
+        return self._shared.gate_of(ticket.camera) is not None and mode not in UNINSPECTING_MODES
 
     async def _room_for(self, ticket: Ticket) -> None:
         while not self._shared.line.has_room(ticket.camera):

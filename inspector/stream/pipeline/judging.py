@@ -49,6 +49,8 @@ class Judging:
         workers = shared.config.engine.decode_workers
         self._decoders = Workers(workers, "decode")
         self._scorer = Workers(1, "score")
+        self._late_decoder = Workers(1, "late")
+        self._is_judging_late = False
         self._suspect: Ticket | None = None
 
     @property
@@ -59,6 +61,7 @@ class Judging:
     def close(self) -> None:
         """End the threads; a thread that hangs is not waited for long."""
         self._decoders.shutdown(wait=True)
+        self._late_decoder.shutdown(wait=True)
         self._scorer.shutdown(wait=True)
 
     async def run_decoder(self) -> None:
@@ -100,6 +103,38 @@ class Judging:
             due_ns = self._shared.next_deadline_ns = self._shed_overdue(now_ns)
             await self._shared.has_deadline.wait(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9))
 
+    async def judge_alone(self, admitted: Admitted) -> FrameFacts:
+        """Take a late frame through decode, route and score, outside the line. The caller counts its tries.
+
+        It has a decode thread of its own, so it takes no worker from live frames.
+        """
+        lineup = self._lineup()
+        facts = FrameFacts(admitted, lineup_revision=lineup.revision if lineup else None)
+        loop = asyncio.get_running_loop()
+        self._is_judging_late = True
+        try:
+            work = loop.run_in_executor(self._late_decoder, self._decode_and_route, admitted, lineup)
+            async with asyncio.timeout(DECODE_LIMIT_S):
+                routed, decode_ms = await work
+            facts = replace(facts, decode_ms=decode_ms)
+            if isinstance(routed, Failure) or lineup is None:
+                return replace(facts, failure=routed if isinstance(routed, Failure) else None)
+            facts = replace(facts, route=routed.facts)
+            (answer,) = await loop.run_in_executor(self._scorer, lineup.scorer.score, [routed])
+            self._shared.last_scored_ns = self._shared.clock.monotonic_ns()
+            return _with_answer(facts, answer)
+        except TimeoutError:
+            self._late_decoder.shutdown()
+            self._late_decoder = Workers(1, "late")
+            self._tell_hung(admitted.delivery.camera)
+            return replace(facts, failure=Failure(Cause.UNDECODABLE, f"not decoded within {DECODE_LIMIT_S:g} s"))
+        except FrameError as error:
+            return replace(facts, failure=Failure(Cause.UNDECODABLE, str(error)))
+        except Exception as error:  # noqa: BLE001 - the stage boundary: it must produce a verdict
+            return replace(facts, failure=Failure(Cause.SCORER_ERROR, f"{type(error).__name__}: {error}"))
+        finally:
+            self._is_judging_late = False
+
     async def _decode_one(self, ticket: Ticket) -> None:
         if ticket.is_settled:
             return
@@ -115,7 +150,9 @@ class Judging:
         ticket.stage = Stage.DECODING
         ticket.lineup = self._lineup()
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._decoders, self._decode_and_route, admitted, ticket)
+            work = asyncio.get_running_loop().run_in_executor(
+                self._decoders, self._decode_and_route, admitted, ticket.lineup
+            )
             async with asyncio.timeout(DECODE_LIMIT_S):
                 result = await work
         except TimeoutError:
@@ -139,22 +176,24 @@ class Judging:
         if not is_suspect:
             return
         self._suspect = ticket
-        while any(other.stage is not Stage.WAITING and not other.is_journaled for other in self._others(ticket)):
+        while self._is_judging_late or any(
+            other.stage is not Stage.WAITING and not other.is_journaled for other in self._others(ticket)
+        ):
             await self._shared.clock.sleep(TURN_STEP_S)
 
     def _others(self, ticket: Ticket) -> list[Ticket]:
         return [other for other in self._shared.in_flight.values() if other is not ticket]
 
-    def _decode_and_route(self, admitted: Admitted, ticket: Ticket) -> tuple[Routed | Failure, float]:
+    def _decode_and_route(self, admitted: Admitted, lineup: Lineup | None) -> tuple[Routed | Failure, float]:
         """Decode and route one frame; runs on a decode worker."""
         began = time.perf_counter()
         camera = self._shared.config.camera_named(admitted.delivery.camera)
         pixels = self._decode(admitted.delivery.payload, camera)
         decode_ms = (time.perf_counter() - began) * 1e3
         self._shared.checkpoint("decoded")
-        if ticket.lineup is None:
+        if lineup is None:
             return Failure(Cause.NOT_RELEASED, "no product is loaded yet"), decode_ms
-        return ticket.lineup.router.route(Frame(admitted, pixels)), decode_ms
+        return lineup.router.route(Frame(admitted, pixels)), decode_ms
 
     def _take_routed(self, ticket: Ticket, result: tuple[Routed | Failure, float]) -> None:
         routed, decode_ms = result
@@ -221,8 +260,11 @@ class Judging:
         self._decoders.shutdown()
         workers = self._shared.config.engine.decode_workers
         self._decoders = Workers(workers, "decode")
+        self._tell_hung(ticket.camera)
+
+    def _tell_hung(self, camera: str) -> None:
         detail = f"a frame was not decoded within {DECODE_LIMIT_S:g} s; its thread was left behind"
-        self._shared.event("decoder_hung", Severity.ALARM, ticket.camera, detail)
+        self._shared.event("decoder_hung", Severity.ALARM, camera, detail)
 
 
 def _with_answer(facts: FrameFacts, answer: Scored | Failure) -> FrameFacts:

@@ -17,6 +17,9 @@ The way of one frame, stage by stage, with the files that hold it:
                journal holds them.
 10. acknowledge  recording.py: the source is told that everything up to this position is durable.
 
+A late frame at a gate goes from admission to its journaled row at once (settling.py), with its picture kept on disk.
+afterwards.py judges it when the line has time (../spare_time.py), and adds what it showed to its row.
+
 Beside the road run upkeep.py (live products, canary, events), heartbeats.py, commanding.py (job, mode, epoch),
 reports.py (what PLCs did) and states.py (state topics, gauges).
 
@@ -34,7 +37,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inspector.config.config import Config
-from inspector.domain import Event, Severity, Sighting
+from inspector.domain import Event, LateOutcome, Severity, Sighting
 from inspector.ports import (
     Clock,
     CommandChannel,
@@ -43,6 +46,7 @@ from inspector.ports import (
     GateLine,
     Images,
     Journal,
+    LateFrames,
     Ledger,
     LineupLoader,
     Registry,
@@ -53,6 +57,7 @@ from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gates import Gate
+from inspector.stream.pipeline.afterwards import Afterwards, LateOutlets
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
@@ -67,6 +72,7 @@ from inspector.stream.pipeline.ticket import Row, Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 from inspector.stream.pipeline.verdicts import Signature
 from inspector.stream.pipeline.writing import Writing
+from inspector.stream.spare_time import SpareTime
 from inspector.stream.watermark import Watermark
 
 DRAIN_STEP_S = 0.02
@@ -87,6 +93,7 @@ class Adapters:
     gate_line: GateLine | None
     images: Images
     dead_letters: DeadLetters
+    late_frames: LateFrames
     decode: Decode
     take_events: Callable[[], list[Event]]
     command_channel: CommandChannel | None = None
@@ -108,15 +115,39 @@ class Pipeline:
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
         self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.take_events)
         self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._upkeep.fault)
-        outlets = Outlets(adapters.gate_line, adapters.sink, adapters.images, adapters.dead_letters, self._heartbeats)
+        outlets = Outlets(
+            adapters.gate_line,
+            adapters.sink,
+            adapters.images,
+            adapters.dead_letters,
+            adapters.late_frames,
+            self._heartbeats,
+        )
         self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
         self._judging = Judging(
             self._shared, self._settling, self._room, adapters.decode, lambda: self._lineups.current
         )
+        self._afterwards = Afterwards(
+            self._shared,
+            adapters.late_frames,
+            self._judging,
+            self._writing,
+            adapters.ledger,
+            LateOutlets(adapters.sink, adapters.images, adapters.dead_letters),
+            lambda: self._lineups.current,
+        )
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover)
         self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
-        self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing)
+        self._states = States(
+            self._shared,
+            self._lineups,
+            self._upkeep,
+            adapters.sink,
+            adapters.journal,
+            self._writing,
+            adapters.late_frames,
+        )
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,
@@ -155,7 +186,8 @@ class Pipeline:
         for at in range(0, len(left), self._config.store.commit_rows):
             entries = self._adapters.journal.read(left[at : at + self._config.store.commit_rows])
             for verdict, _ in entries:
-                await self._adapters.sink.publish(verdict)
+                if verdict.late_outcome is not LateOutcome.WAITING:  # published when it has been judged
+                    await self._adapters.sink.publish(verdict)
             await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in entries])
         return len(left)
 
@@ -213,6 +245,8 @@ class Pipeline:
             "record": self._recording.run(),
             "write": self._writing.run(),
             "journal": self._room.run(),
+            "judge late": self._afterwards.run(),
+            "late findings": self._afterwards.run_findings(),
         }
         for number in range(self._config.engine.decode_workers):
             stages[f"decode {number}"] = self._judging.run_decoder()
@@ -269,6 +303,7 @@ def _share(config: Config, adapters: Adapters, checkpoint: Callable[[str], None]
         policies={camera.name: Policy.of(camera) for camera in config.camera},
         watermark=Watermark[Row](),
         line=WaitingLine(config.engine.queue_frames),
+        spare_time=SpareTime(adapters.clock.monotonic_ns()),
         batcher=Batcher(config.engine.batch_max, int(config.engine.batch_wait_ms * 1e6)),
         sources=adapters.sources,
     )

@@ -18,13 +18,15 @@ from inspector.domain import (
     Decision,
     Failure,
     FrameFacts,
+    LateFrame,
+    LateOutcome,
     Outcome,
     Picture,
     Severity,
     Verdict,
 )
 from inspector.errors import InspectorError
-from inspector.ports import DeadLetters, GateLine, Images, VerdictSink
+from inspector.ports import DeadLetters, GateLine, Images, LateFrames, VerdictSink
 from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Ruling, decide, rule
 from inspector.stream.gates import MissingView, count_streak
@@ -43,6 +45,9 @@ from inspector.stream.pipeline.verdicts import (
 
 T = TypeVar("T")
 
+DISK_PATIENCE_S = 1.0
+"""Longest time that the row of a late frame waits for its picture, so that a slow disk never holds up live frames."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outlets:
@@ -52,6 +57,7 @@ class Outlets:
     sink: VerdictSink
     images: Images
     dead_letters: DeadLetters
+    late_frames: LateFrames
     heartbeats: Heartbeats
 
 
@@ -82,6 +88,8 @@ class Settling:
         self._tasks: asyncio.TaskGroup | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
         self._told: dict[Ticket, _Announcement] = {}
+        self.deferring = 0
+        """Late frames whose bytes are still in memory."""
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
         """Set the task group in which publishing tasks run. Call once, before the first frame."""
@@ -108,6 +116,13 @@ class Settling:
         ticket.is_settled = True
         verdict, decision = self._rule(ticket, ticket.facts, is_late=True)
         self._told[ticket] = _Announcement(self._spawn(self._announce(ticket, verdict, decision)), decision)
+
+    def defer(self, ticket: Ticket) -> None:
+        """Record a late frame at once, and keep its picture, so that it is judged when the line has time."""
+        ticket.is_settled = True
+        verdict, _ = self._rule(ticket, ticket.facts, is_late=True)
+        self.deferring += 1
+        self._spawn(self._finish_deferred(ticket, replace(verdict, late_outcome=LateOutcome.WAITING)))
 
     def overload(self, ticket: Ticket, detail: str) -> None:
         """Shed a frame: it gets a row without a score."""
@@ -141,6 +156,7 @@ class Settling:
         verdict = self._verdict(facts, ruling, gate.name if gate else None)
         if gate is not None and not facts.admitted.delivery.backlog:
             self._count_late(gate.name, verdict.cause)
+            self._note_spare_time(ticket, facts)
         decision = gate.judged(facts.admitted, verdict) if gate else None
         if decision is not None:
             self._count_streak(decision)
@@ -162,6 +178,15 @@ class Settling:
         before = self._shared.late_runs.get(gate, LateRun())
         now_ns = self._shared.clock.monotonic_ns()
         self._shared.late_runs[gate] = LateRun(before.count + 1, now_ns) if is_late else LateRun()
+
+    def _note_spare_time(self, ticket: Ticket, facts: FrameFacts) -> None:
+        if ticket.decide_by_ns is None:
+            return
+        now_ns = self._shared.clock.monotonic_ns()
+        scored, route = facts.scored, facts.route
+        work_ms = (facts.decode_ms or 0.0) + (route.route_ms if route else 0.0)
+        work_ms += scored.embed_ms + scored.score_ms if scored else 0.0
+        self._shared.spare_time.note_live(ticket.decide_by_ns - now_ns, int(work_ms * 1e6) if scored else 0, now_ns)
 
     def _count_streak(self, decision: Decision) -> None:
         counter = self._shared.admission.counter(decision.gate)
@@ -233,6 +258,21 @@ class Settling:
         await self._outlets.sink.publish(verdict)
         self._shared.telemetry.verdict(verdict)
         self._recording.add(Row(verdict, decision))
+
+    async def _finish_deferred(self, ticket: Ticket, verdict: Verdict) -> None:
+        """Keep the picture, then journal and record the row. The frame is acknowledged last, so nothing is lost."""
+        try:
+            keeping = asyncio.ensure_future(self._outlets.late_frames.keep(LateFrame(verdict, ticket.facts.admitted)))
+            await asyncio.wait([keeping], timeout=DISK_PATIENCE_S)
+            self._shared.checkpoint("kept")
+            await self._append(verdict, None)
+            ticket.is_journaled = True
+            self._shared.checkpoint("journaled")
+            self._shared.telemetry.verdict(verdict)
+            self._recording.finish(ticket, Row(verdict, None))
+        finally:
+            self.deferring -= 1
+            self._shared.has_room.set()
 
     async def _finish_late(self, ticket: Ticket, facts: FrameFacts) -> None:
         told = self._told.pop(ticket)

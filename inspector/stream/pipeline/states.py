@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.ports import Journal, VerdictSink
+from inspector.ports import Journal, LateFrames, VerdictSink
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 from inspector.stream.pipeline.writing import Writing
@@ -22,6 +22,7 @@ class States:
         sink: VerdictSink,
         journal: Journal,
         writing: Writing,
+        late_frames: LateFrames,
     ) -> None:
         self._shared = shared
         self._lineups = lineups
@@ -29,6 +30,7 @@ class States:
         self._sink = sink
         self._journal = journal
         self._writing = writing
+        self._late_frames = late_frames
         self._is_stopping = False
 
     async def stop(self) -> None:
@@ -79,3 +81,5 @@ class States:
         gauge("journal_limit_bytes", self._journal.limit_bytes)
         gauge("ledger_away", int(self._shared.ledger_is_away))
         gauge("rows_spooled", self._writing.waiting)
+        gauge("late_frames_waiting", self._late_frames.waiting)
+        gauge("late_frames_bytes", self._late_frames.size_bytes)

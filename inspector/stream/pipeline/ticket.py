@@ -18,6 +18,7 @@ from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gates import Gate
+from inspector.stream.spare_time import SpareTime
 from inspector.stream.watermark import Watermark
 
 
@@ -132,6 +133,7 @@ class Shared:
     watermark: Watermark[Row]
     line: WaitingLine[Ticket]
     batcher: Batcher[BatchItem]
+    spare_time: SpareTime
     in_flight: dict[ResultId, Ticket] = field(default_factory=dict)
     has_frame: Signal = field(default_factory=Signal)
     has_room: Signal = field(default_factory=Signal)
@@ -144,6 +146,7 @@ class Shared:
     ledger_is_away: bool = False
     next_deadline_ns: int | None = None
     last_scored_ns: int = 0
+    has_finding: Signal = field(default_factory=Signal)
     late_runs: dict[str, LateRun] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
 

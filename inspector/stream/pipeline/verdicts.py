@@ -14,6 +14,7 @@ from inspector.domain import (
     Cause,
     FrameFacts,
     Identity,
+    LateOutcome,
     RouteFacts,
     Scored,
     Standing,
@@ -65,6 +66,22 @@ def with_late_score(told: Verdict, facts: FrameFacts) -> Verdict:
     if facts.scored is None:
         return told
     return replace(told, **_score_fields(facts.scored), threshold=_threshold(facts))
+
+
+def with_finding(row: Verdict, facts: FrameFacts, ruling: Ruling, at: datetime) -> Verdict:
+    """The row of a late frame with what the frame showed when it was judged afterwards. Outcome and cause stay."""
+    return replace(
+        row,
+        **_route_fields(facts.route),
+        **_score_fields(facts.scored),
+        threshold=_threshold(facts),
+        decode_ms=facts.decode_ms,
+        registry_revision=facts.lineup_revision,
+        late_outcome=LateOutcome(ruling.outcome.value),
+        late_cause=ruling.cause,
+        late_detail=ruling.detail,
+        judged_at=at,
+    )
 
 
 def standing_fields(standing: Standing) -> Fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,10 @@ import pytest
 from inspector.cli.results import since_time
 from inspector.cli.terminal import results_view
 from inspector.config.config import Config
-from inspector.domain import Action, Cause, GateMode, Outcome, Region
+from inspector.domain import Action, Cause, GateMode, LateOutcome, Outcome, Region
 from inspector.errors import UsageError
 from inspector.stream.verdict_record import RECORD_KEYS
+from inspector.testing.clock import START
 from inspector.testing.samples import verdict_of_part
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -81,6 +83,53 @@ def test_results_list_in_a_pipe_leaves_no_blanks_at_line_ends(
     lines = shell("results", "list").out.splitlines()
     assert all(line == line.rstrip() for line in lines)
     assert " no " not in lines[-1]  # a simulated frame that no gate was told of is no failure
+
+
+LATE_REJECT: dict[str, Any] = {
+    "gate": "g1",
+    "outcome": Outcome.UNJUDGED,
+    "cause": Cause.LATE,
+    "published": False,
+    "late_outcome": LateOutcome.REJECT,
+    "late_cause": Cause.ANOMALY,
+    "judged_at": START,
+}
+
+
+def test_results_list_of_late_frames_says_what_they_showed(
+    shell: Callable[..., Any], record: Callable[..., None]
+) -> None:
+    waiting = {**LATE_REJECT, "late_outcome": LateOutcome.WAITING, "late_cause": None, "judged_at": None}
+    record([verdict_of_part(1, **LATE_REJECT), verdict_of_part(2, **waiting), verdict_of_part(3)])
+    (_, second, first) = shell("results", "list").out.splitlines()[-3:]
+    assert "late: reject" in first
+    assert "late: waiting" in second
+    only = json.loads(shell("results", "list", "--late", "reject", "--json").out)
+    assert [(row["trigger_id"], row["late_cause"]) for row in only] == [(1, "anomaly")]
+
+
+def test_results_show_of_a_late_frame_says_what_it_showed(
+    shell: Callable[..., Any], record: Callable[..., None]
+) -> None:
+    given_up = {**LATE_REJECT, "late_outcome": LateOutcome.UNJUDGED, "late_cause": None, "late_detail": "not judged: x"}
+    bad, dropped = verdict_of_part(1, **LATE_REJECT), verdict_of_part(2, **given_up)
+    record([bad, dropped])
+    assert "reject (anomaly), judged 2025-01-01" in shell("results", "show", bad.result_id).out
+    assert "not judged: x" in shell("results", "show", dropped.result_id).out
+
+
+def test_results_show_of_a_waiting_frame_names_its_picture(
+    shell: Callable[..., Any], record: Callable[..., None], line: Config
+) -> None:
+    verdict = verdict_of_part(1, **{**LATE_REJECT, "late_outcome": LateOutcome.WAITING, "judged_at": None})
+    record([verdict])
+    folder = line.agent.state_dir / "late"
+    folder.mkdir()
+    for suffix in ("jpg", "json"):
+        (folder / f"{verdict.result_id}.{suffix}").write_bytes(b"x")
+    shown = json.loads(shell("results", "show", verdict.result_id, "--json").out)
+    assert shown["files"] == [str(folder / f"{verdict.result_id}.jpg")]
+    assert "waits to be judged" in shell("results", "show", verdict.result_id).out
 
 
 def test_results_list_of_a_decision_without_an_answer_says_unknown(

@@ -155,7 +155,7 @@ def test_lane_bounds_the_age_of_records_by_the_end_that_was_asked_for() -> None:
     assert made.not_before_ns(8) == 10
 
 
-def test_lane_whose_next_record_waits_is_as_old_as_that_record() -> None:
+async def test_lane_whose_next_record_waits_is_as_old_as_that_record() -> None:
     made = lane()
     made.watch_age(50, now_ns=0)
     made.open(end_offset=3)
@@ -164,8 +164,12 @@ def test_lane_whose_next_record_waits_is_as_old_as_that_record() -> None:
         number = made.asked(asked_ns)
         assert number is not None
         made.answered(number, end, asked_ns + 1)
+    assert made.next_not_before_ns() is None, "record 3 waits here, and no bound of its age is known"
+    await made.next()
     assert made.next_not_before_ns() == 0, "records 4 to 8 are still with the cluster"
     made.put([record(8)])
+    assert made.next_not_before_ns() == 0, "record 8 waits here"
+    await made.next()
     assert made.next_not_before_ns() == 60
 
 

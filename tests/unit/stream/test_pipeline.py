@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import math
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -18,9 +19,20 @@ from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.config.sections import CameraSection
-from inspector.domain import Action, Cause, Decision, Outcome, Severity, Verdict
+from inspector.domain import (
+    Action,
+    Cause,
+    Decision,
+    GateMode,
+    GateState,
+    LateOutcome,
+    Outcome,
+    Severity,
+    Verdict,
+)
 from inspector.errors import JournalFull, UndecodableFrame
-from inspector.stream.pipeline import Adapters, Pipeline
+from inspector.stream import spare_time
+from inspector.stream.pipeline import Adapters, Pipeline, afterwards
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.edges import (
@@ -32,6 +44,7 @@ from inspector.testing.edges import (
     FakeTelemetry,
 )
 from inspector.testing.journal import InMemoryJournal
+from inspector.testing.late_frames import InMemoryLateFrames
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup, FakeLoader, paint
 from inspector.testing.registry import InMemoryRegistry
@@ -89,6 +102,7 @@ class Plant:
         self.source = FakeSource("cam", self.clock, broker or (earlier.source.broker if earlier else None))
         self.ledger = earlier.ledger if earlier else InMemoryLedger()
         self.journal = earlier.journal.after_kill() if earlier else InMemoryJournal()
+        self.late = earlier.late.after_kill() if earlier else InMemoryLateFrames(self.clock)
         self.line = FakeGateLine(self.clock)
         self.commands = FakeCommandChannel()
         self.sink, self.images, self.letters = FakeSink(), FakeImages(), FakeDeadLetters()
@@ -109,6 +123,7 @@ class Plant:
             gate_line=self.line if self.config.gate else None,
             images=self.images,
             dead_letters=self.letters,
+            late_frames=self.late,
             decode=decode,
             take_events=self.telemetry.take_events,
             command_channel=self.commands,
@@ -128,6 +143,11 @@ class Plant:
 
     def rows(self) -> list[Verdict]:
         return list(self.ledger.rows.values())
+
+    async def all_judged(self, count: int) -> None:
+        """That many late frames have rows which say what they showed."""
+        late = (LateOutcome.PASS, LateOutcome.REJECT, LateOutcome.UNJUDGED)
+        await until(lambda: sum(row.late_outcome in late for row in self.rows()) >= count, 30)
 
     async def has_rows(self, count: int) -> None:
         await until(lambda: len(self.ledger.rows) >= count)
@@ -244,15 +264,203 @@ async def test_run_gated_frame_without_trigger_is_unjudged_and_untold() -> None:
     assert plant.line.told == []
 
 
-async def test_run_backlog_is_recorded_late_and_never_told() -> None:
+@pytest.fixture
+def resting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line rests as soon as no live frame is under way."""
+    monkeypatch.setattr(spare_time, "REST_S", 0.0)
+
+
+def backlog_of(*payloads: bytes) -> FakeBroker:
     broker = FakeBroker()
-    broker.put(BAD, {"trigger-id": "3"})
-    plant = Plant(settings(), broker)
+    for trigger, payload in enumerate(payloads, start=1):
+        broker.put(payload, {"trigger-id": str(trigger)})
+    return broker
+
+
+@pytest.mark.usefixtures("resting")
+async def test_run_backlog_is_recorded_late_and_never_told_and_judged_afterwards() -> None:
+    plant = Plant(settings(), backlog_of(BAD, GOOD, UNKNOWN, b"no image"))
+    async with plant.running():
+        await plant.all_judged(4)
+    rows = plant.rows()
+    assert {(row.outcome, row.cause, row.action, row.published) for row in rows} == {
+        (Outcome.UNJUDGED, Cause.LATE, Action.REJECT, False)
+    }
+    assert [(row.late_outcome, row.late_cause) for row in rows] == [
+        (LateOutcome.REJECT, Cause.ANOMALY),
+        (LateOutcome.PASS, Cause.OK),
+        (LateOutcome.UNJUDGED, Cause.UNKNOWN_PRODUCT),
+        (LateOutcome.UNJUDGED, Cause.UNDECODABLE),
+    ]
+    assert [(row.level, row.product) for row in rows] == [(1.5, "alpha"), (0.2, "alpha"), (None, None), (None, None)]
+    assert all(row.judged_at is not None for row in rows)
+    assert plant.line.told == []
+    assert [letter.result_id for letter in plant.letters.letters] == [rows[3].result_id]
+    assert [picture.verdict for picture in plant.images.pictures] == rows[:3]
+
+
+@pytest.mark.usefixtures("resting")
+async def test_run_late_frame_has_one_record_which_says_what_it_showed() -> None:
+    plant = Plant(settings(), backlog_of(BAD, GOOD))
+    async with plant.running():
+        await plant.all_judged(2)
+        await until(lambda: len(plant.sink.verdicts) >= 2)
+    assert plant.sink.verdicts == plant.rows()
+
+
+@pytest.mark.usefixtures("resting")
+async def test_run_late_frames_found_bad_raise_one_alarm_for_many() -> None:
+    plant = Plant(settings(), backlog_of(*[BAD + b"#%d" % number for number in range(5)]))
+    async with plant.running():
+        await plant.all_judged(5)
+    told = [event for event in plant.telemetry.events if event.kind == "late_reject"]
+    assert [(event.severity, event.subject) for event in told] == [(Severity.ALARM, "cam")] * 2
+    assert told[0].detail.startswith("1 part(s)"), "the first at once"
+    assert plant.rows()[0].result_id in told[0].detail
+    assert told[1].detail.startswith("4 part(s)"), "the others at the end of the run, which comes before the minute"
+    assert plant.telemetry.counters["late_rejects"] == 5
+
+
+async def test_run_backlog_is_recorded_and_acknowledged_while_no_frame_is_judged() -> None:
+    """1,500 frames wait, and the line has no time: rows and acknowledgements go on at the speed of the broker."""
+    plant = Plant(settings(), backlog_of(*[GOOD + b"#%d" % number for number in range(1500)]))
+    async with plant.running() as pipeline:
+        await plant.has_rows(1500)
+        await until(lambda: not plant.source.broker.kept)
+        most_held = pipeline._settling.deferring
+        plant.push(GOOD, 1501)
+        await until(lambda: bool(plant.line.told))
+        assert plant.line.told[0].trigger_id == 1501
+        assert plant.late.waiting == 1500
+        assert plant.lineup.batches == [1], "only the live frame was judged"
+    assert most_held == 0, "no bytes of late frames stay in memory"
+    assert {row.late_outcome for row in plant.rows()[:1500]} == {LateOutcome.WAITING}
+    assert {verdict.trigger_id for verdict in plant.sink.verdicts} == {1501}
+
+
+async def test_run_late_frames_wait_while_a_live_frame_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spare_time, "REST_S", 0.0)
+    scoring = threading.Event()
+    plant = Plant(settings(window_ms=20_000), backlog_of(BAD))
+    plant.lineup = FakeLineup(gate=scoring)
+    monkeypatch.setattr(afterwards, "LOOK_S", 0.3)  # the live frame comes before the first look
+    async with plant.running():
+        plant.push(GOOD, 2)
+        await plant.has_rows(1)
+        await until(lambda: plant.reached.count("routed") == 1)
+        await asyncio.sleep(0.5)
+        assert plant.late.waiting == 1
+        assert "judged late" not in plant.reached
+        scoring.set()
+        await plant.all_judged(1)
+    assert plant.reached.index("scored") < plant.reached.index("judged late")
+
+
+@pytest.mark.usefixtures("resting")
+async def test_run_ledger_away_findings_wait_and_are_added_once_it_is_back() -> None:
+    plant = Plant(settings(), backlog_of(BAD, GOOD))
+    async with plant.running():
+        await plant.has_rows(2)
+        plant.ledger.is_available = False
+        await until(lambda: plant.late.waiting == 0)
+        plant.ledger.is_available = True
+        await plant.all_judged(2)
+    assert [row.late_outcome for row in plant.rows()] == [LateOutcome.REJECT, LateOutcome.PASS]
+    assert plant.late.finding_ids() == []
+
+
+@pytest.mark.usefixtures("resting")
+async def test_run_frame_beyond_the_bound_says_that_it_was_not_judged() -> None:
+    plant = Plant(settings(), backlog_of(*[GOOD + b"#%d" % number for number in range(10, 30)]))
+    plant.late = InMemoryLateFrames(plant.clock, max_bytes=5 * len(GOOD + b"#10"))
+    async with plant.running():
+        await plant.all_judged(20)
+        await until(lambda: len(plant.sink.verdicts) >= 20)
+    given_up = [row for row in plant.rows() if row.late_cause is None]
+    assert len(given_up) >= 1
+    assert {(row.late_outcome, row.level) for row in given_up} == {(LateOutcome.UNJUDGED, None)}
+    assert all("images.late_mib" in (row.late_detail or "") for row in given_up)
+    assert plant.late.most_bytes <= 5 * len(GOOD + b"#10")
+    assert sorted(verdict.result_id for verdict in plant.sink.verdicts) == sorted(plant.ledger.rows)
+
+
+@pytest.mark.usefixtures("resting")
+async def test_run_late_frame_in_bypass_is_uninspected_and_not_judged() -> None:
+    plant = Plant(settings(), backlog_of(GOOD))
+    plant.ledger.gates["gate"] = GateState("gate", mode=GateMode.BYPASS)
     async with plant.running():
         await plant.has_rows(1)
-    row = plant.rows()[0]
-    assert (row.cause, row.published, row.level) == (Cause.LATE, False, 1.5)
-    assert plant.line.told == []
+    (row,) = plant.rows()
+    assert (row.outcome, row.cause, row.late_outcome) == (Outcome.UNINSPECTED, Cause.BYPASS, None)
+
+
+@pytest.mark.usefixtures("resting")
+@pytest.mark.parametrize(
+    "stage", ["admitted", "kept", "journaled", "recorded", "acknowledged", "judged late", "amended"]
+)
+async def test_restart_after_death_at_any_stage_of_a_late_frame_judges_each_once(stage: str) -> None:
+    plant = Plant(settings(), backlog_of(*[BAD if number % 2 else GOOD for number in range(6)]))
+    died = threading.Event()
+    reached: list[str] = []
+
+    def die(at: str) -> None:
+        reached.append(at)
+        if at == stage and reached.count(at) == 4:
+            died.set()
+            raise Died
+
+    pipeline = plant.pipeline(die)
+    async with plant.source:
+        await pipeline.recover()
+        run = asyncio.ensure_future(pipeline.run())
+        await until(died.is_set)
+        run.cancel()
+        with contextlib.suppress(BaseException):
+            await run
+    after = Plant(plant.config, earlier=plant)
+    async with after.running():
+        await after.all_judged(6)
+        await until(lambda: not after.source.broker.kept and not after.late.finding_ids())
+    rows = sorted(after.rows(), key=lambda row: row.trigger_id or 0)
+    assert [row.trigger_id for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row.late_outcome for row in rows] == [LateOutcome.PASS, LateOutcome.REJECT] * 3
+    told = Counter(verdict.result_id for verdict in plant.sink.verdicts + after.sink.verdicts)
+    assert set(told) == set(after.ledger.rows)
+    assert all(verdict.late_outcome is not LateOutcome.WAITING for verdict in after.sink.verdicts)
+
+
+@pytest.mark.usefixtures("resting")
+async def test_restart_after_a_late_frame_killed_the_agent_twice_gives_it_up_alone() -> None:
+    plant = Plant(settings(), backlog_of(POISON, GOOD))
+    for _ in range(2):
+        pipeline = plant.pipeline()
+        async with plant.source:
+            await pipeline.recover()
+            with pytest.raises(BaseException):  # noqa: B017 - the decoder ends the process
+                await pipeline.run()
+        plant = Plant(plant.config, earlier=plant)
+    async with plant.running():
+        await plant.all_judged(2)
+    guilty, good = plant.rows()
+    assert (guilty.late_outcome, guilty.late_cause) == (LateOutcome.UNJUDGED, Cause.UNDECODABLE)
+    assert "ended the agent 2 times" in (guilty.late_detail or "")
+    assert good.late_outcome is LateOutcome.PASS
+
+
+@pytest.mark.usefixtures("resting")
+async def test_restart_without_the_pictures_of_late_frames_says_so_in_their_rows() -> None:
+    plant = Plant(settings(), backlog_of(BAD, GOOD))
+    plant.lineup = FakeLineup(names=())  # nothing is enrolled, so both frames wait
+    async with plant.running():
+        await plant.has_rows(2)
+    assert plant.late.waiting == 2
+    after = Plant(plant.config, earlier=plant)
+    after.late = InMemoryLateFrames(after.clock)
+    async with after.running():
+        await after.all_judged(2)
+        await until(lambda: len(after.sink.verdicts) >= 2)
+    assert {(row.late_outcome, row.late_cause) for row in after.rows()} == {(LateOutcome.UNJUDGED, None)}
+    assert all("gone" in (row.late_detail or "") for row in after.rows())
 
 
 async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_score() -> None:

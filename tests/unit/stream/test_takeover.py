@@ -19,6 +19,7 @@ from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New,
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.testing.edges import FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
 from inspector.testing.journal import InMemoryJournal
+from inspector.testing.late_frames import InMemoryLateFrames
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup, FakeLoader, paint
 from inspector.testing.registry import InMemoryRegistry
@@ -62,6 +63,7 @@ class GroupAgent:
                 gate_line=self.line,
                 images=FakeImages(),
                 dead_letters=FakeDeadLetters(),
+                late_frames=InMemoryLateFrames(clock),
                 decode=decode,
                 take_events=self.telemetry.take_events,
             ),

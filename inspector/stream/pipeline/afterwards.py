@@ -128,7 +128,7 @@ class Afterwards:
         policy = self._shared.policies[frame.verdict.camera]
         ruling = decide(facts, policy, frame.admitted.standing.mode, is_late=False)
         finding = with_finding(frame.verdict, facts, ruling, self._shared.clock.now())
-        self._shared.checkpoint("judged late")
+        self._shared.checkpoint("judged_late")
         await self._late_frames.put_finding(finding)
         self._shared.telemetry.count("late_judged", outcome=ruling.outcome.value)
         await self._keep_picture(frame, finding, facts)

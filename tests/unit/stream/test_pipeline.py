@@ -350,10 +350,10 @@ async def test_run_late_frames_wait_while_a_live_frame_is_under_way(monkeypatch:
         await until(lambda: plant.reached.count("routed") == 1)
         await asyncio.sleep(0.5)
         assert plant.late.waiting == 1
-        assert "judged late" not in plant.reached
+        assert "judged_late" not in plant.reached
         scoring.set()
         await plant.all_judged(1)
-    assert plant.reached.index("scored") < plant.reached.index("judged late")
+    assert plant.reached.index("scored") < plant.reached.index("judged_late")
 
 
 @pytest.mark.usefixtures("resting")
@@ -396,7 +396,7 @@ async def test_run_late_frame_in_bypass_is_uninspected_and_not_judged() -> None:
 
 @pytest.mark.usefixtures("resting")
 @pytest.mark.parametrize(
-    "stage", ["admitted", "kept", "journaled", "recorded", "acknowledged", "judged late", "amended"]
+    "stage", ["admitted", "kept", "journaled", "recorded", "acknowledged", "judged_late", "amended"]
 )
 async def test_restart_after_death_at_any_stage_of_a_late_frame_judges_each_once(stage: str) -> None:
     plant = Plant(settings(), backlog_of(*[BAD if number % 2 else GOOD for number in range(6)]))

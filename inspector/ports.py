@@ -193,12 +193,13 @@ class Ledger(Adapter, Protocol):
     """The SQL store of results, gates, events. Every method raises LedgerUnavailable if the database is unavailable."""
 
     async def record(
-        self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool]], gates: Sequence[GateState]
+        self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool | None]], gates: Sequence[GateState]
     ) -> list[ResultId]:
         """Write all in one durable transaction; rows that exist stay as they are.
 
-        `decisions`: pairs of a decision and whether it went out, or may have. Returns the ids whose stored row has
-        another outcome; the first row stays, and the refused verdict goes into `conflicts`.
+        `decisions`: pairs of a decision and whether it went out; None: unknown. If it went out, or may have, the row
+        that it names no longer says that it did not. Returns the ids whose stored row has another outcome; the first
+        row stays, and the refused verdict goes into `conflicts`.
         """
 
     async def amend(self, findings: Sequence[Verdict]) -> list[ResultId]:

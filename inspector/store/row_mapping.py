@@ -148,7 +148,7 @@ def sighting_of_row(row: Mapping[Any, Any]) -> Sighting:
     return Sighting(key, ResultId(row["result_id"]), row["gate"], acknowledged=True)
 
 
-def decision_row(decision: Decision, *, is_published: bool, in_flight: bool, now: datetime) -> dict[str, Any]:
+def decision_row(decision: Decision, *, is_sent: bool, in_flight: bool, now: datetime) -> dict[str, Any]:
     """One row of `decisions`; `in_flight` marks the one part of a gate without trigger ids."""
     return {
         "gate": decision.gate,
@@ -159,7 +159,7 @@ def decision_row(decision: Decision, *, is_published: bool, in_flight: bool, now
         "cause": decision.cause.value,
         "result_id": decision.result_id,
         "act_before": decision.act_before,
-        "sent": int(is_published),
+        "sent": int(is_sent),
         "updated_at": now,
     }
 

@@ -54,14 +54,17 @@ class InMemoryLedger:
     async def __aexit__(self, *exc: object) -> None: ...
 
     async def record(
-        self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool]], gates: Sequence[GateState]
+        self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool | None]], gates: Sequence[GateState]
     ) -> list[ResultId]:
         self._check()
         conflicting = [conflict for verdict in verdicts if (conflict := self._insert(verdict))]
         with_trigger_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
         for decision, is_published in decisions:
             in_flight = decision.trigger_id == 0 and decision.result_id not in with_trigger_zero
-            self._merge(decision, is_published, in_flight)
+            self._merge(decision, is_published is not False, in_flight)
+            row = self.rows.get(decision.result_id)
+            if row is not None and row.published is False and is_published is not False:
+                self.rows[decision.result_id] = dataclasses.replace(row, published=is_published)
         self._keep(gates)
         self.commits += 1
         return conflicting
@@ -152,7 +155,7 @@ class InMemoryLedger:
         highest = max((row.inspection_no or 0 for row in earlier), default=0)
         return dataclasses.replace(verdict, inspection_no=highest + 1)
 
-    def _merge(self, decision: Decision, is_published: bool, in_flight: bool) -> None:
+    def _merge(self, decision: Decision, is_sent: bool, in_flight: bool) -> None:
         part = decision.result_id if in_flight else decision.trigger_id
         key = (decision.gate, decision.epoch, decision.lap, part)
         new = StoredDecision(
@@ -162,7 +165,7 @@ class InMemoryLedger:
             trigger_id=None if in_flight else decision.trigger_id,
             action=decision.action,
             result_id=decision.result_id,
-            sent=int(is_published),
+            sent=int(is_sent),
         )
         old = self.decisions.get(key)
         if old is not None:

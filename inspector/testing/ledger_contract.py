@@ -232,6 +232,19 @@ class LedgerContract:
             StoredDecision("g1", 1, 0, 7, Action.REJECT, left.result_id, 2)
         ]
 
+    @pytest.mark.parametrize("published", [True, None])
+    async def test_record_a_decision_that_went_out_is_not_denied_by_the_row_it_names(
+        self, ledger: Ledger, published: bool | None
+    ) -> None:
+        worst = verdict_of_part(7, view="left", gate="g1", published=False)
+        last = verdict_of_part(7, view="right", gate="g1", published=published)
+        other = verdict_of_part(8, gate="g1", published=False)
+        await ledger.record([worst, other], [(decision_for(other), False)], [])
+        await ledger.record([last], [(decision_for(worst, Action.QUARANTINE), published)], [])
+        stored = await self.stored(ledger)
+        assert [row.published for row in stored.rows] == [published, False, published]
+        assert [decision.sent for decision in stored.decisions] == [0, 1]
+
     async def test_record_decisions_of_other_laps_and_epochs_are_other_parts(self, ledger: Ledger) -> None:
         parts = [verdict_of_part(7), verdict_of_part(7, lap=1), verdict_of_part(7, epoch=2)]
         await ledger.record(parts, [(decision_for(part), True) for part in parts], [])

@@ -79,7 +79,7 @@ class SqlLedger:
     async def __aexit__(self, *exc: object) -> None: ...
 
     async def record(
-        self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool]], gates: Sequence[GateState]
+        self, verdicts: Sequence[Verdict], decisions: Sequence[tuple[Decision, bool | None]], gates: Sequence[GateState]
     ) -> list[ResultId]:
         await self.database.ensure_current()
         try:
@@ -190,7 +190,7 @@ class SqlLedger:
             await connection.execute(tables.gate_actions.insert(), rows)
 
     async def _record(
-        self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool]], states: Sequence[GateState]
+        self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool | None]], states: Sequence[GateState]
     ) -> list[ResultId]:
         now = self._clock.now()
         async with self.database.writing() as connection:
@@ -202,13 +202,14 @@ class SqlLedger:
                     [
                         decision_row(
                             decision,
-                            is_published=is_published,
+                            is_sent=is_published is not False,  # the gate may have what nobody confirmed
                             in_flight=decision.trigger_id == 0 and decision.result_id not in at_zero,
                             now=now,
                         )
                         for decision, is_published in decided
                     ],
                 )
+                await _note_published(connection, verdicts, decided)
             if states:
                 await _upsert_gates(connection, [gate_row(state, now) for state in states])
         return conflicting
@@ -293,6 +294,24 @@ async def _stored_outcomes(
         )
         stored.update({row.result_id: (row.outcome, row.agent) for row in await connection.execute(query)})
     return stored
+
+
+async def _note_published(
+    connection: AsyncConnection, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool | None]]
+) -> None:
+    """Note in the rows of other views that a decision which names them went out, or may have."""
+    own = {verdict.result_id: verdict.published for verdict in verdicts}
+    rows = [
+        {"its_id": decision.result_id, "new_published": is_published}
+        for decision, is_published in decided
+        if is_published is not False and own.get(decision.result_id, False) is False
+    ]
+    if rows:
+        columns = tables.results.c
+        statement = sa.update(tables.results).where(
+            columns.result_id == sa.bindparam("its_id"), columns.published.is_(False)
+        )
+        await connection.execute(statement.values(published=_parameter("published")), rows)
 
 
 async def _upsert_decisions(connection: AsyncConnection, rows: Iterable[dict[str, Any]]) -> None:

@@ -8,12 +8,16 @@ in the journal while the ledger is unavailable.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from inspector.domain import Identity, ResultId
 from inspector.ports import Journal
 from inspector.stream.pipeline.ticket import Receipt, Row, Shared, Signal, Ticket
 from inspector.stream.pipeline.writing import Writing
+
+MOST_PUBLISHED: Final = 4096
+"""Rows of other views that are remembered as published until they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Recording:
         self._journal = journal
         self._entries: deque[_Entry] = deque()
         self._has_entry = Signal()
+        self._published: dict[ResultId, bool | None] = {}
 
     @property
     def waiting(self) -> int:
@@ -50,6 +55,15 @@ class Recording:
         self._entries.append(_Entry(row, None))
         self._has_entry.set()
 
+    def note_published(self, result_id: ResultId, published: bool | None) -> None:
+        """Note that a decision which names this row went out, or may have (None). The row may be handed over already.
+
+        If the row is in the ledger already, the ledger notes it with the decision.
+        """
+        self._published[result_id] = published
+        if len(self._published) > MOST_PUBLISHED:
+            del self._published[next(iter(self._published))]
+
     async def run(self) -> None:
         """Write and acknowledge until cancelled."""
         store = self._shared.config.store
@@ -66,12 +80,19 @@ class Recording:
         group = [self._entries.popleft() for _ in range(min(limit, len(self._entries)))]
         if not group:
             return
-        rows = [entry.row for entry in group if entry.row is not None]
+        rows = [self._as_published(entry.row) for entry in group if entry.row is not None]
         await self._writing.ensure_durable(rows)
         for _ in rows:
             self._shared.checkpoint("recorded")
         self._let_followers_go(rows)
         await self._acknowledge(group)
+
+    def _as_published(self, row: Row) -> Row:
+        verdict = row.verdict
+        if verdict.result_id not in self._published:
+            return row
+        published = self._published.pop(verdict.result_id)
+        return row if verdict.published is not False else replace(row, verdict=replace(verdict, published=published))
 
     def _release(self, receipt: Receipt, row: Row | None) -> None:
         for released in self._shared.watermark.finish(receipt.position, row):

@@ -216,6 +216,10 @@ class Settling:
         is_published = False if is_dropped else await self._outlets.gate_line.publish(decision)
         self._shared.checkpoint("published")
         self._room.journal.append_published(verdict.result_id, is_published)
+        if decision.result_id != verdict.result_id and is_published is not False:
+            # The decision speaks for a view that came earlier, whose row must not deny it.
+            self._room.journal.append_published(decision.result_id, is_published)
+            self._recording.note_published(decision.result_id, is_published)
         published = "unknown" if is_published is None else str(is_published).lower()
         self._shared.telemetry.count("decisions", action=decision.action.value, published=published)
         return replace(verdict, published=is_published)

@@ -98,8 +98,7 @@ class Writing:
 
     async def _record(self, rows: Sequence[Row]) -> bool:
         """Write rows; returns False if the ledger is unavailable. Its loss and its return are one event each."""
-        # A decision whose answer was lost counts as sent, because the gate may have it.
-        decisions = [(row.decision, row.verdict.published is not False) for row in rows if row.decision is not None]
+        decisions = [(row.decision, row.verdict.published) for row in rows if row.decision is not None]
         try:
             conflicts = await self._ledger.record(
                 [row.verdict for row in rows], decisions, self._shared.admission.recorded(row.verdict for row in rows)

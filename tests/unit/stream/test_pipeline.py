@@ -321,21 +321,22 @@ async def test_run_late_frames_found_bad_raise_one_alarm_for_many() -> None:
     assert plant.telemetry.counters["late_rejects"] == 5
 
 
-async def test_run_backlog_is_recorded_and_acknowledged_while_no_frame_is_judged() -> None:
+async def test_run_backlog_is_recorded_and_acknowledged_while_no_frame_is_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """1,500 frames wait, and the line has no time: rows and acknowledgements go on at the speed of the broker."""
+    monkeypatch.setattr(spare_time, "REST_S", 3600.0)
     plant = Plant(settings(), backlog_of(*[GOOD + b"#%d" % number for number in range(1500)]))
     async with plant.running() as pipeline:
         await plant.has_rows(1500)
         await until(lambda: not plant.source.broker.kept)
-        most_held = pipeline._settling.deferring
+        assert pipeline._settling.deferring == 0, "no bytes of late frames stay in memory"
+        assert plant.late.waiting == 1500
+        assert {row.late_outcome for row in plant.rows()} == {LateOutcome.WAITING}
+        assert (plant.lineup.batches, plant.sink.verdicts) == ([], [])
         plant.push(GOOD, 1501)
         await until(lambda: bool(plant.line.told))
-        assert plant.line.told[0].trigger_id == 1501
-        assert plant.late.waiting == 1500
-        assert plant.lineup.batches == [1], "only the live frame was judged"
-    assert most_held == 0, "no bytes of late frames stay in memory"
-    assert {row.late_outcome for row in plant.rows()[:1500]} == {LateOutcome.WAITING}
-    assert {verdict.trigger_id for verdict in plant.sink.verdicts} == {1501}
+    assert plant.line.told[0].trigger_id == 1501
 
 
 async def test_run_late_frames_wait_while_a_live_frame_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -622,6 +623,41 @@ async def test_run_view_that_never_comes_is_told_by_policy_before_the_part_leave
         await run
     assert [(told.action, told.trigger_id) for told in plant.line.told] == [(Action.QUARANTINE, 9)]
     assert {row.camera: row.cause for row in plant.rows()} == {"cam": Cause.OK, "other": Cause.VIEW_MISSING}
+
+
+@pytest.mark.parametrize("is_ledger_away", [False, True])
+async def test_run_decision_that_names_an_earlier_view_is_denied_by_no_row(is_ledger_away: bool) -> None:
+    """The worst view comes first and waits for the other view, which then completes the part."""
+    config = parse(
+        {
+            "camera": [
+                {"name": "cam", "on_unjudged": "quarantine"},
+                {"name": "other", "on_unjudged": "reject"},
+            ],
+            "gate": [{"name": "gate", "cameras": ["cam", "other"], "window_ms": 20_000}],
+        },
+        None,
+    )
+    plant = Plant(config)
+    pipeline = plant.pipeline()
+    other = pipeline._shared.sources["other"] = FakeSource("other", plant.clock)
+    async with plant.source, other:
+        await pipeline.recover()
+        run = asyncio.create_task(pipeline.run())
+        await pipeline.has_started.wait()
+        plant.ledger.is_available = not is_ledger_away
+        plant.push(UNKNOWN, 9)
+        await until(lambda: len(plant.sink.verdicts) == 1)
+        other.push(GOOD, {"trigger-id": "9"})
+        await until(lambda: len(plant.sink.verdicts) == 2)
+        plant.ledger.is_available = True
+        await plant.has_rows(2)
+        pipeline.stop()
+        await run
+    worst, last = sorted(plant.rows(), key=lambda row: row.camera)
+    (decision,) = plant.ledger.decisions.values()
+    assert (decision.action, decision.result_id) == (Action.QUARANTINE, worst.result_id)
+    assert (worst.published, last.published) == (True, True)
 
 
 async def test_run_ungated_flood_is_held_back_and_nothing_is_lost() -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import paho.mqtt.client as paho
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from inspector.stream.verdict_record import format_time
 from tests.agents import Agent
 from tests.brokers import Mosquitto
+from tests.kafka_broker import KafkaTopics
 from tests.parts import encoded
 from tests.plant_database import PlantDatabase
 
@@ -165,6 +170,7 @@ def test_kill_9_while_late_frames_wait_leaves_none_unjudged(
         running.start(wait=False, INSPECTOR_FAULT_POINT=stage)
         running.until(running.has_ended, 120, f"killed at {stage}")
         running.end(signal.SIGKILL)
+    restarted_at = format_time(datetime.now(UTC))
     running.start()
     running.until(lambda: len(judged(running.rows())) == 60, 180, "all are judged")
     rows = running.rows()
@@ -173,8 +179,11 @@ def test_kill_9_while_late_frames_wait_leaves_none_unjudged(
     assert bad == [number for number in range(1, 61) if number % 10 == 3]
     assert all(row["level"] is not None and row["cause"] == "late" for row in rows[1:])
     assert [decision["trig"] for decision in parts.decisions] == [0]
-    told = {verdict["result_id"] for verdict in parts.verdicts if verdict["level"] is not None}
-    running.until(lambda: told >= {row["result_id"] for row in rows}, 30, "each has its record")
+    last = {row["result_id"] for row in rows if (row["judged_at"] or "") >= restarted_at}
+    assert last
+    running.until(
+        lambda: last <= {verdict["result_id"] for verdict in parts.verdicts}, 30, "each that no kill cut off is told"
+    )
     assert all(verdict["level"] is not None for verdict in parts.verdicts), "no record before it is judged"
     assert any(event["kind"] == "late_reject" for event in running.rows("events"))
     assert running.end() == 0
@@ -214,4 +223,55 @@ def test_database_away_while_late_frames_are_judged_loses_no_finding(
     plant_database.server.start()
     running.until(lambda: len(judged(plant_database.rows())) == 20, 60, "it is in their rows")
     assert {row["cause"] for row in plant_database.rows()[1:]} == {"late"}
+    assert running.end() == 0
+
+
+KAFKA = """
+[mqtt]
+port = {port}
+[kafka]
+bootstrap = "{bootstrap}"
+group = "g-{topic}"
+topics = ["{topic}"]
+[[camera]]
+name = "cam1"
+source = "kafka"
+on_unjudged = "quarantine"
+[[gate]]
+name = "gate1"
+cameras = ["cam1"]
+window_ms = {window_ms}
+"""
+
+
+async def send_to_kafka(kafka: KafkaTopics, topic: str, triggers: range) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
+        for trigger in triggers:
+            headers = [("camera", b"cam1"), ("trigger-id", b"%d" % trigger)]
+            await producer.send(topic, encoded("disc", 700 + trigger % 20), key=b"gate1", headers=headers)
+
+
+def test_restart_behind_records_of_kafka_is_ready_only_when_live_parts_are_decided_in_time(
+    agent: Callable[[str], Agent], line: tuple[Mosquitto, Line], kafka: KafkaTopics
+) -> None:
+    broker, parts = line
+    topic = asyncio.run(kafka.create(1))
+    running = agent(
+        KAFKA.format(port=broker.port, bootstrap=kafka.bootstrap, topic=topic, window_ms=PATIENT_MS)
+    ).start()
+    running.until(lambda: parts.is_ready, 60, "the gate is ready")
+    asyncio.run(send_to_kafka(kafka, topic, range(1)))
+    running.until(lambda: len(parts.decisions) == 1, 60, "a live part is decided")
+    assert running.end() == 0
+    parts.beats.clear()
+    parts.has_been_ready.clear()
+    asyncio.run(send_to_kafka(kafka, topic, range(1, 201)))
+    running.start(wait=False)
+    running.until(parts.has_been_ready.is_set, 120, "the gate is ready")
+    asyncio.run(send_to_kafka(kafka, topic, range(201, 211)))
+    running.until(lambda: len(parts.decisions) == 11, 60, "all live parts are decided")
+    assert sorted(decision["trig"] for decision in parts.decisions) == [0, *range(201, 211)]
+    rows = running.has_rows(211)
+    assert {(row["cause"], row["published"]) for row in rows if 1 <= row["trigger_id"] <= 200} == {("late", 0)}
+    running.until(lambda: len(judged(running.rows())) >= 3, 120, "they are judged afterwards")
     assert running.end() == 0

@@ -68,6 +68,13 @@ def command(
         str,
         typer.Option(help="auto, as_is, normalised (one brightness and contrast) or levelled (also no large shadows)."),
     ] = "auto",
+    overkill: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of good parts that may be rejected, as 1% or 0.01; more finds smaller defects. Default 1%.",
+        ),
+    ] = None,
     input_px: Annotated[
         int | None, typer.Option(min=32, max=4096, help="Side of the square that the backbone sees; default 256.")
     ] = None,
@@ -118,6 +125,7 @@ def command(
         backbone=backbone,
         weights=weights,
         clustering=clustering,
+        overkill=overkill,
         excluded=tuple(exclude or ()),
         adds=add,
         is_strict=strict,

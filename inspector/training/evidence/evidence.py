@@ -129,7 +129,9 @@ class Evidence:
     def objections(self) -> tuple[str, ...]:
         """The reasons why this version does not go live unless a person insists."""
         of_keystone = None if self.keystone is None else self.keystone.objection
-        return (*self.hygiene.objections, *([of_keystone] if of_keystone else []), *self.routing.objections)
+        of_eyesight = None if self.detectability is None else self.detectability.objection
+        of_head = [objection for objection in (of_keystone, of_eyesight) if objection]
+        return (*self.hygiene.objections, *of_head, *self.routing.objections)
 
     def to_manifest(self) -> dict[str, Any]:
         """The evidence for the manifest, without pictures and times. The manifest holds the rest under other keys."""
@@ -223,8 +225,11 @@ def measure_detectability(
     judged = [image for image, _ in examined.fitted.judged]
     grounds = examined.gathered.grounds.of(judged, inspector.artifact.preparation)
     is_seen = inspector.artifact.calibration.kind != "certified"
-    learnt = len(examined.gathered)
-    return DetectabilityTrial(inspector, embedder, grounds, seen=is_seen, learnt=learnt).run(progress)
+    scores = [judgement.score for _, judgement in examined.fitted.judged]
+    trial = DetectabilityTrial(
+        inspector, embedder, grounds, seen=is_seen, learnt=len(examined.gathered), good_scores=scores
+    )
+    return trial.run(progress)
 
 
 class PhaseClock:

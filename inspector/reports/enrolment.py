@@ -44,6 +44,7 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Seq
         oddities=[_oddity(oddity) for oddity in evidence.oddities],
         not_taken=list(not_taken),
         hygiene=evidence.hygiene,
+        pose=evidence.pose,
         detectability=found,
         kinds=[] if found is None else [_kind(found, kind) for kind in DefectKind if found.of(kind)],
         exhibits=[] if found is None else [_exhibit(exhibit) for exhibit in found.exhibits],

@@ -29,7 +29,7 @@ def print_enrolled(done: Enrolled, store: Path | None) -> None:
     images = f"{report.n_used} of {offered} images"
     say(f"[bold]{shown(report.product)}[/] version {version.version} is {shown(state)}: {shown(images)}.")
     say(f"  {shown(report.statement)}", highlight=False)
-    for line in (*_choices(done), *_detectability(done)):
+    for line in (*_choices(done), *_pose(done), *_detectability(done)):
         say(f"  {shown(line)}", highlight=False)
     for name, reason in report.unreadable:
         say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False, soft_wrap=True)
@@ -90,6 +90,12 @@ def _choices(done: Enrolled) -> list[str]:
         elif choice["what"] == "head":
             lines.append(f"chosen {choice['what']}: {choice['chosen']} ({choice['reason']})")
     return lines
+
+
+def _pose(done: Enrolled) -> list[str]:
+    """How the part lies, where that is no warning."""
+    pose = done.enrolment.evidence.pose
+    return [] if pose is None or pose.advice else [f"how it lies: {pose.statement}"]
 
 
 def _detectability(done: Enrolled) -> list[str]:

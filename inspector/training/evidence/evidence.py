@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from inspector.training.dataset.gathering import Gathered, Progress
 from inspector.training.evidence.detectability import Detectability, DetectabilityTrial
 from inspector.training.evidence.hygiene import SUSPECT_SPREADS, Hygiene, Suspect, nearest_usual
+from inspector.training.evidence.pose import Pose, pose_of
 from inspector.training.evidence.routing_check import RoutingCheck
 from inspector.training.heads.base import Fitted
 from inspector.training.statistics.calibrating import without_the_largest
@@ -124,6 +125,7 @@ class Evidence:
     examples: tuple[Shown, ...]
     phases: tuple[Phase, ...] = ()
     choices: tuple[Mapping[str, Any], ...] = ()
+    pose: Pose | None = None
 
     @property
     def objections(self) -> tuple[str, ...]:
@@ -140,6 +142,7 @@ class Evidence:
             "held_out_scores": [round(score, 5) for _, score in self.held_out],
             "keystone": None if self.keystone is None else asdict(self.keystone),
             "detectability": None if self.detectability is None else self.detectability.to_manifest(),
+            "pose": None if self.pose is None else self.pose.to_manifest(),
             "routing": self.routing.to_manifest(),
             "choices": [dict(each) for each in self.choices],
         }
@@ -189,6 +192,7 @@ def evidence_of(calibration: Calibration, examined: Examined) -> Evidence:
         detectability=None,
         routing=examined.routing,
         examples=examples_of(names, gathered.inputs),
+        pose=pose_of(gathered.inputs),
     )
 
 

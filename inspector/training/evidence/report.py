@@ -92,6 +92,10 @@ def report_of(
         f"{name} scores far above the other good images; look at it before you activate" for name in evidence.suspects
     ]
     warnings += [*hygiene.warnings, *evidence.routing.warnings]
+    if evidence.pose is not None and (advice := evidence.pose.advice):
+        warnings.append(advice)
+    if evidence.detectability is not None and (weak := evidence.detectability.warning):
+        warnings.append(weak)
     if evidence.keystone is not None and evidence.keystone.stands_apart:
         warnings.append(evidence.keystone.warning)
     if artifact.calibration.provisional:

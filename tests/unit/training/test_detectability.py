@@ -13,7 +13,7 @@ from inspector.training.defects.planting import Ground, drawn_side_px
 from inspector.training.enrol import Enrolment
 from inspector.training.evidence import detectability
 from inspector.training.evidence.detectability import BLIND_BELOW, SIZES, Detectability, DetectabilityTrial, Step
-from inspector.training.evidence.trade import LARGE_SIZES, OVERKILLS
+from inspector.training.evidence.trade import LARGE_SIZES, OVERKILLS, Found
 from inspector.vision.artifacts.format import Artifact, MapScale, unpack
 from inspector.vision.engines.protocols import Patches
 from inspector.vision.heads.base import Judgement
@@ -154,6 +154,15 @@ def test_detectability_of_a_head_that_sees_does_not_object(artifact: Artifact) -
     assert found.large.share is not None
     assert found.large.share >= BLIND_BELOW
     assert found.objection is None
+
+
+@pytest.mark.parametrize(
+    ("found", "objects", "warns"), [(9, True, True), (10, False, True), (29, False, True), (30, False, False)]
+)
+def test_detectability_of_a_weak_head_warns_and_of_a_blind_one_objects(found: int, objects: bool, warns: bool) -> None:
+    measured = Detectability((), None, (), 16, are_seen=False, large=Found(found, 100))
+    assert (measured.objection is not None) == objects
+    assert (measured.warning is not None) == warns
 
 
 def test_detectability_trade_finds_more_where_more_good_parts_are_rejected(artifact: Artifact) -> None:

@@ -95,7 +95,7 @@ def _choices(done: Enrolled) -> list[str]:
 def _pose(done: Enrolled) -> list[str]:
     """How the part lies, where that is no warning."""
     pose = done.enrolment.evidence.pose
-    return [] if pose is None or pose.advice else [f"how it lies: {pose.statement}"]
+    return [] if pose is None or pose.advice else [f"pose: {pose.statement}"]
 
 
 def _detectability(done: Enrolled) -> list[str]:

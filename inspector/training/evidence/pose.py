@@ -58,7 +58,7 @@ class Pose:
     def statement(self) -> str:
         """The pose in one sentence, for people."""
         if self.turn_deg is None or self.move_share is None:
-            return "its good images have no common picture, as those of a texture: how it lies can't be measured"
+            return "its good images have no common picture, as those of a texture: its pose can't be measured"
         if not self.turns and not self.moves:
             turn, move = max(self.turn_deg, STEP_DEG), max(self.move_share, 0.02)
             return (

@@ -78,7 +78,9 @@ def command(
     input_px: Annotated[
         int | None, typer.Option(min=32, max=4096, help="Side of the square that the backbone sees; default 256.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="A timm model by name; needs --weights.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="lite2 sees more and costs more; or a timm model by name, with --weights.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="The backbone's weights: .pth or .safetensors.")] = None,
     clustering: Annotated[
         str | None, typer.Option(help="spherical-kmeans or first-neighbour: how protoad makes its prototypes.")

@@ -1,8 +1,8 @@
 """`python -m benchmarks.discovery ROOT`: are categories found whatever is in the folder?
 
-Every subset of the products under ROOT (40 drawn ones of each number where there are more), unequal sizes from 10 to 400 images, products alone, and products that
-are drawn (one texture each, moved, relit, with noise), which moved the stop from 0.20 to 0.16. The table is in
-docs/measurements.md.
+Every subset of the products under ROOT (40 drawn ones of each number where there are more), unequal sizes from 10 to
+400 images, products alone, and products that are drawn (one texture each, moved, relit, with noise), which moved the
+stop from 0.20 to 0.16. The table is in docs/measurements.md.
 """
 
 from __future__ import annotations

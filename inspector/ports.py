@@ -7,11 +7,12 @@ loop, unless it says that it runs on a worker thread.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self
 
 from inspector.domain import (
+    AgentPresence,
     CommandName,
     CommandRecord,
     CommandRequest,
@@ -22,6 +23,7 @@ from inspector.domain import (
     Failure,
     Frame,
     GateAction,
+    GateOwner,
     GateState,
     LiveSet,
     Picture,
@@ -33,6 +35,9 @@ from inspector.domain import (
     Sighting,
     Verdict,
 )
+
+OWNER_LIVES_S = 15.0
+"""An agent that has not said within this time that it owns a gate does not own it, as far as the ledger knows."""
 
 MakeReady = Callable[[Delivery], Awaitable[None]]
 """Returns when the road can take this delivery: its camera's state is loaded, and there is room for the frame."""
@@ -216,6 +221,15 @@ class Ledger(Adapter, Protocol):
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
 
+    async def record_owned(
+        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+    ) -> list[GateOwner]:
+        """Note that this agent lives and owns these gates, with their epochs, and no others, in one transaction.
+
+        A gate stays with another agent that has said so here within `OWNER_LIVES_S`, unless that agent's session is
+        among those `heard` at this agent's broker. Returns the owners of these gates that are other agents.
+        """
+
 
 class Registry(Adapter, Protocol):
     """Enrolled products. Versions are immutable except for their threshold; activation moves one pointer."""
@@ -260,6 +274,42 @@ class GateLine(Adapter, Protocol):
 
     def actions(self) -> AsyncIterator[GateAction]:
         """The reports of PLCs on what they did."""
+
+
+class GateOwners(Adapter, Protocol):
+    """Which agent owns a gate, as the agents at one broker agree. At most one of them owns it at any moment."""
+
+    @property
+    def identity(self) -> str:
+        """The same over restarts of this agent."""
+
+    @property
+    def session(self) -> str:
+        """Another one for each run of this agent."""
+
+    def want(self, gates: Mapping[str, int]) -> None:
+        """Claim these gates, with their epochs, and give up all others."""
+
+    def owns(self, gate: str) -> bool:
+        """Whether this agent may decide about the gate's parts at this moment, by its own monotonic clock."""
+
+    def is_claimed(self, gate: str) -> bool:
+        """`owns`, whatever was denied."""
+
+    def deny(self, gate: str, is_denied: bool) -> None:
+        """Note whether the gate is another agent's, which is not at this broker."""
+
+    def rival(self, gate: str) -> GateOwner | None:
+        """The other agent that owns the gate, if it was heard at this broker lately."""
+
+    def is_settled(self, gate: str) -> bool:
+        """Whether it is known who owns a gate that this agent claims, or can't be known now."""
+
+    def is_unanswered(self, gate: str) -> bool:
+        """Whether the broker does not let this agent claim the gate."""
+
+    def heard(self, gate: str) -> frozenset[str]:
+        """The sessions of all agents that were heard about this gate at this broker."""
 
 
 class CommandChannel(Adapter, Protocol):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final, Self
 
 from connectors.mqtt.gate_codec import encode_decision, encode_heartbeat, expiry_s, parse_action
@@ -26,11 +26,17 @@ ACTIONS_KEPT: Final = 10_000
 
 
 class MqttGateLine(Peer):
-    """A GateLine over MQTT. Entered means connected, or still trying; entering raises BrokerRefused."""
+    """A GateLine over MQTT. Entered means connected, or still trying; entering raises BrokerRefused.
 
-    def __init__(self, config: Config, clock: Clock, telemetry: Telemetry) -> None:
+    `owns`: whether this agent may decide about a gate's parts now; else no decision is sent.
+    """
+
+    def __init__(
+        self, config: Config, clock: Clock, telemetry: Telemetry, owns: Callable[[str], bool] = lambda _: True
+    ) -> None:
         self._prefix = config.agent.prefix
         self._clock = clock
+        self._owns = owns
         self._telemetry = telemetry
         self._agent = config.agent.name
         # A colon can't be in a camera's name, so no camera's client id is taken.
@@ -61,7 +67,7 @@ class MqttGateLine(Peer):
         if connection is None or not await self._has_room(connection, decision):
             return False
         left_ns = decision.act_before_ns - self._clock.monotonic_ns()
-        if left_ns <= 0:
+        if left_ns <= 0 or not self._owns(decision.gate):
             return False
         # There must be no await between reading the clock and sending the bytes.
         answer = connection.publish(

@@ -17,6 +17,7 @@ from connectors.kafka.source import KafkaSource
 from connectors.kafka.tap import KafkaTap
 from connectors.mqtt.command_channel import MqttCommandChannel
 from connectors.mqtt.gate_line import MqttGateLine
+from connectors.mqtt.gate_owners import MqttGateOwners
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
@@ -135,9 +136,10 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
     config, clock, telemetry = common.config, common.clock, common.telemetry
     letters = await _open_dead_letters(stack, common, store.held)
     sink = await stack.enter_async_context(_sink(common))
-    gate_line = MqttGateLine(config, clock, telemetry) if config.gate else None
+    owners = MqttGateOwners(config, clock, telemetry) if config.gate else None
+    gate_line = MqttGateLine(config, clock, telemetry, owners.owns) if owners else None
     command_channel = MqttCommandChannel(config, clock, telemetry) if uses_mqtt(config) else None
-    for line in (gate_line, command_channel):
+    for line in (owners, gate_line, command_channel):
         if line is not None:
             await stack.enter_async_context(line)
     kafka = KafkaSource(config, clock, telemetry, letters)
@@ -156,6 +158,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
         decode=decoder(),
         take_events=telemetry.take_events,
         command_channel=command_channel,
+        gate_owners=owners,
     )
 
 

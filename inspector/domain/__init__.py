@@ -20,7 +20,17 @@ from inspector.domain.frames import (
     TimeSource,
     part_result_id,
 )
-from inspector.domain.gates import NOTHING_TOLD, Action, GateAction, GateMode, GateState, Job, Standing
+from inspector.domain.gates import (
+    NOTHING_TOLD,
+    Action,
+    AgentPresence,
+    GateAction,
+    GateMode,
+    GateOwner,
+    GateState,
+    Job,
+    Standing,
+)
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
 from inspector.domain.verdicts import (
@@ -42,6 +52,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Action",
     "Admitted",
+    "AgentPresence",
     "Cause",
     "CommandName",
     "CommandRecord",
@@ -56,6 +67,7 @@ __all__ = [
     "FrameKey",
     "GateAction",
     "GateMode",
+    "GateOwner",
     "GateState",
     "Identity",
     "Job",

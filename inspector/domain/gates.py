@@ -98,3 +98,28 @@ class GateAction:
     source: int
     done: int
     received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GateOwner:
+    """An agent that decides about the parts of a gate. `session` is one run of its process."""
+
+    gate: str
+    agent: str
+    session: str
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"{self.agent} (session {self.session})"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPresence:
+    """One run of an agent. `identity` is kept in the state folder, so a restarted agent has the same one."""
+
+    name: str
+    identity: str
+    session: str
+    software: str
+    config_digest: str
+    started_at: datetime

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0009"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -289,7 +289,7 @@ registry_revision = sa.Table(
     sa.Column("revision", BIG, nullable=False),
 )
 
-# Reserved for metrics, with `agents`: which cameras and agents were there, and when last. Written by nothing yet.
+# Reserved for metrics: which cameras were there, and when last. Written by nothing yet.
 cameras = sa.Table(
     "cameras",
     metadata,
@@ -306,6 +306,19 @@ agents = sa.Table(
     sa.Column("software", sa.String, nullable=False),
     sa.Column("config_digest", sa.String, nullable=False),
     sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Column("session", sa.String, nullable=False, server_default=""),
+)
+
+gate_owners = sa.Table(
+    "gate_owners",
+    metadata,
+    sa.Column("gate", sa.String, primary_key=True),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("identity", sa.String, nullable=False),
+    sa.Column("session", sa.String, nullable=False),
+    sa.Column("epoch", BIG, nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
     sa.Column("seen_at", UtcTime, nullable=False),
 )
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
-from inspector.domain import CommandName, CommandRequest, DeadLetter, Decision, Event, GateAction, Picture, Verdict
+from inspector.domain import (
+    CommandName,
+    CommandRequest,
+    DeadLetter,
+    Decision,
+    Event,
+    GateAction,
+    GateOwner,
+    Picture,
+    Verdict,
+)
 from inspector.ports import Clock
 
 
@@ -41,6 +51,43 @@ class FakeGateLine(_Edge):
     async def actions(self) -> AsyncIterator[GateAction]:
         while True:
             yield await self.reported.get()
+
+
+class FakeGateOwners(_Edge):
+    """Owns every gate that is wanted, unless it is another agent's by `rivals`."""
+
+    def __init__(self, identity: str = "identity", session: str = "session") -> None:
+        self.identity = identity
+        self.session = session
+        self.wanted: dict[str, int] = {}
+        self.rivals: dict[str, GateOwner] = {}
+        self.denied: set[str] = set()
+        self.sessions: dict[str, frozenset[str]] = {}
+        self.is_refused = False
+
+    def want(self, gates: Mapping[str, int]) -> None:
+        self.wanted = dict(gates)
+
+    def owns(self, gate: str) -> bool:
+        return gate not in self.denied and self.is_claimed(gate)
+
+    def is_claimed(self, gate: str) -> bool:
+        return gate in self.wanted and gate not in self.rivals and not self.is_refused
+
+    def deny(self, gate: str, is_denied: bool) -> None:
+        (self.denied.add if is_denied else self.denied.discard)(gate)
+
+    def rival(self, gate: str) -> GateOwner | None:
+        return self.rivals.get(gate)
+
+    def is_settled(self, gate: str) -> bool:
+        return not self.is_refused
+
+    def is_unanswered(self, gate: str) -> bool:
+        return self.is_refused
+
+    def heard(self, gate: str) -> frozenset[str]:
+        return self.sessions.get(gate, frozenset())
 
 
 class FakeCommandChannel(_Edge):

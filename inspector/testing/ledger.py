@@ -7,21 +7,25 @@ attributes hold the written rows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from inspector.domain import (
     Action,
+    AgentPresence,
     CommandRecord,
     Decision,
     Event,
     GateAction,
+    GateOwner,
     GateState,
     ResultId,
     Sighting,
     Verdict,
 )
 from inspector.errors import LedgerUnavailable
+from inspector.ports import OWNER_LIVES_S, Clock
 from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import sighting_of
@@ -32,7 +36,7 @@ _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3
 class InMemoryLedger:
     """The port `Ledger` on dicts. A call does not await, so every call is one transaction."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.is_available = True
         self.commits = 0
         self.rows: dict[ResultId, Verdict] = {}
@@ -42,6 +46,8 @@ class InMemoryLedger:
         self.events: list[Event] = []
         self.gate_actions: list[GateAction] = []
         self.commands: list[CommandRecord] = []
+        self.owners: dict[str, tuple[GateOwner, str, datetime]] = {}
+        self._clock = clock
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -92,6 +98,25 @@ class InMemoryLedger:
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
         self._check()
         self.gate_actions.extend(actions)
+
+    async def record_owned(
+        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+    ) -> list[GateOwner]:
+        self._check()
+        now = datetime.now(UTC) if self._clock is None else self._clock.now()
+        for gate, (_, identity, _) in list(self.owners.items()):
+            if identity == presence.identity and gate not in gates:
+                del self.owners[gate]
+        others = []
+        for gate, epoch in gates.items():
+            owner, identity, seen_at = self.owners.get(gate, (None, presence.identity, now))
+            is_over = now - seen_at > timedelta(seconds=OWNER_LIVES_S)
+            if owner is None or identity == presence.identity or is_over or owner.session in heard.get(gate, ()):
+                mine = GateOwner(gate, presence.name, presence.session, epoch)
+                self.owners[gate] = mine, presence.identity, now
+            else:
+                others.append(owner)
+        return others
 
     def _check(self) -> None:
         if not self.is_available:

@@ -1,7 +1,7 @@
 """The contract suite of ledgers, which the ledger in memory and the SQL ledgers pass.
 
-A subclass provides the fixture `ledger` (entered, empty) and the method `stored`, which reads back everything
-that the ledger holds.
+A subclass provides the fixture `ledger` (entered, empty, over the fixture `clock`) and the method `stored`, which reads
+back everything that the ledger holds.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import pytest
 
 from inspector.domain import (
     Action,
+    AgentPresence,
     Cause,
     CommandRecord,
     Event,
     GateAction,
     GateMode,
+    GateOwner,
     GateState,
     Identity,
     Job,
@@ -27,9 +29,9 @@ from inspector.domain import (
     TimeSource,
     Verdict,
 )
-from inspector.ports import Ledger
+from inspector.ports import OWNER_LIVES_S, Ledger
 from inspector.store.stored_records import Conflict, StoredDecision
-from inspector.testing.clock import START
+from inspector.testing.clock import START, FakeClock
 from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
 
 
@@ -47,6 +49,10 @@ class Stored:
 
 class LedgerContract:
     """The tests of the suite. A test module subclasses it as `Test...`, so that pytest collects it."""
+
+    @pytest.fixture
+    def clock(self) -> FakeClock:
+        return FakeClock()
 
     async def stored(self, ledger: Ledger) -> Stored:
         raise NotImplementedError
@@ -272,3 +278,44 @@ class LedgerContract:
         stored = await self.stored(ledger)
         assert stored.events == happened
         assert stored.gate_actions == actions
+
+    async def test_record_owned_gate_stays_with_the_first_agent_that_lives(self, ledger: Ledger) -> None:
+        assert await ledger.record_owned(presence_of("a"), {"g1": 3}, {}) == []
+        assert await ledger.record_owned(presence_of("b"), {"g1": 1, "g2": 1}, {}) == [
+            GateOwner("g1", "a", "session-a", 3)
+        ]
+        assert await ledger.record_owned(presence_of("a"), {"g1": 4}, {}) == []
+        assert await ledger.record_owned(presence_of("b"), {"g1": 1}, {}) == [GateOwner("g1", "a", "session-a", 4)]
+
+    async def test_record_owned_gate_of_an_agent_that_was_heard_at_the_broker_is_taken(self, ledger: Ledger) -> None:
+        await ledger.record_owned(presence_of("a"), {"g1": 3}, {})
+        assert await ledger.record_owned(presence_of("b"), {"g1": 3}, {"g1": {"session-a"}}) == []
+        assert await ledger.record_owned(presence_of("a"), {"g1": 3}, {}) == [GateOwner("g1", "b", "session-b", 3)]
+
+    async def test_record_owned_gate_belongs_to_the_next_run_of_its_agent_at_once(self, ledger: Ledger) -> None:
+        await ledger.record_owned(presence_of("a"), {"g1": 3}, {})
+        again = dataclasses.replace(presence_of("a"), session="another run")
+        assert await ledger.record_owned(again, {"g1": 3}, {}) == []
+
+    async def test_record_owned_gate_that_was_given_up_is_free(self, ledger: Ledger) -> None:
+        await ledger.record_owned(presence_of("a"), {"g1": 3, "g2": 1}, {})
+        await ledger.record_owned(presence_of("a"), {"g2": 1}, {})
+        assert await ledger.record_owned(presence_of("b"), {"g1": 3, "g2": 1}, {}) == [
+            GateOwner("g2", "a", "session-a", 1)
+        ]
+        await ledger.record_owned(presence_of("a"), {}, {})
+        assert await ledger.record_owned(presence_of("b"), {"g2": 1}, {}) == []
+
+    async def test_record_owned_gate_of_an_agent_that_says_nothing_any_more_is_taken(
+        self, ledger: Ledger, clock: FakeClock
+    ) -> None:
+        await ledger.record_owned(presence_of("a"), {"g1": 3}, {})
+        clock.advance(OWNER_LIVES_S - 1)
+        assert len(await ledger.record_owned(presence_of("b"), {"g1": 3}, {})) == 1
+        clock.advance(2)
+        assert await ledger.record_owned(presence_of("b"), {"g1": 3}, {}) == []
+
+
+def presence_of(name: str) -> AgentPresence:
+    """One run of the agent of this name."""
+    return AgentPresence(name, f"identity-{name}", f"session-{name}", "inspector 0", "digest", START)

@@ -22,8 +22,8 @@ from tests.contract import stored
 
 class TestInMemoryLedger(LedgerContract):
     @pytest.fixture
-    async def ledger(self) -> AsyncIterator[Ledger]:
-        async with InMemoryLedger() as ledger:
+    async def ledger(self, clock: FakeClock) -> AsyncIterator[Ledger]:
+        async with InMemoryLedger(clock) as ledger:
             yield ledger
 
     async def stored(self, ledger: Ledger) -> Stored:
@@ -40,8 +40,8 @@ class TestInMemoryLedger(LedgerContract):
 
 class SqlLedgerContract(LedgerContract):
     @pytest.fixture
-    async def ledger(self, database: Database) -> AsyncIterator[Ledger]:
-        async with SqlLedger(database, FakeClock()) as ledger:
+    async def ledger(self, database: Database, clock: FakeClock) -> AsyncIterator[Ledger]:
+        async with SqlLedger(database, clock) as ledger:
             yield ledger
 
     async def stored(self, ledger: Ledger) -> Stored:

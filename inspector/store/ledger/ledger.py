@@ -8,7 +8,7 @@ This module does not depend on frames, brokers or the journal.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import (
     Action,
+    AgentPresence,
     CommandRecord,
     Decision,
     Event,
     GateAction,
+    GateOwner,
     GateState,
     ResultId,
     Severity,
@@ -33,6 +35,7 @@ from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
 from inspector.store.ledger.inspections import numbered
+from inspector.store.ledger.owners import record_owned
 from inspector.store.row_mapping import (
     SIGHTING_COLUMNS,
     command_row,
@@ -153,6 +156,13 @@ class SqlLedger:
         ]
         async with self.database.writing() as connection:
             await connection.execute(tables.gate_actions.insert(), rows)
+
+    async def record_owned(
+        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+    ) -> list[GateOwner]:
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            return await record_owned(connection, presence, gates, heard, self._clock.now())
 
     async def _record(
         self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool]], states: Sequence[GateState]

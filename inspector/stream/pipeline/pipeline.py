@@ -17,8 +17,8 @@ The way of one frame, stage by stage, with the files that hold it:
                journal holds them.
 10. acknowledge  recording.py: the source is told that everything up to this position is durable.
 
-Beside the road run upkeep.py (live products, canary, events), heartbeats.py, commanding.py (job, mode, epoch),
-reports.py (what PLCs did) and states.py (state topics, gauges).
+Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), heartbeats.py,
+commanding.py (job, mode, epoch), reports.py (what PLCs did) and states.py (state topics, gauges).
 
 `recover` turns the verdicts that an earlier run left in the journal into rows. `run` carries frames until `stop` is
 called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A frame that
@@ -41,6 +41,7 @@ from inspector.ports import (
     DeadLetters,
     FrameSource,
     GateLine,
+    GateOwners,
     Images,
     Journal,
     Ledger,
@@ -57,6 +58,7 @@ from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Decode, Judging
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.room import JournalRoom
@@ -90,6 +92,7 @@ class Adapters:
     decode: Decode
     take_events: Callable[[], list[Event]]
     command_channel: CommandChannel | None = None
+    gate_owners: GateOwners | None = None
 
 
 class Pipeline:
@@ -106,8 +109,9 @@ class Pipeline:
         self._recording = Recording(self._shared, self._writing, adapters.journal)
         self._room = JournalRoom(self._shared, adapters.journal)
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
-        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.take_events)
-        self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._upkeep.fault)
+        self._owning = Owning(self._shared, adapters.gate_owners, adapters.ledger, software)
+        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, self._owning, adapters.take_events)
+        self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._owning, self._upkeep.fault)
         outlets = Outlets(adapters.gate_line, adapters.sink, adapters.images, adapters.dead_letters, self._heartbeats)
         self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
         self._judging = Judging(
@@ -116,7 +120,9 @@ class Pipeline:
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover)
         self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
-        self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing)
+        self._states = States(
+            self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
+        )
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,
@@ -166,6 +172,7 @@ class Pipeline:
         try:
             async with asyncio.TaskGroup() as upkeep:
                 side = [upkeep.create_task(work, name=name) for name, work in self._side_work().items()]
+                await self._owning.ensure_settled()
                 async with asyncio.TaskGroup() as road:
                     self._settling.attach(road)
                     stages = [road.create_task(work, name=name) for name, work in self._stages().items()]
@@ -177,6 +184,7 @@ class Pipeline:
                     for stage in stages:
                         stage.cancel()
                     self._settling.abandon()
+                await self._owning.leave()
                 await self._reports.store()
                 await self._upkeep.store_events()
                 for task in side:
@@ -197,6 +205,8 @@ class Pipeline:
         return {
             "lineups": self._lineups.run(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
+            "owners": self._owning.run(self._heartbeats.send),
+            "owners in the ledger": self._owning.run_ledger(),
             "heartbeats": self._heartbeats.run(),
             "gate actions": self._reports.run(),
             "events": self._upkeep.run_events(),

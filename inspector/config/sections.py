@@ -411,7 +411,8 @@ class CameraSection(Section):
     )
     on_frame_health: GateAnswer | None = Field(
         default=None,
-        description="The same for dark, blurred or frozen frames, which are not detected yet; unset = on_unjudged.",
+        description="The same for frames that do not show their part: dark, bright, blurred, moved, covered or frozen; "
+        "unset = on_unjudged.",
     )
     product: Name | None = Field(
         default=None, description="The only product that may come; unset = any enrolled product."

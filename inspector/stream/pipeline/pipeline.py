@@ -6,8 +6,10 @@ The way of one frame, stage by stage, with the files that hold it:
                and hashes its bytes on a thread (workers.py). takeover.py has loaded the state that another agent left.
  2. admission  ../admission.py, ../identity.py: gives the frame its identity, epoch and deadline, or finds that
                it is known. The frame gets a `Ticket` (ticket.py) and waits in line (../batching.py).
+               A frame of a frozen camera ends here (frozen.py).
  3. decode     judging.py: a decode worker turns the bytes into pixels (../decode.py).
- 4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame.
+ 4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame. The router
+               refuses a frame that does not show its part well enough; frozen.py knows repeated pixels.
  5. score      judging.py: the one scorer thread judges a batch that is full or due (../batching.py).
  6. decide     settling.py: ruling (../deciding.py), verdict (verdicts.py), and the gate's decision (../gates.py).
                A frame whose time is over is settled by the watch over deadlines in judging.py.
@@ -55,6 +57,7 @@ from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gates import Gate
 from inspector.stream.pipeline.commanding import Commanding
+from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Decode, Judging
@@ -114,11 +117,12 @@ class Pipeline:
         self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._owning, self._upkeep.fault)
         outlets = Outlets(adapters.gate_line, adapters.sink, adapters.images, adapters.dead_letters, self._heartbeats)
         self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
+        frozen = FrozenCameras(self._shared)
         self._judging = Judging(
-            self._shared, self._settling, self._room, adapters.decode, lambda: self._lineups.current
+            self._shared, self._settling, self._room, adapters.decode, lambda: self._lineups.current, frozen
         )
         takeover = Takeover(self._shared, adapters.ledger)
-        self._intake = Intake(self._shared, self._settling, self._recording, takeover)
+        self._intake = Intake(self._shared, self._settling, self._recording, takeover, frozen)
         self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
         self._states = States(
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning

@@ -139,6 +139,7 @@ class Settling:
         mode = facts.admitted.standing.mode
         ruling = decide(facts, self._shared.policies[ticket.camera], mode, is_late)
         verdict = self._verdict(facts, ruling, gate.name if gate else None)
+        self._note_frame_health(facts, verdict.cause)
         if gate is not None and not facts.admitted.delivery.backlog:
             self._count_late(gate.name, verdict.cause)
         decision = gate.judged(facts.admitted, verdict) if gate else None
@@ -156,6 +157,25 @@ class Settling:
             verdict.gate or verdict.camera, verdict.epoch, verdict.lap, verdict.trigger_id, verdict.decided_at
         )
         return replace(verdict, **standing_fields(standing))
+
+    def _note_frame_health(self, facts: FrameFacts, cause: Cause) -> None:
+        """Report the beginning and the end of a camera's fault. A simulated frame says nothing about its camera."""
+        is_faulty = cause is Cause.FRAME_HEALTH and facts.failure is not None
+        if facts.admitted.simulated or not (is_faulty or cause in (Cause.OK, Cause.ANOMALY)):
+            return
+        camera, watch = facts.admitted.delivery.camera, self._shared.frame_faults
+        before = watch.current(camera)
+        fault = facts.failure.frame_fault if facts.failure is not None else None
+        for report in watch.note(camera, fault, self._shared.clock.monotonic_ns()):
+            if report.is_over:
+                over = f"its frames are judged again; they were {report.fault.value}"
+                self._shared.event("frame_health_ended", Severity.INFO, camera, over)
+                continue
+            measure = "" if facts.failure is None else f"; the last: {facts.failure.detail}"
+            detail = f"{report.count} frame(s) not judged{measure}; look at camera and light"
+            self._shared.event("frame_health", Severity.ALARM, camera, detail)
+        if watch.current(camera) is not before:
+            self._shared.has_news.set()
 
     def _count_late(self, gate: str, cause: Cause) -> None:
         is_late = cause in (Cause.LATE, Cause.OVERLOAD)

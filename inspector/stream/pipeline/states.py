@@ -79,7 +79,9 @@ class States:
         for camera in self._shared.config.camera:
             if self._shared.serves(camera.name):
                 is_up = self._shared.sources[camera.name].is_connected and not self._is_stopping
-                await self._sink.state(f"{camera.name}/health", {"state": "online" if is_up else "offline"})
+                fault = self._shared.frame_faults.current(camera.name)
+                state = {"state": "online" if is_up else "offline", "frame_health": fault.value if fault else None}
+                await self._sink.state(f"{camera.name}/health", state)
 
     def _measure(self) -> None:
         gauge = self._shared.telemetry.gauge

@@ -17,6 +17,7 @@ from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
+from inspector.stream.frame_faults import FaultWatch
 from inspector.stream.gates import Gate
 from inspector.stream.watermark import Watermark
 
@@ -146,6 +147,7 @@ class Shared:
     last_scored_ns: int = 0
     late_runs: dict[str, LateRun] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
+    frame_faults: FaultWatch = field(default_factory=FaultWatch)
 
     def note_ledger(self, is_away: bool, detail: str) -> None:
         """Note whether the ledger is away; a change is an event."""

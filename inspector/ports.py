@@ -245,6 +245,12 @@ class Registry(Adapter, Protocol):
     ) -> ProductVersion:
         """Set the score above which this version rejects a part. Raises RegistryError for an unknown version."""
 
+    async def set_shadow(self, product: str, version: int | None, *, by: str, reason: str) -> ProductVersion | None:
+        """Score this version beside the live one, in place of another shadow; None scores none any more.
+
+        Raises RegistryError for an unknown version, and for the live one.
+        """
+
     async def remove(self, product: str, *, by: str, reason: str) -> None:
         """Take the product out of the live set. Its versions and its rows are kept."""
 

@@ -96,6 +96,52 @@ def rollback(
     _say(changed, "is live again.", as_json)
 
 
+@app.command(epilog='Example: inspector products shadow bottle 4 --reason "enrolled with the new lamp"')
+def shadow(
+    product: ProductArgument,
+    version: Annotated[
+        int | None, typer.Argument(metavar="[VERSION]", min=1, help="The version that shall be scored in shadow.")
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Score no version in shadow any more.")] = False,
+    reason: ReasonOption = "",
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Score a version on the frames of the live one; it never decides. `products compare` shows what it would change.
+
+    A product has one shadow version at most; a new one takes its place.
+    """
+    from inspector.config.loading import load
+    from inspector.errors import UsageError
+    from inspector.operation import product_versions
+
+    if (version is None) is not off:
+        raise UsageError("Name the VERSION that shall be scored in shadow, or say --off.")
+    work = product_versions.set_shadow(load(config), product, version, by=current_user(), reason=reason)
+    changed = asyncio.run(work)
+    if changed is not None:
+        _say(changed, "is scored in shadow now.", as_json)
+    elif as_json:
+        console.print_json({"product": product, "shadow_version": None})
+    else:
+        console.out.print(f"{shown(product)} has no shadow version any more.", highlight=False, soft_wrap=True)
+
+
+@app.command(epilog='Example: inspector products promote bottle --reason "12 of 12 labelled flips were right"')
+def promote(
+    product: ProductArgument,
+    reason: ReasonOption = "",
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Make the shadow version the live one, in one step; `products rollback` goes back."""
+    from inspector.config.loading import load
+    from inspector.operation import product_versions
+
+    changed = asyncio.run(product_versions.promote(load(config), product, by=current_user(), reason=reason))
+    _say(changed, "was the shadow and is live now.", as_json)
+
+
 @app.command(epilog='Example: inspector products threshold bottle --level 0.8 --reason "scratches of 3 mm passed"')
 def threshold(
     product: ProductArgument,

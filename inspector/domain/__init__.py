@@ -23,11 +23,13 @@ from inspector.domain.frames import (
 from inspector.domain.gates import NOTHING_TOLD, Action, GateAction, GateMode, GateState, Job, Standing
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
+from inspector.domain.shadows import ShadowResult
 from inspector.domain.verdicts import (
     SCHEMA_VERSION,
     Cause,
     DeadLetter,
     Decision,
+    Embedding,
     Failure,
     FrameFacts,
     Outcome,
@@ -49,6 +51,7 @@ __all__ = [
     "DeadLetter",
     "Decision",
     "Delivery",
+    "Embedding",
     "Event",
     "Failure",
     "Frame",
@@ -72,6 +75,7 @@ __all__ = [
     "Routed",
     "Scored",
     "Severity",
+    "ShadowResult",
     "Sighting",
     "Standing",
     "TimeSource",

@@ -18,6 +18,7 @@ from inspector.domain import (
     GateAction,
     GateState,
     ResultId,
+    ShadowResult,
     Sighting,
     Verdict,
 )
@@ -42,6 +43,7 @@ class InMemoryLedger:
         self.events: list[Event] = []
         self.gate_actions: list[GateAction] = []
         self.commands: list[CommandRecord] = []
+        self.shadow_results: list[ShadowResult] = []
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -92,6 +94,15 @@ class InMemoryLedger:
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
         self._check()
         self.gate_actions.extend(actions)
+
+    async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
+        self._check()
+        known = {(kept.result_id, kept.product, kept.product_version) for kept in self.shadow_results}
+        for result in results:
+            key = (result.result_id, result.product, result.product_version)
+            if key not in known:
+                known.add(key)
+                self.shadow_results.append(result)
 
     def _check(self) -> None:
         if not self.is_available:

@@ -11,19 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from inspector.config.sections import CameraSection
 from inspector.domain import Admitted, Cause, Failure, Frame, FrameFacts, Routed, Scored, Severity
 from inspector.errors import FrameError
 from inspector.ports import Lineup
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
-from inspector.stream.pipeline.ticket import BatchItem, Shared, Stage, Ticket
+from inspector.stream.pipeline.shadowing import Shadowing
+from inspector.stream.pipeline.ticket import BatchItem, Decode, Shared, Stage, Ticket
 from inspector.stream.pipeline.workers import Workers
-
-Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
 
 DECODE_LIMIT_S = 10.0
 MOST_KILLED_TRIES = 2
@@ -40,12 +35,14 @@ class Judging:
         room: JournalRoom,
         decode: Decode,
         lineup: Callable[[], Lineup | None],
+        shadowing: Shadowing,
     ) -> None:
         self._shared = shared
         self._settling = settling
         self._room = room
         self._decode = decode
         self._lineup = lineup
+        self._shadowing = shadowing
         workers = shared.config.engine.decode_workers
         self._decoders = Workers(workers, "decode")
         self._scorer = Workers(1, "score")
@@ -81,7 +78,11 @@ class Judging:
                 self._shared.has_routed.set()
 
     async def run_scorer(self) -> None:
-        """Score one batch after the other: full or due batches, or any waiting frames if no more are on their way."""
+        """Score one batch after the other: full or due batches, or any waiting frames if no more are on their way.
+
+        Only while no live frame is anywhere before its verdict, one frame is scored by a shadow version. Live frames
+        are looked for again after each.
+        """
         while True:
             now_ns = self._shared.clock.monotonic_ns()
             is_all_there = not self._shared.decoding and not len(self._shared.line)
@@ -89,6 +90,8 @@ class Judging:
             if batch:
                 self._shared.has_batch_room.set()
                 await self._score(batch)
+                continue
+            if await self._shadowing.score_next(self._scorer):
                 continue
             due_ns = self._shared.batcher.next_due_ns()
             await self._shared.has_routed.wait(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9))

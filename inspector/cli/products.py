@@ -127,6 +127,45 @@ def shadow(
         console.out.print(f"{shown(product)} has no shadow version any more.", highlight=False, soft_wrap=True)
 
 
+@app.command(epilog="Example: inspector products compare bottle --since 2d --report compared.html")
+def compare(
+    product: ProductArgument,
+    since: Annotated[str | None, typer.Option(help="An age (30m, 1h, 2d) or a time (2025-03-01T06:00).")] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="This version, which was scored in shadow; else the shadow version.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Highest number of flips shown.")] = 50,
+    report: Annotated[Path | None, typer.Option(help="Also write the flips with pictures as one HTML file.")] = None,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Compare the shadow version with the live one on the frames that both have judged.
+
+    A flip is a frame that one version passes and the other rejects. Only flips that a person has labelled say which
+    version is right.
+    """
+    from datetime import UTC, datetime
+
+    from inspector.cli.results import since_time
+    from inspector.cli.terminal import comparison_view
+    from inspector.config.loading import load
+    from inspector.operation.report_page import ensure_page
+    from inspector.operation.version_comparison import compare_versions
+
+    ensure_page(report)
+    begin = since_time(since, datetime.now(UTC)) if since else None
+    loaded = load(config)
+    comparison = asyncio.run(compare_versions(loaded, product, number=version, since=begin, most_flips=limit))
+    if report is not None:
+        from inspector.reports.comparison import comparison_page
+
+        report.write_text(comparison_page(comparison), encoding="utf-8")
+    if as_json:
+        console.print_json(comparison.to_document())
+    else:
+        comparison_view.print_comparison(comparison, report)
+
+
 @app.command(epilog='Example: inspector products promote bottle --reason "12 of 12 labelled flips were right"')
 def promote(
     product: ProductArgument,

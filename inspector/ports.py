@@ -11,6 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from datetime import datetime
 from typing import Any, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inspector.domain import (
     AgentPresence,
     CommandName,
@@ -19,6 +22,7 @@ from inspector.domain import (
     DeadLetter,
     Decision,
     Delivery,
+    Embedding,
     Event,
     Failure,
     Frame,
@@ -32,6 +36,7 @@ from inspector.domain import (
     ResultId,
     Routed,
     Scored,
+    ShadowResult,
     Sighting,
     Verdict,
 )
@@ -128,6 +133,24 @@ class Scorer(Protocol):
         """One answer per frame, order kept; one bad frame fails alone."""
 
 
+class ShadowScorer(Protocol):
+    """The shadow versions of a lineup, one per product at most. They score frames once more, and never decide."""
+
+    def version_of(self, product: str) -> ProductVersion | None:
+        """The product's shadow version; None if it has none, or if it was refused."""
+
+    def expected_ms(self, product: str, embedding: Embedding | None) -> float:
+        """How long the scoring of one frame takes without its decoding, as measured when the version was loaded."""
+
+    def can_use(self, product: str, embedding: Embedding | None) -> bool:
+        """Whether the live version's pass serves the shadow version too, so that the frame need not be decoded."""
+
+    def score(
+        self, product: str, embedding: Embedding | None, pixels: Callable[[], NDArray[np.uint8]]
+    ) -> Scored | Failure:
+        """Judge one frame, on the scorer thread. `pixels` decodes it; called only if the embedding can't be used."""
+
+
 class Lineup(Protocol):
     """An immutable set of live product versions, loaded and warm. It is replaced as a whole, between two batches."""
 
@@ -143,12 +166,15 @@ class Lineup(Protocol):
     @property
     def scorer(self) -> Scorer: ...
 
+    @property
+    def shadows(self) -> ShadowScorer: ...
+
     def check_canary(self) -> None:
         """Send stored probe images through all steps, on the scorer thread. Raises ParityError if a score differs."""
 
 
 class LineupLoader(Protocol):
-    """Makes a lineup of `LiveSet.routable`. Loaded versions are reused; an unreadable one is refused by an event."""
+    """Makes a lineup of `LiveSet.needed`. Loaded versions are reused; an unreadable one is refused by an event."""
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""
@@ -230,6 +256,9 @@ class Ledger(Adapter, Protocol):
         among those `heard` at this agent's broker. Returns the owners of these gates that are other agents.
         """
 
+    async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
+        """Write results of shadow versions. A version's result on a frame that is there already stays as it is."""
+
 
 class Registry(Adapter, Protocol):
     """Enrolled products. Versions are immutable except for their threshold; activation moves one pointer."""
@@ -258,6 +287,12 @@ class Registry(Adapter, Protocol):
         self, product: str, version: int, threshold: float, *, by: str, reason: str
     ) -> ProductVersion:
         """Set the score above which this version rejects a part. Raises RegistryError for an unknown version."""
+
+    async def set_shadow(self, product: str, version: int | None, *, by: str, reason: str) -> ProductVersion | None:
+        """Score this version beside the live one, in place of another shadow; None scores none any more.
+
+        Raises RegistryError for an unknown version, and for the live one.
+        """
 
     async def remove(self, product: str, *, by: str, reason: str) -> None:
         """Take the product out of the live set. Its versions and its rows are kept."""

@@ -33,11 +33,13 @@ from inspector.domain.gates import (
 )
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
+from inspector.domain.shadows import ShadowResult
 from inspector.domain.verdicts import (
     SCHEMA_VERSION,
     Cause,
     DeadLetter,
     Decision,
+    Embedding,
     Failure,
     FrameFacts,
     FrameFault,
@@ -61,6 +63,7 @@ __all__ = [
     "DeadLetter",
     "Decision",
     "Delivery",
+    "Embedding",
     "Event",
     "Failure",
     "Frame",
@@ -86,6 +89,7 @@ __all__ = [
     "Routed",
     "Scored",
     "Severity",
+    "ShadowResult",
     "Sighting",
     "Standing",
     "TimeSource",

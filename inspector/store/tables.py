@@ -235,7 +235,7 @@ conflicts = sa.Table(
     sa.UniqueConstraint("result_id", "refused_outcome", "refused_agent"),
 )
 
-# Reserved for scoring of shadow versions: written by nothing yet, pruned already.
+# What shadow versions found on frames that another version judged: `result_id` is that row of `results`.
 shadow_results = sa.Table(
     "shadow_results",
     metadata,
@@ -251,8 +251,10 @@ shadow_results = sa.Table(
     sa.Column("score_ms", sa.Double),
     sa.Column("artifact_digest", sa.String),
     sa.Column("decided_at", UtcTime, nullable=False),
+    sa.Column("detail", sa.String),
     sa.UniqueConstraint("result_id", "product", "product_version"),
     sa.Index("ix_shadow_results_decided_at", "decided_at"),
+    sa.Index("ix_shadow_results_version_decided_at", "product", "product_version", "decided_at"),
 )
 
 products = sa.Table(

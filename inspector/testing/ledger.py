@@ -21,6 +21,7 @@ from inspector.domain import (
     GateOwner,
     GateState,
     ResultId,
+    ShadowResult,
     Sighting,
     Verdict,
 )
@@ -48,6 +49,7 @@ class InMemoryLedger:
         self.commands: list[CommandRecord] = []
         self.owners: dict[str, tuple[GateOwner, str, datetime]] = {}
         self._clock = clock
+        self.shadow_results: list[ShadowResult] = []
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -117,6 +119,15 @@ class InMemoryLedger:
             else:
                 others.append(owner)
         return others
+
+    async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
+        self._check()
+        known = {(kept.result_id, kept.product, kept.product_version) for kept in self.shadow_results}
+        for result in results:
+            key = (result.result_id, result.product, result.product_version)
+            if key not in known:
+                known.add(key)
+                self.shadow_results.append(result)
 
     def _check(self) -> None:
         if not self.is_available:

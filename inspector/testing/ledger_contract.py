@@ -26,13 +26,21 @@ from inspector.domain import (
     Outcome,
     Region,
     Severity,
+    ShadowResult,
     TimeSource,
     Verdict,
 )
 from inspector.ports import OWNER_LIVES_S, Ledger
 from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.testing.clock import START, FakeClock
-from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
+from inspector.testing.samples import (
+    command_of,
+    decision_for,
+    event_of,
+    gate_action_of,
+    shadow_result_of,
+    verdict_of_part,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class Stored:
     events: list[Event]
     gate_actions: list[GateAction]
     commands: list[CommandRecord]
+    shadow_results: list[ShadowResult]
 
 
 class LedgerContract:
@@ -267,6 +276,16 @@ class LedgerContract:
             ("c1", "agent2", True),
             ("c2", "agent1", False),
         ]
+
+    async def test_record_shadow_results_read_back_the_same_and_are_written_once(self, ledger: Ledger) -> None:
+        scored = shadow_result_of(1, level=1.25, score=2.5, threshold=2.0, outcome=Outcome.REJECT)
+        failed = shadow_result_of(2, outcome=Outcome.UNJUDGED, detail="größer als erlaubt")
+        await ledger.record_shadow_results([scored, failed])
+        later = dataclasses.replace(scored, outcome=Outcome.PASS)
+        other_version = dataclasses.replace(scored, product_version=3)
+        await ledger.record_shadow_results([later, other_version])
+        await ledger.record_shadow_results([])
+        assert (await self.stored(ledger)).shadow_results == [scored, failed, other_version]
 
     async def test_record_events_and_gate_actions_are_kept_in_order(self, ledger: Ledger) -> None:
         happened = [event_of("link_down"), event_of("link_up", severity=Severity.INFO)]

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.domain import Cause, Event, Failure, Frame, LiveSet, Routed, RouteFacts, Scored
+from inspector.domain import (
+    Cause,
+    Embedding,
+    Event,
+    Failure,
+    Frame,
+    LiveSet,
+    ProductVersion,
+    Routed,
+    RouteFacts,
+    Scored,
+)
 from inspector.ports import Lineup, Router, Scorer
 
 THRESHOLD = 1.0
@@ -26,6 +37,39 @@ def paint(product: int, score: float) -> NDArray[np.uint8]:
     return np.full((2, 2, 3), (product, hundredths, 0), dtype=np.uint8)
 
 
+@dataclass
+class FakeShadows:
+    """Shadow versions by product. Each adds `more` to the score that the pixels encode.
+
+    `scored` names the products of the frames that were scored, in order; `before` is called before each.
+    """
+
+    versions: dict[str, ProductVersion] = field(default_factory=dict)
+    more: float = 1.0
+    cost_ms: float = 0.0
+    before: Callable[[], None] = lambda: None
+    scored: list[str] = field(default_factory=list)
+
+    def version_of(self, product: str) -> ProductVersion | None:
+        return self.versions.get(product)
+
+    def expected_ms(self, product: str, embedding: Embedding | None) -> float:
+        return self.cost_ms
+
+    def can_use(self, product: str, embedding: Embedding | None) -> bool:
+        return False
+
+    def score(
+        self,
+        product: str,
+        embedding: Embedding | None,
+        pixels: Callable[[], NDArray[np.uint8]],
+    ) -> Scored | Failure:
+        self.before()
+        self.scored.append(product)
+        return _answer(int(pixels()[0, 0, 1]) / 100 + self.more)
+
+
 @dataclass(frozen=True)
 class FakeLineup:
     """Products are numbered from 0 in the order of `names`; any other number is an unknown product."""
@@ -34,6 +78,7 @@ class FakeLineup:
     names: tuple[str, ...] = ("alpha", "beta")
     gate: threading.Event | None = None
     batches: list[int] = field(default_factory=list)
+    shadows: FakeShadows = field(default_factory=FakeShadows)
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -87,5 +132,5 @@ class FakeLoader:
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         names = tuple(version.product for version in live.versions) or self.lineup.names
-        made = FakeLineup(live.revision, names, self.lineup.gate, self.lineup.batches)
+        made = FakeLineup(live.revision, names, self.lineup.gate, self.lineup.batches, self.lineup.shadows)
         return made, []

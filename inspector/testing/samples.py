@@ -19,6 +19,7 @@ from inspector.domain import (
     Order,
     Outcome,
     Severity,
+    ShadowResult,
     TimeSource,
     Verdict,
 )
@@ -106,6 +107,21 @@ def command_of(cmd_id: str, **changes: Any) -> CommandRecord:
         is_obeyed=True,
         detail="g1: mode clean",
         orders=(Order("g1", "mode", "auto", "clean"),),
+    )
+    return dataclasses.replace(usual, **changes)
+
+
+def shadow_result_of(number: int, **changes: Any) -> ShadowResult:
+    """Version 2 of `bolt` passes part `number` in shadow."""
+    usual = ShadowResult(
+        result_id=verdict_of_part(number).result_id,
+        camera="cam1",
+        product="bolt",
+        product_version=2,
+        outcome=Outcome.PASS,
+        artifact_digest="d" * 64,
+        decided_at=START,
+        score_ms=1.5,
     )
     return dataclasses.replace(usual, **changes)
 

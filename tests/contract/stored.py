@@ -8,7 +8,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inspector.domain import Action, CommandName, CommandRecord, Event, GateAction, Outcome, ResultId, Severity
+from inspector.domain import (
+    Action,
+    CommandName,
+    CommandRecord,
+    Event,
+    GateAction,
+    Outcome,
+    ResultId,
+    Severity,
+    ShadowResult,
+)
 from inspector.store import tables
 from inspector.store.database import Database
 from inspector.store.ledger import queries
@@ -80,6 +90,15 @@ async def list_commands(database: Database, *, limit: int = 100) -> list[Command
             detail=row["detail"],
         )
         for row in await _rows(database, query)
+    ]
+
+
+async def list_shadow_results(database: Database) -> list[ShadowResult]:
+    """All results of shadow versions, oldest first."""
+    rows = await _rows(database, sa.select(tables.shadow_results).order_by(tables.shadow_results.c.id))
+    return [
+        ShadowResult(**{name: row[name] for name in row if name != "id"} | {"outcome": Outcome(row["outcome"])})
+        for row in rows
     ]
 
 

@@ -35,6 +35,7 @@ class TestInMemoryLedger(LedgerContract):
             events=ledger.events,
             gate_actions=ledger.gate_actions,
             commands=ledger.commands,
+            shadow_results=ledger.shadow_results,
         )
 
 
@@ -54,6 +55,7 @@ class SqlLedgerContract(LedgerContract):
             events=(await stored.list_events(database))[::-1],
             gate_actions=(await stored.list_gate_actions(database))[::-1],
             commands=(await stored.list_commands(database))[::-1],
+            shadow_results=await stored.list_shadow_results(database),
         )
 
     async def test_record_command_is_audited_in_the_same_transaction(self, database: Database) -> None:

@@ -26,6 +26,7 @@ from inspector.domain import (
     GateState,
     ResultId,
     Severity,
+    ShadowResult,
     Sighting,
     Verdict,
 )
@@ -163,6 +164,30 @@ class SqlLedger:
         await self.database.ensure_current()
         async with self.database.writing() as connection:
             return await record_owned(connection, presence, gates, heard, self._clock.now())
+
+    async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
+        await self.database.ensure_current()
+        if not results:
+            return
+        rows = [
+            {
+                "result_id": result.result_id,
+                "camera": result.camera,
+                "product": result.product,
+                "product_version": result.product_version,
+                "outcome": result.outcome.value,
+                "level": storable(result.level),
+                "score": storable(result.score),
+                "threshold": storable(result.threshold),
+                "score_ms": storable(result.score_ms),
+                "artifact_digest": result.artifact_digest,
+                "detail": storable(result.detail),
+                "decided_at": result.decided_at,
+            }
+            for result in results
+        ]
+        async with self.database.writing() as connection:
+            await connection.execute(_insert(connection, tables.shadow_results).on_conflict_do_nothing(), rows)
 
     async def _record(
         self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool]], states: Sequence[GateState]

@@ -11,21 +11,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from inspector.config.sections import CameraSection
 from inspector.domain import Admitted, Cause, Failure, Frame, FrameFacts, Routed, Scored, Severity
 from inspector.errors import FrameError
 from inspector.ports import Lineup
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
-from inspector.stream.pipeline.ticket import BatchItem, Shared, Stage, Ticket
+from inspector.stream.pipeline.shadowing import Shadowing
+from inspector.stream.pipeline.ticket import BatchItem, Decode, Shared, Stage, Ticket
 from inspector.stream.pipeline.workers import Workers
 from inspector.stream.repetition import print_of
-
-Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
 
 DECODE_LIMIT_S = 10.0
 MOST_KILLED_TRIES = 2
@@ -52,6 +47,7 @@ class Judging:
         decode: Decode,
         lineup: Callable[[], Lineup | None],
         frozen: FrozenCameras,
+        shadowing: Shadowing,
     ) -> None:
         self._shared = shared
         self._settling = settling
@@ -59,6 +55,7 @@ class Judging:
         self._decode = decode
         self._lineup = lineup
         self._frozen = frozen
+        self._shadowing = shadowing
         workers = shared.config.engine.decode_workers
         self._decoders = Workers(workers, "decode")
         self._scorer = Workers(1, "score")
@@ -94,7 +91,11 @@ class Judging:
                 self._shared.has_routed.set()
 
     async def run_scorer(self) -> None:
-        """Score one batch after the other: full or due batches, or any waiting frames if no more are on their way."""
+        """Score one batch after the other: full or due batches, or any waiting frames if no more are on their way.
+
+        Only while no live frame is anywhere before its verdict, one frame is scored by a shadow version. Live frames
+        are looked for again after each.
+        """
         while True:
             now_ns = self._shared.clock.monotonic_ns()
             is_all_there = not self._shared.decoding and not len(self._shared.line)
@@ -102,6 +103,8 @@ class Judging:
             if batch:
                 self._shared.has_batch_room.set()
                 await self._score(batch)
+                continue
+            if await self._shadowing.score_next(self._scorer):
                 continue
             due_ns = self._shared.batcher.next_due_ns()
             await self._shared.has_routed.wait(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9))

@@ -19,7 +19,8 @@ The way of one frame, stage by stage, with the files that hold it:
                journal holds them.
 10. acknowledge  recording.py: the source is told that everything up to this position is durable.
 
-Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), heartbeats.py,
+Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), shadowing.py
+(the shadow versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
 commanding.py (job, mode, epoch), reports.py (what PLCs did) and states.py (state topics, gauges).
 
 `recover` turns the verdicts that an earlier run left in the journal into rows. `run` carries frames until `stop` is
@@ -60,15 +61,16 @@ from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
-from inspector.stream.pipeline.judging import Decode, Judging
+from inspector.stream.pipeline.judging import Judging
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Outlets, Settling
+from inspector.stream.pipeline.shadowing import Shadowing
 from inspector.stream.pipeline.states import States
 from inspector.stream.pipeline.takeover import Takeover
-from inspector.stream.pipeline.ticket import Row, Shared
+from inspector.stream.pipeline.ticket import Decode, Row, Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 from inspector.stream.pipeline.verdicts import Signature
 from inspector.stream.pipeline.writing import Writing
@@ -115,11 +117,27 @@ class Pipeline:
         self._owning = Owning(self._shared, adapters.gate_owners, adapters.ledger, software)
         self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, self._owning, adapters.take_events)
         self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._owning, self._upkeep.fault)
-        outlets = Outlets(adapters.gate_line, adapters.sink, adapters.images, adapters.dead_letters, self._heartbeats)
+        self._shadowing = Shadowing(
+            self._shared, adapters.decode, lambda: self._lineups.current, adapters.images, adapters.ledger
+        )
+        outlets = Outlets(
+            adapters.gate_line,
+            adapters.sink,
+            adapters.images,
+            adapters.dead_letters,
+            self._heartbeats,
+            self._shadowing,
+        )
         self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
         frozen = FrozenCameras(self._shared)
         self._judging = Judging(
-            self._shared, self._settling, self._room, adapters.decode, lambda: self._lineups.current, frozen
+            self._shared,
+            self._settling,
+            self._room,
+            adapters.decode,
+            lambda: self._lineups.current,
+            frozen,
+            self._shadowing,
         )
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover, frozen)
@@ -190,6 +208,7 @@ class Pipeline:
                     self._settling.abandon()
                 await self._owning.leave()
                 await self._reports.store()
+                await self._shadowing.store()
                 await self._upkeep.store_events()
                 for task in side:
                     task.cancel()
@@ -214,6 +233,7 @@ class Pipeline:
             "heartbeats": self._heartbeats.run(),
             "gate actions": self._reports.run(),
             "events": self._upkeep.run_events(),
+            "shadow results": self._shadowing.run(),
             "commands": self._commanding.run(),
             "modes": self._commanding.run_expiry(),
             "states": self._states.run(),

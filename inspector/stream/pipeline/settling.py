@@ -31,6 +31,7 @@ from inspector.stream.gates import MissingView, count_streak
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.room import JournalRoom
+from inspector.stream.pipeline.shadowing import Shadowing
 from inspector.stream.pipeline.ticket import LateRun, Row, Shared, Ticket
 from inspector.stream.pipeline.verdicts import (
     Signature,
@@ -53,6 +54,7 @@ class Outlets:
     images: Images
     dead_letters: DeadLetters
     heartbeats: Heartbeats
+    shadowing: Shadowing
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ class Settling:
     def _rule(self, ticket: Ticket, facts: FrameFacts, is_late: bool) -> tuple[Verdict, Decision | None]:
         gate = self._shared.gate_of(ticket.camera)
         mode = facts.admitted.standing.mode
+        if ticket.decide_by_ns is not None and not facts.admitted.is_late:
+            self._shared.headroom.note(ticket.decide_by_ns - self._shared.clock.monotonic_ns())
         ruling = decide(facts, self._shared.policies[ticket.camera], mode, is_late)
         verdict = self._verdict(facts, ruling, gate.name if gate else None)
         self._note_frame_health(facts, verdict.cause)
@@ -225,6 +229,7 @@ class Settling:
             heat_map = facts.scored.heat_map if facts.scored else None
             self._outlets.images.keep(Picture(verdict, admitted.delivery.payload, heat_map))
         self._shared.telemetry.verdict(verdict)
+        self._outlets.shadowing.offer(facts, verdict)
         self._recording.finish(ticket, Row(verdict, decision))
 
     async def _keep_dead_letter(self, facts: FrameFacts, verdict: Verdict) -> None:

@@ -11,7 +11,11 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inspector.config.config import Config
+from inspector.config.sections import CameraSection
 from inspector.domain import Decision, Event, FrameFacts, Position, ResultId, Routed, Severity, Verdict
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
@@ -19,7 +23,11 @@ from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.frame_faults import FaultWatch
 from inspector.stream.gates import Gate
+from inspector.stream.shadow_line import Headroom
 from inspector.stream.watermark import Watermark
+
+Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
+"""Turns the bytes of a camera's frame into pixels, uint8 [H, W, 3]. Raises FrameError."""
 
 
 class Stage(enum.IntEnum):
@@ -145,6 +153,7 @@ class Shared:
     ledger_is_away: bool = False
     next_deadline_ns: int | None = None
     last_scored_ns: int = 0
+    headroom: Headroom = field(default_factory=Headroom)
     late_runs: dict[str, LateRun] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
     frame_faults: FaultWatch = field(default_factory=FaultWatch)
@@ -171,6 +180,12 @@ class Shared:
         """The gate that this camera stands at; None for a camera without one."""
         section = self.config.gate_of(camera)
         return None if section is None else self.gates[section.name]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no frame waits, is decoded or is scored, and every frame in flight has its journal entry."""
+        is_on_its_way = self.decoding or len(self.line) or len(self.batcher)
+        return not is_on_its_way and all(ticket.is_journaled for ticket in self.in_flight.values())
 
     def serves(self, camera: str) -> bool:
         """Whether this camera's frames come to this agent, and not to another agent of its group."""

@@ -49,7 +49,7 @@ class LineupWatch:
         live = await self._registry.live()
         if self._lineup is not None and live.revision == self._lineup.revision:
             return
-        fetched = {version.digest: await self._fetch(version) for version in live.routable}
+        fetched = {version.digest: await self._fetch(version) for version in live.needed}
         artifacts = {digest: content for digest, content in fetched.items() if content is not None}
         loop = asyncio.get_running_loop()
         lineup, events = await loop.run_in_executor(self._loading, self._loader.load, live, artifacts, self._lineup)

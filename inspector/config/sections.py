@@ -131,7 +131,7 @@ class MqttSection(Section):
         default=86400,
         ge=0,
         le=4294967295,
-        description="Time for which the broker keeps frames while the agent is away.",
+        description="Time for which the broker keeps frames and reports of PLCs while the agent is away.",
     )
     in_flight: int = Field(
         default=64, ge=1, le=1000, description="Most unacknowledged frames per camera connection (receive maximum)."

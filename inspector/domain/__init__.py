@@ -3,6 +3,7 @@
 Each stage of the road hands one type to the next stage. Import the types from this package, not from its files.
 """
 
+from inspector.domain.acks import AckContradiction, GateAction, GateReport
 from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, Order
 from inspector.domain.events import Event, Severity
 from inspector.domain.frames import (
@@ -20,7 +21,7 @@ from inspector.domain.frames import (
     TimeSource,
     part_result_id,
 )
-from inspector.domain.gates import NOTHING_TOLD, Action, GateAction, GateMode, GateState, Job, Standing
+from inspector.domain.gates import NOTHING_TOLD, Action, GateMode, GateState, Job, Standing
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
 from inspector.domain.verdicts import (
@@ -40,6 +41,7 @@ from inspector.domain.verdicts import (
 __all__ = [
     "NOTHING_TOLD",
     "SCHEMA_VERSION",
+    "AckContradiction",
     "Action",
     "Admitted",
     "Cause",
@@ -56,6 +58,7 @@ __all__ = [
     "FrameKey",
     "GateAction",
     "GateMode",
+    "GateReport",
     "GateState",
     "Identity",
     "Job",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from inspector.domain import (
+    AckContradiction,
     Action,
     CommandRecord,
     Decision,
@@ -23,6 +24,7 @@ from inspector.domain import (
 )
 from inspector.errors import LedgerUnavailable
 from inspector.store.stored_records import Conflict, StoredDecision
+from inspector.stream.ack_merging import AckRow, merge, part_of
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import sighting_of
 
@@ -40,7 +42,7 @@ class InMemoryLedger:
         self.gates: dict[str, GateState] = {}
         self.conflicts: list[Conflict] = []
         self.events: list[Event] = []
-        self.gate_actions: list[GateAction] = []
+        self.acks: dict[tuple[str | int, ...], AckRow] = {}
         self.commands: list[CommandRecord] = []
 
     async def __aenter__(self) -> Self:
@@ -89,9 +91,21 @@ class InMemoryLedger:
         self._keep(gates)
         return True
 
-    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
         self._check()
-        self.gate_actions.extend(actions)
+        contradictions = []
+        for action in actions:
+            key = (action.report_id,) if action.in_flight else part_of(action)
+            row, contradiction = merge(self.acks.get(key, AckRow.of(action)), action)
+            self.acks[key] = row
+            if contradiction is not None:
+                contradictions.append(contradiction)
+        return contradictions
+
+    @property
+    def gate_actions(self) -> list[GateAction]:
+        """The first report of each part, and each report that names no part, in the order of recording."""
+        return [row.first for row in self.acks.values()]
 
     def _check(self) -> None:
         if not self.is_available:

@@ -7,11 +7,13 @@ that the ledger holds.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 
 from inspector.domain import (
+    AckContradiction,
     Action,
     Cause,
     CommandRecord,
@@ -29,6 +31,7 @@ from inspector.domain import (
 )
 from inspector.ports import Ledger
 from inspector.store.stored_records import Conflict, StoredDecision
+from inspector.stream.ack_merging import AckRow
 from inspector.testing.clock import START
 from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
 
@@ -41,8 +44,17 @@ class Stored:
     decisions: list[StoredDecision]
     conflicts: list[Conflict]
     events: list[Event]
-    gate_actions: list[GateAction]
+    acks: list[AckRow]
     commands: list[CommandRecord]
+
+
+def without_ids(actions: Sequence[GateAction]) -> list[GateAction]:
+    return [dataclasses.replace(action, report_id="") for action in actions]
+
+
+def firsts(acks: Sequence[AckRow]) -> list[GateAction]:
+    """The first report of each row; its own id is not kept once a repetition was counted."""
+    return without_ids([row.first for row in acks])
 
 
 class LedgerContract:
@@ -262,13 +274,52 @@ class LedgerContract:
             ("c2", "agent1", False),
         ]
 
-    async def test_record_events_and_gate_actions_are_kept_in_order(self, ledger: Ledger) -> None:
+    async def test_record_events_are_kept_in_order(self, ledger: Ledger) -> None:
         happened = [event_of("link_down"), event_of("link_up", severity=Severity.INFO)]
-        actions = [gate_action_of(1), gate_action_of(2, done=0), gate_action_of(2)]
         await ledger.record_events(happened)
-        await ledger.record_gate_actions(actions)
         await ledger.record_events([])
-        await ledger.record_gate_actions([])
-        stored = await self.stored(ledger)
-        assert stored.events == happened
-        assert stored.gate_actions == actions
+        assert (await self.stored(ledger)).events == happened
+
+    async def test_record_gate_actions_keeps_one_row_for_each_part_in_order(self, ledger: Ledger) -> None:
+        actions = [gate_action_of(1), gate_action_of(2, lap=1, done=0), gate_action_of(2), gate_action_of(2, epoch=2)]
+        assert await ledger.record_gate_actions(actions) == []
+        assert await ledger.record_gate_actions([]) == []
+        assert (
+            await ledger.record_gate_actions([dataclasses.replace(each, is_redelivered=True) for each in actions]) == []
+        )
+        assert firsts((await self.stored(ledger)).acks) == without_ids(actions)
+        assert [row.repeats for row in (await self.stored(ledger)).acks] == [0] * 4
+
+    async def test_record_gate_actions_counts_a_repetition_once_for_the_agent_of_the_row(self, ledger: Ledger) -> None:
+        first = gate_action_of(1, report_id="a1")
+        again = gate_action_of(1, report_id="a2")
+        await ledger.record_gate_actions([first, again])
+        await ledger.record_gate_actions([again])  # after a death before the journal knew of the row
+        await ledger.record_gate_actions([gate_action_of(1, report_id="b1", agent="agent2")])
+        await ledger.record_gate_actions([gate_action_of(1, report_id="a3")])
+        (row,) = (await self.stored(ledger)).acks
+        assert (row.repeats, row.report_id) == (2, "a3")
+        assert firsts([row]) == without_ids([first])
+
+    async def test_record_gate_actions_keeps_each_contradiction_once_and_names_it(self, ledger: Ledger) -> None:
+        first = gate_action_of(1, report_id="a1")
+        passed = gate_action_of(1, report_id="a2", action=1)
+        unseen = gate_action_of(1, report_id="b1", done=0, agent="agent2")
+        assert await ledger.record_gate_actions([first, passed]) == [AckContradiction(passed, (2, 1, 1))]
+        again = dataclasses.replace(passed, agent="agent2", report_id="b0")
+        assert await ledger.record_gate_actions([again]) == []
+        assert await ledger.record_gate_actions([unseen]) == [AckContradiction(unseen, (2, 1, 1))]
+        (row,) = (await self.stored(ledger)).acks
+        assert firsts([row]) == without_ids([first])
+        assert [(other["act"], other["src"], other["done"]) for other in row.others] == [(1, 1, 1), (2, 1, 0)]
+        assert [other["agent"] for other in row.others] == ["agent1", "agent2"]
+
+    async def test_record_gate_actions_that_name_no_part_have_a_row_each_but_never_two(self, ledger: Ledger) -> None:
+        verdict = verdict_of_part(1, trigger_id=None)
+        actions = [
+            gate_action_of(0, in_flight=True, report_id="a1", result_id=verdict.result_id, lot="L1", job_id="J1"),
+            gate_action_of(0, in_flight=True, report_id="a2", mode=GateMode.CLEAN),
+        ]
+        await ledger.record_gate_actions(actions)
+        await ledger.record_gate_actions(actions)
+        assert firsts((await self.stored(ledger)).acks) == without_ids(actions)

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import (
+    AckContradiction,
     Action,
     CommandRecord,
     Decision,
@@ -32,6 +33,7 @@ from inspector.ports import Clock
 from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
+from inspector.store.ledger.acks import write_acks
 from inspector.store.ledger.inspections import numbered
 from inspector.store.row_mapping import (
     SIGHTING_COLUMNS,
@@ -135,24 +137,12 @@ class SqlLedger:
                 await _upsert_gates(connection, [gate_row(state, now) for state in gates])
         return True
 
-    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
         await self.database.ensure_current()
         if not actions:
-            return
-        rows = [
-            {
-                "gate": action.gate,
-                "epoch": action.epoch,
-                "trigger_id": action.trigger_id,
-                "action": action.action,
-                "source": action.source,
-                "done": action.done,
-                "received_at": action.received_at,
-            }
-            for action in actions
-        ]
+            return []
         async with self.database.writing() as connection:
-            await connection.execute(tables.gate_actions.insert(), rows)
+            return await write_acks(connection, actions)
 
     async def _record(
         self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool]], states: Sequence[GateState]

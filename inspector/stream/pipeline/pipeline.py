@@ -18,12 +18,13 @@ The way of one frame, stage by stage, with the files that hold it:
 10. acknowledge  recording.py: the source is told that everything up to this position is durable.
 
 Beside the road run upkeep.py (live products, canary, events), heartbeats.py, commanding.py (job, mode, epoch),
-reports.py (what PLCs did) and states.py (state topics, gauges).
+reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), states.py (state topics, gauges) and alarms.py
+(events that could come for every part).
 
-`recover` turns the verdicts that an earlier run left in the journal into rows. `run` carries frames until `stop` is
-called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A frame that
-is not finished when the drain's time is over stays with its broker. A stage that dies ends the whole pipeline; the
-error names the stage.
+`recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
+`stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
+frame that is not finished when the drain's time is over stays with its broker. A stage that dies ends the whole
+pipeline; the error names the stage.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from typing import Any
 from inspector.config.config import Config
 from inspector.domain import Event, Severity, Sighting
 from inspector.ports import (
+    AckLine,
     Clock,
     CommandChannel,
     DeadLetters,
@@ -90,6 +92,7 @@ class Adapters:
     decode: Decode
     take_events: Callable[[], list[Event]]
     command_channel: CommandChannel | None = None
+    ack_line: AckLine | None = None
 
 
 class Pipeline:
@@ -115,7 +118,7 @@ class Pipeline:
         )
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover)
-        self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
+        self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line)
         self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing)
         self._commanding = Commanding(
             self._shared,
@@ -157,6 +160,7 @@ class Pipeline:
             for verdict, _ in entries:
                 await self._adapters.sink.publish(verdict)
             await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in entries])
+        await self._reports.recover()
         return len(left)
 
     async def run(self) -> None:
@@ -177,7 +181,7 @@ class Pipeline:
                     for stage in stages:
                         stage.cancel()
                     self._settling.abandon()
-                await self._reports.store()
+                await self._reports.finish()
                 await self._upkeep.store_events()
                 for task in side:
                     task.cancel()

@@ -26,6 +26,9 @@ from inspector.domain import (
     GateReport,
     GateState,
     LiveSet,
+    Part,
+    PartCount,
+    PartSelection,
     Picture,
     Position,
     ProductVersion,
@@ -238,6 +241,12 @@ class Ledger(Adapter, Protocol):
         It is not counted if the broker marks it as redelivered, or if it was written before. A different report is
         kept beside the first one. A report without a part of its own gets a row of its own, once.
         """
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        """The newest `limit` of the selected parts, newest first: rows, decision and report of each, joined."""
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        """How many of the selected parts have which facts."""
 
 
 class Registry(Adapter, Protocol):

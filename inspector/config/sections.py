@@ -481,6 +481,17 @@ class GateSection(Section):
         le=100_000,
         description="Most parts that can be missed in one gap; a longer jump is a reset of the counter.",
     )
+    ack_within_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="Longest time until a part is acknowledged by the PLC; after that it counts as never acknowledged.",
+    )
+    reject_sensor: bool = Field(
+        default=False,
+        description="Whether a sensor sees each rejected part (done in its ack); a reject that it hasn't seen then "
+        "counts as done otherwise.",
+    )
     storm_consecutive: int | None = Field(
         default=None,
         ge=2,

@@ -22,6 +22,7 @@ from inspector.domain.frames import (
     part_result_id,
 )
 from inspector.domain.gates import NOTHING_TOLD, Action, GateMode, GateState, Job, Standing
+from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
 from inspector.domain.verdicts import (
@@ -41,6 +42,7 @@ from inspector.domain.verdicts import (
 __all__ = [
     "NOTHING_TOLD",
     "SCHEMA_VERSION",
+    "Ack",
     "AckContradiction",
     "Action",
     "Admitted",
@@ -60,11 +62,17 @@ __all__ = [
     "GateMode",
     "GateReport",
     "GateState",
+    "GateTerms",
     "Identity",
     "Job",
     "LiveSet",
     "Order",
     "Outcome",
+    "Part",
+    "PartClass",
+    "PartCount",
+    "PartFacts",
+    "PartSelection",
     "Picture",
     "Position",
     "ProductVersion",
@@ -74,6 +82,7 @@ __all__ = [
     "RouteFacts",
     "Routed",
     "Scored",
+    "Seen",
     "Severity",
     "Sighting",
     "Standing",

@@ -7,7 +7,9 @@ attributes hold the written rows.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Self
 
 from inspector.domain import (
@@ -18,6 +20,9 @@ from inspector.domain import (
     Event,
     GateAction,
     GateState,
+    Part,
+    PartCount,
+    PartSelection,
     ResultId,
     Sighting,
     Verdict,
@@ -27,6 +32,7 @@ from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.stream.ack_merging import AckRow, merge, part_of
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import sighting_of
+from inspector.testing.account import join_parts
 
 _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
 
@@ -101,6 +107,15 @@ class InMemoryLedger:
             if contradiction is not None:
                 contradictions.append(contradiction)
         return contradictions
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        self._check()
+        return join_parts(self.rows.values(), self.decisions.values(), self.gate_actions, wanted)[:limit]
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        parts = await self.parts(wanted, len(self.rows) + len(self.acks))
+        counts = Counter((part.gate, f"{part.at.astimezone(UTC):%Y-%m-%dT%H}", part.facts) for part in parts)
+        return [PartCount(gate, hour, facts, count) for (gate, hour, facts), count in counts.items()]
 
     @property
     def gate_actions(self) -> list[GateAction]:

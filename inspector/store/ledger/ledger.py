@@ -23,6 +23,9 @@ from inspector.domain import (
     Event,
     GateAction,
     GateState,
+    Part,
+    PartCount,
+    PartSelection,
     ResultId,
     Severity,
     Sighting,
@@ -35,6 +38,7 @@ from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
 from inspector.store.ledger.acks import write_acks
 from inspector.store.ledger.inspections import numbered
+from inspector.store.ledger.parts import count_parts, list_parts
 from inspector.store.row_mapping import (
     SIGHTING_COLUMNS,
     command_row,
@@ -143,6 +147,14 @@ class SqlLedger:
             return []
         async with self.database.writing() as connection:
             return await write_acks(connection, actions)
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        await self.database.ensure_current()
+        return await list_parts(self.database, wanted, limit=limit)
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        await self.database.ensure_current()
+        return await count_parts(self.database, wanted)
 
     async def _record(
         self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool]], states: Sequence[GateState]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.domain import (
+    AckContradiction,
     AgentPresence,
     CommandName,
     CommandRecord,
@@ -28,8 +29,12 @@ from inspector.domain import (
     Frame,
     GateAction,
     GateOwner,
+    GateReport,
     GateState,
     LiveSet,
+    Part,
+    PartCount,
+    PartSelection,
     Picture,
     Position,
     ProductVersion,
@@ -199,6 +204,21 @@ class Journal(Adapter, Protocol):
     def append_recorded(self, result_ids: Sequence[ResultId]) -> None:
         """Note that these verdicts have durable rows. Segments that hold nothing else are removed."""
 
+    def append_gate_action(self, action: GateAction) -> None:
+        """Append the report of a PLC. Raises JournalFull at the bound."""
+
+    def append_gate_actions_recorded(self, report_ids: Sequence[str]) -> None:
+        """Note that these reports have durable rows."""
+
+    def unrecorded_gate_actions(self) -> list[str]:
+        """Reports of earlier runs that have no row yet, in order of receipt."""
+
+    def read_gate_actions(self, report_ids: Sequence[str]) -> list[GateAction]:
+        """The reports among these that have no row yet, in the given order."""
+
+    def nameless_gate_actions(self) -> list[GateAction]:
+        """The newest reports that name no part (`in_flight`), oldest first, with and without a row."""
+
     async def sync(self) -> None:
         """Everything appended before the call is on stable storage; concurrent calls share one fsync."""
 
@@ -245,7 +265,19 @@ class Ledger(Adapter, Protocol):
         False if this agent has had a command of this id before; then nothing is written.
         """
 
-    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
+        """Write reports of PLCs in one durable transaction, one row for each part. Returns the new contradictions.
+
+        A report of a part that has a row is a repetition, and is counted if the agent of the row reports it again.
+        It is not counted if the broker marks it as redelivered, or if it was written before. A different report is
+        kept beside the first one. A report without a part of its own gets a row of its own, once.
+        """
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        """The newest `limit` of the selected parts, newest first: rows, decision and report of each, joined."""
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        """How many of the selected parts have which facts."""
 
     async def record_owned(
         self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
@@ -307,8 +339,15 @@ class GateLine(Adapter, Protocol):
     async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
         """Send with QoS 0; does nothing while the connection is down."""
 
-    def actions(self) -> AsyncIterator[GateAction]:
-        """The reports of PLCs on what they did."""
+
+class AckLine(Adapter, Protocol):
+    """The reports of PLCs, kept by the broker until they are acknowledged. While too many wait, no more are read."""
+
+    def reports(self) -> AsyncIterator[GateReport]:
+        """Reports in the order in which they came, across reconnects, until the line is left. One consumer only."""
+
+    async def acknowledge(self, position: Position) -> bool:
+        """Tell the broker that every report up to this position is durable. False if its connection is over."""
 
 
 class GateOwners(Adapter, Protocol):

@@ -3,6 +3,7 @@
 Each stage of the road hands one type to the next stage. Import the types from this package, not from its files.
 """
 
+from inspector.domain.acks import AckContradiction, GateAction, GateReport
 from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, Order
 from inspector.domain.events import Event, Severity
 from inspector.domain.frames import (
@@ -24,13 +25,13 @@ from inspector.domain.gates import (
     NOTHING_TOLD,
     Action,
     AgentPresence,
-    GateAction,
     GateMode,
     GateOwner,
     GateState,
     Job,
     Standing,
 )
+from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
 from inspector.domain.shadows import ShadowResult
@@ -53,6 +54,8 @@ from inspector.domain.verdicts import (
 __all__ = [
     "NOTHING_TOLD",
     "SCHEMA_VERSION",
+    "Ack",
+    "AckContradiction",
     "Action",
     "Admitted",
     "AgentPresence",
@@ -73,12 +76,19 @@ __all__ = [
     "GateAction",
     "GateMode",
     "GateOwner",
+    "GateReport",
     "GateState",
+    "GateTerms",
     "Identity",
     "Job",
     "LiveSet",
     "Order",
     "Outcome",
+    "Part",
+    "PartClass",
+    "PartCount",
+    "PartFacts",
+    "PartSelection",
     "Picture",
     "Position",
     "ProductVersion",
@@ -88,6 +98,7 @@ __all__ = [
     "RouteFacts",
     "Routed",
     "Scored",
+    "Seen",
     "Severity",
     "ShadowResult",
     "Sighting",

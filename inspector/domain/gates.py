@@ -1,4 +1,4 @@
-"""A reject gate: the actions sent to it, its PLC's reports, and its state that survives a restart."""
+"""A reject gate: the actions sent to it, and its state that survives a restart."""
 
 from __future__ import annotations
 
@@ -82,22 +82,6 @@ class GateState:
         """The job of the part with this count; None if the part has no job."""
         begun = [job for job in self.jobs if (job.from_epoch, job.from_count) <= (epoch, count)]
         return begun[-1] if begun and begun[-1].job_id is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class GateAction:
-    """The PLC's report on what it did with one part. Only these reports count all parts.
-
-    `source`: 1 decision, 2 time-out default, 3 bypass, 4 manual. `done`: 1 = seen by the reject sensor.
-    """
-
-    gate: str
-    epoch: int
-    trigger_id: int
-    action: int
-    source: int
-    done: int
-    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
@@ -15,7 +16,9 @@ from inspector.domain import (
     Event,
     GateAction,
     GateOwner,
+    GateReport,
     Picture,
+    Position,
     Verdict,
 )
 from inspector.ports import Clock
@@ -37,7 +40,6 @@ class FakeGateLine(_Edge):
         self.is_connected = True
         self.told: list[Decision] = []
         self.beats: list[tuple[str, dict[str, int]]] = []
-        self.reported: asyncio.Queue[GateAction] = asyncio.Queue()
 
     async def publish(self, decision: Decision) -> bool:
         if not self.is_connected or self._clock.monotonic_ns() >= decision.act_before_ns:
@@ -48,9 +50,27 @@ class FakeGateLine(_Edge):
     async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
         self.beats.append((gate, payload))
 
-    async def actions(self) -> AsyncIterator[GateAction]:
+
+class FakeAckLine(_Edge):
+    """Delivers the reports in `reported`, numbered; keeps what was acknowledged. `generation` is the connection."""
+
+    def __init__(self) -> None:
+        self.reported: asyncio.Queue[GateAction] = asyncio.Queue()
+        self.acknowledged: list[int] = []
+        self.generation = 1
+        self._offset = 0
+
+    async def reports(self) -> AsyncIterator[GateReport]:
         while True:
-            yield await self.reported.get()
+            action = await self.reported.get()
+            self._offset += 1
+            report_id = action.report_id or f"r{self._offset:09d}"
+            action = dataclasses.replace(action, report_id=report_id, agent=action.agent or "agent")
+            yield GateReport(Position("acks", self.generation, self._offset), action)
+
+    async def acknowledge(self, position: Position) -> bool:
+        self.acknowledged.append(position.offset)
+        return position.generation == self.generation
 
 
 class FakeGateOwners(_Edge):

@@ -33,7 +33,7 @@ class TestInMemoryLedger(LedgerContract):
             decisions=list(ledger.decisions.values()),
             conflicts=ledger.conflicts,
             events=ledger.events,
-            gate_actions=ledger.gate_actions,
+            acks=list(ledger.acks.values()),
             commands=ledger.commands,
             shadow_results=ledger.shadow_results,
         )
@@ -53,7 +53,7 @@ class SqlLedgerContract(LedgerContract):
             decisions=(await stored.list_decisions(database))[::-1],
             conflicts=(await stored.list_conflicts(database))[::-1],
             events=(await stored.list_events(database))[::-1],
-            gate_actions=(await stored.list_gate_actions(database))[::-1],
+            acks=(await stored.list_acks(database))[::-1],
             commands=(await stored.list_commands(database))[::-1],
             shadow_results=await stored.list_shadow_results(database),
         )

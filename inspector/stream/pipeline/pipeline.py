@@ -21,12 +21,13 @@ The way of one frame, stage by stage, with the files that hold it:
 
 Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), shadowing.py
 (the shadow versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
-commanding.py (job, mode, epoch), reports.py (what PLCs did) and states.py (state topics, gauges).
+commanding.py (job, mode, epoch), reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), states.py (state
+topics, gauges) and alarms.py (events that could come for every part).
 
-`recover` turns the verdicts that an earlier run left in the journal into rows. `run` carries frames until `stop` is
-called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A frame that
-is not finished when the drain's time is over stays with its broker. A stage that dies ends the whole pipeline; the
-error names the stage.
+`recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
+`stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
+frame that is not finished when the drain's time is over stays with its broker. A stage that dies ends the whole
+pipeline; the error names the stage.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from typing import Any
 from inspector.config.config import Config
 from inspector.domain import Event, Severity, Sighting
 from inspector.ports import (
+    AckLine,
     Clock,
     CommandChannel,
     DeadLetters,
@@ -98,6 +100,7 @@ class Adapters:
     take_events: Callable[[], list[Event]]
     command_channel: CommandChannel | None = None
     gate_owners: GateOwners | None = None
+    ack_line: AckLine | None = None
 
 
 class Pipeline:
@@ -141,7 +144,7 @@ class Pipeline:
         )
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover, frozen)
-        self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
+        self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line)
         self._states = States(
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )
@@ -185,6 +188,7 @@ class Pipeline:
             for verdict, _ in entries:
                 await self._adapters.sink.publish(verdict)
             await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in entries])
+        await self._reports.recover()
         return len(left)
 
     async def run(self) -> None:
@@ -207,7 +211,7 @@ class Pipeline:
                         stage.cancel()
                     self._settling.abandon()
                 await self._owning.leave()
-                await self._reports.store()
+                await self._reports.finish()
                 await self._shadowing.store()
                 await self._upkeep.store_events()
                 for task in side:

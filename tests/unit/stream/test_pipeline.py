@@ -25,6 +25,7 @@ from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.edges import (
+    FakeAckLine,
     FakeCommandChannel,
     FakeDeadLetters,
     FakeGateLine,
@@ -95,6 +96,7 @@ class Plant:
         self.ledger = earlier.ledger if earlier else InMemoryLedger()
         self.journal = earlier.journal.after_kill() if earlier else InMemoryJournal()
         self.line = FakeGateLine(self.clock)
+        self.acks = FakeAckLine()
         self.commands = FakeCommandChannel()
         self.sink, self.images, self.letters = FakeSink(), FakeImages(), FakeDeadLetters()
         self.telemetry = FakeTelemetry()
@@ -117,6 +119,7 @@ class Plant:
             decode=decode,
             take_events=self.telemetry.take_events,
             command_channel=self.commands,
+            ack_line=self.acks if self.config.gate else None,
         )
         return Pipeline(self.config, adapters, "test", checkpoint or self.reached.append)
 

@@ -23,6 +23,7 @@ from inspector.domain import (
     Frame,
     GateAction,
     GateState,
+    HoldNote,
     LiveSet,
     Picture,
     Position,
@@ -158,8 +159,11 @@ class Journal(Adapter, Protocol):
     def tries(self, camera: str, sha256: str) -> int:
         """The number that `append_attempt` returns, without a new note."""
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
-        """Append a verdict. Raises JournalFull at the bound. A later entry of a result_id replaces an earlier one."""
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
+        """Append a verdict. Raises JournalFull at the bound. A later entry of a result_id replaces an earlier one.
+
+        `hold`: the hold that this verdict begins. It lives as long as the verdict's entry.
+        """
 
     def append_published(self, result_id: ResultId, published: bool) -> None: ...
 
@@ -176,6 +180,9 @@ class Journal(Adapter, Protocol):
 
     def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
         """The verdicts among these that have no row yet, in the given order, with `published` as last noted."""
+
+    def holds(self) -> list[HoldNote]:
+        """The holds that verdicts of earlier runs began and that have no row yet, in order."""
 
     def sightings(self, most: int) -> list[Sighting]:
         """The newest `most` frames of each camera in the journal, oldest first."""

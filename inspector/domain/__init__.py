@@ -20,7 +20,19 @@ from inspector.domain.frames import (
     TimeSource,
     part_result_id,
 )
-from inspector.domain.gates import NOTHING_TOLD, Action, GateAction, GateMode, GateState, Job, Standing
+from inspector.domain.gates import (
+    NOTHING_TOLD,
+    Action,
+    CauseRun,
+    GateAction,
+    GateMode,
+    GateState,
+    HeldFor,
+    HoldNote,
+    Job,
+    Standing,
+    StormCounts,
+)
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
 from inspector.domain.verdicts import (
@@ -43,6 +55,7 @@ __all__ = [
     "Action",
     "Admitted",
     "Cause",
+    "CauseRun",
     "CommandName",
     "CommandRecord",
     "CommandRequest",
@@ -57,6 +70,8 @@ __all__ = [
     "GateAction",
     "GateMode",
     "GateState",
+    "HeldFor",
+    "HoldNote",
     "Identity",
     "Job",
     "LiveSet",
@@ -74,6 +89,7 @@ __all__ = [
     "Severity",
     "Sighting",
     "Standing",
+    "StormCounts",
     "TimeSource",
     "Verdict",
     "part_result_id",

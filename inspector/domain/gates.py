@@ -53,6 +53,42 @@ NOTHING_TOLD = Standing()
 """Mode auto and no job."""
 
 
+class HeldFor(enum.StrEnum):
+    """Why a gate is held."""
+
+    CONSECUTIVE_REJECTS = "consecutive_rejects"
+    REJECT_SHARE = "reject_share"
+    NO_TRIGGER_ID = "no_trigger_id"
+    UNKNOWN_PRODUCT = "unknown_product"
+    FRAME_HEALTH = "frame_health"
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRun:
+    """The number of frames in a row for which one camera got the same cause."""
+
+    camera: str
+    cause: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StormCounts:
+    """The last parts that were told, oldest first ("1" reject, "0" any other action), and the runs of all cameras."""
+
+    recent: str = ""
+    runs: tuple[CauseRun, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldNote:
+    """The beginning of a hold, as the journal keeps it. `releases`: the gate's count of releases before it."""
+
+    gate: str
+    held_for: HeldFor
+    releases: int
+
+
 @dataclass(frozen=True, slots=True)
 class GateState:
     """The state of one gate (or one camera without a gate) that survives a restart.
@@ -61,6 +97,9 @@ class GateState:
     `mode_expires_at` (None: without end); after that the mode is auto. `jobs`: the current job,
     earlier jobs and announced jobs, oldest first. `orders` counts the obeyed commands: of two states, the state with
     the higher count has the newer mode and jobs.
+
+    `held` ends only with a release, which `releases` counts. `watched` counts the changes of the fields about holds:
+    of two states with equal `releases`, the state with the higher count has the newer counts.
     """
 
     name: str
@@ -72,6 +111,10 @@ class GateState:
     mode_expires_at: datetime | None = None
     jobs: tuple[Job, ...] = ()
     orders: int = 0
+    held_for: HeldFor | None = None
+    storm: StormCounts = StormCounts()
+    releases: int = 0
+    watched: int = 0
 
     def mode_at(self, now: datetime) -> GateMode:
         """The mode at this time: auto if the mode's time is over."""

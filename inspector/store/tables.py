@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0006"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -158,6 +158,10 @@ gates = sa.Table(
     sa.Column("jobs", JSON, nullable=False, server_default="[]"),
     sa.Column("orders", BIG, nullable=False, server_default="0"),
     sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("held_for", sa.String),
+    sa.Column("storm", JSON, nullable=False, server_default="{}"),
+    sa.Column("releases", BIG, nullable=False, server_default="0"),
+    sa.Column("watched", BIG, nullable=False, server_default="0"),
 )
 
 decisions = sa.Table(

@@ -23,6 +23,7 @@ from inspector.domain import (
 )
 from inspector.errors import LedgerUnavailable
 from inspector.store.stored_records import Conflict, StoredDecision
+from inspector.stream.gate_merging import watched_fields
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import sighting_of
 
@@ -100,9 +101,12 @@ class InMemoryLedger:
     def _keep(self, states: Sequence[GateState]) -> None:
         for state in states:
             old = self.gates.get(state.name, state)
-            if _reach(state) >= _reach(old):
+            is_further = _reach(state) >= _reach(old)
+            kept, watched = old, watched_fields(*((state, old) if is_further else (old, state)))
+            if is_further:
                 commanded = {name: getattr(old, name) for name in COMMANDED_FIELDS} if old.orders > state.orders else {}
-                self.gates[state.name] = dataclasses.replace(state, **commanded)
+                kept = dataclasses.replace(state, **commanded)
+            self.gates[state.name] = dataclasses.replace(kept, **watched)
 
     def _insert(self, verdict: Verdict) -> ResultId | None:
         first = self.rows.get(verdict.result_id)

@@ -14,16 +14,19 @@ import pytest
 from inspector.domain import (
     Action,
     Cause,
+    CauseRun,
     CommandRecord,
     Event,
     GateAction,
     GateMode,
     GateState,
+    HeldFor,
     Identity,
     Job,
     Outcome,
     Region,
     Severity,
+    StormCounts,
     TimeSource,
     Verdict,
 )
@@ -249,6 +252,25 @@ class LedgerContract:
         await ledger.record([], [], [GateState("g2", 1, 1)])
         told = dataclasses.replace(ordered, last_trigger=6, reject_streak=1)
         assert await ledger.load_gates() == {"g1": told, "g2": GateState("g2", 1, 1)}
+
+    async def test_record_a_gate_that_was_held_elsewhere_keeps_the_hold(self, ledger: Ledger) -> None:
+        counted = StormCounts("0110", (CauseRun("cam", "unknown_product", 4),))
+        held = GateState("g1", 1, 9, 2, True, held_for=HeldFor.REJECT_SHARE, storm=counted, watched=7)
+        await ledger.record([], [], [held])
+        assert await ledger.load_gates() == {"g1": held}
+        await ledger.record([], [], [GateState("g1", 1, 8, 0, watched=9)])
+        kept = dataclasses.replace(held, reject_streak=0, storm=StormCounts(), watched=9)
+        assert await ledger.load_gates() == {"g1": kept}, "the hold of a state that is further stays"
+        await ledger.record([], [], [GateState("g1", 1, 10, 1, watched=3)])
+        assert await ledger.load_gates() == {"g1": dataclasses.replace(kept, last_trigger=10)}
+
+    async def test_record_a_release_ends_a_hold_and_an_older_state_does_not_bring_it_back(self, ledger: Ledger) -> None:
+        held = GateState("g1", 1, 9, 2, True, held_for=HeldFor.REJECT_SHARE, watched=7)
+        await ledger.record([], [], [held])
+        released = GateState("g1", 1, 9, releases=1, watched=8, orders=1)
+        assert await ledger.record_command(command_of("c1"), [released])
+        await ledger.record([], [], [dataclasses.replace(held, last_trigger=10, watched=20)])
+        assert await ledger.load_gates() == {"g1": dataclasses.replace(released, last_trigger=10)}
 
     async def test_record_command_again_writes_nothing(self, ledger: Ledger) -> None:
         assert await ledger.record_command(command_of("c1"), [GateState("g1", 2, None, orders=1)])

@@ -16,13 +16,14 @@ from typing import Any, Final, Self
 
 import orjson
 
-from inspector.domain import Decision, ResultId, Sighting, Verdict
+from inspector.domain import Decision, HoldNote, ResultId, Sighting, Verdict
 from inspector.errors import JournalDamaged, JournalFull, StateUnusable
 from inspector.store.journal.index import Entry, JournalIndex
 from inspector.store.journal.segment_log import Place, SegmentLog
 from inspector.stream.verdict_record import (
     decision_from_record,
     decision_record,
+    hold_record,
     journal_record,
     sighting_of,
     verdict_from_record,
@@ -81,16 +82,15 @@ class FileJournal:
     def tries(self, camera: str, sha256: str) -> int:
         return self._index.tries((camera, sha256))
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
         self._check_room()
-        self._append(
-            {
-                "k": "verdict",
-                "order": self._index.next_order,
-                "verdict": journal_record(verdict),
-                "decision": None if decision is None else decision_record(decision),
-            }
-        )
+        record = {
+            "k": "verdict",
+            "order": self._index.next_order,
+            "verdict": journal_record(verdict),
+            "decision": None if decision is None else decision_record(decision),
+        }
+        self._append(record if hold is None else record | {"hold": hold_record(hold)})
 
     def append_published(self, result_id: ResultId, published: bool) -> None:
         self._note({"k": "published", "id": result_id, "published": published})
@@ -114,6 +114,10 @@ class FileJournal:
         entries = ((result_id, self._index.entries.get(result_id)) for result_id in result_ids)
         wanted = [(result_id, entry) for result_id, entry in entries if entry is not None and not entry.is_recorded]
         return [(verdict, decision) for _, verdict, decision in self._read(wanted)]
+
+    def holds(self) -> list[HoldNote]:
+        entries = (entry for _, entry in self._index.in_order() if entry.is_earlier and not entry.is_recorded)
+        return [entry.hold for entry in entries if entry.hold is not None]
 
     def sightings(self, most: int) -> list[Sighting]:
         return [

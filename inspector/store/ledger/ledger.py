@@ -44,6 +44,7 @@ from inspector.store.row_mapping import (
     storable,
     verdict_row,
 )
+from inspector.stream.gate_merging import WATCHED_FIELDS
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import journal_record
 
@@ -283,7 +284,10 @@ def _rank(action: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
 
 
 async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Keep the state with the higher count. A state that is behind comes from an agent that has lost the gate."""
+    """Keep the state with the higher count. A state that is behind comes from an agent that has lost the gate.
+
+    What is known about holds is merged in any case, as `gate_merging` says: only a release ends a hold.
+    """
     statement = _insert(connection, tables.gates)
     new, old = statement.excluded, tables.gates.c
     is_further = sa.or_(
@@ -292,12 +296,34 @@ async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, An
             new.epoch == old.epoch, sa.func.coalesce(new.last_trigger, -1) >= sa.func.coalesce(old.last_trigger, -1)
         ),
     )
-    replaced = {column.name: new[column.name] for column in tables.gates.c if column.name != "name"}
+    replaced: dict[str, sa.ColumnElement[Any]] = {
+        column.name: sa.case((is_further, new[column.name]), else_=column)
+        for column in tables.gates.c
+        if column.name != "name"
+    }
     for name in COMMANDED_FIELDS:  # a state made before a command must not undo it
-        replaced[name] = sa.case((new.orders >= old.orders, new[name]), else_=old[name])
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["name"], set_=replaced, where=is_further), rows
+        replaced[name] = sa.case((sa.and_(is_further, new.orders >= old.orders), new[name]), else_=old[name])
+    replaced |= _merged_holds(new, old, is_further)
+    await connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=replaced), rows)
+
+
+def _merged_holds(new: Any, old: Any, is_further: sa.ColumnElement[bool]) -> dict[str, sa.ColumnElement[Any]]:
+    is_released_since, is_as_released = new.releases > old.releases, new.releases == old.releases
+    is_newer = sa.or_(new.watched > old.watched, sa.and_(new.watched == old.watched, is_further))
+    is_ahead = sa.or_(is_released_since, sa.and_(is_as_released, is_newer))
+    merged: dict[str, sa.ColumnElement[Any]] = {
+        name: sa.case((is_ahead, new[name]), else_=old[name]) for name in WATCHED_FIELDS
+    }
+    either = sa.case((is_ahead, sa.func.coalesce(new.held_for, old.held_for)), else_=old.held_for)
+    merged["held"] = sa.case(
+        (is_released_since, new.held), (is_as_released, sa.or_(old.held, new.held)), else_=old.held
     )
+    merged["held_for"] = sa.case(
+        (is_released_since, new.held_for),
+        (is_as_released, sa.func.coalesce(either, new.held_for)),
+        else_=old.held_for,
+    )
+    return merged
 
 
 async def _insert_events(connection: AsyncConnection, happened: Sequence[Event]) -> None:

@@ -27,6 +27,7 @@ from inspector.ports import CommandChannel, Ledger
 from inspector.stream.commands import Command, check_time, cmd_id_of, read
 from inspector.stream.identity import TriggerCounter
 from inspector.stream.pipeline.ticket import Shared
+from inspector.stream.storms import release
 from inspector.stream.verdict_record import format_time
 
 EXPIRY_S = 0.5
@@ -224,9 +225,9 @@ class Commanding:
 
 def _plan_release(owner: str, state: GateState) -> _Plan:
     def change(state: GateState) -> GateState:
-        return replace(state, held=False, reject_streak=0, orders=state.orders + 1)
+        return replace(release(state), orders=state.orders + 1)
 
-    return _Plan(Order(owner, "gate", "held" if state.held else "not held", "not held"), change)
+    return _Plan(Order(owner, "gate", _held_text(state), "not held"), change)
 
 
 def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:
@@ -250,6 +251,12 @@ def _state_record(counter: TriggerCounter, mode: GateMode) -> dict[str, Any]:
         "lot": job.lot if job else None,
         "effective_from_trig": counter.number(job.from_count) if job and job.from_count >= 0 else None,
     }
+
+
+def _held_text(state: GateState) -> str:
+    if not state.held:
+        return "not held"
+    return "held" if state.held_for is None else f"held: {state.held_for}"
 
 
 def _until(moment: Any) -> str:

@@ -10,6 +10,7 @@ The way of one frame, stage by stage, with the files that hold it:
  4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame.
  5. score      judging.py: the one scorer thread judges a batch that is full or due (../batching.py).
  6. decide     settling.py: ruling (../deciding.py), verdict (verdicts.py), and the gate's decision (../gates.py).
+               holding.py holds a gate after too many rejects or too many frames that could not be judged.
                A frame whose time is over is settled by the watch over deadlines in judging.py.
  7. journal    settling.py, room.py: the verdict is appended to the journal, which may have to free room first.
  8. publish    settling.py: the decision goes to the gate, the record to the sink, the picture to the folder.
@@ -52,6 +53,7 @@ from inspector.ports import (
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
+from inspector.stream.gate_merging import with_holds
 from inspector.stream.gates import Gate
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.heartbeats import Heartbeats
@@ -149,7 +151,7 @@ class Pipeline:
         Raises LedgerUnavailable, because only the ledger shows which frames have a row.
         """
         left = self._adapters.journal.unrecorded()
-        gates = await self._adapters.ledger.load_gates()
+        gates = with_holds(await self._adapters.ledger.load_gates(), self._adapters.journal.holds())
         sightings = await self._load_sightings()
         self._shared.admission.assign(gates, sightings)
         for at in range(0, len(left), self._config.store.commit_rows):

@@ -8,6 +8,7 @@ being scored, the decision is sent to the gate at once, and the row waits for th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -18,17 +19,20 @@ from inspector.domain import (
     Decision,
     Failure,
     FrameFacts,
+    HoldNote,
     Outcome,
     Picture,
+    ResultId,
     Severity,
     Verdict,
 )
-from inspector.errors import InspectorError
+from inspector.errors import InspectorError, JournalFull
 from inspector.ports import DeadLetters, GateLine, Images, VerdictSink
 from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Ruling, decide, rule
-from inspector.stream.gates import MissingView, count_streak
+from inspector.stream.gates import MissingView
 from inspector.stream.pipeline.heartbeats import Heartbeats
+from inspector.stream.pipeline.holding import Holding
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import LateRun, Row, Shared, Ticket
@@ -82,6 +86,8 @@ class Settling:
         self._tasks: asyncio.TaskGroup | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
         self._told: dict[Ticket, _Announcement] = {}
+        self._holding = Holding(shared)
+        self._holds: dict[ResultId, HoldNote] = {}
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
         """Set the task group in which publishing tasks run. Call once, before the first frame."""
@@ -142,9 +148,15 @@ class Settling:
         if gate is not None and not facts.admitted.delivery.backlog:
             self._count_late(gate.name, verdict.cause)
         decision = gate.judged(facts.admitted, verdict) if gate else None
-        if decision is not None:
-            self._count_streak(decision)
+        if gate is not None and (hold := self._holding.count(gate.name, facts.admitted, verdict, decision)):
+            self._keep_hold(verdict, decision, hold)
         return verdict, decision
+
+    def _keep_hold(self, verdict: Verdict, decision: Decision | None, hold: HoldNote) -> None:
+        """Journal the hold before anyone can see it, with the verdict that begins it: both survive kill -9."""
+        self._holds[verdict.result_id] = hold
+        with contextlib.suppress(JournalFull):  # then the verdict waits for room, and the hold with it
+            self._room.journal.append_verdict(verdict, decision, hold)
 
     def _verdict(self, facts: FrameFacts, ruling: Ruling, gate: str | None) -> Verdict:
         age_ns = self._shared.clock.monotonic_ns() - facts.admitted.delivery.received_ns
@@ -163,16 +175,6 @@ class Settling:
         now_ns = self._shared.clock.monotonic_ns()
         self._shared.late_runs[gate] = LateRun(before.count + 1, now_ns) if is_late else LateRun()
 
-    def _count_streak(self, decision: Decision) -> None:
-        counter = self._shared.admission.counter(decision.gate)
-        counter.update(count_streak(counter.state, decision.action))
-        limit = next(gate.storm_consecutive for gate in self._shared.config.gate if gate.name == decision.gate)
-        if limit is not None and counter.state.reject_streak == limit:
-            # The gate is not ready until a person releases it. Thresholds stay: nothing here learns from rejects.
-            counter.update(replace(counter.state, held=True))
-            detail = f"{limit} rejects in a row; the gate is held until the command release, with by and reason"
-            self._shared.event("storm", Severity.ALARM, decision.gate, detail)
-
     async def _finish(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:
         await self._release(ticket, facts, await self._announce(ticket, verdict, decision), decision)
 
@@ -185,7 +187,7 @@ class Settling:
         if decision is None or self._outlets.gate_line is None:
             return verdict
         await self._outlets.heartbeats.ensure_epoch(decision.gate, decision.epoch)
-        is_dropped = self._shared.gates[decision.gate].is_dropped(decision)
+        is_dropped = self._shared.gates[decision.gate].is_dropped(decision) or self._holding.withholds(decision)
         is_published = not is_dropped and await self._outlets.gate_line.publish(decision)
         self._shared.checkpoint("published")
         self._room.journal.append_published(verdict.result_id, is_published)
@@ -194,10 +196,12 @@ class Settling:
 
     async def _append(self, verdict: Verdict, decision: Decision | None) -> None:
         # While the journal is full no decision is sent, and the gate's own default holds.
-        await self._room.taken(lambda: self._room.journal.append_verdict(verdict, decision))
+        hold = self._holds.get(verdict.result_id)
+        await self._room.taken(lambda: self._room.journal.append_verdict(verdict, decision, hold))
 
     async def _release(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:
         admitted = facts.admitted
+        self._holds.pop(verdict.result_id, None)
         await self._outlets.sink.publish(verdict)
         if verdict.cause is Cause.UNDECODABLE:
             await self._keep_dead_letter(facts, verdict)

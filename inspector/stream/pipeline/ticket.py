@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inspector.config.config import Config
+from inspector.config.sections import GateSection
 from inspector.domain import Decision, Event, FrameFacts, Position, ResultId, Routed, Severity, Verdict
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
@@ -164,6 +165,10 @@ class Shared:
         """Wake the watch over deadlines if this deadline is earlier than the deadline that the watch waits for."""
         if decide_by_ns is not None and (self.next_deadline_ns is None or decide_by_ns < self.next_deadline_ns):
             self.has_deadline.set()
+
+    def section_of(self, gate: str) -> GateSection:
+        """The configuration of the gate with this name."""
+        return next(section for section in self.config.gate if section.name == gate)
 
     def gate_of(self, camera: str) -> Gate | None:
         """The gate that this camera stands at; None for a camera without one."""

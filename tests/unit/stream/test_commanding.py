@@ -264,7 +264,7 @@ async def test_storm_holds_the_gate_until_a_person_releases_it() -> None:
     async with plant.running():
         await until(lambda: is_told(0, 5))
         reply = await Talker(plant).tell("release", gate="gate")
-        assert (reply["ok"], reply["detail"]) == (1, "gate: gate not held (was held)")
+        assert (reply["ok"], reply["detail"]) == (1, "gate: gate not held (was held: consecutive_rejects)")
         await until(lambda: is_told(1, 0))
     (record,) = plant.ledger.commands
     assert (record.name, record.by, record.reason) == (CommandName.RELEASE, "ada", "a test")

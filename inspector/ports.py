@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol, Self
 
 from inspector.domain import (
+    Challenge,
     CommandName,
     CommandRecord,
     CommandRequest,
@@ -215,11 +216,22 @@ class Ledger(Adapter, Protocol):
 
     async def record_events(self, events: Sequence[Event]) -> None: ...
 
-    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
-        """Write the command, its audit rows and the states that it leads to, in one durable transaction.
+    async def record_command(
+        self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
+    ) -> bool:
+        """Write the command, its audit rows and what it leads to, in one durable transaction.
 
         False if this agent has had a command of this id before; then nothing is written.
         """
+
+    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+        """Write what became of a challenge, its audit row and the gate's state, in one durable transaction.
+
+        False if the challenge is not stored as open: its end is written once. A failed one still writes the state.
+        """
+
+    async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:
+        """The stored challenge with this id, or None."""
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
 

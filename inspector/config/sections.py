@@ -518,3 +518,8 @@ class GateSection(Section):
         description="Number of frames in a row with the cause frame_health, of one camera, that raises an alarm and "
         "holds the gate; 0 = never.",
     )
+    golden_acks: bool = Field(
+        default=True,
+        description="Whether a golden challenge needs the PLC's ack of each reject; false only for a gate whose PLC "
+        "sends none.",
+    )

@@ -3,6 +3,7 @@
 Each stage of the road hands one type to the next stage. Import the types from this package, not from its files.
 """
 
+from inspector.domain.challenges import Challenge, ChallengeResult, Master, MasterAck, SeenMaster
 from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, Order
 from inspector.domain.events import Event, Severity
 from inspector.domain.frames import (
@@ -22,11 +23,13 @@ from inspector.domain.frames import (
 )
 from inspector.domain.gates import (
     NOTHING_TOLD,
+    UNRELEASED,
     Action,
     CauseRun,
     GateAction,
     GateMode,
     GateState,
+    GoldenState,
     HeldFor,
     HoldNote,
     Job,
@@ -52,10 +55,13 @@ from inspector.domain.verdicts import (
 __all__ = [
     "NOTHING_TOLD",
     "SCHEMA_VERSION",
+    "UNRELEASED",
     "Action",
     "Admitted",
     "Cause",
     "CauseRun",
+    "Challenge",
+    "ChallengeResult",
     "CommandName",
     "CommandRecord",
     "CommandRequest",
@@ -70,11 +76,14 @@ __all__ = [
     "GateAction",
     "GateMode",
     "GateState",
+    "GoldenState",
     "HeldFor",
     "HoldNote",
     "Identity",
     "Job",
     "LiveSet",
+    "Master",
+    "MasterAck",
     "Order",
     "Outcome",
     "Picture",
@@ -86,6 +95,7 @@ __all__ = [
     "RouteFacts",
     "Routed",
     "Scored",
+    "SeenMaster",
     "Severity",
     "Sighting",
     "Standing",

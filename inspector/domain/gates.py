@@ -43,10 +43,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Mode and job of a gate (or a camera without a gate) at the time when a part came."""
+    """Mode and job of a gate (or a camera without a gate) at the time when a part came.
+
+    `is_master`: the part may be a reference part of the challenge that is under way.
+    """
 
     mode: GateMode = GateMode.AUTO
     job: Job | None = None
+    is_master: bool = False
 
 
 NOTHING_TOLD = Standing()
@@ -61,6 +65,12 @@ class HeldFor(enum.StrEnum):
     NO_TRIGGER_ID = "no_trigger_id"
     UNKNOWN_PRODUCT = "unknown_product"
     FRAME_HEALTH = "frame_health"
+    GOLDEN_FAILED = "golden_failed"
+    GOLDEN_MISSING = "golden_missing"
+
+
+UNRELEASED = frozenset({HeldFor.GOLDEN_FAILED, HeldFor.GOLDEN_MISSING})
+"""A gate that is held for one of these judges no part: nobody has shown that it would do so rightly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,23 @@ class StormCounts:
 
     recent: str = ""
     runs: tuple[CauseRun, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenState:
+    """What a gate's state knows about challenges.
+
+    `challenge` is the id of the one under way. `masters` are its part ids (empty: parts come in order), and
+    `is_collecting` says that some have not come yet.
+    """
+
+    challenge: str | None = None
+    masters: tuple[str, ...] = ()
+    is_collecting: bool = False
+
+    def may_be_master(self, part_id: str | None) -> bool:
+        """Whether a part that comes now may be a reference part."""
+        return self.is_collecting and (not self.masters or part_id in self.masters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +142,7 @@ class GateState:
     storm: StormCounts = StormCounts()
     releases: int = 0
     watched: int = 0
+    golden: GoldenState = GoldenState()
 
     def mode_at(self, now: datetime) -> GateMode:
         """The mode at this time: auto if the mode's time is over."""

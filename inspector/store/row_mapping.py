@@ -21,6 +21,7 @@ from inspector.domain import (
     FrameKey,
     GateMode,
     GateState,
+    GoldenState,
     HeldFor,
     Identity,
     Job,
@@ -169,6 +170,7 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
         "storm": {"recent": gate.storm.recent, "runs": [asdict(run) for run in gate.storm.runs]},
         "releases": gate.releases,
         "watched": gate.watched,
+        "golden": {name: storable(value) for name, value in asdict(gate.golden).items()},
         "updated_at": now,
     }
 
@@ -179,6 +181,7 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         mode, jobs = GateMode(row["mode"]), tuple(Job(**job) for job in row["jobs"])
         held_for = None if row["held_for"] is None else HeldFor(row["held_for"])
         storm = StormCounts(row["storm"].get("recent", ""), _runs(row["storm"].get("runs", [])))
+        golden = _golden(row["golden"])
     except (ValueError, TypeError, AttributeError) as error:
         raise RowDamaged(
             f"The row of gate {row['name']} can't be read ({error}); mend it in the database, or restore it "
@@ -198,7 +201,12 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         storm=storm,
         releases=row["releases"],
         watched=row["watched"],
+        golden=golden,
     )
+
+
+def _golden(stored: dict[str, Any]) -> GoldenState:
+    return GoldenState(**stored | {"masters": tuple(stored.get("masters", ()))})
 
 
 def _runs(stored: list[dict[str, Any]]) -> tuple[CauseRun, ...]:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from inspector.domain import GateState, HoldNote
 
-WATCHED_FIELDS: Final = ("reject_streak", "held", "held_for", "storm", "releases", "watched")
-"""Fields of a gate's state about holds. A hold ends only with a release, so no other state may undo it."""
+WATCHED_FIELDS: Final = ("reject_streak", "held", "held_for", "storm", "releases", "watched", "golden")
+"""Fields of a gate's state about holds and challenges. Only a release ends a hold; no other state may undo it."""
 
 
 def watched_fields(first: GateState, second: GateState) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Gate:
         part = self._parts.get(key) if key is not None else None
         if key is None or part is None or not may_be_told(admitted):
             return None
-        if verdict.cause in UNTOLD_CAUSES:
+        if verdict.cause in UNTOLD_CAUSES or verdict.action is Action.NONE:
             # The other views may come in another mode, and they alone are not enough to judge the part.
             part.is_closed = True
             self._undecided.pop(key, None)
@@ -171,6 +171,9 @@ class Gate:
 
 
 def may_be_told(admitted: Admitted) -> bool:
-    """False for simulated, backlog and late frames and for reference parts: a gate gets no decision about them."""
-    is_golden = admitted.standing.mode is GateMode.GOLDEN
+    """False for simulated, backlog and late frames: a gate gets no decision about them.
+
+    False also for parts in mode golden, except the reference parts of a challenge.
+    """
+    is_golden = admitted.standing.mode is GateMode.GOLDEN and not admitted.standing.is_master
     return not (admitted.simulated or admitted.delivery.backlog or admitted.is_late or is_golden)

@@ -12,6 +12,8 @@ from typing import Self
 
 from inspector.domain import (
     Action,
+    Challenge,
+    ChallengeResult,
     CommandRecord,
     Decision,
     Event,
@@ -43,6 +45,7 @@ class InMemoryLedger:
         self.events: list[Event] = []
         self.gate_actions: list[GateAction] = []
         self.commands: list[CommandRecord] = []
+        self.challenges: list[Challenge] = []
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -82,13 +85,31 @@ class InMemoryLedger:
         self._check()
         self.events.extend(events)
 
-    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+    async def record_command(
+        self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
+    ) -> bool:
         self._check()
         if any((known.cmd_id, known.agent) == (command.cmd_id, command.agent) for known in self.commands):
             return False
         self.commands.append(command)
         self._keep(gates)
+        if challenge is not None:
+            self.challenges.append(challenge)
         return True
+
+    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+        self._check()
+        is_ended = False
+        for at, known in enumerate(self.challenges):
+            if _names_it(known, challenge.challenge_id, challenge.gate) and known.result is ChallengeResult.OPEN:
+                self.challenges[at], is_ended = challenge, True
+        if is_ended or challenge.result is ChallengeResult.FAILED:
+            self._keep([gate])
+        return is_ended
+
+    async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:
+        self._check()
+        return next((known for known in self.challenges if _names_it(known, challenge_id, gate)), None)
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
         self._check()
@@ -152,6 +173,10 @@ class InMemoryLedger:
             worst = new if _WORSE[new.action] > _WORSE[old.action] else old
             new = dataclasses.replace(worst, sent=old.sent + new.sent)
         self.decisions[key] = new
+
+
+def _names_it(challenge: Challenge, challenge_id: str, gate: str) -> bool:
+    return (challenge.challenge_id, challenge.gate) == (challenge_id, gate)
 
 
 def _reach(state: GateState) -> tuple[int, int]:

@@ -15,16 +15,20 @@ from inspector.domain import (
     Action,
     Cause,
     CauseRun,
+    ChallengeResult,
     CommandRecord,
     Event,
     GateAction,
     GateMode,
     GateState,
+    GoldenState,
     HeldFor,
     Identity,
     Job,
+    MasterAck,
     Outcome,
     Region,
+    SeenMaster,
     Severity,
     StormCounts,
     TimeSource,
@@ -33,7 +37,7 @@ from inspector.domain import (
 from inspector.ports import Ledger
 from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.testing.clock import START
-from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
+from inspector.testing.samples import challenge_of, command_of, decision_for, event_of, gate_action_of, verdict_of_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +275,35 @@ class LedgerContract:
         assert await ledger.record_command(command_of("c1"), [released])
         await ledger.record([], [], [dataclasses.replace(held, last_trigger=10, watched=20)])
         assert await ledger.load_gates() == {"g1": dataclasses.replace(released, last_trigger=10)}
+
+    async def test_challenge_is_stored_with_its_command_and_ended_once(self, ledger: Ledger) -> None:
+        challenge = challenge_of("c1")
+        golden = GateState("g1", 1, 5, golden=GoldenState("c1", ("G1",), is_collecting=True), watched=1, orders=1)
+        assert await ledger.record_command(command_of("c1"), [golden], challenge)
+        assert await ledger.load_challenge("c1", "g1") == challenge
+        assert await ledger.load_challenge("c1", "g2") is None
+        assert await ledger.load_gates() == {"g1": golden}
+        ended = dataclasses.replace(
+            challenge,
+            result=ChallengeResult.PASSED,
+            ended=START,
+            version=3,
+            seen=(SeenMaster(1, 7, "G1", Outcome.PASS, "ok", "r1", told=True),),
+            acks=(MasterAck(1, 8, 2, 1, 1),),
+            detail="2 of 2",
+        )
+        after = GateState("g1", 1, 6, watched=2, orders=2)
+        assert await ledger.record_challenge(ended, after)
+        again = dataclasses.replace(ended, result=ChallengeResult.PASSED, detail="again")
+        assert not await ledger.record_challenge(again, GateState("g1", 1, 7, watched=3, orders=3))
+        assert await ledger.load_challenge("c1", "g1") == ended
+        assert await ledger.load_gates() == {"g1": after}
+
+    async def test_failed_challenge_stores_the_hold_even_where_it_was_ended_before(self, ledger: Ledger) -> None:
+        held = GateState("g1", 1, 5, held=True, held_for=HeldFor.GOLDEN_FAILED, watched=2)
+        failed = challenge_of("c1", result=ChallengeResult.FAILED, ended=START)
+        assert not await ledger.record_challenge(failed, held)
+        assert await ledger.load_gates() == {"g1": held}
 
     async def test_record_command_again_writes_nothing(self, ledger: Ledger) -> None:
         assert await ledger.record_command(command_of("c1"), [GateState("g1", 2, None, orders=1)])

@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import (
     Action,
+    Challenge,
+    ChallengeResult,
     CommandRecord,
     Decision,
     Event,
@@ -32,6 +34,7 @@ from inspector.ports import Clock
 from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
+from inspector.store.ledger.challenges import end_challenge, find_challenge, insert_challenge
 from inspector.store.ledger.inspections import numbered
 from inspector.store.row_mapping import (
     SIGHTING_COLUMNS,
@@ -117,7 +120,9 @@ class SqlLedger:
         async with self.database.writing() as connection:
             await _insert_events(connection, events)
 
-    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+    async def record_command(
+        self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
+    ) -> bool:
         await self.database.ensure_current()
         now = self._clock.now()
         async with self.database.writing() as connection:
@@ -134,7 +139,28 @@ class SqlLedger:
                 await audit.append(connection, now, change)
             if gates:
                 await _upsert_gates(connection, [gate_row(state, now) for state in gates])
+            if challenge is not None:
+                await insert_challenge(connection, challenge)
         return True
+
+    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+        await self.database.ensure_current()
+        now = self._clock.now()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            is_ended = await end_challenge(connection, challenge)
+            if is_ended:
+                why = f"{challenge.reason} (challenge {challenge.challenge_id}): {challenge.detail}"
+                named = f"gate/{challenge.gate}/golden"
+                change = audit.Change(challenge.by, named, ChallengeResult.OPEN.value, challenge.result.value, why)
+                await audit.append(connection, now, change)
+            if is_ended or challenge.result is ChallengeResult.FAILED:
+                await _upsert_gates(connection, [gate_row(gate, now)])
+        return is_ended
+
+    async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:
+        await self.database.ensure_current()
+        return await find_challenge(self.database, challenge_id, gate)
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
         await self.database.ensure_current()

@@ -6,7 +6,19 @@ still sent, so that a bad part is never let go because of the hold.
 
 from __future__ import annotations
 
-from inspector.domain import Action, Admitted, Decision, GateMode, HoldNote, Severity, Verdict
+from inspector.domain import (
+    UNRELEASED,
+    Action,
+    Admitted,
+    Cause,
+    Decision,
+    Failure,
+    GateMode,
+    HeldFor,
+    HoldNote,
+    Severity,
+    Verdict,
+)
 from inspector.stream.gates import may_be_told
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.storms import ALARM_OF, Storm, TriggerAlarms, count_frame, count_part, hold, reached, run_of
@@ -35,6 +47,14 @@ class Holding:
     def withholds(self, decision: Decision) -> bool:
         """Whether this decision must not be sent because its gate is held."""
         return decision.action is Action.PASS and self._shared.admission.counter(decision.gate).state.held
+
+    def unreleased(self, gate: str) -> Failure | None:
+        """Why no part of this gate is judged: it is held by a challenge that failed or is missing. None: it is not."""
+        state = self._shared.admission.counter(gate).state
+        if not state.held or state.held_for not in UNRELEASED:
+            return None
+        why = "failed" if state.held_for is HeldFor.GOLDEN_FAILED else "is missing"
+        return Failure(Cause.NOT_RELEASED, f"the gate is held, because a golden challenge {why}")
 
     def _begin(self, gate: str, storm: Storm) -> HoldNote:
         counter = self._shared.admission.counter(gate)

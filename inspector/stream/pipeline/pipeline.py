@@ -19,7 +19,7 @@ The way of one frame, stage by stage, with the files that hold it:
 10. acknowledge  recording.py: the source is told that everything up to this position is durable.
 
 Beside the road run upkeep.py (live products, canary, events), heartbeats.py, commanding.py (job, mode, epoch),
-reports.py (what PLCs did) and states.py (state topics, gauges).
+challenging.py (golden challenges), reports.py (what PLCs did) and states.py (state topics, gauges).
 
 `recover` turns the verdicts that an earlier run left in the journal into rows. `run` carries frames until `stop` is
 called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A frame that
@@ -55,6 +55,7 @@ from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gate_merging import with_holds
 from inspector.stream.gates import Gate
+from inspector.stream.pipeline.challenging import Challenging
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
@@ -110,7 +111,15 @@ class Pipeline:
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
         self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.take_events)
         self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._upkeep.fault)
-        outlets = Outlets(adapters.gate_line, adapters.sink, adapters.images, adapters.dead_letters, self._heartbeats)
+        self._challenging = Challenging(self._shared, adapters.ledger, adapters.command_channel, self._live_products)
+        outlets = Outlets(
+            adapters.gate_line,
+            adapters.sink,
+            adapters.images,
+            adapters.dead_letters,
+            self._heartbeats,
+            self._challenging,
+        )
         self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
         self._judging = Judging(
             self._shared, self._settling, self._room, adapters.decode, lambda: self._lineups.current
@@ -123,7 +132,8 @@ class Pipeline:
             self._shared,
             adapters.ledger,
             adapters.command_channel,
-            lambda: self._lineups.current.products if self._lineups.current else (),
+            self._live_products,
+            self._challenging,
         )
         self._stop = asyncio.Event()
         self.has_started = asyncio.Event()
@@ -187,9 +197,12 @@ class Pipeline:
             self._intake.close()
             self._judging.close()
 
+    def _live_products(self) -> tuple[str, ...]:
+        return self._lineups.current.products if self._lineups.current else ()
+
     def _warn_of_missing_products(self) -> None:
         """Warn of cameras that allow one product only: they reject every part until that product is enrolled."""
-        live = self._lineups.current.products if self._lineups.current else ()
+        live = self._live_products()
         for camera in self._config.camera:
             if camera.product is not None and camera.product not in live:
                 detail = f"it may show {camera.product} only, of which no version is live; enrol it, or change product"
@@ -204,6 +217,7 @@ class Pipeline:
             "events": self._upkeep.run_events(),
             "commands": self._commanding.run(),
             "modes": self._commanding.run_expiry(),
+            "challenges": self._challenging.run(),
             "states": self._states.run(),
             "reports": self._states.run_reports(),
         }

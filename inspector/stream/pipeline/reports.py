@@ -50,6 +50,8 @@ class Reports:
 
     async def _take(self, gate_line: GateLine) -> None:
         async for action in gate_line.actions():
+            for listen in self._shared.ack_listeners:
+                listen(action)
             if len(self._kept) >= MOST_KEPT:
                 self._kept.popleft()
                 self._lose(1)

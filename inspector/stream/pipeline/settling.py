@@ -19,6 +19,7 @@ from inspector.domain import (
     Decision,
     Failure,
     FrameFacts,
+    GateMode,
     HoldNote,
     Outcome,
     Picture,
@@ -30,7 +31,8 @@ from inspector.errors import InspectorError, JournalFull
 from inspector.ports import DeadLetters, GateLine, Images, VerdictSink
 from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Ruling, decide, rule
-from inspector.stream.gates import MissingView
+from inspector.stream.gates import Gate, MissingView
+from inspector.stream.pipeline.challenging import Challenging
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.holding import Holding
 from inspector.stream.pipeline.recording import Recording
@@ -57,6 +59,7 @@ class Outlets:
     images: Images
     dead_letters: DeadLetters
     heartbeats: Heartbeats
+    challenging: Challenging
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,7 @@ class Settling:
             missing.camera, camera.view, missing.part, gate, ruling, self._signature, self._shared.clock.now()
         )
         verdict = self._with_standing(verdict)
+        self._outlets.challenging.judged(gate, missing.part, verdict)
         self._spawn(self._finish_frameless(verdict, self._shared.gates[gate].missing_view(missing.part, verdict)))
 
     def _is_late(self, ticket: Ticket) -> bool:
@@ -142,15 +146,27 @@ class Settling:
 
     def _rule(self, ticket: Ticket, facts: FrameFacts, is_late: bool) -> tuple[Verdict, Decision | None]:
         gate = self._shared.gate_of(ticket.camera)
-        mode = facts.admitted.standing.mode
+        mode, admitted = facts.admitted.standing.mode, facts.admitted
+        if gate is not None:
+            facts = self._at_gate(gate, facts)
         ruling = decide(facts, self._shared.policies[ticket.camera], mode, is_late)
         verdict = self._verdict(facts, ruling, gate.name if gate else None)
         if gate is not None and not facts.admitted.delivery.backlog:
             self._count_late(gate.name, verdict.cause)
-        decision = gate.judged(facts.admitted, verdict) if gate else None
+        decision = gate.judged(admitted, verdict) if gate else None
+        if gate is not None and mode is GateMode.GOLDEN:
+            self._outlets.challenging.judged(gate.name, gate.part_of(facts.admitted), verdict)
         if gate is not None and (hold := self._holding.count(gate.name, facts.admitted, verdict, decision)):
             self._keep_hold(verdict, decision, hold)
         return verdict, decision
+
+    def _at_gate(self, gate: Gate, facts: FrameFacts) -> FrameFacts:
+        """The facts as this gate sees them: no reference part but those of a challenge, no part while unreleased."""
+        if facts.admitted.standing.mode is GateMode.GOLDEN:
+            return self._outlets.challenging.settled_facts(gate.name, gate.part_of(facts.admitted), facts)
+        unreleased = self._holding.unreleased(gate.name)
+        is_unreadable = facts.failure is not None and facts.failure.cause in (Cause.UNDECODABLE, Cause.OVERLOAD)
+        return facts if unreleased is None or is_unreadable else replace(facts, failure=unreleased)
 
     def _keep_hold(self, verdict: Verdict, decision: Decision | None, hold: HoldNote) -> None:
         """Journal the hold before anyone can see it, with the verdict that begins it: both survive kill -9."""
@@ -190,6 +206,7 @@ class Settling:
         is_dropped = self._shared.gates[decision.gate].is_dropped(decision) or self._holding.withholds(decision)
         is_published = not is_dropped and await self._outlets.gate_line.publish(decision)
         self._shared.checkpoint("published")
+        self._outlets.challenging.told(decision, is_published)
         self._room.journal.append_published(verdict.result_id, is_published)
         self._shared.telemetry.count("decisions", action=decision.action.value, published=str(is_published).lower())
         return replace(verdict, published=is_published)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from inspector.config.config import Config
 from inspector.config.sections import GateSection
-from inspector.domain import Decision, Event, FrameFacts, Position, ResultId, Routed, Severity, Verdict
+from inspector.domain import Decision, Event, FrameFacts, GateAction, Position, ResultId, Routed, Severity, Verdict
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
@@ -147,6 +147,8 @@ class Shared:
     last_scored_ns: int = 0
     late_runs: dict[str, LateRun] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
+    ack_listeners: list[Callable[[GateAction], None]] = field(default_factory=list)
+    """Called with each report of a PLC when it comes. They must not wait and must not raise."""
 
     def note_ledger(self, is_away: bool, detail: str) -> None:
         """Note whether the ledger is away; a change is an event."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from inspector.domain import (
     AckContradiction,
     AgentPresence,
+    Challenge,
     CommandName,
     CommandRecord,
     CommandRequest,
@@ -31,6 +32,7 @@ from inspector.domain import (
     GateOwner,
     GateReport,
     GateState,
+    HoldNote,
     LiveSet,
     Part,
     PartCount,
@@ -194,8 +196,11 @@ class Journal(Adapter, Protocol):
     def tries(self, camera: str, sha256: str) -> int:
         """The number that `append_attempt` returns, without a new note."""
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
-        """Append a verdict. Raises JournalFull at the bound. A later entry of a result_id replaces an earlier one."""
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
+        """Append a verdict. Raises JournalFull at the bound. A later entry of a result_id replaces an earlier one.
+
+        `hold`: the hold that this verdict begins. It lives as long as the verdict's entry.
+        """
 
     def append_published(self, result_id: ResultId, published: bool) -> None: ...
 
@@ -228,6 +233,9 @@ class Journal(Adapter, Protocol):
     def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
         """The verdicts among these that have no row yet, in the given order, with `published` as last noted."""
 
+    def holds(self) -> list[HoldNote]:
+        """The holds that verdicts of earlier runs began and that have no row yet, in order."""
+
     def sightings(self, most: int) -> list[Sighting]:
         """The newest `most` frames of each camera in the journal, oldest first."""
 
@@ -259,11 +267,22 @@ class Ledger(Adapter, Protocol):
 
     async def record_events(self, events: Sequence[Event]) -> None: ...
 
-    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
-        """Write the command, its audit rows and the states that it leads to, in one durable transaction.
+    async def record_command(
+        self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
+    ) -> bool:
+        """Write the command, its audit rows and what it leads to, in one durable transaction.
 
         False if this agent has had a command of this id before; then nothing is written.
         """
+
+    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+        """Write what became of a challenge, its audit row and the gate's state, in one durable transaction.
+
+        False if the challenge is not stored as open: its end is written once. A failed one still writes the state.
+        """
+
+    async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:
+        """The stored challenge with this id, or None."""
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
         """Write reports of PLCs in one durable transaction, one row for each part. Returns the new contradictions.

@@ -499,3 +499,39 @@ class GateSection(Section):
         le=100_000,
         description="Number of rejects in a row that raises an alarm and holds the gate; unset = never.",
     )
+    storm_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of rejects among the last storm_share_parts parts that raises an alarm and holds the gate; "
+        "0 = never.",
+    )
+    storm_share_parts: int = Field(
+        default=100, ge=10, le=1000, description="Number of parts over which storm_share is measured."
+    )
+    storm_no_trigger_id: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Number of frames in a row without a trigger id, of one camera, that raises an alarm and holds the "
+        "gate; 0 = never.",
+    )
+    storm_unknown_product: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Number of frames in a row of an unknown product, of one camera, that raises an alarm and holds "
+        "the gate; 0 = never.",
+    )
+    storm_frame_health: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Number of frames in a row with the cause frame_health, of one camera, that raises an alarm and "
+        "holds the gate; 0 = never.",
+    )
+    golden_acks: bool = Field(
+        default=True,
+        description="Whether a golden challenge needs the PLC's ack of each reject; false only for a gate whose PLC "
+        "sends none.",
+    )

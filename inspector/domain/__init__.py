@@ -4,6 +4,7 @@ Each stage of the road hands one type to the next stage. Import the types from t
 """
 
 from inspector.domain.acks import AckContradiction, GateAction, GateReport
+from inspector.domain.challenges import Challenge, ChallengeResult, Master, MasterAck, SeenMaster
 from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, Order
 from inspector.domain.events import Event, Severity
 from inspector.domain.frames import (
@@ -23,13 +24,19 @@ from inspector.domain.frames import (
 )
 from inspector.domain.gates import (
     NOTHING_TOLD,
+    UNRELEASED,
     Action,
     AgentPresence,
+    CauseRun,
     GateMode,
     GateOwner,
     GateState,
+    GoldenState,
+    HeldFor,
+    HoldNote,
     Job,
     Standing,
+    StormCounts,
 )
 from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
 from inspector.domain.printing import printable
@@ -54,12 +61,16 @@ from inspector.domain.verdicts import (
 __all__ = [
     "NOTHING_TOLD",
     "SCHEMA_VERSION",
+    "UNRELEASED",
     "Ack",
     "AckContradiction",
     "Action",
     "Admitted",
     "AgentPresence",
     "Cause",
+    "CauseRun",
+    "Challenge",
+    "ChallengeResult",
     "CommandName",
     "CommandRecord",
     "CommandRequest",
@@ -79,9 +90,14 @@ __all__ = [
     "GateReport",
     "GateState",
     "GateTerms",
+    "GoldenState",
+    "HeldFor",
+    "HoldNote",
     "Identity",
     "Job",
     "LiveSet",
+    "Master",
+    "MasterAck",
     "Order",
     "Outcome",
     "Part",
@@ -99,10 +115,12 @@ __all__ = [
     "Routed",
     "Scored",
     "Seen",
+    "SeenMaster",
     "Severity",
     "ShadowResult",
     "Sighting",
     "Standing",
+    "StormCounts",
     "TimeSource",
     "Verdict",
     "part_result_id",

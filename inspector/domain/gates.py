@@ -43,14 +43,77 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Mode and job of a gate (or a camera without a gate) at the time when a part came."""
+    """Mode and job of a gate (or a camera without a gate) at the time when a part came.
+
+    `is_master`: the part may be a reference part of the challenge that is under way.
+    """
 
     mode: GateMode = GateMode.AUTO
     job: Job | None = None
+    is_master: bool = False
 
 
 NOTHING_TOLD = Standing()
 """Mode auto and no job."""
+
+
+class HeldFor(enum.StrEnum):
+    """Why a gate is held."""
+
+    CONSECUTIVE_REJECTS = "consecutive_rejects"
+    REJECT_SHARE = "reject_share"
+    NO_TRIGGER_ID = "no_trigger_id"
+    UNKNOWN_PRODUCT = "unknown_product"
+    FRAME_HEALTH = "frame_health"
+    GOLDEN_FAILED = "golden_failed"
+    GOLDEN_MISSING = "golden_missing"
+
+
+UNRELEASED = frozenset({HeldFor.GOLDEN_FAILED, HeldFor.GOLDEN_MISSING})
+"""A gate that is held for one of these judges no part: nobody has shown that it would do so rightly."""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRun:
+    """The number of frames in a row for which one camera got the same cause."""
+
+    camera: str
+    cause: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StormCounts:
+    """The last parts that were told, oldest first ("1" reject, "0" any other action), and the runs of all cameras."""
+
+    recent: str = ""
+    runs: tuple[CauseRun, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenState:
+    """What a gate's state knows about challenges.
+
+    `challenge` is the id of the one under way. `masters` are its part ids (empty: parts come in order), and
+    `is_collecting` says that some have not come yet.
+    """
+
+    challenge: str | None = None
+    masters: tuple[str, ...] = ()
+    is_collecting: bool = False
+
+    def may_be_master(self, part_id: str | None) -> bool:
+        """Whether a part that comes now may be a reference part."""
+        return self.is_collecting and (not self.masters or part_id in self.masters)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldNote:
+    """The beginning of a hold, as the journal keeps it. `releases`: the gate's count of releases before it."""
+
+    gate: str
+    held_for: HeldFor
+    releases: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +124,9 @@ class GateState:
     `mode_expires_at` (None: without end); after that the mode is auto. `jobs`: the current job,
     earlier jobs and announced jobs, oldest first. `orders` counts the obeyed commands: of two states, the state with
     the higher count has the newer mode and jobs.
+
+    `held` ends only with a release, which `releases` counts. `watched` counts the changes of the fields about holds:
+    of two states with equal `releases`, the state with the higher count has the newer counts.
     """
 
     name: str
@@ -72,6 +138,11 @@ class GateState:
     mode_expires_at: datetime | None = None
     jobs: tuple[Job, ...] = ()
     orders: int = 0
+    held_for: HeldFor | None = None
+    storm: StormCounts = StormCounts()
+    releases: int = 0
+    watched: int = 0
+    golden: GoldenState = GoldenState()
 
     def mode_at(self, now: datetime) -> GateMode:
         """The mode at this time: auto if the mode's time is over."""

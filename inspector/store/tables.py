@@ -167,6 +167,34 @@ gates = sa.Table(
     sa.Column("jobs", JSON, nullable=False, server_default="[]"),
     sa.Column("orders", BIG, nullable=False, server_default="0"),
     sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("held_for", sa.String),
+    sa.Column("storm", JSON, nullable=False, server_default="{}"),
+    sa.Column("releases", BIG, nullable=False, server_default="0"),
+    sa.Column("watched", BIG, nullable=False, server_default="0"),
+    sa.Column("golden", JSON, nullable=False, server_default="{}"),
+)
+
+challenges = sa.Table(
+    "challenges",
+    metadata,
+    _number(),
+    sa.Column("challenge_id", sa.String, nullable=False),
+    sa.Column("gate", sa.String, nullable=False),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("by_name", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("begun", UtcTime, nullable=False),
+    sa.Column("ended", UtcTime),
+    sa.Column("within_s", sa.Double, nullable=False),
+    sa.Column("product", sa.String),
+    sa.Column("version", sa.Integer),
+    sa.Column("expected", JSON, nullable=False),
+    sa.Column("seen", JSON, nullable=False),
+    sa.Column("acks", JSON, nullable=False),
+    sa.Column("result", sa.String, nullable=False),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.UniqueConstraint("challenge_id", "gate", "agent"),
+    sa.Index("ix_challenges_gate_begun", "gate", "begun"),
 )
 
 decisions = sa.Table(

@@ -75,8 +75,9 @@ def decide(facts: FrameFacts, policy: Policy, mode: GateMode, is_late: bool) -> 
     ruling = rule(cause, policy, detail)
     if mode is not GateMode.GOLDEN:
         return ruling
-    # A reference part was not made by the line: it is judged for the record, and the gate gets no decision.
-    return replace(ruling, action=Action.NONE, detail=f"golden: {detail}" if detail else "golden")
+    # A reference part was not made by the line. The gate gets a decision only in a challenge, which tests the gate too.
+    action = ruling.action if facts.admitted.standing.is_master else Action.NONE
+    return replace(ruling, action=action, detail=f"golden: {detail}" if detail else "golden")
 
 
 def _find_cause(facts: FrameFacts, policy: Policy, mode: GateMode, is_late: bool) -> tuple[Cause, str | None]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from inspector.domain import Decision, GateAction, Identity, ResultId, Sighting, Verdict
+from inspector.domain import Decision, GateAction, HoldNote, Identity, ResultId, Sighting, Verdict
 from inspector.errors import JournalFull
 from inspector.stream.verdict_record import sighting_of
 
@@ -27,6 +27,7 @@ class JournalEntry:
 
     verdict: Verdict
     decision: Decision | None
+    hold: HoldNote | None = None
     is_recorded: bool = False
     is_acknowledged: bool = False
 
@@ -83,11 +84,11 @@ class InMemoryJournal:
     def tries(self, camera: str, sha256: str) -> int:
         return self._tries.get((camera, sha256), 0)
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
         self._check_room()
         self.entries.append(("verdict", verdict.result_id))
         self._verdicts.pop(verdict.result_id, None)  # the order is that of the last entry
-        self._verdicts[verdict.result_id] = JournalEntry(verdict, decision)
+        self._verdicts[verdict.result_id] = JournalEntry(verdict, decision, hold)
         self._earlier.discard(verdict.result_id)
         if verdict.frame_sha256 is not None:
             self._tries.pop((verdict.camera, verdict.frame_sha256), None)
@@ -152,6 +153,10 @@ class InMemoryJournal:
     def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
         entries = [self._verdicts[result_id] for result_id in result_ids if result_id in self._verdicts]
         return [(entry.verdict, entry.decision) for entry in entries if not entry.is_recorded]
+
+    def holds(self) -> list[HoldNote]:
+        entries = (self._verdicts[result_id] for result_id in self.unrecorded())
+        return [entry.hold for entry in entries if entry.hold is not None]
 
     def sightings(self, most: int) -> list[Sighting]:
         found = [

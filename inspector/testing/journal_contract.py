@@ -11,7 +11,18 @@ from typing import Protocol
 import pytest
 from hypothesis import strategies as st
 
-from inspector.domain import Action, Decision, GateAction, GateMode, Identity, Outcome, ResultId, Verdict
+from inspector.domain import (
+    Action,
+    Decision,
+    GateAction,
+    GateMode,
+    HeldFor,
+    HoldNote,
+    Identity,
+    Outcome,
+    ResultId,
+    Verdict,
+)
 from inspector.ports import Journal
 from inspector.testing.samples import decision_for, gate_action_of, verdict_of_part
 
@@ -62,6 +73,22 @@ class JournalContract:
         journal = await box.open()
         assert journal.unrecorded() == []
         assert journal.sightings(100) == []
+
+    async def test_hold_lives_as_long_as_the_entry_of_its_verdict(self, box: Box) -> None:
+        journal = await box.open()
+        first, second = verdict_of_part(1), verdict_of_part(2)
+        hold = HoldNote("gate1", HeldFor.CONSECUTIVE_REJECTS, 3)
+        journal.append_verdict(first, None)
+        journal.append_verdict(second, None, hold)
+        assert journal.holds() == [], "of earlier runs only"
+        journal = await box.kill()
+        assert journal.holds() == [hold]
+        journal.append_recorded([first.result_id])
+        assert journal.holds() == [hold]
+        journal.append_recorded([second.result_id])
+        assert journal.holds() == []
+        journal = await box.restart()
+        assert journal.holds() == []
 
     async def test_unrecorded_after_kill_has_every_verdict_in_order(self, box: Box) -> None:
         journal = await box.open()

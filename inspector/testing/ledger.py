@@ -16,6 +16,8 @@ from inspector.domain import (
     AckContradiction,
     Action,
     AgentPresence,
+    Challenge,
+    ChallengeResult,
     CommandRecord,
     Decision,
     Event,
@@ -34,6 +36,7 @@ from inspector.errors import LedgerUnavailable
 from inspector.ports import OWNER_LIVES_S, Clock
 from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.stream.ack_merging import AckRow, merge, part_of
+from inspector.stream.gate_merging import watched_fields
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import sighting_of
 from inspector.testing.account import join_parts
@@ -57,6 +60,7 @@ class InMemoryLedger:
         self.owners: dict[str, tuple[GateOwner, str, datetime]] = {}
         self._clock = clock
         self.shadow_results: list[ShadowResult] = []
+        self.challenges: list[Challenge] = []
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -96,13 +100,31 @@ class InMemoryLedger:
         self._check()
         self.events.extend(events)
 
-    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+    async def record_command(
+        self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
+    ) -> bool:
         self._check()
         if any((known.cmd_id, known.agent) == (command.cmd_id, command.agent) for known in self.commands):
             return False
         self.commands.append(command)
         self._keep(gates)
+        if challenge is not None:
+            self.challenges.append(challenge)
         return True
+
+    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+        self._check()
+        is_ended = False
+        for at, known in enumerate(self.challenges):
+            if _names_it(known, challenge.challenge_id, challenge.gate) and known.result is ChallengeResult.OPEN:
+                self.challenges[at], is_ended = challenge, True
+        if is_ended or challenge.result is ChallengeResult.FAILED:
+            self._keep([gate])
+        return is_ended
+
+    async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:
+        self._check()
+        return next((known for known in self.challenges if _names_it(known, challenge_id, gate)), None)
 
     async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
         self._check()
@@ -164,9 +186,12 @@ class InMemoryLedger:
     def _keep(self, states: Sequence[GateState]) -> None:
         for state in states:
             old = self.gates.get(state.name, state)
-            if _reach(state) >= _reach(old):
+            is_further = _reach(state) >= _reach(old)
+            kept, watched = old, watched_fields(*((state, old) if is_further else (old, state)))
+            if is_further:
                 commanded = {name: getattr(old, name) for name in COMMANDED_FIELDS} if old.orders > state.orders else {}
-                self.gates[state.name] = dataclasses.replace(state, **commanded)
+                kept = dataclasses.replace(state, **commanded)
+            self.gates[state.name] = dataclasses.replace(kept, **watched)
 
     def _insert(self, verdict: Verdict) -> ResultId | None:
         first = self.rows.get(verdict.result_id)
@@ -212,6 +237,10 @@ class InMemoryLedger:
             worst = new if _WORSE[new.action] > _WORSE[old.action] else old
             new = dataclasses.replace(worst, sent=old.sent + new.sent)
         self.decisions[key] = new
+
+
+def _names_it(challenge: Challenge, challenge_id: str, gate: str) -> bool:
+    return (challenge.challenge_id, challenge.gate) == (challenge_id, gate)
 
 
 def _reach(state: GateState) -> tuple[int, int]:

@@ -20,6 +20,8 @@ from inspector.domain import (
     Action,
     AgentPresence,
     Cause,
+    CauseRun,
+    ChallengeResult,
     CommandRecord,
     Event,
     GateAction,
@@ -27,16 +29,21 @@ from inspector.domain import (
     GateOwner,
     GateState,
     GateTerms,
+    GoldenState,
+    HeldFor,
     Identity,
     Job,
+    MasterAck,
     Outcome,
     PartCount,
     PartFacts,
     PartSelection,
     Region,
     Seen,
+    SeenMaster,
     Severity,
     ShadowResult,
+    StormCounts,
     TimeSource,
     Verdict,
 )
@@ -45,6 +52,7 @@ from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.stream.ack_merging import AckRow
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.samples import (
+    challenge_of,
     command_of,
     decision_for,
     event_of,
@@ -284,6 +292,54 @@ class LedgerContract:
         await ledger.record([], [], [GateState("g2", 1, 1)])
         told = dataclasses.replace(ordered, last_trigger=6, reject_streak=1)
         assert await ledger.load_gates() == {"g1": told, "g2": GateState("g2", 1, 1)}
+
+    async def test_record_a_gate_that_was_held_elsewhere_keeps_the_hold(self, ledger: Ledger) -> None:
+        counted = StormCounts("0110", (CauseRun("cam", "unknown_product", 4),))
+        held = GateState("g1", 1, 9, 2, True, held_for=HeldFor.REJECT_SHARE, storm=counted, watched=7)
+        await ledger.record([], [], [held])
+        assert await ledger.load_gates() == {"g1": held}
+        await ledger.record([], [], [GateState("g1", 1, 8, 0, watched=9)])
+        kept = dataclasses.replace(held, reject_streak=0, storm=StormCounts(), watched=9)
+        assert await ledger.load_gates() == {"g1": kept}, "the hold of a state that is further stays"
+        await ledger.record([], [], [GateState("g1", 1, 10, 1, watched=3)])
+        assert await ledger.load_gates() == {"g1": dataclasses.replace(kept, last_trigger=10)}
+
+    async def test_record_a_release_ends_a_hold_and_an_older_state_does_not_bring_it_back(self, ledger: Ledger) -> None:
+        held = GateState("g1", 1, 9, 2, True, held_for=HeldFor.REJECT_SHARE, watched=7)
+        await ledger.record([], [], [held])
+        released = GateState("g1", 1, 9, releases=1, watched=8, orders=1)
+        assert await ledger.record_command(command_of("c1"), [released])
+        await ledger.record([], [], [dataclasses.replace(held, last_trigger=10, watched=20)])
+        assert await ledger.load_gates() == {"g1": dataclasses.replace(released, last_trigger=10)}
+
+    async def test_challenge_is_stored_with_its_command_and_ended_once(self, ledger: Ledger) -> None:
+        challenge = challenge_of("c1")
+        golden = GateState("g1", 1, 5, golden=GoldenState("c1", ("G1",), is_collecting=True), watched=1, orders=1)
+        assert await ledger.record_command(command_of("c1"), [golden], challenge)
+        assert await ledger.load_challenge("c1", "g1") == challenge
+        assert await ledger.load_challenge("c1", "g2") is None
+        assert await ledger.load_gates() == {"g1": golden}
+        ended = dataclasses.replace(
+            challenge,
+            result=ChallengeResult.PASSED,
+            ended=START,
+            version=3,
+            seen=(SeenMaster(1, 7, "G1", Outcome.PASS, "ok", "r1", told=True),),
+            acks=(MasterAck(1, 8, 2, 1, 1),),
+            detail="2 of 2",
+        )
+        after = GateState("g1", 1, 6, watched=2, orders=2)
+        assert await ledger.record_challenge(ended, after)
+        again = dataclasses.replace(ended, result=ChallengeResult.PASSED, detail="again")
+        assert not await ledger.record_challenge(again, GateState("g1", 1, 7, watched=3, orders=3))
+        assert await ledger.load_challenge("c1", "g1") == ended
+        assert await ledger.load_gates() == {"g1": after}
+
+    async def test_failed_challenge_stores_the_hold_even_where_it_was_ended_before(self, ledger: Ledger) -> None:
+        held = GateState("g1", 1, 5, held=True, held_for=HeldFor.GOLDEN_FAILED, watched=2)
+        failed = challenge_of("c1", result=ChallengeResult.FAILED, ended=START)
+        assert not await ledger.record_challenge(failed, held)
+        assert await ledger.load_gates() == {"g1": held}
 
     async def test_record_command_again_writes_nothing(self, ledger: Ledger) -> None:
         assert await ledger.record_command(command_of("c1"), [GateState("g1", 2, None, orders=1)])

@@ -9,6 +9,7 @@ from typing import Any
 from inspector.domain import (
     Action,
     Cause,
+    Challenge,
     CommandName,
     CommandRecord,
     Decision,
@@ -16,6 +17,7 @@ from inspector.domain import (
     FrameKey,
     GateAction,
     Identity,
+    Master,
     Order,
     Outcome,
     Severity,
@@ -24,6 +26,22 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.testing.clock import START
+
+
+def challenge_of(challenge_id: str, **changes: Any) -> Challenge:
+    """An open challenge of gate g1 with one good and one bad part, unless changed."""
+    usual = Challenge(
+        challenge_id=challenge_id,
+        gate="g1",
+        agent="agent1",
+        by="ada",
+        reason="shift",
+        begun=START,
+        within_s=60.0,
+        expected=(Master(Outcome.PASS, "G1"), Master(Outcome.REJECT)),
+        product="bolt",
+    )
+    return dataclasses.replace(usual, **changes)
 
 
 def verdict_of_part(number: int, **changes: Any) -> Verdict:

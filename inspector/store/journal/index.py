@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from inspector.domain import Identity, ResultId
+from inspector.domain import HoldNote, Identity, ResultId
 from inspector.store.journal.segment_log import Place
 from inspector.stream.action_record import action_from_record
+from inspector.stream.verdict_record import hold_from_record
 
 MOST_UNACKNOWLEDGED: Final = 4096
 """Most frames without ids kept after their row was recorded, for brokers that take no acknowledgement."""
@@ -49,6 +50,7 @@ class Entry:
     is_weak: bool
     is_earlier: bool
     published: bool | None
+    hold: HoldNote | None = None
     is_recorded: bool = False
     is_acknowledged: bool = False
 
@@ -166,6 +168,7 @@ class JournalIndex:
             is_weak=verdict["identity"] == Identity.WEAK.value and sha256 is not None,
             is_earlier=is_earlier,
             published=verdict["published"],
+            hold=hold_from_record(record["hold"]) if record.get("hold") is not None else None,
             is_recorded=record.get("recorded", False),
             is_acknowledged=record.get("acknowledged", False),
         )

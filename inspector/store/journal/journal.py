@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from inspector.domain import Decision, GateAction, ResultId, Sighting, Verdict
+from inspector.domain import Decision, GateAction, HoldNote, ResultId, Sighting, Verdict
 from inspector.errors import JournalDamaged, JournalFull, StateUnusable
 from inspector.store.journal.index import Entry, JournalIndex
 from inspector.store.journal.segment_log import Place, SegmentLog
@@ -25,6 +25,7 @@ from inspector.stream.action_record import action_from_record, action_record
 from inspector.stream.verdict_record import (
     decision_from_record,
     decision_record,
+    hold_record,
     journal_record,
     sighting_of,
     verdict_from_record,
@@ -83,16 +84,15 @@ class FileJournal:
     def tries(self, camera: str, sha256: str) -> int:
         return self._index.tries((camera, sha256))
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
         self._check_room()
-        self._append(
-            {
-                "k": "verdict",
-                "order": self._index.next_order,
-                "verdict": journal_record(verdict),
-                "decision": None if decision is None else decision_record(decision),
-            }
-        )
+        record = {
+            "k": "verdict",
+            "order": self._index.next_order,
+            "verdict": journal_record(verdict),
+            "decision": None if decision is None else decision_record(decision),
+        }
+        self._append(record if hold is None else record | {"hold": hold_record(hold)})
 
     def append_published(self, result_id: ResultId, published: bool) -> None:
         self._note({"k": "published", "id": result_id, "published": published})
@@ -137,6 +137,10 @@ class FileJournal:
     def nameless_gate_actions(self) -> list[GateAction]:
         entries = self._index.actions_in_order()
         return [self._action_at(entry.place) for _, entry in entries if entry.names_no_part]
+
+    def holds(self) -> list[HoldNote]:
+        entries = (entry for _, entry in self._index.in_order() if entry.is_earlier and not entry.is_recorded)
+        return [entry.hold for entry in entries if entry.hold is not None]
 
     def sightings(self, most: int) -> list[Sighting]:
         return [

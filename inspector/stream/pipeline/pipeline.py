@@ -12,6 +12,7 @@ The way of one frame, stage by stage, with the files that hold it:
                refuses a frame that does not show its part well enough; frozen.py knows repeated pixels.
  5. score      judging.py: the one scorer thread judges a batch that is full or due (../batching.py).
  6. decide     settling.py: ruling (../deciding.py), verdict (verdicts.py), and the gate's decision (../gates.py).
+               holding.py holds a gate after too many rejects or too many frames that could not be judged.
                A frame whose time is over is settled by the watch over deadlines in judging.py.
  7. journal    settling.py, room.py: the verdict is appended to the journal, which may have to free room first.
  8. publish    settling.py: the decision goes to the gate, the record to the sink, the picture to the folder.
@@ -21,8 +22,8 @@ The way of one frame, stage by stage, with the files that hold it:
 
 Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), shadowing.py
 (the shadow versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
-commanding.py (job, mode, epoch), reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), states.py (state
-topics, gauges) and alarms.py (events that could come for every part).
+commanding.py (job, mode, epoch), challenging.py (golden challenges), reports.py (what PLCs did: journal, record,
+acknowledge; ../acks.py), states.py (state topics, gauges) and alarms.py (events that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
@@ -58,7 +59,9 @@ from inspector.ports import (
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
+from inspector.stream.gate_merging import with_holds
 from inspector.stream.gates import Gate
+from inspector.stream.pipeline.challenging import Challenging
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.heartbeats import Heartbeats
@@ -123,6 +126,7 @@ class Pipeline:
         self._shadowing = Shadowing(
             self._shared, adapters.decode, lambda: self._lineups.current, adapters.images, adapters.ledger
         )
+        self._challenging = Challenging(self._shared, adapters.ledger, adapters.command_channel, self._live_products)
         outlets = Outlets(
             adapters.gate_line,
             adapters.sink,
@@ -130,6 +134,7 @@ class Pipeline:
             adapters.dead_letters,
             self._heartbeats,
             self._shadowing,
+            self._challenging,
         )
         self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
         frozen = FrozenCameras(self._shared)
@@ -152,7 +157,8 @@ class Pipeline:
             self._shared,
             adapters.ledger,
             adapters.command_channel,
-            lambda: self._lineups.current.products if self._lineups.current else (),
+            self._live_products,
+            self._challenging,
         )
         self._stop = asyncio.Event()
         self.has_started = asyncio.Event()
@@ -180,7 +186,7 @@ class Pipeline:
         Raises LedgerUnavailable, because only the ledger shows which frames have a row.
         """
         left = self._adapters.journal.unrecorded()
-        gates = await self._adapters.ledger.load_gates()
+        gates = with_holds(await self._adapters.ledger.load_gates(), self._adapters.journal.holds())
         sightings = await self._load_sightings()
         self._shared.admission.assign(gates, sightings)
         for at in range(0, len(left), self._config.store.commit_rows):
@@ -220,9 +226,12 @@ class Pipeline:
             self._intake.close()
             self._judging.close()
 
+    def _live_products(self) -> tuple[str, ...]:
+        return self._lineups.current.products if self._lineups.current else ()
+
     def _warn_of_missing_products(self) -> None:
         """Warn of cameras that allow one product only: they reject every part until that product is enrolled."""
-        live = self._lineups.current.products if self._lineups.current else ()
+        live = self._live_products()
         for camera in self._config.camera:
             if camera.product is not None and camera.product not in live:
                 detail = f"it may show {camera.product} only, of which no version is live; enrol it, or change product"
@@ -240,6 +249,7 @@ class Pipeline:
             "shadow results": self._shadowing.run(),
             "commands": self._commanding.run(),
             "modes": self._commanding.run_expiry(),
+            "challenges": self._challenging.run(),
             "states": self._states.run(),
             "reports": self._states.run_reports(),
         }

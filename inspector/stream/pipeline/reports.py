@@ -85,6 +85,8 @@ class Reports:
     async def _take(self, ack_line: AckLine) -> None:
         async for report in ack_line.reports():
             self._shared.checkpoint("ack_received")
+            for listen in self._shared.ack_listeners:
+                listen(report.action)
             self._taken.append(report)
             self._has_taken.set()
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.config.config import Config
-from inspector.config.sections import CameraSection
-from inspector.domain import Decision, Event, FrameFacts, Position, ResultId, Routed, Severity, Verdict
+from inspector.config.sections import CameraSection, GateSection
+from inspector.domain import Decision, Event, FrameFacts, GateAction, Position, ResultId, Routed, Severity, Verdict
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
@@ -159,6 +159,8 @@ class Shared:
     frame_faults: FaultWatch = field(default_factory=FaultWatch)
     told: dict[str, ResultId] = field(default_factory=dict)
     """By gate for one part at a time: the result whose decision the gate was told last, until a report is about it."""
+    ack_listeners: list[Callable[[GateAction], None]] = field(default_factory=list)
+    """Called with each report of a PLC when it comes. They must not wait and must not raise."""
 
     def note_ledger(self, is_away: bool, detail: str) -> None:
         """Note whether the ledger is away; a change is an event."""
@@ -177,6 +179,10 @@ class Shared:
         """Wake the watch over deadlines if this deadline is earlier than the deadline that the watch waits for."""
         if decide_by_ns is not None and (self.next_deadline_ns is None or decide_by_ns < self.next_deadline_ns):
             self.has_deadline.set()
+
+    def section_of(self, gate: str) -> GateSection:
+        """The configuration of the gate with this name."""
+        return next(section for section in self.config.gate if section.name == gate)
 
     def gate_of(self, camera: str) -> Gate | None:
         """The gate that this camera stands at; None for a camera without one."""

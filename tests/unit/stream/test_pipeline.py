@@ -19,7 +19,7 @@ from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.config.sections import CameraSection
-from inspector.domain import Action, Cause, Decision, Outcome, Severity, Verdict
+from inspector.domain import Action, Cause, Decision, HoldNote, Outcome, Severity, Verdict
 from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.stream.pipeline.heartbeats import Fault
@@ -585,11 +585,11 @@ class ReluctantJournal(InMemoryJournal):
 
     has_refused = False
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
         if not self.has_refused:
             self.has_refused = True
             raise JournalFull("not yet (test)")
-        super().append_verdict(verdict, decision)
+        super().append_verdict(verdict, decision, hold)
 
 
 async def test_restart_tries_the_next_suspect_only_when_the_last_ones_verdict_is_journaled() -> None:

@@ -14,7 +14,7 @@ from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.config.sections import CameraSection
-from inspector.domain import GateState, Outcome, Verdict
+from inspector.domain import GateState, Outcome, StormCounts, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New, TriggerCounter
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.testing.edges import (
@@ -141,7 +141,8 @@ async def test_stream_that_comes_back_finds_what_the_other_agent_did() -> None:
         (1, 1), (2, 1), (40_000, 2), (40_001, 2), (40_002, 2),
     ]  # fmt: skip
     assert "counter_reset" not in first.telemetry.kinds()
-    assert ledger.gates["gate"] == GateState("gate", epoch=2, last_trigger=40_002)
+    counted = StormCounts(recent="00000")  # each agent goes on with the counts of the other
+    assert ledger.gates["gate"] == GateState("gate", epoch=2, last_trigger=40_002, storm=counted, watched=5)
 
 
 async def test_stream_taken_over_while_the_ledger_is_away_waits_for_it() -> None:

@@ -37,9 +37,6 @@ from inspector.stream.shadow_line import ShadowLine
 COMPARED_CAUSES: Final = frozenset({Cause.OK, Cause.ANOMALY, Cause.NOT_RELEASED})
 """Frames that the live version judged by its score alone, and frames of a product without a live version."""
 
-EMBEDDING_BYTES: Final = 4 * 1024 * 1024
-"""Counted for an embedding, whose true size only its engine knows: more than that of any backbone without tiles."""
-
 FADING: Final = 0.9
 """What is left of the slowest time, after each frame, as a reason to expect it again."""
 
@@ -60,7 +57,7 @@ class _Waiting:
 
     @property
     def size_bytes(self) -> int:
-        return len(self.payload) + (EMBEDDING_BYTES if self.embedding else 0)
+        return len(self.payload) + (self.embedding.size_bytes if self.embedding else 0)
 
     @property
     def decoding_ms(self) -> float:

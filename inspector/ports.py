@@ -7,7 +7,7 @@ loop, unless it says that it runs on a worker thread.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self
 
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.domain import (
+    AckContradiction,
+    AgentPresence,
     CommandName,
     CommandRecord,
     CommandRequest,
@@ -26,8 +28,13 @@ from inspector.domain import (
     Failure,
     Frame,
     GateAction,
+    GateOwner,
+    GateReport,
     GateState,
     LiveSet,
+    Part,
+    PartCount,
+    PartSelection,
     Picture,
     Position,
     ProductVersion,
@@ -38,6 +45,9 @@ from inspector.domain import (
     Sighting,
     Verdict,
 )
+
+OWNER_LIVES_S = 15.0
+"""An agent that has not said within this time that it owns a gate does not own it, as far as the ledger knows."""
 
 MakeReady = Callable[[Delivery], Awaitable[None]]
 """Returns when the road can take this delivery: its camera's state is loaded, and there is room for the frame."""
@@ -194,6 +204,21 @@ class Journal(Adapter, Protocol):
     def append_recorded(self, result_ids: Sequence[ResultId]) -> None:
         """Note that these verdicts have durable rows. Segments that hold nothing else are removed."""
 
+    def append_gate_action(self, action: GateAction) -> None:
+        """Append the report of a PLC. Raises JournalFull at the bound."""
+
+    def append_gate_actions_recorded(self, report_ids: Sequence[str]) -> None:
+        """Note that these reports have durable rows."""
+
+    def unrecorded_gate_actions(self) -> list[str]:
+        """Reports of earlier runs that have no row yet, in order of receipt."""
+
+    def read_gate_actions(self, report_ids: Sequence[str]) -> list[GateAction]:
+        """The reports among these that have no row yet, in the given order."""
+
+    def nameless_gate_actions(self) -> list[GateAction]:
+        """The newest reports that name no part (`in_flight`), oldest first, with and without a row."""
+
     async def sync(self) -> None:
         """Everything appended before the call is on stable storage; concurrent calls share one fsync."""
 
@@ -240,7 +265,28 @@ class Ledger(Adapter, Protocol):
         False if this agent has had a command of this id before; then nothing is written.
         """
 
-    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
+        """Write reports of PLCs in one durable transaction, one row for each part. Returns the new contradictions.
+
+        A report of a part that has a row is a repetition, and is counted if the agent of the row reports it again.
+        It is not counted if the broker marks it as redelivered, or if it was written before. A different report is
+        kept beside the first one. A report without a part of its own gets a row of its own, once.
+        """
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        """The newest `limit` of the selected parts, newest first: rows, decision and report of each, joined."""
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        """How many of the selected parts have which facts."""
+
+    async def record_owned(
+        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+    ) -> list[GateOwner]:
+        """Note that this agent lives and owns these gates, with their epochs, and no others, in one transaction.
+
+        A gate stays with another agent that has said so here within `OWNER_LIVES_S`, unless that agent's session is
+        among those `heard` at this agent's broker. Returns the owners of these gates that are other agents.
+        """
 
     async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
         """Write results of shadow versions. A version's result on a frame that is there already stays as it is."""
@@ -293,8 +339,51 @@ class GateLine(Adapter, Protocol):
     async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
         """Send with QoS 0; does nothing while the connection is down."""
 
-    def actions(self) -> AsyncIterator[GateAction]:
-        """The reports of PLCs on what they did."""
+
+class AckLine(Adapter, Protocol):
+    """The reports of PLCs, kept by the broker until they are acknowledged. While too many wait, no more are read."""
+
+    def reports(self) -> AsyncIterator[GateReport]:
+        """Reports in the order in which they came, across reconnects, until the line is left. One consumer only."""
+
+    async def acknowledge(self, position: Position) -> bool:
+        """Tell the broker that every report up to this position is durable. False if its connection is over."""
+
+
+class GateOwners(Adapter, Protocol):
+    """Which agent owns a gate, as the agents at one broker agree. At most one of them owns it at any moment."""
+
+    @property
+    def identity(self) -> str:
+        """The same over restarts of this agent."""
+
+    @property
+    def session(self) -> str:
+        """Another one for each run of this agent."""
+
+    def want(self, gates: Mapping[str, int]) -> None:
+        """Claim these gates, with their epochs, and give up all others."""
+
+    def owns(self, gate: str) -> bool:
+        """Whether this agent may decide about the gate's parts at this moment, by its own monotonic clock."""
+
+    def is_claimed(self, gate: str) -> bool:
+        """`owns`, whatever was denied."""
+
+    def deny(self, gate: str, is_denied: bool) -> None:
+        """Note whether the gate is another agent's, which is not at this broker."""
+
+    def rival(self, gate: str) -> GateOwner | None:
+        """The other agent that owns the gate, if it was heard at this broker lately."""
+
+    def is_settled(self, gate: str) -> bool:
+        """Whether it is known who owns a gate that this agent claims, or can't be known now."""
+
+    def is_unanswered(self, gate: str) -> bool:
+        """Whether the broker does not let this agent claim the gate."""
+
+    def heard(self, gate: str) -> frozenset[str]:
+        """The sessions of all agents that were heard about this gate at this broker."""
 
 
 class CommandChannel(Adapter, Protocol):

@@ -131,7 +131,7 @@ class MqttSection(Section):
         default=86400,
         ge=0,
         le=4294967295,
-        description="Time for which the broker keeps frames while the agent is away.",
+        description="Time for which the broker keeps frames and reports of PLCs while the agent is away.",
     )
     in_flight: int = Field(
         default=64, ge=1, le=1000, description="Most unacknowledged frames per camera connection (receive maximum)."
@@ -411,7 +411,8 @@ class CameraSection(Section):
     )
     on_frame_health: GateAnswer | None = Field(
         default=None,
-        description="The same for dark, blurred or frozen frames, which are not detected yet; unset = on_unjudged.",
+        description="The same for frames that do not show their part: dark, bright, blurred, moved, covered or frozen; "
+        "unset = on_unjudged.",
     )
     product: Name | None = Field(
         default=None, description="The only product that may come; unset = any enrolled product."
@@ -480,6 +481,17 @@ class GateSection(Section):
         ge=1,
         le=100_000,
         description="Most parts that can be missed in one gap; a longer jump is a reset of the counter.",
+    )
+    ack_within_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="Longest time until a part is acknowledged by the PLC; after that it counts as never acknowledged.",
+    )
+    reject_sensor: bool = Field(
+        default=False,
+        description="Whether a sensor sees each rejected part (done in its ack); a reject that it hasn't seen then "
+        "counts as done otherwise.",
     )
     storm_consecutive: int | None = Field(
         default=None,

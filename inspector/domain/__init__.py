@@ -3,6 +3,7 @@
 Each stage of the road hands one type to the next stage. Import the types from this package, not from its files.
 """
 
+from inspector.domain.acks import AckContradiction, GateAction, GateReport
 from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, Order
 from inspector.domain.events import Event, Severity
 from inspector.domain.frames import (
@@ -20,7 +21,17 @@ from inspector.domain.frames import (
     TimeSource,
     part_result_id,
 )
-from inspector.domain.gates import NOTHING_TOLD, Action, GateAction, GateMode, GateState, Job, Standing
+from inspector.domain.gates import (
+    NOTHING_TOLD,
+    Action,
+    AgentPresence,
+    GateMode,
+    GateOwner,
+    GateState,
+    Job,
+    Standing,
+)
+from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
 from inspector.domain.shadows import ShadowResult
@@ -32,6 +43,7 @@ from inspector.domain.verdicts import (
     Embedding,
     Failure,
     FrameFacts,
+    FrameFault,
     Outcome,
     Picture,
     Region,
@@ -42,8 +54,11 @@ from inspector.domain.verdicts import (
 __all__ = [
     "NOTHING_TOLD",
     "SCHEMA_VERSION",
+    "Ack",
+    "AckContradiction",
     "Action",
     "Admitted",
+    "AgentPresence",
     "Cause",
     "CommandName",
     "CommandRecord",
@@ -56,15 +71,24 @@ __all__ = [
     "Failure",
     "Frame",
     "FrameFacts",
+    "FrameFault",
     "FrameKey",
     "GateAction",
     "GateMode",
+    "GateOwner",
+    "GateReport",
     "GateState",
+    "GateTerms",
     "Identity",
     "Job",
     "LiveSet",
     "Order",
     "Outcome",
+    "Part",
+    "PartClass",
+    "PartCount",
+    "PartFacts",
+    "PartSelection",
     "Picture",
     "Position",
     "ProductVersion",
@@ -74,6 +98,7 @@ __all__ = [
     "RouteFacts",
     "Routed",
     "Scored",
+    "Seen",
     "Severity",
     "ShadowResult",
     "Sighting",

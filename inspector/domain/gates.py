@@ -1,4 +1,4 @@
-"""A reject gate: the actions sent to it, its PLC's reports, and its state that survives a restart."""
+"""A reject gate: the actions sent to it, and its state that survives a restart."""
 
 from __future__ import annotations
 
@@ -85,16 +85,25 @@ class GateState:
 
 
 @dataclass(frozen=True, slots=True)
-class GateAction:
-    """The PLC's report on what it did with one part. Only these reports count all parts.
-
-    `source`: 1 decision, 2 time-out default, 3 bypass, 4 manual. `done`: 1 = seen by the reject sensor.
-    """
+class GateOwner:
+    """An agent that decides about the parts of a gate. `session` is one run of its process."""
 
     gate: str
+    agent: str
+    session: str
     epoch: int
-    trigger_id: int
-    action: int
-    source: int
-    done: int
-    received_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.agent} (session {self.session})"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPresence:
+    """One run of an agent. `identity` is kept in the state folder, so a restarted agent has the same one."""
+
+    name: str
+    identity: str
+    session: str
+    software: str
+    config_digest: str
+    started_at: datetime

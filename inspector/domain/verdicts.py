@@ -41,12 +41,23 @@ class Cause(enum.StrEnum):
     SCORER_ERROR = "scorer_error"
     NO_TRIGGER_ID = "no_trigger_id"
     NOT_RELEASED = "not_released"
-    FRAME_HEALTH = "frame_health"  # reserved for frame health: no frame gets it yet
+    FRAME_HEALTH = "frame_health"
     LATE = "late"
     OVERLOAD = "overload"
     VIEW_MISSING = "view_missing"
     NOT_RECEIVED = "not_received"
     BYPASS = "bypass"
+
+
+class FrameFault(enum.StrEnum):
+    """Why a frame does not show its part well enough to be judged. The detail of `FRAME_HEALTH` begins with it."""
+
+    DARK = "dark"
+    BRIGHT = "bright"
+    BLURRED = "blurred"
+    MOVED = "moved"
+    FROZEN = "frozen"
+    COVERED = "covered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +107,21 @@ class Scored:
 class Failure:
     """The reason why a frame could not be judged, with the cause for its row.
 
+    `frame_fault`: the fault of a frame with the cause `frame_health`; otherwise None. `route`: the product version that
+    the frame would have been judged by, where it is known.
     `product`: the product that the frame shows, where the router recognised it all the same (`not_released`).
     """
 
     cause: Cause
     detail: str
+    frame_fault: FrameFault | None = None
+    route: RouteFacts | None = None
     product: str | None = None
+
+    @classmethod
+    def of_frame(cls, fault: FrameFault, measure: str, route: RouteFacts | None = None) -> Failure:
+        """A frame that must not be scored because of `fault`; `measure` says in words what shows it."""
+        return cls(Cause.FRAME_HEALTH, f"{fault.value}: {measure}", fault, route)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0009"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -142,6 +142,15 @@ results = sa.Table(
         sqlite_where=sa.text("lot IS NOT NULL"),
     ),
     sa.Index("ix_results_outcome_received_at", "outcome", "received_at"),  # retention is by outcome
+    sa.Index(
+        "ix_results_part",
+        "gate",
+        "epoch",
+        "lap",
+        "trigger_id",
+        postgresql_where=sa.text("gate IS NOT NULL AND trigger_id IS NOT NULL"),
+        sqlite_where=sa.text("gate IS NOT NULL AND trigger_id IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -205,8 +214,48 @@ gate_actions = sa.Table(
     sa.Column("source", sa.Integer, nullable=False),
     sa.Column("done", sa.Integer, nullable=False),
     sa.Column("received_at", UtcTime, nullable=False),
+    sa.Column("lap", BIG, nullable=False, server_default="0"),
+    # part: names its part; in_flight: names none; old: from before parts were told apart, and not the part's first
+    sa.Column("kind", sa.String, nullable=False, server_default="old"),
+    sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("others", JSON, nullable=False, server_default="[]"),  # reports of the part that say something else
+    sa.Column("report_id", sa.String),  # of the last report that was counted
+    sa.Column("agent", sa.String),
+    sa.Column("result_id", sa.String),  # in_flight: the result whose decision was told last before it
+    sa.Column("mode", sa.String, nullable=False, server_default="auto"),
+    sa.Column("lot", sa.String),
+    sa.Column("job_id", sa.String),
     sa.Index("ix_gate_actions_gate_epoch_trigger_id", "gate", "epoch", "trigger_id"),
     sa.Index("ix_gate_actions_received_at", "received_at"),
+    sa.Index(
+        "uq_gate_actions_part",
+        "gate",
+        "epoch",
+        "lap",
+        "trigger_id",
+        unique=True,
+        postgresql_where=sa.text("kind = 'part'"),
+        sqlite_where=sa.text("kind = 'part'"),
+    ),
+    sa.Index(
+        "uq_gate_actions_in_flight",
+        "report_id",
+        unique=True,
+        postgresql_where=sa.text("kind = 'in_flight'"),
+        sqlite_where=sa.text("kind = 'in_flight'"),
+    ),
+    sa.Index(
+        "ix_gate_actions_result_id",
+        "result_id",
+        postgresql_where=sa.text("result_id IS NOT NULL"),
+        sqlite_where=sa.text("result_id IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_gate_actions_lot",
+        "lot",
+        postgresql_where=sa.text("lot IS NOT NULL"),
+        sqlite_where=sa.text("lot IS NOT NULL"),
+    ),
 )
 
 events = sa.Table(
@@ -291,7 +340,7 @@ registry_revision = sa.Table(
     sa.Column("revision", BIG, nullable=False),
 )
 
-# Reserved for metrics, with `agents`: which cameras and agents were there, and when last. Written by nothing yet.
+# Reserved for metrics: which cameras were there, and when last. Written by nothing yet.
 cameras = sa.Table(
     "cameras",
     metadata,
@@ -308,6 +357,19 @@ agents = sa.Table(
     sa.Column("software", sa.String, nullable=False),
     sa.Column("config_digest", sa.String, nullable=False),
     sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Column("session", sa.String, nullable=False, server_default=""),
+)
+
+gate_owners = sa.Table(
+    "gate_owners",
+    metadata,
+    sa.Column("gate", sa.String, primary_key=True),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("identity", sa.String, nullable=False),
+    sa.Column("session", sa.String, nullable=False),
+    sa.Column("epoch", BIG, nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
     sa.Column("seen_at", UtcTime, nullable=False),
 )
 

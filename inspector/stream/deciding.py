@@ -39,7 +39,7 @@ class Policy:
     on_unjudged: Action
     on_late: Action
     on_wrong_product: Action
-    on_frame_health: Action  # reserved for frame health: no frame has that cause yet
+    on_frame_health: Action
     expected_product: str | None = None
 
     @classmethod

@@ -158,11 +158,7 @@ class TriggerCounter:
 
     def place(self, number: int) -> int:
         """The count of a trigger id of this epoch: of all counts with that id, the count nearest to the last one."""
-        last = self._state.last_trigger
-        if self._modulus is None or last is None:
-            return number
-        ahead = (number - last) % self._modulus
-        return last + ahead if ahead <= self._modulus // 2 else max(number, last + ahead - self._modulus)
+        return nearest_count(number, self._state.last_trigger, self._modulus)
 
     def restart(self, number: int) -> TriggerStep:
         """Take in the trigger id of an unknown frame that is the first one after a reset."""
@@ -206,6 +202,14 @@ class TriggerCounter:
 def _reach(state: GateState) -> tuple[int, int]:
     """The progress of a counter: a pair (epoch, count) that keeps rising over wraps and resets."""
     return state.epoch, NO_TRIGGER if state.last_trigger is None else state.last_trigger
+
+
+def nearest_count(number: int, last: int | None, modulus: int | None) -> int:
+    """Of all counts with this trigger id, the count nearest to `last`, the last count of its epoch (None: none yet)."""
+    if modulus is None or last is None:
+        return number
+    ahead = (number - last) % modulus
+    return last + ahead if ahead <= modulus // 2 else max(number, last + ahead - modulus)
 
 
 class CameraCount:

@@ -7,25 +7,36 @@ attributes hold the written rows.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from inspector.domain import (
+    AckContradiction,
     Action,
+    AgentPresence,
     CommandRecord,
     Decision,
     Event,
     GateAction,
+    GateOwner,
     GateState,
+    Part,
+    PartCount,
+    PartSelection,
     ResultId,
     ShadowResult,
     Sighting,
     Verdict,
 )
 from inspector.errors import LedgerUnavailable
+from inspector.ports import OWNER_LIVES_S, Clock
 from inspector.store.stored_records import Conflict, StoredDecision
+from inspector.stream.ack_merging import AckRow, merge, part_of
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import sighting_of
+from inspector.testing.account import join_parts
 
 _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
 
@@ -33,7 +44,7 @@ _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3
 class InMemoryLedger:
     """The port `Ledger` on dicts. A call does not await, so every call is one transaction."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.is_available = True
         self.commits = 0
         self.rows: dict[ResultId, Verdict] = {}
@@ -41,8 +52,10 @@ class InMemoryLedger:
         self.gates: dict[str, GateState] = {}
         self.conflicts: list[Conflict] = []
         self.events: list[Event] = []
-        self.gate_actions: list[GateAction] = []
+        self.acks: dict[tuple[str | int, ...], AckRow] = {}
         self.commands: list[CommandRecord] = []
+        self.owners: dict[str, tuple[GateOwner, str, datetime]] = {}
+        self._clock = clock
         self.shadow_results: list[ShadowResult] = []
 
     async def __aenter__(self) -> Self:
@@ -91,9 +104,49 @@ class InMemoryLedger:
         self._keep(gates)
         return True
 
-    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
         self._check()
-        self.gate_actions.extend(actions)
+        contradictions = []
+        for action in actions:
+            key = (action.report_id,) if action.in_flight else part_of(action)
+            row, contradiction = merge(self.acks.get(key, AckRow.of(action)), action)
+            self.acks[key] = row
+            if contradiction is not None:
+                contradictions.append(contradiction)
+        return contradictions
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        self._check()
+        return join_parts(self.rows.values(), self.decisions.values(), self.gate_actions, wanted)[:limit]
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        parts = await self.parts(wanted, len(self.rows) + len(self.acks))
+        counts = Counter((part.gate, f"{part.at.astimezone(UTC):%Y-%m-%dT%H}", part.facts) for part in parts)
+        return [PartCount(gate, hour, facts, count) for (gate, hour, facts), count in counts.items()]
+
+    @property
+    def gate_actions(self) -> list[GateAction]:
+        """The first report of each part, and each report that names no part, in the order of recording."""
+        return [row.first for row in self.acks.values()]
+
+    async def record_owned(
+        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+    ) -> list[GateOwner]:
+        self._check()
+        now = datetime.now(UTC) if self._clock is None else self._clock.now()
+        for gate, (_, identity, _) in list(self.owners.items()):
+            if identity == presence.identity and gate not in gates:
+                del self.owners[gate]
+        others = []
+        for gate, epoch in gates.items():
+            owner, identity, seen_at = self.owners.get(gate, (None, presence.identity, now))
+            is_over = now - seen_at > timedelta(seconds=OWNER_LIVES_S)
+            if owner is None or identity == presence.identity or is_over or owner.session in heard.get(gate, ()):
+                mine = GateOwner(gate, presence.name, presence.session, epoch)
+                self.owners[gate] = mine, presence.identity, now
+            else:
+                others.append(owner)
+        return others
 
     async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
         self._check()

@@ -128,4 +128,5 @@ def shadow_result_of(number: int, **changes: Any) -> ShadowResult:
 
 def gate_action_of(trigger_id: int, **changes: Any) -> GateAction:
     """A report that gate `g1` rejected the part as decided, seen by its sensor."""
-    return dataclasses.replace(GateAction("g1", 1, trigger_id, 2, 1, 1, START), **changes)
+    usual = GateAction("g1", 1, trigger_id, 2, 1, 1, START, report_id=f"r{trigger_id:06d}", agent="agent1")
+    return dataclasses.replace(usual, **changes)

@@ -22,8 +22,8 @@ from tests.contract import stored
 
 class TestInMemoryLedger(LedgerContract):
     @pytest.fixture
-    async def ledger(self) -> AsyncIterator[Ledger]:
-        async with InMemoryLedger() as ledger:
+    async def ledger(self, clock: FakeClock) -> AsyncIterator[Ledger]:
+        async with InMemoryLedger(clock) as ledger:
             yield ledger
 
     async def stored(self, ledger: Ledger) -> Stored:
@@ -33,7 +33,7 @@ class TestInMemoryLedger(LedgerContract):
             decisions=list(ledger.decisions.values()),
             conflicts=ledger.conflicts,
             events=ledger.events,
-            gate_actions=ledger.gate_actions,
+            acks=list(ledger.acks.values()),
             commands=ledger.commands,
             shadow_results=ledger.shadow_results,
         )
@@ -41,8 +41,8 @@ class TestInMemoryLedger(LedgerContract):
 
 class SqlLedgerContract(LedgerContract):
     @pytest.fixture
-    async def ledger(self, database: Database) -> AsyncIterator[Ledger]:
-        async with SqlLedger(database, FakeClock()) as ledger:
+    async def ledger(self, database: Database, clock: FakeClock) -> AsyncIterator[Ledger]:
+        async with SqlLedger(database, clock) as ledger:
             yield ledger
 
     async def stored(self, ledger: Ledger) -> Stored:
@@ -53,7 +53,7 @@ class SqlLedgerContract(LedgerContract):
             decisions=(await stored.list_decisions(database))[::-1],
             conflicts=(await stored.list_conflicts(database))[::-1],
             events=(await stored.list_events(database))[::-1],
-            gate_actions=(await stored.list_gate_actions(database))[::-1],
+            acks=(await stored.list_acks(database))[::-1],
             commands=(await stored.list_commands(database))[::-1],
             shadow_results=await stored.list_shadow_results(database),
         )

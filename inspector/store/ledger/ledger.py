@@ -8,7 +8,7 @@ This module does not depend on frames, brokers or the journal.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -16,12 +16,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import (
+    AckContradiction,
     Action,
+    AgentPresence,
     CommandRecord,
     Decision,
     Event,
     GateAction,
+    GateOwner,
     GateState,
+    Part,
+    PartCount,
+    PartSelection,
     ResultId,
     Severity,
     ShadowResult,
@@ -33,7 +39,10 @@ from inspector.ports import Clock
 from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
+from inspector.store.ledger.acks import write_acks
 from inspector.store.ledger.inspections import numbered
+from inspector.store.ledger.owners import record_owned
+from inspector.store.ledger.parts import count_parts, list_parts
 from inspector.store.row_mapping import (
     SIGHTING_COLUMNS,
     command_row,
@@ -136,24 +145,27 @@ class SqlLedger:
                 await _upsert_gates(connection, [gate_row(state, now) for state in gates])
         return True
 
-    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
         await self.database.ensure_current()
         if not actions:
-            return
-        rows = [
-            {
-                "gate": action.gate,
-                "epoch": action.epoch,
-                "trigger_id": action.trigger_id,
-                "action": action.action,
-                "source": action.source,
-                "done": action.done,
-                "received_at": action.received_at,
-            }
-            for action in actions
-        ]
+            return []
         async with self.database.writing() as connection:
-            await connection.execute(tables.gate_actions.insert(), rows)
+            return await write_acks(connection, actions)
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        await self.database.ensure_current()
+        return await list_parts(self.database, wanted, limit=limit)
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        await self.database.ensure_current()
+        return await count_parts(self.database, wanted)
+
+    async def record_owned(
+        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+    ) -> list[GateOwner]:
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            return await record_owned(connection, presence, gates, heard, self._clock.now())
 
     async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
         await self.database.ensure_current()

@@ -9,20 +9,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from inspector.domain import Admitted, Cause, Failure, Frame, FrameFacts, Routed, Scored, Severity
 from inspector.errors import FrameError
 from inspector.ports import Lineup
+from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
 from inspector.stream.pipeline.shadowing import Shadowing
 from inspector.stream.pipeline.ticket import BatchItem, Decode, Shared, Stage, Ticket
 from inspector.stream.pipeline.workers import Workers
+from inspector.stream.repetition import print_of
 
 DECODE_LIMIT_S = 10.0
 MOST_KILLED_TRIES = 2
 TURN_STEP_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A decoded and routed frame. `picture`: the print of its pixels."""
+
+    routed: Routed | Failure
+    picture: str
+    decode_ms: float
 
 
 class Judging:
@@ -35,6 +46,7 @@ class Judging:
         room: JournalRoom,
         decode: Decode,
         lineup: Callable[[], Lineup | None],
+        frozen: FrozenCameras,
         shadowing: Shadowing,
     ) -> None:
         self._shared = shared
@@ -42,6 +54,7 @@ class Judging:
         self._room = room
         self._decode = decode
         self._lineup = lineup
+        self._frozen = frozen
         self._shadowing = shadowing
         workers = shared.config.engine.decode_workers
         self._decoders = Workers(workers, "decode")
@@ -148,23 +161,24 @@ class Judging:
     def _others(self, ticket: Ticket) -> list[Ticket]:
         return [other for other in self._shared.in_flight.values() if other is not ticket]
 
-    def _decode_and_route(self, admitted: Admitted, ticket: Ticket) -> tuple[Routed | Failure, float]:
+    def _decode_and_route(self, admitted: Admitted, ticket: Ticket) -> _Seen:
         """Decode and route one frame; runs on a decode worker."""
         began = time.perf_counter()
         camera = self._shared.config.camera_named(admitted.delivery.camera)
         pixels = self._decode(admitted.delivery.payload, camera)
         decode_ms = (time.perf_counter() - began) * 1e3
         self._shared.checkpoint("decoded")
+        picture = print_of(pixels)
         if ticket.lineup is None:
-            return Failure(Cause.NOT_RELEASED, "no product is loaded yet"), decode_ms
-        return ticket.lineup.router.route(Frame(admitted, pixels)), decode_ms
+            return _Seen(Failure(Cause.NOT_RELEASED, "no product is loaded yet"), picture, decode_ms)
+        return _Seen(ticket.lineup.router.route(Frame(admitted, pixels)), picture, decode_ms)
 
-    def _take_routed(self, ticket: Ticket, result: tuple[Routed | Failure, float]) -> None:
-        routed, decode_ms = result
+    def _take_routed(self, ticket: Ticket, seen: _Seen) -> None:
         revision = ticket.lineup.revision if ticket.lineup else None
-        facts = replace(ticket.facts, decode_ms=decode_ms, lineup_revision=revision)
+        facts = replace(ticket.facts, decode_ms=seen.decode_ms, lineup_revision=revision)
+        routed = self._frozen.note_pixels(facts.admitted, seen.picture) or seen.routed
         if isinstance(routed, Failure):
-            self._settling.settle(ticket, replace(facts, failure=routed))
+            self._settling.settle(ticket, replace(facts, failure=routed, route=routed.route))
             return
         ticket.facts = replace(facts, route=routed.facts)
         if ticket.is_settled:

@@ -6,8 +6,10 @@ The way of one frame, stage by stage, with the files that hold it:
                and hashes its bytes on a thread (workers.py). takeover.py has loaded the state that another agent left.
  2. admission  ../admission.py, ../identity.py: gives the frame its identity, epoch and deadline, or finds that
                it is known. The frame gets a `Ticket` (ticket.py) and waits in line (../batching.py).
+               A frame of a frozen camera ends here (frozen.py).
  3. decode     judging.py: a decode worker turns the bytes into pixels (../decode.py).
- 4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame.
+ 4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame. The router
+               refuses a frame that does not show its part well enough; frozen.py knows repeated pixels.
  5. score      judging.py: the one scorer thread judges a batch that is full or due (../batching.py).
  6. decide     settling.py: ruling (../deciding.py), verdict (verdicts.py), and the gate's decision (../gates.py).
                A frame whose time is over is settled by the watch over deadlines in judging.py.
@@ -17,14 +19,15 @@ The way of one frame, stage by stage, with the files that hold it:
                journal holds them.
 10. acknowledge  recording.py: the source is told that everything up to this position is durable.
 
-Beside the road run upkeep.py (live products, canary, events), shadowing.py (the shadow versions, on frames that have
-their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py, commanding.py (job, mode, epoch),
-reports.py (what PLCs did) and states.py (state topics, gauges).
+Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), shadowing.py
+(the shadow versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
+commanding.py (job, mode, epoch), reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), states.py (state
+topics, gauges) and alarms.py (events that could come for every part).
 
-`recover` turns the verdicts that an earlier run left in the journal into rows. `run` carries frames until `stop` is
-called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A frame that
-is not finished when the drain's time is over stays with its broker. A stage that dies ends the whole pipeline; the
-error names the stage.
+`recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
+`stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
+frame that is not finished when the drain's time is over stays with its broker. A stage that dies ends the whole
+pipeline; the error names the stage.
 """
 
 from __future__ import annotations
@@ -37,11 +40,13 @@ from typing import Any
 from inspector.config.config import Config
 from inspector.domain import Event, Severity, Sighting
 from inspector.ports import (
+    AckLine,
     Clock,
     CommandChannel,
     DeadLetters,
     FrameSource,
     GateLine,
+    GateOwners,
     Images,
     Journal,
     Ledger,
@@ -55,9 +60,11 @@ from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gates import Gate
 from inspector.stream.pipeline.commanding import Commanding
+from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Judging
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.room import JournalRoom
@@ -92,6 +99,8 @@ class Adapters:
     decode: Decode
     take_events: Callable[[], list[Event]]
     command_channel: CommandChannel | None = None
+    gate_owners: GateOwners | None = None
+    ack_line: AckLine | None = None
 
 
 class Pipeline:
@@ -108,8 +117,9 @@ class Pipeline:
         self._recording = Recording(self._shared, self._writing, adapters.journal)
         self._room = JournalRoom(self._shared, adapters.journal)
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
-        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.take_events)
-        self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._upkeep.fault)
+        self._owning = Owning(self._shared, adapters.gate_owners, adapters.ledger, software)
+        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, self._owning, adapters.take_events)
+        self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._owning, self._upkeep.fault)
         self._shadowing = Shadowing(
             self._shared, adapters.decode, lambda: self._lineups.current, adapters.images, adapters.ledger
         )
@@ -122,18 +132,22 @@ class Pipeline:
             self._shadowing,
         )
         self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
+        frozen = FrozenCameras(self._shared)
         self._judging = Judging(
             self._shared,
             self._settling,
             self._room,
             adapters.decode,
             lambda: self._lineups.current,
+            frozen,
             self._shadowing,
         )
         takeover = Takeover(self._shared, adapters.ledger)
-        self._intake = Intake(self._shared, self._settling, self._recording, takeover)
-        self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
-        self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing)
+        self._intake = Intake(self._shared, self._settling, self._recording, takeover, frozen)
+        self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line)
+        self._states = States(
+            self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
+        )
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,
@@ -174,6 +188,7 @@ class Pipeline:
             for verdict, _ in entries:
                 await self._adapters.sink.publish(verdict)
             await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in entries])
+        await self._reports.recover()
         return len(left)
 
     async def run(self) -> None:
@@ -183,6 +198,7 @@ class Pipeline:
         try:
             async with asyncio.TaskGroup() as upkeep:
                 side = [upkeep.create_task(work, name=name) for name, work in self._side_work().items()]
+                await self._owning.ensure_settled()
                 async with asyncio.TaskGroup() as road:
                     self._settling.attach(road)
                     stages = [road.create_task(work, name=name) for name, work in self._stages().items()]
@@ -194,7 +210,8 @@ class Pipeline:
                     for stage in stages:
                         stage.cancel()
                     self._settling.abandon()
-                await self._reports.store()
+                await self._owning.leave()
+                await self._reports.finish()
                 await self._shadowing.store()
                 await self._upkeep.store_events()
                 for task in side:
@@ -215,6 +232,8 @@ class Pipeline:
         return {
             "lineups": self._lineups.run(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
+            "owners": self._owning.run(self._heartbeats.send),
+            "owners in the ledger": self._owning.run_ledger(),
             "heartbeats": self._heartbeats.run(),
             "gate actions": self._reports.run(),
             "events": self._upkeep.run_events(),

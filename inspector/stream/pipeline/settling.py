@@ -143,6 +143,7 @@ class Settling:
             self._shared.headroom.note(ticket.decide_by_ns - self._shared.clock.monotonic_ns())
         ruling = decide(facts, self._shared.policies[ticket.camera], mode, is_late)
         verdict = self._verdict(facts, ruling, gate.name if gate else None)
+        self._note_frame_health(facts, verdict.cause)
         if gate is not None and not facts.admitted.delivery.backlog:
             self._count_late(gate.name, verdict.cause)
         decision = gate.judged(facts.admitted, verdict) if gate else None
@@ -160,6 +161,25 @@ class Settling:
             verdict.gate or verdict.camera, verdict.epoch, verdict.lap, verdict.trigger_id, verdict.decided_at
         )
         return replace(verdict, **standing_fields(standing))
+
+    def _note_frame_health(self, facts: FrameFacts, cause: Cause) -> None:
+        """Report the beginning and the end of a camera's fault. A simulated frame says nothing about its camera."""
+        is_faulty = cause is Cause.FRAME_HEALTH and facts.failure is not None
+        if facts.admitted.simulated or not (is_faulty or cause in (Cause.OK, Cause.ANOMALY)):
+            return
+        camera, watch = facts.admitted.delivery.camera, self._shared.frame_faults
+        before = watch.current(camera)
+        fault = facts.failure.frame_fault if facts.failure is not None else None
+        for report in watch.note(camera, fault, self._shared.clock.monotonic_ns()):
+            if report.is_over:
+                over = f"its frames are judged again; they were {report.fault.value}"
+                self._shared.event("frame_health_ended", Severity.INFO, camera, over)
+                continue
+            measure = "" if facts.failure is None else f"; the last: {facts.failure.detail}"
+            detail = f"{report.count} frame(s) not judged{measure}; look at camera and light"
+            self._shared.event("frame_health", Severity.ALARM, camera, detail)
+        if watch.current(camera) is not before:
+            self._shared.has_news.set()
 
     def _count_late(self, gate: str, cause: Cause) -> None:
         is_late = cause in (Cause.LATE, Cause.OVERLOAD)
@@ -190,7 +210,11 @@ class Settling:
             return verdict
         await self._outlets.heartbeats.ensure_epoch(decision.gate, decision.epoch)
         is_dropped = self._shared.gates[decision.gate].is_dropped(decision)
+        if verdict.trigger_id is None:
+            self._shared.told[decision.gate] = decision.result_id  # its report may come before the broker's answer
         is_published = not is_dropped and await self._outlets.gate_line.publish(decision)
+        if not is_published and self._shared.told.get(decision.gate) == decision.result_id:
+            del self._shared.told[decision.gate]
         self._shared.checkpoint("published")
         self._room.journal.append_published(verdict.result_id, is_published)
         self._shared.telemetry.count("decisions", action=decision.action.value, published=str(is_published).lower())

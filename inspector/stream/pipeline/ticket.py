@@ -21,6 +21,7 @@ from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
+from inspector.stream.frame_faults import FaultWatch
 from inspector.stream.gates import Gate
 from inspector.stream.shadow_line import Headroom
 from inspector.stream.watermark import Watermark
@@ -155,6 +156,9 @@ class Shared:
     headroom: Headroom = field(default_factory=Headroom)
     late_runs: dict[str, LateRun] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
+    frame_faults: FaultWatch = field(default_factory=FaultWatch)
+    told: dict[str, ResultId] = field(default_factory=dict)
+    """By gate for one part at a time: the result whose decision the gate was told last, until a report is about it."""
 
     def note_ledger(self, is_away: bool, detail: str) -> None:
         """Note whether the ledger is away; a change is an event."""
@@ -188,6 +192,10 @@ class Shared:
     def serves(self, camera: str) -> bool:
         """Whether this camera's frames come to this agent, and not to another agent of its group."""
         return self.sources[camera].serves(camera)
+
+    def has_gate(self, name: str) -> bool:
+        """Whether this agent has the gate now: frames of one of its cameras come to this agent."""
+        return any(self.serves(camera) for gate in self.config.gate if gate.name == name for camera in gate.cameras)
 
     def ungated_sources(self) -> list[FrameSource]:
         """The sources without any camera at a gate, without duplicates."""

@@ -15,6 +15,7 @@ from inspector.domain import Event, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
 from inspector.ports import Ledger, Lineup, LineupLoader, Registry
 from inspector.stream.pipeline.heartbeats import Fault
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
 
 CANARY_S = 5.0
@@ -92,9 +93,11 @@ class Upkeep:
         shared: Shared,
         lineups: LineupWatch,
         ledger: Ledger,
+        owning: Owning,
         take_events: Callable[[], list[Event]],
     ) -> None:
         self._shared = shared
+        self._owning = owning
         self._lineups = lineups
         self._ledger = ledger
         self._take_events = take_events
@@ -110,6 +113,8 @@ class Upkeep:
 
     def fault(self, gate: str | None = None) -> Fault:
         """The first fault that makes verdicts untrustworthy now."""
+        if gate is not None and not self._owning.owns(gate):
+            return Fault.OWNED_BY_OTHER
         lineup = self._lineups.current
         if lineup is None or not lineup.products:
             return Fault.NO_PRODUCT

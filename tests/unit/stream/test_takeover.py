@@ -17,7 +17,14 @@ from inspector.config.sections import CameraSection
 from inspector.domain import GateState, Outcome, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New, TriggerCounter
 from inspector.stream.pipeline import Adapters, Pipeline
-from inspector.testing.edges import FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
+from inspector.testing.edges import (
+    FakeDeadLetters,
+    FakeGateLine,
+    FakeGateOwners,
+    FakeImages,
+    FakeSink,
+    FakeTelemetry,
+)
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup, FakeLoader, paint
@@ -43,10 +50,17 @@ def decode(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
 class GroupAgent:
     """One of several agents that share a broker and a ledger."""
 
-    def __init__(self, broker: FakeBroker, ledger: InMemoryLedger, config: Config = CONFIG) -> None:
+    def __init__(
+        self,
+        broker: FakeBroker,
+        ledger: InMemoryLedger,
+        config: Config = CONFIG,
+        owners: FakeGateOwners | None = None,
+    ) -> None:
         clock = SystemClock()
         self.source = FakeSource("cam", clock, broker, is_shared=True)
         self.telemetry = FakeTelemetry()
+        self.sink = FakeSink()
         self.line = FakeGateLine(clock)
         self.pipeline = Pipeline(
             config,
@@ -58,12 +72,13 @@ class GroupAgent:
                 ledger=ledger,
                 registry=InMemoryRegistry(),
                 loader=FakeLoader(FakeLineup()),
-                sink=FakeSink(),
+                sink=self.sink,
                 gate_line=self.line,
                 images=FakeImages(),
                 dead_letters=FakeDeadLetters(),
                 decode=decode,
                 take_events=self.telemetry.take_events,
+                gate_owners=owners,
             ),
             "test",
         )

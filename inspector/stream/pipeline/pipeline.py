@@ -219,6 +219,7 @@ class Pipeline:
         finally:
             self._intake.close()
             self._judging.close()
+            self._shadowing.close()
 
     def _warn_of_missing_products(self) -> None:
         """Warn of cameras that allow one product only: they reject every part until that product is enrolled."""

@@ -155,7 +155,7 @@ class ShadowScorer(Protocol):
     def score(
         self, product: str, embedding: Embedding | None, pixels: Callable[[], NDArray[np.uint8]]
     ) -> Scored | Failure:
-        """Judge one frame, on the scorer thread. `pixels` decodes it; called only if the embedding can't be used."""
+        """Judge one frame, on a thread of its own. `pixels` decodes it; called only if the embedding can't be used."""
 
 
 class Lineup(Protocol):

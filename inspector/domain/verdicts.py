@@ -77,11 +77,12 @@ class Embedding:
     """The result of a main pass for one frame, kept so that the shadow version of its product needs no pass.
 
     `key` names the pass and the preparation; only versions of the same key can use it. `patches` is opaque outside
-    `vision/`: one [1, P, C] per embedding, on the engine's device.
+    `vision/`: one [1, P, C] per embedding, on the engine's device, `size_bytes` in all.
     """
 
     key: Hashable
     patches: tuple[Any, ...]
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class Judging:
                 self._shared.has_batch_room.set()
                 await self._score(batch)
                 continue
-            if await self._shadowing.score_next(self._scorer):
+            if await self._shadowing.score_next():
                 continue
             due_ns = self._shared.batcher.next_due_ns()
             await self._shared.has_routed.wait(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9))

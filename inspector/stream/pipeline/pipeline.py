@@ -225,6 +225,7 @@ class Pipeline:
         finally:
             self._intake.close()
             self._judging.close()
+            self._shadowing.close()
 
     def _live_products(self) -> tuple[str, ...]:
         return self._lineups.current.products if self._lineups.current else ()

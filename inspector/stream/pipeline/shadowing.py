@@ -12,7 +12,6 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,13 +31,14 @@ from inspector.domain import (
 from inspector.errors import LedgerUnavailable
 from inspector.ports import Images, Ledger, Lineup, ShadowScorer
 from inspector.stream.pipeline.ticket import Decode, Shared, Signal
-from inspector.stream.shadow_line import ShadowLine
+from inspector.stream.pipeline.workers import Workers
+from inspector.stream.shadow_line import SPARE_PASSES, ShadowLine
 
 COMPARED_CAUSES: Final = frozenset({Cause.OK, Cause.ANOMALY, Cause.NOT_RELEASED})
 """Frames that the live version judged by its score alone, and frames of a product without a live version."""
 
-EMBEDDING_BYTES: Final = 4 * 1024 * 1024
-"""Counted for an embedding, whose true size only its engine knows: more than that of any backbone without tiles."""
+LONGEST_WAIT_S: Final = 1.0
+"""Live frames wait no longer than this for a shadow pass, even if none of them has a deadline."""
 
 FADING: Final = 0.9
 """What is left of the slowest time, after each frame, as a reason to expect it again."""
@@ -60,7 +60,7 @@ class _Waiting:
 
     @property
     def size_bytes(self) -> int:
-        return len(self.payload) + (EMBEDDING_BYTES if self.embedding else 0)
+        return len(self.payload) + (self.embedding.size_bytes if self.embedding else 0)
 
     @property
     def decoding_ms(self) -> float:
@@ -69,7 +69,11 @@ class _Waiting:
 
 
 class Shadowing:
-    """`score_next` is called by the scorer's task, `run` writes rows; `offer` never waits."""
+    """`score_next` is called by the scorer's task, `run` writes rows; `offer` never waits.
+
+    A shadow pass has a thread of its own. The scorer's task waits for it, so that it does not compete with live frames
+    for the processor, but not longer than live frames can spare.
+    """
 
     def __init__(
         self, shared: Shared, decode: Decode, lineup: Callable[[], Lineup | None], images: Images, ledger: Ledger
@@ -79,14 +83,21 @@ class Shadowing:
         self._lineup = lineup
         self._images = images
         self._ledger = ledger
+        self._thread = Workers(1, "shadow")
+        self._under_way: asyncio.Future[Scored | Failure] | None = None
         self._line: ShadowLine[_Waiting] = ShadowLine()
         self._rows: deque[ShadowResult] = deque()
         self._has_row = Signal()
         self._slowest_ms: dict[tuple[str, bool], float] = {}
         self._failing: set[str] = set()
         self._short_of_time: set[str] = set()
+        self._slow: set[str] = set()
         self._left_out = 0
         self._rows_lost = 0
+
+    def close(self) -> None:
+        """End the thread; one that hangs is not waited for long."""
+        self._thread.shutdown(wait=True)
 
     def offer(self, facts: FrameFacts, verdict: Verdict) -> None:
         """Let the shadow version of the frame's product score the frame later, if there is one and there is room."""
@@ -105,9 +116,9 @@ class Shadowing:
         else:
             self._leave_out(product)
 
-    async def score_next(self, scorer: Executor) -> bool:
-        """Score one waiting frame on the scorer's thread, if one may be scored now. False: nothing was done."""
-        if not self._shared.is_idle:
+    async def score_next(self) -> bool:
+        """Score one waiting frame, if one may be scored now. False: nothing was done."""
+        if self._under_way is not None or not self._shared.is_idle:
             return False
         while (waiting := self._line.take()) is not None:
             lineup = self._lineup()
@@ -115,7 +126,7 @@ class Shadowing:
             if lineup is None or version is None:
                 continue  # the shadow version is live now, or gone: the frame needs no second score
             if self._has_time(waiting, version, lineup.shadows):
-                await self._score(waiting, version, lineup.shadows, scorer)
+                await self._score(waiting, version, lineup.shadows)
                 return True
             self._leave_out(waiting.product)
         return False
@@ -168,25 +179,50 @@ class Shadowing:
         key = version.digest, shadows.can_use(waiting.product, waiting.embedding)
         self._slowest_ms[key] = FADING * self._slowest_ms.get(key, 0.0)
 
-    async def _score(self, waiting: _Waiting, version: ProductVersion, shadows: ShadowScorer, scorer: Executor) -> None:
-        is_reused = shadows.can_use(waiting.product, waiting.embedding)
+    async def _score(self, waiting: _Waiting, version: ProductVersion, shadows: ShadowScorer) -> None:
+        """Begin the pass, and return when it has ended or live frames can't spare more time."""
         camera = self._shared.config.camera_named(waiting.verdict.camera)
+        is_reused = shadows.can_use(waiting.product, waiting.embedding)
         began = time.perf_counter()
-        answer: Scored | Failure
-        try:
-            answer = await asyncio.get_running_loop().run_in_executor(
-                scorer,
-                shadows.score,
-                waiting.product,
-                waiting.embedding,
-                lambda: self._decode(waiting.payload, camera),
+        work = asyncio.get_running_loop().run_in_executor(
+            self._thread,
+            shadows.score,
+            waiting.product,
+            waiting.embedding,
+            lambda: self._decode(waiting.payload, camera),
+        )
+
+        def end(work: asyncio.Future[Scored | Failure]) -> None:
+            self._under_way = None
+            self._shared.has_routed.set()
+            if work.cancelled():
+                return
+            took_ms = (time.perf_counter() - began) * 1e3
+            key = version.digest, is_reused
+            self._slowest_ms[key] = max(took_ms, FADING * self._slowest_ms.get(key, 0.0))
+            self._keep(waiting, version, _answer(work), took_ms)
+
+        self._under_way = work
+        work.add_done_callback(end)
+        limit_s = self._patience_s()
+        await asyncio.wait([work], timeout=limit_s)
+        self._tell_slow(version, limit_s, is_slow=not work.done())
+
+    def _patience_s(self) -> float:
+        """How long live frames may wait for a shadow pass: half of the smallest time to spare."""
+        spare_ns = self._shared.headroom.smallest_ns
+        return LONGEST_WAIT_S if spare_ns is None else min(LONGEST_WAIT_S, spare_ns / SPARE_PASSES / 1e9)
+
+    def _tell_slow(self, version: ProductVersion, limit_s: float, *, is_slow: bool) -> None:
+        if not is_slow:
+            self._slow.discard(version.digest)
+        elif version.digest not in self._slow:
+            self._slow.add(version.digest)
+            detail = (
+                f"{_named(version)} takes longer than {limit_s * 1e3:.0f} ms in shadow; live frames go on beside it, "
+                "and no other frame is scored in shadow until it ends"
             )
-        except Exception as error:  # noqa: BLE001 - nothing that a shadow version does may end the scorer's task
-            answer = Failure(Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")
-        took_ms = (time.perf_counter() - began) * 1e3
-        key = version.digest, is_reused
-        self._slowest_ms[key] = max(took_ms, FADING * self._slowest_ms.get(key, 0.0))
-        self._keep(waiting, version, answer, took_ms)
+            self._shared.event("shadow_slow", Severity.WARNING, version.product, detail)
 
     def _keep(self, waiting: _Waiting, version: ProductVersion, answer: Scored | Failure, took_ms: float) -> None:
         verdict = waiting.verdict
@@ -246,6 +282,14 @@ class Shadowing:
             detail = "no database to keep the results of shadow versions, and no more room: the oldest are lost"
             self._shared.event("shadow_results_lost", Severity.WARNING, self._shared.config.agent.name, detail)
         self._rows_lost += count
+
+
+def _answer(work: asyncio.Future[Scored | Failure]) -> Scored | Failure:
+    """The result of the pass; an error of any kind is a failure, because it must not end the scorer's task."""
+    error = work.exception()
+    if error is not None:
+        return Failure(Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")
+    return work.result()
 
 
 def _outcome(answer: Scored | Failure) -> Outcome:

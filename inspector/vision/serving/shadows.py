@@ -6,6 +6,7 @@ its head is run. Any other shadow version prepares and embeds the frame itself. 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,11 @@ from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.serving.loaded_product import LoadedProduct
 
+_LOG = logging.getLogger(__name__)
+
 MEASURED_RUNS: Final = 2
+LARGEST_KEPT_BYTES: Final = 16 * 1024 * 1024
+"""A larger embedding (a frame in many tiles) is not kept; the shadow version then makes its own pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +83,15 @@ class VisionShadows:
         shadow = self._by_product.get(live.version.product)
         if shadow is None or shadow.product.pass_key != live.pass_key:
             return None
-        # An index in a list copies: a view would keep the patches of the whole batch in memory.
-        return Embedding(live.pass_key, tuple(patches[[row]] for patches in embedded))
+        if sum(int(patches[row].nbytes) for patches in embedded) > LARGEST_KEPT_BYTES:
+            return None
+        try:
+            # An index in a list copies: a view would keep the patches of the whole batch in memory.
+            copies = tuple(patches[[row]] for patches in embedded)
+        except Exception as error:  # noqa: BLE001 - without memory for a copy, the live version still judges the frame
+            _LOG.warning("no embedding is kept for the shadow version: %s", error)
+            return None
+        return Embedding(live.pass_key, copies, sum(int(patches.nbytes) for patches in copies))
 
     def score(
         self, product: str, embedding: Embedding | None, pixels: Callable[[], NDArray[np.uint8]]

@@ -8,10 +8,18 @@ from dataclasses import dataclass, replace
 import pytest
 
 from inspector.domain import Action, Cause, Failure, Frame, Outcome, ProductVersion, Routed
+from inspector.stream.pipeline import shadowing
 from inspector.stream.shadow_line import ShadowLine
 from inspector.testing.clock import START
 from inspector.testing.lineup import FakeLineup, FakeShadows
 from tests.unit.stream.test_pipeline import BAD, FREE, GOOD, Plant, settings, until
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not make live frames go on beside a shadow pass that a test holds up."""
+    monkeypatch.setattr(shadowing, "LONGEST_WAIT_S", 60.0)
+
 
 SHADOW = ProductVersion(
     product="alpha",
@@ -129,6 +137,38 @@ async def test_offer_beyond_the_bound_is_left_out_and_counted() -> None:
         await until(lambda: len(plant.ledger.shadow_results) == 2)
     assert plant.telemetry.counters["shadow_frames_left_out"] == 2
     assert plant.telemetry.values["shadow_frames_left_out"] == 2
+
+
+async def test_score_next_shadow_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadowing, "LONGEST_WAIT_S", 0.01)
+    plant = Plant(settings())
+    is_under_way, may_go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        is_under_way.set()
+        may_go_on.wait(10)
+
+    shadows = with_shadow(plant, before=hang)
+    async with plant.running():
+        plant.push(GOOD, 1)
+        await until(is_under_way.is_set)
+        for trigger in range(2, 6):
+            plant.push(GOOD, trigger)
+        await plant.has_rows(5)
+        assert [row.published for row in plant.rows()] == [True] * 5
+        assert plant.ledger.shadow_results == []
+        assert shadows.scored == [], "no other frame beside the one that hangs"
+        assert plant.telemetry.kinds().count("shadow_slow") == 1
+        may_go_on.set()
+        await until(lambda: len(plant.ledger.shadow_results) == 5)
+
+
+async def test_patience_is_half_of_the_smallest_time_to_spare() -> None:
+    pipeline = Plant(settings()).pipeline()
+    assert pipeline._shadowing._patience_s() == shadowing.LONGEST_WAIT_S
+    pipeline._shared.headroom.note(60_000_000)
+    pipeline._shared.headroom.note(100_000_000)
+    assert pipeline._shadowing._patience_s() == pytest.approx(0.03)
 
 
 async def test_score_failure_of_a_shadow_is_one_event_and_the_live_road_goes_on() -> None:

@@ -13,6 +13,7 @@ from inspector.config.sections import EngineSection
 from inspector.domain import LiveSet, ProductVersion, Routed, Scored
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
 from inspector.vision.serving import lineup as lineup_module
+from inspector.vision.serving import shadows as shadows_module
 from inspector.vision.serving.lineup import VisionLineup, VisionLoader
 from tests.unit.drawings import FakeEngine, draw, frame_of, good_images, version_of
 
@@ -96,6 +97,7 @@ def test_score_batch_of_several_keeps_one_row_of_the_pass_for_each(
     for seed, answer in zip((100, 101, 102), answers, strict=True):
         assert isinstance(answer, Scored)
         assert answer.embedding is not None
+        assert answer.embedding.size_bytes == sum(patches.nbytes for patches in answer.embedding.patches) > 0
         assert all(len(patches) == 1 and patches.base is None for patches in answer.embedding.patches), "no view"
         together = lineup.shadows.score("disc", answer.embedding, never)
         alone = lineup.shadows.score("disc", scored(lineup, seed).embedding, never)
@@ -168,3 +170,41 @@ def test_load_damaged_shadow_is_refused_alone(loader: VisionLoader, enrolled: di
     found, events = loader.load(LiveSet("r1", (live,), (shadow,)), contents, None)
     assert found.products == ("disc",)
     assert [event.kind for event in events] == ["version_refused"]
+
+
+def test_score_embedding_too_large_to_keep_is_not_kept_and_the_frame_is_judged(
+    loader: VisionLoader,
+    enrolled: dict[str, Enrolment],
+    others: dict[str, Enrolment],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lineup = loaded(loader, enrolled["disc"], others["alike"])
+    kept = scored(lineup, 100)
+    monkeypatch.setattr(shadows_module, "LARGEST_KEPT_BYTES", 1000)
+    answer = scored(lineup, 100)
+    assert (answer.level, answer.embedding) == (kept.level, None)
+    with_own_pass = lineup.shadows.score("disc", None, lambda: pixels_of(100))
+    on_live_pass = lineup.shadows.score("disc", kept.embedding, never)
+    assert isinstance(with_own_pass, Scored)
+    assert isinstance(on_live_pass, Scored)
+    assert with_own_pass.level == pytest.approx(on_live_pass.level, rel=1e-5)
+    assert lineup.shadows.expected_ms("disc", None) >= lineup.shadows.expected_ms("disc", kept.embedding)
+
+
+class Uncopied(np.ndarray):
+    """Patches that no memory is left to copy."""
+
+    def __getitem__(self, key: object) -> object:
+        if isinstance(key, list):
+            raise MemoryError("no memory")
+        return super().__getitem__(key)  # type: ignore[index]  # whatever NumPy takes
+
+
+def test_kept_without_memory_for_a_copy_is_none_and_no_error(
+    loader: VisionLoader, enrolled: dict[str, Enrolment], others: dict[str, Enrolment]
+) -> None:
+    lineup = loaded(loader, enrolled["disc"], others["alike"])
+    live = lineup.loaded[enrolled["disc"].digest]
+    patches = np.zeros((1, 4, 4), np.float32)
+    assert lineup.shadows.kept(live, [patches], 0) is not None
+    assert lineup.shadows.kept(live, [patches.view(Uncopied)], 0) is None

@@ -197,6 +197,7 @@ def _document(done: Enrolled) -> dict[str, Any]:
         "seconds": report.seconds,
         "passes": {phase.name: phase.passes for phase in report.phases},
         "evidence": done.version.manifest["evidence"],
+        "frame_health": done.version.manifest["frame_health"],
         "report": printable(str(done.page)),
         "backbone_passes": report.backbone_passes,
     }

@@ -20,6 +20,7 @@ from inspector.training.evidence.detectability import SIZES, BlindSpots, Detecta
 from inspector.training.evidence.evidence import Oddity, Shown
 from inspector.training.evidence.pictures import blind_heat, encoded, ringed
 from inspector.training.evidence.trade import TradePoint
+from inspector.vision.health.statement import health_statement
 
 RING_SHARE = 0.08
 """Radius of the ring around the oddest place of a suspect image, as a share of its longer side."""
@@ -53,6 +54,8 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Seq
         routing=evidence.routing,
         objections=evidence.objections,
         choices=_table(evidence.choices),
+        health=manifest["frame_health"],
+        health_statement=health_statement(manifest),
         phases=evidence.phases,
     )
 

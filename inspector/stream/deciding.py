@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from inspector.config.sections import CameraSection
-from inspector.domain import Action, Cause, FrameFacts, GateMode, Outcome
+from inspector.domain import Action, Admitted, Cause, FrameFacts, GateMode, Outcome
 
 OUTCOME_OF: dict[Cause, Outcome] = {
     Cause.OK: Outcome.PASS,
@@ -103,10 +103,8 @@ def _by_score(facts: FrameFacts, policy: Policy) -> tuple[Cause, str | None]:
     scored, route = facts.scored, facts.route
     if scored is None or route is None:
         return Cause.SCORER_ERROR, "a score without a route"
-    job = facts.admitted.standing.job
-    claims = (policy.expected_product or facts.admitted.claimed_product, job.product if job else None)
-    for expected in claims:
-        if expected is not None and route.product != expected:
+    for expected in announced_products(facts.admitted, policy):
+        if route.product != expected:
             return Cause.WRONG_PRODUCT, f"{expected} was announced, {route.product} is shown"
     # Strictly above: the threshold is the score of a good image, so a good part may reach it.
     if scored.score > scored.threshold:
@@ -114,6 +112,13 @@ def _by_score(facts: FrameFacts, policy: Policy) -> tuple[Cause, str | None]:
     if scored.score <= scored.threshold:
         return Cause.OK, None
     return Cause.SCORER_ERROR, "the score is not a number"
+
+
+def announced_products(admitted: Admitted, policy: Policy) -> tuple[str, ...]:
+    """The products that the frame was announced to show: by its camera's setting or its own claim, and by the job."""
+    job = admitted.standing.job
+    claims = (policy.expected_product or admitted.claimed_product, job.product if job else None)
+    return tuple(product for product in claims if product is not None)
 
 
 def _late_detail(facts: FrameFacts) -> str:

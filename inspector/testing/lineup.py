@@ -20,6 +20,7 @@ from inspector.domain import (
     Event,
     Failure,
     Frame,
+    FrameFault,
     LiveSet,
     ProductVersion,
     Routed,
@@ -29,10 +30,12 @@ from inspector.domain import (
 from inspector.ports import Lineup, Router, Scorer
 
 THRESHOLD = 1.0
+DARK = 254
+"""The hundredths of a score that stand for a frame with the fault `dark`."""
 
 
 def paint(product: int, score: float) -> NDArray[np.uint8]:
-    """uint8 [2, 2, 3]: product number and score (in hundredths, 255 = not a number)."""
+    """uint8 [2, 2, 3]: product number and score (in hundredths; 255 = not a number, 254 = a dark frame)."""
     hundredths = 255 if math.isnan(score) else round(score * 100)
     return np.full((2, 2, 3), (product, hundredths, 0), dtype=np.uint8)
 
@@ -72,13 +75,17 @@ class FakeShadows:
 
 @dataclass(frozen=True)
 class FakeLineup:
-    """Products are numbered from 0 in the order of `names`; any other number is an unknown product."""
+    """Products are numbered from 0 in the order of `names`; any other number is an unknown product.
+
+    `expected`: what each frame was expected to show, in the order of routing.
+    """
 
     revision: str = "r1"
     names: tuple[str, ...] = ("alpha", "beta")
     gate: threading.Event | None = None
     batches: list[int] = field(default_factory=list)
     shadows: FakeShadows = field(default_factory=FakeShadows)
+    expected: list[str | None] = field(default_factory=list)
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -93,6 +100,7 @@ class FakeLineup:
         return self
 
     def route(self, frame: Frame) -> Routed | Failure:
+        self.expected.append(frame.expected)
         number, hundredths = int(frame.pixels[0, 0, 0]), int(frame.pixels[0, 0, 1])
         if number >= len(self.names):
             return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {self.names[0]}")
@@ -105,6 +113,8 @@ class FakeLineup:
             confidence=1.0,
             route_ms=0.1,
         )
+        if hundredths == DARK:
+            return Failure.of_frame(FrameFault.DARK, "3.00 stops darker than good images", facts)
         score = math.nan if hundredths == 255 else hundredths / 100
         return Routed(frame.admitted, facts, prepared=score, batch_key="fake", size_px=(2, 2))
 
@@ -132,5 +142,6 @@ class FakeLoader:
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         names = tuple(version.product for version in live.versions) or self.lineup.names
-        made = FakeLineup(live.revision, names, self.lineup.gate, self.lineup.batches, self.lineup.shadows)
+        own = self.lineup
+        made = FakeLineup(live.revision, names, own.gate, own.batches, own.shadows, own.expected)
         return made, []

@@ -10,6 +10,7 @@ import typer
 
 from inspector.cli.terminal import console
 from inspector.cli.terminal.escapes import shown
+from inspector.vision.health.statement import health_statement
 
 if TYPE_CHECKING:
     from inspector.enrolment.enrol_product import Enrolled
@@ -29,7 +30,7 @@ def print_enrolled(done: Enrolled, store: Path | None) -> None:
     images = f"{report.n_used} of {offered} images"
     say(f"[bold]{shown(report.product)}[/] version {version.version} is {shown(state)}: {shown(images)}.")
     say(f"  {shown(report.statement)}", highlight=False)
-    for line in (*_choices(done), *_pose(done), *_detectability(done)):
+    for line in (*_choices(done), *_pose(done), *_detectability(done), health_statement(done.version.manifest)):
         say(f"  {shown(line)}", highlight=False)
     for name, reason in report.unreadable:
         say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False, soft_wrap=True)

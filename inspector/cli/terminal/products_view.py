@@ -46,12 +46,14 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
 def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> None:
     """The versions, then all facts about one version."""
     from inspector.vision.artifacts.thresholds import moved_note
+    from inspector.vision.health.statement import health_statement
 
     print_list(versions, every=True)
     rendering.show("", f"[bold]{shown(chosen.product)} version {chosen.version}[/]")
     known = [("sha-256", chosen.digest), ("enrolled at", format_time(chosen.created_at))]
     if note := moved_note(chosen):
         known.append(("threshold now", f"{chosen.threshold:.4g}; {note}"))
+    known.append(("frame health", health_statement(chosen.manifest)))
     trade, rest = _trade_and_rest(chosen.manifest)
     rendering.show(rendering.facts([*known, *_lines(rest)]))
     if trade:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from inspector.domain import Admitted, Cause, Failure, Frame, FrameFacts, Routed, Scored, Severity
 from inspector.errors import FrameError
 from inspector.ports import Lineup
+from inspector.stream.deciding import announced_products
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
@@ -56,6 +57,7 @@ class Judging:
         self._lineup = lineup
         self._frozen = frozen
         self._shadowing = shadowing
+        self._shown: dict[str, str] = {}
         workers = shared.config.engine.decode_workers
         self._decoders = Workers(workers, "decode")
         self._scorer = Workers(1, "score")
@@ -131,7 +133,9 @@ class Judging:
         ticket.stage = Stage.DECODING
         ticket.lineup = self._lineup()
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._decoders, self._decode_and_route, admitted, ticket)
+            work = asyncio.get_running_loop().run_in_executor(
+                self._decoders, self._decode_and_route, admitted, ticket, self._expected(admitted)
+            )
             async with asyncio.timeout(DECODE_LIMIT_S):
                 result = await work
         except TimeoutError:
@@ -143,6 +147,12 @@ class Judging:
             self._fail(ticket, Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")
         else:
             self._take_routed(ticket, result)
+
+    def _expected(self, admitted: Admitted) -> str | None:
+        """The product that was announced for this frame, else the last one that its camera showed."""
+        camera = admitted.delivery.camera
+        announced = announced_products(admitted, self._shared.policies[camera])
+        return announced[0] if announced else self._shown.get(camera)
 
     async def _wait_for_turn(self, ticket: Ticket, is_suspect: bool) -> None:
         """Let a suspect go alone. A suspect is a frame that was in work when the agent was killed; it may be the cause.
@@ -161,7 +171,7 @@ class Judging:
     def _others(self, ticket: Ticket) -> list[Ticket]:
         return [other for other in self._shared.in_flight.values() if other is not ticket]
 
-    def _decode_and_route(self, admitted: Admitted, ticket: Ticket) -> _Seen:
+    def _decode_and_route(self, admitted: Admitted, ticket: Ticket, expected: str | None) -> _Seen:
         """Decode and route one frame; runs on a decode worker."""
         began = time.perf_counter()
         camera = self._shared.config.camera_named(admitted.delivery.camera)
@@ -171,7 +181,7 @@ class Judging:
         picture = print_of(pixels)
         if ticket.lineup is None:
             return _Seen(Failure(Cause.NOT_RELEASED, "no product is loaded yet"), picture, decode_ms)
-        return _Seen(ticket.lineup.router.route(Frame(admitted, pixels)), picture, decode_ms)
+        return _Seen(ticket.lineup.router.route(Frame(admitted, pixels, expected)), picture, decode_ms)
 
     def _take_routed(self, ticket: Ticket, seen: _Seen) -> None:
         revision = ticket.lineup.revision if ticket.lineup else None
@@ -181,6 +191,7 @@ class Judging:
             self._settling.settle(ticket, replace(facts, failure=routed, route=routed.route))
             return
         ticket.facts = replace(facts, route=routed.facts)
+        self._shown[ticket.camera] = routed.facts.product
         if ticket.is_settled:
             return
         ticket.stage = Stage.ROUTED

@@ -20,16 +20,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.config.sections import EngineSection
-from inspector.domain import Cause, Event, Failure, Frame, LiveSet, ProductVersion, Routed, RouteFacts, Scored, Severity
+from inspector.domain import (
+    Cause,
+    Event,
+    Failure,
+    Frame,
+    LiveSet,
+    ProductVersion,
+    Route,
+    Routed,
+    RouteFacts,
+    Scored,
+    Severity,
+)
 from inspector.errors import ArtifactError, EngineError, InspectorError
 from inspector.ports import Lineup
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Engine
+from inspector.vision.health.checks import FoundFault
 from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.routing.index import AnchorIndex
+from inspector.vision.routing.profile import routing_copy
 from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.loaded_product import LoadedProduct, batch_key_of
 from inspector.vision.serving.product_inspector import ProductInspector
@@ -74,6 +88,8 @@ class VisionLoader:
                 loaded[version.digest] = self._ready(version, opening)
             except InspectorError as error:
                 events.append(_refused(version, error))
+        opened = (product for digest, product in loaded.items() if digest not in known)
+        events += [_without_health(item.version) for item in opened if item.inspector.artifact.health is None]
         shadows = VisionShadows(self._ready_shadows(live, replace(opening, known=known | loaded), events), engine.name)
         lineup = VisionLineup(live.revision, loaded, routing_pass, shadows)
         lineup.warm_up(self._section.batch_max)
@@ -114,6 +130,14 @@ class VisionLoader:
 def _refused(version: ProductVersion, error: Exception) -> Event:
     name = f"{version.product} version {version.version}"
     return Event(datetime.now(UTC), "version_refused", Severity.ALARM, version.product, f"{name} is refused: {error}")
+
+
+def _without_health(version: ProductVersion) -> Event:
+    detail = (
+        f"{version.product} version {version.version} has no frame health checks, because it was enrolled before there "
+        "were any: dark, bright, blurred, moved and covered frames are judged; enrol it again to have them named"
+    )
+    return Event(datetime.now(UTC), "no_frame_health", Severity.INFO, version.product, detail)
 
 
 class VisionLineup:
@@ -188,22 +212,22 @@ class VisionRouter:
     def route(self, frame: Frame) -> Routed | Failure:
         """The frame prepared for the head of its product, or a failure (unknown_product, not_released).
 
-        The failure names the nearest product.
+        The failure names the nearest product. A frame that fails a health check of its product is not prepared.
         """
         started = time.perf_counter()
         if not self._index.products:
             return Failure(Cause.UNKNOWN_PRODUCT, "no product is enrolled")
         pyramid = Pyramid(frame.pixels)
-        route = self._index.route(self._routing_pass.patches(pyramid))
+        copy = routing_copy(pyramid)
+        route = self._index.route(self._routing_pass.patches_of_copy(copy))
         if route.product is None:
-            far = f"{route.distance:.2f} times the distance that still counts as {route.nearest}"
-            return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {route.nearest}, but at {far}")
+            return self._unknown(route, copy, frame.expected)
         item = self._live.get(route.product)
         if item is None:
             detail = f"{route.product} has only a shadow version"
             return Failure(Cause.NOT_RELEASED, detail, product=route.product)
-        prepared = prepare(pyramid, item.inspector.artifact.preparation)
-        height, width = frame.pixels.shape[:2]
+        fault = _find_fault(item, copy)
+        prepared = None if fault else prepare(pyramid, item.inspector.artifact.preparation)
         facts = RouteFacts(
             product=route.product,
             product_version=item.version.version,
@@ -212,7 +236,26 @@ class VisionRouter:
             confidence=route.confidence,
             route_ms=(time.perf_counter() - started) * 1e3,
         )
+        if fault is not None:
+            return Failure.of_frame(fault.fault, fault.measure, facts)
+        height, width = frame.pixels.shape[:2]
         return Routed(frame.admitted, facts, prepared, _own_key(item, frame), size_px=(width, height))
+
+    def _unknown(self, route: Route, copy: NDArray[np.uint8], expected: str | None) -> Failure:
+        """The failure of a frame that shows no enrolled product, or whose fault hides the product from routing.
+
+        The checks of the product that it should show are asked, or else those of the nearest one.
+        """
+        item = self._live.get(expected or "") or self._live.get(route.nearest or "")
+        if item is not None and (fault := _find_fault(item, copy, is_known=False)) is not None:
+            return Failure.of_frame(fault.fault, f"{fault.measure} (by {item.version.product})")
+        far = f"{route.distance:.2f} times the distance that still counts as {route.nearest}"
+        return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {route.nearest}, but at {far}")
+
+
+def _find_fault(item: LoadedProduct, copy: NDArray[np.uint8], *, is_known: bool = True) -> FoundFault | None:
+    health = item.inspector.artifact.health
+    return None if health is None else health.find(copy, is_known=is_known)
 
 
 def _own_key(item: LoadedProduct, frame: Frame) -> str:

@@ -428,6 +428,40 @@ async def test_run_frozen_camera_gets_the_action_that_its_policy_names() -> None
     assert [row.action for row in plant.rows()] == [Action.PASS] * 4 + [Action.REJECT] * 2
 
 
+async def test_run_frame_that_fails_a_health_check_is_not_scored_and_names_product_fault_and_measure() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.push(GOOD, 1)
+        plant.push(b"0:2.54", 2)
+        await plant.has_rows(2)
+        await until(lambda: plant.sink.states["cam/health"]["frame_health"] == "dark")
+    row = next(row for row in plant.rows() if row.trigger_id == 2)
+    assert (row.outcome, row.cause, row.action) == (Outcome.UNJUDGED, Cause.FRAME_HEALTH, Action.QUARANTINE)
+    assert row.cause_detail == "dark: 3.00 stops darker than good images"
+    assert (row.product, row.product_version, row.level, row.threshold) == ("alpha", 1, None, 1.0)
+    assert sum(plant.lineup.batches) == 1
+    (event,) = [event for event in plant.telemetry.events if event.kind == "frame_health"]
+    assert (event.severity, event.subject) == (Severity.ALARM, "cam")
+    assert "dark: 3.00 stops" in event.detail
+
+
+async def test_run_router_is_told_the_announced_product_or_the_last_that_the_camera_showed() -> None:
+    plant = Plant(FREE)
+    async with plant.running():
+        for number, (payload, claim) in enumerate(
+            [(GOOD, {}), (b"1:0.20", {}), (UNKNOWN, {}), (BAD, {"product": "beta"})]
+        ):
+            plant.push(payload, number, **claim)
+            await plant.has_rows(number + 1)
+    assert plant.lineup.expected == [None, "alpha", "beta", "beta"]
+    fixed = {"name": "cam", "on_unjudged": "reject", "product": "alpha"}
+    plant = Plant(parse({"agent": {"name": "agent"}, "camera": [fixed]}, None))
+    async with plant.running():
+        plant.push(b"1:0.20", 1, product="beta")
+        await plant.has_rows(1)
+    assert plant.lineup.expected == ["alpha"], "the camera's own setting comes first"
+
+
 async def test_run_static_scene_with_the_noise_of_a_sensor_is_no_frozen_camera() -> None:
     plant = Plant(FREE)
     async with plant.running():

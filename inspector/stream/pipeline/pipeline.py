@@ -18,8 +18,8 @@ The way of one frame, stage by stage, with the files that hold it:
 10. acknowledge  recording.py: the source is told that everything up to this position is durable.
 
 Beside the road run upkeep.py (live products, canary, events), heartbeats.py, commanding.py (job, mode, epoch),
-reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), states.py (state topics, gauges) and alarms.py
-(events that could come for every part).
+reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), accounts.py (what became of each part;
+../accounting.py), states.py (state topics, gauges) and alarms.py (events that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
@@ -55,6 +55,7 @@ from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gates import Gate
+from inspector.stream.pipeline.accounts import Accounts
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
@@ -119,6 +120,7 @@ class Pipeline:
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover)
         self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line)
+        self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports)
         self._states = States(self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing)
         self._commanding = Commanding(
             self._shared,
@@ -203,6 +205,7 @@ class Pipeline:
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
             "heartbeats": self._heartbeats.run(),
             "gate actions": self._reports.run(),
+            "accounts": self._accounts.run(),
             "events": self._upkeep.run_events(),
             "commands": self._commanding.run(),
             "modes": self._commanding.run_expiry(),

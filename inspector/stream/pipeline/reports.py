@@ -52,9 +52,9 @@ class Reports:
         self._is_ledger_away = False
 
     @property
-    def waiting(self) -> int:
-        """Reports that have no row yet."""
-        return len(self._taken) + len(self._waiting)
+    def is_behind(self) -> bool:
+        """Whether reports that came a while ago may have no row yet."""
+        return self._is_ledger_away or len(self._waiting) > GROUP
 
     @property
     def _journal(self) -> Journal:
@@ -93,7 +93,6 @@ class Reports:
             if not self._taken:
                 await self._has_taken.wait()
                 continue
-            # A report leaves `_taken` when it is durable, so that `waiting` counts it.
             group = list(itertools.islice(self._taken, GROUP))
             ids = [action.report_id for report in group if (action := await self._journaled(report.action)) is not None]
             await self._ensure_durable(ids)

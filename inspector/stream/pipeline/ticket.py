@@ -146,8 +146,8 @@ class Shared:
     last_scored_ns: int = 0
     late_runs: dict[str, LateRun] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
-    told: dict[str, ResultId] = field(default_factory=dict)
-    """By gate for one part at a time: the result whose decision the gate was told last, until a report is about it."""
+    last_seen: dict[str, ResultId] = field(default_factory=dict)
+    """By gate for one part at a time: the result of the last frame that came, until a report is about it."""
 
     def note_ledger(self, is_away: bool, detail: str) -> None:
         """Note whether the ledger is away; a change is an event."""

@@ -493,6 +493,17 @@ class GateSection(Section):
         description="Whether a sensor sees each rejected part (done in its ack); a reject that it hasn't seen then "
         "counts as done otherwise.",
     )
+    account_share: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of the last account_parts parts that were done otherwise, left to the default though told, "
+        "passed unseen or unjudged, or never acknowledged, beyond which there is an alarm; unset = never.",
+    )
+    account_parts: int = Field(default=100, ge=2, le=100_000, description="Number of parts that account_share counts.")
+    account_holds: bool = Field(
+        default=False, description="Whether the gate is also held when account_share is exceeded."
+    )
     storm_consecutive: int | None = Field(
         default=None,
         ge=2,

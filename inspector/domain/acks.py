@@ -16,7 +16,7 @@ class GateAction:
     `source`: 1 decision, 2 time-out default, 3 bypass, 4 manual. `done`: 1 = seen by the reject sensor. The other
     fields are worked out at receipt. `report_id` sorts in the order of receipt at one `agent`; each delivery has its
     own. `in_flight`: the report names no part (trigger 0 at a gate for one part at a time). Such a report is about the
-    part of `result_id`, whose decision was told last before it (None: no decision was told since the last report).
+    part of `result_id`, the last frame that came before it (None: no frame has come since the last report).
     """
 
     gate: str

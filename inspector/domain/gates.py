@@ -65,6 +65,7 @@ class HeldFor(enum.StrEnum):
     NO_TRIGGER_ID = "no_trigger_id"
     UNKNOWN_PRODUCT = "unknown_product"
     FRAME_HEALTH = "frame_health"
+    ACCOUNT = "account"
     GOLDEN_FAILED = "golden_failed"
     GOLDEN_MISSING = "golden_missing"
 

@@ -249,7 +249,7 @@ gate_actions = sa.Table(
     sa.Column("others", JSON, nullable=False, server_default="[]"),  # reports of the part that say something else
     sa.Column("report_id", sa.String),  # of the last report that was counted
     sa.Column("agent", sa.String),
-    sa.Column("result_id", sa.String),  # in_flight: the result whose decision was told last before it
+    sa.Column("result_id", sa.String),  # in_flight: the last frame before it
     sa.Column("mode", sa.String, nullable=False, server_default="auto"),
     sa.Column("lot", sa.String),
     sa.Column("job_id", sa.String),

@@ -61,9 +61,13 @@ def classify(facts: PartFacts, *, has_sensor: bool = False) -> PartClass:
 
 
 def is_contradiction(facts: PartFacts, part_class: PartClass) -> bool:
-    """Whether a person should know of the part. In the other modes, and in bypass of the PLC, nothing is judged."""
+    """Whether a person should know of the part.
+
+    In other modes than auto and in the PLC's own bypass nothing is judged. A pass that a policy tells is wanted.
+    """
     is_bypassed = facts.ack is not None and facts.ack.source == BY_BYPASS
-    return part_class in CONTRADICTIONS and facts.is_inspected and not is_bypassed
+    is_by_policy = part_class is PartClass.PASSED_UNJUDGED and facts.is_told and facts.decided is Action.PASS
+    return part_class in CONTRADICTIONS and facts.is_inspected and not is_bypassed and not is_by_policy
 
 
 def count_classes(counts: Iterable[PartCount], terms: Iterable[GateTerms]) -> Counter[PartClass]:

@@ -28,6 +28,11 @@ class NoSuchPart(ValueError):
     """The report is about a part that can't have been at the gate. The text says why."""
 
 
+def names_no_part(action: GateAction, gate: GateSection) -> bool:
+    """Whether the report is of the one part under way, which has no trigger id."""
+    return gate.match == "single_in_flight" and action.trigger_id == 0
+
+
 class PartFinder:
     """The counts that each gate has reached in its current and earlier epochs."""
 
@@ -41,7 +46,7 @@ class PartFinder:
         """
         if not 1 <= action.epoch <= state.epoch:
             raise NoSuchPart(f"epoch {action.epoch} never was at this gate, whose epoch is {state.epoch}")
-        if gate.match == "single_in_flight" and action.trigger_id == 0:
+        if names_no_part(action, gate):
             return replace(action, in_flight=True)
         modulus = gate.trigger_modulus
         if modulus is None:

@@ -67,6 +67,7 @@ class Intake:
         self._note_count(arrival)
         frozen = self._frozen.note_bytes(arrival.admitted)
         self._note_clock(arrival)
+        self._note_seen(arrival.admitted)
         ticket = self._ticket(source, arrival)
         self._shared.checkpoint("admitted")
         admitted = arrival.admitted
@@ -118,6 +119,13 @@ class Intake:
             self._shared.event(
                 "id_conflict", Severity.WARNING, camera, f"known id, other bytes: {arrival.admitted.result_id}"
             )
+
+    def _note_seen(self, admitted: Admitted) -> None:
+        """Note the frame as the part that is under way, for the report on that part. A frame that waited is no such."""
+        gate = self._shared.gate_of(admitted.delivery.camera)
+        is_live = not (admitted.simulated or admitted.delivery.backlog)
+        if gate is not None and admitted.key.trigger_id is None and is_live:
+            self._shared.last_seen[gate.name] = admitted.result_id
 
     def _note_clock(self, arrival: Arrival) -> None:
         if arrival.clock_fault is not None:

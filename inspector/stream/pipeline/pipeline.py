@@ -23,7 +23,8 @@ The way of one frame, stage by stage, with the files that hold it:
 Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), shadowing.py
 (the shadow versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
 commanding.py (job, mode, epoch), challenging.py (golden challenges), reports.py (what PLCs did: journal, record,
-acknowledge; ../acks.py), states.py (state topics, gauges) and alarms.py (events that could come for every part).
+acknowledge; ../acks.py), accounts.py (what became of each part; ../accounting.py), states.py (state topics, gauges) and
+alarms.py (events that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
@@ -61,6 +62,7 @@ from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gate_merging import with_holds
 from inspector.stream.gates import Gate
+from inspector.stream.pipeline.accounts import Accounts
 from inspector.stream.pipeline.challenging import Challenging
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.frozen import FrozenCameras
@@ -150,6 +152,7 @@ class Pipeline:
         takeover = Takeover(self._shared, adapters.ledger)
         self._intake = Intake(self._shared, self._settling, self._recording, takeover, frozen)
         self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line)
+        self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports)
         self._states = States(
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )
@@ -246,6 +249,7 @@ class Pipeline:
             "owners in the ledger": self._owning.run_ledger(),
             "heartbeats": self._heartbeats.run(),
             "gate actions": self._reports.run(),
+            "accounts": self._accounts.run(),
             "events": self._upkeep.run_events(),
             "shadow results": self._shadowing.run(),
             "commands": self._commanding.run(),

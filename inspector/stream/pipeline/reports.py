@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from inspector.domain import AckContradiction, GateAction, GateReport, GateState, Position, ResultId, Severity
+from inspector.config.sections import GateSection
+from inspector.domain import AckContradiction, GateAction, GateReport, GateState, Position, Severity
 from inspector.errors import LedgerUnavailable
 from inspector.ports import AckLine, Journal, Ledger
-from inspector.stream.acks import NoSuchPart, PartFinder, Redeliveries
+from inspector.stream.acks import NoSuchPart, PartFinder, Redeliveries, names_no_part
 from inspector.stream.pipeline.alarms import Alarms
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import Shared, Signal
@@ -29,6 +30,14 @@ PATIENCE_S: Final = 0.25
 
 STATE_S: Final = 1.0
 """How long the stored state of a gate that another agent has counts as current."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A report as it came. `is_known`: the broker has delivered it before, and it is only acknowledged again."""
+
+    report: GateReport
+    is_known: bool
 
 
 class Reports:
@@ -43,7 +52,7 @@ class Reports:
         self._parts = PartFinder()
         self._redeliveries = Redeliveries()
         self._foreign: dict[str, tuple[int, GateState]] = {}
-        self._taken: deque[GateReport] = deque()
+        self._taken: deque[_Taken] = deque()
         self._has_taken = Signal()
         self._waiting: deque[str] = deque()
         self._has_waiting = Signal()
@@ -52,9 +61,9 @@ class Reports:
         self._is_ledger_away = False
 
     @property
-    def waiting(self) -> int:
-        """Reports that have no row yet."""
-        return len(self._taken) + len(self._waiting)
+    def is_behind(self) -> bool:
+        """Whether reports that came a while ago may have no row yet."""
+        return self._is_ledger_away or len(self._waiting) > GROUP
 
     @property
     def _journal(self) -> Journal:
@@ -87,23 +96,35 @@ class Reports:
             self._shared.checkpoint("ack_received")
             for listen in self._shared.ack_listeners:
                 listen(report.action)
-            self._taken.append(report)
+            self._taken.append(self._met(report))
             self._has_taken.set()
+
+    def _met(self, report: GateReport) -> _Taken:
+        """The report with the frame that it is about, if it names no part. The next frame may come soon."""
+        action = report.action
+        section = self._section(action.gate)
+        if not names_no_part(action, section):
+            return _Taken(report, is_known=False)
+        if self._redeliveries.is_known(action):
+            return _Taken(report, is_known=True)
+        self._redeliveries.note(action)
+        about = self._shared.last_seen.pop(action.gate, None)
+        return _Taken(replace(report, action=replace(action, result_id=about)), is_known=False)
 
     async def _store(self, ack_line: AckLine) -> None:
         while True:
             if not self._taken:
                 await self._has_taken.wait()
                 continue
-            # A report leaves `_taken` when it is durable, so that `waiting` counts it.
             group = list(itertools.islice(self._taken, GROUP))
-            ids = [action.report_id for report in group if (action := await self._journaled(report.action)) is not None]
+            new = [taken.report.action for taken in group if not taken.is_known]
+            ids = [action.report_id for each in new if (action := await self._journaled(each)) is not None]
             await self._ensure_durable(ids)
             for _ in ids:
                 self._shared.checkpoint("ack_recorded")
             for _ in group:
                 self._taken.popleft()
-            await self._acknowledge(ack_line, group)
+            await self._acknowledge(ack_line, [taken.report for taken in group])
 
     async def _acknowledge(self, ack_line: AckLine, group: list[GateReport]) -> None:
         last: dict[int, Position] = {report.position.generation: report.position for report in group}
@@ -114,24 +135,19 @@ class Reports:
             self._shared.checkpoint("ack_acknowledged")
 
     async def _journaled(self, received: GateAction) -> GateAction | None:
-        """The report with its part, in the journal; None if it is known already or about no part of this gate."""
+        """The report with its part, in the journal; None if it is about no part of this gate."""
         try:
             action = await self._placed(received)
         except NoSuchPart as fault:
             self._shared.telemetry.count("acks_of_no_part", gate=received.gate)
             self._alarms.tell("ack_of_no_part", Severity.WARNING, received.gate, f"a report is not stored: {fault}")
             return None
-        if action.in_flight:
-            if self._redeliveries.is_known(action):
-                return None
-            self._redeliveries.note(action)
-            action = replace(action, result_id=self._claimed(action.gate))
         await self._room.taken(lambda: self._journal.append_gate_action(action))
         self._shared.checkpoint("ack_journaled")
         return action
 
     async def _placed(self, received: GateAction) -> GateAction:
-        section = next(gate for gate in self._shared.config.gate if gate.name == received.gate)
+        section = self._section(received.gate)
         state = await self._state(received.gate, received.epoch)
         action = self._parts.placed(received, section, state)
         number = None if action.in_flight else action.trigger_id
@@ -156,9 +172,8 @@ class Reports:
             self._foreign[gate] = now_ns, stored
         return max(own, stored, key=lambda state: state.epoch)
 
-    def _claimed(self, gate: str) -> ResultId | None:
-        """The result whose decision the gate was told last. Only one report is about it."""
-        return self._shared.told.pop(gate, None)
+    def _section(self, name: str) -> GateSection:
+        return next(gate for gate in self._shared.config.gate if gate.name == name)
 
     async def _ensure_durable(self, ids: list[str]) -> None:
         """Return when these reports have rows, or are on stable storage in the journal."""

@@ -228,11 +228,7 @@ class Settling:
             return verdict
         await self._outlets.heartbeats.ensure_epoch(decision.gate, decision.epoch)
         is_dropped = self._shared.gates[decision.gate].is_dropped(decision) or self._holding.withholds(decision)
-        if verdict.trigger_id is None:
-            self._shared.told[decision.gate] = decision.result_id  # its report may come before the broker's answer
         is_published = not is_dropped and await self._outlets.gate_line.publish(decision)
-        if not is_published and self._shared.told.get(decision.gate) == decision.result_id:
-            del self._shared.told[decision.gate]
         self._shared.checkpoint("published")
         self._outlets.challenging.told(decision, is_published)
         self._room.journal.append_published(verdict.result_id, is_published)

@@ -157,8 +157,8 @@ class Shared:
     late_runs: dict[str, LateRun] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
     frame_faults: FaultWatch = field(default_factory=FaultWatch)
-    told: dict[str, ResultId] = field(default_factory=dict)
-    """By gate for one part at a time: the result whose decision the gate was told last, until a report is about it."""
+    last_seen: dict[str, ResultId] = field(default_factory=dict)
+    """By gate for one part at a time: the result of the last frame that came, until a report is about it."""
     ack_listeners: list[Callable[[GateAction], None]] = field(default_factory=list)
     """Called with each report of a PLC when it comes. They must not wait and must not raise."""
 

@@ -99,6 +99,7 @@ def test_is_contradiction_leaves_out_what_nobody_inspects() -> None:
     assert is_contradiction(passed, UNJUDGED)
     assert not is_contradiction(PartFacts(None, False, Seen.UNJUDGED, Ack(1, 2, 0), is_inspected=False), UNJUDGED)
     assert not is_contradiction(PartFacts(None, False, Seen.NO_FRAME, Ack(1, 3, 0)), UNSEEN)
+    assert not is_contradiction(PartFacts(Action.PASS, True, Seen.UNJUDGED, Ack(1, 1, 0)), UNJUDGED), "a policy's pass"
     assert not is_contradiction(passed, UNTOLD)
     assert not is_contradiction(passed, OPEN)
 

@@ -169,3 +169,14 @@ async def test_report_without_a_part_that_comes_again_after_a_death_has_one_row(
         again.acks.reported.put_nowait(report(0, packet_id=10, is_redelivered=True, report_id="z2"))
         await until(lambda: 2 in again.acks.acknowledged)
     assert len(again.ledger.gate_actions) == 2
+
+
+async def test_report_on_a_part_that_the_gate_was_told_nothing_of_is_about_its_frame() -> None:
+    plant = Plant(settings(match="single_in_flight"))
+    plant.line.is_connected = False
+    async with plant.running():
+        plant.push(GOOD)
+        await plant.has_rows(1)
+        plant.acks.reported.put_nowait(report(0, action=1, source=2))
+        await until(lambda: 1 in plant.acks.acknowledged)
+    assert [action.result_id for action in plant.ledger.gate_actions] == [row.result_id for row in plant.rows()]

@@ -7,33 +7,50 @@ loop, unless it says that it runs on a worker thread.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inspector.domain import (
+    AckContradiction,
+    AgentPresence,
+    Challenge,
     CommandName,
     CommandRecord,
     CommandRequest,
     DeadLetter,
     Decision,
     Delivery,
+    Embedding,
     Event,
     Failure,
     Frame,
     GateAction,
+    GateOwner,
+    GateReport,
     GateState,
+    HoldNote,
     LateFrame,
     LiveSet,
+    Part,
+    PartCount,
+    PartSelection,
     Picture,
     Position,
     ProductVersion,
     ResultId,
     Routed,
     Scored,
+    ShadowResult,
     Sighting,
     Verdict,
 )
+
+OWNER_LIVES_S = 15.0
+"""An agent that has not said within this time that it owns a gate does not own it, as far as the ledger knows."""
 
 MakeReady = Callable[[Delivery], Awaitable[None]]
 """Returns when the road can take this delivery: its camera's state is loaded, and there is room for the frame."""
@@ -124,6 +141,24 @@ class Scorer(Protocol):
         """One answer per frame, order kept; one bad frame fails alone."""
 
 
+class ShadowScorer(Protocol):
+    """The shadow versions of a lineup, one per product at most. They score frames once more, and never decide."""
+
+    def version_of(self, product: str) -> ProductVersion | None:
+        """The product's shadow version; None if it has none, or if it was refused."""
+
+    def expected_ms(self, product: str, embedding: Embedding | None) -> float:
+        """How long the scoring of one frame takes without its decoding, as measured when the version was loaded."""
+
+    def can_use(self, product: str, embedding: Embedding | None) -> bool:
+        """Whether the live version's pass serves the shadow version too, so that the frame need not be decoded."""
+
+    def score(
+        self, product: str, embedding: Embedding | None, pixels: Callable[[], NDArray[np.uint8]]
+    ) -> Scored | Failure:
+        """Judge one frame, on a thread of its own. `pixels` decodes it; called only if the embedding can't be used."""
+
+
 class Lineup(Protocol):
     """An immutable set of live product versions, loaded and warm. It is replaced as a whole, between two batches."""
 
@@ -139,12 +174,15 @@ class Lineup(Protocol):
     @property
     def scorer(self) -> Scorer: ...
 
+    @property
+    def shadows(self) -> ShadowScorer: ...
+
     def check_canary(self) -> None:
         """Send stored probe images through all steps, on the scorer thread. Raises ParityError if a score differs."""
 
 
 class LineupLoader(Protocol):
-    """Makes a lineup of `LiveSet.routable`. Loaded versions are reused; an unreadable one is refused by an event."""
+    """Makes a lineup of `LiveSet.needed`. Loaded versions are reused; an unreadable one is refused by an event."""
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""
@@ -159,8 +197,11 @@ class Journal(Adapter, Protocol):
     def tries(self, camera: str, sha256: str) -> int:
         """The number that `append_attempt` returns, without a new note."""
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
-        """Append a verdict. Raises JournalFull at the bound. A later entry of a result_id replaces an earlier one."""
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
+        """Append a verdict. Raises JournalFull at the bound. A later entry of a result_id replaces an earlier one.
+
+        `hold`: the hold that this verdict begins. It lives as long as the verdict's entry.
+        """
 
     def append_published(self, result_id: ResultId, published: bool | None) -> None: ...
 
@@ -168,6 +209,21 @@ class Journal(Adapter, Protocol):
 
     def append_recorded(self, result_ids: Sequence[ResultId]) -> None:
         """Note that these verdicts have durable rows. Segments that hold nothing else are removed."""
+
+    def append_gate_action(self, action: GateAction) -> None:
+        """Append the report of a PLC. Raises JournalFull at the bound."""
+
+    def append_gate_actions_recorded(self, report_ids: Sequence[str]) -> None:
+        """Note that these reports have durable rows."""
+
+    def unrecorded_gate_actions(self) -> list[str]:
+        """Reports of earlier runs that have no row yet, in order of receipt."""
+
+    def read_gate_actions(self, report_ids: Sequence[str]) -> list[GateAction]:
+        """The reports among these that have no row yet, in the given order."""
+
+    def nameless_gate_actions(self) -> list[GateAction]:
+        """The newest reports that name no part (`in_flight`), oldest first, with and without a row."""
 
     async def sync(self) -> None:
         """Everything appended before the call is on stable storage; concurrent calls share one fsync."""
@@ -177,6 +233,9 @@ class Journal(Adapter, Protocol):
 
     def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
         """The verdicts among these that have no row yet, in the given order, with `published` as last noted."""
+
+    def holds(self) -> list[HoldNote]:
+        """The holds that verdicts of earlier runs began and that have no row yet, in order."""
 
     def sightings(self, most: int) -> list[Sighting]:
         """The newest `most` frames of each camera in the journal, oldest first."""
@@ -197,9 +256,9 @@ class Ledger(Adapter, Protocol):
     ) -> list[ResultId]:
         """Write all in one durable transaction; rows that exist stay as they are.
 
-        `decisions`: pairs of a decision and whether it went out; None: unknown. If it went out, or may have, the row
-        that it names no longer says that it did not. Returns the ids whose stored row has another outcome; the first
-        row stays, and the refused verdict goes into `conflicts`.
+        `decisions`: pairs of a decision and whether it went out; None: unknown. Only certain ones count as sent. If it
+        went out, or may have, the row that it names no longer says that it did not. Returns the ids whose stored row
+        has another outcome; the first row stays, and the refused verdict goes into `conflicts`.
         """
 
     async def amend(self, findings: Sequence[Verdict]) -> list[ResultId]:
@@ -223,13 +282,48 @@ class Ledger(Adapter, Protocol):
 
     async def record_events(self, events: Sequence[Event]) -> None: ...
 
-    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
-        """Write the command, its audit rows and the states that it leads to, in one durable transaction.
+    async def record_command(
+        self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
+    ) -> bool:
+        """Write the command, its audit rows and what it leads to, in one durable transaction.
 
         False if this agent has had a command of this id before; then nothing is written.
         """
 
-    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None: ...
+    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+        """Write what became of a challenge, its audit row and the gate's state, in one durable transaction.
+
+        False if the challenge is not stored as open: its end is written once. A failed one still writes the state.
+        """
+
+    async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:
+        """The stored challenge with this id, or None."""
+
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
+        """Write reports of PLCs in one durable transaction, one row for each part. Returns the new contradictions.
+
+        A report of a part that has a row is a repetition, and is counted if the agent of the row reports it again.
+        It is not counted if the broker marks it as redelivered, or if it was written before. A different report is
+        kept beside the first one. A report without a part of its own gets a row of its own, once.
+        """
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        """The newest `limit` of the selected parts, newest first: rows, decision and report of each, joined."""
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        """How many of the selected parts have which facts."""
+
+    async def record_owned(
+        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+    ) -> list[GateOwner]:
+        """Note that this agent lives and owns these gates, with their epochs, and no others, in one transaction.
+
+        A gate stays with another agent that has said so here within `OWNER_LIVES_S`, unless that agent's session is
+        among those `heard` at this agent's broker. Returns the owners of these gates that are other agents.
+        """
+
+    async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
+        """Write results of shadow versions. A version's result on a frame that is there already stays as it is."""
 
 
 class Registry(Adapter, Protocol):
@@ -260,6 +354,12 @@ class Registry(Adapter, Protocol):
     ) -> ProductVersion:
         """Set the score above which this version rejects a part. Raises RegistryError for an unknown version."""
 
+    async def set_shadow(self, product: str, version: int | None, *, by: str, reason: str) -> ProductVersion | None:
+        """Score this version beside the live one, in place of another shadow; None scores none any more.
+
+        Raises RegistryError for an unknown version, and for the live one.
+        """
+
     async def remove(self, product: str, *, by: str, reason: str) -> None:
         """Take the product out of the live set. Its versions and its rows are kept."""
 
@@ -277,8 +377,51 @@ class GateLine(Adapter, Protocol):
     async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
         """Send with QoS 0; does nothing while the connection is down."""
 
-    def actions(self) -> AsyncIterator[GateAction]:
-        """The reports of PLCs on what they did."""
+
+class AckLine(Adapter, Protocol):
+    """The reports of PLCs, kept by the broker until they are acknowledged. While too many wait, no more are read."""
+
+    def reports(self) -> AsyncIterator[GateReport]:
+        """Reports in the order in which they came, across reconnects, until the line is left. One consumer only."""
+
+    async def acknowledge(self, position: Position) -> bool:
+        """Tell the broker that every report up to this position is durable. False if its connection is over."""
+
+
+class GateOwners(Adapter, Protocol):
+    """Which agent owns a gate, as the agents at one broker agree. At most one of them owns it at any moment."""
+
+    @property
+    def identity(self) -> str:
+        """The same over restarts of this agent."""
+
+    @property
+    def session(self) -> str:
+        """Another one for each run of this agent."""
+
+    def want(self, gates: Mapping[str, int]) -> None:
+        """Claim these gates, with their epochs, and give up all others."""
+
+    def owns(self, gate: str) -> bool:
+        """Whether this agent may decide about the gate's parts at this moment, by its own monotonic clock."""
+
+    def is_claimed(self, gate: str) -> bool:
+        """`owns`, whatever was denied."""
+
+    def deny(self, gate: str, is_denied: bool) -> None:
+        """Note whether the gate is another agent's, which is not at this broker."""
+
+    def rival(self, gate: str) -> GateOwner | None:
+        """The other agent that owns the gate, if it was heard at this broker lately."""
+
+    def is_settled(self, gate: str) -> bool:
+        """Whether it is known who owns a gate that this agent claims, or can't be known now."""
+
+    def is_unanswered(self, gate: str) -> bool:
+        """Whether the broker does not let this agent claim the gate."""
+
+    def heard(self, gate: str) -> frozenset[str]:
+        """The sessions of all agents that were heard about this gate at this broker."""
 
 
 class CommandChannel(Adapter, Protocol):

@@ -15,8 +15,10 @@ from connectors.folder import FolderSource
 from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
 from connectors.kafka.source import KafkaSource
 from connectors.kafka.tap import KafkaTap
+from connectors.mqtt.ack_line import MqttAckLine
 from connectors.mqtt.command_channel import MqttCommandChannel
 from connectors.mqtt.gate_line import MqttGateLine
+from connectors.mqtt.gate_owners import MqttGateOwners
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
@@ -93,6 +95,8 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             common.tell("recovered", Severity.INFO, "journal", f"{recovered} verdicts became rows")
         for source in {id(source): source for source in adapters.sources.values()}.values():
             await stack.enter_async_context(source)
+        if adapters.ack_line is not None:
+            await stack.enter_async_context(adapters.ack_line)
         housekeeping = Housekeeping(
             store.database, common.clock, telemetry, config.retention, config.agent.state_dir, store.held
         )
@@ -135,13 +139,14 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
 
 
 async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store: _Store) -> Adapters:
-    """All adapters of the road. All are open except the sources, which are entered after the road has recovered."""
+    """All adapters of the road, open except the sources and the ack line: the road has to recover before them."""
     config, clock, telemetry = common.config, common.clock, common.telemetry
     letters = await _open_dead_letters(stack, common, store.held)
     sink = await stack.enter_async_context(_sink(common))
-    gate_line = MqttGateLine(config, clock, telemetry) if config.gate else None
+    owners = MqttGateOwners(config, clock, telemetry) if config.gate else None
+    gate_line = MqttGateLine(config, clock, telemetry, owners.owns) if owners else None
     command_channel = MqttCommandChannel(config, clock, telemetry) if uses_mqtt(config) else None
-    for line in (gate_line, command_channel):
+    for line in (owners, gate_line, command_channel):
         if line is not None:
             await stack.enter_async_context(line)
     kafka = KafkaSource(config, clock, telemetry, letters)
@@ -161,6 +166,8 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
         decode=decoder(),
         take_events=telemetry.take_events,
         command_channel=command_channel,
+        gate_owners=owners,
+        ack_line=MqttAckLine(config, clock, telemetry) if config.gate else None,
     )
 
 

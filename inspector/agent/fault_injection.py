@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from inspector.agent.camera_limits import decode_for
 from inspector.config import loading as configuration
 from inspector.config.sections import CameraSection
-from inspector.stream.pipeline.judging import Decode
+from inspector.stream.pipeline.ticket import Decode
 
 
 def checkpoint() -> Callable[[str], None]:

@@ -11,7 +11,21 @@ import sys
 
 import typer
 
-from inspector.cli import db, demo, discover, doctor, enroll, evaluate, init, products, results, run, simulate
+from inspector.cli import (
+    db,
+    demo,
+    discover,
+    doctor,
+    enroll,
+    evaluate,
+    golden,
+    init,
+    parts,
+    products,
+    results,
+    run,
+    simulate,
+)
 from inspector.cli.terminal import console, streams
 
 app = typer.Typer(
@@ -35,7 +49,7 @@ def root(
     del version  # an option that was answered already
 
 
-for module in (demo, init, doctor, enroll, discover, evaluate, run, simulate):
+for module in (demo, init, doctor, enroll, discover, evaluate, run, simulate, parts, golden):
     app.command(module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)
 for group in (products, results, db):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)

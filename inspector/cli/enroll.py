@@ -68,10 +68,19 @@ def command(
         str,
         typer.Option(help="auto, as_is, normalised (one brightness and contrast) or levelled (also no large shadows)."),
     ] = "auto",
+    overkill: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of good parts that may be rejected, as 1% or 0.01; more finds smaller defects. Default 1%.",
+        ),
+    ] = None,
     input_px: Annotated[
         int | None, typer.Option(min=32, max=4096, help="Side of the square that the backbone sees; default 256.")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="A timm model by name; needs --weights.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="lite2 sees more and costs more; or a timm model by name, with --weights.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="The backbone's weights: .pth or .safetensors.")] = None,
     clustering: Annotated[
         str | None, typer.Option(help="spherical-kmeans or first-neighbour: how protoad makes its prototypes.")
@@ -118,6 +127,7 @@ def command(
         backbone=backbone,
         weights=weights,
         clustering=clustering,
+        overkill=overkill,
         excluded=tuple(exclude or ()),
         adds=add,
         is_strict=strict,
@@ -187,6 +197,7 @@ def _document(done: Enrolled) -> dict[str, Any]:
         "seconds": report.seconds,
         "passes": {phase.name: phase.passes for phase in report.phases},
         "evidence": done.version.manifest["evidence"],
+        "frame_health": done.version.manifest["frame_health"],
         "report": printable(str(done.page)),
         "backbone_passes": report.backbone_passes,
     }

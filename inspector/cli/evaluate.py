@@ -19,7 +19,7 @@ def command(
     products: Annotated[str | None, typer.Option(help="Only these products, separated by commas.")] = None,
     head: Annotated[str, typer.Option(help="prototype, protoad, student or auto.")] = "prototype",
     profile: Annotated[str, typer.Option(help="fast, standard or fine.")] = "standard",
-    backbone: Annotated[str | None, typer.Option(help="A timm model by name; needs --weights.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="lite2, or a timm model by name, with --weights.")] = None,
     weights: Annotated[Path | None, typer.Option(help="The backbone's weights: .pth or .safetensors.")] = None,
     tiles: Annotated[
         str | None, typer.Option(metavar="ROWSxCOLUMNS", help="Look at large frames in tiles, for example 4x6.")

@@ -32,9 +32,13 @@ _WHY_WINDOW: Final = (
     "compares it with what this machine needs."
 )
 _WHY_MATCH: Final = (
-    "single_in_flight fits a line with one part at a time between camera and gate and needs nothing from the "
-    "camera; with several parts between them choose trigger_id and let each frame carry its trigger id."
+    "trigger_id: each frame carries the count of its part (camera.trigger_from), and a decision finds its part by "
+    "it. single_in_flight needs no count from the camera, but nothing except time ties a decision to its part: never "
+    "more than one part may be between camera and gate, so parts come further apart than window_ms; the broker must "
+    "let the agent publish its markers, which prove the age of each frame; and up to a third of the window goes into "
+    "that proof, so window_ms must leave the agent time beside it. Without a count nobody sees a part without frame."
 )
+_FRAME: Final = "-V 5 -q 1 -D PUBLISH user-property trigger-id 1"
 _REMARKS: Final = {
     "camera.on_unjudged": _WHY_NO_DEFAULT,
     "gate.window_ms": _WHY_WINDOW,
@@ -82,7 +86,7 @@ def _chosen(state_dir: Path) -> dict[str, object]:
         "gate.name": "gate1",
         "gate.cameras": ["cam1"],
         "gate.window_ms": 1000,
-        "gate.match": "single_in_flight",
+        "gate.match": "trigger_id",
     }
 
 
@@ -138,6 +142,7 @@ def _summary(config: Config, path: Path) -> dict[str, object]:
 def _print_next_steps(config: Config, path: Path) -> None:
     summary = _summary(config, path)
     broker = f"-h {config.mqtt.host} -p {config.mqtt.port}"
+    frame = f"{_FRAME} -t '{summary['frame_topic']}' -f part.png"
     named = "" if path == Path(FILE_NAME) else f" --config {shlex.quote(str(path))}"
     steps = (
         ("Check this machine", f"inspector doctor{named}"),
@@ -145,7 +150,7 @@ def _print_next_steps(config: Config, path: Path) -> None:
         ("Run the agent", f"inspector run{named}"),
         ("Listen to the verdicts", f"mosquitto_sub {broker} -t '{summary['verdict_topic']}'"),
         ("Listen to what the gate is told", f"mosquitto_sub {broker} -t '{summary['decision_topic']}'"),
-        ("Send a picture", f"mosquitto_pub {broker} -q 1 -t '{summary['frame_topic']}' -f part.png"),
+        ("Send a picture of the part with trigger id 1", f"mosquitto_pub {broker} {frame}"),
     )
     console.out.print(f"[green]Wrote[/] {shown(path)}", highlight=False, soft_wrap=True)
     for title, line in steps:  # a line that is too long for the terminal must be copied in one piece

@@ -96,6 +96,91 @@ def rollback(
     _say(changed, "is live again.", as_json)
 
 
+@app.command(epilog='Example: inspector products shadow bottle 4 --reason "enrolled with the new lamp"')
+def shadow(
+    product: ProductArgument,
+    version: Annotated[
+        int | None, typer.Argument(metavar="[VERSION]", min=1, help="The version that shall be scored in shadow.")
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Score no version in shadow any more.")] = False,
+    reason: ReasonOption = "",
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Score a version on the frames of the live one; it never decides. `products compare` shows what it would change.
+
+    A product has one shadow version at most; a new one takes its place.
+    """
+    from inspector.config.loading import load
+    from inspector.errors import UsageError
+    from inspector.operation import product_versions
+
+    if (version is None) is not off:
+        raise UsageError("Name the VERSION that shall be scored in shadow, or say --off.")
+    work = product_versions.set_shadow(load(config), product, version, by=current_user(), reason=reason)
+    changed = asyncio.run(work)
+    if changed is not None:
+        _say(changed, "is scored in shadow now.", as_json)
+    elif as_json:
+        console.print_json({"product": product, "shadow_version": None})
+    else:
+        console.out.print(f"{shown(product)} has no shadow version any more.", highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: inspector products compare bottle --since 2d --report compared.html")
+def compare(
+    product: ProductArgument,
+    since: Annotated[str | None, typer.Option(help="An age (30m, 1h, 2d) or a time (2025-03-01T06:00).")] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="This version, which was scored in shadow; else the shadow version.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Highest number of flips shown.")] = 50,
+    report: Annotated[Path | None, typer.Option(help="Also write the flips with pictures as one HTML file.")] = None,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Compare the shadow version with the live one on the frames that both have judged.
+
+    A flip is a frame that one version passes and the other rejects. Only flips that a person has labelled say which
+    version is right.
+    """
+    from datetime import UTC, datetime
+
+    from inspector.cli.results import since_time
+    from inspector.cli.terminal import comparison_view
+    from inspector.config.loading import load
+    from inspector.operation.report_page import ensure_page
+    from inspector.operation.version_comparison import compare_versions
+
+    ensure_page(report)
+    begin = since_time(since, datetime.now(UTC)) if since else None
+    loaded = load(config)
+    comparison = asyncio.run(compare_versions(loaded, product, number=version, since=begin, most_flips=limit))
+    if report is not None:
+        from inspector.reports.comparison import comparison_page
+
+        report.write_text(comparison_page(comparison), encoding="utf-8")
+    if as_json:
+        console.print_json(comparison.to_document())
+    else:
+        comparison_view.print_comparison(comparison, report)
+
+
+@app.command(epilog='Example: inspector products promote bottle --reason "12 of 12 labelled flips were right"')
+def promote(
+    product: ProductArgument,
+    reason: ReasonOption = "",
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Make the shadow version the live one, in one step; `products rollback` goes back."""
+    from inspector.config.loading import load
+    from inspector.operation import product_versions
+
+    changed = asyncio.run(product_versions.promote(load(config), product, by=current_user(), reason=reason))
+    _say(changed, "was the shadow and is live now.", as_json)
+
+
 @app.command(epilog='Example: inspector products threshold bottle --level 0.8 --reason "scratches of 3 mm passed"')
 def threshold(
     product: ProductArgument,

@@ -79,6 +79,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "gate.window_ms": 1000,
     "gate.trigger_modulus": 65536,
     "gate.storm_consecutive": 20,
+    "gate.account_share": 0.05,
 }
 """An example for each key whose default can't be written down."""
 

@@ -131,7 +131,7 @@ class MqttSection(Section):
         default=86400,
         ge=0,
         le=4294967295,
-        description="Time for which the broker keeps frames while the agent is away.",
+        description="Time for which the broker keeps frames and reports of PLCs while the agent is away.",
     )
     in_flight: int = Field(
         default=64, ge=1, le=1000, description="Most unacknowledged frames per camera connection (receive maximum)."
@@ -417,7 +417,8 @@ class CameraSection(Section):
     )
     on_frame_health: GateAnswer | None = Field(
         default=None,
-        description="The same for dark, blurred or frozen frames, which are not detected yet; unset = on_unjudged.",
+        description="The same for frames that do not show their part: dark, bright, blurred, moved, covered or frozen; "
+        "unset = on_unjudged.",
     )
     product: Name | None = Field(
         default=None, description="The only product that may come; unset = any enrolled product."
@@ -487,9 +488,67 @@ class GateSection(Section):
         le=100_000,
         description="Most parts that can be missed in one gap; a longer jump is a reset of the counter.",
     )
+    ack_within_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="Longest time until a part is acknowledged by the PLC; after that it counts as never acknowledged.",
+    )
+    reject_sensor: bool = Field(
+        default=False,
+        description="Whether a sensor sees each rejected part (done in its ack); a reject that it hasn't seen then "
+        "counts as done otherwise.",
+    )
+    account_share: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Share of the last account_parts parts that were done otherwise, left to the default though told, "
+        "passed unseen or unjudged, or never acknowledged, beyond which there is an alarm; unset = never.",
+    )
+    account_parts: int = Field(default=100, ge=2, le=100_000, description="Number of parts that account_share counts.")
+    account_holds: bool = Field(
+        default=False, description="Whether the gate is also held when account_share is exceeded."
+    )
     storm_consecutive: int | None = Field(
         default=None,
         ge=2,
         le=100_000,
         description="Number of rejects in a row that raises an alarm and holds the gate; unset = never.",
+    )
+    storm_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of rejects among the last storm_share_parts parts that raises an alarm and holds the gate; "
+        "0 = never.",
+    )
+    storm_share_parts: int = Field(
+        default=100, ge=10, le=1000, description="Number of parts over which storm_share is measured."
+    )
+    storm_no_trigger_id: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Number of frames in a row without a trigger id, of one camera, that raises an alarm and holds the "
+        "gate; 0 = never.",
+    )
+    storm_unknown_product: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Number of frames in a row of an unknown product, of one camera, that raises an alarm and holds "
+        "the gate; 0 = never.",
+    )
+    storm_frame_health: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="Number of frames in a row with the cause frame_health, of one camera, that raises an alarm and "
+        "holds the gate; 0 = never.",
+    )
+    golden_acks: bool = Field(
+        default=True,
+        description="Whether a golden challenge needs the PLC's ack of each reject; false only for a gate whose PLC "
+        "sends none.",
     )

@@ -3,6 +3,8 @@
 Each stage of the road hands one type to the next stage. Import the types from this package, not from its files.
 """
 
+from inspector.domain.acks import AckContradiction, GateAction, GateReport
+from inspector.domain.challenges import Challenge, ChallengeResult, Master, MasterAck, SeenMaster
 from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, Order
 from inspector.domain.events import Event, Severity
 from inspector.domain.frames import (
@@ -20,16 +22,35 @@ from inspector.domain.frames import (
     TimeSource,
     part_result_id,
 )
-from inspector.domain.gates import NOTHING_TOLD, Action, GateAction, GateMode, GateState, Job, Standing
+from inspector.domain.gates import (
+    NOTHING_TOLD,
+    UNRELEASED,
+    Action,
+    AgentPresence,
+    CauseRun,
+    GateMode,
+    GateOwner,
+    GateState,
+    GoldenState,
+    HeldFor,
+    HoldNote,
+    Job,
+    Standing,
+    StormCounts,
+)
+from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
+from inspector.domain.shadows import ShadowResult
 from inspector.domain.verdicts import (
     SCHEMA_VERSION,
     Cause,
     DeadLetter,
     Decision,
+    Embedding,
     Failure,
     FrameFacts,
+    FrameFault,
     LateFrame,
     LateOutcome,
     Outcome,
@@ -42,30 +63,52 @@ from inspector.domain.verdicts import (
 __all__ = [
     "NOTHING_TOLD",
     "SCHEMA_VERSION",
+    "UNRELEASED",
+    "Ack",
+    "AckContradiction",
     "Action",
     "Admitted",
+    "AgentPresence",
     "Cause",
+    "CauseRun",
+    "Challenge",
+    "ChallengeResult",
     "CommandName",
     "CommandRecord",
     "CommandRequest",
     "DeadLetter",
     "Decision",
     "Delivery",
+    "Embedding",
     "Event",
     "Failure",
     "Frame",
     "FrameFacts",
+    "FrameFault",
     "FrameKey",
     "GateAction",
     "GateMode",
+    "GateOwner",
+    "GateReport",
     "GateState",
+    "GateTerms",
+    "GoldenState",
+    "HeldFor",
+    "HoldNote",
     "Identity",
     "Job",
     "LateFrame",
     "LateOutcome",
     "LiveSet",
+    "Master",
+    "MasterAck",
     "Order",
     "Outcome",
+    "Part",
+    "PartClass",
+    "PartCount",
+    "PartFacts",
+    "PartSelection",
     "Picture",
     "Position",
     "ProductVersion",
@@ -75,9 +118,13 @@ __all__ = [
     "RouteFacts",
     "Routed",
     "Scored",
+    "Seen",
+    "SeenMaster",
     "Severity",
+    "ShadowResult",
     "Sighting",
     "Standing",
+    "StormCounts",
     "TimeSource",
     "Verdict",
     "part_result_id",

@@ -144,10 +144,15 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded frame. `pixels`: uint8 [H, W, 3], RGB, C-contiguous, owned by the frame."""
+    """A decoded frame. `pixels`: uint8 [H, W, 3], RGB, C-contiguous, owned by the frame.
+
+    `expected`: the product that was announced for this frame, else the last product that its camera showed; None where
+    neither is known.
+    """
 
     admitted: Admitted
     pixels: NDArray[np.uint8]
+    expected: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A reject gate: the actions sent to it, its PLC's reports, and its state that survives a restart."""
+"""A reject gate: the actions sent to it, and its state that survives a restart."""
 
 from __future__ import annotations
 
@@ -43,14 +43,78 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Mode and job of a gate (or a camera without a gate) at the time when a part came."""
+    """Mode and job of a gate (or a camera without a gate) at the time when a part came.
+
+    `is_master`: the part may be a reference part of the challenge that is under way.
+    """
 
     mode: GateMode = GateMode.AUTO
     job: Job | None = None
+    is_master: bool = False
 
 
 NOTHING_TOLD = Standing()
 """Mode auto and no job."""
+
+
+class HeldFor(enum.StrEnum):
+    """Why a gate is held."""
+
+    CONSECUTIVE_REJECTS = "consecutive_rejects"
+    REJECT_SHARE = "reject_share"
+    NO_TRIGGER_ID = "no_trigger_id"
+    UNKNOWN_PRODUCT = "unknown_product"
+    FRAME_HEALTH = "frame_health"
+    ACCOUNT = "account"
+    GOLDEN_FAILED = "golden_failed"
+    GOLDEN_MISSING = "golden_missing"
+
+
+UNRELEASED = frozenset({HeldFor.GOLDEN_FAILED, HeldFor.GOLDEN_MISSING})
+"""A gate that is held for one of these judges no part: nobody has shown that it would do so rightly."""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRun:
+    """The number of frames in a row for which one camera got the same cause."""
+
+    camera: str
+    cause: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StormCounts:
+    """The last parts that were told, oldest first ("1" reject, "0" any other action), and the runs of all cameras."""
+
+    recent: str = ""
+    runs: tuple[CauseRun, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenState:
+    """What a gate's state knows about challenges.
+
+    `challenge` is the id of the one under way. `masters` are its part ids (empty: parts come in order), and
+    `is_collecting` says that some have not come yet.
+    """
+
+    challenge: str | None = None
+    masters: tuple[str, ...] = ()
+    is_collecting: bool = False
+
+    def may_be_master(self, part_id: str | None) -> bool:
+        """Whether a part that comes now may be a reference part."""
+        return self.is_collecting and (not self.masters or part_id in self.masters)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldNote:
+    """The beginning of a hold, as the journal keeps it. `releases`: the gate's count of releases before it."""
+
+    gate: str
+    held_for: HeldFor
+    releases: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +125,9 @@ class GateState:
     `mode_expires_at` (None: without end); after that the mode is auto. `jobs`: the current job,
     earlier jobs and announced jobs, oldest first. `orders` counts the obeyed commands: of two states, the state with
     the higher count has the newer mode and jobs.
+
+    `held` ends only with a release, which `releases` counts. `watched` counts the changes of the fields about holds:
+    of two states with equal `releases`, the state with the higher count has the newer counts.
     """
 
     name: str
@@ -72,6 +139,11 @@ class GateState:
     mode_expires_at: datetime | None = None
     jobs: tuple[Job, ...] = ()
     orders: int = 0
+    held_for: HeldFor | None = None
+    storm: StormCounts = StormCounts()
+    releases: int = 0
+    watched: int = 0
+    golden: GoldenState = GoldenState()
 
     def mode_at(self, now: datetime) -> GateMode:
         """The mode at this time: auto if the mode's time is over."""
@@ -85,16 +157,25 @@ class GateState:
 
 
 @dataclass(frozen=True, slots=True)
-class GateAction:
-    """The PLC's report on what it did with one part. Only these reports count all parts.
-
-    `source`: 1 decision, 2 time-out default, 3 bypass, 4 manual. `done`: 1 = seen by the reject sensor.
-    """
+class GateOwner:
+    """An agent that decides about the parts of a gate. `session` is one run of its process."""
 
     gate: str
+    agent: str
+    session: str
     epoch: int
-    trigger_id: int
-    action: int
-    source: int
-    done: int
-    received_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.agent} (session {self.session})"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPresence:
+    """One run of an agent. `identity` is kept in the state folder, so a restarted agent has the same one."""
+
+    name: str
+    identity: str
+    session: str
+    software: str
+    config_digest: str
+    started_at: datetime

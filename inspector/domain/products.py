@@ -38,6 +38,11 @@ class LiveSet:
     shadows: tuple[ProductVersion, ...] = ()
 
     @property
+    def needed(self) -> tuple[ProductVersion, ...]:
+        """All versions that an agent loads: those that decide, and the shadows, which are one per product at most."""
+        return (*self.versions, *self.shadows)
+
+    @property
     def routable(self) -> tuple[ProductVersion, ...]:
         """One version of each product that the router may recognise: the live version, else the shadow version.
 

@@ -6,9 +6,10 @@ A `Verdict` holds numbers and names, never pixels or tensors.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Cause(enum.StrEnum):
     SCORER_ERROR = "scorer_error"
     NO_TRIGGER_ID = "no_trigger_id"
     NOT_RELEASED = "not_released"
-    FRAME_HEALTH = "frame_health"  # reserved for frame health: no frame gets it yet
+    FRAME_HEALTH = "frame_health"
     LATE = "late"
     OVERLOAD = "overload"
     VIEW_MISSING = "view_missing"
@@ -57,6 +58,17 @@ class LateOutcome(enum.StrEnum):
     UNJUDGED = "unjudged"
 
 
+class FrameFault(enum.StrEnum):
+    """Why a frame does not show its part well enough to be judged. The detail of `FRAME_HEALTH` begins with it."""
+
+    DARK = "dark"
+    BRIGHT = "bright"
+    BLURRED = "blurred"
+    MOVED = "moved"
+    FROZEN = "frozen"
+    COVERED = "covered"
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """One suspicious region in pixels of the original frame. `peak_level`: 1.0 = threshold."""
@@ -69,9 +81,25 @@ class Region:
     peak_level: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)  # the patches of two passes have no single truth value
+class Embedding:
+    """The result of a main pass for one frame, kept so that the shadow version of its product needs no pass.
+
+    `key` names the pass and the preparation; only versions of the same key can use it. `patches` is opaque outside
+    `vision/`: one [1, P, C] per embedding, on the engine's device, `size_bytes` in all.
+    """
+
+    key: Hashable
+    patches: tuple[Any, ...]
+    size_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The head's result for one frame. `heat_map`: uint8 [h, w], 128 = threshold, or None."""
+    """The head's result for one frame. `heat_map`: uint8 [h, w], 128 = threshold, or None.
+
+    `embedding` is there only where the shadow version of the frame's product can use it.
+    """
 
     score: float
     threshold: float
@@ -81,14 +109,28 @@ class Scored:
     embed_ms: float = 0.0
     score_ms: float = 0.0
     engine: str = ""
+    embedding: Embedding | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The reason why a frame could not be judged, with the cause for its row."""
+    """The reason why a frame could not be judged, with the cause for its row.
+
+    `frame_fault`: the fault of a frame with the cause `frame_health`; otherwise None. `route`: the product version that
+    the frame would have been judged by, where it is known.
+    `product`: the product that the frame shows, where the router recognised it all the same (`not_released`).
+    """
 
     cause: Cause
     detail: str
+    frame_fault: FrameFault | None = None
+    route: RouteFacts | None = None
+    product: str | None = None
+
+    @classmethod
+    def of_frame(cls, fault: FrameFault, measure: str, route: RouteFacts | None = None) -> Failure:
+        """A frame that must not be scored because of `fault`; `measure` says in words what shows it."""
+        return cls(Cause.FRAME_HEALTH, f"{fault.value}: {measure}", fault, route)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +253,13 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture to keep: the verdict, the unchanged encoded frame, and the head's heat map."""
+    """A picture to keep: the verdict, the unchanged encoded frame, and the head's heat map.
+
+    `is_flip`: the shadow version judges the frame otherwise, so that a person has to see it; it is kept even if it
+    passed.
+    """
 
     verdict: Verdict
     payload: bytes
     heat_map: NDArray[np.uint8] | None
+    is_flip: bool = False

@@ -24,6 +24,7 @@ from inspector.training.dataset.folders import MOST_BYTES, ImageSource, NotTaken
 from inspector.training.dataset.framing import Framing, parse_roi, parse_tiles
 from inspector.training.enrol import EnrolmentOptions
 from inspector.training.heads.factory import one_profile
+from inspector.training.statistics.calibrating import ALPHA, parse_overkill
 from inspector.vision.networks.backbone import named_backbone
 
 
@@ -32,9 +33,9 @@ class EnrolmentRequest:
     """One enrolment. None stands for what the person left out.
 
     `by`: the user, for the audit. `images`: files and folders. `camera`: whose bit depth, black level and limits apply;
-    with `count`, that many of its frames are collected, until none has come for `idle_s` seconds. `tiles`, `roi` and
-    `exposure` as typed. `named`: those of `inherited_options.NAMEABLE` that the person named. The others are as in
-    `EnrolmentOrder` and `EnrolmentOptions`.
+    with `count`, that many of its frames are collected, until none has come for `idle_s` seconds. `tiles`, `roi`,
+    `exposure` and `overkill` as typed. `named`: those of `inherited_options.NAMEABLE` that the person named. The others
+    are as in `EnrolmentOrder` and `EnrolmentOptions`.
     """
 
     product: str
@@ -53,6 +54,7 @@ class EnrolmentRequest:
     backbone: str | None = None
     weights: Path | None = None
     clustering: str | None = None
+    overkill: str | None = None
     excluded: tuple[str, ...] = ()
     adds: bool = False
     is_strict: bool = False
@@ -107,6 +109,7 @@ def _options(config: Config, request: EnrolmentRequest) -> EnrolmentOptions:
         backbone=named_backbone(request.backbone, request.weights),
         clustering=request.clustering,
         exposure=parse_exposure(request.exposure),
+        alpha=ALPHA if request.overkill is None else parse_overkill(request.overkill),
         is_strict=request.is_strict,
         measures_detectability=request.measures_detectability,
         limits=decode_limits(config, request.camera),

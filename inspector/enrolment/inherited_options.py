@@ -13,7 +13,19 @@ from inspector.training.enrol import EnrolmentOptions
 from inspector.training.heads.factory import recipe_for
 from inspector.vision.networks.backbone import Backbone
 
-NAMEABLE = ("head", "profile", "tiles", "roi", "mask", "input_px", "exposure", "backbone", "weights", "clustering")
+NAMEABLE = (
+    "head",
+    "profile",
+    "tiles",
+    "roi",
+    "mask",
+    "input_px",
+    "exposure",
+    "backbone",
+    "weights",
+    "clustering",
+    "overkill",
+)
 """Options that a person may name, as the parameters of `inspector enroll` are called."""
 
 
@@ -39,6 +51,8 @@ def inherited(options: EnrolmentOptions, manifest: Mapping[str, Any], named: Set
         framing = replace(framing, size_px=int(stored["size_px"]))
     if "exposure" not in named and is_same_head and _was_exposure_named(manifest):
         result = replace(result, exposure=stored["exposure"])
+    if "overkill" not in named:
+        result = replace(result, alpha=float(manifest["calibration"]["alpha"]))
     if not named & {"backbone", "weights"}:
         file = manifest.get("weights_file")
         result = replace(result, backbone=Backbone(manifest["graph"]["backbone"], Path(file) if file else None))
@@ -57,6 +71,7 @@ def differing(options: EnrolmentOptions) -> list[str]:
         "tiles": ("x".join(map(str, framing.tiles)), "x".join(map(str, Framing().tiles))),
         "region of interest": (framing.roi and ", ".join(f"{share:.3g}" for share in framing.roi), None),
         "exposure": (options.exposure, None),
+        "overkill": (f"{options.alpha:.3g}", f"{usual.alpha:.3g}"),
     }
     size_px = framing.size_px
     if size_px is not None and size_px != recipe_for(options.head, options.profile).preparation.size_px:

@@ -68,6 +68,31 @@ async def activate(config: Config, product: str, number: int, *, by: str, reason
         return await registry.activate(product, number, by=by, reason=reason)
 
 
+async def promote(config: Config, product: str, *, by: str, reason: str) -> ProductVersion:
+    """The product's shadow version, now live, in one step: the version that was compared, under no other number.
+
+    Raises RegistryError where the product has no shadow version, and as `activate`.
+    """
+    async with registry_of(config) as registry:
+        shadow = next((version for version in await _versions(registry, product) if version.is_shadow), None)
+    if shadow is None:
+        raise RegistryError(
+            f"{product} has no shadow version to promote; `inspector products shadow {product} VERSION` sets one."
+        )
+    return await activate(config, product, shadow.version, by=by, reason=reason)
+
+
+async def set_shadow(
+    config: Config, product: str, number: int | None, *, by: str, reason: str
+) -> ProductVersion | None:
+    """The version that is scored beside the live one from now on; None: none is. Raises as `activate` does."""
+    async with registry_of(config) as registry:
+        versions = await _versions(registry, product)
+        if number is not None:
+            await _ensure_loads(registry, chosen_version(versions, number), "scored in shadow")
+        return await registry.set_shadow(product, number, by=by, reason=reason)
+
+
 async def roll_back(config: Config, product: str, *, by: str, reason: str) -> ProductVersion:
     """The version that was live before, now live again. Raises ArtifactError for one that no agent could load."""
     async with registry_of(config) as registry:
@@ -150,13 +175,13 @@ def _ensure_plausible(manifest: Mapping[str, Any], threshold: float, reason: str
         )
 
 
-async def _ensure_loads(registry: SqlRegistry, version: ProductVersion) -> None:
+async def _ensure_loads(registry: SqlRegistry, version: ProductVersion, what: str = "made live") -> None:
     """Raises ArtifactError for a version that no agent could load."""
     try:
         unpack(await registry.artifact(version.product, version.version))
     except ArtifactError as error:
         raise ArtifactError(
-            f"{version.product} version {version.version} is not made live, since no agent could load it: {error}"
+            f"{version.product} version {version.version} is not {what}, since no agent could load it: {error}"
         ) from error
 
 

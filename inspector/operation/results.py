@@ -35,10 +35,11 @@ async def find_result(config: Config, start: str) -> RecordedResult:
     if len(verdicts) > 1:
         ids = ", ".join(verdict.result_id for verdict in verdicts[:3])
         raise UsageError(f"Several results have an id that starts with {start!r} ({ids}, ...); give more of it.")
-    return RecordedResult(verdicts[0], tuple(_files_of(config.agent.state_dir, verdicts[0].result_id)))
+    return RecordedResult(verdicts[0], tuple(kept_files(config.agent.state_dir, verdicts[0].result_id)))
 
 
-def _files_of(state_dir: Path, result_id: str) -> list[Path]:
+def kept_files(state_dir: Path, result_id: str) -> list[Path]:
+    """The picture, heat map and dead letter of a result, as far as this machine has them."""
     return [
         *sorted(state_dir.glob(f"images/*/*/{result_id}.*")),
         *(path for path in sorted(state_dir.glob(f"late/{result_id}.*")) if path.suffix != ".json"),

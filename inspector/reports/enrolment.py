@@ -14,21 +14,16 @@ from inspector.reports.charts import Axis, Series, level_histogram, line_chart
 from inspector.reports.page import render
 from inspector.reports.pictures import frame_uri, heat_uri
 from inspector.training.dataset.folders import NotTaken
-from inspector.training.defects.drawing import DefectKind
+from inspector.training.defects.drawing import KIND_NAMES, DefectKind
 from inspector.training.enrol import Enrolment
 from inspector.training.evidence.detectability import SIZES, BlindSpots, Detectability, Exhibit
 from inspector.training.evidence.evidence import Oddity, Shown
 from inspector.training.evidence.pictures import blind_heat, encoded, ringed
+from inspector.training.evidence.trade import TradePoint
+from inspector.vision.health.statement import health_statement
 
 RING_SHARE = 0.08
 """Radius of the ring around the oddest place of a suspect image, as a share of its longer side."""
-KIND_NAMES = {
-    DefectKind.SCRATCH: "scratch",
-    DefectKind.SPOT: "spot",
-    DefectKind.CUT_PASTE: "piece in the wrong place",
-    DefectKind.SMEAR: "smear",
-    DefectKind.MISSING: "missing piece",
-}
 
 
 def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Sequence[NotTaken] = ()) -> str:
@@ -50,13 +45,17 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Seq
         oddities=[_oddity(oddity) for oddity in evidence.oddities],
         not_taken=list(not_taken),
         hygiene=evidence.hygiene,
+        pose=evidence.pose,
         detectability=found,
         kinds=[] if found is None else [_kind(found, kind) for kind in DefectKind if found.of(kind)],
         exhibits=[] if found is None else [_exhibit(exhibit) for exhibit in found.exhibits],
+        trade=None if found is None or not found.trade else _trade(found.trade),
         blind=None if found is None or found.blind_spots is None else _blind(found.blind_spots),
         routing=evidence.routing,
         objections=evidence.objections,
         choices=_table(evidence.choices),
+        health=manifest["frame_health"],
+        health_statement=health_statement(manifest),
         phases=evidence.phases,
     )
 
@@ -99,6 +98,23 @@ def _kind(found: Detectability, kind: DefectKind) -> dict[str, Any]:
         low_legend=True,
     )
     return {"name": KIND_NAMES[kind], "steps": steps, "smallest": found.smallest_found(kind), "chart": chart}
+
+
+def _trade(points: Sequence[TradePoint]) -> dict[str, Any]:
+    """The table and the curve of the trade, over all kinds and for each size."""
+    sizes = points[0].sizes
+    overkills = [100 * point.overkill for point in points]
+    curves = [Series("all sizes", overkills, [point.total.share or 0.0 for point in points], "defect", with_dots=True)]
+    for size in sizes:
+        curves.append(Series("", overkills, [point.of_size(size).share or 0.0 for point in points], "faint"))
+    return {
+        "kinds": [(KIND_NAMES[kind], kind) for kind in DefectKind if kind in points[0].by_kind_and_size],
+        "sizes": sizes,
+        "points": points,
+        "chart": line_chart(
+            curves, Axis("good parts rejected, %", 0.0, overkills[-1]), Axis("drawn defects found"), low_legend=True
+        ),
+    }
 
 
 def _exhibit(exhibit: Exhibit) -> dict[str, Any]:

@@ -15,17 +15,21 @@ from inspector.domain import (
     SCHEMA_VERSION,
     Action,
     Cause,
+    CauseRun,
     CommandRecord,
     Decision,
     FrameKey,
     GateMode,
     GateState,
+    GoldenState,
+    HeldFor,
     Identity,
     Job,
     LateOutcome,
     Outcome,
     ResultId,
     Sighting,
+    StormCounts,
     TimeSource,
     Verdict,
 )
@@ -191,15 +195,23 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
         "mode_expires_at": gate.mode_expires_at,
         "jobs": [{name: storable(value) for name, value in asdict(job).items()} for job in gate.jobs],
         "orders": gate.orders,
+        "held_for": None if gate.held_for is None else gate.held_for.value,
+        "storm": {"recent": gate.storm.recent, "runs": [asdict(run) for run in gate.storm.runs]},
+        "releases": gate.releases,
+        "watched": gate.watched,
+        "golden": {name: storable(value) for name, value in asdict(gate.golden).items()},
         "updated_at": now,
     }
 
 
 def gate_of(row: Mapping[Any, Any]) -> GateState:
-    """The state in a row of `gates`. Raises RowDamaged for an unknown mode or unreadable jobs."""
+    """The state in a row of `gates`. Raises RowDamaged for an unknown mode, or unreadable jobs or counts."""
     try:
         mode, jobs = GateMode(row["mode"]), tuple(Job(**job) for job in row["jobs"])
-    except (ValueError, TypeError) as error:
+        held_for = None if row["held_for"] is None else HeldFor(row["held_for"])
+        storm = StormCounts(row["storm"].get("recent", ""), _runs(row["storm"].get("runs", [])))
+        golden = _golden(row["golden"])
+    except (ValueError, TypeError, AttributeError) as error:
         raise RowDamaged(
             f"The row of gate {row['name']} can't be read ({error}); mend it in the database, or restore it "
             "from a backup."
@@ -214,7 +226,23 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         mode_expires_at=row["mode_expires_at"],
         jobs=jobs,
         orders=row["orders"],
+        held_for=held_for,
+        storm=storm,
+        releases=row["releases"],
+        watched=row["watched"],
+        golden=golden,
     )
+
+
+def _golden(stored: dict[str, Any]) -> GoldenState:
+    return GoldenState(**stored | {"masters": tuple(stored.get("masters", ()))})
+
+
+def _runs(stored: list[dict[str, Any]]) -> tuple[CauseRun, ...]:
+    runs = tuple(CauseRun(**run) for run in stored)
+    for run in runs:
+        Cause(run.cause)
+    return runs
 
 
 def storable(value: Any) -> Any:

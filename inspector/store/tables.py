@@ -153,6 +153,15 @@ results = sa.Table(
         sqlite_where=sa.text("lot IS NOT NULL"),
     ),
     sa.Index("ix_results_outcome_received_at", "outcome", "received_at"),  # retention is by outcome
+    sa.Index(
+        "ix_results_part",
+        "gate",
+        "epoch",
+        "lap",
+        "trigger_id",
+        postgresql_where=sa.text("gate IS NOT NULL AND trigger_id IS NOT NULL"),
+        sqlite_where=sa.text("gate IS NOT NULL AND trigger_id IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -169,6 +178,34 @@ gates = sa.Table(
     sa.Column("jobs", JSON, nullable=False, server_default="[]"),
     sa.Column("orders", BIG, nullable=False, server_default="0"),
     sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("held_for", sa.String),
+    sa.Column("storm", JSON, nullable=False, server_default="{}"),
+    sa.Column("releases", BIG, nullable=False, server_default="0"),
+    sa.Column("watched", BIG, nullable=False, server_default="0"),
+    sa.Column("golden", JSON, nullable=False, server_default="{}"),
+)
+
+challenges = sa.Table(
+    "challenges",
+    metadata,
+    _number(),
+    sa.Column("challenge_id", sa.String, nullable=False),
+    sa.Column("gate", sa.String, nullable=False),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("by_name", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("begun", UtcTime, nullable=False),
+    sa.Column("ended", UtcTime),
+    sa.Column("within_s", sa.Double, nullable=False),
+    sa.Column("product", sa.String),
+    sa.Column("version", sa.Integer),
+    sa.Column("expected", JSON, nullable=False),
+    sa.Column("seen", JSON, nullable=False),
+    sa.Column("acks", JSON, nullable=False),
+    sa.Column("result", sa.String, nullable=False),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.UniqueConstraint("challenge_id", "gate", "agent"),
+    sa.Index("ix_challenges_gate_begun", "gate", "begun"),
 )
 
 decisions = sa.Table(
@@ -216,8 +253,48 @@ gate_actions = sa.Table(
     sa.Column("source", sa.Integer, nullable=False),
     sa.Column("done", sa.Integer, nullable=False),
     sa.Column("received_at", UtcTime, nullable=False),
+    sa.Column("lap", BIG, nullable=False, server_default="0"),
+    # part: names its part; in_flight: names none; old: from before parts were told apart, and not the part's first
+    sa.Column("kind", sa.String, nullable=False, server_default="old"),
+    sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("others", JSON, nullable=False, server_default="[]"),  # reports of the part that say something else
+    sa.Column("report_id", sa.String),  # of the last report that was counted
+    sa.Column("agent", sa.String),
+    sa.Column("result_id", sa.String),  # in_flight: the last frame before it
+    sa.Column("mode", sa.String, nullable=False, server_default="auto"),
+    sa.Column("lot", sa.String),
+    sa.Column("job_id", sa.String),
     sa.Index("ix_gate_actions_gate_epoch_trigger_id", "gate", "epoch", "trigger_id"),
     sa.Index("ix_gate_actions_received_at", "received_at"),
+    sa.Index(
+        "uq_gate_actions_part",
+        "gate",
+        "epoch",
+        "lap",
+        "trigger_id",
+        unique=True,
+        postgresql_where=sa.text("kind = 'part'"),
+        sqlite_where=sa.text("kind = 'part'"),
+    ),
+    sa.Index(
+        "uq_gate_actions_in_flight",
+        "report_id",
+        unique=True,
+        postgresql_where=sa.text("kind = 'in_flight'"),
+        sqlite_where=sa.text("kind = 'in_flight'"),
+    ),
+    sa.Index(
+        "ix_gate_actions_result_id",
+        "result_id",
+        postgresql_where=sa.text("result_id IS NOT NULL"),
+        sqlite_where=sa.text("result_id IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_gate_actions_lot",
+        "lot",
+        postgresql_where=sa.text("lot IS NOT NULL"),
+        sqlite_where=sa.text("lot IS NOT NULL"),
+    ),
 )
 
 events = sa.Table(
@@ -246,7 +323,7 @@ conflicts = sa.Table(
     sa.UniqueConstraint("result_id", "refused_outcome", "refused_agent"),
 )
 
-# Reserved for scoring of shadow versions: written by nothing yet, pruned already.
+# What shadow versions found on frames that another version judged: `result_id` is that row of `results`.
 shadow_results = sa.Table(
     "shadow_results",
     metadata,
@@ -262,8 +339,10 @@ shadow_results = sa.Table(
     sa.Column("score_ms", sa.Double),
     sa.Column("artifact_digest", sa.String),
     sa.Column("decided_at", UtcTime, nullable=False),
+    sa.Column("detail", sa.String),
     sa.UniqueConstraint("result_id", "product", "product_version"),
     sa.Index("ix_shadow_results_decided_at", "decided_at"),
+    sa.Index("ix_shadow_results_version_decided_at", "product", "product_version", "decided_at"),
 )
 
 products = sa.Table(
@@ -300,7 +379,7 @@ registry_revision = sa.Table(
     sa.Column("revision", BIG, nullable=False),
 )
 
-# Reserved for metrics, with `agents`: which cameras and agents were there, and when last. Written by nothing yet.
+# Reserved for metrics: which cameras were there, and when last. Written by nothing yet.
 cameras = sa.Table(
     "cameras",
     metadata,
@@ -317,6 +396,19 @@ agents = sa.Table(
     sa.Column("software", sa.String, nullable=False),
     sa.Column("config_digest", sa.String, nullable=False),
     sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Column("session", sa.String, nullable=False, server_default=""),
+)
+
+gate_owners = sa.Table(
+    "gate_owners",
+    metadata,
+    sa.Column("gate", sa.String, primary_key=True),
+    sa.Column("agent", sa.String, nullable=False),
+    sa.Column("identity", sa.String, nullable=False),
+    sa.Column("session", sa.String, nullable=False),
+    sa.Column("epoch", BIG, nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
     sa.Column("seen_at", UtcTime, nullable=False),
 )
 

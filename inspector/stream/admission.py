@@ -13,7 +13,7 @@ from datetime import datetime
 
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection, GateSection
-from inspector.domain import Admitted, Delivery, GateState, ResultId, Sighting, Standing, TimeSource, Verdict
+from inspector.domain import Admitted, Delivery, GateMode, GateState, ResultId, Sighting, Standing, TimeSource, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
 from inspector.stream.timing import FrameTimes, times_of
 from inspector.stream.verdict_record import parse_time
@@ -163,6 +163,9 @@ class Admission:
         admitted = _admitted(delivery, gate, meta, classified, times)
         owner = gate.name if gate else camera.name
         standing = self._standing(owner, classified.key.epoch, classified.count, delivery.received_at)
+        is_golden = standing.mode is GateMode.GOLDEN and not meta.is_simulated
+        if is_golden and self._counters[owner].state.golden.may_be_master(meta.part_id):
+            standing = replace(standing, is_master=True)
         admitted = replace(admitted, standing=standing)
         if meta.is_simulated:
             return Arrival(admitted)

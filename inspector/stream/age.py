@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inspector.config.sections import GateSection
+
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
@@ -97,3 +99,12 @@ def marker_period_ms(window_ms: float, *, is_told_by_bound: bool) -> float:
     cost.
     """
     return max(5.0, min(250.0, window_ms / (6 if is_told_by_bound else 3)))
+
+
+def longest_proof_ms(gate: GateSection) -> float:
+    """Milliseconds of the window that the proof of a frame's age may take, if markers come on time and at once.
+
+    A frame is at most two periods of the markers old. At a gate without trigger ids the time left counts from there.
+    """
+    is_told_by_bound = gate.match == "single_in_flight"
+    return 2 * marker_period_ms(gate.window_ms, is_told_by_bound=is_told_by_bound) if is_told_by_bound else 0.0

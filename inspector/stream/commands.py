@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from inspector.config.sections import NAME_PATTERN
-from inspector.domain import CommandName, CommandRequest, GateMode
+from inspector.domain import CommandName, CommandRequest, GateMode, Master, Outcome
 from inspector.errors import CommandRefused
 
 VERSION: Final = 1
@@ -23,13 +23,19 @@ MOST_BYTES: Final = 4096
 LONGEST_TEXT: Final = 128
 LONGEST_REASON: Final = 500
 LARGEST_TRIGGER: Final = 2**63 - 1
+MOST_MASTERS: Final = 50
+LONGEST_CHALLENGE_S: Final = 3600
+NO_CHALLENGE: Final = (
+    "The command golden is a challenge and needs good, bad and within_s; to show reference parts without one, send "
+    "the command mode with the mode golden."
+)
 
 _COMMON: Final = frozenset({"v", "cmd_id", "sent_at", "by", "reason", "gate", "camera"})
 _OWN: Final[dict[CommandName, frozenset[str]]] = {
     CommandName.JOB: frozenset({"job_id", "lot", "product", "effective_from_trig"}),
     CommandName.MODE: frozenset({"mode", "expires_at"}),
     CommandName.RESYNC: frozenset(),
-    CommandName.GOLDEN: frozenset({"expires_at"}),
+    CommandName.GOLDEN: frozenset({"product", "good", "bad", "within_s", "good_parts", "bad_parts"}),
     CommandName.RELEASE: frozenset(),
 }
 
@@ -38,8 +44,8 @@ _OWN: Final[dict[CommandName, frozenset[str]]] = {
 class Command:
     """A well-formed command. `owner` names a gate or a camera without a gate; None means all of the agent's.
 
-    The commands `mode` and `golden` set `mode`. `job_id` None ends the current job. `from_trigger` None means from
-    the next part on.
+    `masters`: the reference parts of the command `golden`, in their order. `job_id` None ends the current job.
+    `from_trigger` None means from the next part on.
     """
 
     name: CommandName
@@ -54,6 +60,8 @@ class Command:
     lot: str | None = None
     product: str | None = None
     from_trigger: int | None = None
+    masters: tuple[Master, ...] = ()
+    within_s: float | None = None
 
 
 def read(request: CommandRequest) -> Command:
@@ -75,6 +83,8 @@ def read(request: CommandRequest) -> Command:
         lot=_text(table, "lot") if table.get("lot") is not None else None,
         product=_name(table, "product"),
         from_trigger=_trigger(table),
+        masters=_masters(table) if request.name is CommandName.GOLDEN else (),
+        within_s=_within(table) if request.name is CommandName.GOLDEN else None,
     )
 
 
@@ -124,6 +134,8 @@ def _table(request: CommandRequest) -> dict[str, Any]:
         raise CommandRefused("It is not a JSON object.")
     if type(table.get("v")) is not int or table["v"] != VERSION:
         raise CommandRefused(f"Its v is not {VERSION}, the only version this software reads.")
+    if request.name is CommandName.GOLDEN and ("expires_at" in table or "good" not in table):
+        raise CommandRefused(NO_CHALLENGE)
     known = _COMMON | _OWN[request.name]
     if strange := sorted(table.keys() - known):
         raise CommandRefused(f"The command {request.name} has no key {', '.join(strange)[:LONGEST_TEXT]}.")
@@ -133,8 +145,6 @@ def _table(request: CommandRequest) -> dict[str, Any]:
 
 
 def _mode(name: CommandName, table: dict[str, Any]) -> GateMode | None:
-    if name is CommandName.GOLDEN:
-        return GateMode.GOLDEN
     if name is not CommandName.MODE:
         return None
     try:
@@ -168,6 +178,48 @@ def _time(table: dict[str, Any], key: str) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise CommandRefused(f"Its {key} is not an RFC 3339 time with its offset, such as 2025-03-01T06:00:00Z.")
+
+
+def _masters(table: dict[str, Any]) -> tuple[Master, ...]:
+    """The reference parts: all good ones first, then all bad ones; or found by their part ids, in any order."""
+    counts = {key: _count(table, key) for key in ("good", "bad")}
+    named = {key: _part_ids(table, f"{key}_parts") for key in counts}
+    if (named["good"] is None) != (named["bad"] is None):
+        raise CommandRefused("It has good_parts or bad_parts; send both, or neither for parts that come in order.")
+    masters: list[Master] = []
+    for key, outcome in (("good", Outcome.PASS), ("bad", Outcome.REJECT)):
+        ids = named[key]
+        if ids is not None and len(ids) != counts[key]:
+            raise CommandRefused(f"Its {key}_parts are {len(ids)} and its {key} is {counts[key]}; make them equal.")
+        masters += [Master(outcome, part_id) for part_id in (ids if ids is not None else [None] * counts[key])]
+    part_ids = [master.part_id for master in masters if master.part_id is not None]
+    if len(set(part_ids)) < len(part_ids):
+        raise CommandRefused("A part id comes twice in its good_parts and bad_parts.")
+    return tuple(masters)
+
+
+def _count(table: dict[str, Any], key: str) -> int:
+    value = table.get(key)
+    if type(value) is not int or not 1 <= value <= MOST_MASTERS:
+        raise CommandRefused(f"Its {key} is not a whole number from 1 to {MOST_MASTERS}.")
+    return value
+
+
+def _part_ids(table: dict[str, Any], key: str) -> list[str] | None:
+    if table.get(key) is None:
+        return None
+    values = table[key]
+    if not isinstance(values, list):
+        raise CommandRefused(f"Its {key} is not a list of part ids.")
+    return [_text({key: value}, key) for value in values]
+
+
+def _within(table: dict[str, Any]) -> float:
+    value = table.get("within_s")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 1 <= float(value or 0) <= LONGEST_CHALLENGE_S:
+        raise CommandRefused(f"Its within_s is not a number of seconds from 1 to {LONGEST_CHALLENGE_S}.")
+    return float(value or 0)
 
 
 def _trigger(table: dict[str, Any]) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from inspector.config.sections import CameraSection
-from inspector.domain import Action, Cause, FrameFacts, GateMode, Outcome
+from inspector.domain import Action, Admitted, Cause, FrameFacts, GateMode, Outcome
 
 OUTCOME_OF: dict[Cause, Outcome] = {
     Cause.OK: Outcome.PASS,
@@ -39,7 +39,7 @@ class Policy:
     on_unjudged: Action
     on_late: Action
     on_wrong_product: Action
-    on_frame_health: Action  # reserved for frame health: no frame has that cause yet
+    on_frame_health: Action
     expected_product: str | None = None
 
     @classmethod
@@ -75,8 +75,9 @@ def decide(facts: FrameFacts, policy: Policy, mode: GateMode, is_late: bool) -> 
     ruling = rule(cause, policy, detail)
     if mode is not GateMode.GOLDEN:
         return ruling
-    # A reference part was not made by the line: it is judged for the record, and the gate gets no decision.
-    return replace(ruling, action=Action.NONE, detail=f"golden: {detail}" if detail else "golden")
+    # A reference part was not made by the line. The gate gets a decision only in a challenge, which tests the gate too.
+    action = ruling.action if facts.admitted.standing.is_master else Action.NONE
+    return replace(ruling, action=action, detail=f"golden: {detail}" if detail else "golden")
 
 
 def _find_cause(facts: FrameFacts, policy: Policy, mode: GateMode, is_late: bool) -> tuple[Cause, str | None]:
@@ -102,10 +103,8 @@ def _by_score(facts: FrameFacts, policy: Policy) -> tuple[Cause, str | None]:
     scored, route = facts.scored, facts.route
     if scored is None or route is None:
         return Cause.SCORER_ERROR, "a score without a route"
-    job = facts.admitted.standing.job
-    claims = (policy.expected_product or facts.admitted.claimed_product, job.product if job else None)
-    for expected in claims:
-        if expected is not None and route.product != expected:
+    for expected in announced_products(facts.admitted, policy):
+        if route.product != expected:
             return Cause.WRONG_PRODUCT, f"{expected} was announced, {route.product} is shown"
     # Strictly above: the threshold is the score of a good image, so a good part may reach it.
     if scored.score > scored.threshold:
@@ -113,6 +112,13 @@ def _by_score(facts: FrameFacts, policy: Policy) -> tuple[Cause, str | None]:
     if scored.score <= scored.threshold:
         return Cause.OK, None
     return Cause.SCORER_ERROR, "the score is not a number"
+
+
+def announced_products(admitted: Admitted, policy: Policy) -> tuple[str, ...]:
+    """The products that the frame was announced to show: by its camera's setting or its own claim, and by the job."""
+    job = admitted.standing.job
+    claims = (policy.expected_product or admitted.claimed_product, job.product if job else None)
+    return tuple(product for product in claims if product is not None)
 
 
 def _late_detail(facts: FrameFacts) -> str:

@@ -9,10 +9,10 @@ replaces a pass, never the reverse, and no decision is sent twice.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from inspector.config.sections import GateSection
-from inspector.domain import Action, Admitted, Cause, Decision, GateMode, GateState, ResultId, Verdict
+from inspector.domain import Action, Admitted, Cause, Decision, GateMode, ResultId, Verdict
 
 SEVERITY: dict[Action, int] = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
 
@@ -82,7 +82,7 @@ class Gate:
         """
         key = self.part_of(admitted)
         decide_by_ns = self.decide_by_ns(admitted)
-        if not _may_be_told(admitted):
+        if not may_be_told(admitted):
             return None
         if key is None or decide_by_ns is None or admitted.act_before_ns is None:
             return decide_by_ns
@@ -99,9 +99,9 @@ class Gate:
         """The decision that this verdict calls for; None if the gate needs no new decision."""
         key = self.part_of(admitted)
         part = self._parts.get(key) if key is not None else None
-        if key is None or part is None or not _may_be_told(admitted):
+        if key is None or part is None or not may_be_told(admitted):
             return None
-        if verdict.cause in UNTOLD_CAUSES:
+        if verdict.cause in UNTOLD_CAUSES or verdict.action is Action.NONE:
             # The other views may come in another mode, and they alone are not enough to judge the part.
             part.is_closed = True
             self._undecided.pop(key, None)
@@ -170,12 +170,10 @@ class Gate:
         )
 
 
-def _may_be_told(admitted: Admitted) -> bool:
-    """False for simulated, backlog and late frames and for reference parts: a gate gets no decision about them."""
-    is_golden = admitted.standing.mode is GateMode.GOLDEN
+def may_be_told(admitted: Admitted) -> bool:
+    """False for simulated, backlog and late frames: a gate gets no decision about them.
+
+    False also for parts in mode golden, except the reference parts of a challenge.
+    """
+    is_golden = admitted.standing.mode is GateMode.GOLDEN and not admitted.standing.is_master
     return not (admitted.simulated or admitted.delivery.backlog or admitted.is_late or is_golden)
-
-
-def count_streak(state: GateState, action: Action) -> GateState:
-    """The state with the number of rejects in a row after one more decision; any other action sets it to 0."""
-    return replace(state, reject_streak=state.reject_streak + 1 if action is Action.REJECT else 0)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from inspector.domain import FrameKey, GateState, ResultId, Sighting
+from inspector.stream.gate_merging import watched_fields
 
 REMEMBERED_TRIGGERS = 4096
 NO_TRIGGER = -1
@@ -105,7 +106,9 @@ class TriggerCounter:
         self._recorded = max(self._recorded, (epoch, count))
 
     def adopt(self, stored: GateState) -> None:
-        """Take over the stored state if it is further. At equal counts the longer streak and `held` are kept."""
+        """Take over the stored state if it is further. Counts about holds and `held` are merged in any case."""
+        is_further = _reach(stored) >= _reach(self._state)
+        watched = watched_fields(*((stored, self._state) if is_further else (self._state, stored)))
         ordered = max(stored, self._state, key=lambda state: state.orders)
         if _reach(stored) > _reach(self._state):
             if stored.epoch != self._state.epoch:
@@ -113,15 +116,12 @@ class TriggerCounter:
                 self._missed.clear()
             self._state = stored
             self._recorded = max(self._recorded, _reach(stored))
-        elif _reach(stored) == _reach(self._state):
-            streak = max(stored.reject_streak, self._state.reject_streak)
-            self._state = replace(self._state, reject_streak=streak, held=stored.held or self._state.held)
         # Mode and jobs come from the state that has obeyed more commands, even if its count is behind.
         commanded = {name: getattr(ordered, name) for name in COMMANDED_FIELDS}
-        self._state = replace(self._state, **commanded)
+        self._state = replace(self._state, **commanded, **watched)
 
     def update(self, state: GateState) -> None:
-        """Replace mode, jobs, streak and held; epoch and count stay as they are."""
+        """Replace mode, jobs and what is known about holds; epoch and count stay as they are."""
         self._state = replace(state, epoch=self._state.epoch, last_trigger=self._state.last_trigger)
 
     def new_epoch(self) -> None:
@@ -158,11 +158,7 @@ class TriggerCounter:
 
     def place(self, number: int) -> int:
         """The count of a trigger id of this epoch: of all counts with that id, the count nearest to the last one."""
-        last = self._state.last_trigger
-        if self._modulus is None or last is None:
-            return number
-        ahead = (number - last) % self._modulus
-        return last + ahead if ahead <= self._modulus // 2 else max(number, last + ahead - self._modulus)
+        return nearest_count(number, self._state.last_trigger, self._modulus)
 
     def restart(self, number: int) -> TriggerStep:
         """Take in the trigger id of an unknown frame that is the first one after a reset."""
@@ -206,6 +202,14 @@ class TriggerCounter:
 def _reach(state: GateState) -> tuple[int, int]:
     """The progress of a counter: a pair (epoch, count) that keeps rising over wraps and resets."""
     return state.epoch, NO_TRIGGER if state.last_trigger is None else state.last_trigger
+
+
+def nearest_count(number: int, last: int | None, modulus: int | None) -> int:
+    """Of all counts with this trigger id, the count nearest to `last`, the last count of its epoch (None: none yet)."""
+    if modulus is None or last is None:
+        return number
+    ahead = (number - last) % modulus
+    return last + ahead if ahead <= modulus // 2 else max(number, last + ahead - modulus)
 
 
 class CameraCount:

@@ -21,6 +21,8 @@ from inspector.domain import (
     Decision,
     FrameKey,
     GateMode,
+    HeldFor,
+    HoldNote,
     Identity,
     LateOutcome,
     Outcome,
@@ -171,6 +173,22 @@ def decision_from_record(record: Mapping[str, Any]) -> Decision:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the record can't be read as a decision: {error!r}") from error
+
+
+def hold_record(hold: HoldNote) -> dict[str, Any]:
+    """The beginning of a hold for the journal."""
+    return {"gate": hold.gate, "held_for": hold.held_for.value, "releases": hold.releases}
+
+
+def hold_from_record(record: Mapping[str, Any]) -> HoldNote:
+    """The inverse of `hold_record`. Raises ValueError if the record can't be read."""
+    try:
+        gate, releases = record["gate"], record["releases"]
+        if not isinstance(gate, str) or type(releases) is not int:
+            raise ValueError("its gate or its count of releases is of another type")
+        return HoldNote(gate, HeldFor(record["held_for"]), releases)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the record can't be read as a hold: {error!r}") from error
 
 
 def sighting_of(verdict: Verdict, sha256: str, *, acknowledged: bool) -> Sighting:

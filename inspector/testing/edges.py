@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 
-from inspector.domain import CommandName, CommandRequest, DeadLetter, Decision, Event, GateAction, Picture, Verdict
+from inspector.domain import (
+    CommandName,
+    CommandRequest,
+    DeadLetter,
+    Decision,
+    Event,
+    GateAction,
+    GateOwner,
+    GateReport,
+    Picture,
+    Position,
+    Verdict,
+)
 from inspector.ports import Clock
 
 
@@ -31,7 +44,6 @@ class FakeGateLine(_Edge):
         self.is_answered = True
         self.told: list[Decision] = []
         self.beats: list[tuple[str, dict[str, int]]] = []
-        self.reported: asyncio.Queue[GateAction] = asyncio.Queue()
 
     async def publish(self, decision: Decision) -> bool | None:
         if not self.is_connected or self._clock.monotonic_ns() >= decision.act_before_ns:
@@ -42,9 +54,64 @@ class FakeGateLine(_Edge):
     async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
         self.beats.append((gate, payload))
 
-    async def actions(self) -> AsyncIterator[GateAction]:
+
+class FakeAckLine(_Edge):
+    """Delivers the reports in `reported`, numbered; keeps what was acknowledged. `generation` is the connection."""
+
+    def __init__(self) -> None:
+        self.reported: asyncio.Queue[GateAction] = asyncio.Queue()
+        self.acknowledged: list[int] = []
+        self.generation = 1
+        self._offset = 0
+
+    async def reports(self) -> AsyncIterator[GateReport]:
         while True:
-            yield await self.reported.get()
+            action = await self.reported.get()
+            self._offset += 1
+            report_id = action.report_id or f"r{self._offset:09d}"
+            action = dataclasses.replace(action, report_id=report_id, agent=action.agent or "agent")
+            yield GateReport(Position("acks", self.generation, self._offset), action)
+
+    async def acknowledge(self, position: Position) -> bool:
+        self.acknowledged.append(position.offset)
+        return position.generation == self.generation
+
+
+class FakeGateOwners(_Edge):
+    """Owns every gate that is wanted, unless it is another agent's by `rivals`."""
+
+    def __init__(self, identity: str = "identity", session: str = "session") -> None:
+        self.identity = identity
+        self.session = session
+        self.wanted: dict[str, int] = {}
+        self.rivals: dict[str, GateOwner] = {}
+        self.denied: set[str] = set()
+        self.sessions: dict[str, frozenset[str]] = {}
+        self.is_refused = False
+
+    def want(self, gates: Mapping[str, int]) -> None:
+        self.wanted = dict(gates)
+
+    def owns(self, gate: str) -> bool:
+        return gate not in self.denied and self.is_claimed(gate)
+
+    def is_claimed(self, gate: str) -> bool:
+        return gate in self.wanted and gate not in self.rivals and not self.is_refused
+
+    def deny(self, gate: str, is_denied: bool) -> None:
+        (self.denied.add if is_denied else self.denied.discard)(gate)
+
+    def rival(self, gate: str) -> GateOwner | None:
+        return self.rivals.get(gate)
+
+    def is_settled(self, gate: str) -> bool:
+        return not self.is_refused
+
+    def is_unanswered(self, gate: str) -> bool:
+        return self.is_refused
+
+    def heard(self, gate: str) -> frozenset[str]:
+        return self.sessions.get(gate, frozenset())
 
 
 class FakeCommandChannel(_Edge):

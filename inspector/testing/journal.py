@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from inspector.domain import Decision, Identity, ResultId, Sighting, Verdict
+from inspector.domain import Decision, GateAction, HoldNote, Identity, ResultId, Sighting, Verdict
 from inspector.errors import JournalFull
 from inspector.stream.verdict_record import sighting_of
 
@@ -27,8 +27,17 @@ class JournalEntry:
 
     verdict: Verdict
     decision: Decision | None
+    hold: HoldNote | None = None
     is_recorded: bool = False
     is_acknowledged: bool = False
+
+
+@dataclass(slots=True)
+class ActionEntry:
+    """One report of a PLC, and whether it has a row."""
+
+    action: GateAction
+    is_recorded: bool = False
 
 
 @dataclass
@@ -42,6 +51,8 @@ class InMemoryJournal:
     _earlier: set[ResultId] = field(default_factory=set)
     _tries: dict[Tried, int] = field(default_factory=dict)
     _trying: set[Tried] = field(default_factory=set)
+    _actions: dict[str, ActionEntry] = field(default_factory=dict)
+    _earlier_actions: set[str] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,7 +66,14 @@ class InMemoryJournal:
         for frame in self._trying:
             tries[frame] = tries.get(frame, 0) + 1
         verdicts = {result_id: dataclasses.replace(entry) for result_id, entry in self._verdicts.items()}
-        return InMemoryJournal(_verdicts=verdicts, _earlier=set(verdicts), _tries=tries)
+        actions = {report_id: dataclasses.replace(entry) for report_id, entry in self._actions.items()}
+        return InMemoryJournal(
+            _verdicts=verdicts,
+            _earlier=set(verdicts),
+            _tries=tries,
+            _actions=actions,
+            _earlier_actions=set(actions),
+        )
 
     def append_attempt(self, camera: str, sha256: str) -> int:
         self._check_room()
@@ -66,11 +84,11 @@ class InMemoryJournal:
     def tries(self, camera: str, sha256: str) -> int:
         return self._tries.get((camera, sha256), 0)
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
         self._check_room()
         self.entries.append(("verdict", verdict.result_id))
         self._verdicts.pop(verdict.result_id, None)  # the order is that of the last entry
-        self._verdicts[verdict.result_id] = JournalEntry(verdict, decision)
+        self._verdicts[verdict.result_id] = JournalEntry(verdict, decision, hold)
         self._earlier.discard(verdict.result_id)
         if verdict.frame_sha256 is not None:
             self._tries.pop((verdict.camera, verdict.frame_sha256), None)
@@ -95,6 +113,33 @@ class InMemoryJournal:
                 entry.is_recorded = True
         self._forget_finished()
 
+    def append_gate_action(self, action: GateAction) -> None:
+        self._check_room()
+        self.entries.append(("action", action.report_id))
+        self._actions[action.report_id] = ActionEntry(action)
+
+    def append_gate_actions_recorded(self, report_ids: Sequence[str]) -> None:
+        self.entries.append(("actions_recorded", tuple(report_ids)))
+        for report_id in report_ids:
+            if entry := self._actions.get(report_id):
+                entry.is_recorded = True
+                if not entry.action.in_flight:
+                    del self._actions[report_id]
+
+    def unrecorded_gate_actions(self) -> list[str]:
+        return [
+            report_id
+            for report_id, entry in self._actions.items()
+            if report_id in self._earlier_actions and not entry.is_recorded
+        ]
+
+    def read_gate_actions(self, report_ids: Sequence[str]) -> list[GateAction]:
+        entries = [self._actions[report_id] for report_id in report_ids if report_id in self._actions]
+        return [entry.action for entry in entries if not entry.is_recorded]
+
+    def nameless_gate_actions(self) -> list[GateAction]:
+        return [entry.action for entry in self._actions.values() if entry.action.in_flight]
+
     async def sync(self) -> None:
         self.syncs += 1
 
@@ -108,6 +153,10 @@ class InMemoryJournal:
     def read(self, result_ids: Sequence[ResultId]) -> list[tuple[Verdict, Decision | None]]:
         entries = [self._verdicts[result_id] for result_id in result_ids if result_id in self._verdicts]
         return [(entry.verdict, entry.decision) for entry in entries if not entry.is_recorded]
+
+    def holds(self) -> list[HoldNote]:
+        entries = (self._verdicts[result_id] for result_id in self.unrecorded())
+        return [entry.hold for entry in entries if entry.hold is not None]
 
     def sightings(self, most: int) -> list[Sighting]:
         found = [

@@ -11,9 +11,20 @@ from typing import Protocol
 import pytest
 from hypothesis import strategies as st
 
-from inspector.domain import Action, Decision, Identity, Outcome, ResultId, Verdict
+from inspector.domain import (
+    Action,
+    Decision,
+    GateAction,
+    GateMode,
+    HeldFor,
+    HoldNote,
+    Identity,
+    Outcome,
+    ResultId,
+    Verdict,
+)
 from inspector.ports import Journal
-from inspector.testing.samples import decision_for, verdict_of_part
+from inspector.testing.samples import decision_for, gate_action_of, verdict_of_part
 
 Step = tuple[str, int]
 """A step of a history: the action, and the number of its verdict."""
@@ -44,6 +55,12 @@ def weak(number: int) -> Verdict:
     return verdict_of_part(number, trigger_id=None, frame_id=None, identity=Identity.WEAK)
 
 
+def report(number: int, **changes: object) -> GateAction:
+    """A report of a PLC with a value in every field."""
+    usual = gate_action_of(number, lap=2, report_id=f"{number:03d}", lot="L1", job_id="J1", mode=GateMode.CLEAN)
+    return dataclasses.replace(usual, **changes)  # type: ignore[arg-type]  # the fields of a test's choice
+
+
 def left(journal: Journal) -> list[tuple[Verdict, Decision | None]]:
     """The unrecorded verdicts of earlier processes, read back."""
     return journal.read(journal.unrecorded())
@@ -56,6 +73,22 @@ class JournalContract:
         journal = await box.open()
         assert journal.unrecorded() == []
         assert journal.sightings(100) == []
+
+    async def test_hold_lives_as_long_as_the_entry_of_its_verdict(self, box: Box) -> None:
+        journal = await box.open()
+        first, second = verdict_of_part(1), verdict_of_part(2)
+        hold = HoldNote("gate1", HeldFor.CONSECUTIVE_REJECTS, 3)
+        journal.append_verdict(first, None)
+        journal.append_verdict(second, None, hold)
+        assert journal.holds() == [], "of earlier runs only"
+        journal = await box.kill()
+        assert journal.holds() == [hold]
+        journal.append_recorded([first.result_id])
+        assert journal.holds() == [hold]
+        journal.append_recorded([second.result_id])
+        assert journal.holds() == []
+        journal = await box.restart()
+        assert journal.holds() == []
 
     async def test_unrecorded_after_kill_has_every_verdict_in_order(self, box: Box) -> None:
         journal = await box.open()
@@ -192,6 +225,34 @@ class JournalContract:
         journal.append_attempt("cam1", "a")
         journal = await box.restart()
         assert journal.append_attempt("cam1", "a") == 0
+
+    async def test_gate_actions_without_a_row_come_back_after_kill_in_order(self, box: Box) -> None:
+        journal = await box.open()
+        actions = [report(number) for number in range(20)]
+        for action in actions:
+            journal.append_gate_action(action)
+            journal.append_verdict(verdict_of_part(int(action.report_id)), None)
+        assert journal.unrecorded_gate_actions() == []  # these are this process's own
+        assert journal.read_gate_actions([actions[3].report_id, "nobody"]) == [actions[3]]
+        journal.append_gate_actions_recorded([actions[1].report_id, "nobody"])
+        journal = await box.kill()
+        left = journal.unrecorded_gate_actions()
+        assert journal.read_gate_actions(left) == [actions[0], *actions[2:]]
+        journal.append_gate_actions_recorded(left)
+        assert journal.unrecorded_gate_actions() == []
+        journal = await box.restart()
+        assert journal.unrecorded_gate_actions() == []
+        assert len(journal.unrecorded()) == 20
+
+    async def test_gate_actions_that_name_no_part_stay_known_after_their_row(self, box: Box) -> None:
+        journal = await box.open()
+        nameless = [report(number, in_flight=True, packet_id=number) for number in range(3)]
+        for action in (*nameless, report(9)):
+            journal.append_gate_action(action)
+        journal.append_gate_actions_recorded([action.report_id for action in (*nameless[:2], report(9))])
+        journal = await box.kill()
+        assert journal.read_gate_actions(journal.unrecorded_gate_actions()) == [nameless[2]]
+        assert journal.nameless_gate_actions() == nameless
 
     async def test_sync_returns_and_loses_nothing(self, box: Box) -> None:
         journal = await box.open()

@@ -8,26 +8,41 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from inspector.domain import (
+    AckContradiction,
     Action,
+    AgentPresence,
+    Challenge,
+    ChallengeResult,
     CommandRecord,
     Decision,
     Event,
     GateAction,
+    GateOwner,
     GateState,
     LateOutcome,
+    Part,
+    PartCount,
+    PartSelection,
     ResultId,
+    ShadowResult,
     Sighting,
     Verdict,
 )
 from inspector.errors import LedgerUnavailable
+from inspector.ports import OWNER_LIVES_S, Clock
 from inspector.store.row_mapping import FINDING_COLUMNS, LATE_COLUMNS
 from inspector.store.stored_records import Conflict, StoredDecision
+from inspector.stream.ack_merging import AckRow, merge, part_of
+from inspector.stream.gate_merging import watched_fields
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import sighting_of
+from inspector.testing.account import join_parts
 
 _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
 
@@ -35,7 +50,7 @@ _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3
 class InMemoryLedger:
     """The port `Ledger` on dicts. A call does not await, so every call is one transaction."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
         self.is_available = True
         self.commits = 0
         self.amendments = 0
@@ -44,8 +59,12 @@ class InMemoryLedger:
         self.gates: dict[str, GateState] = {}
         self.conflicts: list[Conflict] = []
         self.events: list[Event] = []
-        self.gate_actions: list[GateAction] = []
+        self.acks: dict[tuple[str | int, ...], AckRow] = {}
         self.commands: list[CommandRecord] = []
+        self.owners: dict[str, tuple[GateOwner, str, datetime]] = {}
+        self._clock = clock
+        self.shadow_results: list[ShadowResult] = []
+        self.challenges: list[Challenge] = []
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -61,7 +80,7 @@ class InMemoryLedger:
         with_trigger_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
         for decision, is_published in decisions:
             in_flight = decision.trigger_id == 0 and decision.result_id not in with_trigger_zero
-            self._merge(decision, is_published is not False, in_flight)
+            self._merge(decision, is_published is True, in_flight)
             row = self.rows.get(decision.result_id)
             if row is not None and row.published is False and is_published is not False:
                 self.rows[decision.result_id] = dataclasses.replace(row, published=is_published)
@@ -105,17 +124,84 @@ class InMemoryLedger:
         self._check()
         self.events.extend(events)
 
-    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+    async def record_command(
+        self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
+    ) -> bool:
         self._check()
         if any((known.cmd_id, known.agent) == (command.cmd_id, command.agent) for known in self.commands):
             return False
         self.commands.append(command)
         self._keep(gates)
+        if challenge is not None:
+            self.challenges.append(challenge)
         return True
 
-    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
+    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
         self._check()
-        self.gate_actions.extend(actions)
+        is_ended = False
+        for at, known in enumerate(self.challenges):
+            if _names_it(known, challenge.challenge_id, challenge.gate) and known.result is ChallengeResult.OPEN:
+                self.challenges[at], is_ended = challenge, True
+        if is_ended or challenge.result is ChallengeResult.FAILED:
+            self._keep([gate])
+        return is_ended
+
+    async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:
+        self._check()
+        return next((known for known in self.challenges if _names_it(known, challenge_id, gate)), None)
+
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
+        self._check()
+        contradictions = []
+        for action in actions:
+            key = (action.report_id,) if action.in_flight else part_of(action)
+            row, contradiction = merge(self.acks.get(key, AckRow.of(action)), action)
+            self.acks[key] = row
+            if contradiction is not None:
+                contradictions.append(contradiction)
+        return contradictions
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        self._check()
+        return join_parts(self.rows.values(), self.decisions.values(), self.gate_actions, wanted)[:limit]
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        parts = await self.parts(wanted, len(self.rows) + len(self.acks))
+        counts = Counter((part.gate, f"{part.at.astimezone(UTC):%Y-%m-%dT%H}", part.facts) for part in parts)
+        return [PartCount(gate, hour, facts, count) for (gate, hour, facts), count in counts.items()]
+
+    @property
+    def gate_actions(self) -> list[GateAction]:
+        """The first report of each part, and each report that names no part, in the order of recording."""
+        return [row.first for row in self.acks.values()]
+
+    async def record_owned(
+        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+    ) -> list[GateOwner]:
+        self._check()
+        now = datetime.now(UTC) if self._clock is None else self._clock.now()
+        for gate, (_, identity, _) in list(self.owners.items()):
+            if identity == presence.identity and gate not in gates:
+                del self.owners[gate]
+        others = []
+        for gate, epoch in gates.items():
+            owner, identity, seen_at = self.owners.get(gate, (None, presence.identity, now))
+            is_over = now - seen_at > timedelta(seconds=OWNER_LIVES_S)
+            if owner is None or identity == presence.identity or is_over or owner.session in heard.get(gate, ()):
+                mine = GateOwner(gate, presence.name, presence.session, epoch)
+                self.owners[gate] = mine, presence.identity, now
+            else:
+                others.append(owner)
+        return others
+
+    async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
+        self._check()
+        known = {(kept.result_id, kept.product, kept.product_version) for kept in self.shadow_results}
+        for result in results:
+            key = (result.result_id, result.product, result.product_version)
+            if key not in known:
+                known.add(key)
+                self.shadow_results.append(result)
 
     def _check(self) -> None:
         if not self.is_available:
@@ -124,9 +210,12 @@ class InMemoryLedger:
     def _keep(self, states: Sequence[GateState]) -> None:
         for state in states:
             old = self.gates.get(state.name, state)
-            if _reach(state) >= _reach(old):
+            is_further = _reach(state) >= _reach(old)
+            kept, watched = old, watched_fields(*((state, old) if is_further else (old, state)))
+            if is_further:
                 commanded = {name: getattr(old, name) for name in COMMANDED_FIELDS} if old.orders > state.orders else {}
-                self.gates[state.name] = dataclasses.replace(state, **commanded)
+                kept = dataclasses.replace(state, **commanded)
+            self.gates[state.name] = dataclasses.replace(kept, **watched)
 
     def _insert(self, verdict: Verdict) -> ResultId | None:
         first = self.rows.get(verdict.result_id)
@@ -178,6 +267,10 @@ def _amended(row: Verdict, finding: Verdict) -> Verdict:
     kept = {name: getattr(row, name) for name in FINDING_COLUMNS if getattr(row, name) is not None}
     added = {name: getattr(finding, name) for name in (*FINDING_COLUMNS, *LATE_COLUMNS, "regions")}
     return dataclasses.replace(row, **(added | kept))
+
+
+def _names_it(challenge: Challenge, challenge_id: str, gate: str) -> bool:
+    return (challenge.challenge_id, challenge.gate) == (challenge_id, gate)
 
 
 def _reach(state: GateState) -> tuple[int, int]:

@@ -8,32 +8,84 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.domain import Cause, Event, Failure, Frame, LiveSet, Routed, RouteFacts, Scored
+from inspector.domain import (
+    Cause,
+    Embedding,
+    Event,
+    Failure,
+    Frame,
+    FrameFault,
+    LiveSet,
+    ProductVersion,
+    Routed,
+    RouteFacts,
+    Scored,
+)
 from inspector.ports import Lineup, Router, Scorer
 
 THRESHOLD = 1.0
+DARK = 254
+"""The hundredths of a score that stand for a frame with the fault `dark`."""
 
 
 def paint(product: int, score: float) -> NDArray[np.uint8]:
-    """uint8 [2, 2, 3]: product number and score (in hundredths, 255 = not a number)."""
+    """uint8 [2, 2, 3]: product number and score (in hundredths; 255 = not a number, 254 = a dark frame)."""
     hundredths = 255 if math.isnan(score) else round(score * 100)
     return np.full((2, 2, 3), (product, hundredths, 0), dtype=np.uint8)
 
 
+@dataclass
+class FakeShadows:
+    """Shadow versions by product. Each adds `more` to the score that the pixels encode.
+
+    `scored` names the products of the frames that were scored, in order; `before` is called before each.
+    """
+
+    versions: dict[str, ProductVersion] = field(default_factory=dict)
+    more: float = 1.0
+    cost_ms: float = 0.0
+    before: Callable[[], None] = lambda: None
+    scored: list[str] = field(default_factory=list)
+
+    def version_of(self, product: str) -> ProductVersion | None:
+        return self.versions.get(product)
+
+    def expected_ms(self, product: str, embedding: Embedding | None) -> float:
+        return self.cost_ms
+
+    def can_use(self, product: str, embedding: Embedding | None) -> bool:
+        return False
+
+    def score(
+        self,
+        product: str,
+        embedding: Embedding | None,
+        pixels: Callable[[], NDArray[np.uint8]],
+    ) -> Scored | Failure:
+        self.before()
+        self.scored.append(product)
+        return _answer(int(pixels()[0, 0, 1]) / 100 + self.more)
+
+
 @dataclass(frozen=True)
 class FakeLineup:
-    """Products are numbered from 0 in the order of `names`; any other number is an unknown product."""
+    """Products are numbered from 0 in the order of `names`; any other number is an unknown product.
+
+    `expected`: what each frame was expected to show, in the order of routing.
+    """
 
     revision: str = "r1"
     names: tuple[str, ...] = ("alpha", "beta")
     gate: threading.Event | None = None
     batches: list[int] = field(default_factory=list)
+    shadows: FakeShadows = field(default_factory=FakeShadows)
+    expected: list[str | None] = field(default_factory=list)
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -48,6 +100,7 @@ class FakeLineup:
         return self
 
     def route(self, frame: Frame) -> Routed | Failure:
+        self.expected.append(frame.expected)
         number, hundredths = int(frame.pixels[0, 0, 0]), int(frame.pixels[0, 0, 1])
         if number >= len(self.names):
             return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {self.names[0]}")
@@ -60,6 +113,8 @@ class FakeLineup:
             confidence=1.0,
             route_ms=0.1,
         )
+        if hundredths == DARK:
+            return Failure.of_frame(FrameFault.DARK, "3.00 stops darker than good images", facts)
         score = math.nan if hundredths == 255 else hundredths / 100
         return Routed(frame.admitted, facts, prepared=score, batch_key="fake", size_px=(2, 2))
 
@@ -87,5 +142,6 @@ class FakeLoader:
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         names = tuple(version.product for version in live.versions) or self.lineup.names
-        made = FakeLineup(live.revision, names, self.lineup.gate, self.lineup.batches)
+        own = self.lineup
+        made = FakeLineup(live.revision, names, own.gate, own.batches, own.shadows, own.expected)
         return made, []

@@ -113,6 +113,20 @@ class InMemoryRegistry:
             self.audit.append((by, what, f"{found.threshold:.6g}", f"{threshold:.6g}", reason))
         return self._marked((product, version))
 
+    async def set_shadow(self, product: str, version: int | None, *, by: str, reason: str) -> ProductVersion | None:
+        self._known(product)
+        if version is not None:
+            self._found(product, version)
+            if self._live.get(product) == version:
+                raise RegistryError(f"Version {version} of {product} is live; a shadow is another version.")
+        old = self._shadow.pop(product, None)
+        if version is not None:
+            self._shadow[product] = version
+        if old != version:
+            self._revision += 1
+            self.audit.append((by, f"product/{product}/shadow", _named(old), _named(version), reason))
+        return None if version is None else self._marked((product, version))
+
     async def remove(self, product: str, *, by: str, reason: str) -> None:
         self._known(product)
         if self._live.get(product) is None and product not in self._shadow:

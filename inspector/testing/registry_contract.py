@@ -113,6 +113,36 @@ class RegistryContract:
         version = await registry.activate("bolt", 1, by="ben", reason="proved")
         assert (version.is_live, version.is_shadow) == (True, False)
 
+    async def test_set_shadow_moves_one_pointer_and_says_so_in_the_audit(self, registry: Registry) -> None:
+        for activate in (True, False, False):
+            await enrol(registry, activate=activate)
+        before = await registry.revision()
+        chosen = await registry.set_shadow("bolt", 2, by="ben", reason="new lamp")
+        assert chosen is not None
+        assert (chosen.version, chosen.is_shadow, chosen.is_live) == (2, True, False)
+        assert await registry.revision() != before
+        await registry.set_shadow("bolt", 3, by="ben", reason="newer lamp")
+        assert [version.version for version in (await registry.live()).shadows] == [3]
+        after = await registry.revision()
+        await registry.set_shadow("bolt", 3, by="ben", reason="again")
+        assert await registry.revision() == after
+        assert await registry.set_shadow("bolt", None, by="carl", reason="worse") is None
+        assert (await registry.live()).shadows == ()
+        assert [entry for entry in await self.audited(registry) if entry[1] == "product/bolt/shadow"] == [
+            ("ben", "product/bolt/shadow", None, "version 2", "new lamp"),
+            ("ben", "product/bolt/shadow", "version 2", "version 3", "newer lamp"),
+            ("carl", "product/bolt/shadow", "version 3", None, "worse"),
+        ]
+
+    async def test_set_shadow_refuses_the_live_version_and_unknown_ones(self, registry: Registry) -> None:
+        await enrol(registry)
+        with pytest.raises(RegistryError, match="live"):
+            await registry.set_shadow("bolt", 1, by="ben", reason="x")
+        with pytest.raises(RegistryError, match="7"):
+            await registry.set_shadow("bolt", 7, by="ben", reason="x")
+        with pytest.raises(RegistryError, match="screw"):
+            await registry.set_shadow("screw", 1, by="ben", reason="x")
+
     async def test_rollback_goes_back_one_by_one(self, registry: Registry) -> None:
         for _ in range(3):
             await enrol(registry)

@@ -9,6 +9,7 @@ from typing import Any
 from inspector.domain import (
     Action,
     Cause,
+    Challenge,
     CommandName,
     CommandRecord,
     Decision,
@@ -16,13 +17,31 @@ from inspector.domain import (
     FrameKey,
     GateAction,
     Identity,
+    Master,
     Order,
     Outcome,
     Severity,
+    ShadowResult,
     TimeSource,
     Verdict,
 )
 from inspector.testing.clock import START
+
+
+def challenge_of(challenge_id: str, **changes: Any) -> Challenge:
+    """An open challenge of gate g1 with one good and one bad part, unless changed."""
+    usual = Challenge(
+        challenge_id=challenge_id,
+        gate="g1",
+        agent="agent1",
+        by="ada",
+        reason="shift",
+        begun=START,
+        within_s=60.0,
+        expected=(Master(Outcome.PASS, "G1"), Master(Outcome.REJECT)),
+        product="bolt",
+    )
+    return dataclasses.replace(usual, **changes)
 
 
 def verdict_of_part(number: int, **changes: Any) -> Verdict:
@@ -110,6 +129,22 @@ def command_of(cmd_id: str, **changes: Any) -> CommandRecord:
     return dataclasses.replace(usual, **changes)
 
 
+def shadow_result_of(number: int, **changes: Any) -> ShadowResult:
+    """Version 2 of `bolt` passes part `number` in shadow."""
+    usual = ShadowResult(
+        result_id=verdict_of_part(number).result_id,
+        camera="cam1",
+        product="bolt",
+        product_version=2,
+        outcome=Outcome.PASS,
+        artifact_digest="d" * 64,
+        decided_at=START,
+        score_ms=1.5,
+    )
+    return dataclasses.replace(usual, **changes)
+
+
 def gate_action_of(trigger_id: int, **changes: Any) -> GateAction:
     """A report that gate `g1` rejected the part as decided, seen by its sensor."""
-    return dataclasses.replace(GateAction("g1", 1, trigger_id, 2, 1, 1, START), **changes)
+    usual = GateAction("g1", 1, trigger_id, 2, 1, 1, START, report_id=f"r{trigger_id:06d}", agent="agent1")
+    return dataclasses.replace(usual, **changes)

@@ -49,6 +49,7 @@ from inspector.training.heads.base import Fitted, FittingInputs, HeadRecipe
 from inspector.training.heads.factory import AUTO, DEFAULT, recipe_for, rivals
 from inspector.training.heads.passes import Passes, passes_for
 from inspector.training.heads.student_plan import TrainingPlan
+from inspector.training.health.calibrating import calibrated
 from inspector.training.routing.product_anchors import anchors_of
 from inspector.training.statistics.calibrating import ALPHA
 from inspector.vision.artifacts.format import Artifact, Probe, digest_of, pack, unpack
@@ -267,6 +268,7 @@ def _artifact(run: _Run, plan: _Plan, fitted: Fitted) -> Artifact:
             **manifest_of(recipe, run.engine, gathered, len(run.images)),
             "weights_file": str(weights_file) if weights_file else None,
         },
+        health=calibrated(gathered.routing, recipe.preparation),
         routing_frames=kept_frames(gathered.route_patches, np.flatnonzero(held_out(len(gathered))).tolist()),
     )
 

@@ -81,7 +81,7 @@ def test_run_is_told_lot_and_mode_and_rows_and_audit_say_so(
     running.until(lambda: len(running.rows("commands")) == 1, 20, "the job is taken")
     show(2, 901)
     running.has_rows(2)
-    mes.tell("golden", expires_at=(datetime.now(UTC) + timedelta(minutes=5)).isoformat())
+    mes.tell("mode", mode="golden", expires_at=(datetime.now(UTC) + timedelta(minutes=5)).isoformat())
     running.until(lambda: len(running.rows("commands")) == 2, 20, "the mode is taken")
     running.until(lambda: running.rows("gates")[0]["mode"] == "golden", 20, "the mode is stored")
     show(3, 902)

@@ -8,11 +8,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inspector.domain import Action, CommandName, CommandRecord, Event, GateAction, Outcome, ResultId, Severity
+from inspector.domain import (
+    Action,
+    CommandName,
+    CommandRecord,
+    Event,
+    Outcome,
+    ResultId,
+    Severity,
+    ShadowResult,
+)
 from inspector.store import tables
 from inspector.store.database import Database
 from inspector.store.ledger import queries
+from inspector.store.ledger.acks import ack_row
 from inspector.store.stored_records import Conflict, StoredDecision
+from inspector.stream.ack_merging import AckRow
 
 
 async def list_events(database: Database, *, since: datetime | None = None, limit: int = 100) -> list[Event]:
@@ -45,23 +56,12 @@ async def list_decisions(database: Database, gate: str | None = None, *, limit: 
     ]
 
 
-async def list_gate_actions(database: Database, gate: str | None = None, *, limit: int = 100) -> list[GateAction]:
+async def list_acks(database: Database, gate: str | None = None, *, limit: int = 100) -> list[AckRow]:
     """The newest `limit` reports of a gate's PLC (or of all), newest first."""
     query = sa.select(tables.gate_actions).order_by(tables.gate_actions.c.id.desc()).limit(limit)
     if gate is not None:
         query = query.where(tables.gate_actions.c.gate == gate)
-    return [
-        GateAction(
-            gate=row["gate"],
-            epoch=row["epoch"],
-            trigger_id=row["trigger_id"],
-            action=row["action"],
-            source=row["source"],
-            done=row["done"],
-            received_at=row["received_at"],
-        )
-        for row in await _rows(database, query)
-    ]
+    return [ack_row(row) for row in await _rows(database, query)]
 
 
 async def list_commands(database: Database, *, limit: int = 100) -> list[CommandRecord]:
@@ -80,6 +80,15 @@ async def list_commands(database: Database, *, limit: int = 100) -> list[Command
             detail=row["detail"],
         )
         for row in await _rows(database, query)
+    ]
+
+
+async def list_shadow_results(database: Database) -> list[ShadowResult]:
+    """All results of shadow versions, oldest first."""
+    rows = await _rows(database, sa.select(tables.shadow_results).order_by(tables.shadow_results.c.id))
+    return [
+        ShadowResult(**{name: row[name] for name in row if name != "id"} | {"outcome": Outcome(row["outcome"])})
+        for row in rows
     ]
 
 

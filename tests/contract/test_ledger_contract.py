@@ -22,8 +22,8 @@ from tests.contract import stored
 
 class TestInMemoryLedger(LedgerContract):
     @pytest.fixture
-    async def ledger(self) -> AsyncIterator[Ledger]:
-        async with InMemoryLedger() as ledger:
+    async def ledger(self, clock: FakeClock) -> AsyncIterator[Ledger]:
+        async with InMemoryLedger(clock) as ledger:
             yield ledger
 
     async def stored(self, ledger: Ledger) -> Stored:
@@ -33,15 +33,16 @@ class TestInMemoryLedger(LedgerContract):
             decisions=list(ledger.decisions.values()),
             conflicts=ledger.conflicts,
             events=ledger.events,
-            gate_actions=ledger.gate_actions,
+            acks=list(ledger.acks.values()),
             commands=ledger.commands,
+            shadow_results=ledger.shadow_results,
         )
 
 
 class SqlLedgerContract(LedgerContract):
     @pytest.fixture
-    async def ledger(self, database: Database) -> AsyncIterator[Ledger]:
-        async with SqlLedger(database, FakeClock()) as ledger:
+    async def ledger(self, database: Database, clock: FakeClock) -> AsyncIterator[Ledger]:
+        async with SqlLedger(database, clock) as ledger:
             yield ledger
 
     async def stored(self, ledger: Ledger) -> Stored:
@@ -52,8 +53,9 @@ class SqlLedgerContract(LedgerContract):
             decisions=(await stored.list_decisions(database))[::-1],
             conflicts=(await stored.list_conflicts(database))[::-1],
             events=(await stored.list_events(database))[::-1],
-            gate_actions=(await stored.list_gate_actions(database))[::-1],
+            acks=(await stored.list_acks(database))[::-1],
             commands=(await stored.list_commands(database))[::-1],
+            shadow_results=await stored.list_shadow_results(database),
         )
 
     async def test_record_command_is_audited_in_the_same_transaction(self, database: Database) -> None:

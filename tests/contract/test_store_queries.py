@@ -103,7 +103,7 @@ class QueriesContract:
             await ledger.record(parts, [(decision_for(part), True) for part in parts], [])
         assert await stored.list_events(database) == [later, event_of("first")]
         assert await stored.list_events(database, since=START + timedelta(minutes=1)) == [later]
-        assert await stored.list_gate_actions(database, "g2") == [gate_action_of(1, gate="g2")]
+        assert [row.first for row in await stored.list_acks(database, "g2")] == [gate_action_of(1, gate="g2")]
         assert [decision.trigger_id for decision in await stored.list_decisions(database, "g1", limit=1)] == [2]
         assert await stored.list_decisions(database, "g2") == []
 

@@ -61,6 +61,8 @@ def filled_value(column: sa.Column[Any], number: int) -> Any:
         return bool(number % 2)
     if isinstance(kind, sa.LargeBinary):
         return bytes([number])
+    if name in {"storm", "golden"}:
+        return {}
     if isinstance(kind, sa.JSON) or name in {"regions", "jobs", "live_before", "manifest", "refused_record"}:
         return []
     if isinstance(kind, sa.DateTime):
@@ -69,7 +71,16 @@ def filled_value(column: sa.Column[Any], number: int) -> Any:
         return number + 0.5
     if isinstance(kind, sa.Integer):
         return number
-    words = {"mode": "clean", "outcome": "pass", "cause": "ok", "action": "pass", "identity": "strong"}
+    words = {
+        "mode": "clean",
+        "outcome": "pass",
+        "cause": "ok",
+        "action": "pass",
+        "identity": "strong",
+        "held_for": "consecutive_rejects",
+        "late_outcome": "pass",
+        "late_cause": "ok",
+    }
     is_time = name == "at" or name.endswith(("_at", "_before", "since", "until"))
     return words.get(name) or (AT if is_time else None if name == "time_source" else f"p{number}")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from connectors.mqtt.gate_line import MqttGateLine
-from inspector.domain import Action, Cause, Decision, GateAction, ResultId
+from inspector.domain import Action, Cause, Decision, ResultId
 from tests.brokers import Mosquitto, Notebook, RunningClock, line_config, until
 
 PROTOCOLS = ["3.1.1", "5"]
@@ -154,28 +154,6 @@ async def test_gate_line_many_at_once_wait_for_room_and_all_arrive(
     broker = mosquitto("max_inflight_messages 5")
     async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
         assert all(await asyncio.gather(*(line.publish(decide(number)) for number in range(100))))
-
-
-async def test_gate_line_reports_of_plcs_are_read_and_bad_ones_told_once(
-    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
-) -> None:
-    broker = mosquitto()
-    ack = "p/s/gate/g1/ack"
-    got: list[GateAction] = []
-
-    async def read(line: MqttGateLine) -> None:
-        async for action in line.actions():
-            got.append(action)
-
-    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
-        reading = asyncio.create_task(read(line))
-        for payload in ("nonsense", '{"v":1}', '{"v":1,"ep":3,"trig":4711,"act":2,"src":1,"done":1}'):
-            await asyncio.to_thread(broker.publish, "-t", ack, "-q", "1", "-m", payload)
-        await until(lambda: bool(got))
-    await reading
-    assert [(each.gate, each.epoch, each.trigger_id, each.action) for each in got] == [("g1", 3, 4711, 2)]
-    assert notebook.kinds == ["gate_action_bad"]
-    assert notebook.counts["gate_actions_bad"] == 2
 
 
 async def test_gate_line_has_nagle_off_and_a_clean_session(

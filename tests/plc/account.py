@@ -69,6 +69,7 @@ class PartAccount:
     epoch: int
     is_bad: bool
     is_seen: bool
+    is_numbered: bool
     triggered_s: float
     left_after_ms: float
     is_ready: bool
@@ -137,6 +138,7 @@ def _open(done: Done, setters: Mapping[int, int | None], began_s: float) -> Part
         epoch=done.ack.epoch,
         is_bad=part.is_bad,
         is_seen=part.frame_s is not None,
+        is_numbered=part.is_numbered,
         triggered_s=round(done.triggered_s - began_s, 3),
         left_after_ms=_ms(done.left_s - done.triggered_s),
         is_ready=done.is_ready,
@@ -206,7 +208,7 @@ def _count_messages(
     sent = Counter(done.ack for done in evidence.done)
     with_row = {row["frame_sha256"] for row in evidence.rows}
     uninspected = [row for row in evidence.rows if row["outcome"] == "uninspected"]
-    seen_triggers = {part.trigger for part in parts if part.is_seen}
+    seen_triggers = {part.trigger for part in parts if part.is_seen and part.is_numbered}
     return {
         "frames_sent": len(evidence.frames),
         "frames_delivered": len(evidence.delivered),

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.plc.contradictions import DONE_OTHERWISE, SECOND_REPORT
 from tests.plc.plan import PlannedPart
 from tests.plc.slots import Effect, Slot, Slots
 from tests.plc.watch import HeartbeatWatch
-from tests.plc.wire import BY_DECISION, REJECT, Ack, Decision, read_decision, read_heartbeat
+from tests.plc.wire import BY_DECISION, PASS, QUARANTINE, REJECT, Ack, Decision, read_decision, read_heartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,19 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class GateOptions:
-    """`counts_parts` False: one part at a time is under way, and its decision has trigger 0."""
+    """`counts_parts` False: one part at a time is under way, and its decision has trigger 0.
 
+    `contrary`: parts that the PLC passes by mistake although it was told to reject them, and reports so.
+    `repeated`: parts of which a second report follows, and `doubted`: of which that one says something else.
+    """
+
+    name: str
     topic: str
     default: int
     counts_parts: bool
+    contrary: frozenset[int] = frozenset()
+    repeated: frozenset[int] = frozenset()
+    doubted: frozenset[int] = frozenset()
 
 
 class Gate:
@@ -66,8 +76,13 @@ class Gate:
         self.told: list[Told] = []
         self.done: list[Done] = []
         self.bad_messages: list[bytes] = []
+        self.contradicted: Counter[str] = Counter()
+        """What this PLC said that can't be true, by kind."""
         self._client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id="simulated-plc", protocol=mqtt.MQTTv311, clean_session=True
+            CallbackAPIVersion.VERSION2,
+            client_id=f"simulated-plc-{options.name}",
+            protocol=mqtt.MQTTv311,
+            clean_session=True,
         )
         self._client.reconnect_delay_set(1, 1)
         self._client.max_queued_messages_set(0)
@@ -91,8 +106,19 @@ class Gate:
             self._slots.close(slot)
             is_ready = self.watch.look(now_s)
             action, source = slot.outcome(self._options.default, is_ready=is_ready)
+            if part.number in self._options.contrary and (action, source) == (REJECT, BY_DECISION):
+                action = PASS
+                self.contradicted[DONE_OTHERWISE] += 1
             ack = Ack(slot.epoch, slot.trigger, action, source, int(action == REJECT))
             self.done.append(Done(part, triggered_s, now_s, action, source, is_ready, ack))
+        self._report(ack)
+        if part.number in self._options.repeated:
+            self._report(ack)
+        if part.number in self._options.doubted:
+            self.contradicted[SECOND_REPORT] += 1
+            self._report(replace(ack, action=QUARANTINE))
+
+    def _report(self, ack: Ack) -> None:
         self._client.publish(f"{self._options.topic}/ack", ack.payload(), qos=1)
 
     def look(self) -> bool:

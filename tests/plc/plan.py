@@ -36,6 +36,7 @@ class LineOptions:
     bad: float = 0.25
     blind: float = 0.0
     blind_parts: frozenset[int] = frozenset()
+    unnumbered_parts: frozenset[int] = frozenset()
     duplicated: float = 0.0
     overtaken: float = 0.0
     bursts: tuple[Burst, ...] = ()
@@ -44,7 +45,9 @@ class LineOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlannedPart:
-    """`number` counts from 1. `frame_s` None: the camera is blind and sends nothing."""
+    """`number` counts from 1. `frame_s` None: the camera is blind and sends nothing. `is_numbered`: its frame carries
+    the trigger id, where frames of this line do.
+    """
 
     number: int
     trigger: int
@@ -53,6 +56,7 @@ class PlannedPart:
     is_bad: bool
     frame_s: float | None
     is_duplicated: bool = False
+    is_numbered: bool = True
 
 
 @dataclass(slots=True)
@@ -97,6 +101,7 @@ def plan_parts(options: LineOptions) -> list[PlannedPart]:
                 is_bad=is_bad,
                 frame_s=None if is_blind or number in options.blind_parts else shown_s + options.exposure_ms / 1000,
                 is_duplicated=is_duplicated,
+                is_numbered=number not in options.unnumbered_parts,
             )
         )
     return parts

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tests.agents import Agent, enrol, make_parts
+from tests.agents import Agent
 from tests.brokers import Mosquitto
 
 PREFIX: Final = "t"
 """The prefix that `tests.agents.Agent` writes."""
-
-CAMERA, GATE = "cam1", "gate1"
 
 CONFIG = """
 [mqtt]
@@ -22,6 +21,9 @@ port = {port}
 protocol = "{protocol}"
 keepalive_s = 5
 reconnect_max_s = 1
+"""
+
+STATION = """
 [[camera]]
 name = "{camera}"
 on_unjudged = "reject"
@@ -37,15 +39,42 @@ trigger_modulus = {modulus}
 
 
 @dataclass(frozen=True, slots=True)
-class PlantOptions:
-    """What the agent's configuration says."""
+class Station:
+    """One camera and its gate, as the agent's configuration says."""
 
-    protocol: str
+    name: str
     match: str
     trigger_from: str
     clock: str
     window_ms: float
     modulus: int
+
+    @property
+    def camera(self) -> str:
+        return f"cam-{self.name}"
+
+    @property
+    def gate(self) -> str:
+        return f"gate-{self.name}"
+
+    @property
+    def gate_topic(self) -> str:
+        return f"{PREFIX}/gate/{self.gate}"
+
+    @property
+    def frame_topic(self) -> str:
+        return f"{PREFIX}/{self.camera}/frame"
+
+    def section(self) -> str:
+        return STATION.format(
+            camera=self.camera,
+            gate=self.gate,
+            trigger_from=self.trigger_from,
+            clock=self.clock,
+            window_ms=self.window_ms,
+            match=self.match,
+            modulus=self.modulus,
+        )
 
 
 class AgentUnderFault(Agent):
@@ -57,24 +86,14 @@ class AgentUnderFault(Agent):
 
 
 class Plant:
-    """Everything it starts is gone when it is left. `enrolled` None: a product is enrolled first."""
+    """Everything it starts is gone when it is left. `protocol` is the agent's; `enrolled` is a state folder."""
 
-    def __init__(self, folder: Path, options: PlantOptions, enrolled: Path | None) -> None:
+    def __init__(self, folder: Path, protocol: str, stations: Sequence[Station], enrolled: Path) -> None:
         self._resources = contextlib.ExitStack()
-        enrolled = enrolled or enrol(folder / "enrolled", make_parts(folder / "parts"), ("disc",))
         self.broker = Mosquitto(folder / "mosquitto")
         self._resources.callback(self.broker.kill)
-        config = CONFIG.format(
-            port=self.broker.port,
-            protocol=options.protocol,
-            camera=CAMERA,
-            gate=GATE,
-            trigger_from=options.trigger_from,
-            clock=options.clock,
-            window_ms=options.window_ms,
-            match=options.match,
-            modulus=options.modulus,
-        )
+        config = CONFIG.format(port=self.broker.port, protocol=protocol)
+        config += "".join(station.section() for station in stations)
         (folder / "agent").mkdir()
         self.agent = AgentUnderFault(folder / "agent", config, enrolled)
         self._resources.callback(self.agent.close)

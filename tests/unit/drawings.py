@@ -111,6 +111,15 @@ def draw(product: str, seed: int, *, defect: bool = False, size: tuple[int, int]
     return np.clip(image.astype(np.int16) + noise, 0, 255).astype(np.uint8)
 
 
+def scene(seed: int, side: int = 96) -> NDArray[np.uint8]:
+    """A view that every health check can be made of: one fixed pattern of patches, with the noise of a sensor."""
+    pattern = np.random.default_rng(0).integers(60, 200, (12, 12), np.uint8)
+    rng = np.random.default_rng(seed)
+    levels = cv2.resize(pattern, (side, side), interpolation=cv2.INTER_NEAREST).astype(np.float32)
+    levels = levels * rng.uniform(0.97, 1.03) + rng.normal(0, 3, (side, side))
+    return np.repeat(np.clip(levels, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
 def encode(pixels: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".png", pixels[..., ::-1])[1])
 

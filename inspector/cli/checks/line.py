@@ -11,6 +11,7 @@ from typing import Final
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection, GateSection
+from inspector.stream.age import longest_proof_ms
 
 BROKER: Final = "mqtt"
 KAFKA: Final = "kafka"
@@ -21,6 +22,7 @@ SHORT_WINDOW_MS: Final = 20.0
 
 async def check_broker(config: Config) -> AsyncIterator[Finding]:
     """Findings about the broker: whether it accepts this agent's name, user and topics."""
+    from connectors.mqtt.owner_probe import probe_owners
     from connectors.mqtt.probe import probe
 
     if not config.mqtt.tls and (config.mqtt.ca_file or config.mqtt.cert_file or config.mqtt.key_file):
@@ -31,6 +33,8 @@ async def check_broker(config: Config) -> AsyncIterator[Finding]:
         # A broker that keeps little for absent agents still serves present ones. A line also runs without commands.
         bad = warning if "absent" in subject or "/cmd/" in subject else fault
         yield (ok if finding.is_ok else bad)(BROKER, subject, finding.detail)
+    for finding in await probe_owners(config):
+        yield (ok if finding.is_ok else fault)(GATES, finding.subject.removeprefix("mqtt "), finding.detail)
 
 
 async def check_kafka(config: Config) -> AsyncIterator[Finding]:
@@ -64,7 +68,7 @@ def check_gates(config: Config) -> Iterator[Finding]:
     """Findings about the gates: the time that a window leaves, and the needs of a match."""
     for gate in config.gate:
         yield _window(gate)
-        yield ok(GATES, gate.name, _match(gate))
+        yield _match(gate)
         yield from _without_triggers(config, gate)
 
 
@@ -142,8 +146,18 @@ def _window(gate: GateSection) -> Finding:
     return ok(GATES, f"{gate.name} window", said)
 
 
-def _match(gate: GateSection) -> str:
+def _match(gate: GateSection) -> Finding:
     cameras = ", ".join(gate.cameras)
-    if gate.match == "single_in_flight":
-        return f"cameras {cameras}; one part at a time between camera and gate"
-    return f"cameras {cameras}; each frame must carry its trigger id"
+    if gate.match == "trigger_id":
+        return ok(GATES, gate.name, f"cameras {cameras}; each frame must carry its trigger id")
+    proof_ms = longest_proof_ms(gate)
+    left_ms = gate.window_ms - gate.reserve_ms - proof_ms
+    needs = (
+        f"cameras {cameras}; single_in_flight: nothing but time ties a decision to its part. It needs never more than "
+        f"one part between camera and gate, so parts at least {gate.window_ms:g} ms apart, and the agent's markers at "
+        f"the broker. Proving the age of a frame takes up to {proof_ms:g} ms of the window"
+    )
+    if left_ms <= 0:
+        return fault(GATES, gate.name, f"{needs}, and nothing is left for judging. Widen window_ms, or use trigger_id.")
+    use = 'Use match = "trigger_id" wherever a pass for the wrong part matters.'
+    return warning(GATES, gate.name, f"{needs}; {left_ms:g} ms are left for judging. {use}")

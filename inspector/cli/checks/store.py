@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
+from connectors.mqtt.gate_owners import known_identity
 from inspector.agent.clock import SystemClock
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.config import Config
@@ -17,8 +19,10 @@ from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
 from inspector.operation.opening import has_file, shown_url
 from inspector.store.database import Database, configured
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
+from inspector.store.ledger.owners import list_owners
 from inspector.store.ledger.queries import ResultFilter, list_results
 from inspector.store.registry.registry import SqlRegistry
+from inspector.stream.age import longest_proof_ms
 from inspector.vision.artifacts.thresholds import moved_note
 
 PART: Final = "store"
@@ -72,15 +76,17 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
         live = await registry.live()
     for finding in _products(config, live):
         yield finding
+    for finding in await _owners(config, database):
+        yield finding
     for gate in config.gate:
         slowest_ms = await _slowest_ms(database, gate.name)
         if slowest_ms is None:
             yield ok(GATES, f"{gate.name} measured", "not yet: too few parts have been judged here")
-        elif slowest_ms > gate.window_ms - gate.reserve_ms:
+        elif slowest_ms > (left_ms := gate.window_ms - gate.reserve_ms - longest_proof_ms(gate)):
             yield warning(
                 GATES,
                 f"{gate.name} measured",
-                f"1 part in 1000 takes {slowest_ms:.0f} ms or more, but {gate.window_ms - gate.reserve_ms:g} ms are "
+                f"1 part in 1000 takes {slowest_ms:.0f} ms or more, but {left_ms:g} ms are "
                 "for judging: such parts are late. Widen the window, or give the agent more cores.",
             )
         else:
@@ -146,6 +152,29 @@ async def _has_namesake(config: Config, database: Database) -> bool:
     results = await list_results(database, ResultFilter(since=since), limit=MEASURED_ROWS)
     digests = [result.config_digest for result in results if result.agent == config.agent.name]
     return sum(one != other for one, other in pairwise(digests)) >= TURNS_OF_NAMESAKES
+
+
+async def _owners(config: Config, database: Database) -> list[Finding]:
+    """Gates of this configuration that another agent owns by the database, and that agents of no group share."""
+    identity = await asyncio.to_thread(known_identity, config.agent.state_dir)
+    async with database.reading() as connection:
+        owners = await list_owners(connection, datetime.now(UTC))
+    shared = {
+        gate.name
+        for gate in config.gate
+        if all(config.camera_named(camera).source == "kafka" for camera in gate.cameras)
+    }
+    names = {gate.name for gate in config.gate} - shared
+    return [
+        fault(
+            GATES,
+            f"owner of {owner.gate}",
+            f"by the database the agent {owner} decides about its parts, so this agent tells the gate nothing. "
+            "End one of the two, or give one of them another gate.",
+        )
+        for owner, owners_identity in owners
+        if owner.gate in names and owners_identity != identity
+    ]
 
 
 async def _slowest_ms(database: Database, gate: str) -> float | None:

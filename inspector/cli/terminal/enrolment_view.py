@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from inspector.cli.terminal import console
 from inspector.cli.terminal.escapes import shown
+from inspector.vision.health.statement import health_statement
 
 if TYPE_CHECKING:
     from inspector.enrolment.enrol_product import Enrolled
+
+WORTH_SAYING = 0.05
+"""The gain in found defects from which on another share of rejected good parts is worth a line."""
 
 _KINDS = {"cut_paste": "piece in the wrong place", "missing": "missing piece"}
 
@@ -26,7 +30,7 @@ def print_enrolled(done: Enrolled, store: Path | None) -> None:
     images = f"{report.n_used} of {offered} images"
     say(f"[bold]{shown(report.product)}[/] version {version.version} is {shown(state)}: {shown(images)}.")
     say(f"  {shown(report.statement)}", highlight=False)
-    for line in (*_choices(done), *_detectability(done)):
+    for line in (*_choices(done), *_pose(done), *_detectability(done), health_statement(done.version.manifest)):
         say(f"  {shown(line)}", highlight=False)
     for name, reason in report.unreadable:
         say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False, soft_wrap=True)
@@ -89,6 +93,12 @@ def _choices(done: Enrolled) -> list[str]:
     return lines
 
 
+def _pose(done: Enrolled) -> list[str]:
+    """How the part lies, where that is no warning."""
+    pose = done.enrolment.evidence.pose
+    return [] if pose is None or pose.advice else [f"pose: {pose.statement}"]
+
+
 def _detectability(done: Enrolled) -> list[str]:
     """The smallest length at which drawn defects of each kind are found, and the kinds that are not found."""
     found = done.version.manifest["evidence"]["detectability"]
@@ -98,7 +108,21 @@ def _detectability(done: Enrolled) -> list[str]:
     sizes = [f"{kind} from {step['size_px']:.0f} px" for kind, step in smallest.items() if step is not None]
     never = [kind for kind, step in smallest.items() if step is None]
     lines = [f"drawn defects found in 90 % and more: {', '.join(sizes)}"] if sizes else []
-    return [*lines, *([f"drawn defects found less often at every size: {', '.join(never)}"] if never else [])]
+    lines += [f"drawn defects found less often at every size: {', '.join(never)}"] if never else []
+    return [*lines, *_trade(found)]
+
+
+def _trade(found: Mapping[str, Any]) -> list[str]:
+    """What a larger share of rejected good parts would find, where that is clearly more."""
+    points = found.get("trade") or []
+    at_own = next((point for point in points if point["level"] <= 1.0), None)
+    if at_own is None or not at_own["total"]["n"] or not points[-1]["total"]["n"]:
+        return []
+    own, most = (point["total"]["found"] / point["total"]["n"] for point in (at_own, points[-1]))
+    if most - own < WORTH_SAYING:
+        return []
+    overkill = points[-1]["overkill"]
+    return [f"drawn defects of all sizes: {own:.0%} are found; with --overkill {overkill:.0%} {most:.0%} would be"]
 
 
 def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:

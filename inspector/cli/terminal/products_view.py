@@ -46,13 +46,62 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
 def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> None:
     """The versions, then all facts about one version."""
     from inspector.vision.artifacts.thresholds import moved_note
+    from inspector.vision.health.statement import health_statement
 
     print_list(versions, every=True)
     rendering.show("", f"[bold]{shown(chosen.product)} version {chosen.version}[/]")
     known = [("sha-256", chosen.digest), ("enrolled at", format_time(chosen.created_at))]
     if note := moved_note(chosen):
         known.append(("threshold now", f"{chosen.threshold:.4g}; {note}"))
-    rendering.show(rendering.facts([*known, *_lines(chosen.manifest)]))
+    known.append(("frame health", health_statement(chosen.manifest)))
+    trade, rest = _trade_and_rest(chosen.manifest)
+    rendering.show(rendering.facts([*known, *_lines(rest)]))
+    if trade:
+        _show_trade(trade)
+
+
+def _trade_and_rest(manifest: Mapping[str, Any]) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
+    """The rows of the trade, which have a table of their own, and the manifest without them."""
+    evidence = manifest.get("evidence")
+    found = evidence.get("detectability") if isinstance(evidence, Mapping) else None
+    if not isinstance(evidence, Mapping) or not isinstance(found, Mapping) or "trade" not in found:
+        return (), dict(manifest)
+    rest = {name: value for name, value in found.items() if name != "trade"}
+    return found["trade"], {**manifest, "evidence": {**evidence, "detectability": rest}}
+
+
+def _show_trade(trade: Sequence[Mapping[str, Any]]) -> None:
+    """Drawn defects found at several shares of rejected good parts."""
+    from inspector.training.defects.drawing import KIND_NAMES, DefectKind
+
+    kinds, sizes = list(trade[0]["by_kind"]), list(trade[0]["by_size"])
+    names = [KIND_NAMES[DefectKind(kind)] for kind in kinds]
+    columns = [
+        "Good rejected",
+        "Level",
+        "Signed: fewer than",
+        "Found",
+        *names,
+        *(f"{float(size):.0%} long" for size in sizes),
+    ]
+    rendering.show("", "Drawn defects found, if more or fewer good parts may be rejected (enroll --overkill):")
+    table = rendering.table(*columns, right=tuple(columns))
+    for point in trade:
+        cells = [
+            point["total"],
+            *(point["by_kind"][kind] for kind in kinds),
+            *(point["by_size"].get(size) for size in sizes),
+        ]
+        bound = "-" if point["bound"] is None else f"{point['bound']:.1%}"
+        row = [f"{point['overkill']:.1%}", f"{point['level']:.2f}", bound, *(_share(cell) for cell in cells)]
+        table.add_row(*row, style="" if point["is_signed"] else "dim")
+    rendering.show(table)
+    if not all(point["is_signed"] for point in trade):
+        rendering.show("[dim]Grey rows ask for less than the good images can sign for.[/]")
+
+
+def _share(cell: Mapping[str, Any] | None) -> str:
+    return f"{cell['found'] / cell['n']:.0%}" if cell and cell["n"] else "-"
 
 
 def _one_each(versions: Sequence[ProductVersion]) -> Iterator[ProductVersion]:

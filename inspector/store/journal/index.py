@@ -1,7 +1,8 @@
 """The state that follows from the journal's records. Pure: records read back give the same state as records appended.
 
 An entry lives until its row is recorded. The entry of a frame without ids lives until the broker has also taken
-the frame's acknowledgement, since only the entry distinguishes a redelivery from a new frame. `tries` counts the
+the frame's acknowledgement, since only the entry distinguishes a redelivery from a new frame. For the same reason the
+newest reports of PLCs that name no part stay for a while. `tries` counts the
 processes that ended while a frame was being tried; equal frames in flight at once count as one.
 """
 
@@ -14,11 +15,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from inspector.domain import Identity, ResultId
+from inspector.domain import HoldNote, Identity, ResultId
 from inspector.store.journal.segment_log import Place
+from inspector.stream.action_record import action_from_record
+from inspector.stream.verdict_record import hold_from_record
 
 MOST_UNACKNOWLEDGED: Final = 4096
 """Most frames without ids kept after their row was recorded, for brokers that take no acknowledgement."""
+
+MOST_NAMELESS: Final = 256
+"""Most reports without a part of their own kept after their row was recorded: more than are unacknowledged at once."""
 
 MOST_COUNT: Final = 2**53
 """Largest order and number of tries. A damaged record may hold any number, and counting continues from it."""
@@ -44,15 +50,29 @@ class Entry:
     is_weak: bool
     is_earlier: bool
     published: bool | None
+    hold: HoldNote | None = None
     is_recorded: bool = False
     is_acknowledged: bool = False
 
 
+@dataclass(slots=True)
+class ActionEntry:
+    """One live report of a PLC. `names_no_part`: only its entry distinguishes a redelivery from a new report."""
+
+    place: Place
+    order: int
+    names_no_part: bool
+    is_earlier: bool
+    is_recorded: bool = False
+
+
 class JournalIndex:
-    """Live entries by result id, and frames that are or were being tried."""
+    """Live entries by result id, live reports of PLCs by their ids, and frames that are or were being tried."""
 
     def __init__(self) -> None:
         self.entries: dict[ResultId, Entry] = {}
+        self.actions: dict[str, ActionEntry] = {}
+        self._nameless: dict[str, None] = {}
         self.next_order = 0
         self._tries: dict[Tried, tuple[int, int]] = {}  # the count, and the segment of its newest record
         self._trying: dict[Tried, int] = {}  # segment
@@ -71,6 +91,10 @@ class JournalIndex:
                 self._recorded(record["ids"])
             case "acknowledged":
                 self._acknowledged(record["ids"])
+            case "action":
+                self._action(record, place, is_earlier)
+            case "actions_recorded":
+                self._actions_recorded(record["ids"])
             case "attempt":
                 self._trying[record["camera"], record["sha256"]] = place.segment
             case "tries":
@@ -111,6 +135,15 @@ class JournalIndex:
         first = itertools.takewhile(lambda item: item[1].place.segment <= segment, self.entries.items())
         return list(itertools.islice(first, most))
 
+    def actions_in_order(self) -> list[tuple[str, ActionEntry]]:
+        """Live reports of PLCs in the order of receipt."""
+        return sorted(self.actions.items(), key=lambda item: item[1].order)
+
+    def oldest_actions(self, segment: int, most: int) -> list[tuple[str, ActionEntry]]:
+        """At most `most` live reports of the oldest segment, as `oldest`."""
+        first = itertools.takewhile(lambda item: item[1].place.segment <= segment, self.actions.items())
+        return list(itertools.islice(first, most))
+
     def notes_in(self, segment: int) -> Iterator[dict[str, Any]]:
         """Records about tried frames that only this segment holds, to be copied."""
         for frame, (count, at) in list(self._tries.items()):
@@ -135,6 +168,7 @@ class JournalIndex:
             is_weak=verdict["identity"] == Identity.WEAK.value and sha256 is not None,
             is_earlier=is_earlier,
             published=verdict["published"],
+            hold=hold_from_record(record["hold"]) if record.get("hold") is not None else None,
             is_recorded=record.get("recorded", False),
             is_acknowledged=record.get("acknowledged", False),
         )
@@ -146,6 +180,35 @@ class JournalIndex:
             self._tries.pop((verdict["camera"], sha256), None)
             self._trying.pop((verdict["camera"], sha256), None)
         self._settle(result_id, entry)
+
+    def _action(self, record: dict[str, Any], place: Place, is_earlier: bool) -> None:
+        action, order = action_from_record(record["action"]), _count(record["order"])
+        is_recorded = record.get("recorded", False)
+        self._drop_action(action.report_id)
+        self.actions[action.report_id] = ActionEntry(place, order, action.in_flight, is_earlier, is_recorded)
+        self.next_order = max(self.next_order, min(order + 1, MOST_COUNT))
+        self._live_bytes[place.segment] = self.live_bytes(place.segment) + place.size_bytes
+        if is_recorded:
+            self._settle_action(action.report_id)
+
+    def _actions_recorded(self, report_ids: Iterable[str]) -> None:
+        for report_id in report_ids:
+            if entry := self.actions.get(report_id):
+                entry.is_recorded = True
+                self._settle_action(report_id)
+
+    def _settle_action(self, report_id: str) -> None:
+        if not self.actions[report_id].names_no_part:
+            self._drop_action(report_id)
+            return
+        self._nameless[report_id] = None
+        if len(self._nameless) > MOST_NAMELESS:
+            self._drop_action(next(iter(self._nameless)))
+
+    def _drop_action(self, report_id: str) -> None:
+        self._nameless.pop(report_id, None)
+        if entry := self.actions.pop(report_id, None):
+            self._live_bytes[entry.place.segment] -= entry.place.size_bytes
 
     def _recorded(self, result_ids: Iterable[ResultId]) -> None:
         for result_id in result_ids:

@@ -1,8 +1,9 @@
 """The journal: verdicts on this machine's disk, from before a decision is published until the rows are recorded.
 
-An entry survives kill -9 once `append_*` returns, and power loss once `sync` returns. The oldest segment is removed
-first, after its live entries were copied into the newest, so a note is never removed before its verdict. Times that
-are read back have milliseconds.
+Reports of PLCs are kept here too, from before they are acknowledged until their rows are recorded. An entry survives
+kill -9 once `append_*` returns, and power loss once `sync` returns. The oldest segment is removed first, after its live
+entries were copied into the newest, so a note is never removed before its verdict. Times that are read back have
+milliseconds.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from typing import Any, Final, Self
 
 import orjson
 
-from inspector.domain import Decision, ResultId, Sighting, Verdict
+from inspector.domain import Decision, GateAction, HoldNote, ResultId, Sighting, Verdict
 from inspector.errors import JournalDamaged, JournalFull, StateUnusable
 from inspector.store.journal.index import Entry, JournalIndex
 from inspector.store.journal.segment_log import Place, SegmentLog
+from inspector.stream.action_record import action_from_record, action_record
 from inspector.stream.verdict_record import (
     decision_from_record,
     decision_record,
+    hold_record,
     journal_record,
     sighting_of,
     verdict_from_record,
@@ -81,16 +84,15 @@ class FileJournal:
     def tries(self, camera: str, sha256: str) -> int:
         return self._index.tries((camera, sha256))
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
         self._check_room()
-        self._append(
-            {
-                "k": "verdict",
-                "order": self._index.next_order,
-                "verdict": journal_record(verdict),
-                "decision": None if decision is None else decision_record(decision),
-            }
-        )
+        record = {
+            "k": "verdict",
+            "order": self._index.next_order,
+            "verdict": journal_record(verdict),
+            "decision": None if decision is None else decision_record(decision),
+        }
+        self._append(record if hold is None else record | {"hold": hold_record(hold)})
 
     def append_published(self, result_id: ResultId, published: bool | None) -> None:
         self._note({"k": "published", "id": result_id, "published": published})
@@ -101,6 +103,14 @@ class FileJournal:
 
     def append_recorded(self, result_ids: Sequence[ResultId]) -> None:
         self._note({"k": "recorded", "ids": list(result_ids)})
+        self._free_segments()
+
+    def append_gate_action(self, action: GateAction) -> None:
+        self._check_room()
+        self._append({"k": "action", "order": self._index.next_order, "action": action_record(action)})
+
+    def append_gate_actions_recorded(self, report_ids: Sequence[str]) -> None:
+        self._note({"k": "actions_recorded", "ids": list(report_ids)})
         self._free_segments()
 
     async def sync(self) -> None:
@@ -114,6 +124,23 @@ class FileJournal:
         entries = ((result_id, self._index.entries.get(result_id)) for result_id in result_ids)
         wanted = [(result_id, entry) for result_id, entry in entries if entry is not None and not entry.is_recorded]
         return [(verdict, decision) for _, verdict, decision in self._read(wanted)]
+
+    def unrecorded_gate_actions(self) -> list[str]:
+        entries = self._index.actions_in_order()
+        return [report_id for report_id, entry in entries if entry.is_earlier and not entry.is_recorded]
+
+    def read_gate_actions(self, report_ids: Sequence[str]) -> list[GateAction]:
+        entries = (self._index.actions.get(report_id) for report_id in report_ids)
+        wanted = (entry for entry in entries if entry is not None and not entry.is_recorded)
+        return [self._action_at(entry.place) for entry in wanted]
+
+    def nameless_gate_actions(self) -> list[GateAction]:
+        entries = self._index.actions_in_order()
+        return [self._action_at(entry.place) for _, entry in entries if entry.names_no_part]
+
+    def holds(self) -> list[HoldNote]:
+        entries = (entry for _, entry in self._index.in_order() if entry.is_earlier and not entry.is_recorded)
+        return [entry.hold for entry in entries if entry.hold is not None]
 
     def sightings(self, most: int) -> list[Sighting]:
         return [
@@ -163,12 +190,19 @@ class FileJournal:
 
     def _folded(self, entry: Entry) -> dict[str, Any]:
         """The record of an entry, with the later notes merged in."""
-        try:
-            record: dict[str, Any] = orjson.loads(self._log.read(entry.place))
-        except orjson.JSONDecodeError as error:
-            raise StateUnusable("The journal can't be read back; check its disk before it loses more.") from error
+        record = self._record_at(entry.place)
         record["verdict"]["published"] = entry.published
         return record | {"recorded": entry.is_recorded, "acknowledged": entry.is_acknowledged}
+
+    def _record_at(self, place: Place) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = orjson.loads(self._log.read(place))
+        except orjson.JSONDecodeError as error:
+            raise StateUnusable("The journal can't be read back; check its disk before it loses more.") from error
+        return record
+
+    def _action_at(self, place: Place) -> GateAction:
+        return action_from_record(self._record_at(place)["action"])
 
     def _check_room(self) -> None:
         if self._log.size_bytes >= self._max_bytes:
@@ -222,4 +256,8 @@ class FileJournal:
         entries = self._index.oldest(segment, most)
         for _, entry in entries:
             self._append(self._folded(entry), is_earlier=entry.is_earlier)
-        return len(entries)
+        actions = self._index.oldest_actions(segment, most - len(entries))
+        for _, action in actions:
+            record = self._record_at(action.place) | {"recorded": action.is_recorded}
+            self._append(record, is_earlier=action.is_earlier)
+        return len(entries) + len(actions)

@@ -8,7 +8,7 @@ This module does not depend on frames, brokers or the journal.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -16,15 +16,24 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import (
+    AckContradiction,
     Action,
+    AgentPresence,
+    Challenge,
+    ChallengeResult,
     CommandRecord,
     Decision,
     Event,
     GateAction,
+    GateOwner,
     GateState,
     LateOutcome,
+    Part,
+    PartCount,
+    PartSelection,
     ResultId,
     Severity,
+    ShadowResult,
     Sighting,
     Verdict,
 )
@@ -33,7 +42,11 @@ from inspector.ports import Clock
 from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
+from inspector.store.ledger.acks import write_acks
+from inspector.store.ledger.challenges import end_challenge, find_challenge, insert_challenge
 from inspector.store.ledger.inspections import numbered
+from inspector.store.ledger.owners import record_owned
+from inspector.store.ledger.parts import count_parts, list_parts
 from inspector.store.row_mapping import (
     FINDING_COLUMNS,
     LATE_COLUMNS,
@@ -49,6 +62,7 @@ from inspector.store.row_mapping import (
     verdict_from_row,
     verdict_row,
 )
+from inspector.stream.gate_merging import WATCHED_FIELDS
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import journal_record
 
@@ -151,7 +165,9 @@ class SqlLedger:
         async with self.database.writing() as connection:
             await _insert_events(connection, events)
 
-    async def record_command(self, command: CommandRecord, gates: Sequence[GateState]) -> bool:
+    async def record_command(
+        self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
+    ) -> bool:
         await self.database.ensure_current()
         now = self._clock.now()
         async with self.database.writing() as connection:
@@ -168,26 +184,74 @@ class SqlLedger:
                 await audit.append(connection, now, change)
             if gates:
                 await _upsert_gates(connection, [gate_row(state, now) for state in gates])
+            if challenge is not None:
+                await insert_challenge(connection, challenge)
         return True
 
-    async def record_gate_actions(self, actions: Sequence[GateAction]) -> None:
+    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+        await self.database.ensure_current()
+        now = self._clock.now()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            is_ended = await end_challenge(connection, challenge)
+            if is_ended:
+                why = f"{challenge.reason} (challenge {challenge.challenge_id}): {challenge.detail}"
+                named = f"gate/{challenge.gate}/golden"
+                change = audit.Change(challenge.by, named, ChallengeResult.OPEN.value, challenge.result.value, why)
+                await audit.append(connection, now, change)
+            if is_ended or challenge.result is ChallengeResult.FAILED:
+                await _upsert_gates(connection, [gate_row(gate, now)])
+        return is_ended
+
+    async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:
+        await self.database.ensure_current()
+        return await find_challenge(self.database, challenge_id, gate)
+
+    async def record_gate_actions(self, actions: Sequence[GateAction]) -> list[AckContradiction]:
         await self.database.ensure_current()
         if not actions:
+            return []
+        async with self.database.writing() as connection:
+            return await write_acks(connection, actions)
+
+    async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
+        await self.database.ensure_current()
+        return await list_parts(self.database, wanted, limit=limit)
+
+    async def count_parts(self, wanted: PartSelection) -> list[PartCount]:
+        await self.database.ensure_current()
+        return await count_parts(self.database, wanted)
+
+    async def record_owned(
+        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+    ) -> list[GateOwner]:
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            return await record_owned(connection, presence, gates, heard, self._clock.now())
+
+    async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
+        await self.database.ensure_current()
+        if not results:
             return
         rows = [
             {
-                "gate": action.gate,
-                "epoch": action.epoch,
-                "trigger_id": action.trigger_id,
-                "action": action.action,
-                "source": action.source,
-                "done": action.done,
-                "received_at": action.received_at,
+                "result_id": result.result_id,
+                "camera": result.camera,
+                "product": result.product,
+                "product_version": result.product_version,
+                "outcome": result.outcome.value,
+                "level": storable(result.level),
+                "score": storable(result.score),
+                "threshold": storable(result.threshold),
+                "score_ms": storable(result.score_ms),
+                "artifact_digest": result.artifact_digest,
+                "detail": storable(result.detail),
+                "decided_at": result.decided_at,
             }
-            for action in actions
+            for result in results
         ]
         async with self.database.writing() as connection:
-            await connection.execute(tables.gate_actions.insert(), rows)
+            await connection.execute(_insert(connection, tables.shadow_results).on_conflict_do_nothing(), rows)
 
     async def _record(
         self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool | None]], states: Sequence[GateState]
@@ -202,7 +266,7 @@ class SqlLedger:
                     [
                         decision_row(
                             decision,
-                            is_sent=is_published is not False,  # the gate may have what nobody confirmed
+                            is_sent=is_published is True,  # what is unknown, the ack of the part shows
                             in_flight=decision.trigger_id == 0 and decision.result_id not in at_zero,
                             now=now,
                         )
@@ -346,7 +410,10 @@ def _rank(action: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
 
 
 async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Keep the state with the higher count. A state that is behind comes from an agent that has lost the gate."""
+    """Keep the state with the higher count. A state that is behind comes from an agent that has lost the gate.
+
+    What is known about holds is merged in any case, as `gate_merging` says: only a release ends a hold.
+    """
     statement = _insert(connection, tables.gates)
     new, old = statement.excluded, tables.gates.c
     is_further = sa.or_(
@@ -355,12 +422,34 @@ async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, An
             new.epoch == old.epoch, sa.func.coalesce(new.last_trigger, -1) >= sa.func.coalesce(old.last_trigger, -1)
         ),
     )
-    replaced = {column.name: new[column.name] for column in tables.gates.c if column.name != "name"}
+    replaced: dict[str, sa.ColumnElement[Any]] = {
+        column.name: sa.case((is_further, new[column.name]), else_=column)
+        for column in tables.gates.c
+        if column.name != "name"
+    }
     for name in COMMANDED_FIELDS:  # a state made before a command must not undo it
-        replaced[name] = sa.case((new.orders >= old.orders, new[name]), else_=old[name])
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["name"], set_=replaced, where=is_further), rows
+        replaced[name] = sa.case((sa.and_(is_further, new.orders >= old.orders), new[name]), else_=old[name])
+    replaced |= _merged_holds(new, old, is_further)
+    await connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=replaced), rows)
+
+
+def _merged_holds(new: Any, old: Any, is_further: sa.ColumnElement[bool]) -> dict[str, sa.ColumnElement[Any]]:
+    is_released_since, is_as_released = new.releases > old.releases, new.releases == old.releases
+    is_newer = sa.or_(new.watched > old.watched, sa.and_(new.watched == old.watched, is_further))
+    is_ahead = sa.or_(is_released_since, sa.and_(is_as_released, is_newer))
+    merged: dict[str, sa.ColumnElement[Any]] = {
+        name: sa.case((is_ahead, new[name]), else_=old[name]) for name in WATCHED_FIELDS
+    }
+    either = sa.case((is_ahead, sa.func.coalesce(new.held_for, old.held_for)), else_=old.held_for)
+    merged["held"] = sa.case(
+        (is_released_since, new.held), (is_as_released, sa.or_(old.held, new.held)), else_=old.held
     )
+    merged["held_for"] = sa.case(
+        (is_released_since, new.held_for),
+        (is_as_released, sa.func.coalesce(either, new.held_for)),
+        else_=old.held_for,
+    )
+    return merged
 
 
 async def _insert_events(connection: AsyncConnection, happened: Sequence[Event]) -> None:

@@ -1,4 +1,5 @@
-"""Keeps pictures by the retention rule: every reject, every unjudged frame, a sample of the passes.
+"""Keeps pictures by the retention rule: every reject, every unjudged frame, a sample of the passes,
+and each frame that the shadow version judges otherwise.
 
 `<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the unchanged bytes, `.heat.png` the frame
 with the heat map drawn over it, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame. One
@@ -74,8 +75,12 @@ class FolderImages:
         if suffix_of(picture.payload) is None:
             return
         now_ns = self._clock.monotonic_ns()
-        is_latest = now_ns - self._latest_ns.get(verdict.camera, -_LATEST_PERIOD_NS) >= _LATEST_PERIOD_NS
-        is_kept = verdict.outcome is not Outcome.PASS or is_sampled(verdict.result_id, self._keep_passes)
+        # A flip is known some time after its frame, which is no longer the newest one.
+        is_due = now_ns - self._latest_ns.get(verdict.camera, -_LATEST_PERIOD_NS) >= _LATEST_PERIOD_NS
+        is_latest = is_due and not picture.is_flip
+        is_kept = (
+            picture.is_flip or verdict.outcome is not Outcome.PASS or is_sampled(verdict.result_id, self._keep_passes)
+        )
         if is_latest:
             self._latest_ns[verdict.camera] = now_ns
         if is_latest or is_kept:
@@ -130,6 +135,8 @@ class _Wanted:
 
     @property
     def may_be_skipped(self) -> bool:
+        if self.picture.is_flip:
+            return False
         return not self.is_kept or self.picture.verdict.outcome is Outcome.PASS
 
 

@@ -179,6 +179,22 @@ class SqlRegistry:
             await _revise(connection)
             return await _version(connection, product, version)
 
+    async def set_shadow(self, product: str, version: int | None, *, by: str, reason: str) -> ProductVersion | None:
+        """Move the shadow pointer; does nothing if it stands there already. Raises RegistryError as the port says."""
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            row = await _product(connection, product)
+            chosen = None if version is None else await _version(connection, product, version)
+            if chosen is not None and chosen.is_live:
+                raise RegistryError(
+                    f"Version {version} of {product} is live; a shadow is another version that is compared with it."
+                )
+            if row["shadow_version"] == version:
+                return chosen
+            await self._move(connection, row, {"shadow_version": version}, _Motive(by, reason))
+            return None if version is None else await _version(connection, product, version)
+
     async def remove(self, product: str, *, by: str, reason: str) -> None:
         """Take a product out of the live set; `rollback` or `activate` undo this.
 

@@ -83,6 +83,7 @@ class Afterwards:
         """Judge one late frame after the other, while the line has time, until cancelled."""
         try:
             while True:
+                self._measure()
                 self._rejects.tell()
                 frame = await self._late_frames.take() if self._has_time() else None
                 if frame is None:
@@ -106,13 +107,17 @@ class Afterwards:
             if not is_done:
                 await self._shared.has_finding.wait(RETRY_S)
 
+    def _measure(self) -> None:
+        self._shared.telemetry.gauge("late_frames_waiting", self._late_frames.waiting)
+        self._shared.telemetry.gauge("late_frames_bytes", self._late_frames.size_bytes)
+
     def _has_time(self) -> bool:
         lineup = self._lineup()
         if not self._late_frames.waiting or lineup is None or not lineup.products:
             return False
         if len(self._late_frames.finding_ids()) >= MOST_FINDINGS:
             return False
-        if any(not ticket.is_settled for ticket in self._shared.in_flight.values()):
+        if not self._shared.is_idle:
             return False
         return self._shared.spare_time.is_enough(self._shared.clock.monotonic_ns())
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inspector.domain import (
+    Challenge,
     CommandName,
     CommandRecord,
     CommandRequest,
@@ -20,13 +21,16 @@ from inspector.domain import (
     GateState,
     Job,
     Order,
+    Outcome,
     Severity,
 )
 from inspector.errors import CommandRefused, LedgerUnavailable
 from inspector.ports import CommandChannel, Ledger
 from inspector.stream.commands import Command, check_time, cmd_id_of, read
 from inspector.stream.identity import TriggerCounter
+from inspector.stream.pipeline.challenging import Challenging, opened
 from inspector.stream.pipeline.ticket import Shared
+from inspector.stream.storms import release
 from inspector.stream.verdict_record import format_time
 
 EXPIRY_S = 0.5
@@ -34,6 +38,9 @@ JOBS_KEPT = 8
 """Jobs kept per gate: the current job, announced jobs, and earlier jobs that late views may belong to."""
 
 AWAY = "The database is away, and what is not stored is not obeyed; send it again under a new cmd_id."
+
+UNDISTURBED_BY = frozenset({CommandName.MODE, CommandName.GOLDEN, CommandName.RELEASE})
+"""Commands that are refused while a challenge is under way. It always ends by itself."""
 
 Change = Callable[[GateState], GateState]
 
@@ -46,18 +53,25 @@ class _Plan:
     change: Change
     is_resync: bool = False
     remark: str = ""
+    challenge: Challenge | None = None
 
 
 class Commanding:
     """Runs two tasks: one obeys commands, the other ends modes whose time is over."""
 
     def __init__(
-        self, shared: Shared, ledger: Ledger, channel: CommandChannel | None, products: Callable[[], tuple[str, ...]]
+        self,
+        shared: Shared,
+        ledger: Ledger,
+        channel: CommandChannel | None,
+        products: Callable[[], tuple[str, ...]],
+        challenging: Challenging,
     ) -> None:
         self._shared = shared
         self._ledger = ledger
         self._channel = channel
         self._products = products
+        self._challenging = challenging
 
     async def run(self) -> None:
         """Obey and answer one command at a time, until the channel is closed."""
@@ -116,8 +130,9 @@ class Commanding:
         record = self._record(command, request, detail, is_obeyed=True)
         record = replace(record, orders=tuple(plan.order for plan in plans.values()))
         states = [self._planned(owner, plan) for owner, plan in plans.items()]
+        challenge = next((plan.challenge for plan in plans.values()), None)
         try:
-            is_new = await self._ledger.record_command(record, states)
+            is_new = await self._ledger.record_command(record, states, challenge)
         except LedgerUnavailable:
             raise CommandRefused(AWAY) from None
         if not is_new:
@@ -137,6 +152,8 @@ class Commanding:
     def _apply(self, owner: str, plan: _Plan) -> None:
         counter = self._shared.admission.counter(owner)
         counter.update(plan.change(counter.state))
+        if plan.challenge is not None:
+            self._challenging.begin(plan.challenge)
         if plan.is_resync:
             counter.new_epoch()
             gate = self._shared.gates.get(owner)
@@ -145,6 +162,8 @@ class Commanding:
 
     def _plan(self, command: Command, owner: str) -> _Plan:
         counter = self._shared.admission.counter(owner)
+        if counter.state.golden.challenge is not None and command.name in UNDISTURBED_BY:
+            raise CommandRefused(f"A golden challenge of {owner} is under way; send it again when that has ended.")
         match command.name:
             case CommandName.JOB:
                 return self._plan_job(command, owner, counter)
@@ -154,8 +173,18 @@ class Commanding:
                 return _Plan(order, lambda state: replace(state, orders=state.orders + 1), is_resync=True)
             case CommandName.RELEASE:
                 return _plan_release(owner, counter.state)
-            case CommandName.MODE | CommandName.GOLDEN:
+            case CommandName.MODE:
                 return _plan_mode(command, owner, counter.state)
+            case CommandName.GOLDEN:
+                return self._plan_challenge(command, owner, counter.state)
+
+    def _plan_challenge(self, command: Command, owner: str, state: GateState) -> _Plan:
+        challenge = self._challenging.plan(command, owner, state)
+        good = sum(master.expected is Outcome.PASS for master in challenge.expected)
+        bad = len(challenge.expected) - good
+        remark = f"of {good} good and {bad} bad reference parts, within {challenge.within_s:g} s"
+        order = Order(owner, "golden", _held_text(state), "challenge")
+        return _Plan(order, lambda state: opened(state, challenge), remark=remark, challenge=challenge)
 
     def _plan_job(self, command: Command, owner: str, counter: TriggerCounter) -> _Plan:
         next_count = counter.reached + 1 if counter.state.last_trigger is not None else counter.reached
@@ -182,7 +211,13 @@ class Commanding:
         Raises CommandRefused for a name that the agent does not know.
         """
         if command.owner is None:
-            return self._served()
+            served = self._served()
+            gates = [owner for owner in served if owner in self._shared.gates]
+            if command.name is not CommandName.GOLDEN:
+                return served
+            if len(gates) > 1:
+                raise CommandRefused(f"It names no gate; a challenge is of one of {', '.join(gates)}.")
+            return gates
         owners = {self._shared.owner_of(camera.name) for camera in self._shared.config.camera}
         if command.owner not in owners:
             agent = self._shared.config.agent.name
@@ -224,9 +259,9 @@ class Commanding:
 
 def _plan_release(owner: str, state: GateState) -> _Plan:
     def change(state: GateState) -> GateState:
-        return replace(state, held=False, reject_streak=0, orders=state.orders + 1)
+        return replace(release(state), orders=state.orders + 1)
 
-    return _Plan(Order(owner, "gate", "held" if state.held else "not held", "not held"), change)
+    return _Plan(Order(owner, "gate", _held_text(state), "not held"), change)
 
 
 def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:
@@ -250,6 +285,12 @@ def _state_record(counter: TriggerCounter, mode: GateMode) -> dict[str, Any]:
         "lot": job.lot if job else None,
         "effective_from_trig": counter.number(job.from_count) if job and job.from_count >= 0 else None,
     }
+
+
+def _held_text(state: GateState) -> str:
+    if not state.held:
+        return "not held"
+    return "held" if state.held_for is None else f"held: {state.held_for}"
 
 
 def _until(moment: Any) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 
-from inspector.config.sections import GateSection
 from inspector.domain import GateMode
 from inspector.ports import GateLine
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
 
 MODE_NUMBERS: dict[GateMode, int] = {
@@ -35,14 +35,18 @@ class Fault(enum.IntEnum):
     BACKLOG = 6
     LATE = 7
     STOPPING = 8
+    OWNED_BY_OTHER = 9
 
 
 class Heartbeats:
     """Sends the heartbeats of the gates that this agent has. `fault` names why a gate is not ready."""
 
-    def __init__(self, shared: Shared, gate_line: GateLine | None, fault: Callable[[str], Fault]) -> None:
+    def __init__(
+        self, shared: Shared, gate_line: GateLine | None, owning: Owning, fault: Callable[[str], Fault]
+    ) -> None:
         self._shared = shared
         self._gate_line = gate_line
+        self._owning = owning
         self._fault = fault
         self._number = 0
         self._epochs: dict[str, int] = {}
@@ -62,28 +66,26 @@ class Heartbeats:
     async def ensure_epoch(self, gate: str, epoch: int) -> None:
         """Returns when the gate's last heartbeat carries this epoch, or a later one."""
         if self._epochs.get(gate, -1) < epoch:
-            for section in self._served():
-                if section.name == gate:
-                    await self._send(section)
+            await self.send(gate)
+
+    async def send(self, gate: str) -> None:
+        """Send this gate's heartbeat now, if this agent has the gate."""
+        if any(section.name == gate for section in self._owning.served()):
+            await self._send(gate)
 
     async def _send_all(self) -> None:
-        for section in self._served():
-            await self._send(section)
+        for section in self._owning.served():
+            await self._send(section.name)
 
-    def _served(self) -> list[GateSection]:
-        """The gates that this agent has now. The other agents of the group send the heartbeats of their own gates."""
-        gates = self._shared.config.gate
-        return [gate for gate in gates if any(self._shared.serves(camera) for camera in gate.cameras)]
-
-    async def _send(self, section: GateSection) -> None:
-        if self._gate_line is None:
+    async def _send(self, gate: str) -> None:
+        if self._gate_line is None or self._owning.is_silent(gate):
             return
         self._number = (self._number + 1) % 2**32
-        state = self._shared.admission.counter(section.name).state
-        fault = Fault.STOPPING if self._is_stopping else self._fault(section.name)
-        self._epochs[section.name] = state.epoch
+        state = self._shared.admission.counter(gate).state
+        fault = Fault.STOPPING if self._is_stopping else self._fault(gate)
+        self._epochs[gate] = state.epoch
         await self._gate_line.heartbeat(
-            section.name,
+            gate,
             {
                 "v": 1,
                 "ready": int(fault is Fault.NONE),

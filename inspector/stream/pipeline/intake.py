@@ -10,18 +10,19 @@ next frame of its source is taken after that. So the order of admission is the o
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from inspector.domain import Admitted, Delivery, FrameFacts, Severity
 from inspector.ports import FrameSource
 from inspector.stream.admission import Arrival, Repeat, frame_digest
 from inspector.stream.deciding import UNINSPECTING_MODES
+from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.settling import Settling
 from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Receipt, Shared, Ticket
 from inspector.stream.pipeline.workers import Workers
-from inspector.stream.repetition import RepetitionWatch
 
 MOST_DEFERRED: Final = 256
 """Late frames whose bytes may be in memory. Beyond that their source waits for the disk."""
@@ -33,14 +34,15 @@ SMALL_BYTES: Final = 16 * 1024
 class Intake:
     """Takes the deliveries of every source; one task for each source runs `run`."""
 
-    def __init__(self, shared: Shared, settling: Settling, recording: Recording, takeover: Takeover) -> None:
+    def __init__(
+        self, shared: Shared, settling: Settling, recording: Recording, takeover: Takeover, frozen: FrozenCameras
+    ) -> None:
         self._shared = shared
         self._takeover = takeover
         self._settling = settling
         self._recording = recording
         self._hashers = Workers(shared.config.engine.decode_workers, "hash")
-
-        self._repetitions = RepetitionWatch()
+        self._frozen = frozen
 
     def close(self) -> None:
         """Let the hashing threads end."""
@@ -68,13 +70,17 @@ class Intake:
             self._repeat(Receipt(source, delivery.position), delivery.camera, arrival)
             return
         self._note_count(arrival)
-        self._note_repetition(arrival.admitted)
+        frozen = self._frozen.note_bytes(arrival.admitted)
         self._note_clock(arrival)
+        self._note_seen(arrival.admitted)
         ticket = self._ticket(source, arrival)
         self._shared.checkpoint("admitted")
         admitted = arrival.admitted
         if admitted.fault is not None or admitted.missing_trigger:
             self._settling.settle(ticket, ticket.facts)
+            return
+        if frozen is not None:
+            self._settling.settle(ticket, replace(ticket.facts, failure=frozen))
             return
         if admitted.is_late and self._is_deferred(ticket):
             self._settling.defer(ticket)
@@ -124,28 +130,17 @@ class Intake:
                 "id_conflict", Severity.WARNING, camera, f"known id, other bytes: {arrival.admitted.result_id}"
             )
 
+    def _note_seen(self, admitted: Admitted) -> None:
+        """Note the frame as the part that is under way, for the report on that part. A frame that waited is no such."""
+        gate = self._shared.gate_of(admitted.delivery.camera)
+        is_live = not (admitted.simulated or admitted.delivery.backlog)
+        if gate is not None and admitted.key.trigger_id is None and is_live:
+            self._shared.last_seen[gate.name] = admitted.result_id
+
     def _note_clock(self, arrival: Arrival) -> None:
         if arrival.clock_fault is not None:
             camera = arrival.admitted.delivery.camera
             self._shared.event("camera_clock_off", Severity.ALARM, camera, arrival.clock_fault)
-
-    def _note_repetition(self, admitted: Admitted) -> None:
-        """Note the repetitions of a camera. A simulated camera is exempt: it may send the same file many times."""
-        camera = admitted.delivery.camera
-        found = None if admitted.simulated else self._repetitions.note(camera, admitted.key.sha256)
-        if found is None:
-            return
-        picture = f"one picture (SHA-256 {found.sha256[:16]})"
-        if found.is_over:
-            detail = (
-                f"{found.count} frames in a row were {picture}, so their parts were not seen; now another picture came"
-            )
-            self._shared.event("camera_repeats_ended", Severity.INFO, camera, detail)
-            return
-        trigger = admitted.key.trigger_id
-        at_trigger = "" if trigger is None else f", the last under trigger {trigger}"
-        detail = f"the last {found.count} frames are {picture}{at_trigger}: it, or what feeds it, is frozen; look at it"
-        self._shared.event("camera_repeats", Severity.ALARM, camera, detail)
 
     def _ticket(self, source: FrameSource, arrival: Arrival) -> Ticket:
         admitted = arrival.admitted

@@ -9,25 +9,32 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from inspector.config.sections import CameraSection
 from inspector.domain import Admitted, Cause, Failure, Frame, FrameFacts, Routed, Scored, Severity
 from inspector.errors import FrameError
 from inspector.ports import Lineup
+from inspector.stream.deciding import announced_products
+from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
-from inspector.stream.pipeline.ticket import BatchItem, Shared, Stage, Ticket
+from inspector.stream.pipeline.shadowing import Shadowing
+from inspector.stream.pipeline.ticket import BatchItem, Decode, Shared, Stage, Ticket
 from inspector.stream.pipeline.workers import Workers
-
-Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
+from inspector.stream.repetition import print_of
 
 DECODE_LIMIT_S = 10.0
 MOST_KILLED_TRIES = 2
 TURN_STEP_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A decoded and routed frame. `picture`: the print of its pixels."""
+
+    routed: Routed | Failure
+    picture: str
+    decode_ms: float
 
 
 class Judging:
@@ -40,12 +47,17 @@ class Judging:
         room: JournalRoom,
         decode: Decode,
         lineup: Callable[[], Lineup | None],
+        frozen: FrozenCameras,
+        shadowing: Shadowing,
     ) -> None:
         self._shared = shared
         self._settling = settling
         self._room = room
         self._decode = decode
         self._lineup = lineup
+        self._frozen = frozen
+        self._shadowing = shadowing
+        self._shown: dict[str, str] = {}
         workers = shared.config.engine.decode_workers
         self._decoders = Workers(workers, "decode")
         self._scorer = Workers(1, "score")
@@ -84,7 +96,11 @@ class Judging:
                 self._shared.has_routed.set()
 
     async def run_scorer(self) -> None:
-        """Score one batch after the other: full or due batches, or any waiting frames if no more are on their way."""
+        """Score one batch after the other: full or due batches, or any waiting frames if no more are on their way.
+
+        Only while no live frame is anywhere before its verdict, one frame is scored by a shadow version. Live frames
+        are looked for again after each.
+        """
         while True:
             now_ns = self._shared.clock.monotonic_ns()
             is_all_there = not self._shared.decoding and not len(self._shared.line)
@@ -92,6 +108,8 @@ class Judging:
             if batch:
                 self._shared.has_batch_room.set()
                 await self._score(batch)
+                continue
+            if await self._shadowing.score_next():
                 continue
             due_ns = self._shared.batcher.next_due_ns()
             await self._shared.has_routed.wait(None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9))
@@ -113,12 +131,16 @@ class Judging:
         loop = asyncio.get_running_loop()
         self._is_judging_late = True
         try:
-            work = loop.run_in_executor(self._late_decoder, self._decode_and_route, admitted, lineup)
+            work = loop.run_in_executor(
+                self._late_decoder, self._decode_and_route, admitted, lineup, self._expected(admitted)
+            )
             async with asyncio.timeout(DECODE_LIMIT_S):
-                routed, decode_ms = await work
-            facts = replace(facts, decode_ms=decode_ms)
-            if isinstance(routed, Failure) or lineup is None:
-                return replace(facts, failure=routed if isinstance(routed, Failure) else None)
+                seen = await work
+            routed, facts = seen.routed, replace(facts, decode_ms=seen.decode_ms)
+            if isinstance(routed, Failure):
+                return replace(facts, failure=routed, route=routed.route)
+            if lineup is None:
+                return facts  # without a lineup routing has failed already
             facts = replace(facts, route=routed.facts)
             (answer,) = await loop.run_in_executor(self._scorer, lineup.scorer.score, [routed])
             self._shared.last_scored_ns = self._shared.clock.monotonic_ns()
@@ -151,7 +173,7 @@ class Judging:
         ticket.lineup = self._lineup()
         try:
             work = asyncio.get_running_loop().run_in_executor(
-                self._decoders, self._decode_and_route, admitted, ticket.lineup
+                self._decoders, self._decode_and_route, admitted, ticket.lineup, self._expected(admitted)
             )
             async with asyncio.timeout(DECODE_LIMIT_S):
                 result = await work
@@ -164,6 +186,12 @@ class Judging:
             self._fail(ticket, Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")
         else:
             self._take_routed(ticket, result)
+
+    def _expected(self, admitted: Admitted) -> str | None:
+        """The product that was announced for this frame, else the last one that its camera showed."""
+        camera = admitted.delivery.camera
+        announced = announced_products(admitted, self._shared.policies[camera])
+        return announced[0] if announced else self._shown.get(camera)
 
     async def _wait_for_turn(self, ticket: Ticket, is_suspect: bool) -> None:
         """Let a suspect go alone. A suspect is a frame that was in work when the agent was killed; it may be the cause.
@@ -184,25 +212,27 @@ class Judging:
     def _others(self, ticket: Ticket) -> list[Ticket]:
         return [other for other in self._shared.in_flight.values() if other is not ticket]
 
-    def _decode_and_route(self, admitted: Admitted, lineup: Lineup | None) -> tuple[Routed | Failure, float]:
+    def _decode_and_route(self, admitted: Admitted, lineup: Lineup | None, expected: str | None) -> _Seen:
         """Decode and route one frame; runs on a decode worker."""
         began = time.perf_counter()
         camera = self._shared.config.camera_named(admitted.delivery.camera)
         pixels = self._decode(admitted.delivery.payload, camera)
         decode_ms = (time.perf_counter() - began) * 1e3
         self._shared.checkpoint("decoded")
+        picture = print_of(pixels)
         if lineup is None:
-            return Failure(Cause.NOT_RELEASED, "no product is loaded yet"), decode_ms
-        return lineup.router.route(Frame(admitted, pixels)), decode_ms
+            return _Seen(Failure(Cause.NOT_RELEASED, "no product is loaded yet"), picture, decode_ms)
+        return _Seen(lineup.router.route(Frame(admitted, pixels, expected)), picture, decode_ms)
 
-    def _take_routed(self, ticket: Ticket, result: tuple[Routed | Failure, float]) -> None:
-        routed, decode_ms = result
+    def _take_routed(self, ticket: Ticket, seen: _Seen) -> None:
         revision = ticket.lineup.revision if ticket.lineup else None
-        facts = replace(ticket.facts, decode_ms=decode_ms, lineup_revision=revision)
+        facts = replace(ticket.facts, decode_ms=seen.decode_ms, lineup_revision=revision)
+        routed = self._frozen.note_pixels(facts.admitted, seen.picture) or seen.routed
         if isinstance(routed, Failure):
-            self._settling.settle(ticket, replace(facts, failure=routed))
+            self._settling.settle(ticket, replace(facts, failure=routed, route=routed.route))
             return
         ticket.facts = replace(facts, route=routed.facts)
+        self._shown[ticket.camera] = routed.facts.product
         if ticket.is_settled:
             return
         ticket.stage = Stage.ROUTED

@@ -6,10 +6,13 @@ The way of one frame, stage by stage, with the files that hold it:
                and hashes its bytes on a thread (workers.py). takeover.py has loaded the state that another agent left.
  2. admission  ../admission.py, ../identity.py: gives the frame its identity, epoch and deadline, or finds that
                it is known. The frame gets a `Ticket` (ticket.py) and waits in line (../batching.py).
+               A frame of a frozen camera ends here (frozen.py).
  3. decode     judging.py: a decode worker turns the bytes into pixels (../decode.py).
- 4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame.
+ 4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame. The router
+               refuses a frame that does not show its part well enough; frozen.py knows repeated pixels.
  5. score      judging.py: the one scorer thread judges a batch that is full or due (../batching.py).
  6. decide     settling.py: ruling (../deciding.py), verdict (verdicts.py), and the gate's decision (../gates.py).
+               holding.py holds a gate after too many rejects or too many frames that could not be judged.
                A frame whose time is over is settled by the watch over deadlines in judging.py.
  7. journal    settling.py, room.py: the verdict is appended to the journal, which may have to free room first.
  8. publish    settling.py: the decision goes to the gate, the record to the sink, the picture to the folder.
@@ -20,13 +23,16 @@ The way of one frame, stage by stage, with the files that hold it:
 A late frame at a gate goes from admission to its journaled row at once (settling.py), with its picture kept on disk.
 afterwards.py judges it when the line has time (../spare_time.py), and adds what it showed to its row.
 
-Beside the road run upkeep.py (live products, canary, events), heartbeats.py, commanding.py (job, mode, epoch),
-reports.py (what PLCs did) and states.py (state topics, gauges).
+Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), shadowing.py
+(the shadow versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
+commanding.py (job, mode, epoch), challenging.py (golden challenges), reports.py (what PLCs did: journal, record,
+acknowledge; ../acks.py), accounts.py (what became of each part; ../accounting.py), states.py (state topics, gauges) and
+alarms.py (events that could come for every part).
 
-`recover` turns the verdicts that an earlier run left in the journal into rows. `run` carries frames until `stop` is
-called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A frame that
-is not finished when the drain's time is over stays with its broker. A stage that dies ends the whole pipeline; the
-error names the stage.
+`recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
+`stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
+frame that is not finished when the drain's time is over stays with its broker. A stage that dies ends the whole
+pipeline; the error names the stage.
 """
 
 from __future__ import annotations
@@ -39,11 +45,13 @@ from typing import Any
 from inspector.config.config import Config
 from inspector.domain import Event, LateOutcome, Severity, Sighting
 from inspector.ports import (
+    AckLine,
     Clock,
     CommandChannel,
     DeadLetters,
     FrameSource,
     GateLine,
+    GateOwners,
     Images,
     Journal,
     LateFrames,
@@ -56,19 +64,25 @@ from inspector.ports import (
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
+from inspector.stream.gate_merging import with_holds
 from inspector.stream.gates import Gate
+from inspector.stream.pipeline.accounts import Accounts
 from inspector.stream.pipeline.afterwards import Afterwards, LateOutlets
+from inspector.stream.pipeline.challenging import Challenging
 from inspector.stream.pipeline.commanding import Commanding
+from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
-from inspector.stream.pipeline.judging import Decode, Judging
+from inspector.stream.pipeline.judging import Judging
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Outlets, Settling
+from inspector.stream.pipeline.shadowing import Shadowing
 from inspector.stream.pipeline.states import States
 from inspector.stream.pipeline.takeover import Takeover
-from inspector.stream.pipeline.ticket import Row, Shared
+from inspector.stream.pipeline.ticket import Decode, Row, Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 from inspector.stream.pipeline.verdicts import Signature
 from inspector.stream.pipeline.writing import Writing
@@ -97,6 +111,8 @@ class Adapters:
     decode: Decode
     take_events: Callable[[], list[Event]]
     command_channel: CommandChannel | None = None
+    gate_owners: GateOwners | None = None
+    ack_line: AckLine | None = None
 
 
 class Pipeline:
@@ -113,8 +129,13 @@ class Pipeline:
         self._recording = Recording(self._shared, self._writing, adapters.journal)
         self._room = JournalRoom(self._shared, adapters.journal)
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
-        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, adapters.take_events)
-        self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._upkeep.fault)
+        self._owning = Owning(self._shared, adapters.gate_owners, adapters.ledger, software)
+        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, self._owning, adapters.take_events)
+        self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._owning, self._upkeep.fault)
+        self._shadowing = Shadowing(
+            self._shared, adapters.decode, lambda: self._lineups.current, adapters.images, adapters.ledger
+        )
+        self._challenging = Challenging(self._shared, adapters.ledger, adapters.command_channel, self._live_products)
         outlets = Outlets(
             adapters.gate_line,
             adapters.sink,
@@ -122,10 +143,19 @@ class Pipeline:
             adapters.dead_letters,
             adapters.late_frames,
             self._heartbeats,
+            self._shadowing,
+            self._challenging,
         )
         self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
+        frozen = FrozenCameras(self._shared)
         self._judging = Judging(
-            self._shared, self._settling, self._room, adapters.decode, lambda: self._lineups.current
+            self._shared,
+            self._settling,
+            self._room,
+            adapters.decode,
+            lambda: self._lineups.current,
+            frozen,
+            self._shadowing,
         )
         self._afterwards = Afterwards(
             self._shared,
@@ -137,22 +167,18 @@ class Pipeline:
             lambda: self._lineups.current,
         )
         takeover = Takeover(self._shared, adapters.ledger)
-        self._intake = Intake(self._shared, self._settling, self._recording, takeover)
-        self._reports = Reports(self._shared, adapters.ledger, adapters.gate_line)
+        self._intake = Intake(self._shared, self._settling, self._recording, takeover, frozen)
+        self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line)
+        self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports)
         self._states = States(
-            self._shared,
-            self._lineups,
-            self._upkeep,
-            adapters.sink,
-            adapters.journal,
-            self._writing,
-            adapters.late_frames,
+            self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,
             adapters.command_channel,
-            lambda: self._lineups.current.products if self._lineups.current else (),
+            self._live_products,
+            self._challenging,
         )
         self._stop = asyncio.Event()
         self.has_started = asyncio.Event()
@@ -180,7 +206,7 @@ class Pipeline:
         Raises LedgerUnavailable, because only the ledger shows which frames have a row.
         """
         left = self._adapters.journal.unrecorded()
-        gates = await self._adapters.ledger.load_gates()
+        gates = with_holds(await self._adapters.ledger.load_gates(), self._adapters.journal.holds())
         sightings = await self._load_sightings()
         self._shared.admission.assign(gates, sightings)
         for at in range(0, len(left), self._config.store.commit_rows):
@@ -189,6 +215,7 @@ class Pipeline:
                 if verdict.late_outcome is not LateOutcome.WAITING:  # published when it has been judged
                     await self._adapters.sink.publish(verdict)
             await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in entries])
+        await self._reports.recover()
         return len(left)
 
     async def run(self) -> None:
@@ -198,6 +225,7 @@ class Pipeline:
         try:
             async with asyncio.TaskGroup() as upkeep:
                 side = [upkeep.create_task(work, name=name) for name, work in self._side_work().items()]
+                await self._owning.ensure_settled()
                 async with asyncio.TaskGroup() as road:
                     self._settling.attach(road)
                     stages = [road.create_task(work, name=name) for name, work in self._stages().items()]
@@ -209,17 +237,23 @@ class Pipeline:
                     for stage in stages:
                         stage.cancel()
                     self._settling.abandon()
-                await self._reports.store()
+                await self._owning.leave()
+                await self._reports.finish()
+                await self._shadowing.store()
                 await self._upkeep.store_events()
                 for task in side:
                     task.cancel()
         finally:
             self._intake.close()
             self._judging.close()
+            self._shadowing.close()
+
+    def _live_products(self) -> tuple[str, ...]:
+        return self._lineups.current.products if self._lineups.current else ()
 
     def _warn_of_missing_products(self) -> None:
         """Warn of cameras that allow one product only: they reject every part until that product is enrolled."""
-        live = self._lineups.current.products if self._lineups.current else ()
+        live = self._live_products()
         for camera in self._config.camera:
             if camera.product is not None and camera.product not in live:
                 detail = f"it may show {camera.product} only, of which no version is live; enrol it, or change product"
@@ -229,11 +263,16 @@ class Pipeline:
         return {
             "lineups": self._lineups.run(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
+            "owners": self._owning.run(self._heartbeats.send),
+            "owners in the ledger": self._owning.run_ledger(),
             "heartbeats": self._heartbeats.run(),
             "gate actions": self._reports.run(),
+            "accounts": self._accounts.run(),
             "events": self._upkeep.run_events(),
+            "shadow results": self._shadowing.run(),
             "commands": self._commanding.run(),
             "modes": self._commanding.run_expiry(),
+            "challenges": self._challenging.run(),
             "states": self._states.run(),
             "reports": self._states.run_reports(),
         }

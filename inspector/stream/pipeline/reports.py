@@ -1,7 +1,9 @@
-"""Writes the reports of PLCs on their gates into the ledger, in order.
+"""Makes the reports of PLCs durable in the journal and the ledger, then acknowledges them to the broker.
 
-Reports wait here while the ledger is unavailable. Only these reports count all parts. If too many reports wait, the
-oldest are lost. The first loss is an event, and so is the end of the losses.
+The order is fixed: receive, journal, record, acknowledge. While the ledger is away, a report is acknowledged once the
+journal holds it on stable storage, and its row is written later, in the order of receipt. While a report can't be
+journaled it is not acknowledged: the line stops reading, and the broker keeps the rest. Only these reports count all
+parts.
 """
 
 from __future__ import annotations
@@ -9,77 +11,224 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from dataclasses import dataclass, replace
 from typing import Final
 
-from inspector.domain import GateAction, Severity
+from inspector.config.sections import GateSection
+from inspector.domain import AckContradiction, GateAction, GateReport, GateState, Position, Severity
 from inspector.errors import LedgerUnavailable
-from inspector.ports import GateLine, Ledger
+from inspector.ports import AckLine, Journal, Ledger
+from inspector.stream.acks import NoSuchPart, PartFinder, Redeliveries, names_no_part
+from inspector.stream.pipeline.alarms import Alarms
+from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import Shared, Signal
 
-MOST_KEPT: Final = 100_000
 RETRY_S: Final = 1.0
 GROUP: Final = 128
+PATIENCE_S: Final = 0.25
+"""Longest time that acknowledgements wait for the ledger; after this time the journal is synced instead."""
+
+STATE_S: Final = 1.0
+"""How long the stored state of a gate that another agent has counts as current."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A report as it came. `is_known`: the broker has delivered it before, and it is only acknowledged again."""
+
+    report: GateReport
+    is_known: bool
 
 
 class Reports:
-    """One task takes reports from the gate line, another writes them."""
+    """One task takes reports, one makes them durable and acknowledges them, one writes their rows."""
 
-    def __init__(self, shared: Shared, ledger: Ledger, gate_line: GateLine | None) -> None:
+    def __init__(self, shared: Shared, ledger: Ledger, room: JournalRoom, ack_line: AckLine | None) -> None:
         self._shared = shared
         self._ledger = ledger
-        self._gate_line = gate_line
-        self._kept: deque[GateAction] = deque()
-        self._has_some = Signal()
-        self._lost = 0
+        self._room = room
+        self._ack_line = ack_line
+        self._alarms = Alarms(shared)
+        self._parts = PartFinder()
+        self._redeliveries = Redeliveries()
+        self._foreign: dict[str, tuple[int, GateState]] = {}
+        self._taken: deque[_Taken] = deque()
+        self._has_taken = Signal()
+        self._waiting: deque[str] = deque()
+        self._has_waiting = Signal()
+        self._has_written = Signal()
+        self._journaled_count = self._written_count = 0
+        self._is_ledger_away = False
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether reports that came a while ago may have no row yet."""
+        return self._is_ledger_away or len(self._waiting) > GROUP
+
+    @property
+    def _journal(self) -> Journal:
+        return self._room.journal
+
+    async def recover(self) -> int:
+        """Write the rows of reports that an earlier run journaled. Returns their number. Raises LedgerUnavailable."""
+        self._redeliveries = Redeliveries(self._journal.nameless_gate_actions())
+        self._waiting.extend(self._journal.unrecorded_gate_actions())
+        count = self._journaled_count = len(self._waiting)
+        while self._waiting:
+            await self._write_oldest()
+        return count
 
     async def run(self) -> None:
-        """Take and write reports until cancelled; returns at once if there is no gate."""
-        if self._gate_line is None:
+        """Take, store and acknowledge reports until cancelled; returns at once if there is no gate."""
+        if self._ack_line is None:
             return
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._take(self._gate_line))
-            both.create_task(self._write())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._take(self._ack_line))
+            tasks.create_task(self._store(self._ack_line))
+            tasks.create_task(self._write())
 
-    async def store(self) -> None:
-        """Write the remaining reports at the end. Reports that the ledger does not take count as lost."""
+    async def finish(self) -> None:
+        """Give rows that wait a last moment. What has none then is in the journal."""
+        await self._until_written(self._journaled_count)
+
+    async def _take(self, ack_line: AckLine) -> None:
+        async for report in ack_line.reports():
+            self._shared.checkpoint("ack_received")
+            for listen in self._shared.ack_listeners:
+                listen(report.action)
+            self._taken.append(self._met(report))
+            self._has_taken.set()
+
+    def _met(self, report: GateReport) -> _Taken:
+        """The report with the frame that it is about, if it names no part. The next frame may come soon."""
+        action = report.action
+        section = self._section(action.gate)
+        if not names_no_part(action, section):
+            return _Taken(report, is_known=False)
+        if self._redeliveries.is_known(action):
+            return _Taken(report, is_known=True)
+        self._redeliveries.note(action)
+        about = self._shared.last_seen.pop(action.gate, None)
+        return _Taken(replace(report, action=replace(action, result_id=about)), is_known=False)
+
+    async def _store(self, ack_line: AckLine) -> None:
+        while True:
+            if not self._taken:
+                await self._has_taken.wait()
+                continue
+            group = list(itertools.islice(self._taken, GROUP))
+            new = [taken.report.action for taken in group if not taken.is_known]
+            ids = [action.report_id for each in new if (action := await self._journaled(each)) is not None]
+            await self._ensure_durable(ids)
+            for _ in ids:
+                self._shared.checkpoint("ack_recorded")
+            for _ in group:
+                self._taken.popleft()
+            await self._acknowledge(ack_line, [taken.report for taken in group])
+
+    async def _acknowledge(self, ack_line: AckLine, group: list[GateReport]) -> None:
+        last: dict[int, Position] = {report.position.generation: report.position for report in group}
+        for position in last.values():
+            await ack_line.acknowledge(position)
+        self._redeliveries.acknowledged(report.action.packet_id for report in group)
+        for _ in group:
+            self._shared.checkpoint("ack_acknowledged")
+
+    async def _journaled(self, received: GateAction) -> GateAction | None:
+        """The report with its part, in the journal; None if it is about no part of this gate."""
         try:
-            while self._kept:
-                await self._write_oldest()
-        except LedgerUnavailable:
-            self._lose(len(self._kept))
+            action = await self._placed(received)
+        except NoSuchPart as fault:
+            self._shared.telemetry.count("acks_of_no_part", gate=received.gate)
+            self._alarms.tell("ack_of_no_part", Severity.WARNING, received.gate, f"a report is not stored: {fault}")
+            return None
+        await self._room.taken(lambda: self._journal.append_gate_action(action))
+        self._shared.checkpoint("ack_journaled")
+        return action
 
-    async def _take(self, gate_line: GateLine) -> None:
-        async for action in gate_line.actions():
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.popleft()
-                self._lose(1)
-            self._kept.append(action)
-            self._has_some.set()
+    async def _placed(self, received: GateAction) -> GateAction:
+        section = self._section(received.gate)
+        state = await self._state(received.gate, received.epoch)
+        action = self._parts.placed(received, section, state)
+        number = None if action.in_flight else action.trigger_id
+        at = action.received_at
+        standing = self._shared.admission.standing(action.gate, action.epoch, action.lap, number, at)
+        job = standing.job
+        return replace(action, mode=standing.mode, lot=job.lot if job else None, job_id=job.job_id if job else None)
+
+    async def _state(self, gate: str, epoch: int) -> GateState:
+        """The state of the gate. If another agent has the gate, it is the stored state; that agent counts."""
+        own = self._shared.admission.counter(gate).state
+        if self._shared.has_gate(gate):
+            return own
+        now_ns = self._shared.clock.monotonic_ns()
+        loaded_ns, stored = self._foreign.get(gate, (0, own))
+        if gate not in self._foreign or now_ns - loaded_ns > STATE_S * 1e9:
+            try:
+                stored = (await self._ledger.load_gates([gate])).get(gate, own)
+            except LedgerUnavailable:
+                # Which epoch the gate has can't be known now. The report may be right, so it must not be lost.
+                return replace(own, epoch=max(own.epoch, epoch))
+            self._foreign[gate] = now_ns, stored
+        return max(own, stored, key=lambda state: state.epoch)
+
+    def _section(self, name: str) -> GateSection:
+        return next(gate for gate in self._shared.config.gate if gate.name == name)
+
+    async def _ensure_durable(self, ids: list[str]) -> None:
+        """Return when these reports have rows, or are on stable storage in the journal."""
+        if not ids:
+            return
+        self._waiting.extend(ids)
+        self._journaled_count += len(ids)
+        goal = self._journaled_count
+        self._has_waiting.set()
+        await self._until_written(goal)
+        if self._written_count < goal:
+            await self._journal.sync()
+
+    async def _until_written(self, goal: int) -> None:
+        """Wait until so many reports have rows, but not for long, and not for a ledger that is away."""
+        until_ns = self._shared.clock.monotonic_ns() + PATIENCE_S * 1e9
+        while self._written_count < goal and not self._is_ledger_away:
+            left_s = (until_ns - self._shared.clock.monotonic_ns()) / 1e9
+            if left_s <= 0:
+                return
+            await self._has_written.wait(left_s)
 
     async def _write(self) -> None:
         while True:
-            if not self._kept:
-                await self._has_some.wait()
+            if not self._waiting:
+                await self._has_waiting.wait()
                 continue
             try:
                 await self._write_oldest()
             except LedgerUnavailable:
+                self._is_ledger_away = True
+                self._has_written.set()
                 await self._shared.clock.sleep(RETRY_S)
+            else:
+                self._is_ledger_away = False
+                self._has_written.set()
 
     async def _write_oldest(self) -> None:
-        group = list(itertools.islice(self._kept, GROUP))
-        await self._ledger.record_gate_actions(group)
-        for action in group:
-            if self._kept and self._kept[0] is action:  # the oldest may have been lost meanwhile
-                self._kept.popleft()
-        if self._lost and len(self._kept) < MOST_KEPT:
-            detail = f"{self._lost} reports of PLCs were lost while there was no database to keep them"
-            self._shared.event("gate_actions_kept", Severity.WARNING, self._shared.config.agent.name, detail)
-            self._lost = 0
+        ids = list(itertools.islice(self._waiting, GROUP))
+        contradictions = await self._ledger.record_gate_actions(self._journal.read_gate_actions(ids))
+        self._journal.append_gate_actions_recorded(ids)
+        for _ in ids:
+            self._waiting.popleft()
+        self._written_count += len(ids)
+        for contradiction in contradictions:
+            self._tell(contradiction)
 
-    def _lose(self, count: int) -> None:
-        self._shared.telemetry.count("gate_actions_lost", count)
-        if not self._lost:
-            detail = "no database to keep what PLCs report, and no more room: the oldest are lost"
-            self._shared.event("gate_actions_lost", Severity.ALARM, self._shared.config.agent.name, detail)
-        self._lost += count
+    def _tell(self, contradiction: AckContradiction) -> None:
+        report = contradiction.report
+        self._shared.telemetry.count("acks_contradicting", gate=report.gate)
+        detail = (
+            f"trigger {report.trigger_id} of epoch {report.epoch}: reported as {_words(contradiction.first)}, then as "
+        )
+        self._alarms.tell("ack_contradicts", Severity.ALARM, report.gate, detail + _words(report.done_as))
+
+
+def _words(done_as: tuple[int, int, int]) -> str:
+    return "act {}, src {}, done {}".format(*done_as)

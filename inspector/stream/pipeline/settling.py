@@ -8,6 +8,7 @@ being scored, the decision is sent to the gate at once, and the row waits for th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -18,21 +19,27 @@ from inspector.domain import (
     Decision,
     Failure,
     FrameFacts,
+    GateMode,
+    HoldNote,
     LateFrame,
     LateOutcome,
     Outcome,
     Picture,
+    ResultId,
     Severity,
     Verdict,
 )
-from inspector.errors import InspectorError
+from inspector.errors import InspectorError, JournalFull
 from inspector.ports import DeadLetters, GateLine, Images, LateFrames, VerdictSink
 from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Ruling, decide, rule
-from inspector.stream.gates import MissingView, count_streak
+from inspector.stream.gates import Gate, MissingView
+from inspector.stream.pipeline.challenging import Challenging
 from inspector.stream.pipeline.heartbeats import Heartbeats
+from inspector.stream.pipeline.holding import Holding
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.room import JournalRoom
+from inspector.stream.pipeline.shadowing import Shadowing
 from inspector.stream.pipeline.ticket import LateRun, Row, Shared, Ticket
 from inspector.stream.pipeline.verdicts import (
     Signature,
@@ -59,6 +66,8 @@ class Outlets:
     dead_letters: DeadLetters
     late_frames: LateFrames
     heartbeats: Heartbeats
+    shadowing: Shadowing
+    challenging: Challenging
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,8 @@ class Settling:
         self._told: dict[Ticket, _Announcement] = {}
         self.deferring = 0
         """Late frames whose bytes are still in memory."""
+        self._holding = Holding(shared)
+        self._holds: dict[ResultId, HoldNote] = {}
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
         """Set the task group in which publishing tasks run. Call once, before the first frame."""
@@ -142,6 +153,7 @@ class Settling:
             missing.camera, camera.view, missing.part, gate, ruling, self._signature, self._shared.clock.now()
         )
         verdict = self._with_standing(verdict)
+        self._outlets.challenging.judged(gate, missing.part, verdict)
         self._spawn(self._finish_frameless(verdict, self._shared.gates[gate].missing_view(missing.part, verdict)))
 
     def _is_late(self, ticket: Ticket) -> bool:
@@ -151,16 +163,37 @@ class Settling:
 
     def _rule(self, ticket: Ticket, facts: FrameFacts, is_late: bool) -> tuple[Verdict, Decision | None]:
         gate = self._shared.gate_of(ticket.camera)
-        mode = facts.admitted.standing.mode
+        mode, admitted = facts.admitted.standing.mode, facts.admitted
+        if ticket.decide_by_ns is not None and not admitted.is_late:
+            self._shared.headroom.note(ticket.decide_by_ns - self._shared.clock.monotonic_ns())
+        if gate is not None:
+            facts = self._at_gate(gate, facts)
         ruling = decide(facts, self._shared.policies[ticket.camera], mode, is_late)
         verdict = self._verdict(facts, ruling, gate.name if gate else None)
+        self._note_frame_health(facts, verdict.cause)
         if gate is not None and not facts.admitted.delivery.backlog:
             self._count_late(gate.name, verdict.cause)
             self._note_spare_time(ticket, facts)
-        decision = gate.judged(facts.admitted, verdict) if gate else None
-        if decision is not None:
-            self._count_streak(decision)
+        decision = gate.judged(admitted, verdict) if gate else None
+        if gate is not None and mode is GateMode.GOLDEN:
+            self._outlets.challenging.judged(gate.name, gate.part_of(facts.admitted), verdict)
+        if gate is not None and (hold := self._holding.count(gate.name, facts.admitted, verdict, decision)):
+            self._keep_hold(verdict, decision, hold)
         return verdict, decision
+
+    def _at_gate(self, gate: Gate, facts: FrameFacts) -> FrameFacts:
+        """The facts as this gate sees them: no reference part but those of a challenge, no part while unreleased."""
+        if facts.admitted.standing.mode is GateMode.GOLDEN:
+            return self._outlets.challenging.settled_facts(gate.name, gate.part_of(facts.admitted), facts)
+        unreleased = self._holding.unreleased(gate.name)
+        is_unreadable = facts.failure is not None and facts.failure.cause in (Cause.UNDECODABLE, Cause.OVERLOAD)
+        return facts if unreleased is None or is_unreadable else replace(facts, failure=unreleased)
+
+    def _keep_hold(self, verdict: Verdict, decision: Decision | None, hold: HoldNote) -> None:
+        """Journal the hold before anyone can see it, with the verdict that begins it: both survive kill -9."""
+        self._holds[verdict.result_id] = hold
+        with contextlib.suppress(JournalFull):  # then the verdict waits for room, and the hold with it
+            self._room.journal.append_verdict(verdict, decision, hold)
 
     def _verdict(self, facts: FrameFacts, ruling: Ruling, gate: str | None) -> Verdict:
         age_ns = self._shared.clock.monotonic_ns() - facts.admitted.delivery.received_ns
@@ -172,6 +205,25 @@ class Settling:
             verdict.gate or verdict.camera, verdict.epoch, verdict.lap, verdict.trigger_id, verdict.decided_at
         )
         return replace(verdict, **standing_fields(standing))
+
+    def _note_frame_health(self, facts: FrameFacts, cause: Cause) -> None:
+        """Report the beginning and the end of a camera's fault. A simulated frame says nothing about its camera."""
+        is_faulty = cause is Cause.FRAME_HEALTH and facts.failure is not None
+        if facts.admitted.simulated or not (is_faulty or cause in (Cause.OK, Cause.ANOMALY)):
+            return
+        camera, watch = facts.admitted.delivery.camera, self._shared.frame_faults
+        before = watch.current(camera)
+        fault = facts.failure.frame_fault if facts.failure is not None else None
+        for report in watch.note(camera, fault, self._shared.clock.monotonic_ns()):
+            if report.is_over:
+                over = f"its frames are judged again; they were {report.fault.value}"
+                self._shared.event("frame_health_ended", Severity.INFO, camera, over)
+                continue
+            measure = "" if facts.failure is None else f"; the last: {facts.failure.detail}"
+            detail = f"{report.count} frame(s) not judged{measure}; look at camera and light"
+            self._shared.event("frame_health", Severity.ALARM, camera, detail)
+        if watch.current(camera) is not before:
+            self._shared.has_news.set()
 
     def _count_late(self, gate: str, cause: Cause) -> None:
         is_late = cause in (Cause.LATE, Cause.OVERLOAD)
@@ -188,16 +240,6 @@ class Settling:
         work_ms += scored.embed_ms + scored.score_ms if scored else 0.0
         self._shared.spare_time.note_live(ticket.decide_by_ns - now_ns, int(work_ms * 1e6) if scored else 0, now_ns)
 
-    def _count_streak(self, decision: Decision) -> None:
-        counter = self._shared.admission.counter(decision.gate)
-        counter.update(count_streak(counter.state, decision.action))
-        limit = next(gate.storm_consecutive for gate in self._shared.config.gate if gate.name == decision.gate)
-        if limit is not None and counter.state.reject_streak == limit:
-            # The gate is not ready until a person releases it. Thresholds stay: nothing here learns from rejects.
-            counter.update(replace(counter.state, held=True))
-            detail = f"{limit} rejects in a row; the gate is held until the command release, with by and reason"
-            self._shared.event("storm", Severity.ALARM, decision.gate, detail)
-
     async def _finish(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:
         await self._release(ticket, facts, await self._announce(ticket, verdict, decision), decision)
 
@@ -212,9 +254,10 @@ class Settling:
         if decision is None or self._outlets.gate_line is None:
             return verdict
         await self._outlets.heartbeats.ensure_epoch(decision.gate, decision.epoch)
-        is_dropped = self._shared.gates[decision.gate].is_dropped(decision)
+        is_dropped = self._shared.gates[decision.gate].is_dropped(decision) or self._holding.withholds(decision)
         is_published = False if is_dropped else await self._outlets.gate_line.publish(decision)
         self._shared.checkpoint("published")
+        self._outlets.challenging.told(decision, is_published is True)
         self._room.journal.append_published(verdict.result_id, is_published)
         if decision.result_id != verdict.result_id and is_published is not False:
             # The decision speaks for a view that came earlier, whose row must not deny it.
@@ -226,10 +269,12 @@ class Settling:
 
     async def _append(self, verdict: Verdict, decision: Decision | None) -> None:
         # While the journal is full no decision is sent, and the gate's own default holds.
-        await self._room.taken(lambda: self._room.journal.append_verdict(verdict, decision))
+        hold = self._holds.get(verdict.result_id)
+        await self._room.taken(lambda: self._room.journal.append_verdict(verdict, decision, hold))
 
     async def _release(self, ticket: Ticket, facts: FrameFacts, verdict: Verdict, decision: Decision | None) -> None:
         admitted = facts.admitted
+        self._holds.pop(verdict.result_id, None)
         await self._outlets.sink.publish(verdict)
         if verdict.cause is Cause.UNDECODABLE:
             await self._keep_dead_letter(facts, verdict)
@@ -237,6 +282,7 @@ class Settling:
             heat_map = facts.scored.heat_map if facts.scored else None
             self._outlets.images.keep(Picture(verdict, admitted.delivery.payload, heat_map))
         self._shared.telemetry.verdict(verdict)
+        self._outlets.shadowing.offer(facts, verdict)
         self._recording.finish(ticket, Row(verdict, decision))
 
     async def _keep_dead_letter(self, facts: FrameFacts, verdict: Verdict) -> None:

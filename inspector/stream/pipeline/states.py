@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inspector.ports import Journal, LateFrames, VerdictSink
+from inspector.ports import Journal, VerdictSink
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 from inspector.stream.pipeline.writing import Writing
@@ -22,15 +23,15 @@ class States:
         sink: VerdictSink,
         journal: Journal,
         writing: Writing,
-        late_frames: LateFrames,
+        owning: Owning,
     ) -> None:
         self._shared = shared
+        self._owning = owning
         self._lineups = lineups
         self._upkeep = upkeep
         self._sink = sink
         self._journal = journal
         self._writing = writing
-        self._late_frames = late_frames
         self._is_stopping = False
 
     async def stop(self) -> None:
@@ -62,16 +63,25 @@ class States:
             "in_flight": len(self._shared.in_flight),
             "ledger": "down" if self._shared.ledger_is_away else "up",
             "journal": "ok" if self._shared.journal_has_room else "full",
+            "gates": {gate.name: self._gate(gate.name) for gate in self._owning.served()},
             "gauges": self._shared.telemetry.gauges(),
         }
         await self._sink.state(f"agent/{self._shared.config.agent.name}/state", state)
         await self._tell_cameras()
 
+    def _gate(self, gate: str) -> dict[str, str | None]:
+        """Why the gate is not ready, and the name of the agent that decides about its parts; null: not known."""
+        rival, owns = self._owning.rival(gate), self._owning.owns(gate)
+        owner = self._shared.config.agent.name if owns else rival.agent if rival else None
+        return {"fault": self._upkeep.fault(gate).name.lower(), "owner": owner}
+
     async def _tell_cameras(self) -> None:
         for camera in self._shared.config.camera:
             if self._shared.serves(camera.name):
                 is_up = self._shared.sources[camera.name].is_connected and not self._is_stopping
-                await self._sink.state(f"{camera.name}/health", {"state": "online" if is_up else "offline"})
+                fault = self._shared.frame_faults.current(camera.name)
+                state = {"state": "online" if is_up else "offline", "frame_health": fault.value if fault else None}
+                await self._sink.state(f"{camera.name}/health", state)
 
     def _measure(self) -> None:
         gauge = self._shared.telemetry.gauge
@@ -81,5 +91,3 @@ class States:
         gauge("journal_limit_bytes", self._journal.limit_bytes)
         gauge("ledger_away", int(self._shared.ledger_is_away))
         gauge("rows_spooled", self._writing.waiting)
-        gauge("late_frames_waiting", self._late_frames.waiting)
-        gauge("late_frames_bytes", self._late_frames.size_bytes)

@@ -11,15 +11,24 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inspector.config.config import Config
-from inspector.domain import Decision, Event, FrameFacts, Position, ResultId, Routed, Severity, Verdict
+from inspector.config.sections import CameraSection, GateSection
+from inspector.domain import Decision, Event, FrameFacts, GateAction, Position, ResultId, Routed, Severity, Verdict
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
+from inspector.stream.frame_faults import FaultWatch
 from inspector.stream.gates import Gate
+from inspector.stream.shadow_line import Headroom
 from inspector.stream.spare_time import SpareTime
 from inspector.stream.watermark import Watermark
+
+Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
+"""Turns the bytes of a camera's frame into pixels, uint8 [H, W, 3]. Raises FrameError."""
 
 
 class Stage(enum.IntEnum):
@@ -147,8 +156,14 @@ class Shared:
     next_deadline_ns: int | None = None
     last_scored_ns: int = 0
     has_finding: Signal = field(default_factory=Signal)
+    headroom: Headroom = field(default_factory=Headroom)
     late_runs: dict[str, LateRun] = field(default_factory=dict)
     sources: dict[str, FrameSource] = field(default_factory=dict)
+    frame_faults: FaultWatch = field(default_factory=FaultWatch)
+    last_seen: dict[str, ResultId] = field(default_factory=dict)
+    """By gate for one part at a time: the result of the last frame that came, until a report is about it."""
+    ack_listeners: list[Callable[[GateAction], None]] = field(default_factory=list)
+    """Called with each report of a PLC when it comes. They must not wait and must not raise."""
 
     def note_ledger(self, is_away: bool, detail: str) -> None:
         """Note whether the ledger is away; a change is an event."""
@@ -168,14 +183,28 @@ class Shared:
         if decide_by_ns is not None and (self.next_deadline_ns is None or decide_by_ns < self.next_deadline_ns):
             self.has_deadline.set()
 
+    def section_of(self, gate: str) -> GateSection:
+        """The configuration of the gate with this name."""
+        return next(section for section in self.config.gate if section.name == gate)
+
     def gate_of(self, camera: str) -> Gate | None:
         """The gate that this camera stands at; None for a camera without one."""
         section = self.config.gate_of(camera)
         return None if section is None else self.gates[section.name]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no frame waits, is decoded or is scored, and every frame in flight has its journal entry."""
+        is_on_its_way = self.decoding or len(self.line) or len(self.batcher)
+        return not is_on_its_way and all(ticket.is_journaled for ticket in self.in_flight.values())
+
     def serves(self, camera: str) -> bool:
         """Whether this camera's frames come to this agent, and not to another agent of its group."""
         return self.sources[camera].serves(camera)
+
+    def has_gate(self, name: str) -> bool:
+        """Whether this agent has the gate now: frames of one of its cameras come to this agent."""
+        return any(self.serves(camera) for gate in self.config.gate if gate.name == name for camera in gate.cameras)
 
     def ungated_sources(self) -> list[FrameSource]:
         """The sources without any camera at a gate, without duplicates."""

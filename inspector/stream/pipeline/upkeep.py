@@ -15,6 +15,7 @@ from inspector.domain import Event, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
 from inspector.ports import Ledger, Lineup, LineupLoader, Registry
 from inspector.stream.pipeline.heartbeats import Fault
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
 
 CANARY_S = 5.0
@@ -48,7 +49,7 @@ class LineupWatch:
         live = await self._registry.live()
         if self._lineup is not None and live.revision == self._lineup.revision:
             return
-        fetched = {version.digest: await self._fetch(version) for version in live.routable}
+        fetched = {version.digest: await self._fetch(version) for version in live.needed}
         artifacts = {digest: content for digest, content in fetched.items() if content is not None}
         loop = asyncio.get_running_loop()
         lineup, events = await loop.run_in_executor(self._loading, self._loader.load, live, artifacts, self._lineup)
@@ -92,9 +93,11 @@ class Upkeep:
         shared: Shared,
         lineups: LineupWatch,
         ledger: Ledger,
+        owning: Owning,
         take_events: Callable[[], list[Event]],
     ) -> None:
         self._shared = shared
+        self._owning = owning
         self._lineups = lineups
         self._ledger = ledger
         self._take_events = take_events
@@ -110,6 +113,8 @@ class Upkeep:
 
     def fault(self, gate: str | None = None) -> Fault:
         """The first fault that makes verdicts untrustworthy now."""
+        if gate is not None and not self._owning.owns(gate):
+            return Fault.OWNED_BY_OTHER
         lineup = self._lineups.current
         if lineup is None or not lineup.products:
             return Fault.NO_PRODUCT

@@ -35,6 +35,15 @@ class DefectKind(enum.StrEnum):
     MISSING = "missing"
 
 
+KIND_NAMES = {
+    DefectKind.SCRATCH: "scratch",
+    DefectKind.SPOT: "spot",
+    DefectKind.CUT_PASTE: "piece in the wrong place",
+    DefectKind.SMEAR: "smear",
+    DefectKind.MISSING: "missing piece",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Planted:
     """A good image with one defect in it. `image`: uint8 [H, W, 3]; `mask`: bool [H, W], where it changed."""

@@ -8,7 +8,7 @@ these kinds on parts like these, with its binomial interval; it is no plant's es
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,16 @@ from numpy.typing import NDArray
 from inspector.training.dataset.gathering import Progress
 from inspector.training.defects.drawing import DefectKind
 from inspector.training.defects.planting import Ground, plant
+from inspector.training.evidence.trade import (
+    LARGE_SIZES,
+    NONE_DRAWN,
+    DrawnDefect,
+    Found,
+    TradePoint,
+    found_of_large,
+    thresholds_of,
+    trade_of,
+)
 from inspector.training.statistics.binomial import clopper_pearson
 from inspector.training.statistics.calibrating import CONFIDENCE
 from inspector.vision.engines.protocols import Embedder
@@ -25,8 +35,8 @@ from inspector.vision.images.preparation import prepare
 from inspector.vision.serving.product_inspector import ProductInspector
 
 SIZES = (0.16, 0.08, 0.04, 0.02, 0.01)
-"""Sizes of drawn defects as shares of the picture's longer side, largest first. Where no defect of a size is found,
-smaller sizes are not tried."""
+"""Sizes of drawn defects as shares of the picture's longer side, largest first. Smaller sizes are not tried where no
+defect of a size is found even at the lowest threshold of the trade; the `LARGE_SIZES` are always tried."""
 PER_CELL = 16
 """Defects drawn of each kind and size. If all 16 are found, the share is at least 79 % with 95 % confidence."""
 LEAST_PER_CELL = 8
@@ -34,6 +44,10 @@ LEAST_PER_CELL = 8
 FULL_FROM = 100
 """With fewer enrolled images fewer defects are drawn, so that the cost stays in proportion to the enrolment."""
 FOUND_SHARE = 0.9
+BLIND_BELOW = 0.1
+"""A head that finds a smaller share of the large drawn defects does not go live unless a person insists."""
+WEAK_BELOW = 0.3
+"""A head that finds a smaller share of them goes live with a warning. Nine of twelve measured products lie above."""
 BLIND_GRID = 6
 BLIND_IMAGES = 3
 BATCH = 8
@@ -96,13 +110,39 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True)
 class Detectability:
-    """The curve, the blind spots, and examples. `n_images`: good images drawn on; `are_seen`: they are in the bank."""
+    """The curve, the blind spots, and examples. `n_images`: good images drawn on; `are_seen`: they are in the bank.
+
+    `trade`: what other thresholds would find. `large`: the defects of `LARGE_SIZES` found at the deployed threshold.
+    """
 
     steps: tuple[Step, ...]
     blind_spots: BlindSpots | None
     exhibits: tuple[Exhibit, ...]
     n_images: int
     are_seen: bool
+    trade: tuple[TradePoint, ...] = ()
+    large: Found = NONE_DRAWN
+
+    @property
+    def objection(self) -> str | None:
+        """Why a version needs a person's word to go live: most defects, even large ones, would pass."""
+        share = self.large.share
+        return self._told if share is not None and share < BLIND_BELOW else None
+
+    @property
+    def warning(self) -> str | None:
+        """The same sentence where the head finds some defects, and misses most."""
+        share = self.large.share
+        return self._told if share is not None and share < WEAK_BELOW else None
+
+    @property
+    def _told(self) -> str:
+        return (
+            f"at its threshold the head finds {self.large.found} of {self.large.n} large drawn defects "
+            f"({LARGE_SIZES[-1]:.0%} to {LARGE_SIZES[0]:.0%} of the frame's longer side): most defective parts would "
+            "pass. Its good images differ too much, or another head is needed: try --head auto, a fixture or a region "
+            "of interest, or a larger --overkill"
+        )
 
     def of(self, kind: DefectKind) -> list[Step]:
         """The steps of one kind, smallest first."""
@@ -128,6 +168,8 @@ class Detectability:
                 kind.value: None if step is None else _described(step) for kind, step in smallest.items()
             },
             "steps": [{"kind": step.kind.value, **_described(step)} for step in self.steps],
+            "large": self.large.to_manifest(),
+            "trade": [point.to_manifest() for point in self.trade],
             "blind_spots": None
             if spots is None
             else {
@@ -150,10 +192,20 @@ def _described(step: Step) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What came of the defects of one kind and size."""
+
+    step: Step
+    exhibits: list[Exhibit]
+    drawn: list[DrawnDefect]
+
+
 class DetectabilityTrial:
     """Draws defects on those of `grounds` that the deployed head accepts, and lets the head judge them. Deterministic.
 
     `seen`: the head learnt these images, which the statement then says. `learnt`: how many images were enrolled.
+    `good_scores`: of the images that calibrated the head, for the trade; without them there is no trade.
     """
 
     def __init__(
@@ -164,10 +216,15 @@ class DetectabilityTrial:
         *,
         seen: bool,
         learnt: int = FULL_FROM,
+        good_scores: Sequence[float] = (),
     ) -> None:
         self._inspector = inspector
         self._embedder = embedder
-        self._threshold = inspector.artifact.calibration.threshold
+        self._calibration = inspector.artifact.calibration
+        self._threshold = self._calibration.threshold
+        self._good_scores = good_scores
+        lowest = thresholds_of(good_scores, self._calibration).values() if good_scores else ()
+        self._lowest_threshold = min((self._threshold, *lowest))
         self._preparation = inspector.artifact.preparation
         self._seen = seen
         self._grounds = grounds
@@ -182,43 +239,60 @@ class DetectabilityTrial:
             return None
         steps: list[Step] = []
         exhibits: list[Exhibit] = []
+        drawn: list[DrawnDefect] = []
         for number, kind in enumerate(DefectKind):
             for share in SIZES:
-                step, shown = self._step(kind, share, accepted)
-                if step is None:
+                row = self._row(kind, share, accepted)
+                if row is None:
                     break
-                steps.append(step)
-                exhibits += shown
-                if step.found == 0:
+                steps.append(row.step)
+                exhibits += row.exhibits
+                drawn += row.drawn
+                if share not in LARGE_SIZES and not any(each.score > self._lowest_threshold for each in row.drawn):
                     break
             progress("detectability", number + 1, len(DefectKind) + 1)
-        measured = Detectability(tuple(steps), None, tuple(_instructive(exhibits)), len(accepted), self._seen)
-        blind = self._blind_spots(measured, accepted)
+        trade = trade_of(drawn, self._good_scores, self._calibration) if self._good_scores else ()
+        measured = Detectability(
+            steps=tuple(steps),
+            blind_spots=None,
+            exhibits=tuple(_instructive(exhibits)),
+            n_images=len(accepted),
+            are_seen=self._seen,
+            trade=trade,
+            large=found_of_large(drawn, self._threshold),
+        )
+        blind = self._blind_spots(measured, [ground for ground, _ in accepted])
         progress("detectability", len(DefectKind) + 1, len(DefectKind) + 1)
-        return Detectability(measured.steps, blind, measured.exhibits, len(accepted), self._seen)
+        return replace(measured, blind_spots=blind)
 
-    def _accepted(self) -> list[Ground]:
-        """Held-out images that pass as they are, at most as many as one cell needs, spread over the set."""
+    def _accepted(self) -> list[tuple[Ground, float]]:
+        """Held-out images that pass as they are, with their scores, at most as many as one cell needs, spread over the
+        set.
+        """
         count = min(len(self._grounds), self._per_cell)
         spread = np.unique(np.linspace(0, len(self._grounds) - 1, count).round().astype(int))
-        canvases = [self._grounds[int(index)] for index in spread]
-        scores = self._scores([each.pixels for each in canvases])
-        return [each for each, score in zip(canvases, scores, strict=True) if score <= self._threshold]
+        grounds = [self._grounds[int(index)] for index in spread]
+        scores = self._scores([each.pixels for each in grounds])
+        return [(each, score) for each, score in zip(grounds, scores, strict=True) if score <= self._threshold]
 
-    def _step(self, kind: DefectKind, share: float, canvases: Sequence[Ground]) -> tuple[Step | None, list[Exhibit]]:
-        planted, sizes = [], []
+    def _row(self, kind: DefectKind, share: float, accepted: Sequence[tuple[Ground, float]]) -> _Row | None:
+        planted, sizes, ground_scores = [], [], []
         for number in range(self._per_cell):
             rng = np.random.default_rng([list(DefectKind).index(kind), round(share * 10_000), number])
-            canvas = canvases[number % len(canvases)]
-            size_px = share * max(canvas.pixels.shape[:2])
-            drawn = plant(kind, canvas.pixels, size_px, rng)
+            ground, ground_score = accepted[number % len(accepted)]
+            size_px = share * max(ground.pixels.shape[:2])
+            drawn = plant(kind, ground.pixels, size_px, rng)
             if drawn is not None:
                 planted.append((drawn, size_px))
-                sizes.append(size_px * canvas.scale)
+                sizes.append(size_px * ground.scale)
+                ground_scores.append(ground_score)
         if not planted:
-            return None, []
+            return None
         judged = self._judge([frame for (frame, _), _ in planted])
-        is_found = [score > self._threshold for score, _ in judged]
+        defects = [
+            DrawnDefect(kind, share, score, before) for (score, _), before in zip(judged, ground_scores, strict=True)
+        ]
+        is_found = [each.score > self._threshold for each in defects]
         step = Step(kind, share, float(np.median(sizes)), sum(is_found), len(planted))
         shown = []
         for wanted in (True, False):
@@ -226,7 +300,7 @@ class DetectabilityTrial:
                 first = is_found.index(wanted)
                 (frame, at), size_px = planted[first]
                 shown.append(self._exhibit(step, wanted, frame, (*at, size_px), judged[first][1]))
-        return step, shown
+        return _Row(step, shown, defects)
 
     def _exhibit(
         self, step: Step, is_found: bool, frame: NDArray[np.uint8], at: tuple[int, int, float], judgement: Judgement

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from inspector.training.dataset.gathering import Gathered, Progress
 from inspector.training.evidence.detectability import Detectability, DetectabilityTrial
 from inspector.training.evidence.hygiene import SUSPECT_SPREADS, Hygiene, Suspect, nearest_usual
+from inspector.training.evidence.pose import Pose, pose_of
 from inspector.training.evidence.routing_check import RoutingCheck
 from inspector.training.heads.base import Fitted
 from inspector.training.statistics.calibrating import without_the_largest
@@ -124,12 +125,15 @@ class Evidence:
     examples: tuple[Shown, ...]
     phases: tuple[Phase, ...] = ()
     choices: tuple[Mapping[str, Any], ...] = ()
+    pose: Pose | None = None
 
     @property
     def objections(self) -> tuple[str, ...]:
         """The reasons why this version does not go live unless a person insists."""
         of_keystone = None if self.keystone is None else self.keystone.objection
-        return (*self.hygiene.objections, *([of_keystone] if of_keystone else []), *self.routing.objections)
+        of_eyesight = None if self.detectability is None else self.detectability.objection
+        of_head = [objection for objection in (of_keystone, of_eyesight) if objection]
+        return (*self.hygiene.objections, *of_head, *self.routing.objections)
 
     def to_manifest(self) -> dict[str, Any]:
         """The evidence for the manifest, without pictures and times. The manifest holds the rest under other keys."""
@@ -138,6 +142,7 @@ class Evidence:
             "held_out_scores": [round(score, 5) for _, score in self.held_out],
             "keystone": None if self.keystone is None else asdict(self.keystone),
             "detectability": None if self.detectability is None else self.detectability.to_manifest(),
+            "pose": None if self.pose is None else self.pose.to_manifest(),
             "routing": self.routing.to_manifest(),
             "choices": [dict(each) for each in self.choices],
         }
@@ -187,6 +192,7 @@ def evidence_of(calibration: Calibration, examined: Examined) -> Evidence:
         detectability=None,
         routing=examined.routing,
         examples=examples_of(names, gathered.inputs),
+        pose=pose_of(gathered.inputs),
     )
 
 
@@ -223,8 +229,11 @@ def measure_detectability(
     judged = [image for image, _ in examined.fitted.judged]
     grounds = examined.gathered.grounds.of(judged, inspector.artifact.preparation)
     is_seen = inspector.artifact.calibration.kind != "certified"
-    learnt = len(examined.gathered)
-    return DetectabilityTrial(inspector, embedder, grounds, seen=is_seen, learnt=learnt).run(progress)
+    scores = [judgement.score for _, judgement in examined.fitted.judged]
+    trial = DetectabilityTrial(
+        inspector, embedder, grounds, seen=is_seen, learnt=len(examined.gathered), good_scores=scores
+    )
+    return trial.run(progress)
 
 
 class PhaseClock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from inspector.training.dataset.gathering import Gathered
 from inspector.training.evidence.evidence import Evidence, Phase
 from inspector.training.heads.base import HeadRecipe
+from inspector.training.statistics.calibrating import ALPHA
+from inspector.vision.artifacts.calibration import Calibration, rank_of
 from inspector.vision.artifacts.format import Artifact
 from inspector.vision.engines.protocols import Engine
 from inspector.vision.serving.tiling import backbone_passes
@@ -66,6 +69,16 @@ def _is_installed() -> bool:
     return bool(list(importlib.metadata.distributions(name="inspector")))
 
 
+def beyond_signing(calibration: Calibration) -> str:
+    """What to know where a person asked for a smaller share of rejected good parts than the images can sign for."""
+    if calibration.alpha >= ALPHA or rank_of(calibration.n, calibration.alpha) <= calibration.n:
+        return ""
+    return (
+        f"an overkill of {calibration.alpha:.3g} needs {math.ceil(1 / calibration.alpha) - 1} held-out good images; "
+        f"there are {calibration.n}, so the threshold is the largest score of theirs with a margin"
+    )
+
+
 def report_of(
     artifact: Artifact, gathered: Gathered, evidence: Evidence, n_images: int, seconds: dict[str, float]
 ) -> EnrolmentReport:
@@ -79,10 +92,16 @@ def report_of(
         f"{name} scores far above the other good images; look at it before you activate" for name in evidence.suspects
     ]
     warnings += [*hygiene.warnings, *evidence.routing.warnings]
+    if evidence.pose is not None and (advice := evidence.pose.advice):
+        warnings.append(advice)
+    if evidence.detectability is not None and (weak := evidence.detectability.warning):
+        warnings.append(weak)
     if evidence.keystone is not None and evidence.keystone.stands_apart:
         warnings.append(evidence.keystone.warning)
     if artifact.calibration.provisional:
         warnings.append(f"the threshold is provisional; {ADVISED_IMAGES} and more good images make it firmer")
+    if beyond := beyond_signing(artifact.calibration):
+        warnings.append(beyond)
     return EnrolmentReport(
         product=artifact.product,
         n_images=n_images,

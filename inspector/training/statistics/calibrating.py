@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.errors import UsageError
 from inspector.training.statistics.binomial import clopper_pearson, upper_bound
 from inspector.vision.artifacts.calibration import MARGIN, Calibration, rank_of, threshold_of
 
 ALPHA = 0.01
 CONFIDENCE = 0.95
+MOST_OVERKILL = 0.2
+"""The largest share of good parts that a person may let be rejected. Beyond it the threshold lies among usual parts."""
+
+
+def parse_overkill(text: str) -> float:
+    """A share of good parts, written as `0.01` or `1%`. Raises UsageError unless it is above 0 and at most 20 %."""
+    number = text.strip().removesuffix("%").strip()
+    try:
+        share = float(number) / (100.0 if text.strip().endswith("%") else 1.0)
+    except ValueError:
+        share = math.nan
+    if not 0.0 < share <= MOST_OVERKILL:
+        raise UsageError(
+            f"{text!r} is no share of good parts to reject; write it as 1% or 0.01, above 0 and at most "
+            f"{MOST_OVERKILL:.0%}."
+        )
+    return share
 
 
 def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool, alpha: float = ALPHA) -> Calibration:

@@ -26,6 +26,7 @@ from inspector.vision.artifacts.format_3 import FORMAT_VERSION_3, manifest_from_
 from inspector.vision.heads.base import HeadModel
 from inspector.vision.heads.factory import read_model
 from inspector.vision.heads.stored import finite, floats
+from inspector.vision.health.checks import HealthChecks
 from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.graphs import Graph
 from inspector.vision.routing.anchors import ProductAnchors
@@ -34,6 +35,7 @@ from inspector.vision.routing.profile import ROUTING_SIZE_PX, routing_profile
 FORMAT = "inspector-artifact"
 FORMAT_VERSION = 4
 HEAD_PREFIX = "head."
+HEALTH_PREFIX = "health."
 
 LEVEL_TOLERANCE = 0.02
 """Largest allowed difference between a probe's level and its stored level: 1/50 of the way from median to threshold."""
@@ -69,7 +71,8 @@ class Artifact:
     """Everything that is needed to inspect one product.
 
     `manifest` holds entries that are only for people to read. `routing_frames`: float16 [R, P, C], unit patches of good
-    frames. When another product is enrolled, routing is checked on these frames. Older versions have None there.
+    frames. When another product is enrolled, routing is checked on these frames. `health`: the checks that a frame must
+    pass before it is scored. Older versions have None in both.
     """
 
     product: str
@@ -82,6 +85,7 @@ class Artifact:
     probes: tuple[Probe, ...]
     manifest: Mapping[str, Any]
     routing_frames: NDArray[np.float16] | None = None
+    health: HealthChecks | None = None
 
 
 def digest_of(content: bytes) -> str:
@@ -98,6 +102,8 @@ def pack(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
     tensors |= {HEAD_PREFIX + name: array for name, array in artifact.head.tensors().items()}
     if artifact.routing_frames is not None:
         tensors["routing_frames"] = artifact.routing_frames
+    if artifact.health is not None:
+        tensors |= {HEALTH_PREFIX + name: array for name, array in artifact.health.tensors().items()}
     for number, probe in enumerate(artifact.probes):
         tensors[f"probe.{number}.prepared"] = probe.prepared
         tensors[f"probe.{number}.routing"] = probe.routing
@@ -128,6 +134,7 @@ def _described(artifact: Artifact) -> dict[str, Any]:
             for probe in artifact.probes
         ],
         "level_tolerance": LEVEL_TOLERANCE,
+        **({} if artifact.health is None else {"frame_health": artifact.health.to_manifest()}),
     }
 
 
@@ -198,18 +205,24 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Art
         product=product,
         graph=graph,
         preparation=preparation,
-        head=read_model(manifest["model"], _of_head(tensors), graph, preparation),
+        head=read_model(manifest["model"], _under(HEAD_PREFIX, tensors), graph, preparation),
         anchors=anchors,
         calibration=Calibration.from_manifest(manifest["calibration"]),
         map_scale=scale,
         probes=probes,
         manifest=manifest,
         routing_frames=tensors.get("routing_frames"),
+        health=_health(manifest.get("frame_health"), _under(HEALTH_PREFIX, tensors)),
     )
 
 
-def _of_head(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(HEAD_PREFIX): array for name, array in tensors.items() if name.startswith(HEAD_PREFIX)}
+def _health(stored: Any, tensors: Mapping[str, NDArray[Any]]) -> HealthChecks | None:
+    return None if stored is None else HealthChecks.read(stored, tensors)
+
+
+def _under(prefix: str, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The tensors with this prefix, by their names without it."""
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 
 def _probe(

@@ -26,6 +26,7 @@ MAX_TILES = 256
 OVERLAP_SHARE = 8
 """Neighbouring tiles share 1/8 of their side, so that a small defect on a seam lies completely in one of the tiles."""
 OVERLAP_STEP_PX = 16
+CELL_PX = 8
 
 Fit = Literal["letterbox", "squash"]
 
@@ -178,6 +179,18 @@ def counted(preparation: Preparation, height: int, width: int, shown: tuple[int,
     found = cv2.resize(inside, shown[::-1], interpolation=cv2.INTER_NEAREST) > 0
     found.flags.writeable = False
     return np.asarray(found, np.bool_)
+
+
+def counted_cells(preparation: Preparation, cells: int) -> NDArray[np.bool_]:
+    """Which of `cells` x `cells` parts of the whole frame count, at least half of each: bool; at least one does."""
+    side = cells * CELL_PX
+    counts = np.zeros((side, side), np.float32)
+    rows, columns = crop_of(side, side, preparation)
+    counts[rows, columns] = 1.0
+    if preparation.mask is not None:
+        counts *= cv2.resize(_open_mask(preparation.mask), (side, side), interpolation=cv2.INTER_NEAREST) > 0
+    shares = cv2.resize(counts, (cells, cells), interpolation=cv2.INTER_AREA)
+    return np.asarray(shares >= min(0.5, float(shares.max())), np.bool_)
 
 
 @functools.lru_cache(maxsize=16)

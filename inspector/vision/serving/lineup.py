@@ -1,4 +1,5 @@
 """The lineup: the live product versions, loaded, checked and warmed up. The stream routes and scores frames with it.
+The shadow versions stand beside them, in `shadows`.
 
 A lineup is immutable and replaced as a whole. The old lineup still scores the frames that it routed. Versions that
 can't be read or do not reproduce their probes are refused by name; the other versions are loaded. Nothing here imports
@@ -19,18 +20,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.config.sections import EngineSection
-from inspector.domain import Cause, Event, Failure, Frame, LiveSet, ProductVersion, Routed, RouteFacts, Scored, Severity
+from inspector.domain import (
+    Cause,
+    Event,
+    Failure,
+    Frame,
+    LiveSet,
+    ProductVersion,
+    Route,
+    Routed,
+    RouteFacts,
+    Scored,
+    Severity,
+)
 from inspector.errors import ArtifactError, EngineError, InspectorError
 from inspector.ports import Lineup
-from inspector.vision.artifacts.format import Artifact, unpack
+from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.factory import create_engine
-from inspector.vision.engines.protocols import Embedder, Engine
+from inspector.vision.engines.protocols import Engine
+from inspector.vision.health.checks import FoundFault
 from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.routing.index import AnchorIndex
+from inspector.vision.routing.profile import routing_copy
 from inspector.vision.routing.routing_pass import RoutingPass
+from inspector.vision.serving.loaded_product import LoadedProduct, batch_key_of
 from inspector.vision.serving.product_inspector import ProductInspector
+from inspector.vision.serving.shadows import LoadedShadow, VisionShadows
 from inspector.vision.serving.tiling import tiled
 
 CANARY_PRODUCTS = 4
@@ -38,18 +55,13 @@ CANARY_PRODUCTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedProduct:
-    """A version ready to inspect. `embedder` is its main pass, shared with all products of the same batch key."""
+class _Opening:
+    """What versions are opened with. `known` maps digest to a version that an earlier lineup loaded and checked."""
 
-    version: ProductVersion
-    inspector: ProductInspector
-    embedder: Embedder
-    batch_key: str
-
-    @property
-    def threshold(self) -> float:
-        """The threshold in the registry, which a person may have moved. The artifact keeps the enrolled threshold."""
-        return self.version.threshold
+    engine: Engine
+    routing_pass: RoutingPass
+    artifacts: dict[str, bytes]
+    known: dict[str, LoadedProduct]
 
 
 class VisionLoader:
@@ -67,22 +79,42 @@ class VisionLoader:
             self._engine = create_engine(self._section.name, self._cache, self._section.threads)
         engine = self._engine
         routing_pass = RoutingPass.on(engine)
-        known = previous.loaded if isinstance(previous, VisionLineup) else {}
+        known = previous.known if isinstance(previous, VisionLineup) else {}
+        opening = _Opening(engine, routing_pass, artifacts, known)
         loaded: dict[str, LoadedProduct] = {}
         events: list[Event] = []
         for version in live.routable:
             try:
-                reused = known.get(version.digest)
-                product = replace(reused, version=version) if reused else self._open(version, artifacts, engine)
-                if reused is None:
-                    product.inspector.check_probes(product.embedder, routing_pass)
+                loaded[version.digest] = self._ready(version, opening)
             except InspectorError as error:
                 events.append(_refused(version, error))
-                continue
-            loaded[version.digest] = product
-        lineup = VisionLineup(live.revision, engine.name, loaded, routing_pass)
+        opened = (product for digest, product in loaded.items() if digest not in known)
+        events += [_without_health(item.version) for item in opened if item.inspector.artifact.health is None]
+        shadows = VisionShadows(self._ready_shadows(live, replace(opening, known=known | loaded), events), engine.name)
+        lineup = VisionLineup(live.revision, loaded, routing_pass, shadows)
         lineup.warm_up(self._section.batch_max)
         return lineup, events
+
+    def _ready_shadows(self, live: LiveSet, opening: _Opening, events: list[Event]) -> list[LoadedShadow]:
+        """The shadow versions, loaded and checked as the live ones. One that is refused is an event and no more."""
+        shadows = []
+        told = {event.subject for event in events}
+        for version in live.shadows:
+            try:
+                shadows.append(LoadedShadow.measured(self._ready(version, opening)))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a shadow, live versions must be loaded
+                if version.product not in told:
+                    events.append(_refused(version, error))
+        return shadows
+
+    def _ready(self, version: ProductVersion, opening: _Opening) -> LoadedProduct:
+        """The version, opened and checked by its probes unless it is known already. Raises InspectorError."""
+        reused = opening.known.get(version.digest)
+        if reused is not None:
+            return replace(reused, version=version)
+        item = self._open(version, opening.artifacts, opening.engine)
+        item.inspector.check_probes(item.embedder, opening.routing_pass)
+        return item
 
     def _open(self, version: ProductVersion, artifacts: dict[str, bytes], engine: Engine) -> LoadedProduct:
         content = artifacts.get(version.digest)
@@ -92,30 +124,36 @@ class VisionLoader:
         weights_file = find_weights(artifact.manifest.get("weights_file"), self._section.weights_dir)
         embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)
         inspector = ProductInspector(artifact, engine)
-        return LoadedProduct(version, inspector, embedder, _batch_key(engine, artifact))
+        return LoadedProduct(version, inspector, embedder, batch_key_of(engine, artifact))
 
 
-def _batch_key(engine: Engine, artifact: Artifact) -> str:
-    height, width = artifact.preparation.canvas
-    return f"{engine.name}:{artifact.graph.key}:{height}x{width}"
-
-
-def _refused(version: ProductVersion, error: InspectorError) -> Event:
+def _refused(version: ProductVersion, error: Exception) -> Event:
     name = f"{version.product} version {version.version}"
     return Event(datetime.now(UTC), "version_refused", Severity.ALARM, version.product, f"{name} is refused: {error}")
+
+
+def _without_health(version: ProductVersion) -> Event:
+    detail = (
+        f"{version.product} version {version.version} has no frame health checks, because it was enrolled before there "
+        "were any: dark, bright, blurred, moved and covered frames are judged; enrol it again to have them named"
+    )
+    return Event(datetime.now(UTC), "no_frame_health", Severity.INFO, version.product, detail)
 
 
 class VisionLineup:
     """Implements `ports.Lineup`. `loaded` maps artifact digest to product."""
 
-    def __init__(self, revision: str, engine: str, loaded: dict[str, LoadedProduct], routing_pass: RoutingPass) -> None:
+    def __init__(
+        self, revision: str, loaded: dict[str, LoadedProduct], routing_pass: RoutingPass, shadows: VisionShadows
+    ) -> None:
         self.loaded = loaded
+        self._shadows = shadows
         self._revision = revision
         self._routing_pass = routing_pass
         self._live = {item.version.product: item for item in loaded.values() if item.version.is_live}
         routable = {item.version.product: item for item in loaded.values()} | self._live
         self._router = VisionRouter(self._live, list(routable.values()), routing_pass)
-        self._scorer = VisionScorer(loaded, engine)
+        self._scorer = VisionScorer(loaded, shadows)
         self._canary_turn = itertools.cycle(sorted(self._live)) if self._live else iter(())
 
     @property
@@ -133,6 +171,15 @@ class VisionLineup:
     @property
     def scorer(self) -> VisionScorer:
         return self._scorer
+
+    @property
+    def shadows(self) -> VisionShadows:
+        return self._shadows
+
+    @property
+    def known(self) -> dict[str, LoadedProduct]:
+        """All versions that are open, by digest. A shadow that becomes live is not opened again."""
+        return {item.version.digest: item for item in self._shadows.loaded} | self.loaded
 
     def check_canary(self) -> None:
         """Send the stored images of the next few products through passes, anchors and heads. Raises ParityError."""
@@ -165,21 +212,22 @@ class VisionRouter:
     def route(self, frame: Frame) -> Routed | Failure:
         """The frame prepared for the head of its product, or a failure (unknown_product, not_released).
 
-        The failure names the nearest product.
+        The failure names the nearest product. A frame that fails a health check of its product is not prepared.
         """
         started = time.perf_counter()
         if not self._index.products:
             return Failure(Cause.UNKNOWN_PRODUCT, "no product is enrolled")
         pyramid = Pyramid(frame.pixels)
-        route = self._index.route(self._routing_pass.patches(pyramid))
+        copy = routing_copy(pyramid)
+        route = self._index.route(self._routing_pass.patches_of_copy(copy))
         if route.product is None:
-            far = f"{route.distance:.2f} times the distance that still counts as {route.nearest}"
-            return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {route.nearest}, but at {far}")
+            return self._unknown(route, copy, frame.expected)
         item = self._live.get(route.product)
         if item is None:
-            return Failure(Cause.NOT_RELEASED, f"{route.product} has only a shadow version")
-        prepared = prepare(pyramid, item.inspector.artifact.preparation)
-        height, width = frame.pixels.shape[:2]
+            detail = f"{route.product} has only a shadow version"
+            return Failure(Cause.NOT_RELEASED, detail, product=route.product)
+        fault = _find_fault(item, copy)
+        prepared = None if fault else prepare(pyramid, item.inspector.artifact.preparation)
         facts = RouteFacts(
             product=route.product,
             product_version=item.version.version,
@@ -188,7 +236,26 @@ class VisionRouter:
             confidence=route.confidence,
             route_ms=(time.perf_counter() - started) * 1e3,
         )
+        if fault is not None:
+            return Failure.of_frame(fault.fault, fault.measure, facts)
+        height, width = frame.pixels.shape[:2]
         return Routed(frame.admitted, facts, prepared, _own_key(item, frame), size_px=(width, height))
+
+    def _unknown(self, route: Route, copy: NDArray[np.uint8], expected: str | None) -> Failure:
+        """The failure of a frame that shows no enrolled product, or whose fault hides the product from routing.
+
+        The checks of the product that it should show are asked, or else those of the nearest one.
+        """
+        item = self._live.get(expected or "") or self._live.get(route.nearest or "")
+        if item is not None and (fault := _find_fault(item, copy, is_known=False)) is not None:
+            return Failure.of_frame(fault.fault, f"{fault.measure} (by {item.version.product})")
+        far = f"{route.distance:.2f} times the distance that still counts as {route.nearest}"
+        return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {route.nearest}, but at {far}")
+
+
+def _find_fault(item: LoadedProduct, copy: NDArray[np.uint8], *, is_known: bool = True) -> FoundFault | None:
+    health = item.inspector.artifact.health
+    return None if health is None else health.find(copy, is_known=is_known)
 
 
 def _own_key(item: LoadedProduct, frame: Frame) -> str:
@@ -204,9 +271,10 @@ def _own_key(item: LoadedProduct, frame: Frame) -> str:
 class VisionScorer:
     """Implements `ports.Scorer`. The scorer thread alone should call it; a lock makes a second caller wait."""
 
-    def __init__(self, loaded: dict[str, LoadedProduct], engine: str) -> None:
+    def __init__(self, loaded: dict[str, LoadedProduct], shadows: VisionShadows) -> None:
         self._loaded = loaded
-        self._engine = engine
+        self._shadows = shadows
+        self._engine = shadows.engine
         self._lock = threading.Lock()
 
     def score(self, batch: Sequence[Routed]) -> list[Scored | Failure]:
@@ -274,12 +342,13 @@ class VisionScorer:
         judgements = item.inspector.judge(embedded)
         score_ms = (time.perf_counter() - started) * 1e3 / len(frames)
         answers: list[Scored | Failure] = []
-        for judgement, size, frame in zip(judgements, sizes, frames, strict=True):
+        for row, (judgement, size, frame) in enumerate(zip(judgements, sizes, frames, strict=True)):
             if not np.isfinite(judgement.score):
                 answers.append(Failure(Cause.SCORER_ERROR, "its score is not a number"))
                 continue
             drawing = time.perf_counter()
             scored = item.inspector.scored(judgement, size, threshold=frame.facts.threshold)
             own_ms = score_ms + (time.perf_counter() - drawing) * 1e3
-            answers.append(replace(scored, embed_ms=embed_ms, score_ms=own_ms, engine=self._engine))
+            kept = self._shadows.kept(item, embedded, row)
+            answers.append(replace(scored, embed_ms=embed_ms, score_ms=own_ms, engine=self._engine, embedding=kept))
         return answers

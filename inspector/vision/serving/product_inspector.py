@@ -45,9 +45,8 @@ class ProductInspector:
         self, judgement: Judgement, size: tuple[int, int], *, threshold: float | None = None, always_map: bool = False
     ) -> Scored:
         """The judgement in the form that the stream uses. `threshold`, where given, replaces the artifact's."""
-        calibration = self.artifact.calibration
-        limit = calibration.threshold if threshold is None else threshold
-        level = (judgement.score - calibration.median) / (limit - calibration.median)
+        limit = self.artifact.calibration.threshold if threshold is None else threshold
+        level = self.level(judgement.score, limit)
         heat_map: NDArray[np.uint8] | None = None
         regions: tuple[Region, ...] = ()
         if always_map or level > MAP_FROM_LEVEL:
@@ -55,6 +54,11 @@ class ProductInspector:
             heat_map = np.clip(np.rint(levels * HEAT_AT_THRESHOLD), 0, 255).astype(np.uint8)
             regions = find_regions(levels, size, is_reject=judgement.score > limit)
         return Scored(judgement.score, limit, level, regions, heat_map)
+
+    def level(self, score: float, threshold: float) -> float:
+        """The score as a level of this threshold: 1 at the threshold, 0 at the median of good images."""
+        median = self.artifact.calibration.median
+        return (score - median) / (threshold - median)
 
     def map_levels(
         self, judgement: Judgement, size: tuple[int, int], longest_px: int | None = None

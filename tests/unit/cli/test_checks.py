@@ -260,6 +260,24 @@ def test_gate_with_a_short_window_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("match", "window_ms", "level"),
+    [
+        ("trigger_id", 300, Level.OK),
+        ("single_in_flight", 300, Level.WARNING),
+        ("single_in_flight", 7, Level.FAULT),
+    ],
+)
+def test_gate_without_trigger_ids_is_told_what_it_needs(
+    tmp_path: Path, match: str, window_ms: float, level: Level
+) -> None:
+    gates = [{"name": "g", "cameras": ["a"], "window_ms": window_ms, "match": match}]
+    finding = found(list(line_checks.check_gates(config_of(tmp_path, camera=[camera("a")], gate=gates))), "g")
+    assert finding.level is level
+    if match == "single_in_flight":
+        assert all(need in finding.detail for need in ("more than one part", "markers", "trigger_id", "ms apart"))
+
+
+@pytest.mark.parametrize(
     ("protocol", "trigger_from", "is_fault"),
     [("3.1.1", "property", True), ("3.1.1", "topic", False), ("5", "property", False)],
 )

@@ -423,3 +423,54 @@ def test_change_of_a_locked_database_is_refused_with_one_sentence(
         answer = shell(*arguments)
     sentence = "The database is locked by another process; end whatever holds it open.\n"
     assert (answer.code, answer.err) == (1, sentence)
+
+
+@pytest.mark.usefixtures("line")
+def test_enroll_overkill_sets_the_threshold_and_products_show_has_the_trade(
+    shell: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = folder_of_discs(tmp_path / "good", range(24))
+    made = shell("enroll", "disc", str(folder), "--profile", "fast", "--overkill", "5%", "--json")
+    assert made.code == 0, made.err
+    trade = made.document["evidence"]["detectability"]["trade"]
+    assert [point["overkill"] for point in trade] == [0.001, 0.005, 0.01, 0.02, 0.05]
+    assert trade[-1]["level"] == pytest.approx(1.0)
+    assert trade[0]["threshold"] >= trade[-1]["threshold"]
+    assert made.document["evidence"]["pose"]["statement"]
+    page = Path(made.document["report"]).read_text()
+    assert "What another threshold would find" in page
+    assert "How it lies" in page
+    shown = shell("products", "show", "disc")
+    assert shown.code == 0, shown.err
+    text = " ".join(shown.out.split())
+    assert "Drawn defects found, if more or fewer good parts may be rejected" in text
+    assert "missing piece" in text
+    added = shell(
+        "enroll", "disc", str(folder_of_discs(tmp_path / "more", range(40, 44))), "--add", "--no-detectability"
+    )
+    assert added.code == 0, added.err
+    manifest = shell("products", "show", "disc", "--json").document["manifest"]
+    assert manifest["calibration"]["alpha"] == 0.05
+
+
+@pytest.mark.usefixtures("line")
+@pytest.mark.parametrize("share", ["0", "50%", "few"])
+def test_enroll_of_an_impossible_overkill_is_wrong_use(shell: Callable[..., Any], tmp_path: Path, share: str) -> None:
+    answer = shell("enroll", "disc", str(folder_of_discs(tmp_path / "good", range(6))), "--overkill", share)
+    assert answer.code == 2
+    assert "no share of good parts to reject" in " ".join(answer.err.split())
+
+
+@pytest.mark.usefixtures("line")
+def test_enroll_of_a_head_that_finds_hardly_any_drawn_defect_is_held_back(
+    shell: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(detectability, "SIZES", (0.16,))
+    monkeypatch.setattr(detectability, "BLIND_BELOW", 1.1)
+    folder = folder_of_discs(tmp_path / "good", range(12))
+    held = shell("enroll", "disc", str(folder), "--profile", "fast", "--json")
+    assert (held.code, held.document["live"]) == (1, False)
+    assert "large drawn defects" in held.err
+    assert "most defective parts would pass" in held.document["objections"][0]
+    made = shell("enroll", "disc", str(folder), "--profile", "fast", "--insist", "--json")
+    assert (made.code, made.document["live"]) == (0, True)

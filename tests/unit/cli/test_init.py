@@ -20,7 +20,7 @@ def test_init_in_new_folder_writes_a_configuration_that_loads(shell: Callable[..
     assert answer.code == 0
     config = load(Path(answer.document["config"]))
     assert config.camera[0].name == "cam1"
-    assert config.gate[0].match == "single_in_flight"
+    assert config.gate[0].match == "trigger_id"
     assert config.agent.state_dir == Path("line1/state").absolute()
     assert answer.document["frame_topic"] == config.topic_of(config.camera[0])
 
@@ -28,7 +28,15 @@ def test_init_in_new_folder_writes_a_configuration_that_loads(shell: Callable[..
 def test_init_without_json_prints_what_comes_next(shell: Callable[..., Any]) -> None:
     answer = shell("init", "my line")
     assert "inspector doctor --config 'my line/inspector.toml'" in answer.out
-    assert "-t 'plant/site/area/line/cam1/frame' -f part.png" in answer.out
+    assert "user-property trigger-id 1 -t 'plant/site/area/line/cam1/frame' -f part.png" in answer.out
+
+
+def test_init_says_in_the_file_what_single_in_flight_needs(shell: Callable[..., Any]) -> None:
+    shell("init")
+    text = Path("inspector.toml").read_text()
+    remark = " ".join(text.split("\nmatch = ")[0].rsplit("\n\n", 1)[1].replace("# ", "").split())
+    for need in ("more than one part", "further apart than window_ms", "markers", "third of the window"):
+        assert need in remark
 
 
 def test_init_where_a_file_is_refuses_until_forced(shell: Callable[..., Any]) -> None:

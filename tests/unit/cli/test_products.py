@@ -70,6 +70,41 @@ def test_products_activate_and_rollback_move_the_pointer_with_a_reason(
     assert {"the old lamp is back", "no it isn't"} <= set(_reasons(line))
 
 
+def test_products_shadow_promote_and_rollback_are_one_step_each_with_a_reason(
+    shell: Callable[..., Any], loadable: Callable[[str], int], line: Config
+) -> None:
+    loadable("bottle")
+    loadable("bottle")
+    assert shell("products", "shadow", "bottle", "1", "--reason", "old lamp", "--json").document["shadow"]
+    promoted = shell("products", "promote", "bottle", "--reason", "it was right", "--json").document
+    assert (promoted["version"], promoted["live"], promoted["shadow"]) == (1, True, False)
+    assert shell("products", "rollback", "bottle", "--reason", "it was not", "--json").document["version"] == 2
+    assert _audited(line)[-4:] == [
+        ("product/bottle/shadow", "version 1", "old lamp"),
+        ("product/bottle/live", "version 1", "it was right"),
+        ("product/bottle/shadow", None, "it was right"),
+        ("product/bottle/live", "version 2", "it was not"),
+    ]
+
+
+def test_products_shadow_off_takes_the_shadow_away(shell: Callable[..., Any], loadable: Callable[[str], int]) -> None:
+    loadable("bottle")
+    loadable("bottle")
+    assert "in shadow" in shell("products", "shadow", "bottle", "1").out
+    assert shell("products", "shadow", "bottle", "--off", "--json").document["shadow_version"] is None
+    assert not any(row["shadow"] for row in shell("products", "list", "--all", "--json").document)
+    refused = shell("products", "promote", "bottle")
+    assert refused.code == 2
+    assert "products shadow bottle" in refused.err
+
+
+def test_products_shadow_refuses_what_makes_no_sense(shell: Callable[..., Any], loadable: Callable[[str], int]) -> None:
+    loadable("bottle")
+    assert shell("products", "shadow", "bottle").code == 2
+    assert shell("products", "shadow", "bottle", "1", "--off").code == 2
+    assert "is live" in shell("products", "shadow", "bottle", "1").err
+
+
 def test_products_remove_without_a_terminal_needs_yes(
     shell: Callable[..., Any], enrolled: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

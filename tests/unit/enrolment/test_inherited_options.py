@@ -20,6 +20,7 @@ def manifest(**changed: Any) -> dict[str, Any]:
         "weights_file": "/models/wide.safetensors",
         "preparation": preparation,
         "evidence": {"choices": []},
+        "calibration": {"alpha": 0.01},
         **changed,
     }
 
@@ -47,3 +48,11 @@ def test_inherited_exposure_is_chosen_again_unless_a_person_said_it() -> None:
             EnrolmentOptions(), manifest(head="prototype", preparation=stored, evidence=evidence), frozenset()
         )
         assert found.exposure == exposure
+
+
+def test_inherited_overkill_is_the_live_versions_unless_named() -> None:
+    stored = manifest(calibration={"alpha": 0.05})
+    found = inherited(EnrolmentOptions(), stored, frozenset())
+    assert found.alpha == 0.05
+    assert "overkill 0.05" in differing(found)
+    assert inherited(EnrolmentOptions(alpha=0.02), stored, frozenset({"overkill"})).alpha == 0.02

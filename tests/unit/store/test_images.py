@@ -68,6 +68,13 @@ async def test_keep_follows_the_rule_of_each_outcome(tmp_path: Path, clock: Fake
     assert kept(tmp_path) == [f"2025-01-01/cam1/{unjudged.result_id}.png", "latest/cam1.jpg"]
 
 
+async def test_keep_a_flip_is_kept_though_it_passed_and_is_no_latest_picture(tmp_path: Path, clock: FakeClock) -> None:
+    verdict = verdict_of_part(1)
+    async with images_in(tmp_path, clock) as images:
+        images.keep(Picture(verdict, encoded(), None, is_flip=True))
+    assert kept(tmp_path) == [f"2025-01-01/cam1/{verdict.result_id}.jpg"]
+
+
 async def test_keep_passes_in_the_sample(tmp_path: Path, clock: FakeClock) -> None:
     verdicts = [verdict_of_part(number) for number in range(40)]
     async with images_in(tmp_path, clock, keep_passes=0.5) as images:

@@ -106,7 +106,7 @@ async def test_golden_parts_are_judged_and_marked_and_never_told() -> None:
     plant = Plant(settings())
     async with plant.running():
         talker = Talker(plant)
-        assert (await talker.tell("golden", expires_at=later()))["gates"][0]["mode"] == "golden"
+        assert (await talker.tell("mode", mode="golden", expires_at=later()))["gates"][0]["mode"] == "golden"
         plant.push(BAD, 1)
         plant.push(GOOD, 2)
         await plant.has_rows(2)
@@ -237,8 +237,8 @@ async def test_command_for_what_another_agent_has_is_left_to_it() -> None:
 async def test_mode_until_9999_is_refused_with_its_reason_and_the_line_stays_in_auto() -> None:
     plant = Plant(settings())
     async with plant.running():
-        for command, keys in (("mode", {"mode": "bypass"}), ("golden", {})):
-            reply = await Talker(plant).tell(command, gate="gate", expires_at="9999-12-31T23:59:59Z", **keys)
+        for mode in ("bypass", "golden"):
+            reply = await Talker(plant).tell("mode", gate="gate", expires_at="9999-12-31T23:59:59Z", mode=mode)
             assert reply["ok"] == 0
             assert "more than 12 h away" in reply["detail"]
         plant.push(GOOD, 1)
@@ -264,7 +264,7 @@ async def test_storm_holds_the_gate_until_a_person_releases_it() -> None:
     async with plant.running():
         await until(lambda: is_told(0, 5))
         reply = await Talker(plant).tell("release", gate="gate")
-        assert (reply["ok"], reply["detail"]) == (1, "gate: gate not held (was held)")
+        assert (reply["ok"], reply["detail"]) == (1, "gate: gate not held (was held: consecutive_rejects)")
         await until(lambda: is_told(1, 0))
     (record,) = plant.ledger.commands
     assert (record.name, record.by, record.reason) == (CommandName.RELEASE, "ada", "a test")

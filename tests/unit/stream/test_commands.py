@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.domain import CommandName, CommandRequest, GateMode
+from inspector.domain import CommandName, CommandRequest, GateMode, Master, Outcome
 from inspector.errors import CommandRefused
 from inspector.stream.commands import Command, check_time, cmd_id_of, read
 from inspector.testing.clock import START
@@ -28,10 +28,28 @@ def test_read_job_with_all_its_keys() -> None:
     assert command.from_trigger == 4711
 
 
-def test_read_mode_golden_and_resync() -> None:
+def test_read_mode_and_resync() -> None:
     assert read(asked("mode", mode="bypass", expires_at="2025-03-01T07:00:00+01:00")).mode is GateMode.BYPASS
-    assert read(asked("golden", expires_at="2025-03-01T07:00:00Z", camera="cam1")).mode is GateMode.GOLDEN
+    assert read(asked("mode", mode="golden", expires_at="2025-03-01T07:00:00Z")).mode is GateMode.GOLDEN
     assert read(asked("resync")).mode is None
+
+
+GOLDEN = {"good": 2, "bad": 1, "within_s": 60}
+
+
+def test_read_golden_in_order_is_all_good_parts_first() -> None:
+    command = read(asked("golden", gate="g1", product="bolt", **GOLDEN))
+    assert command.masters == (Master(Outcome.PASS), Master(Outcome.PASS), Master(Outcome.REJECT))
+    assert (command.owner, command.product, command.within_s, command.mode) == ("g1", "bolt", 60, None)
+
+
+def test_read_golden_by_part_ids_names_each() -> None:
+    command = read(asked("golden", **GOLDEN, good_parts=["G1", "G2"], bad_parts=["B1"]))
+    assert [(master.expected, master.part_id) for master in command.masters] == [
+        (Outcome.PASS, "G1"),
+        (Outcome.PASS, "G2"),
+        (Outcome.REJECT, "B1"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +66,18 @@ def test_read_mode_golden_and_resync() -> None:
         ("mode", {"mode": "auto", "reason": "x" * 501}, "reason is not a text"),
         ("resync", {"sent_at": "2025-03-01T06:00:00"}, "sent_at is not an RFC 3339"),
         ("resync", {"cmd_id": 7}, "cmd_id is not a text"),
+        ("golden", {}, "is a challenge and needs good, bad and within_s"),
+        ("golden", {"expires_at": "2025-03-01T07:00:00Z"}, "command mode with the mode golden"),
+        ("golden", GOLDEN | {"bad": 0}, "bad is not a whole number from 1 to 50"),
+        ("golden", GOLDEN | {"good": True}, "good is not a whole number"),
+        ("golden", GOLDEN | {"within_s": 3601}, "within_s is not a number of seconds"),
+        ("golden", GOLDEN | {"within_s": True}, "within_s is not a number of seconds"),
+        ("golden", GOLDEN | {"good_parts": ["G1", "G2"]}, "send both, or neither"),
+        ("golden", GOLDEN | {"good_parts": ["G1"], "bad_parts": ["B1"]}, "good_parts are 1 and its good is 2"),
+        ("golden", GOLDEN | {"good_parts": ["G1", "B1"], "bad_parts": ["B1"]}, "comes twice"),
+        ("golden", GOLDEN | {"good_parts": "G1", "bad_parts": ["B1"]}, "not a list of part ids"),
+        ("golden", GOLDEN | {"good_parts": ["G1", 7], "bad_parts": ["B1"]}, "good_parts is not a text"),
+        ("golden", GOLDEN | {"order": []}, "no key order"),
     ],
 )
 def test_read_another_form_is_refused_with_its_sentence(name: str, changes: dict[str, Any], said: str) -> None:
@@ -99,15 +129,14 @@ def test_check_time_of_a_mode_needs_an_end_to_come() -> None:
     check_time(Command(CommandName.MODE, "c1", START, "ada", "done", mode=GateMode.AUTO), START, 30, 12)
 
 
-@pytest.mark.parametrize("name", ["mode", "golden"])
-def test_check_time_of_a_mode_beyond_the_longest_is_refused(name: str) -> None:
+def test_check_time_of_a_mode_beyond_the_longest_is_refused() -> None:
     for end, longest_h, is_obeyed in (
         (START + timedelta(hours=12), 12, True),
         (START + timedelta(hours=12, milliseconds=1), 12, False),
         (START + timedelta(hours=12, milliseconds=1), 13, True),
         (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), 168, False),
     ):
-        command = Command(CommandName(name), "c1", START, "ada", "cleaning", mode=GateMode.CLEAN, expires_at=end)
+        command = Command(CommandName.MODE, "c1", START, "ada", "cleaning", mode=GateMode.CLEAN, expires_at=end)
         if is_obeyed:
             check_time(command, START, 30, longest_h)
         else:

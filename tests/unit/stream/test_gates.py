@@ -16,13 +16,12 @@ from inspector.domain import (
     Delivery,
     FrameFacts,
     GateMode,
-    GateState,
     Standing,
     Verdict,
 )
 from inspector.stream.admission import Admission, Arrival
 from inspector.stream.deciding import Policy, rule
-from inspector.stream.gates import Gate, count_streak
+from inspector.stream.gates import Gate
 from inspector.stream.pipeline.verdicts import Signature, frame_verdict
 from tests.unit.stream.conftest import START, admit
 
@@ -148,14 +147,6 @@ def test_forget_epochs_drops_old_parts(single: Line) -> None:
     admitted = single.frame("solo", 7)
     single.gate.forget_epochs_before(2)
     assert single.judge(admitted, Action.REJECT) is None
-
-
-def test_count_streak_counts_rejects_and_anything_else_ends_it() -> None:
-    state = GateState("g")
-    for _ in range(3):
-        state = count_streak(state, Action.REJECT)
-    assert state.reject_streak == 3
-    assert count_streak(state, Action.QUARANTINE).reject_streak == 0
 
 
 def test_judged_part_of_which_one_view_was_bypassed_is_never_told(pair: Line) -> None:

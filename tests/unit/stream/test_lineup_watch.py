@@ -9,7 +9,7 @@ import pytest
 
 from inspector.agent.clock import SystemClock
 from inspector.config.sections import EngineSection
-from inspector.domain import Cause, Event, Failure, LiveSet, Routed
+from inspector.domain import Cause, Event, Failure, LiveSet, Routed, Scored
 from inspector.ports import Lineup
 from inspector.store.database import Database, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
@@ -48,6 +48,16 @@ async def test_load_damaged_artifact_hands_over_the_others() -> None:
     assert watch.current is not None
 
 
+async def test_load_hands_over_the_shadow_beside_its_live_version() -> None:
+    registry, loader = InMemoryRegistry(), NotingLoader()
+    manifest = {"head": "prototype", "threshold": 1.0}
+    await registry.add_version("bolt", b"live", manifest, by="test", activate=True)
+    await registry.add_version("bolt", b"shadow", manifest, by="test", activate=False, shadow=True)
+    await registry.add_version("bolt", b"neither", manifest, by="test", activate=False)
+    await LineupWatch(Plant(FREE).pipeline()._shared, registry, loader).load()
+    assert loader.handed == [{b"live", b"shadow"}]
+
+
 async def test_load_product_with_only_a_shadow_version_is_not_released_until_it_is_live(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fake_engine: FakeEngine, enrolled: dict[str, Enrolment]
 ) -> None:
@@ -69,9 +79,14 @@ async def test_load_product_with_only_a_shadow_version_is_not_released_until_it_
             found = watch.current.router.route(frame_of(draw("disc", 100)))
             assert isinstance(found, Failure)
             assert (found.cause, found.detail) == (Cause.NOT_RELEASED, "disc has only a shadow version")
+            assert found.product == "disc", "so that its shadow version can score it"
+            assert watch.current.shadows.version_of("disc") is not None
+            answer = watch.current.shadows.score("disc", None, lambda: draw("disc", 100))
+            assert isinstance(answer, Scored)
             assert isinstance(watch.current.router.route(frame_of(draw("plate", 100))), Routed)
             watch.current.check_canary()
             await registry.activate("disc", 1, by="test", reason="test")
             await watch.load()
             assert watch.current.products == ("disc", "plate")
+            assert watch.current.shadows.version_of("disc") is None
             assert isinstance(watch.current.router.route(frame_of(draw("disc", 100))), Routed)

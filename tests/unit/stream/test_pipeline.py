@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import math
 import threading
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -25,6 +26,7 @@ from inspector.domain import (
     Decision,
     GateMode,
     GateState,
+    HoldNote,
     LateOutcome,
     Outcome,
     Severity,
@@ -36,6 +38,7 @@ from inspector.stream.pipeline import Adapters, Pipeline, afterwards
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.edges import (
+    FakeAckLine,
     FakeCommandChannel,
     FakeDeadLetters,
     FakeGateLine,
@@ -62,9 +65,13 @@ def decode(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
         raise Died
     try:
         product, score = payload.split(b"#")[0].decode().split(":")
-        return paint(int(product), float(score))
+        pixels = paint(int(product), float(score))
     except ValueError as error:
         raise UndecodableFrame("the bytes are no image") from error
+    pixels[1, 1] = list(
+        zlib.crc32(payload.split(b"##")[0]).to_bytes(4, "big")[:3]
+    )  # grain: other bytes are other pixels
+    return pixels
 
 
 def settings(**gate: Any) -> Config:
@@ -104,6 +111,7 @@ class Plant:
         self.journal = earlier.journal.after_kill() if earlier else InMemoryJournal()
         self.late = earlier.late.after_kill() if earlier else InMemoryLateFrames(self.clock)
         self.line = FakeGateLine(self.clock)
+        self.acks = FakeAckLine()
         self.commands = FakeCommandChannel()
         self.sink, self.images, self.letters = FakeSink(), FakeImages(), FakeDeadLetters()
         self.telemetry = FakeTelemetry()
@@ -127,6 +135,7 @@ class Plant:
             decode=decode,
             take_events=self.telemetry.take_events,
             command_channel=self.commands,
+            ack_line=self.acks if self.config.gate else None,
         )
         return Pipeline(self.config, adapters, "test", checkpoint or self.reached.append)
 
@@ -154,6 +163,8 @@ class Plant:
 
     def push(self, payload: bytes, trigger: int | None = None, **headers: Any) -> None:
         named = {key.replace("_", "-"): str(value) for key, value in headers.items()}
+        if b"#" not in payload and b":" in payload and (trigger is not None or named):
+            payload += f"#{trigger} {named}".encode()  # no two pictures of a camera are the same
         self.source.push(payload, named if trigger is None else {**named, "trigger-id": str(trigger)})
 
 
@@ -537,8 +548,8 @@ async def test_run_gate_is_not_ready_while_no_frame_could_be_young_enough(
 async def test_run_stopped_agent_leaves_its_cameras_offline() -> None:
     plant = Plant(settings())
     async with plant.running():
-        await until(lambda: plant.sink.states.get("cam/health") == {"state": "online"})
-    assert plant.sink.states["cam/health"] == {"state": "offline"}
+        await until(lambda: plant.sink.states.get("cam/health", {}).get("state") == "online")
+    assert plant.sink.states["cam/health"]["state"] == "offline"
 
 
 async def test_run_new_epoch_is_in_a_heartbeat_before_a_decision_carries_it() -> None:
@@ -575,7 +586,7 @@ async def test_run_camera_that_repeats_one_picture_is_told_once_an_episode(ids: 
     async with plant.running():
         for number in range(20):
             plant.push(
-                GOOD if number < 19 else GOOD + b"#other",
+                GOOD + (b"#one" if number < 19 else b"#other"),
                 1000 + number if ids == "trigger" else None,
                 **({"frame_id": number} if ids == "frame_id" else {}),
             )
@@ -586,6 +597,89 @@ async def test_run_camera_that_repeats_one_picture_is_told_once_an_episode(ids: 
         ("camera_repeats_ended", Severity.INFO, "cam"),
     ]
     assert told[1].detail.startswith("19 frames in a row")
+
+
+@pytest.mark.parametrize("pictures", [1, 2])
+@pytest.mark.parametrize("is_stamped", [False, True])
+async def test_run_frozen_camera_is_told_by_the_fifth_picture_and_judged_again_afterwards(
+    pictures: int, is_stamped: bool
+) -> None:
+    plant = Plant(settings(window_ms=20_000))
+    frames = 200
+    async with plant.running():
+        for number in range(frames):
+            stamp = f"##taken at {number}" if is_stamped else ""
+            plant.push(GOOD + f"#{number % pictures}{stamp}".encode(), 1000 + number)
+            await plant.has_rows(number + 1)
+        await until(lambda: plant.sink.states["cam/health"]["frame_health"] == "frozen")
+        for number in range(20):
+            plant.push(GOOD, 1000 + frames + number)
+            await plant.has_rows(frames + number + 1)
+        await until(lambda: plant.sink.states["cam/health"]["frame_health"] is None)
+    judged = 5 * pictures - 1
+    rows = sorted(plant.rows(), key=lambda row: row.trigger_id or 0)
+    assert {row.cause for row in (*rows[:judged], *rows[frames:])} == {Cause.OK}
+    frozen = rows[judged:frames]
+    assert {(row.outcome, row.cause, row.action, row.level) for row in frozen} == {
+        (Outcome.UNJUDGED, Cause.FRAME_HEALTH, Action.QUARANTINE, None)
+    }
+    assert all((row.cause_detail or "").startswith("frozen: the last ") for row in frozen)
+    told = [(event.kind, event.subject) for event in plant.telemetry.events if "frame_health" in event.kind]
+    assert told == [("frame_health", "cam"), ("frame_health_ended", "cam")]
+
+
+async def test_run_frozen_camera_gets_the_action_that_its_policy_names() -> None:
+    camera = {"name": "cam", "on_unjudged": "quarantine", "on_frame_health": "reject"}
+    plant = Plant(parse({"agent": {"name": "agent"}, "camera": [camera]}, None))
+    async with plant.running():
+        for number in range(6):
+            plant.push(GOOD + b"#one", number)
+        await plant.has_rows(6)
+    assert [row.action for row in plant.rows()] == [Action.PASS] * 4 + [Action.REJECT] * 2
+
+
+async def test_run_frame_that_fails_a_health_check_is_not_scored_and_names_product_fault_and_measure() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.push(GOOD, 1)
+        plant.push(b"0:2.54", 2)
+        await plant.has_rows(2)
+        await until(lambda: plant.sink.states["cam/health"]["frame_health"] == "dark")
+    row = next(row for row in plant.rows() if row.trigger_id == 2)
+    assert (row.outcome, row.cause, row.action) == (Outcome.UNJUDGED, Cause.FRAME_HEALTH, Action.QUARANTINE)
+    assert row.cause_detail == "dark: 3.00 stops darker than good images"
+    assert (row.product, row.product_version, row.level, row.threshold) == ("alpha", 1, None, 1.0)
+    assert sum(plant.lineup.batches) == 1
+    (event,) = [event for event in plant.telemetry.events if event.kind == "frame_health"]
+    assert (event.severity, event.subject) == (Severity.ALARM, "cam")
+    assert "dark: 3.00 stops" in event.detail
+
+
+async def test_run_router_is_told_the_announced_product_or_the_last_that_the_camera_showed() -> None:
+    plant = Plant(FREE)
+    async with plant.running():
+        for number, (payload, claim) in enumerate(
+            [(GOOD, {}), (b"1:0.20", {}), (UNKNOWN, {}), (BAD, {"product": "beta"})]
+        ):
+            plant.push(payload, number, **claim)
+            await plant.has_rows(number + 1)
+    assert plant.lineup.expected == [None, "alpha", "beta", "beta"]
+    fixed = {"name": "cam", "on_unjudged": "reject", "product": "alpha"}
+    plant = Plant(parse({"agent": {"name": "agent"}, "camera": [fixed]}, None))
+    async with plant.running():
+        plant.push(b"1:0.20", 1, product="beta")
+        await plant.has_rows(1)
+    assert plant.lineup.expected == ["alpha"], "the camera's own setting comes first"
+
+
+async def test_run_static_scene_with_the_noise_of_a_sensor_is_no_frozen_camera() -> None:
+    plant = Plant(FREE)
+    async with plant.running():
+        for number in range(40):
+            plant.push(GOOD + b"#noise %d" % number)
+        await plant.has_rows(40)
+    assert {row.cause for row in plant.rows()} == {Cause.OK}
+    assert "frame_health" not in plant.telemetry.kinds()
 
 
 async def test_run_frames_delivered_again_or_simulated_are_no_repeating_camera() -> None:
@@ -746,7 +840,7 @@ async def test_run_decision_without_an_answer_is_a_row_that_says_unknown() -> No
         plant.push(GOOD, 1)
         await plant.has_rows(1)
     assert [row.published for row in plant.rows()] == [None]
-    assert [decision.sent for decision in plant.ledger.decisions.values()] == [1]
+    assert [decision.sent for decision in plant.ledger.decisions.values()] == [0], "only what is certain counts"
 
 
 async def test_restart_after_a_decoder_died_gives_up_the_guilty_frame_alone() -> None:
@@ -782,20 +876,20 @@ class ReluctantJournal(InMemoryJournal):
 
     has_refused = False
 
-    def append_verdict(self, verdict: Verdict, decision: Decision | None) -> None:
+    def append_verdict(self, verdict: Verdict, decision: Decision | None, hold: HoldNote | None = None) -> None:
         if not self.has_refused:
             self.has_refused = True
             raise JournalFull("not yet (test)")
-        super().append_verdict(verdict, decision)
+        super().append_verdict(verdict, decision, hold)
 
 
 async def test_restart_tries_the_next_suspect_only_when_the_last_ones_verdict_is_journaled() -> None:
     """Else the guilty one would end the agent while its neighbour still counts as being tried."""
     plant = Plant(FREE)
-    suspects = [("cam", hashlib.sha256(payload).hexdigest()) for payload in (GOOD, BAD)]
+    suspects = [("cam", hashlib.sha256(payload).hexdigest()) for payload in (GOOD + b"#1", BAD + b"#2")]
     plant.journal = ReluctantJournal(_tries=dict.fromkeys(suspects, 1))
-    plant.push(GOOD, frame_id=1)
-    plant.push(BAD, frame_id=2)
+    plant.push(GOOD + b"#1", frame_id=1)
+    plant.push(BAD + b"#2", frame_id=2)
     async with plant.running():
         await plant.has_rows(2)
     steps = [kind for kind, _ in plant.journal.entries if kind in ("attempt", "verdict")]

@@ -7,10 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from inspector.domain import Cause, Decision, GateAction, GateState, ResultId, Verdict
+from inspector.domain import Cause, Decision, GateState, ResultId, Verdict
 from inspector.errors import JournalFull
 from inspector.stream.pipeline.heartbeats import Fault
-from inspector.testing.clock import START
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup
@@ -147,32 +146,3 @@ async def test_journal_full_now_and_then_is_one_edge_and_gates_are_not_ready() -
         journal.is_narrow = False
         await until(lambda: plant.line.beats[-1][1]["ready"] == 1)
     assert plant.telemetry.kinds().count("journal_full") == plant.telemetry.kinds().count("journal_has_room") == 1
-
-
-def report(trigger: int) -> GateAction:
-    return GateAction("gate", 1, trigger, action=2, source=1, done=1, received_at=START)
-
-
-async def test_reports_of_plcs_wait_for_the_ledger_in_order() -> None:
-    plant = Plant(settings())
-    async with plant.running():
-        plant.ledger.is_available = False
-        for trigger in range(300):
-            plant.line.reported.put_nowait(report(trigger))
-        await until(plant.line.reported.empty)
-        assert plant.ledger.gate_actions == []
-        plant.ledger.is_available = True
-        await until(lambda: len(plant.ledger.gate_actions) == 300)
-    assert plant.ledger.gate_actions == [report(trigger) for trigger in range(300)]
-    assert "gate_actions_lost" not in plant.telemetry.kinds()
-
-
-async def test_reports_of_plcs_that_find_no_ledger_to_the_end_are_told_as_lost_once() -> None:
-    plant = Plant(settings())
-    async with plant.running():
-        plant.ledger.is_available = False
-        for trigger in range(3):
-            plant.line.reported.put_nowait(report(trigger))
-        await until(plant.line.reported.empty)
-    assert plant.telemetry.kinds().count("gate_actions_lost") == 1
-    assert plant.telemetry.counters["gate_actions_lost"] == 3

@@ -14,10 +14,17 @@ from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.config.sections import CameraSection
-from inspector.domain import GateState, Outcome, Verdict
+from inspector.domain import GateState, Outcome, StormCounts, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New, TriggerCounter
 from inspector.stream.pipeline import Adapters, Pipeline
-from inspector.testing.edges import FakeDeadLetters, FakeGateLine, FakeImages, FakeSink, FakeTelemetry
+from inspector.testing.edges import (
+    FakeDeadLetters,
+    FakeGateLine,
+    FakeGateOwners,
+    FakeImages,
+    FakeSink,
+    FakeTelemetry,
+)
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.late_frames import InMemoryLateFrames
 from inspector.testing.ledger import InMemoryLedger
@@ -44,10 +51,17 @@ def decode(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
 class GroupAgent:
     """One of several agents that share a broker and a ledger."""
 
-    def __init__(self, broker: FakeBroker, ledger: InMemoryLedger, config: Config = CONFIG) -> None:
+    def __init__(
+        self,
+        broker: FakeBroker,
+        ledger: InMemoryLedger,
+        config: Config = CONFIG,
+        owners: FakeGateOwners | None = None,
+    ) -> None:
         clock = SystemClock()
         self.source = FakeSource("cam", clock, broker, is_shared=True)
         self.telemetry = FakeTelemetry()
+        self.sink = FakeSink()
         self.line = FakeGateLine(clock)
         self.pipeline = Pipeline(
             config,
@@ -59,13 +73,14 @@ class GroupAgent:
                 ledger=ledger,
                 registry=InMemoryRegistry(),
                 loader=FakeLoader(FakeLineup()),
-                sink=FakeSink(),
+                sink=self.sink,
                 gate_line=self.line,
                 images=FakeImages(),
                 dead_letters=FakeDeadLetters(),
                 late_frames=InMemoryLateFrames(clock),
                 decode=decode,
                 take_events=self.telemetry.take_events,
+                gate_owners=owners,
             ),
             "test",
         )
@@ -128,7 +143,8 @@ async def test_stream_that_comes_back_finds_what_the_other_agent_did() -> None:
         (1, 1), (2, 1), (40_000, 2), (40_001, 2), (40_002, 2),
     ]  # fmt: skip
     assert "counter_reset" not in first.telemetry.kinds()
-    assert ledger.gates["gate"] == GateState("gate", epoch=2, last_trigger=40_002)
+    counted = StormCounts(recent="00000")  # each agent goes on with the counts of the other
+    assert ledger.gates["gate"] == GateState("gate", epoch=2, last_trigger=40_002, storm=counted, watched=5)
 
 
 async def test_stream_taken_over_while_the_ledger_is_away_waits_for_it() -> None:

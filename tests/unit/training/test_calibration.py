@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.errors import ArtifactError
+from inspector.errors import ArtifactError, UsageError
 from inspector.training.statistics.binomial import binomial_cdf, clopper_pearson, upper_bound
-from inspector.training.statistics.calibrating import calibrate, without_the_largest
+from inspector.training.statistics.calibrating import calibrate, parse_overkill, without_the_largest
 from inspector.vision.artifacts.calibration import Calibration
 
 
@@ -163,3 +163,16 @@ def test_without_the_largest_the_next_one_makes_the_threshold() -> None:
     assert found.threshold == pytest.approx(4.0 * 1.05)
     assert (found.n, found.kind) == (3, "certified")
     assert without_the_largest(scores, calibrate(scores, held_out="", is_cross_fit=True), 2).threshold == 3.0 * 1.05
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("1%", 0.01), ("0.01", 0.01), (" 0.5 % ", 0.005), ("20%", 0.2), ("1e-3", 0.001)]
+)
+def test_parse_overkill_takes_percent_and_shares(text: str, share: float) -> None:
+    assert parse_overkill(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["0", "0%", "-1%", "21%", "1", "much", "", "nan", "inf%"])
+def test_parse_overkill_refuses_what_is_no_share(text: str) -> None:
+    with pytest.raises(UsageError, match=r"1% or 0\.01"):
+        parse_overkill(text)

@@ -12,7 +12,8 @@ from inspector.training.defects.drawing import DefectKind
 from inspector.training.defects.planting import Ground, drawn_side_px
 from inspector.training.enrol import Enrolment
 from inspector.training.evidence import detectability
-from inspector.training.evidence.detectability import SIZES, Detectability, DetectabilityTrial, Step
+from inspector.training.evidence.detectability import BLIND_BELOW, SIZES, Detectability, DetectabilityTrial, Step
+from inspector.training.evidence.trade import LARGE_SIZES, OVERKILLS, Found
 from inspector.vision.artifacts.format import Artifact, MapScale, unpack
 from inspector.vision.engines.protocols import Patches
 from inspector.vision.heads.base import Judgement
@@ -135,12 +136,53 @@ def test_detectability_of_the_same_images_is_the_same(artifact: Artifact) -> Non
     assert first.to_manifest() == second.to_manifest()
 
 
-def test_detectability_of_a_head_that_finds_nothing_stops_at_the_largest_size(artifact: Artifact) -> None:
+def test_detectability_of_a_head_that_finds_nothing_tries_large_sizes_and_objects(artifact: Artifact) -> None:
     deaf = replace(artifact, calibration=replace(artifact.calibration, threshold=1e9))
     found = trial(deaf, clean(3)).run(lambda *_: None)
     assert found is not None
-    assert {(step.size_share, step.found) for step in found.steps} == {(SIZES[0], 0)}
+    assert {(step.size_share, step.found) for step in found.steps} == {(size, 0) for size in (*LARGE_SIZES, SIZES[3])}
     assert all(found.smallest_found(kind) is None for kind in DefectKind)
+    assert found.large.found == 0
+    assert found.large.n == sum(step.n for step in found.steps if step.size_share in LARGE_SIZES)
+    assert found.objection is not None
+    assert f"0 of {found.large.n} large drawn defects" in found.objection
+
+
+def test_detectability_of_a_head_that_sees_does_not_object(artifact: Artifact) -> None:
+    found = trial(artifact, clean(4)).run(lambda *_: None)
+    assert found is not None
+    assert found.large.share is not None
+    assert found.large.share >= BLIND_BELOW
+    assert found.objection is None
+
+
+@pytest.mark.parametrize(
+    ("found", "objects", "warns"), [(9, True, True), (10, False, True), (29, False, True), (30, False, False)]
+)
+def test_detectability_of_a_weak_head_warns_and_of_a_blind_one_objects(found: int, objects: bool, warns: bool) -> None:
+    measured = Detectability((), None, (), 16, are_seen=False, large=Found(found, 100))
+    assert (measured.objection is not None) == objects
+    assert (measured.warning is not None) == warns
+
+
+def test_detectability_trade_finds_more_where_more_good_parts_are_rejected(artifact: Artifact) -> None:
+    good_scores = [*range(1, 100), 300.0]  # one odd image lifts the threshold that rejects almost no good part
+    strict = replace(artifact, calibration=replace(artifact.calibration, threshold=300.0, kind="certified"))
+    inspector = ProductInspector(strict, FakeEngine())
+    inspector._head = AreaHead()
+    found = DetectabilityTrial(
+        inspector, lambda pixels: [pixels], clean(4), seen=False, learnt=200, good_scores=good_scores
+    ).run(lambda *_: None)
+    assert found is not None
+    by_overkill = {point.overkill: point for point in found.trade}
+    assert [by_overkill[share].threshold for share in (0.01, 0.02, 0.05)] == [300.0, 99.0, 96.0]
+    assert [by_overkill[share].is_signed for share in OVERKILLS] == [False, False, True, True, True]
+    assert by_overkill[0.001].threshold == pytest.approx(315.0)
+    assert by_overkill[0.02].total.found > by_overkill[0.01].total.found
+    assert by_overkill[0.01].total.found == sum(step.found for step in found.steps)
+    stored = found.to_manifest()["trade"]
+    assert [point["overkill"] for point in stored] == list(OVERKILLS)
+    assert stored[2]["total"]["n"] == sum(step.n for step in found.steps)
 
 
 def test_detectability_draws_on_no_image_that_is_rejected_as_it_is(artifact: Artifact) -> None:

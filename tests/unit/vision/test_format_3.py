@@ -61,6 +61,7 @@ def test_artifact_of_format_3_keeps_every_tensor_and_is_written_as_format_4(head
     again, manifest = pack(artifact)
 
     assert manifest == dict(artifact.manifest) == read_manifest(content)
+    assert artifact.health is None, "frames were not checked then"
     assert (manifest["format_version"], manifest["model"]["kind"]) == (
         4,
         "student" if head == "student" else "prototype",

@@ -90,7 +90,7 @@ def test_route_shadow_only_product_is_not_released(
     assert found.products == ("mesh", "plate")
 
 
-def test_load_shadow_beside_a_live_version_of_its_product_is_left_out(
+def test_load_shadow_beside_a_live_version_of_its_product_is_never_routed_to(
     loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes], enrolled: dict[str, Enrolment]
 ) -> None:
     shadow = replace(version_of(enrolled["mesh"], "disc", number=2, live=False), product="disc")

@@ -1,0 +1,135 @@
+"""Shows the account of parts: to people as tables, to machines as one document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from inspector.cli.terminal import console, rendering
+from inspector.cli.terminal.rendering import ABSENT, local_time
+from inspector.domain import PartClass
+from inspector.operation.parts import AccountedPart, PartsAccount
+from inspector.stream.accounting import ACTIONS, CONTRADICTIONS
+from inspector.stream.verdict_record import format_time
+
+_SOURCES: Final = {1: "decision", 2: "default", 3: "bypass", 4: "by hand"}
+
+
+def print_account(account: PartsAccount, *, with_hours: bool, part_class: PartClass | None) -> None:
+    """Classes by gate; then hours and single parts, if they were asked for."""
+    if not account.counts:
+        console.out.print("There are no such parts.", highlight=False)
+        return
+    rendering.show(_classes_table(account))
+    if with_hours:
+        rendering.show("", _hours_table(account))
+    if part_class is not None:
+        if account.listed:
+            rendering.show("", _parts_table(account))
+        else:
+            console.out.print(f"No part is {part_class}.", highlight=False)
+
+
+def document(account: PartsAccount, *, with_hours: bool, with_parts: bool) -> dict[str, Any]:
+    """The account with all classes, in the order of the classes."""
+    wanted = account.selection
+    made: dict[str, Any] = {
+        "gate": wanted.gate,
+        "lot": wanted.lot,
+        "since": None if wanted.since is None else format_time(wanted.since),
+        "until": None if wanted.until is None else format_time(wanted.until),
+        "parts": account.classes.total(),
+        "classes": _all(account.classes),
+        "gates": {gate: _all(account.classes_of(gate)) for gate in account.gates},
+    }
+    if with_hours:
+        made["hours"] = [
+            {"gate": gate, "hour": _full(hour), "classes": _all(account.classes_of(gate, hour))}
+            for gate, hour in account.hours
+        ]
+    if with_parts:
+        made["listed"] = [_part_document(accounted) for accounted in account.listed]
+    return made
+
+
+def _all(classes: Mapping[PartClass, int]) -> dict[str, int]:
+    return {part_class.value: classes.get(part_class, 0) for part_class in PartClass}
+
+
+def _full(hour: str) -> str:
+    return f"{hour}:00:00.000Z"
+
+
+def _part_document(accounted: AccountedPart) -> dict[str, Any]:
+    part, facts = accounted.part, accounted.part.facts
+    return {
+        "gate": part.gate,
+        "epoch": part.epoch,
+        "lap": part.lap,
+        "trigger_id": part.trigger_id,
+        "result_id": part.result_id,
+        "lot": part.lot,
+        "at": format_time(part.at),
+        "class": accounted.part_class.value,
+        "decided": None if facts.decided is None else facts.decided.value,
+        "told": facts.is_told,
+        "seen": facts.seen.value,
+        "act": None if facts.ack is None else facts.ack.action,
+        "src": None if facts.ack is None else facts.ack.source,
+        "done": None if facts.ack is None else facts.ack.done,
+    }
+
+
+def _classes_table(account: PartsAccount) -> Table:
+    gates = account.gates
+    made = rendering.table("Class", *gates, *(["All"] if len(gates) > 1 else []), right=[*gates, "All"])
+    by_gate = [account.classes_of(gate) for gate in gates]
+    for part_class in PartClass:
+        numbers = [classes[part_class] for classes in by_gate]
+        cells = numbers if len(gates) == 1 else [*numbers, sum(numbers)]
+        made.add_row(_word(part_class, is_found=any(numbers)), *(str(number) for number in cells))
+    totals = [classes.total() for classes in by_gate]
+    made.add_row("all parts", *(str(number) for number in (totals if len(gates) == 1 else [*totals, sum(totals)])))
+    return made
+
+
+def _hours_table(account: PartsAccount) -> Table:
+    names = [part_class.value.replace("_", " ") for part_class in PartClass]
+    made = rendering.table("Hour", "Gate", *names, right=names)
+    for gate, hour in account.hours:
+        classes = account.classes_of(gate, hour)
+        begin = datetime.fromisoformat(f"{hour}:00:00").replace(tzinfo=UTC).astimezone()
+        made.add_row(f"{begin:%Y-%m-%d %H:%M}", gate, *(str(classes[part_class]) for part_class in PartClass))
+    return made
+
+
+def _parts_table(account: PartsAccount) -> Table:
+    made = rendering.table("Time", "Gate", "Trigger", "Epoch", "Lap", "Lot", "Seen", "Decided", "Done", "Result")
+    for accounted in account.listed:
+        part, facts = accounted.part, accounted.part.facts
+        decided = ABSENT if facts.decided is None else f"{facts.decided}{'' if facts.is_told else ', not told'}"
+        done = ABSENT
+        if facts.ack is not None:
+            done = f"{ACTIONS[facts.ack.action]} by {_SOURCES.get(facts.ack.source, facts.ack.source)}"
+        made.add_row(
+            local_time(part.at),
+            part.gate,
+            ABSENT if part.trigger_id is None else str(part.trigger_id),
+            str(part.epoch),
+            str(part.lap),
+            part.lot or ABSENT,
+            facts.seen.value.replace("_", " "),
+            decided,
+            done,
+            (part.result_id or ABSENT)[:8],
+        )
+    return made
+
+
+def _word(part_class: PartClass, *, is_found: bool) -> Text:
+    style = "bold red" if is_found and part_class in CONTRADICTIONS else ""
+    return Text(part_class.value.replace("_", " "), style=style)

@@ -1,0 +1,120 @@
+"""Writes reports of PLCs: one row for each part, with its repetitions and contradictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from inspector.domain import AckContradiction, GateAction, GateMode, ResultId
+from inspector.store.row_mapping import storable
+from inspector.store.tables import gate_actions
+from inspector.stream.ack_merging import AckRow, Part, merge, part_of
+
+PART, IN_FLIGHT = "part", "in_flight"
+_IS_PART = gate_actions.c.kind == PART
+
+
+async def write_acks(connection: AsyncConnection, actions: Sequence[GateAction]) -> list[AckContradiction]:
+    """Write the reports in their order, in the caller's transaction. Returns the new contradictions."""
+    nameless = [action for action in actions if action.in_flight]
+    named = [action for action in actions if not action.in_flight]
+    if nameless:
+        await _insert(connection, nameless, ["report_id"], IN_FLIGHT)
+    if not named:
+        return []
+    first: dict[Part, GateAction] = {}
+    for action in named:
+        first.setdefault(part_of(action), action)
+    await _insert(connection, first.values(), ["gate", "epoch", "lap", "trigger_id"], PART)
+    before = await _rows(connection, first)
+    after = {part: row for part, (_, row) in before.items()}
+    contradictions = []
+    for action in named:
+        after[part_of(action)], contradiction = merge(after[part_of(action)], action)
+        if contradiction is not None:
+            contradictions.append(contradiction)
+    for part, (number, row) in before.items():
+        if after[part] != row:
+            await _update(connection, number, after[part])
+    return contradictions
+
+
+async def _insert(connection: AsyncConnection, actions: Iterable[GateAction], key: list[str], kind: str) -> None:
+    insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(gate_actions)
+    rows = [_row(action) for action in actions]
+    is_kind = sa.text(f"kind = '{kind}'")  # the condition of the index; SQLAlchemy takes no parameter here
+    await connection.execute(insert.on_conflict_do_nothing(index_elements=key, index_where=is_kind), rows)
+
+
+async def _rows(connection: AsyncConnection, parts: Iterable[Part]) -> dict[Part, tuple[int, AckRow]]:
+    """Number and content of each part's row, locked until the transaction ends."""
+    triggers: dict[tuple[str, int, int], list[int]] = {}
+    for gate, epoch, lap, trigger in parts:
+        triggers.setdefault((gate, epoch, lap), []).append(trigger)
+    found: dict[Part, tuple[int, AckRow]] = {}
+    columns = gate_actions.c
+    for (gate, epoch, lap), numbers in triggers.items():
+        query = sa.select(gate_actions).where(
+            _IS_PART, columns.gate == gate, columns.epoch == epoch, columns.lap == lap, columns.trigger_id.in_(numbers)
+        )
+        for row in (await connection.execute(query.with_for_update())).mappings():
+            found[gate, epoch, lap, row["trigger_id"]] = row["id"], ack_row(row)
+    return found
+
+
+async def _update(connection: AsyncConnection, number: int, row: AckRow) -> None:
+    changed = {"repeats": row.repeats, "others": list(row.others), "report_id": row.report_id}
+    await connection.execute(sa.update(gate_actions).where(gate_actions.c.id == number).values(changed))
+
+
+def _row(action: GateAction) -> dict[str, Any]:
+    return {
+        "gate": action.gate,
+        "epoch": action.epoch,
+        "trigger_id": action.trigger_id,
+        "action": action.action,
+        "source": action.source,
+        "done": action.done,
+        "received_at": action.received_at,
+        "lap": action.lap,
+        "kind": IN_FLIGHT if action.in_flight else PART,
+        "repeats": 0,
+        "others": [],
+        "report_id": action.report_id,
+        "agent": action.agent,
+        "result_id": action.result_id,
+        "mode": action.mode.value,
+        "lot": storable(action.lot),
+        "job_id": storable(action.job_id),
+    }
+
+
+def ack_row(row: Mapping[Any, Any]) -> AckRow:
+    """A row of `gate_actions`."""
+    first = action_of(row)
+    return AckRow(first, first.report_id, row["repeats"], tuple(row["others"]))
+
+
+def action_of(row: Mapping[Any, Any]) -> GateAction:
+    """The report in a row of `gate_actions`."""
+    return GateAction(
+        gate=row["gate"],
+        epoch=row["epoch"],
+        trigger_id=row["trigger_id"],
+        action=row["action"],
+        source=row["source"],
+        done=row["done"],
+        received_at=row["received_at"],
+        lap=row["lap"],
+        report_id=row["report_id"] or "",
+        agent=row["agent"] or "",
+        in_flight=row["kind"] == IN_FLIGHT,
+        result_id=None if row["result_id"] is None else ResultId(row["result_id"]),
+        mode=GateMode(row["mode"]),
+        lot=row["lot"],
+        job_id=row["job_id"],
+    )

@@ -1,0 +1,283 @@
+"""Joins rows, decisions and reports of PLCs into parts, for the account of every part.
+
+The database groups parts by their facts, which are few, so that the rules about them are not repeated in SQL
+(`stream/accounting`). A part is the rows of one (gate, epoch, lap, trigger) with its decision and its report. At a gate
+for one part at a time each row is a part. A report without any row is a part too. Simulated frames are no parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from inspector.domain import (
+    Ack,
+    Action,
+    GateMode,
+    Outcome,
+    Part,
+    PartCount,
+    PartFacts,
+    PartSelection,
+    ResultId,
+    Seen,
+)
+from inspector.store.database import Database
+from inspector.store.ledger.acks import IN_FLIGHT, PART
+from inspector.store.row_mapping import storable
+from inspector.store.tables import UtcTime, decisions, gate_actions, results
+
+_R, _D, _A = results.c, decisions.c, gate_actions.c
+_FACTS = ("decided", "is_told", "seen", "act", "src", "done", "is_young", "is_inspected")
+_SEEN = (Seen.NO_FRAME, Seen.UNJUDGED, Seen.JUDGED)
+_JUDGED = (Outcome.PASS.value, Outcome.REJECT.value)
+_JUDGED_CAUSES = ("ok", "anomaly", "wrong_product")
+_COMBINATIONS_PER_QUERY = 100
+VIEWS_APART = timedelta(seconds=60)
+"""Longest time between the first and the last view of a part."""
+
+
+async def count_parts(database: Database, wanted: PartSelection) -> list[PartCount]:
+    """How many of the selected parts have which facts, by gate and hour of their beginning."""
+    parts = _parts(wanted).subquery("parts")
+    hour = _hour(parts.c.at, is_sqlite=database.is_sqlite).label("hour")
+    by = [parts.c.gate, hour, *(parts.c[name] for name in _FACTS)]
+    query = sa.select(*by, sa.func.count().label("parts")).group_by(*by).order_by(parts.c.gate, hour)
+    return [
+        PartCount(row["gate"], row["hour"], _facts(row), row["parts"])
+        for row in await _rows(database, query.where(*_ends(parts.c, wanted)))
+    ]
+
+
+async def list_parts(
+    database: Database, wanted: PartSelection, *, having: Sequence[PartFacts] | None = None, limit: int
+) -> list[Part]:
+    """The newest `limit` of the selected parts, newest first. `having`: only parts with one of these facts."""
+    parts = _parts(wanted).subquery("parts")
+    query = sa.select(parts).where(*_ends(parts.c, wanted)).order_by(parts.c.latest.desc()).limit(limit)
+    if having is None:
+        return [_part(row) for row in await _rows(database, query)]
+    found: list[Part] = []
+    for start in range(0, len(having), _COMBINATIONS_PER_QUERY):
+        have = [_has(parts.c, facts) for facts in having[start : start + _COMBINATIONS_PER_QUERY]]
+        found += [_part(row) for row in await _rows(database, query.where(sa.or_(*have)))]
+    return sorted(found, key=lambda part: part.latest, reverse=True)[:limit]
+
+
+def _parts(wanted: PartSelection) -> sa.CompoundSelect[Any]:
+    solo = [terms.name for terms in wanted.terms if terms.is_solo]
+    return sa.union_all(_seen_parts(wanted), _solo_parts(wanted, solo), _unseen_parts(wanted, solo))
+
+
+def _seen_parts(wanted: PartSelection) -> sa.Select[Any]:
+    """Parts with a trigger and at least one row."""
+    # Selected first and grouped after that: SQLite would walk through the whole index of parts to save the sorting.
+    rows = (
+        sa.select(
+            _R.gate,
+            _R.epoch,
+            _R.lap,
+            _R.trigger_id,
+            _R.received_at,
+            _R.lot,
+            _seen_rank().label("seen"),
+            sa.case((_R.mode == GateMode.AUTO.value, 1), else_=0).label("is_inspected"),
+        )
+        .where(_R.gate.is_not(None), _R.trigger_id.is_not(None), ~_R.simulated, ~_R.shadow, *_selected(wanted, _R))
+        .cte("rows")
+        .prefix_with("MATERIALIZED")
+    )
+    row = rows.c
+    key = (row.gate, row.epoch, row.lap, row.trigger_id)
+    seen = (
+        sa.select(
+            *key,
+            sa.func.min(row.received_at, type_=UtcTime()).label("at"),
+            sa.func.max(row.received_at, type_=UtcTime()).label("latest"),
+            sa.func.min(row.lot).label("lot"),
+            sa.func.max(row.seen).label("seen"),
+            sa.func.max(row.is_inspected).label("is_inspected"),
+        )
+        .group_by(*key)
+        .subquery("seen")
+    )
+    joined = seen.outerjoin(decisions, sa.and_(_is_part_of(_D, seen.c), _D.trigger_id.is_not(None))).outerjoin(
+        gate_actions, sa.and_(_is_part_of(_A, seen.c), _A.kind == PART)
+    )
+    latest = _later(seen.c.latest, _A.received_at)
+    return sa.select(
+        seen.c.gate,
+        seen.c.epoch,
+        seen.c.lap,
+        seen.c.trigger_id,
+        _D.result_id,
+        seen.c.lot,
+        seen.c.at,
+        latest.label("latest"),
+        *_columns(seen.c.seen, seen.c.is_inspected, _is_young(seen.c.gate, latest, wanted)),
+    ).select_from(joined)
+
+
+def _solo_parts(wanted: PartSelection, solo: Sequence[str]) -> sa.Select[Any]:
+    """Rows without a trigger at gates for one part at a time. Each row is a part."""
+    joined = results.outerjoin(decisions, sa.and_(_D.result_id == _R.result_id, _D.trigger_id.is_(None))).outerjoin(
+        gate_actions, sa.and_(_A.result_id == _R.result_id, _A.kind == IN_FLIGHT)
+    )
+    latest = _later(_R.received_at, _A.received_at)
+    is_inspected = sa.case((_R.mode == GateMode.AUTO.value, 1), else_=0)
+    return (
+        sa.select(
+            _R.gate,
+            _R.epoch,
+            _R.lap,
+            _R.trigger_id,
+            _R.result_id,
+            _R.lot,
+            _R.received_at.label("at"),
+            latest.label("latest"),
+            *_columns(_seen_rank(), is_inspected, _is_young(_R.gate, latest, wanted)),
+        )
+        .select_from(joined)
+        .where(_R.gate.in_(solo), _R.trigger_id.is_(None), ~_R.simulated, ~_R.shadow, *_selected(wanted, _R))
+    )
+
+
+def _unseen_parts(wanted: PartSelection, solo: Sequence[str]) -> sa.Select[Any]:
+    """Reports about parts without any row."""
+    joined = gate_actions.outerjoin(
+        decisions, sa.and_(_is_part_of(_D, _A), _D.trigger_id.is_not(None), _A.kind == PART)
+    )
+    row = sa.select(sa.literal(1)).select_from(results)
+    has_row = row.where(_is_part_of(_R, _A), _R.gate.is_not(None), _R.trigger_id.is_not(None), ~_R.simulated).exists()
+    is_solo = sa.and_(_A.kind == IN_FLIGHT, _A.result_id.is_(None), _A.gate.in_(solo))
+    # A decision proves that there was a row, which has been pruned since.
+    seen = sa.case((_D.cause.is_(None), 0), (_D.cause.in_(_JUDGED_CAUSES), 2), else_=1)
+    is_inspected = sa.case((_A.mode == GateMode.AUTO.value, 1), else_=0)
+    return (
+        sa.select(
+            _A.gate,
+            _A.epoch,
+            _A.lap,
+            sa.case((_A.kind == PART, _A.trigger_id)).label("trigger_id"),
+            _D.result_id,
+            _A.lot,
+            _A.received_at.label("at"),
+            _A.received_at.label("latest"),
+            *_columns(seen, is_inspected, _is_young(_A.gate, _A.received_at, wanted)),
+        )
+        .select_from(joined)
+        .where(sa.or_(sa.and_(_A.kind == PART, ~has_row), is_solo), *_selected(wanted, _A))
+    )
+
+
+def _columns(seen: Any, is_inspected: Any, is_young: Any) -> list[sa.Label[Any]]:
+    return [
+        _D.action.label("decided"),
+        sa.case((_D.sent > 0, 1), else_=0).label("is_told"),
+        seen.label("seen"),
+        _A.action.label("act"),
+        _A.source.label("src"),
+        _A.done.label("done"),
+        is_young.label("is_young"),
+        is_inspected.label("is_inspected"),
+    ]
+
+
+def _seen_rank() -> sa.ColumnElement[int]:
+    """0: the row has no frame, 1: a frame that was not judged, 2: a judged frame."""
+    return sa.case((_R.frame_sha256.is_(None), 0), (_R.outcome.in_(_JUDGED), 2), else_=1)
+
+
+def _is_part_of(columns: Any, part: Any) -> sa.ColumnElement[bool]:
+    names = ("gate", "epoch", "lap", "trigger_id")
+    return sa.and_(*(columns[name] == part[name] for name in names))
+
+
+def _later(known: Any, reported: Any) -> sa.ColumnElement[Any]:
+    return sa.case((reported > known, reported), else_=known)
+
+
+def _is_young(gate: Any, latest: Any, wanted: PartSelection) -> sa.ColumnElement[int]:
+    young = [sa.and_(gate == terms.name, latest > wanted.young_since(terms)) for terms in wanted.terms]
+    return sa.case((sa.or_(sa.false(), *young), 1), else_=0)
+
+
+def _selected(wanted: PartSelection, columns: Any) -> list[sa.ColumnElement[bool]]:
+    """Rows of the selected parts, and a few more: the views of a part come at different times."""
+    conditions = []
+    if wanted.gate is not None:
+        conditions.append(columns.gate == storable(wanted.gate))
+    if wanted.lot is not None:
+        conditions.append(columns.lot == storable(wanted.lot))
+    if wanted.since is not None:
+        conditions.append(columns.received_at >= wanted.since - VIEWS_APART)
+    if wanted.until is not None:
+        conditions.append(columns.received_at < wanted.until + VIEWS_APART)
+    return conditions
+
+
+def _ends(columns: Any, wanted: PartSelection) -> list[sa.ColumnElement[bool]]:
+    conditions = []
+    if wanted.since is not None:
+        conditions.append(columns.at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(columns.at < wanted.until)
+    if wanted.after is not None:
+        conditions.append(columns.latest > wanted.after)
+    if wanted.through is not None:
+        conditions.append(columns.latest <= wanted.through)
+    return conditions
+
+
+def _has(columns: Any, facts: PartFacts) -> sa.ColumnElement[bool]:
+    values = {
+        "decided": None if facts.decided is None else facts.decided.value,
+        "is_told": int(facts.is_told),
+        "seen": _SEEN.index(facts.seen),
+        "act": None if facts.ack is None else facts.ack.action,
+        "src": None if facts.ack is None else facts.ack.source,
+        "done": None if facts.ack is None else facts.ack.done,
+        "is_young": int(facts.is_young),
+        "is_inspected": int(facts.is_inspected),
+    }
+    return sa.and_(*(columns[n].is_(None) if value is None else columns[n] == value for n, value in values.items()))
+
+
+def _hour(at: Any, *, is_sqlite: bool) -> sa.ColumnElement[str]:
+    if is_sqlite:
+        return sa.func.substr(sa.type_coerce(at, sa.String), 1, 13, type_=sa.String)
+    return sa.func.to_char(sa.func.timezone("UTC", at), 'YYYY-MM-DD"T"HH24', type_=sa.String)
+
+
+def _facts(row: Mapping[Any, Any]) -> PartFacts:
+    return PartFacts(
+        decided=None if row["decided"] is None else Action(row["decided"]),
+        is_told=bool(row["is_told"]),
+        seen=_SEEN[row["seen"]],
+        ack=None if row["act"] is None else Ack(row["act"], row["src"], row["done"]),
+        is_young=bool(row["is_young"]),
+        is_inspected=bool(row["is_inspected"]),
+    )
+
+
+def _part(row: Mapping[Any, Any]) -> Part:
+    return Part(
+        gate=row["gate"],
+        epoch=row["epoch"],
+        lap=row["lap"],
+        trigger_id=row["trigger_id"],
+        result_id=None if row["result_id"] is None else ResultId(row["result_id"]),
+        lot=row["lot"],
+        at=row["at"],
+        latest=row["latest"],
+        facts=_facts(row),
+    )
+
+
+async def _rows(database: Database, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
+    async with database.reading() as connection:
+        rows: Sequence[sa.RowMapping] = (await connection.execute(query)).mappings().all()
+        return rows

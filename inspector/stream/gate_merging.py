@@ -1,0 +1,42 @@
+"""Which of two states of one gate holds: they may come from two agents, or from before and after a command. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from inspector.domain import GateState, HoldNote
+
+WATCHED_FIELDS: Final = ("reject_streak", "held", "held_for", "storm", "releases", "watched", "golden")
+"""Fields of a gate's state about holds and challenges. Only a release ends a hold; no other state may undo it."""
+
+
+def watched_fields(first: GateState, second: GateState) -> dict[str, Any]:
+    """The fields about holds of both states together: a hold of either, unless the other has been released since.
+
+    The counts come from the state that was changed more often; at equal numbers of changes from `first`.
+    """
+    if first.releases != second.releases:
+        newer = max(first, second, key=lambda state: state.releases)
+        return _fields(newer)
+    newer, older = (first, second) if first.watched >= second.watched else (second, first)
+    held_for = newer.held_for or older.held_for
+    return _fields(newer) | {"held": first.held or second.held, "held_for": held_for}
+
+
+def with_holds(gates: Mapping[str, GateState], holds: Iterable[HoldNote]) -> dict[str, GateState]:
+    """The stored states by gate, with the holds that the journal has and the ledger has not, unless released since."""
+    states = dict(gates)
+    for hold in holds:
+        state = states.get(hold.gate, GateState(hold.gate))
+        if hold.releases >= state.releases and not state.held:
+            watched = state.watched + 1
+            states[hold.gate] = replace(
+                state, held=True, held_for=hold.held_for, releases=hold.releases, watched=watched
+            )
+    return states
+
+
+def _fields(state: GateState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in WATCHED_FIELDS}

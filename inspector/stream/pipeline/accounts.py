@@ -1,0 +1,168 @@
+"""Watches the account of parts: tells each kind of contradiction, holds a gate beyond its bound, and closes lots.
+
+A part is looked at once, when nothing more has come about it for the gate's `ack_within_s`. A part about which
+something comes later is looked at again. Parts that nobody inspects (other modes, bypass) are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from inspector.config.sections import GateSection
+from inspector.domain import HeldFor, Part, PartClass, PartSelection, Severity
+from inspector.errors import LedgerUnavailable
+from inspector.ports import Ledger
+from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of_gate
+from inspector.stream.pipeline.alarms import Alarms
+from inspector.stream.pipeline.reports import Reports
+from inspector.stream.pipeline.ticket import Shared
+from inspector.stream.pipeline.writing import Writing
+from inspector.stream.storms import hold
+
+LOOK_S: Final = 1.0
+STEP: Final = timedelta(seconds=60)
+"""Longest time that is looked at in one query, after the database was away."""
+
+BEFORE: Final = timedelta(seconds=120)
+"""A part whose first frame is older than this, when the last thing about it comes, is not looked at again."""
+
+MOST_PARTS: Final = 100_000
+LOT_MARGIN_S: Final = 2.0
+"""Time after which a lot is closed, beyond the window and `ack_within_s` of its last part."""
+
+EVENTS: Final[dict[PartClass, tuple[str, Severity, str]]] = {
+    PartClass.DONE_OTHERWISE: ("ack_other_than_told", Severity.ALARM, "done otherwise than told"),
+    PartClass.DEFAULT_THOUGH_TOLD: ("ack_default_though_told", Severity.WARNING, "left to the default though told"),
+    PartClass.PASSED_UNJUDGED: ("passed_unjudged", Severity.ALARM, "passed unjudged"),
+    PartClass.PASSED_WITHOUT_FRAME: ("ack_without_frame", Severity.ALARM, "passed without any picture of them"),
+    PartClass.NEVER_ACKNOWLEDGED: ("ack_missing", Severity.WARNING, "never acknowledged by the PLC"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _EndedLot:
+    gate: GateSection
+    lot: str
+    due: datetime
+
+
+class Accounts:
+    """One task that looks at the parts of the gates that this agent has."""
+
+    def __init__(self, shared: Shared, ledger: Ledger, writing: Writing, reports: Reports) -> None:
+        self._shared = shared
+        self._ledger = ledger
+        self._writing = writing
+        self._reports = reports
+        self._alarms = Alarms(shared)
+        self._seen_through: dict[str, datetime] = {}
+        self._recent: dict[str, deque[bool]] = {}
+        self._known_lots: dict[str, set[str]] = {}
+        self._ended: list[_EndedLot] = []
+
+    async def run(self) -> None:
+        """Look at what has become of parts, again and again, until cancelled."""
+        began = self._shared.clock.now()
+        for gate in self._shared.config.gate:
+            self._seen_through[gate.name] = began - timedelta(seconds=gate.ack_within_s)
+        while True:
+            for gate in self._shared.config.gate:
+                if self._shared.has_gate(gate.name):
+                    self._note_lots(gate)
+            # The ledger's own edge is told where rows are written; what was not looked at is looked at later.
+            with contextlib.suppress(LedgerUnavailable):
+                await self._look()
+            await self._shared.clock.sleep(LOOK_S)
+
+    async def _look(self) -> None:
+        if self._writing.waiting or self._reports.is_behind:
+            return  # rows are missing that belong to the time that would be looked at
+        for gate in self._shared.config.gate:
+            if self._shared.has_gate(gate.name):
+                await self._look_at(gate)
+        now = self._shared.clock.now()
+        for ended in [ended for ended in self._ended if ended.due <= now]:
+            await self._close(ended, now)
+            self._ended.remove(ended)
+
+    async def _look_at(self, gate: GateSection) -> None:
+        now = self._shared.clock.now()
+        end = now - timedelta(seconds=gate.ack_within_s)
+        while (after := self._seen_through[gate.name]) < end:
+            through = min(end, after + STEP)
+            since = after - BEFORE - timedelta(seconds=gate.ack_within_s)
+            wanted = PartSelection(
+                now, (terms_of_gate(gate),), gate=gate.name, since=since, after=after, through=through
+            )
+            parts = await self._ledger.parts(wanted, MOST_PARTS)
+            self._seen_through[gate.name] = through
+            await self._judge(gate, parts[::-1])
+
+    async def _judge(self, gate: GateSection, parts: Sequence[Part]) -> None:
+        found: dict[PartClass, list[Part]] = {}
+        recent = self._recent.setdefault(gate.name, deque(maxlen=gate.account_parts))
+        for part in parts:
+            part_class = classify(part.facts, has_sensor=gate.reject_sensor)
+            is_wrong = is_contradiction(part.facts, part_class)
+            if part.facts.is_inspected:
+                recent.append(is_wrong)
+            if is_wrong:
+                found.setdefault(part_class, []).append(part)
+        for part_class, wrong in found.items():
+            kind, severity, what = EVENTS[part_class]
+            self._shared.telemetry.count(kind, len(wrong), gate=gate.name)
+            self._alarms.tell(kind, severity, gate.name, f"{len(wrong)} part(s) {what}: {_named(wrong)}", len(wrong))
+        if gate.account_share is not None and len(recent) == gate.account_parts:
+            await self._check_share(gate, recent, gate.account_share)
+
+    async def _check_share(self, gate: GateSection, recent: deque[bool], bound: float) -> None:
+        wrong = sum(recent)
+        if wrong <= bound * len(recent):
+            return
+        detail = f"{wrong} of the last {len(recent)} parts are not accounted for as they should be; see inspector parts"
+        recent.clear()  # told again after as many parts, if it goes on
+        counter = self._shared.admission.counter(gate.name)
+        if gate.account_holds and not counter.state.held:
+            counter.update(hold(counter.state, HeldFor.ACCOUNT))
+            detail += "; the gate is held until the command release, with by and reason"
+            self._shared.event("account_beyond_bound", Severity.ALARM, gate.name, detail)
+            await self._ledger.record([], [], [counter.recorded_state])
+        else:
+            self._alarms.tell("account_beyond_bound", Severity.ALARM, gate.name, detail)
+
+    def _note_lots(self, gate: GateSection) -> None:
+        """Note the lots that the gate's next part no longer belongs to."""
+        counter = self._shared.admission.counter(gate.name)
+        next_part = (counter.state.epoch, counter.reached + 1)
+        begun = [job for job in counter.state.jobs if (job.from_epoch, job.from_count) <= next_part]
+        ended = {job.lot for job in begun[:-1] if job.lot is not None and job.lot != begun[-1].lot}
+        wait_s = gate.window_ms / 1000 + gate.ack_within_s + LOT_MARGIN_S
+        due = self._shared.clock.now() + timedelta(seconds=wait_s)
+        for lot in sorted(ended - self._known_lots.get(gate.name, ended)):
+            self._ended.append(_EndedLot(gate, lot, due))
+        self._known_lots[gate.name] = ended
+
+    async def _close(self, ended: _EndedLot, now: datetime) -> None:
+        terms = (terms_of_gate(ended.gate),)
+        counts = await self._ledger.count_parts(PartSelection(now, terms, gate=ended.gate.name, lot=ended.lot))
+        classes = count_classes(counts, terms)
+        has_sensor = ended.gate.reject_sensor
+        is_clean = not any(is_contradiction(each.facts, classify(each.facts, has_sensor=has_sensor)) for each in counts)
+        said = "".join(f", {number} {each.replace('_', ' ')}" for each in PartClass if (number := classes[each]))
+        severity = Severity.INFO if is_clean else Severity.WARNING
+        self._shared.event(
+            "lot_account", severity, ended.gate.name, f"lot {ended.lot} has ended: {classes.total()} parts{said}"
+        )
+
+
+def _named(parts: Sequence[Part]) -> str:
+    first, last = parts[0], parts[-1]
+    if first.trigger_id is None or last.trigger_id is None:
+        return f"the first at {first.at:%H:%M:%S} UTC"
+    triggers = f"trigger {first.trigger_id}" if first is last else f"triggers {first.trigger_id} to {last.trigger_id}"
+    return f"{triggers} of epoch {last.epoch}"

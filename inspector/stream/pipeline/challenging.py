@@ -1,0 +1,260 @@
+"""Runs golden challenges: a person shows reference parts, and the gate must treat each of them rightly.
+
+While a challenge is under way the gate's mode is golden, and only reference parts are told to the gate. A challenge
+that is passed is stored before the mode returns to auto. One that fails, runs out of time, or loses its agent leaves
+the gate held: its parts are `not_released` until a challenge is passed or a person releases it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from inspector.domain import (
+    UNRELEASED,
+    Admitted,
+    Challenge,
+    ChallengeResult,
+    CommandName,
+    Decision,
+    FrameFacts,
+    GateAction,
+    GateMode,
+    GateState,
+    GoldenState,
+    HeldFor,
+    Severity,
+    Verdict,
+)
+from inspector.errors import CommandRefused, LedgerUnavailable
+from inspector.ports import CommandChannel, Ledger
+from inspector.stream.challenge_record import challenge_record
+from inspector.stream.challenges import ChallengeRun
+from inspector.stream.commands import Command
+from inspector.stream.gates import PartKey
+from inspector.stream.pipeline.ticket import Shared, Signal
+from inspector.stream.storms import hold, release
+from inspector.stream.verdict_record import format_time
+
+TICK_S: Final = 0.25
+RETRY_S: Final = 1.0
+
+RESTARTED: Final = "the agent was stopped in the middle of it"
+
+
+class Challenging:
+    """The challenges of the gates that this agent has. One task runs `run`; everything else never waits."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        ledger: Ledger,
+        channel: CommandChannel | None,
+        products: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self._shared = shared
+        self._ledger = ledger
+        self._channel = channel
+        self._products = products
+        self._runs: dict[str, ChallengeRun] = {}
+        self._ended: list[Challenge] = []  # failed ones that the ledger has not taken yet
+        self._has_news = Signal()
+        shared.ack_listeners.append(self._hear)
+
+    def plan(self, command: Command, owner: str, state: GateState) -> Challenge:
+        """The challenge that a command orders. Raises CommandRefused where it can't be held."""
+        if owner not in self._shared.gates:
+            raise CommandRefused(f"{owner} is a camera without a gate; a challenge needs a gate that rejects.")
+        if state.held and state.held_for not in UNRELEASED:
+            raise CommandRefused(f"The gate {owner} is held ({state.held_for or 'storm'}); release it first.")
+        if command.product is not None and command.product not in self._products():
+            raise CommandRefused(f"No version of {command.product} is live, so its reference parts can't pass.")
+        return Challenge(
+            challenge_id=command.cmd_id,
+            gate=owner,
+            agent=self._shared.config.agent.name,
+            by=command.by,
+            reason=command.reason,
+            begun=self._shared.clock.now(),
+            within_s=command.within_s or 0.0,
+            expected=command.masters,
+            product=command.product,
+        )
+
+    def begin(self, challenge: Challenge) -> None:
+        """Start a challenge that is stored, together with the gate's state of `opened`."""
+        section = self._shared.section_of(challenge.gate)
+        self._runs[challenge.gate] = ChallengeRun(
+            challenge,
+            cameras=len(section.cameras),
+            needs_ack=section.golden_acks,
+            deadline_ns=self._shared.clock.monotonic_ns() + int(challenge.within_s * 1e9),
+        )
+
+    def settled_facts(self, gate: str, part: PartKey | None, facts: FrameFacts) -> FrameFacts:
+        """The facts of a frame in mode golden; a frame that is no reference part of the challenge is marked so."""
+        admitted = facts.admitted
+        if not admitted.standing.is_master:
+            return facts
+        run = self._runs.get(gate)
+        if run is not None and part is not None and run.takes(part, admitted.key.part_id):
+            self._note_collecting(gate, run)
+            return facts
+        return replace(facts, admitted=_without_master(admitted))
+
+    def judged(self, gate: str, part: PartKey | None, verdict: Verdict) -> None:
+        """Note a verdict in mode golden."""
+        run = self._runs.get(gate)
+        if run is not None and part is not None:
+            run.judged(part, verdict)
+            self._look_at(run)
+
+    def told(self, decision: Decision, is_published: bool) -> None:
+        """Note whether a decision reached the broker in time."""
+        run = self._runs.get(decision.gate)
+        if run is not None:
+            run.told(decision.result_id, is_published)
+            self._look_at(run)
+
+    async def run(self) -> None:
+        """End challenges that are passed, failed or out of time, until cancelled."""
+        while True:
+            self._fail_abandoned()
+            for gate, run in list(self._runs.items()):
+                await self._judge(gate, run)
+            await self._store_ended()
+            await self._has_news.wait(TICK_S if not self._ended else RETRY_S)
+
+    def _hear(self, action: GateAction) -> None:
+        run = self._runs.get(action.gate)
+        if run is not None:
+            run.heard(action)
+            self._look_at(run)
+
+    def _look_at(self, run: ChallengeRun) -> None:
+        if run.fault is not None:
+            self._fail(run.challenge, run.fault)
+        if run.fault is not None or run.is_passed:
+            self._has_news.set()
+
+    def _note_collecting(self, gate: str, run: ChallengeRun) -> None:
+        counter = self._shared.admission.counter(gate)
+        if run.has_all_masters and counter.state.golden.is_collecting:
+            golden = replace(counter.state.golden, is_collecting=False)
+            counter.update(replace(counter.state, golden=golden, watched=counter.state.watched + 1))
+
+    async def _judge(self, gate: str, run: ChallengeRun) -> None:
+        if run.is_passed:
+            await self._pass(gate, run)
+        elif self._shared.clock.monotonic_ns() >= run.deadline_ns:
+            within_s = run.challenge.within_s
+            self._fail(run.challenge, f"it was not complete within {within_s:g} s: {run.progress()}")
+
+    async def _pass(self, gate: str, run: ChallengeRun) -> None:
+        """Store it, then return to auto. While the ledger is away the gate stays in mode golden."""
+        counter = self._shared.admission.counter(gate)
+        challenge = self._ended_as(run.challenge, ChallengeResult.PASSED, run.progress())
+        try:
+            is_recorded = await self._ledger.record_challenge(challenge, passed(counter.recorded_state))
+        except LedgerUnavailable:
+            return
+        if not is_recorded:
+            self._fail(challenge, "another agent has ended it")
+            return
+        self._runs.pop(gate, None)
+        counter.update(passed(counter.state))
+        self._shared.event("golden_passed", Severity.INFO, gate, f"{challenge.by}: {challenge.detail}")
+        await self._reply(challenge)
+
+    def _fail(self, challenge: Challenge, why: str) -> None:
+        """Hold the gate at once; the end is stored as soon as the ledger takes it.
+
+        An agent that is killed before that finds the challenge open when it starts, and fails it again.
+        """
+        gate = challenge.gate
+        self._runs.pop(gate, None)
+        counter = self._shared.admission.counter(gate)
+        counter.update(failed(counter.state))
+        detail = f"{why}; the gate is held until a challenge is passed or the command release"
+        self._shared.event("golden_failed", Severity.ALARM, gate, detail)
+        self._ended.append(self._ended_as(challenge, ChallengeResult.FAILED, why))
+
+    def _fail_abandoned(self) -> None:
+        """Fail the challenges that an earlier run, or another agent, left open at gates that this agent has now."""
+        for section in self._shared.config.gate:
+            counter = self._shared.admission.counter(section.name)
+            left = counter.state.golden.challenge
+            is_served = any(self._shared.serves(camera) for camera in section.cameras)
+            if left is not None and section.name not in self._runs and is_served:
+                unknown = Challenge(
+                    left, section.name, self._shared.config.agent.name, "", "", self._shared.clock.now(), 0.0, ()
+                )
+                self._fail(unknown, RESTARTED)
+
+    async def _store_ended(self) -> None:
+        while self._ended:
+            challenge = self._ended[0]
+            counter = self._shared.admission.counter(challenge.gate)
+            try:
+                if not challenge.expected:  # left by an earlier run: only its row says what it was
+                    stored = await self._ledger.load_challenge(challenge.challenge_id, challenge.gate)
+                    if stored is not None:
+                        challenge = self._ended_as(stored, ChallengeResult.FAILED, challenge.detail)
+                await self._ledger.record_challenge(challenge, counter.recorded_state)
+            except LedgerUnavailable:
+                return
+            self._ended.pop(0)
+            await self._reply(challenge)
+
+    def _ended_as(self, challenge: Challenge, result: ChallengeResult, detail: str) -> Challenge:
+        return replace(challenge, result=result, ended=self._shared.clock.now(), detail=detail)
+
+    async def _reply(self, challenge: Challenge) -> None:
+        if self._channel is None:
+            return
+        reply = {
+            "v": 1,
+            "cmd_id": challenge.challenge_id,
+            "ok": int(challenge.result is ChallengeResult.PASSED),
+            "agent": self._shared.config.agent.name,
+            "at": format_time(self._shared.clock.now()),
+            "detail": f"{challenge.gate}: {challenge.detail}",
+            "challenge": challenge_record(challenge),
+        }
+        await self._channel.reply(CommandName.GOLDEN, reply)
+
+
+def opened(state: GateState, challenge: Challenge) -> GateState:
+    """The gate's state at the beginning of a challenge: in mode golden, and not held while it is under way."""
+    part_ids = tuple(master.part_id for master in challenge.expected if master.part_id is not None)
+    golden = GoldenState(challenge.challenge_id, part_ids, is_collecting=True)
+    freed = release(state) if state.held else state
+    return replace(
+        freed,
+        mode=GateMode.GOLDEN,
+        mode_expires_at=None,
+        golden=golden,
+        watched=freed.watched + 1,
+        orders=freed.orders + 1,
+    )
+
+
+def passed(state: GateState) -> GateState:
+    """The gate's state after a challenge was passed: in mode auto."""
+    return replace(_closed(state), watched=state.watched + 1)  # no release: it was not held meanwhile
+
+
+def failed(state: GateState) -> GateState:
+    """The gate's state after a challenge failed: in mode auto, and held."""
+    return hold(_closed(state), HeldFor.GOLDEN_FAILED)
+
+
+def _closed(state: GateState) -> GateState:
+    golden = replace(state.golden, challenge=None, masters=(), is_collecting=False)
+    # The end changes the mode as a command does, so that no state from before it brings the mode back.
+    return replace(state, mode=GateMode.AUTO, mode_expires_at=None, golden=golden, orders=state.orders + 1)
+
+
+def _without_master(admitted: Admitted) -> Admitted:
+    return replace(admitted, standing=replace(admitted.standing, is_master=False))

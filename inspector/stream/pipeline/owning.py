@@ -1,0 +1,179 @@
+"""One agent decides about the parts of a gate. Claims the gates that this agent serves, and reports other owners.
+
+A gate that another agent owns is told nothing by this one: no decision, and no heartbeat while the owner's can be heard
+at this broker, because the PLC would take it for the owner's. Agents that share a database but no broker see each other
+by the ledger. An agent that is started again owns its gates at once; another agent has to hear nothing of it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+from inspector.config.sections import GateSection
+from inspector.domain import AgentPresence, GateOwner, Severity
+from inspector.errors import LedgerUnavailable
+from inspector.ports import GateOwners, Ledger
+from inspector.stream.pipeline.ticket import Shared
+
+STEP_S: Final = 0.1
+LEDGER_S: Final = 5.0
+FIRST_LEDGER_S: Final = 1.0
+"""A start waits no longer for the ledger, since a database that is away must not hold up a line."""
+
+SETTLED_S: Final = 2.0
+TELL_AFTER_S: Final = 1.5
+"""A gate that moves within a group of agents is still with the other one for a moment, which is no news."""
+
+
+class Owning:
+    """Holds which gates this agent owns. Without `owners` it owns all of them."""
+
+    def __init__(self, shared: Shared, owners: GateOwners | None, ledger: Ledger, software: str) -> None:
+        self._shared = shared
+        self._owners = owners
+        self._ledger = ledger
+        self._software = software
+        self._started_at: datetime = shared.clock.now()
+        self._elsewhere: dict[str, GateOwner] = {}
+        self._refused_since_ns: dict[str, int] = {}
+        self._told: dict[str, GateOwner] = {}
+        self._deaf: set[str] = set()
+        self._owned: set[str] = set()
+        self._cleared: set[str] = set()
+        if owners is not None:
+            for gate in shared.config.gate:
+                owners.deny(gate.name, True)
+        self._is_left = False
+
+    def served(self) -> list[GateSection]:
+        """The gates that this agent has now. In a group of agents the others have the rest."""
+        gates = self._shared.config.gate
+        return [gate for gate in gates if any(self._shared.serves(camera) for camera in gate.cameras)]
+
+    def owns(self, gate: str) -> bool:
+        return self._owners is None or self._owners.owns(gate)
+
+    def rival(self, gate: str) -> GateOwner | None:
+        """The other agent that owns the gate; None if this agent does, or if it is not known."""
+        if self._owners is None:
+            return None
+        return self._elsewhere.get(gate) or self._owners.rival(gate)
+
+    def is_silent(self, gate: str) -> bool:
+        """Whether this agent must not be heard at the gate, because the heartbeat there is another agent's."""
+        return not self.owns(gate) and gate not in self._elsewhere
+
+    async def ensure_settled(self) -> None:
+        """Returns when it is known who owns each gate that this agent serves, but after `SETTLED_S` in any case."""
+        for _ in range(int(SETTLED_S / STEP_S)):
+            if self._owners is None or all(self._is_settled(self._owners, gate.name) for gate in self.served()):
+                return
+            await self._shared.clock.sleep(STEP_S)
+
+    async def run(self, changed: Callable[[str], Awaitable[None]]) -> None:
+        """Claim the served gates until cancelled. `changed` is awaited with each gate that this agent came to own."""
+        while self._owners is not None and not self._is_left:
+            self._owners.want(self._epochs())
+            await self._clear(self._owners)
+            for gate in self.served():
+                self._tell(gate.name)
+                if not self.owns(gate.name):
+                    self._owned.discard(gate.name)
+                elif gate.name not in self._owned:
+                    self._owned.add(gate.name)
+                    self._shared.has_news.set()
+                    await changed(gate.name)
+            await self._shared.clock.sleep(STEP_S)
+
+    async def run_ledger(self) -> None:
+        """Write into the ledger which gates this agent owns, and read who else does, until cancelled."""
+        while self._owners is not None:
+            await self._shared.clock.sleep(LEDGER_S)
+            await self._ask_ledger()
+
+    async def leave(self) -> None:
+        """Give all gates up, because the agent ends. The ledger is told if it is there."""
+        if self._owners is None:
+            return
+        self._is_left = True
+        self._owners.want({})
+        with contextlib.suppress(TimeoutError, LedgerUnavailable):
+            async with asyncio.timeout(FIRST_LEDGER_S):
+                await self._ledger.record_owned(self._presence, {}, {})
+
+    def _epochs(self) -> dict[str, int]:
+        return {gate.name: self._shared.admission.counter(gate.name).state.epoch for gate in self.served()}
+
+    def _is_settled(self, owners: GateOwners, gate: str) -> bool:
+        return owners.is_settled(gate) and (gate in self._cleared or not owners.is_claimed(gate))
+
+    async def _clear(self, owners: GateOwners) -> None:
+        """Ask the ledger about each gate that came to this agent, before anything is said at it."""
+        wanted = {gate.name for gate in self.served()}
+        for section in self._shared.config.gate:
+            if section.name not in wanted or owners.rival(section.name) is not None:
+                self._cleared.discard(section.name)
+                owners.deny(section.name, True)
+        fresh = {gate for gate in wanted - self._cleared if owners.is_claimed(gate)}
+        if fresh:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_LEDGER_S):
+                    await self._ask_ledger()
+            self._cleared |= fresh
+            self._deny(owners)
+
+    def _deny(self, owners: GateOwners) -> None:
+        for gate in self._cleared:
+            owners.deny(gate, gate in self._elsewhere)
+
+    def _tell(self, gate: str) -> None:
+        """Report another owner once, and once that it is gone; and a broker that does not let this agent claim."""
+        now_ns, rival = self._shared.clock.monotonic_ns(), self.rival(gate)
+        if self._owners is not None and self._owners.is_unanswered(gate) and gate not in self._deaf:
+            self._deaf.add(gate)
+            detail = "the broker returns nothing that this agent says on its topic owner, so the gate is never ready"
+            self._shared.event(
+                "gate_claim_refused", Severity.ALARM, gate, f"{detail}; allow the agent to publish and read there"
+            )
+        if rival is None:
+            self._refused_since_ns.pop(gate, None)
+            if self.owns(gate) and self._told.pop(gate, None) is not None:
+                self._shared.event("gate_owned", Severity.INFO, gate, "this agent decides about its parts now")
+            return
+        since_ns = self._refused_since_ns.setdefault(gate, now_ns)
+        told = self._told.get(gate)
+        if now_ns - since_ns >= TELL_AFTER_S * 1e9 and (told is None or told.session != rival.session):
+            self._told[gate] = rival
+            self._shared.has_news.set()
+            detail = f"the agent {rival} decides about its parts; this agent tells the gate nothing. End one of them"
+            self._shared.event("gate_owned_by_other", Severity.ALARM, gate, detail)
+
+    async def _ask_ledger(self) -> None:
+        owners = self._owners
+        if owners is None or self._is_left:
+            return
+        claimed = {gate: epoch for gate, epoch in self._epochs().items() if owners.is_claimed(gate)}
+        # An agent that was heard at this broker is judged by its silence there, which shows sooner than in the ledger.
+        heard = {gate: owners.heard(gate) for gate in claimed}
+        try:
+            others = await self._ledger.record_owned(self._presence, claimed, heard)
+        except LedgerUnavailable:
+            return
+        self._elsewhere = {owner.gate: owner for owner in others}
+        self._deny(owners)
+
+    @property
+    def _presence(self) -> AgentPresence:
+        owners, config = self._owners, self._shared.config
+        return AgentPresence(
+            name=config.agent.name,
+            identity="" if owners is None else owners.identity,
+            session="" if owners is None else owners.session,
+            software=self._software,
+            config_digest=config.digest,
+            started_at=self._started_at,
+        )

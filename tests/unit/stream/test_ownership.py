@@ -1,0 +1,271 @@
+"""At most one agent owns a gate, whatever stops, dies or is cut off; and one does soon after that is over."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inspector.stream.ownership import DEAD_S, RETAINED, SETTLE_S, Notice, Ownership, Word
+
+STEP_S = 0.02
+
+
+class Broker:
+    """One topic. All subscribers get its messages in one order."""
+
+    def __init__(self) -> None:
+        self.retained: Notice | None = None
+        self.incoming: deque[Notice] = deque()
+        self.agents: list[Agent] = []
+        self.is_stalled = False
+        self.seen: list[Notice] = []
+
+    def step(self) -> None:
+        while self.incoming and not self.is_stalled:
+            notice = self.incoming.popleft()
+            self.seen.append(notice)
+            if notice.word in RETAINED:
+                self.retained = notice
+            for agent in self.agents:
+                if agent.is_linked:
+                    agent.inbox.append(notice)
+
+    def restart(self, kept: Notice | None) -> None:
+        self.incoming.clear()
+        self.retained = kept
+        self.is_stalled = False
+        for agent in self.agents:
+            agent.lose_link()
+
+
+@dataclass
+class Agent:
+    """`is_stopped`: its process stands still. `is_cut_off`: nothing passes between it and the broker, unnoticed."""
+
+    broker: Broker
+    name: str
+    run: int = 0
+    is_linked: bool = False
+    is_stopped: bool = False
+    is_cut_off: bool = False
+    is_wanted: bool = True
+    inbox: deque[Notice] = field(default_factory=deque)
+    outbox: deque[Notice] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.broker.agents.append(self)
+        self.start()
+
+    def start(self) -> None:
+        self.run += 1
+        self.ownership = Ownership(self.name, f"id-{self.name}", f"{random.Random(f'{self.name}{self.run}').random()}")
+
+    def kill(self) -> None:
+        self.lose_link()
+        self.is_stopped = False
+        self.start()
+
+    def lose_link(self) -> None:
+        self.is_linked = False
+        self.inbox.clear()
+        self.outbox.clear()
+        self.ownership.end()
+
+    def step(self, now_s: float) -> None:
+        if not self.is_linked and not self.is_stopped and not self.is_cut_off and not self.broker.is_stalled:
+            self.is_linked = True
+            self.ownership.begin()
+            if self.broker.retained is not None:
+                self.inbox.append(self.broker.retained)
+        if not self.is_stopped:
+            now_ns = int(now_s * 1e9)
+            if self.is_linked:
+                self.outbox.extend(self.ownership.due(now_ns, is_wanted=self.is_wanted, epoch=1))
+            while self.inbox and not self.is_cut_off:
+                self.ownership.hear(self.inbox.popleft(), now_ns)
+        while self.outbox and not self.is_cut_off:
+            self.broker.incoming.append(self.outbox.popleft())
+
+
+class World:
+    def __init__(self, names: str = "ab") -> None:
+        self.broker = Broker()
+        self.now_s = 100.0
+        self.agents = {name: Agent(self.broker, name) for name in names}
+
+    def owners(self) -> list[str]:
+        now_ns = int(self.now_s * 1e9)
+        return [name for name, agent in self.agents.items() if agent.ownership.is_owned(now_ns)]
+
+    def run(self, seconds: float) -> list[str]:
+        """All owners of this time, in the order in which they came. Never two at one time."""
+        seen: list[str] = []
+        for _ in range(max(1, round(seconds / STEP_S))):
+            self.now_s += STEP_S
+            for agent in self.agents.values():
+                agent.step(self.now_s)
+            self.broker.step()
+            owners = self.owners()
+            assert len(owners) <= 1, f"{owners} at {self.now_s:.2f} s"
+            if owners and seen[-1:] != owners:
+                seen += owners
+        return seen
+
+
+def test_ownership_two_agents_that_start_together_have_exactly_one_owner() -> None:
+    world = World("abc")
+    assert len(world.run(10)) == 1
+    assert len(world.owners()) == 1
+
+
+def test_ownership_second_agent_sees_the_owner_and_never_owns() -> None:
+    world = World("a")
+    world.run(2)
+    second = world.agents["b"] = Agent(world.broker, "b")
+    assert world.run(10) == ["a"]
+    rival = second.ownership.rival(int(world.now_s * 1e9))
+    assert rival is not None
+    assert rival.agent == "a"
+    assert world.agents["a"].ownership.rival(int(world.now_s * 1e9)) is None
+
+
+def test_ownership_agent_that_died_is_followed_by_the_other() -> None:
+    world = World("a")
+    world.run(2)
+    world.agents["b"] = Agent(world.broker, "b")
+    world.run(2)
+    dead = world.agents.pop("a")
+    dead.kill()
+    world.broker.agents.remove(dead)
+    assert world.run(DEAD_S + SETTLE_S + 0.3) == ["b"]
+
+
+def test_ownership_agent_that_starts_again_owns_its_gate_before_it_has_waited_for_anybody() -> None:
+    world = World("a")
+    world.run(2)
+    world.agents["a"].kill()
+    assert world.run(SETTLE_S / 2) == ["a"]
+
+
+def test_ownership_stored_notice_of_a_dead_agent_does_not_block_and_is_not_believed_at_once() -> None:
+    world = World("")
+    world.broker.retained = Notice("old", "id-old", "session-old", 7, 1, 12, Word.ONLINE)
+    world.agents["b"] = Agent(world.broker, "b")
+    assert world.run(DEAD_S - 0.1) == []
+    assert world.run(1) == ["b"]
+    assert world.broker.retained.agent == "b"
+    assert world.broker.retained.term == 8
+
+
+def test_ownership_stored_notice_of_the_same_name_and_another_state_folder_is_another_agents() -> None:
+    world = World("")
+    world.broker.retained = Notice("b", "id-of-another-folder", "session-old", 7, 1, 12, Word.ONLINE)
+    world.agents["b"] = Agent(world.broker, "b")
+    assert world.run(DEAD_S - 0.1) == []
+
+
+def test_ownership_given_up_gate_is_taken_without_waiting_for_its_owners_death() -> None:
+    world = World("a")
+    world.run(2)
+    world.agents["b"] = Agent(world.broker, "b", is_wanted=False)
+    world.run(1)
+    world.agents["a"].is_wanted = False
+    world.agents["b"].is_wanted = True
+    assert world.run(SETTLE_S + 0.3) == ["b"]
+
+
+def test_ownership_agent_that_stood_still_owns_nothing_when_it_goes_on() -> None:
+    world = World("a")
+    world.run(2)
+    world.agents["b"] = Agent(world.broker, "b")
+    world.run(1)
+    world.agents["a"].is_stopped = True
+    world.run(4)
+    assert world.owners() == ["b"]
+    world.agents["a"].is_stopped = False
+    assert world.run(5) == ["b"]
+
+
+def test_ownership_broker_that_returns_nothing_makes_no_owner_and_is_named() -> None:
+    silent = Ownership("a", "id", "session")
+    silent.begin()
+    for step in range(2000):
+        assert all(n.word is Word.ASK for n in silent.due(step * 20_000_000, is_wanted=True, epoch=1))
+    assert silent.is_unanswered(40_000_000_000)
+    assert not silent.is_owned(40_000_000_000)
+    assert not silent.is_settled(40_000_000_000)
+
+
+def test_ownership_two_owners_of_one_term_come_down_to_one() -> None:
+    """What a broker that does not keep one order could lead to."""
+    agents = [Ownership(name, f"id-{name}", f"session-{name}") for name in "ab"]
+    now_ns = 0
+    for agent in agents:
+        agent.begin()
+        for _ in range(40):
+            now_ns += 20_000_000
+            for notice in agent.due(now_ns, is_wanted=True, epoch=1):
+                agent.hear(notice, now_ns)
+        assert agent.is_owned(now_ns)
+    for _ in range(50):
+        now_ns += 20_000_000
+        for notice in [n for agent in agents for n in agent.due(now_ns, is_wanted=True, epoch=1)]:
+            for agent in agents:
+                agent.hear(notice, now_ns)
+    assert [agent.is_owned(now_ns) for agent in agents] == [True, False]
+
+
+FAULTS = ["kill", "stop", "cut", "stall", "restart", "forget", "old", "unwant"]
+events = st.lists(
+    st.tuples(st.sampled_from(FAULTS), st.integers(0, 2), st.floats(0.02, 4.0), st.floats(0.0, 2.5)), max_size=12
+)
+
+
+@given(events)
+@settings(max_examples=300, deadline=None)
+def test_ownership_never_has_two_owners_and_finds_one_when_all_faults_are_over(
+    faults: list[tuple[str, int, float, float]],
+) -> None:
+    world = World("abc")
+    agents = list(world.agents.values())
+    world.run(0.5)
+    for kind, number, lasts_s, pause_s in faults:
+        agent, old = agents[number], world.broker.retained
+        match kind:
+            case "kill":
+                agent.kill()
+            case "stop":
+                agent.is_stopped = not agent.is_stopped
+            case "cut":
+                agent.is_cut_off = not agent.is_cut_off
+            case "stall":
+                world.broker.is_stalled = not world.broker.is_stalled
+            case "unwant":
+                agent.is_wanted = not agent.is_wanted
+        world.run(lasts_s)
+        if kind in ("restart", "forget", "old"):
+            world.broker.restart({"restart": world.broker.retained, "forget": None, "old": old}[kind])
+        world.run(pause_s)
+    for agent in agents:
+        agent.is_stopped = agent.is_cut_off = False
+        agent.is_wanted = True
+    world.broker.is_stalled = False
+    world.run(2 * DEAD_S + 1)
+    assert len(world.owners()) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ownership_agents_that_start_within_a_moment_of_each_other_have_one_owner(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(60):
+        world = World("")
+        for name in "abcd":
+            world.agents[name] = Agent(world.broker, name)
+            world.run(chance.choice([0.0, 0.02, 0.1, 0.2, 0.24]))
+        world.run(3)
+        assert len(world.owners()) == 1

@@ -1,0 +1,117 @@
+"""One agent per gate: what an agent says and writes while it owns a gate, and while another one does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from inspector.domain import AgentPresence, GateOwner
+from inspector.stream.pipeline.heartbeats import Fault
+from inspector.testing.edges import FakeGateOwners
+from inspector.testing.ledger import InMemoryLedger
+from inspector.testing.source import FakeBroker
+from inspector.testing.source_contract import wait_until
+from tests.unit.stream.test_takeover import GroupAgent, push
+
+OTHER = GateOwner("gate", "other", "session-of-other", 4)
+
+
+def agent_of(owners: FakeGateOwners, ledger: InMemoryLedger | None = None) -> GroupAgent:
+    agent = GroupAgent(FakeBroker(), ledger or InMemoryLedger(), owners=owners)
+    agent.source.restore_link()
+    return agent
+
+
+def faults(agent: GroupAgent) -> list[int]:
+    return [beat["fault"] for _, beat in agent.line.beats]
+
+
+async def test_agent_that_owns_its_gate_claims_it_with_its_epoch_and_beats() -> None:
+    owners = FakeGateOwners()
+    agent = agent_of(owners)
+    async with agent.running():
+        await wait_until(lambda: bool(agent.line.beats))
+        assert owners.wanted == {"gate": 1}
+    assert owners.wanted == {}
+    assert "gate_owned_by_other" not in agent.telemetry.kinds()
+
+
+async def test_agent_of_a_gate_that_another_one_owns_is_silent_there_and_tells_people() -> None:
+    owners = FakeGateOwners()
+    owners.rivals["gate"] = OTHER
+    agent = agent_of(owners)
+    async with agent.running():
+        await wait_until(lambda: "gate_owned_by_other" in agent.telemetry.kinds())
+        assert agent.line.beats == []
+        state = agent.sink.states["agent/agent/state"]
+        assert state["gates"] == {"gate": {"fault": "owned_by_other", "owner": "other"}}
+        (event,) = [event for event in agent.telemetry.events if event.kind == "gate_owned_by_other"]
+        assert event.subject == "gate"
+        assert str(OTHER) in event.detail
+        del owners.rivals["gate"]
+        await wait_until(lambda: bool(agent.line.beats))
+        await wait_until(lambda: "gate_owned" in agent.telemetry.kinds())
+    assert agent.telemetry.kinds().count("gate_owned_by_other") == 1
+
+
+async def test_agent_of_a_gate_that_another_one_owns_records_its_frames_all_the_same() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    owners.rivals["gate"] = OTHER
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        push(agent.source, 1)
+        await wait_until(lambda: len(ledger.rows) == 1)
+
+
+async def test_agent_whose_gate_is_owned_elsewhere_by_the_ledger_says_so_at_its_own_broker() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    other = AgentPresence("other", "identity-of-other", "session-of-other", "0", "digest", datetime.now(UTC))
+    await ledger.record_owned(other, {"gate": 4}, {})
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        await wait_until(lambda: Fault.OWNED_BY_OTHER in faults(agent))
+        assert not owners.owns("gate")
+        assert all(beat["ready"] == 0 for _, beat in agent.line.beats)
+        await wait_until(lambda: "gate_owned_by_other" in agent.telemetry.kinds())
+
+
+async def test_agent_takes_the_gate_of_one_that_was_heard_at_its_broker_whatever_the_ledger_says() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    other = AgentPresence("other", "identity-of-other", "session-of-other", "0", "digest", datetime.now(UTC))
+    await ledger.record_owned(other, {"gate": 4}, {})
+    owners.sessions["gate"] = frozenset({"session-of-other"})
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        await wait_until(lambda: bool(agent.line.beats))
+        assert owners.owns("gate")
+        assert ledger.owners["gate"][0].agent == "agent"
+    assert ledger.owners == {}, "a gate is given up at the end"
+
+
+async def test_agent_owns_its_gate_while_the_ledger_is_away() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        ledger.is_available = False
+        owners.want({})
+        await wait_until(lambda: owners.owns("gate"))
+
+
+async def test_agent_whose_broker_lets_it_claim_nothing_raises_an_alarm_once() -> None:
+    owners = FakeGateOwners()
+    owners.is_refused = True
+    agent = agent_of(owners)
+    async with agent.running():
+        await wait_until(lambda: "gate_claim_refused" in agent.telemetry.kinds())
+        assert agent.line.beats == []
+    assert agent.telemetry.kinds().count("gate_claim_refused") == 1
+
+
+@pytest.mark.parametrize("serves", [False, True])
+async def test_agent_wants_only_the_gates_whose_cameras_it_serves(serves: bool) -> None:
+    owners = FakeGateOwners()
+    agent = agent_of(owners)
+    agent.source.serves = lambda camera: serves  # type: ignore[method-assign, assignment]
+    async with agent.running():
+        await wait_until(lambda: bool(owners.wanted) is serves)

@@ -78,6 +78,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "gate.cameras": ["cam1"],
     "gate.window_ms": 1000,
     "gate.trigger_modulus": 65536,
+    "gate.miss_grace_ms": 150,
     "gate.storm_consecutive": 20,
 }
 """An example for each key whose default can't be written down."""

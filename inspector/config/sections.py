@@ -493,6 +493,20 @@ class GateSection(Section):
         description="Whether a sensor sees each rejected part (done in its ack); a reject that it hasn't seen then "
         "counts as done otherwise.",
     )
+    miss_grace_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=600_000,
+        description="Time in which the frame of a skipped trigger id may still come before its part counts as missed; "
+        "at most window_ms; unset = window_ms, but at most 1000.",
+    )
+    miss_grace_triggers: int = Field(
+        default=16,
+        ge=1,
+        le=10_000,
+        description="Number of later parts that all cameras of the gate show before a part whose frame did not come "
+        "counts as missed, even if miss_grace_ms is not over.",
+    )
     storm_consecutive: int | None = Field(
         default=None,
         ge=2,

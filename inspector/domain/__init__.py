@@ -19,12 +19,14 @@ from inspector.domain.frames import (
     RouteFacts,
     Sighting,
     TimeSource,
+    missed_result_id,
     part_result_id,
 )
 from inspector.domain.gates import (
     NOTHING_TOLD,
     Action,
     AgentPresence,
+    Gap,
     GateMode,
     GateOwner,
     GateState,
@@ -38,6 +40,7 @@ from inspector.domain.shadows import ShadowResult
 from inspector.domain.verdicts import (
     SCHEMA_VERSION,
     Cause,
+    Correction,
     DeadLetter,
     Decision,
     Embedding,
@@ -63,6 +66,7 @@ __all__ = [
     "CommandName",
     "CommandRecord",
     "CommandRequest",
+    "Correction",
     "DeadLetter",
     "Decision",
     "Delivery",
@@ -73,6 +77,7 @@ __all__ = [
     "FrameFacts",
     "FrameFault",
     "FrameKey",
+    "Gap",
     "GateAction",
     "GateMode",
     "GateOwner",
@@ -105,6 +110,7 @@ __all__ = [
     "Standing",
     "TimeSource",
     "Verdict",
+    "missed_result_id",
     "part_result_id",
     "printable",
 ]

@@ -53,6 +53,15 @@ NOTHING_TOLD = Standing()
 """Mode auto and no job."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Gap:
+    """Skipped parts without a row: the counts from `first` to `last`, both included, of one epoch."""
+
+    epoch: int
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True)
 class GateState:
     """The state of one gate (or one camera without a gate) that survives a restart.
@@ -60,7 +69,7 @@ class GateState:
     `last_trigger` rises over wraps: lap x modulus + the number that the camera sent. `mode` holds until
     `mode_expires_at` (None: without end); after that the mode is auto. `jobs`: the current job,
     earlier jobs and announced jobs, oldest first. `orders` counts the obeyed commands: of two states, the state with
-    the higher count has the newer mode and jobs.
+    the higher count has the newer mode and jobs. `gaps`: skipped parts that have no row yet, in order.
     """
 
     name: str
@@ -72,6 +81,7 @@ class GateState:
     mode_expires_at: datetime | None = None
     jobs: tuple[Job, ...] = ()
     orders: int = 0
+    gaps: tuple[Gap, ...] = ()
 
     def mode_at(self, now: datetime) -> GateMode:
         """The mode at this time: auto if the mode's time is over."""

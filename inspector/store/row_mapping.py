@@ -18,6 +18,7 @@ from inspector.domain import (
     CommandRecord,
     Decision,
     FrameKey,
+    Gap,
     GateMode,
     GateState,
     Identity,
@@ -82,6 +83,8 @@ def verdict_from_row(row: Mapping[Any, Any]) -> Verdict:
             "from a backup."
         ) from error
     values["result_id"] = ResultId(values["result_id"])
+    corrected_by = values["corrected_by"]
+    values["corrected_by"] = None if corrected_by is None else ResultId(corrected_by)
     return Verdict(**values, regions=regions)
 
 
@@ -162,14 +165,16 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
         "mode_expires_at": gate.mode_expires_at,
         "jobs": [{name: storable(value) for name, value in asdict(job).items()} for job in gate.jobs],
         "orders": gate.orders,
+        "gaps": [[gap.epoch, gap.first, gap.last] for gap in gate.gaps],
         "updated_at": now,
     }
 
 
 def gate_of(row: Mapping[Any, Any]) -> GateState:
-    """The state in a row of `gates`. Raises RowDamaged for an unknown mode or unreadable jobs."""
+    """The state in a row of `gates`. Raises RowDamaged for an unknown mode, unreadable jobs or unreadable gaps."""
     try:
         mode, jobs = GateMode(row["mode"]), tuple(Job(**job) for job in row["jobs"])
+        gaps = tuple(Gap(*map(int, gap)) for gap in row["gaps"])
     except (ValueError, TypeError) as error:
         raise RowDamaged(
             f"The row of gate {row['name']} can't be read ({error}); mend it in the database, or restore it "
@@ -185,6 +190,7 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         mode_expires_at=row["mode_expires_at"],
         jobs=jobs,
         orders=row["orders"],
+        gaps=gaps,
     )
 
 

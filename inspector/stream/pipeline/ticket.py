@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
-from inspector.domain import Decision, Event, FrameFacts, Position, ResultId, Routed, Severity, Verdict
+from inspector.domain import Correction, Decision, Event, FrameFacts, Position, ResultId, Routed, Severity, Verdict
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
@@ -148,6 +148,7 @@ class Shared:
     has_routed: Signal = field(default_factory=Signal)
     has_deadline: Signal = field(default_factory=Signal)
     has_news: Signal = field(default_factory=Signal)
+    has_gap: Signal = field(default_factory=Signal)
     decoding: int = 0
     journal_has_room: bool = True
     ledger_is_away: bool = False
@@ -155,6 +156,7 @@ class Shared:
     last_scored_ns: int = 0
     headroom: Headroom = field(default_factory=Headroom)
     late_runs: dict[str, LateRun] = field(default_factory=dict)
+    corrections: list[Correction] = field(default_factory=list)
     sources: dict[str, FrameSource] = field(default_factory=dict)
     frame_faults: FaultWatch = field(default_factory=FaultWatch)
     told: dict[str, ResultId] = field(default_factory=dict)

@@ -130,6 +130,7 @@ def test_run_frames_that_the_camera_sends_again_after_the_broker_was_killed_are_
         running.has_rows(1)
         broker.kill()
         broker.start()
+        broker.receive("-t", "t/cam1/marker/#", "-C", "2").communicate(timeout=60)  # the agent is there again
         show(26)
         running.has_rows(2)
         time.sleep(0.6)  # twice the grace

@@ -438,6 +438,19 @@ class CameraSection(Section):
         le=3_600_000,
         description="Greatest age of a captured-at that is used; an older one makes the frame late.",
     )
+    rate_hz: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        description="Frames in a second that are usual; half or double of it raises a warning; unset = the rate that "
+        "the camera shows, and a third or three times of it.",
+    )
+    silent_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="Time without a frame that raises an alarm; unset = only 5 s in which parts pass its gate.",
+    )
     bit_depth: int = Field(default=16, ge=9, le=16, description="Significant bits of a 16-bit image (10, 12, 14, 16).")
     black_level: int = Field(default=0, ge=0, le=65535, description="Pixel value of black in a 16-bit image.")
     max_mib: float = Field(default=16, gt=0, le=1024, description="Largest encoded frame.")

@@ -139,6 +139,20 @@ class Admission:
                 touched[owner] = counter
         return [counter.recorded_state for counter in touched.values()]
 
+    def has_reached(self, camera: str, part: tuple[int, int, int]) -> bool:
+        """Whether a camera at a gate has shown this part (epoch, lap, trigger), a later one, or another epoch."""
+        gate = self._config.gate_of(camera)
+        counter = self._counters[camera if gate is None else gate.name]
+        epoch, lap, number = part
+        if epoch != counter.state.epoch:
+            return True
+        reached = self._memories[camera].reached(epoch)
+        return reached is not None and reached >= counter.count_of(lap, number)
+
+    def is_clock_off(self, camera: str) -> bool:
+        """Whether the clock of a camera was wrong in its last frame that has a time."""
+        return camera in self._clocks_off
+
     def note_missed(self, verdict: Verdict) -> None:
         """Note a part that an earlier run found missed, so that it is not found missed again."""
         counter = self._counters.get(verdict.gate or verdict.camera)

@@ -15,6 +15,7 @@ from typing import Final
 from inspector.domain import Delivery, FrameFacts, Severity
 from inspector.ports import FrameSource
 from inspector.stream.admission import Arrival, Repeat, frame_digest
+from inspector.stream.pipeline.camera_watch import CameraWatch
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.misses import Misses
 from inspector.stream.pipeline.recording import Recording
@@ -38,8 +39,10 @@ class Intake:
         takeover: Takeover,
         frozen: FrozenCameras,
         misses: Misses,
+        camera_watch: CameraWatch,
     ) -> None:
         self._shared = shared
+        self._camera_watch = camera_watch
         self._misses = misses
         self._takeover = takeover
         self._settling = settling
@@ -74,6 +77,7 @@ class Intake:
             self._repeat(Receipt(source, delivery.position), delivery.camera, arrival)
             return
         self._note_count(arrival)
+        self._camera_watch.note_frame(arrival.admitted)
         frozen = self._frozen.note_bytes(arrival.admitted)
         self._note_clock(arrival)
         ticket = self._ticket(source, arrival)

@@ -20,10 +20,10 @@ The way of one frame, stage by stage, with the files that hold it:
 10. acknowledge  recording.py: the source is told that everything up to this position is durable.
 
 Parts whose trigger ids were skipped wait in ../gaps.py; misses.py settles those whose frames did not come.
-Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), shadowing.py
-(the shadow versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
-commanding.py (job, mode, epoch), reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), states.py (state
-topics, gauges) and alarms.py (events that could come for every part).
+Beside the road run upkeep.py (live products, canary, events), camera_watch.py (silent cameras, rates), owning.py (which
+gates are this agent's), shadowing.py (the shadow versions, on frames that have their verdict, while no live frame
+waits; ../shadow_line.py), heartbeats.py, commanding.py (job, mode, epoch), reports.py (what PLCs did: journal, record,
+acknowledge; ../acks.py), states.py (state topics, gauges) and alarms.py (events that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
@@ -60,6 +60,7 @@ from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.gates import Gate
+from inspector.stream.pipeline.camera_watch import CameraWatch
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.heartbeats import Heartbeats
@@ -146,8 +147,11 @@ class Pipeline:
         )
         takeover = Takeover(self._shared, adapters.ledger)
         self._misses = Misses(self._shared, self._settling.settle_missed)
-        self._intake = Intake(self._shared, self._settling, self._recording, takeover, frozen, self._misses)
-        self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line)
+        self._camera_watch = CameraWatch(self._shared)
+        self._intake = Intake(
+            self._shared, self._settling, self._recording, takeover, frozen, self._misses, self._camera_watch
+        )
+        self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line, self._camera_watch)
         self._states = States(
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )
@@ -236,6 +240,7 @@ class Pipeline:
     def _side_work(self) -> dict[str, Coroutine[Any, Any, None]]:
         return {
             "lineups": self._lineups.run(),
+            "rhythms": self._camera_watch.run(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
             "owners": self._owning.run(self._heartbeats.send),
             "owners in the ledger": self._owning.run_ledger(),

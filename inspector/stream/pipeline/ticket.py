@@ -23,6 +23,7 @@ from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.frame_faults import FaultWatch
 from inspector.stream.gates import Gate
+from inspector.stream.rhythm import Rhythm
 from inspector.stream.shadow_line import Headroom
 from inspector.stream.watermark import Watermark
 
@@ -156,6 +157,7 @@ class Shared:
     last_scored_ns: int = 0
     headroom: Headroom = field(default_factory=Headroom)
     late_runs: dict[str, LateRun] = field(default_factory=dict)
+    rhythms: dict[str, Rhythm] = field(default_factory=dict)
     corrections: list[Correction] = field(default_factory=list)
     sources: dict[str, FrameSource] = field(default_factory=dict)
     frame_faults: FaultWatch = field(default_factory=FaultWatch)

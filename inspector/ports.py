@@ -21,6 +21,7 @@ from inspector.domain import (
     CommandName,
     CommandRecord,
     CommandRequest,
+    Correction,
     DeadLetter,
     Decision,
     Delivery,
@@ -256,8 +257,12 @@ class Ledger(Adapter, Protocol):
         """Write all in one durable transaction; rows that exist stay as they are.
 
         `decisions`: pairs of a decision and whether it was published. Returns the ids whose stored row has another
-        outcome; the first row stays, and the refused verdict goes into `conflicts`.
+        outcome; the first row stays, and the refused verdict goes into `conflicts`. If a part has a row as missed and
+        the row of a frame, the row as missed gets the id of the frame's result in `corrected_by`.
         """
+
+    def take_corrections(self) -> list[Correction]:
+        """The missed parts that `record` has corrected since the last call."""
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         """The stored states of these gates (and cameras without a gate), by name. `None` means all gates."""

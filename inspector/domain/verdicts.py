@@ -140,7 +140,8 @@ class FrameFacts:
 class Verdict:
     """One row of `results` and one record on the wire: exactly the contract's fields.
 
-    `published`: whether the decision reached the broker in time: True, False, or None without a gate.
+    `published`: whether the decision reached the broker in time: True, False, or None without a gate. `corrected_by`:
+    the result of the frame that came after its part had been recorded as missed; only a stored row has it.
     """
 
     result_id: ResultId
@@ -190,6 +191,18 @@ class Verdict:
     registry_revision: str | None = None
     engine: str | None = None
     regions: tuple[Region, ...] = field(default=())
+    corrected_by: ResultId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A part that was recorded as missed, and the result of its frame, which came after all."""
+
+    gate: str
+    epoch: int
+    trigger_id: int
+    missed_id: ResultId
+    result_id: ResultId
 
 
 @dataclass(frozen=True, slots=True)

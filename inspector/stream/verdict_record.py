@@ -41,7 +41,7 @@ RECORD_KEYS: Final = (
 )  # fmt: skip
 """The contract's keys, in the contract's order."""
 
-EXTRA_KEYS: Final = ("gate", "lap", "mode", "id_conflict", "regions")
+EXTRA_KEYS: Final = ("gate", "lap", "mode", "id_conflict", "regions", "corrected_by")
 """Fields of a row that are not among the contract's keys."""
 
 _INT64_MAX: Final = 2**63 - 1
@@ -89,6 +89,7 @@ def journal_record(verdict: Verdict) -> dict[str, Any]:
     record["mode"] = plain(verdict.mode)
     record["id_conflict"] = verdict.id_conflict
     record["regions"] = regions_record(verdict.regions)
+    record["corrected_by"] = verdict.corrected_by
     return record
 
 
@@ -106,6 +107,7 @@ def verdict_from_record(record: Mapping[str, Any]) -> Verdict:
         fields["mode"] = GateMode(record.get("mode", GateMode.AUTO))
         fields["id_conflict"] = bool(record.get("id_conflict", False))
         fields["regions"] = regions_from_record(record.get("regions") or [])
+        fields["corrected_by"] = record.get("corrected_by")
     except (KeyError, TypeError) as error:
         raise ValueError(f"the record can't be read as a verdict: {error!r}") from error
     return Verdict(**fields)

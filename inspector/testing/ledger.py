@@ -19,6 +19,7 @@ from inspector.domain import (
     Challenge,
     ChallengeResult,
     CommandRecord,
+    Correction,
     Decision,
     Event,
     GateAction,
@@ -31,6 +32,7 @@ from inspector.domain import (
     ShadowResult,
     Sighting,
     Verdict,
+    missed_result_id,
 )
 from inspector.errors import LedgerUnavailable
 from inspector.ports import OWNER_LIVES_S, Clock
@@ -61,6 +63,7 @@ class InMemoryLedger:
         self._clock = clock
         self.shadow_results: list[ShadowResult] = []
         self.challenges: list[Challenge] = []
+        self._corrections: list[Correction] = []
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -73,6 +76,8 @@ class InMemoryLedger:
     ) -> list[ResultId]:
         self._check()
         conflicting = [conflict for verdict in verdicts if (conflict := self._insert(verdict))]
+        for verdict in verdicts:
+            self._correct(verdict)
         with_trigger_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
         for decision, is_published in decisions:
             in_flight = decision.trigger_id == 0 and decision.result_id not in with_trigger_zero
@@ -80,6 +85,10 @@ class InMemoryLedger:
         self._keep(gates)
         self.commits += 1
         return conflicting
+
+    def take_corrections(self) -> list[Correction]:
+        corrections, self._corrections = self._corrections, []
+        return corrections
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         self._check()
@@ -202,6 +211,20 @@ class InMemoryLedger:
             return None
         self.conflicts.append(Conflict(verdict.result_id, first.outcome, verdict.outcome))
         return verdict.result_id
+
+    def _correct(self, verdict: Verdict) -> None:
+        gate, epoch, lap, trigger_id = verdict.gate, verdict.epoch, verdict.lap, verdict.trigger_id
+        if gate is None or trigger_id is None:
+            return
+        missed = self.rows.get(missed_result_id(gate, epoch, lap, trigger_id))
+        if missed is None or missed.corrected_by is not None:
+            return
+        for row in self.rows.values():
+            is_frame = row.frame_sha256 is not None and not row.simulated
+            if is_frame and row.gate == gate and _part(row) == (epoch, lap, trigger_id):
+                self.rows[missed.result_id] = dataclasses.replace(missed, corrected_by=row.result_id)
+                self._corrections.append(Correction(gate, epoch, trigger_id, missed.result_id, row.result_id))
+                return
 
     def _numbered(self, verdict: Verdict) -> Verdict:
         if verdict.part_id is None or verdict.inspection_no is not None:

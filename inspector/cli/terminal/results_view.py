@@ -31,13 +31,18 @@ def _in_time(v: Verdict) -> Cell:
     return Text("yes", style="green") if v.published else Text("no", style="bold red")
 
 
+def _cause(v: Verdict) -> Cell:
+    is_unremarkable = v.cause is Cause.OK or v.corrected_by is not None
+    return Text(v.cause.value if v.corrected_by is None else "corrected", style="dim" if is_unremarkable else "")
+
+
 _COLUMNS: Final[dict[str, Callable[[Verdict], Cell]]] = {
     "Time": lambda v: local_time(v.received_at),
     "Camera": lambda v: v.camera,
     "Trigger": lambda v: ABSENT if v.trigger_id is None else str(v.trigger_id),
     "Product": lambda v: v.product or ABSENT,
     "Outcome": lambda v: outcome_text(v.outcome.value),
-    "Cause": lambda v: Text(v.cause.value, style="dim" if v.cause is Cause.OK else ""),
+    "Cause": _cause,
     "Level": lambda v: number(v.level, 2),
     "Action": lambda v: v.action.value,
     "ms": lambda v: number(v.total_ms, 1),
@@ -113,6 +118,8 @@ def _part(v: Verdict) -> Facts:
     yield "job", v.job_id
     yield "mode", None if v.mode is GateMode.AUTO else v.mode.value
     yield "flags", ", ".join(_flags(v))
+    if v.corrected_by is not None:
+        yield "corrected by", f"{v.corrected_by}, the frame of this part, which came after all"
 
 
 def _flags(v: Verdict) -> Iterator[str]:

@@ -21,6 +21,7 @@ from inspector.domain import (
     CommandName,
     CommandRecord,
     CommandRequest,
+    Correction,
     DeadLetter,
     Decision,
     Delivery,
@@ -258,7 +259,8 @@ class Ledger(Adapter, Protocol):
 
         `decisions`: pairs of a decision and whether it went out; None: unknown. Only certain ones count as sent. If it
         went out, or may have, the row that it names no longer says that it did not. Returns the ids whose stored row
-        has another outcome; the first row stays, and the refused verdict goes into `conflicts`.
+        has another outcome; the first row stays, and the refused verdict goes into `conflicts`. If a part has a row as
+        missed and the row of a frame, the row as missed gets the id of the frame's result in `corrected_by`.
         """
 
     async def amend(self, findings: Sequence[Verdict]) -> list[ResultId]:
@@ -273,6 +275,9 @@ class Ledger(Adapter, Protocol):
 
         `after`: only rows recorded after this one.
         """
+
+    def take_corrections(self) -> list[Correction]:
+        """The missed parts that `record` has corrected since the last call."""
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         """The stored states of these gates (and cameras without a gate), by name. `None` means all gates."""

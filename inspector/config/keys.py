@@ -26,6 +26,7 @@ UNITS: Final = {
     "_days": "days",
     "_mib": "MiB",
     "_mpx": "megapixels",
+    "_hz": "hertz",
 }
 
 _MADE_DEFAULTS: Final = {
@@ -74,10 +75,13 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "camera.on_frame_health": "quarantine",
     "camera.product": "bottle",
     "camera.window_ms": 500,
+    "camera.rate_hz": 12,
+    "camera.silent_s": 30,
     "gate.name": "gate1",
     "gate.cameras": ["cam1"],
     "gate.window_ms": 1000,
     "gate.trigger_modulus": 65536,
+    "gate.miss_grace_ms": 150,
     "gate.storm_consecutive": 20,
     "gate.account_share": 0.05,
 }

@@ -111,6 +111,11 @@ def _reserve(_: Ruled, gate: GateSection) -> Iterator[str]:
         yield f"gate {gate.name!r} keeps a reserve_ms as long as its whole window_ms"
 
 
+def _miss_grace(_: Ruled, gate: GateSection) -> Iterator[str]:
+    if gate.miss_grace_ms is not None and gate.miss_grace_ms > gate.window_ms:
+        yield f"gate {gate.name!r} has a miss_grace_ms longer than its window_ms; make it window_ms at most"
+
+
 def _topic_of_camera(_: Ruled, camera: CameraSection) -> Iterator[str]:
     """No wildcards: they would deliver other cameras' frames, and the agent's own messages, as this camera's frames."""
     topic = camera.topic or ""
@@ -285,7 +290,7 @@ def _is_pattern(text: str) -> bool:
 
 
 _OF_ALL: Final = (_repeated, _two_gates, _same_kafka_topic, _same_folder)
-_OF_GATES: Final = (_cameras_of_gate, _reserve)
+_OF_GATES: Final = (_cameras_of_gate, _reserve, _miss_grace)
 _OF_CAMERAS: Final = (
     _topic_of_camera,
     _trigger_in_json,

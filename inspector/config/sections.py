@@ -444,6 +444,19 @@ class CameraSection(Section):
         le=3_600_000,
         description="Greatest age of a captured-at that is used; an older one makes the frame late.",
     )
+    rate_hz: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        description="Frames in a second that are usual; half or double of it raises a warning; unset = the rate that "
+        "the camera shows, and a third or three times of it.",
+    )
+    silent_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="Time without a frame that raises an alarm; unset = only 5 s in which parts pass its gate.",
+    )
     bit_depth: int = Field(default=16, ge=9, le=16, description="Significant bits of a 16-bit image (10, 12, 14, 16).")
     black_level: int = Field(default=0, ge=0, le=65535, description="Pixel value of black in a 16-bit image.")
     max_mib: float = Field(default=16, gt=0, le=1024, description="Largest encoded frame.")
@@ -509,6 +522,20 @@ class GateSection(Section):
     account_parts: int = Field(default=100, ge=2, le=100_000, description="Number of parts that account_share counts.")
     account_holds: bool = Field(
         default=False, description="Whether the gate is also held when account_share is exceeded."
+    )
+    miss_grace_ms: float | None = Field(
+        default=None,
+        gt=0,
+        le=600_000,
+        description="Time in which the frame of a skipped trigger id may still come before its part counts as missed; "
+        "at most window_ms; unset = window_ms, but at most 1000.",
+    )
+    miss_grace_triggers: int = Field(
+        default=16,
+        ge=1,
+        le=10_000,
+        description="Number of later parts that all cameras of the gate show before a part whose frame did not come "
+        "counts as missed, even if miss_grace_ms is not over.",
     )
     storm_consecutive: int | None = Field(
         default=None,

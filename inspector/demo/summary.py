@@ -35,7 +35,11 @@ class Summary:
 
 
 def summarise(shown: Sequence[Shown], rows: Sequence[Verdict]) -> Summary:
-    """The figures of these rows. Rows and parts are joined by camera and trigger id."""
+    """The figures of these rows. Rows and parts are joined by camera and trigger id.
+
+    The row of a missed part whose frame came after all does not count.
+    """
+    rows = [row for row in rows if row.corrected_by is None]
     by_part: dict[tuple[str, int | None], list[Verdict]] = {}
     for row in rows:
         by_part.setdefault((row.camera, row.trigger_id), []).append(row)

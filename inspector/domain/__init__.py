@@ -20,6 +20,7 @@ from inspector.domain.frames import (
     RouteFacts,
     Sighting,
     TimeSource,
+    missed_result_id,
     part_result_id,
 )
 from inspector.domain.gates import (
@@ -28,6 +29,7 @@ from inspector.domain.gates import (
     Action,
     AgentPresence,
     CauseRun,
+    Gap,
     GateMode,
     GateOwner,
     GateState,
@@ -45,6 +47,7 @@ from inspector.domain.shadows import ShadowResult
 from inspector.domain.verdicts import (
     SCHEMA_VERSION,
     Cause,
+    Correction,
     DeadLetter,
     Decision,
     Embedding,
@@ -76,6 +79,7 @@ __all__ = [
     "CommandName",
     "CommandRecord",
     "CommandRequest",
+    "Correction",
     "DeadLetter",
     "Decision",
     "Delivery",
@@ -86,6 +90,7 @@ __all__ = [
     "FrameFacts",
     "FrameFault",
     "FrameKey",
+    "Gap",
     "GateAction",
     "GateMode",
     "GateOwner",
@@ -127,6 +132,7 @@ __all__ = [
     "StormCounts",
     "TimeSource",
     "Verdict",
+    "missed_result_id",
     "part_result_id",
     "printable",
 ]

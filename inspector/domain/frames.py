@@ -114,6 +114,11 @@ def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> Result
     return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, "\x1f".join((owner, str(epoch), str(trigger_id), what)))))
 
 
+def missed_result_id(gate: str, epoch: int, lap: int, trigger_id: int) -> ResultId:
+    """The id of the row of a part that passed uninspected, because its number is missing from the trigger count."""
+    return part_result_id(gate, epoch, trigger_id, f"not_received:{lap}")
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """A new frame, with its identity and its time limits.

@@ -117,6 +117,15 @@ class HoldNote:
     releases: int
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Gap:
+    """Skipped parts without a row: the counts from `first` to `last`, both included, of one epoch."""
+
+    epoch: int
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True)
 class GateState:
     """The state of one gate (or one camera without a gate) that survives a restart.
@@ -124,7 +133,7 @@ class GateState:
     `last_trigger` rises over wraps: lap x modulus + the number that the camera sent. `mode` holds until
     `mode_expires_at` (None: without end); after that the mode is auto. `jobs`: the current job,
     earlier jobs and announced jobs, oldest first. `orders` counts the obeyed commands: of two states, the state with
-    the higher count has the newer mode and jobs.
+    the higher count has the newer mode and jobs. `gaps`: skipped parts that have no row yet, in order.
 
     `held` ends only with a release, which `releases` counts. `watched` counts the changes of the fields about holds:
     of two states with equal `releases`, the state with the higher count has the newer counts.
@@ -144,6 +153,7 @@ class GateState:
     releases: int = 0
     watched: int = 0
     golden: GoldenState = GoldenState()
+    gaps: tuple[Gap, ...] = ()
 
     def mode_at(self, now: datetime) -> GateMode:
         """The mode at this time: auto if the mode's time is over."""

@@ -152,6 +152,8 @@ class Verdict:
     `published`: whether the decision reached the broker in time. False: no decision went out. None: there is no gate,
     or a decision may have gone out and the broker's answer is unknown. `late_outcome`, `late_cause`, `late_detail` and
     `judged_at` are None unless the frame came too late; they say what it showed when it was judged afterwards.
+    `corrected_by`: the result of the frame that came after its part had been recorded as missed; only a stored row has
+    it.
     """
 
     result_id: ResultId
@@ -205,6 +207,7 @@ class Verdict:
     late_cause: Cause | None = None
     late_detail: str | None = None
     judged_at: datetime | None = None
+    corrected_by: ResultId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +220,17 @@ class LateFrame:
     verdict: Verdict
     admitted: Admitted
     tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A part that was recorded as missed, and the result of its frame, which came after all."""
+
+    gate: str
+    epoch: int
+    trigger_id: int
+    missed_id: ResultId
+    result_id: ResultId
 
 
 @dataclass(frozen=True, slots=True)

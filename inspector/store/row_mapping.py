@@ -19,6 +19,7 @@ from inspector.domain import (
     CommandRecord,
     Decision,
     FrameKey,
+    Gap,
     GateMode,
     GateState,
     GoldenState,
@@ -89,6 +90,8 @@ def verdict_from_row(row: Mapping[Any, Any]) -> Verdict:
             "from a backup."
         ) from error
     values["result_id"] = ResultId(values["result_id"])
+    corrected_by = values["corrected_by"]
+    values["corrected_by"] = None if corrected_by is None else ResultId(corrected_by)
     return Verdict(**values, regions=regions)
 
 
@@ -200,14 +203,16 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
         "releases": gate.releases,
         "watched": gate.watched,
         "golden": {name: storable(value) for name, value in asdict(gate.golden).items()},
+        "gaps": [[gap.epoch, gap.first, gap.last] for gap in gate.gaps],
         "updated_at": now,
     }
 
 
 def gate_of(row: Mapping[Any, Any]) -> GateState:
-    """The state in a row of `gates`. Raises RowDamaged for an unknown mode, or unreadable jobs or counts."""
+    """The state in a row of `gates`. Raises RowDamaged for an unknown mode, or unreadable jobs, gaps or counts."""
     try:
         mode, jobs = GateMode(row["mode"]), tuple(Job(**job) for job in row["jobs"])
+        gaps = tuple(Gap(*map(int, gap)) for gap in row["gaps"])
         held_for = None if row["held_for"] is None else HeldFor(row["held_for"])
         storm = StormCounts(row["storm"].get("recent", ""), _runs(row["storm"].get("runs", [])))
         golden = _golden(row["golden"])
@@ -231,6 +236,7 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         releases=row["releases"],
         watched=row["watched"],
         golden=golden,
+        gaps=gaps,
     )
 
 

@@ -126,6 +126,7 @@ results = sa.Table(
     sa.Column("engine", sa.String),
     sa.Column("agent", sa.String, nullable=False),
     sa.Column("regions", JSON, nullable=False),
+    sa.Column("corrected_by", sa.String),  # of a missed part: the result of its frame, which came after all
     sa.Column("late_outcome", sa.String),
     sa.Column("late_cause", sa.String),
     sa.Column("late_detail", sa.String),
@@ -177,6 +178,7 @@ gates = sa.Table(
     sa.Column("mode_expires_at", UtcTime),
     sa.Column("jobs", JSON, nullable=False, server_default="[]"),
     sa.Column("orders", BIG, nullable=False, server_default="0"),
+    sa.Column("gaps", JSON, nullable=False, server_default="[]"),  # [epoch, first count, last count] of each
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("held_for", sa.String),
     sa.Column("storm", JSON, nullable=False, server_default="{}"),

@@ -13,7 +13,19 @@ from datetime import datetime
 
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection, GateSection
-from inspector.domain import Admitted, Delivery, GateMode, GateState, ResultId, Sighting, Standing, TimeSource, Verdict
+from inspector.domain import (
+    Admitted,
+    Cause,
+    Delivery,
+    GateMode,
+    GateState,
+    ResultId,
+    Sighting,
+    Standing,
+    TimeSource,
+    Verdict,
+)
+from inspector.stream.gaps import UNGATED_GRACE, Grace, Part, Progress
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
 from inspector.stream.timing import FrameTimes, times_of
 from inspector.stream.verdict_record import parse_time
@@ -22,6 +34,7 @@ LONGEST_ID = 128
 SIMULATED = ("true", "1", "yes")
 REAL = ("", "false", "0", "no")
 LARGEST_TRIGGER = 2**63 - 1
+LONGEST_DEFAULT_GRACE_MS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +54,10 @@ class MissedPart:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A new frame, with the parts missed before it. `was_reset`: the trigger counter restarted with this frame."""
+    """A new frame. `was_reset`: the trigger counter restarted with it. `skipped`: how many parts it skipped."""
 
     admitted: Admitted
-    missed: tuple[MissedPart, ...] = ()
+    skipped: int = 0
     was_reset: bool = False
     clock_fault: str | None = None
 
@@ -92,11 +105,11 @@ class Admission:
             if owner not in self._counters:
                 state = gates.get(owner, GateState(owner))
                 modulus, max_gap = (gate.trigger_modulus, gate.max_gap) if gate else (None, None)
-                self._counters[owner] = TriggerCounter(state, modulus, max_gap)
+                self._counters[owner] = TriggerCounter(state, modulus, max_gap, grace_of(gate))
             self._remember(camera, self._counters[owner], sightings.get(camera.name, []))
 
     def _remember(self, camera: CameraSection, counter: TriggerCounter, sightings: list[Sighting]) -> None:
-        rehearsal = TriggerCounter(replace(counter.state, last_trigger=None), counter.modulus, None)
+        rehearsal = TriggerCounter(replace(counter.state, last_trigger=None), counter.modulus, None, counter.gaps.grace)
         for memories, its_counter, simulated in (
             (self._memories, counter, False),
             (self._rehearsals, rehearsal, True),
@@ -112,7 +125,7 @@ class Admission:
     def take_over(self, owner: str, state: GateState | None, sightings: dict[str, list[Sighting]]) -> None:
         """Add what another agent recorded while it had the stream of this gate (or of this camera without a gate)."""
         state = state or GateState(owner)
-        rehearsed = replace(state, last_trigger=None)
+        rehearsed = replace(state, last_trigger=None, gaps=())
         for camera, seen in sightings.items():
             self._memories[camera].take_over(state, [sighting for sighting in seen if not sighting.key.simulated])
             self._rehearsals[camera].take_over(rehearsed, [sighting for sighting in seen if sighting.key.simulated])
@@ -120,17 +133,66 @@ class Admission:
     def recorded(self, verdicts: Iterable[Verdict]) -> list[GateState]:
         """The states of these verdicts' gates (or cameras), to store in one transaction with the verdicts' rows.
 
-        A row without a frame moves no state: an agent that finds the same gap again makes the same row again. A
-        simulated frame moves no state either, because it has a counter of its own.
+        A row without a frame moves no count; the row of a missed part takes the part out of the state. A simulated
+        frame moves no state either, because it has a counter of its own.
         """
         touched: dict[str, TriggerCounter] = {}
         for verdict in verdicts:
             owner = verdict.gate or verdict.camera
             counter = self._counters.get(owner)
-            if counter is not None and verdict.frame_sha256 is not None and not verdict.simulated:
+            if counter is None or verdict.simulated:
+                continue
+            if verdict.frame_sha256 is not None:
                 counter.record((verdict.epoch, verdict.lap, verdict.trigger_id))
                 touched[owner] = counter
+            elif (part := _missed_part_of(verdict, counter)) is not None:
+                counter.gaps.has_row(*part)
+                touched[owner] = counter
         return [counter.recorded_state for counter in touched.values()]
+
+    def has_reached(self, camera: str, part: tuple[int, int, int]) -> bool:
+        """Whether a camera at a gate has shown this part (epoch, lap, trigger), a later one, or another epoch."""
+        gate = self._config.gate_of(camera)
+        counter = self._counters[camera if gate is None else gate.name]
+        epoch, lap, number = part
+        if epoch != counter.state.epoch:
+            return True
+        reached = self._memories[camera].reached(epoch)
+        return reached is not None and reached >= counter.count_of(lap, number)
+
+    def is_clock_off(self, camera: str) -> bool:
+        """Whether the clock of a camera was wrong in its last frame that has a time."""
+        return camera in self._clocks_off
+
+    def note_missed(self, verdict: Verdict) -> None:
+        """Note a part that an earlier run found missed, so that it is not found missed again."""
+        counter = self._counters.get(verdict.gate or verdict.camera)
+        if counter is not None and (part := _missed_part_of(verdict, counter)) is not None:
+            counter.gaps.close(*part)
+
+    def take_missed(
+        self, gate: GateSection, now_ns: int, proven_ns: int | None, *, is_settled: bool
+    ) -> list[MissedPart]:
+        """The skipped parts of a gate whose grace is over, each once.
+
+        `proven_ns`: a frame that comes now reached its broker after this time. `is_settled` False: a camera of the
+        gate may still deliver frames that it or its broker has kept.
+        """
+        counter = self._counters[gate.name]
+        epoch = counter.state.epoch
+        reached = [self._memories[camera].reached(epoch) for camera in gate.cameras]
+        known = [count for count in reached if count is not None]
+        progress = Progress(
+            now_ns=now_ns,
+            epoch=epoch,
+            proven_ns=proven_ns if is_settled else None,
+            reached=min(known) if is_settled and len(known) == len(reached) else None,
+        )
+        is_own_count = gate.trigger_source == "camera"
+        return [
+            MissedPart(gate.name, gate.cameras[0], epoch, counter.number(count), counter.lap(count), is_own_count)
+            for epoch, count in counter.gaps.take_due(progress)
+        ]
 
     def acknowledged(self, camera: str, result_id: ResultId) -> None:
         """The broker will not deliver this frame again."""
@@ -155,6 +217,7 @@ class Admission:
             broker_id=delivery.broker_id,
             is_redelivered=delivery.redelivered or _may_come_again(delivery),
             generation=delivery.position.generation,
+            at_ns=delivery.received_ns if delivery.not_before_ns is None else delivery.not_before_ns,
         )
         memory = (self._rehearsals if meta.is_simulated else self._memories)[camera.name]
         classified = memory.classify(ids, self._is_newer(camera.name, times))
@@ -170,14 +233,13 @@ class Admission:
         if meta.is_simulated:
             return Arrival(admitted)
         self._last_captured[camera.name] = times.captured_at
-        return Arrival(
-            admitted, self._missed(gate, classified), classified.was_reset, self._new_clock_fault(camera.name, times)
-        )
+        clock_fault = self._new_clock_fault(camera.name, times)
+        return Arrival(admitted, len(classified.missed), classified.was_reset, clock_fault)
 
     def standing(self, owner: str, epoch: int, lap: int, number: int | None, at: datetime) -> Standing:
         """Mode and job of a part at a gate (or camera without a gate). `number` None: the latest part."""
         counter = self._counters[owner]
-        return self._standing(owner, epoch, None if number is None else lap * (counter.modulus or 0) + number, at)
+        return self._standing(owner, epoch, None if number is None else counter.count_of(lap, number), at)
 
     def _standing(self, owner: str, epoch: int, count: int | None, at: datetime) -> Standing:
         counter = self._counters[owner]
@@ -199,16 +261,19 @@ class Admission:
         self._clocks_off.add(camera)
         return None if is_known else times.clock_fault
 
-    def _missed(self, gate: GateSection | None, frame: New) -> tuple[MissedPart, ...]:
-        if gate is None or not frame.missed:
-            return ()
-        counter, is_own_count = self._counters[gate.name], gate.trigger_source == "camera"
-        return tuple(
-            MissedPart(
-                gate.name, gate.cameras[0], frame.key.epoch, counter.number(count), counter.lap(count), is_own_count
-            )
-            for count in frame.missed
-        )
+
+def grace_of(gate: GateSection | None) -> Grace:
+    """How late a frame may come to a gate (or, without a gate, to a camera) before its part counts as missed."""
+    if gate is None:
+        return UNGATED_GRACE
+    grace_ms = gate.miss_grace_ms or min(gate.window_ms, LONGEST_DEFAULT_GRACE_MS)
+    return Grace(gate.miss_grace_triggers, int(grace_ms * 1e6))
+
+
+def _missed_part_of(verdict: Verdict, counter: TriggerCounter) -> Part | None:
+    if verdict.cause is not Cause.NOT_RECEIVED or verdict.trigger_id is None:
+        return None
+    return verdict.epoch, counter.count_of(verdict.lap, verdict.trigger_id)
 
 
 def read_metadata(delivery: Delivery) -> _Metadata:

@@ -7,8 +7,10 @@ ledger takes each result id once.
 Rules (contract, "Identity"):
 * A delivery is looked up in the current and the previous epoch before its trigger id is looked at.
 * Only an unknown frame that is newer than the last one can be the first of a counter that was reset.
-* A gap of at most `max_gap` numbers is that many missed parts. A longer jump, or a step back, is a
-  reset: a new epoch begins, and no part counts as missed.
+* A gap of at most `max_gap` numbers is that many skipped parts, whose frames may still come (`gaps`). A longer jump,
+  or a step back, is a reset: a new epoch begins, and no part counts as missed.
+* A step back is no reset if it leads to a number that this epoch has skipped. Nor is it one if it leads to a number
+  just before the first number of the epoch, within the grace of a frame: the first two frames came in another order.
 * A known number of the same camera with other bytes is a conflict within `max_gap`, and a reset beyond
   `max_gap`. The third conflict in a row with rising numbers is a reset too.
 """
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from inspector.domain import FrameKey, GateState, ResultId, Sighting
+from inspector.stream.gaps import UNGATED_GRACE, Grace, OpenGaps
 from inspector.stream.gate_merging import watched_fields
 
 REMEMBERED_TRIGGERS = 4096
@@ -40,7 +43,8 @@ class FrameIds:
     """The ids that a delivery carries.
 
     `broker_id` is the broker's own lasting id of the message, if the broker gives one. `generation` is the connection
-    that brought the message; a broker delivers a message at most once per connection.
+    that brought the message; a broker delivers a message at most once per connection. `at_ns` is the earliest
+    monotonic time at which the message can have been sent.
     """
 
     frame_id: str | None
@@ -50,6 +54,7 @@ class FrameIds:
     broker_id: str | None = None
     is_redelivered: bool = False
     generation: int = 0
+    at_ns: int = 0
 
 
 class Motion(enum.Enum):
@@ -63,7 +68,10 @@ class Motion(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class TriggerStep:
-    """How a frame moved the counter. `count` keeps rising over wraps. `missed`: the counts that were skipped."""
+    """How a frame moved the counter. `count` keeps rising over wraps. `missed`: the counts that were skipped.
+
+    The frames of skipped counts may still come, so a skipped part is missed only after its grace.
+    """
 
     motion: Motion
     epoch: int
@@ -75,19 +83,26 @@ class TriggerCounter:
     """The trigger count of one gate (or of one camera without a gate). It handles wraps, gaps and resets.
 
     `modulus` None: the counter never wraps. `max_gap` None: gaps make no missed parts, and a jump forward of any
-    length is no reset. A camera without a gate has `max_gap` None.
+    length is no reset. A camera without a gate has `max_gap` None. `gaps` keeps the skipped parts of all epochs.
     """
 
-    def __init__(self, state: GateState, modulus: int | None, max_gap: int | None) -> None:
-        self._state = state
+    def __init__(
+        self, state: GateState, modulus: int | None, max_gap: int | None, grace: Grace = UNGATED_GRACE
+    ) -> None:
+        self._state = replace(state, gaps=())
         self._modulus = modulus
         self._max_gap = max_gap
         self._seen: OrderedDict[int, None] = OrderedDict()
         self._missed: OrderedDict[int, None] = OrderedDict()
         self._recorded = _reach(state)
+        self._lowest = state.last_trigger
+        self._began_ns: int | None = None
+        self.gaps = OpenGaps(grace)
+        self._adopt_gaps(state, replaces=True)
 
     @property
     def state(self) -> GateState:
+        """The state after the last frame, without the skipped parts, which `gaps` has."""
         return self._state
 
     @property
@@ -95,40 +110,43 @@ class TriggerCounter:
         """The state after the last frame that has a row. The next agent starts from this state, because the broker
         delivers the frames under way again."""
         epoch, last = self._recorded
+        gaps = self.gaps.stored()
         if self._state.epoch > epoch and self._state.last_trigger is None:
-            return self._state  # a resync announced this epoch; no frame caused it
-        return replace(self._state, epoch=epoch, last_trigger=None if last == NO_TRIGGER else last)
+            return replace(self._state, gaps=gaps)  # a resync announced this epoch; no frame caused it
+        return replace(self._state, epoch=epoch, last_trigger=None if last == NO_TRIGGER else last, gaps=gaps)
 
     def record(self, key: tuple[int, int, int | None]) -> None:
         """Note that the frame with this (epoch, lap, number) gets its row. Call in the order of delivery."""
         epoch, lap, number = key
-        count = NO_TRIGGER if number is None else lap * (self._modulus or 0) + number
+        count = NO_TRIGGER if number is None else self.count_of(lap, number)
         self._recorded = max(self._recorded, (epoch, count))
+        self.gaps.has_row(epoch, count)
 
     def adopt(self, stored: GateState) -> None:
         """Take over the stored state if it is further. Counts about holds and `held` are merged in any case."""
         is_further = _reach(stored) >= _reach(self._state)
         watched = watched_fields(*((stored, self._state) if is_further else (self._state, stored)))
         ordered = max(stored, self._state, key=lambda state: state.orders)
-        if _reach(stored) > _reach(self._state):
+        is_further = _reach(stored) > _reach(self._state)
+        if is_further:
             if stored.epoch != self._state.epoch:
-                self._seen.clear()
-                self._missed.clear()
-            self._state = stored
+                self._forget_epoch()
+                self._lowest = stored.last_trigger
+            self._state = replace(stored, gaps=())
             self._recorded = max(self._recorded, _reach(stored))
         # Mode and jobs come from the state that has obeyed more commands, even if its count is behind.
         commanded = {name: getattr(ordered, name) for name in COMMANDED_FIELDS}
         self._state = replace(self._state, **commanded, **watched)
+        self._adopt_gaps(stored, replaces=is_further)
 
     def update(self, state: GateState) -> None:
         """Replace mode, jobs and what is known about holds; epoch and count stay as they are."""
-        self._state = replace(state, epoch=self._state.epoch, last_trigger=self._state.last_trigger)
+        self._state = replace(state, epoch=self._state.epoch, last_trigger=self._state.last_trigger, gaps=())
 
     def new_epoch(self) -> None:
-        """Begin a new epoch. Counts of the old epoch no longer apply."""
+        """Begin a new epoch. Counts of the old epoch no longer apply; its skipped parts still get their rows."""
         self._state = replace(self._state, epoch=self._state.epoch + 1, last_trigger=None)
-        self._seen.clear()
-        self._missed.clear()
+        self._forget_epoch()
 
     @property
     def reached(self) -> int:
@@ -150,46 +168,121 @@ class TriggerCounter:
         """The trigger id that the camera sent for this count."""
         return count % self._modulus if self._modulus else count
 
+    def count_of(self, lap: int, number: int) -> int:
+        """The count of a trigger id in a lap."""
+        return lap * (self._modulus or 0) + number
+
     def remember(self, count: int) -> None:
         """Note a part of this epoch that an earlier run has seen. Its count may be higher than the stored count."""
+        last = self._state.last_trigger
+        self.gaps.close(self._state.epoch, count)
+        if last is not None and self._is_step_forward(count - last):
+            self._skip(range(last + 1, count), None, count)
         self._note(self._seen, count)
-        if self._state.last_trigger is None or count > self._state.last_trigger:
+        self._lowest = count if self._lowest is None else min(self._lowest, count)
+        if last is None or count > last:
             self._state = replace(self._state, last_trigger=count)
 
-    def place(self, number: int) -> int:
-        """The count of a trigger id of this epoch: of all counts with that id, the count nearest to the last one."""
-        return nearest_count(number, self._state.last_trigger, self._modulus)
+    def place(self, number: int, at_ns: int | None = None) -> int:
+        """The count of a trigger id of this epoch: of all counts with that id, the count nearest to the last one.
 
-    def restart(self, number: int) -> TriggerStep:
+        A count before the wrap is negative in the first lap. It is meant only if it was seen, or if a frame of
+        `at_ns` may belong just before the first one.
+        """
+        count = nearest_count(number, self._state.last_trigger, self._modulus)
+        if self._modulus is None or number >= self._modulus or count != number:
+            return count
+        behind = number - self._modulus
+        is_nearer = self._state.last_trigger is not None and self.reached - behind < count - self.reached
+        is_there = self._is_of_epoch(behind) or (at_ns is not None and self._is_early(behind, at_ns))
+        return behind if is_nearer and is_there else count
+
+    def restart(self, number: int, at_ns: int = 0) -> TriggerStep:
         """Take in the trigger id of an unknown frame that is the first one after a reset."""
         self.new_epoch()
-        return replace(self._advance(number, ()), motion=Motion.RESET)
+        return replace(self._begin(number, at_ns), motion=Motion.RESET)
 
-    def step(self, number: int, can_be_reset: bool) -> TriggerStep:
-        """Take in the trigger id of an unknown frame. `can_be_reset`: the frame is newer than the last one."""
+    def step(self, number: int, can_be_reset: bool, at_ns: int = 0) -> TriggerStep:
+        """Take in the trigger id of an unknown frame. `can_be_reset`: the frame is newer than the last one.
+
+        `at_ns`: the earliest time at which the frame can have been sent.
+        """
         last = self._state.last_trigger
         if last is None:
-            return self._advance(number, ())
-        count = self.place(number)
-        ahead = count - last
-        if ahead == 0 or (ahead < 0 and (count in self._seen or count in self._missed)):
+            return self._begin(number, at_ns)
+        count = self.place(number, at_ns)
+        if count == last or (count < last and self._is_of_epoch(count)):
             self._missed.pop(count, None)
             self._note(self._seen, count)
-            return TriggerStep(Motion.STILL if ahead == 0 else Motion.BACK_IN_PLACE, self._state.epoch, count)
-        if ahead > 0 and (self._max_gap is None or ahead <= self._max_gap + 1):
-            passed = () if self._max_gap is None else range(last + 1, count)
-            missed = tuple(absent for absent in passed if absent not in self._seen)
+            self.gaps.close(self._state.epoch, count)
+            motion = Motion.STILL if count == last else Motion.BACK_IN_PLACE
+            return TriggerStep(motion, self._state.epoch, count)
+        if count > last and (self._max_gap is None or self._is_step_forward(count - last)):
+            missed = () if self._max_gap is None else self._skip(range(last + 1, count), at_ns, count)
             return self._advance(count, missed)
+        if self._is_early(count, at_ns):
+            return self._begin_earlier(count, at_ns)
         if not can_be_reset:
             return TriggerStep(Motion.BACK_IN_PLACE, self._state.epoch, count)
-        return self.restart(number)
+        return self.restart(number, at_ns)
+
+    def _begin(self, number: int, at_ns: int) -> TriggerStep:
+        """The first frame of an epoch."""
+        self._lowest = number
+        self._began_ns = at_ns
+        return self._advance(number, ())
+
+    def _begin_earlier(self, count: int, at_ns: int) -> TriggerStep:
+        """A frame just before the first one of the epoch: the frames came in another order."""
+        lowest = count if self._lowest is None else self._lowest
+        missed = () if self._max_gap is None else self._skip(range(count + 1, lowest), at_ns, self.reached)
+        self._lowest = count
+        self._note(self._seen, count)
+        return TriggerStep(Motion.BACK_IN_PLACE, self._state.epoch, count, missed)
 
     def _advance(self, count: int, missed: tuple[int, ...]) -> TriggerStep:
         self._state = replace(self._state, last_trigger=count)
         self._note(self._seen, count)
-        for absent in missed:
-            self._note(self._missed, absent)
         return TriggerStep(Motion.FORWARD, self._state.epoch, count, missed)
+
+    def _skip(self, counts: range, at_ns: int | None, by_count: int) -> tuple[int, ...]:
+        absent = tuple(count for count in counts if count not in self._seen)
+        for count in absent:
+            self._note(self._missed, count)
+        self.gaps.open(self._state.epoch, absent, at_ns, by_count)
+        return absent
+
+    def _is_step_forward(self, ahead: int) -> bool:
+        return self._max_gap is not None and 0 < ahead <= self._max_gap + 1
+
+    def _is_of_epoch(self, count: int) -> bool:
+        """Whether an earlier part of this epoch has this count: a part that was seen, or one that was skipped."""
+        if count in self._seen or count in self._missed:
+            return True
+        # The memory may have lost a part that was skipped, at the latest with a restart of the agent.
+        bound = self.gaps.grace.triggers if self._max_gap is None else self._max_gap
+        return self._lowest is not None and self._lowest < count < self.reached and self.reached - count <= bound
+
+    def _is_early(self, count: int, at_ns: int) -> bool:
+        """Whether a frame may belong just before the first frame of the epoch and have come after it."""
+        if self._began_ns is None or self._lowest is None or count >= self._lowest:
+            return False
+        grace = self.gaps.grace
+        bound = grace.triggers if self._max_gap is None else min(grace.triggers, self._max_gap)
+        return self.reached - count <= bound and at_ns - self._began_ns <= grace.duration_ns
+
+    def _forget_epoch(self) -> None:
+        self._seen.clear()
+        self._missed.clear()
+        self._lowest = self._began_ns = None
+
+    def _adopt_gaps(self, stored: GateState, *, replaces: bool) -> None:
+        self.gaps.adopt(stored.gaps, self.reached, replaces=replaces)
+        for gap in stored.gaps:
+            if gap.epoch == self._state.epoch:
+                for count in range(gap.first, gap.last + 1):
+                    if count not in self._seen:
+                        self._note(self._missed, count)
 
     @staticmethod
     def _note(memory: OrderedDict[int, None], count: int) -> None:
@@ -228,6 +321,11 @@ class CameraCount:
         """Note that this camera has shown the part with this count."""
         self._reached = max(self._reached, (epoch, count))
 
+    def reached(self, epoch: int) -> int | None:
+        """The highest count that this camera has shown in an epoch; None if it has shown none."""
+        its_epoch, count = self._reached
+        return count if its_epoch == epoch else None
+
     def begins_again(self, epoch: int, count: int, is_conflict: bool) -> bool:
         """Whether this frame is the first after a reset. Call once for each unknown frame newer than the last.
 
@@ -255,7 +353,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """The delivery is of a new frame. `missed`: counts of parts that never came. `was_reset`: a new epoch began."""
+    """The delivery is of a new frame. `missed`: counts of parts that it skipped. `was_reset`: a new epoch began."""
 
     key: FrameKey
     count: int | None
@@ -303,6 +401,10 @@ class FrameMemory:
             if key.nonce and not sighting.acknowledged:
                 self._expect_again(sighting.result_id, key.sha256, None)
 
+    def reached(self, epoch: int) -> int | None:
+        """The highest count that this camera has shown in an epoch; None if it has shown none."""
+        return self._own.reached(epoch)
+
     def take_over(self, state: GateState, sightings: Iterable[Sighting]) -> None:
         """Add the state and the frames that another agent knew."""
         self._counter.adopt(state)
@@ -328,13 +430,13 @@ class FrameMemory:
         number = ids.trigger_id
         if number is None:
             return None
-        epoch, count = self._counter.state.epoch, self._counter.place(number)
+        epoch, count = self._counter.state.epoch, self._counter.place(number, ids.at_ns)
         seen = self._bytes_of_id.get((epoch, f"trigger:{count}"))
         is_conflict = seen is not None and seen != ids.sha256
         if can_be_reset and self._own.begins_again(epoch, count, is_conflict):
-            step = self._counter.restart(number)
+            step = self._counter.restart(number, ids.at_ns)
         else:
-            step = self._counter.step(number, can_be_reset)
+            step = self._counter.step(number, can_be_reset, ids.at_ns)
         self._own.reach(step.epoch, step.count)
         return step
 
@@ -421,5 +523,4 @@ class FrameMemory:
     def _count_of(self, key: FrameKey) -> int | None:
         if key.trigger_id is None:
             return None
-        modulus = self._counter.modulus
-        return key.trigger_id if modulus is None else key.lap * modulus + key.trigger_id
+        return self._counter.count_of(key.lap, key.trigger_id)

@@ -43,7 +43,8 @@ RECORD_KEYS: Final = (
 """The contract's keys, in the contract's order."""
 
 EXTRA_KEYS: Final = (
-    "gate", "lap", "mode", "id_conflict", "regions", "late_outcome", "late_cause", "late_detail", "judged_at",
+    "gate", "lap", "mode", "id_conflict", "regions", "corrected_by", "late_outcome", "late_cause", "late_detail",
+    "judged_at",
 )  # fmt: skip
 """Fields of a row that are not among the contract's keys."""
 
@@ -95,6 +96,7 @@ def journal_record(verdict: Verdict) -> dict[str, Any]:
     record["mode"] = plain(verdict.mode)
     record["id_conflict"] = verdict.id_conflict
     record["regions"] = regions_record(verdict.regions)
+    record["corrected_by"] = verdict.corrected_by
     for key in _LATE_KEYS:
         record[key] = plain(getattr(verdict, key))
     return record
@@ -114,6 +116,7 @@ def verdict_from_record(record: Mapping[str, Any]) -> Verdict:
         fields["mode"] = GateMode(record.get("mode", GateMode.AUTO))
         fields["id_conflict"] = bool(record.get("id_conflict", False))
         fields["regions"] = regions_from_record(record.get("regions") or [])
+        fields["corrected_by"] = record.get("corrected_by")
         fields |= {key: _typed(key, record.get(key)) for key in _LATE_KEYS}
     except (KeyError, TypeError) as error:
         raise ValueError(f"the record can't be read as a verdict: {error!r}") from error

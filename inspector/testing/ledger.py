@@ -20,6 +20,7 @@ from inspector.domain import (
     Challenge,
     ChallengeResult,
     CommandRecord,
+    Correction,
     Decision,
     Event,
     GateAction,
@@ -33,6 +34,7 @@ from inspector.domain import (
     ShadowResult,
     Sighting,
     Verdict,
+    missed_result_id,
 )
 from inspector.errors import LedgerUnavailable
 from inspector.ports import OWNER_LIVES_S, Clock
@@ -65,6 +67,7 @@ class InMemoryLedger:
         self._clock = clock
         self.shadow_results: list[ShadowResult] = []
         self.challenges: list[Challenge] = []
+        self._corrections: list[Correction] = []
 
     async def __aenter__(self) -> Self:
         self._check()
@@ -77,6 +80,8 @@ class InMemoryLedger:
     ) -> list[ResultId]:
         self._check()
         conflicting = [conflict for verdict in verdicts if (conflict := self._insert(verdict))]
+        for verdict in verdicts:
+            self._correct(verdict)
         with_trigger_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
         for decision, is_published in decisions:
             in_flight = decision.trigger_id == 0 and decision.result_id not in with_trigger_zero
@@ -104,6 +109,10 @@ class InMemoryLedger:
         rows = (self.rows[result_id] for result_id in ids[first:])
         waiting = (row for row in rows if row.late_outcome is LateOutcome.WAITING and row.agent == agent)
         return list(itertools.islice(waiting, limit))
+
+    def take_corrections(self) -> list[Correction]:
+        corrections, self._corrections = self._corrections, []
+        return corrections
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         self._check()
@@ -226,6 +235,20 @@ class InMemoryLedger:
             return None
         self.conflicts.append(Conflict(verdict.result_id, first.outcome, verdict.outcome))
         return verdict.result_id
+
+    def _correct(self, verdict: Verdict) -> None:
+        gate, epoch, lap, trigger_id = verdict.gate, verdict.epoch, verdict.lap, verdict.trigger_id
+        if gate is None or trigger_id is None:
+            return
+        missed = self.rows.get(missed_result_id(gate, epoch, lap, trigger_id))
+        if missed is None or missed.corrected_by is not None:
+            return
+        for row in self.rows.values():
+            is_frame = row.frame_sha256 is not None and not row.simulated
+            if is_frame and row.gate == gate and _part(row) == (epoch, lap, trigger_id):
+                self.rows[missed.result_id] = dataclasses.replace(missed, corrected_by=row.result_id)
+                self._corrections.append(Correction(gate, epoch, trigger_id, missed.result_id, row.result_id))
+                return
 
     def _numbered(self, verdict: Verdict) -> Verdict:
         if verdict.part_id is None or verdict.inspection_no is not None:

@@ -23,7 +23,9 @@ from inspector.domain import (
     CauseRun,
     ChallengeResult,
     CommandRecord,
+    Correction,
     Event,
+    Gap,
     GateAction,
     GateMode,
     GateOwner,
@@ -59,6 +61,7 @@ from inspector.testing.samples import (
     decision_for,
     event_of,
     gate_action_of,
+    missed_verdict_of_part,
     shadow_result_of,
     verdict_of_part,
 )
@@ -342,6 +345,40 @@ class LedgerContract:
         await ledger.record([], [], [GateState("g1", 2, 5), GateState("g2", 1, 7)])
         assert await ledger.load_gates(["g2", "g3"]) == {"g2": GateState("g2", 1, 7)}
         assert await ledger.load_gates([]) == {}
+
+    async def test_record_gaps_of_a_gate_read_back_the_same(self, ledger: Ledger) -> None:
+        state = GateState("g1", 2, 40, gaps=(Gap(1, 7, 9), Gap(2, -1, -1)))
+        await ledger.record([], [], [state])
+        assert await ledger.load_gates() == {"g1": state}
+        await ledger.record([], [], [dataclasses.replace(state, gaps=())])
+        assert (await ledger.load_gates())["g1"].gaps == ()
+
+    @pytest.mark.parametrize("are_apart", [True, False])
+    @pytest.mark.parametrize("is_frame_first", [True, False])
+    async def test_record_frame_of_a_missed_part_corrects_its_row_once(
+        self, ledger: Ledger, is_frame_first: bool, are_apart: bool
+    ) -> None:
+        missed, frame = missed_verdict_of_part(7, lap=2), verdict_of_part(7, gate="g1", lap=2)
+        verdicts = [frame, missed] if is_frame_first else [missed, frame]
+        others = [verdict_of_part(8, gate="g1"), verdict_of_part(7, gate="g1"), missed_verdict_of_part(9)]
+        await ledger.record(others, [], [])
+        for group in [[verdict] for verdict in verdicts] if are_apart else [verdicts]:
+            await ledger.record(group, [], [])
+        correction = Correction("g1", 1, 7, missed.result_id, frame.result_id)
+        assert ledger.take_corrections() == [correction]
+        assert await ledger.record([*verdicts, *others], [], []) == []
+        assert ledger.take_corrections() == []
+        corrected = {row.result_id: row.corrected_by for row in (await self.stored(ledger)).rows if row.corrected_by}
+        assert corrected == {missed.result_id: frame.result_id}
+
+    @pytest.mark.parametrize("change", [{"simulated": True}, {"gate": "g2"}, {"epoch": 2}, {"lap": 1}])
+    async def test_record_frame_of_another_part_corrects_nothing(
+        self, ledger: Ledger, change: dict[str, object]
+    ) -> None:
+        frame = verdict_of_part(7, **{"gate": "g1", **change})
+        await ledger.record([missed_verdict_of_part(7), frame], [], [])
+        assert ledger.take_corrections() == []
+        assert [row.corrected_by for row in (await self.stored(ledger)).rows] == [None, None]
 
     async def test_sightings_are_the_newest_frames_oldest_first(self, ledger: Ledger) -> None:
         verdicts = [verdict_of_part(number) for number in range(5)]

@@ -24,6 +24,7 @@ from inspector.domain import (
     ShadowResult,
     TimeSource,
     Verdict,
+    missed_result_id,
 )
 from inspector.testing.clock import START
 
@@ -89,6 +90,23 @@ def verdict_of_part(number: int, **changes: Any) -> Verdict:
         registry_revision="r1",
     )
     return dataclasses.replace(usual, **changes)
+
+
+def missed_verdict_of_part(number: int, epoch: int = 1, lap: int = 0, **changes: Any) -> Verdict:
+    """The row of part `number` at gate `g1`, whose frame did not come."""
+    return verdict_of_part(
+        number,
+        result_id=missed_result_id("g1", epoch, lap, number),
+        gate="g1",
+        epoch=epoch,
+        lap=lap,
+        outcome=Outcome.UNINSPECTED,
+        cause=Cause.NOT_RECEIVED,
+        action=Action.NONE,
+        frame_id=None,
+        frame_sha256=None,
+        **changes,
+    )
 
 
 def decision_for(verdict: Verdict, action: Action = Action.PASS, **changes: Any) -> Decision:

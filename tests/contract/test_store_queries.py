@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.ledger.queries import ResultFilter
 from inspector.store.retention import retention
 from inspector.testing.clock import START, FakeClock
-from inspector.testing.samples import decision_for, event_of, gate_action_of, verdict_of_part
+from inspector.testing.samples import decision_for, event_of, gate_action_of, missed_verdict_of_part, verdict_of_part
 from tests.contract import stored
 
 
@@ -93,6 +94,20 @@ class QueriesContract:
             Cause.UNKNOWN_PRODUCT: 1,
         }
         assert await queries.count_by_product(filled) == {None: 1, "bolt": 15, "nut": 4}
+
+    async def test_missed_part_that_was_corrected_counts_no_longer_and_is_listed_with_its_frame(
+        self, database: Database
+    ) -> None:
+        missed, lost = missed_verdict_of_part(1), missed_verdict_of_part(2)
+        frame = verdict_of_part(1, gate="g1")
+        async with SqlLedger(database, FakeClock()) as ledger:
+            await ledger.record([missed, lost], [], [])
+            await ledger.record([frame], [], [])
+        assert (await queries.count_by_outcome(database))[Outcome.UNINSPECTED] == 1
+        assert await queries.count_by_cause(database) == {Cause.OK: 1, Cause.NOT_RECEIVED: 1}
+        assert await queries.list_results(database, ResultFilter(outcome=Outcome.UNINSPECTED)) == [lost]
+        corrected = dataclasses.replace(missed, corrected_by=frame.result_id)
+        assert await queries.list_results(database) == [frame, lost, corrected]
 
     async def test_lists_of_events_decisions_and_actions_are_newest_first(self, database: Database) -> None:
         later = event_of("later", at=START + timedelta(hours=1))

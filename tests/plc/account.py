@@ -207,7 +207,8 @@ def _count_messages(
 ) -> dict[str, int]:
     sent = Counter(done.ack for done in evidence.done)
     with_row = {row["frame_sha256"] for row in evidence.rows}
-    uninspected = [row for row in evidence.rows if row["outcome"] == "uninspected"]
+    missed = [row for row in evidence.rows if row["outcome"] == "uninspected"]
+    uninspected = [row for row in missed if row.get("corrected_by") is None]
     seen_triggers = {part.trigger for part in parts if part.is_seen and part.is_numbered}
     return {
         "frames_sent": len(evidence.frames),
@@ -222,6 +223,7 @@ def _count_messages(
         "unexplained_decisions": sum(number is None for number in about),
         "bad_messages": evidence.bad_messages,
         "uninspected": len(uninspected),
+        "uninspected_corrected": len(missed) - len(uninspected),
         "false_uninspected": sum(row["trigger_id"] in seen_triggers for row in uninspected),
         "acks_sent": sent.total(),
         "acks_stored": stored.total(),

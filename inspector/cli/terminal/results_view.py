@@ -35,6 +35,8 @@ def _in_time(v: Verdict) -> Cell:
 
 def _cause(v: Verdict) -> Cell:
     """The cause; for a late frame also what it showed afterwards."""
+    if v.corrected_by is not None:
+        return Text("corrected", style="dim")
     text = Text(v.cause.value, style="dim" if v.cause is Cause.OK else "")
     if v.late_outcome is LateOutcome.REJECT:
         text.append(": reject", style="bold red")
@@ -125,6 +127,8 @@ def _part(v: Verdict) -> Facts:
     yield "job", v.job_id
     yield "mode", None if v.mode is GateMode.AUTO else v.mode.value
     yield "flags", ", ".join(_flags(v))
+    if v.corrected_by is not None:
+        yield "corrected by", f"{v.corrected_by}, the frame of this part, which came after all"
 
 
 def _flags(v: Verdict) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The ledger: results, decisions, gates and events in SQL, on SQLite and PostgreSQL alike.
 
-`record` is one durable transaction, and the first row of a result id is never changed. A row that the database
+`record` is one durable transaction, and the first row of a result id is never changed, except that the row of a missed
+part is corrected when its frame comes after all. A row that the database
 refuses does not delay the other rows: it is stored without its metadata, or else as an event.
 This module does not depend on frames, brokers or the journal.
 """
@@ -22,6 +23,7 @@ from inspector.domain import (
     Challenge,
     ChallengeResult,
     CommandRecord,
+    Correction,
     Decision,
     Event,
     GateAction,
@@ -44,6 +46,7 @@ from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
 from inspector.store.ledger.acks import write_acks
 from inspector.store.ledger.challenges import end_challenge, find_challenge, insert_challenge
+from inspector.store.ledger.corrections import correct_misses
 from inspector.store.ledger.inspections import numbered
 from inspector.store.ledger.owners import record_owned
 from inspector.store.ledger.parts import count_parts, list_parts
@@ -81,6 +84,7 @@ class SqlLedger:
     def __init__(self, database: Database, clock: Clock) -> None:
         self.database = database
         self._clock = clock
+        self._corrections: list[Correction] = []
 
     async def __aenter__(self) -> Self:
         try:
@@ -137,6 +141,10 @@ class SqlLedger:
         async with self.database.reading() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [verdict_from_row(row) for row in rows]
+
+    def take_corrections(self) -> list[Correction]:
+        corrections, self._corrections = self._corrections, []
+        return corrections
 
     async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
         await self.database.ensure_current()
@@ -259,6 +267,7 @@ class SqlLedger:
         now = self._clock.now()
         async with self.database.writing() as connection:
             conflicting = await self._insert_verdicts(connection, verdicts)
+            corrections = await correct_misses(connection, verdicts)
             if decided:
                 at_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
                 await _upsert_decisions(
@@ -276,6 +285,7 @@ class SqlLedger:
                 await _note_published(connection, verdicts, decided)
             if states:
                 await _upsert_gates(connection, [gate_row(state, now) for state in states])
+        self._corrections += corrections
         return conflicting
 
     async def _insert_verdicts(self, connection: AsyncConnection, verdicts: Sequence[Verdict]) -> list[ResultId]:

@@ -1,7 +1,8 @@
 """Queries over results, for people. The road does not use them.
 
 Results are returned as verdicts. Lists are newest first and bounded. `each_result` reads any number of rows,
-oldest first, in short transactions, so that it never holds up a writer.
+oldest first, in short transactions, so that it never holds up a writer. The row of a missed part that a frame corrected
+counts no longer: it is in no count and not among the uninspected, but a list without that filter still shows it.
 """
 
 from __future__ import annotations
@@ -99,6 +100,8 @@ def _conditions(wanted: ResultFilter) -> list[sa.ColumnElement[bool]]:
         value = getattr(wanted, name)
         if value is not None:
             conditions.append(_RESULTS[name] == storable(value))
+    if wanted.outcome is Outcome.UNINSPECTED:
+        conditions.append(_RESULTS.corrected_by.is_(None))
     if wanted.since is not None:
         conditions.append(_RESULTS.received_at >= wanted.since)
     if wanted.until is not None:
@@ -108,7 +111,8 @@ def _conditions(wanted: ResultFilter) -> list[sa.ColumnElement[bool]]:
 
 async def _count_by(database: Database, column: str, wanted: ResultFilter) -> dict[Any, int]:
     by = _RESULTS[column]
-    query = sa.select(by, sa.func.count().label("rows")).where(*_conditions(wanted)).group_by(by).order_by(by)
+    conditions = [*_conditions(wanted), _RESULTS.corrected_by.is_(None)]
+    query = sa.select(by, sa.func.count().label("rows")).where(*conditions).group_by(by).order_by(by)
     return {row[column]: row["rows"] for row in await _rows(database, query)}
 
 

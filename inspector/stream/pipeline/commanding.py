@@ -146,7 +146,8 @@ class Commanding:
         """The state to store, which counts only frames that have rows. Frames under way advance it later."""
         counter = self._shared.admission.counter(owner)
         if plan.is_resync:
-            return replace(plan.change(counter.state), epoch=counter.state.epoch + 1, last_trigger=None)
+            changed = plan.change(counter.state)
+            return replace(changed, epoch=counter.state.epoch + 1, last_trigger=None, gaps=counter.gaps.stored())
         return plan.change(counter.recorded_state)
 
     def _apply(self, owner: str, plan: _Plan) -> None:

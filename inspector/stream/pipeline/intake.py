@@ -17,7 +17,9 @@ from inspector.domain import Admitted, Delivery, FrameFacts, Severity
 from inspector.ports import FrameSource
 from inspector.stream.admission import Arrival, Repeat, frame_digest
 from inspector.stream.deciding import UNINSPECTING_MODES
+from inspector.stream.pipeline.camera_watch import CameraWatch
 from inspector.stream.pipeline.frozen import FrozenCameras
+from inspector.stream.pipeline.misses import Misses
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.settling import Settling
 from inspector.stream.pipeline.takeover import Takeover
@@ -35,9 +37,18 @@ class Intake:
     """Takes the deliveries of every source; one task for each source runs `run`."""
 
     def __init__(
-        self, shared: Shared, settling: Settling, recording: Recording, takeover: Takeover, frozen: FrozenCameras
+        self,
+        shared: Shared,
+        settling: Settling,
+        recording: Recording,
+        takeover: Takeover,
+        frozen: FrozenCameras,
+        misses: Misses,
+        camera_watch: CameraWatch,
     ) -> None:
         self._shared = shared
+        self._camera_watch = camera_watch
+        self._misses = misses
         self._takeover = takeover
         self._settling = settling
         self._recording = recording
@@ -63,6 +74,7 @@ class Intake:
     async def take(self, source: FrameSource, delivery: Delivery) -> None:
         """Admit one delivery. Returns when its frame waits in line or is settled."""
         self._shared.watermark.open(delivery.position)
+        self._misses.note_connection(delivery)
         sha256 = await self._hash(delivery.payload)
         arrival = self._shared.admission.admit(delivery, sha256)
         self._shared.telemetry.count("deliveries", camera=delivery.camera)
@@ -70,6 +82,7 @@ class Intake:
             self._repeat(Receipt(source, delivery.position), delivery.camera, arrival)
             return
         self._note_count(arrival)
+        self._camera_watch.note_frame(arrival.admitted)
         frozen = self._frozen.note_bytes(arrival.admitted)
         self._note_clock(arrival)
         self._note_seen(arrival.admitted)
@@ -117,14 +130,8 @@ class Intake:
                 f"trigger {arrival.admitted.key.trigger_id} from {camera}; epoch {arrival.admitted.key.epoch} begins"
             )
             self._shared.event("counter_reset", Severity.WARNING, owner, detail)
-        for missed in arrival.missed:
-            self._settling.settle_missed(missed)
-        if arrival.missed:
-            first, last = arrival.missed[0].trigger_id, arrival.missed[-1].trigger_id
-            detail = f"{len(arrival.missed)} part(s) passed uninspected: triggers {first} to {last}"
-            if arrival.missed[0].is_counted_by_camera:
-                detail += "; the camera counts by itself, so only what was lost after it is known"
-            self._shared.event("uninspected", Severity.ALARM, arrival.missed[0].gate, detail)
+        if arrival.skipped:
+            self._shared.has_gap.set()
         if arrival.admitted.id_conflict:
             self._shared.event(
                 "id_conflict", Severity.WARNING, camera, f"known id, other bytes: {arrival.admitted.result_id}"

@@ -23,11 +23,12 @@ The way of one frame, stage by stage, with the files that hold it:
 A late frame at a gate goes from admission to its journaled row at once (settling.py), with its picture kept on disk.
 afterwards.py judges it when the line has time (../spare_time.py), and adds what it showed to its row.
 
-Beside the road run upkeep.py (live products, canary, events), owning.py (which gates are this agent's), shadowing.py
-(the shadow versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
-commanding.py (job, mode, epoch), challenging.py (golden challenges), reports.py (what PLCs did: journal, record,
-acknowledge; ../acks.py), accounts.py (what became of each part; ../accounting.py), states.py (state topics, gauges) and
-alarms.py (events that could come for every part).
+Parts whose trigger ids were skipped wait in ../gaps.py; misses.py settles those whose frames did not come.
+Beside the road run upkeep.py (live products, canary, events), camera_watch.py (silent cameras, rates), owning.py (which
+gates are this agent's), shadowing.py (the shadow versions, on frames that have their verdict, while no live frame
+waits; ../shadow_line.py), heartbeats.py, commanding.py (job, mode, epoch), challenging.py (golden challenges),
+reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), accounts.py (what became of each part;
+../accounting.py), states.py (state topics, gauges) and alarms.py (events that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
@@ -68,12 +69,14 @@ from inspector.stream.gate_merging import with_holds
 from inspector.stream.gates import Gate
 from inspector.stream.pipeline.accounts import Accounts
 from inspector.stream.pipeline.afterwards import Afterwards, LateOutlets
+from inspector.stream.pipeline.camera_watch import CameraWatch
 from inspector.stream.pipeline.challenging import Challenging
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Judging
+from inspector.stream.pipeline.misses import Misses
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.reports import Reports
@@ -167,8 +170,12 @@ class Pipeline:
             lambda: self._lineups.current,
         )
         takeover = Takeover(self._shared, adapters.ledger)
-        self._intake = Intake(self._shared, self._settling, self._recording, takeover, frozen)
-        self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line)
+        self._misses = Misses(self._shared, self._settling.settle_missed)
+        self._camera_watch = CameraWatch(self._shared)
+        self._intake = Intake(
+            self._shared, self._settling, self._recording, takeover, frozen, self._misses, self._camera_watch
+        )
+        self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line, self._camera_watch)
         self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports)
         self._states = States(
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
@@ -212,6 +219,7 @@ class Pipeline:
         for at in range(0, len(left), self._config.store.commit_rows):
             entries = self._adapters.journal.read(left[at : at + self._config.store.commit_rows])
             for verdict, _ in entries:
+                self._shared.admission.note_missed(verdict)
                 if verdict.late_outcome is not LateOutcome.WAITING:  # published when it has been judged
                     await self._adapters.sink.publish(verdict)
             await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in entries])
@@ -237,6 +245,7 @@ class Pipeline:
                     for stage in stages:
                         stage.cancel()
                     self._settling.abandon()
+                self._misses.tell_last()
                 await self._owning.leave()
                 await self._reports.finish()
                 await self._shadowing.store()
@@ -262,6 +271,7 @@ class Pipeline:
     def _side_work(self) -> dict[str, Coroutine[Any, Any, None]]:
         return {
             "lineups": self._lineups.run(),
+            "rhythms": self._camera_watch.run(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
             "owners": self._owning.run(self._heartbeats.send),
             "owners in the ledger": self._owning.run_ledger(),
@@ -286,6 +296,7 @@ class Pipeline:
             "journal": self._room.run(),
             "judge late": self._afterwards.run(),
             "late findings": self._afterwards.run_findings(),
+            "misses": self._misses.run(),
         }
         for number in range(self._config.engine.decode_workers):
             stages[f"decode {number}"] = self._judging.run_decoder()
@@ -295,6 +306,7 @@ class Pipeline:
 
     async def _drain(self) -> None:
         """Stop taking frames, then wait until nothing is under way, at most `drain_s`."""
+        await self._misses.finish()
         for source in self._distinct_sources():
             await source.stop_intake()
         try:
@@ -312,7 +324,8 @@ class Pipeline:
         A delivery counts as open before it is hashed, although it has no ticket yet.
         """
         waits_for_ledger = self._writing.waiting and not self._shared.ledger_is_away
-        is_under_way = self._shared.watermark.open_count or self._shared.in_flight or self._recording.waiting
+        has_frames = self._shared.watermark.open_count or self._shared.in_flight
+        is_under_way = has_frames or self._settling.is_under_way or self._recording.waiting
         return not (is_under_way or waits_for_ledger)
 
     def _distinct_sources(self) -> list[FrameSource]:

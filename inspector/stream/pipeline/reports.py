@@ -20,6 +20,7 @@ from inspector.errors import LedgerUnavailable
 from inspector.ports import AckLine, Journal, Ledger
 from inspector.stream.acks import NoSuchPart, PartFinder, Redeliveries, names_no_part
 from inspector.stream.pipeline.alarms import Alarms
+from inspector.stream.pipeline.camera_watch import CameraWatch
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import Shared, Signal
 
@@ -43,8 +44,11 @@ class _Taken:
 class Reports:
     """One task takes reports, one makes them durable and acknowledges them, one writes their rows."""
 
-    def __init__(self, shared: Shared, ledger: Ledger, room: JournalRoom, ack_line: AckLine | None) -> None:
+    def __init__(
+        self, shared: Shared, ledger: Ledger, room: JournalRoom, ack_line: AckLine | None, camera_watch: CameraWatch
+    ) -> None:
         self._shared = shared
+        self._camera_watch = camera_watch
         self._ledger = ledger
         self._room = room
         self._ack_line = ack_line
@@ -144,6 +148,7 @@ class Reports:
             return None
         await self._room.taken(lambda: self._journal.append_gate_action(action))
         self._shared.checkpoint("ack_journaled")
+        self._camera_watch.note_report(action)
         return action
 
     async def _placed(self, received: GateAction) -> GateAction:

@@ -106,6 +106,11 @@ class Settling:
         """Set the task group in which publishing tasks run. Call once, before the first frame."""
         self._tasks = tasks
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a verdict is being journaled or published."""
+        return bool(self._under_way)
+
     def abandon(self) -> None:
         """Give up the frames that are still being journaled or published; they stay unacknowledged."""
         for task in list(self._under_way):

@@ -80,7 +80,12 @@ class States:
             if self._shared.serves(camera.name):
                 is_up = self._shared.sources[camera.name].is_connected and not self._is_stopping
                 fault = self._shared.frame_faults.current(camera.name)
-                state = {"state": "online" if is_up else "offline", "frame_health": fault.value if fault else None}
+                state = {
+                    "state": "online" if is_up else "offline",
+                    "frame_health": fault.value if fault else None,
+                    "rhythm": self._shared.rhythms[camera.name].state,
+                    "clock": "off" if self._shared.admission.is_clock_off(camera.name) else "ok",
+                }
                 await self._sink.state(f"{camera.name}/health", state)
 
     def _measure(self) -> None:

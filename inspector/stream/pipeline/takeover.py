@@ -49,3 +49,4 @@ class Takeover:
             for camera in cameras
         }
         self._shared.admission.take_over(owner, states.get(owner), sightings)
+        self._shared.has_gap.set()  # the other agent may have left skipped parts

@@ -16,13 +16,25 @@ from numpy.typing import NDArray
 
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection, GateSection
-from inspector.domain import Decision, Event, FrameFacts, GateAction, Position, ResultId, Routed, Severity, Verdict
+from inspector.domain import (
+    Correction,
+    Decision,
+    Event,
+    FrameFacts,
+    GateAction,
+    Position,
+    ResultId,
+    Routed,
+    Severity,
+    Verdict,
+)
 from inspector.ports import Clock, FrameSource, Lineup, Telemetry
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.frame_faults import FaultWatch
 from inspector.stream.gates import Gate
+from inspector.stream.rhythm import Rhythm
 from inspector.stream.shadow_line import Headroom
 from inspector.stream.spare_time import SpareTime
 from inspector.stream.watermark import Watermark
@@ -150,6 +162,7 @@ class Shared:
     has_routed: Signal = field(default_factory=Signal)
     has_deadline: Signal = field(default_factory=Signal)
     has_news: Signal = field(default_factory=Signal)
+    has_gap: Signal = field(default_factory=Signal)
     decoding: int = 0
     journal_has_room: bool = True
     ledger_is_away: bool = False
@@ -158,6 +171,8 @@ class Shared:
     has_finding: Signal = field(default_factory=Signal)
     headroom: Headroom = field(default_factory=Headroom)
     late_runs: dict[str, LateRun] = field(default_factory=dict)
+    rhythms: dict[str, Rhythm] = field(default_factory=dict)
+    corrections: list[Correction] = field(default_factory=list)
     sources: dict[str, FrameSource] = field(default_factory=dict)
     frame_faults: FaultWatch = field(default_factory=FaultWatch)
     last_seen: dict[str, ResultId] = field(default_factory=dict)

@@ -15,10 +15,12 @@ from inspector.domain import (
     FrameFacts,
     Identity,
     LateOutcome,
+    ResultId,
     RouteFacts,
     Scored,
     Standing,
     Verdict,
+    missed_result_id,
     part_result_id,
 )
 from inspector.stream.admission import MissedPart
@@ -167,16 +169,16 @@ def missed_part(missed: MissedPart, signature: Signature, policy: Policy, at: da
     part = PartKey(missed.epoch, missed.lap, missed.trigger_id)
     detail = LOST_AFTER_CAMERA if missed.is_counted_by_camera else "the trigger count jumped over this part"
     ruling = rule(Cause.NOT_RECEIVED, policy, detail)
-    reason = f"not_received:{missed.lap}"
-    return _frameless(part, _Place(missed.gate, missed.camera), reason, ruling, signature, at)
+    result_id = missed_result_id(missed.gate, missed.epoch, missed.lap, missed.trigger_id)
+    return _frameless(part, _Place(missed.gate, missed.camera), result_id, ruling, signature, at)
 
 
 def missing_view(
     camera: str, view: str, part: PartKey, gate: str, ruling: Ruling, signature: Signature, at: datetime
 ) -> Verdict:
     """The row of a view that had not come when its part had to be decided."""
-    reason = f"view_missing:{part.lap}:{part.solo}:{camera}"
-    return replace(_frameless(part, _Place(gate, camera, view), reason, ruling, signature, at), act_before=at)
+    result_id = part_result_id(gate, part.epoch, part.number, f"view_missing:{part.lap}:{part.solo}:{camera}")
+    return replace(_frameless(part, _Place(gate, camera, view), result_id, ruling, signature, at), act_before=at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +191,13 @@ class _Place:
 
 
 def _frameless(
-    part: PartKey, place: _Place, reason: str, ruling: Ruling, signature: Signature, at: datetime
+    part: PartKey, place: _Place, result_id: ResultId, ruling: Ruling, signature: Signature, at: datetime
 ) -> Verdict:
-    """A row without a frame. `reason` distinguishes it from the other rows of its part."""
+    """A row without a frame."""
     return Verdict(
         **_ruling_fields(ruling),
         **_signature_fields(signature),
-        result_id=part_result_id(place.gate, part.epoch, part.number, reason),
+        result_id=result_id,
         camera=place.camera,
         view=place.view,
         gate=place.gate,

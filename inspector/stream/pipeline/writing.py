@@ -107,6 +107,9 @@ class Writing:
             self._shared.note_ledger(is_away=True, detail=str(away))
             return False
         self._shared.note_ledger(is_away=False, detail=f"{len(self._waiting)} rows wait to be written")
+        if corrections := self._ledger.take_corrections():
+            self._shared.corrections += corrections
+            self._shared.has_gap.set()
         for result_id in conflicts:
             self._shared.event(
                 "conflict", Severity.ALARM, result_id, "another outcome is recorded already; the first row stays"

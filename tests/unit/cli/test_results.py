@@ -19,7 +19,7 @@ from inspector.domain import Action, Cause, GateMode, LateOutcome, Outcome, Regi
 from inspector.errors import UsageError
 from inspector.stream.verdict_record import RECORD_KEYS
 from inspector.testing.clock import START
-from inspector.testing.samples import verdict_of_part
+from inspector.testing.samples import missed_verdict_of_part, verdict_of_part
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 REJECT = {"outcome": Outcome.REJECT, "cause": Cause.ANOMALY, "action": Action.REJECT, "level": 1.4}
@@ -66,6 +66,19 @@ def test_results_list_with_filters_shows_only_those(shell: Callable[..., Any], r
     assert "golden" in shell("results", "show", verdict_of_part(9).result_id).out
     assert shell("results", "list", "--camera", "cam9").out == "No result is like that.\n"
     assert shell("results", "list", "--outcome", "rejected").code == 2
+
+
+def test_results_of_a_missed_part_that_was_corrected_say_so(
+    shell: Callable[..., Any], record: Callable[..., None]
+) -> None:
+    missed, frame, lost = missed_verdict_of_part(1), verdict_of_part(1, gate="g1"), missed_verdict_of_part(2)
+    record([missed, lost])
+    record([frame])
+    uninspected = shell("results", "list", "--outcome", "uninspected", "--json").document
+    assert [row["trigger_id"] for row in uninspected] == [2]
+    assert shell("results", "list").out.count("corrected") == 1
+    assert frame.result_id in shell("results", "show", missed.result_id).out
+    assert shell("results", "show", missed.result_id, "--json").document["corrected_by"] == frame.result_id
 
 
 def test_results_list_in_a_pipe_cuts_nothing_off(shell: Callable[..., Any], record: Callable[..., None]) -> None:

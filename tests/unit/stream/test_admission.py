@@ -62,13 +62,62 @@ def test_admit_second_view_of_a_part_is_no_gap_and_no_reset(admission: Admission
     arrive(admission, delivery("left", headers={"trigger_id": 17}))
     arrive(admission, delivery("left", headers={"trigger_id": 18}))
     second = arrive(admission, delivery("right", headers={"trigger_id": 17}))
-    assert (second.was_reset, second.missed, second.admitted.key.epoch) == (False, (), 3)
+    assert (second.was_reset, second.skipped, second.admitted.key.epoch) == (False, 0, 3)
     assert not second.admitted.id_conflict, "another view of the part is no conflict"
 
 
-def test_admit_gap_names_the_missed_parts_of_the_gate(admission: Admission, delivery: Make) -> None:
-    missed = arrive(admission, delivery("left", headers={"trigger_id": 19})).missed
-    assert [(part.gate, part.epoch, part.trigger_id) for part in missed] == [("pair", 3, 17), ("pair", 3, 18)]
+def missed_at(made: Admission, gated: Config, now_ms: float, proven_ms: float | None) -> list[tuple[str, int, int]]:
+    """Gate, epoch and trigger of the parts that count as missed at this time."""
+    pair = next(gate for gate in gated.gate if gate.name == "pair")
+    proven_ns = None if proven_ms is None else int(proven_ms * 1e6)
+    missed = made.take_missed(pair, int(now_ms * 1e6), proven_ns, is_settled=True)
+    return [(part.gate, part.epoch, part.trigger_id) for part in missed]
+
+
+def test_admit_gap_names_the_missed_parts_of_the_gate_after_the_grace(
+    admission: Admission, gated: Config, delivery: Make
+) -> None:
+    assert arrive(admission, delivery("left", headers={"trigger_id": 19}, at_ms=1000)).skipped == 2
+    assert missed_at(admission, gated, 1049, 1049) == []
+    assert missed_at(admission, gated, 1060, 1050) == [("pair", 3, 17), ("pair", 3, 18)]
+    assert missed_at(admission, gated, 2000, 2000) == [], "each once"
+
+
+def test_admit_frame_of_a_skipped_part_within_the_grace_is_no_miss(
+    admission: Admission, gated: Config, delivery: Make
+) -> None:
+    arrive(admission, delivery("left", headers={"trigger_id": 19}, at_ms=1000))
+    arrive(admission, delivery("left", headers={"trigger_id": 17}, at_ms=1010))
+    assert missed_at(admission, gated, 2000, 2000) == [("pair", 3, 18)]
+
+
+def test_admit_gap_waits_while_the_age_of_frames_can_not_be_proved_but_not_for_ever(
+    admission: Admission, gated: Config, delivery: Make
+) -> None:
+    """A stopped broker or agent delivers later what was sent in time."""
+    arrive(admission, delivery("left", headers={"trigger_id": 18}, at_ms=1000))
+    assert missed_at(admission, gated, 5000, None) == []
+    assert missed_at(admission, gated, 5000, 1020) == []
+    assert missed_at(admission, gated, 12_000, None) == [("pair", 3, 17)]
+
+
+def test_admit_gap_waits_for_the_camera_that_is_behind(admission: Admission, gated: Config, delivery: Make) -> None:
+    """`left` lost part 17, and `right` shows it when `left` is 20 parts further."""
+    arrive(admission, delivery("right", headers={"trigger_id": 16}, at_ms=1000))
+    for trigger in range(18, 38):
+        arrive(admission, delivery("left", headers={"trigger_id": trigger}, at_ms=1000))
+    assert missed_at(admission, gated, 1001, 1001) == []
+    arrive(admission, delivery("right", headers={"trigger_id": 17}, at_ms=1001))
+    assert missed_at(admission, gated, 2000, 2000) == []
+
+
+def test_admit_many_later_parts_of_all_cameras_end_the_grace(
+    admission: Admission, gated: Config, delivery: Make
+) -> None:
+    for trigger in (*range(18, 33), 34):
+        for camera in ("left", "right"):
+            arrive(admission, delivery(camera, headers={"trigger_id": trigger}, at_ms=1000))
+    assert missed_at(admission, gated, 1001, 1001) == [("pair", 3, 17)], "16 parts later, and 33 only just skipped"
 
 
 def test_admit_trigger_beyond_the_modulus_is_a_fault_and_no_reset(gated: Config, delivery: Make) -> None:
@@ -79,14 +128,14 @@ def test_admit_trigger_beyond_the_modulus_is_a_fault_and_no_reset(gated: Config,
     made.assign({"pair": GateState("pair", epoch=3, last_trigger=16)}, {})
     arrived = arrive(made, delivery("left", headers={"trigger_id": 70_000}))
     assert arrived.admitted.fault == "trigger-id 70000 is not below trigger_modulus 65536"
-    assert (arrived.was_reset, arrived.missed, arrived.admitted.key.trigger_id) == (False, (), None)
+    assert (arrived.was_reset, arrived.skipped, arrived.admitted.key.trigger_id) == (False, 0, None)
     assert arrive(made, delivery("left", headers={"trigger_id": 17})).admitted.key.epoch == 3
 
 
 def test_admit_camera_without_gate_invents_no_missed_parts(admission: Admission, delivery: Make) -> None:
     arrive(admission, delivery("free", headers={"trigger_id": 1}))
     found = arrive(admission, delivery("free", headers={"trigger_id": 5000}))
-    assert (found.missed, found.was_reset) == ((), False)
+    assert (found.skipped, found.was_reset) == (0, False)
 
 
 def test_admit_backlog_is_late_only_where_there_is_a_window(admission: Admission, delivery: Make) -> None:
@@ -114,7 +163,7 @@ def test_admit_simulated_frames_are_counted_apart_and_never_known_as_real_ones(
     rehearsed = arrive(admission, delivery("left", headers={"trigger_id": 9000, "simulated": "true"}))
     again = arrive(admission, delivery("left", headers={"trigger_id": 1, "simulated": "true"}))
     real = arrive(admission, delivery("left", headers={"trigger_id": 17}))
-    assert [(each.was_reset, each.missed) for each in (rehearsed, again, real)] == [(False, ())] * 3
+    assert [(each.was_reset, each.skipped) for each in (rehearsed, again, real)] == [(False, 0)] * 3
     assert real.admitted.key.epoch == 3
     rehearsal_of_real = arrive(admission, delivery("left", headers={"trigger_id": 17, "simulated": "true"}))
     assert rehearsal_of_real.admitted.result_id != real.admitted.result_id

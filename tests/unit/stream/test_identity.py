@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.domain import GateState, Identity, Sighting
+from inspector.domain import Gap, GateState, Identity, Sighting
+from inspector.stream.gaps import Grace, OpenGaps, Progress
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
 
 
@@ -197,6 +199,153 @@ def test_classify_part_that_was_counted_missed_may_still_come() -> None:
     frames.classify(ids(18))
     found = new(frames.classify(ids(17, "late")))
     assert (found.was_reset, found.key.epoch, found.missed) == (False, 1, ())
+
+
+MS = 1_000_000
+GRACE = Grace(triggers=8, duration_ns=100 * MS)
+
+
+def gate_counter(last: int | None = None, modulus: int | None = None, **more: object) -> TriggerCounter:
+    return TriggerCounter(GateState("gate", last_trigger=last, **more), modulus, 100, GRACE)  # type: ignore[arg-type]
+
+
+def show(counter: TriggerCounter, numbers: list[int], at_ms: int = 0) -> list[New]:
+    """Frames of one camera with these trigger ids, all of them sent at this time."""
+    frames = FrameMemory("cam", "", counter, bound=512)
+    return [new(frames.classify(ids(n, f"frame {at}", at_ns=at_ms * MS))) for at, n in enumerate(numbers)]
+
+
+def missed_in_the_end(counter: TriggerCounter) -> list[tuple[int, int]]:
+    """Epoch and count of the parts whose frames never came."""
+    return counter.gaps.take_due(Progress(now_ns=10**12, epoch=counter.state.epoch, proven_ns=10**12, reached=None))
+
+
+@pytest.mark.parametrize(
+    ("last", "modulus", "numbers", "missed"),
+    [
+        (16, None, [18, 17, 19], []),
+        (16, None, [20, 17, 19, 18], []),
+        (16, None, [20, 17, 19], [(1, 18)]),
+        (None, None, [101, 100, 102], []),
+        (None, None, [101, 99, 102], [(1, 100)]),
+        (None, None, [103, 101, 100, 102], []),
+        (65_534, 65_536, [0, 65_535, 1], []),
+        (65_534, 65_536, [1, 0, 65_535, 2], []),
+        (None, 65_536, [0, 65_535, 1], []),
+        (None, 65_536, [1, 65_535, 0, 2], []),
+        (None, 65_536, [1, 65_534, 0, 2], [(1, -1)]),
+    ],
+)
+def test_classify_reordered_frames_are_no_reset_and_miss_only_what_never_came(
+    last: int | None, modulus: int | None, numbers: list[int], missed: list[tuple[int, int]]
+) -> None:
+    counter = gate_counter(last, modulus)
+    shown = show(counter, numbers)
+    assert not any(found.was_reset for found in shown)
+    assert {found.key.epoch for found in shown} == {1}
+    assert len({found.key.result_id for found in shown}) == len(numbers)
+    assert missed_in_the_end(counter) == missed
+
+
+@pytest.mark.parametrize(
+    ("last", "first", "then", "at_ms"),
+    [
+        (None, [101], 1, 0),  # further back than any grace
+        (None, [3], 1, 1000),  # near, but long after the first frame
+        (None, [101, 102, 103, 104, 105, 106, 107, 108, 109], 100, 0),  # more parts came than the grace has
+        (500, [501], 1, 0),
+        (500, [501, 502], 499, 0),  # below everything that this agent knows of the epoch
+    ],
+)
+def test_classify_counter_that_begins_again_is_one_reset(
+    last: int | None, first: list[int], then: int, at_ms: int
+) -> None:
+    counter = gate_counter(last)
+    frames = FrameMemory("cam", "", counter, bound=512)
+    before = [new(frames.classify(ids(number, f"a{number}"))) for number in first]
+    after = [new(frames.classify(ids(then + n, f"b{n}", at_ns=at_ms * MS))) for n in range(5)]
+    assert [found.was_reset for found in before + after] == [False] * len(before) + [True] + [False] * 4
+    assert {found.key.epoch for found in after} == {2}
+    assert missed_in_the_end(counter) == []
+
+
+def test_classify_reset_settles_the_parts_that_the_old_epoch_skipped() -> None:
+    counter = gate_counter(16)
+    show(counter, [19, 400, 401])
+    assert counter.state.epoch == 2
+    assert counter.recorded_state.gaps == (Gap(1, 17, 18),), "stored until they have rows"
+    assert missed_in_the_end(counter) == [(1, 17), (1, 18)]
+
+
+def test_counter_of_a_stored_state_goes_on_waiting_for_its_skipped_parts() -> None:
+    """As after kill -9: one part comes after all, the others are missed, and nothing is a reset."""
+    counter = gate_counter(20, gaps=(Gap(1, 15, 17), Gap(1, 19, 19)))
+    (found,) = show(counter, [16])
+    assert (found.was_reset, found.key.epoch) == (False, 1)
+    start = Progress(now_ns=0, epoch=1, proven_ns=0, reached=None)
+    assert counter.gaps.take_due(start) == [], "the grace begins anew"
+    assert missed_in_the_end(counter) == [(1, 15), (1, 17), (1, 19)]
+    counter.record((1, 0, 16))
+    assert counter.recorded_state.gaps == (Gap(1, 15, 15), Gap(1, 17, 17), Gap(1, 19, 19))
+    for count in (15, 17, 19):
+        counter.gaps.has_row(1, count)
+    assert counter.recorded_state.gaps == ()
+
+
+def test_remember_of_parts_beyond_the_stored_count_finds_the_skipped_ones() -> None:
+    """As after kill -9 while the database was away: only the journal knows the last parts."""
+    counter = gate_counter(5)
+    for count in (6, 9, 8):
+        counter.remember(count)
+    assert counter.gaps.waiting() == [(1, 7)]
+
+
+def test_adopt_of_an_older_state_brings_no_settled_part_back() -> None:
+    counter = gate_counter(5)
+    show(counter, [8, 6])
+    assert missed_in_the_end(counter) == [(1, 7)]
+    counter.adopt(GateState("gate", 1, 8, gaps=(Gap(1, 6, 7),)))
+    assert counter.gaps.waiting() == []
+
+
+def test_adopt_of_a_further_state_leaves_the_other_agents_parts_to_it() -> None:
+    counter = gate_counter(5)
+    show(counter, [8])
+    counter.adopt(GateState("gate", 1, 30, gaps=(Gap(1, 28, 28),)))
+    assert counter.gaps.waiting() == [(1, 28)]
+
+
+def test_gaps_skipped_part_is_due_once_and_stored_until_it_has_a_row() -> None:
+    gaps = OpenGaps(GRACE)
+    gaps.open(1, [7, 8], at_ns=0, by_count=9)
+    assert gaps.take_due(Progress(now_ns=200 * MS, epoch=1, proven_ns=99 * MS, reached=16)) == []
+    assert gaps.take_due(Progress(now_ns=200 * MS, epoch=1, proven_ns=None, reached=17)) == [(1, 7), (1, 8)]
+    assert gaps.take_due(Progress(now_ns=10**12, epoch=1, proven_ns=10**12, reached=None)) == []
+    gaps.has_row(1, 7)
+    assert gaps.stored() == (Gap(1, 8, 8),)
+
+
+@given(
+    st.integers(0, 70_000),
+    st.lists(st.integers(0, 7), min_size=1, max_size=60),
+    st.sampled_from([None, 64, 65_536]),
+    st.booleans(),
+)
+def test_any_reordering_within_the_grace_misses_nothing_and_resets_nothing(
+    first: int, delays: list[int], modulus: int | None, is_fresh: bool
+) -> None:
+    """Each frame comes at most 7 places late, at a gate with a grace of 8 triggers."""
+    first = first % modulus if modulus else first
+    order = [at for _, at in sorted((at + delay, at) for at, delay in enumerate(delays))]
+    counter = gate_counter(None if is_fresh else first - 1 if first else None, modulus)
+    shown = show(counter, [(first + at) % modulus if modulus else first + at for at in order])
+    assert not any(found.was_reset for found in shown)
+    assert {found.key.epoch for found in shown} == {1}
+    assert len({found.key.result_id for found in shown}) == len(order)
+    assert missed_in_the_end(counter) == []
+    for found in shown:
+        counter.record((found.key.epoch, found.key.lap, found.key.trigger_id))
+    assert counter.recorded_state.gaps == ()
 
 
 def test_classify_redelivery_of_the_previous_epoch_is_known() -> None:

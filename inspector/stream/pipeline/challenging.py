@@ -73,8 +73,9 @@ class Challenging:
             raise CommandRefused(f"{owner} is a camera without a gate; a challenge needs a gate that rejects.")
         if state.held and state.held_for not in UNRELEASED:
             raise CommandRefused(f"The gate {owner} is held ({state.held_for or 'storm'}); release it first.")
-        if command.product is not None and command.product not in self._products():
-            raise CommandRefused(f"No version of {command.product} is live, so its reference parts can't pass.")
+        product = command.product or self._made(owner).product
+        if product is not None and product not in self._products():
+            raise CommandRefused(f"No version of {product} is live, so its reference parts can't pass.")
         return Challenge(
             challenge_id=command.cmd_id,
             gate=owner,
@@ -84,7 +85,7 @@ class Challenging:
             begun=self._shared.clock.now(),
             within_s=command.within_s or 0.0,
             expected=command.masters,
-            product=command.product or self._made(owner).product,
+            product=product,
         )
 
     def begin(self, challenge: Challenge) -> None:
@@ -103,7 +104,8 @@ class Challenging:
         if not admitted.standing.is_master:
             return facts
         run = self._runs.get(gate)
-        if run is not None and part is not None and run.takes(part, admitted.key.part_id):
+        is_waiting = admitted.delivery.backlog  # it may have been shown before the challenge began
+        if run is not None and part is not None and not is_waiting and run.takes(part, admitted.key.part_id):
             self._note_collecting(gate, run)
             return facts
         return replace(facts, admitted=_without_master(admitted))
@@ -140,7 +142,7 @@ class Challenging:
             state.golden,
             settled_at=self._shared.clock.now(),
             product=made.product,
-            versions=tuple(made.versions or ()),
+            versions=tuple(made.versions or ()) if self._shared.section_of(gate).golden_after_activation else (),
             due_at=None,
             due_for=None,
         )

@@ -225,6 +225,24 @@ async def test_challenge_passed_while_the_database_is_away_waits_for_it() -> Non
     assert plant.ledger.challenges[-1].result is ChallengeResult.PASSED
 
 
+async def test_simulated_and_waiting_frames_are_no_reference_parts() -> None:
+    plant = Plant(settings(golden_acks=False))
+    async with plant.running():
+        await Talker(plant).tell("golden", **ORDER)
+        show(plant, [BAD], 100, simulated="true")
+        await plant.has_rows(1)
+        plant.source.lose_link()
+        show(plant, [BAD], 101)
+        plant.source.restore_link()
+        await plant.has_rows(2)
+        assert ended(plant) is None
+        await until(lambda: beat(plant) == READY)
+        show(plant, MASTERS, 102)
+        await until(lambda: ended(plant) is not None)
+    assert plant.ledger.challenges[-1].result is ChallengeResult.PASSED
+    assert [told.trigger_id for told in plant.line.told] == [102, 103, 104]
+
+
 async def test_gate_that_failed_is_free_after_a_challenge_is_passed() -> None:
     plant = Plant(settings())
     async with plant.running():

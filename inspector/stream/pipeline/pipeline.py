@@ -138,7 +138,9 @@ class Pipeline:
         self._shadowing = Shadowing(
             self._shared, adapters.decode, lambda: self._lineups.current, adapters.images, adapters.ledger
         )
-        self._challenging = Challenging(self._shared, adapters.ledger, adapters.command_channel, self._live_products)
+        self._challenging = Challenging(
+            self._shared, adapters.ledger, adapters.command_channel, self._live_products, lambda: self._lineups.versions
+        )
         outlets = Outlets(
             adapters.gate_line,
             adapters.sink,

@@ -45,9 +45,9 @@ async def _measure(folder: Path, products: Sequence[LabelledProduct], options: a
     async with EmbeddedBroker(folder / "broker") as broker:
         config = beside._config(folder, broker, options.deadline_ms)
         for product in products:
-            await _command(config, "enroll", product.name, str(product.train[0].parent), "--no-detectability")
-            more = ("--shadow", "--no-detectability", "--profile", options.profile)
-            await _command(config, "enroll", product.name, str(product.train[0].parent), *more)
+            enrolled = ("enroll", product.name, str(product.train[0].parent), "--no-detectability", "--full-speed")
+            await _command(config, *enrolled)
+            await _command(config, *enrolled, "--shadow", "--profile", options.profile)
         film = [
             image.path.read_bytes() for pair in zip(*(each.test for each in products), strict=False) for image in pair
         ]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from inspector.config.sections import GateSection
 from inspector.domain import HeldFor, Part, PartClass, PartSelection, Severity
-from inspector.errors import LedgerUnavailable
+from inspector.errors import LedgerUnavailable, RowDamaged
 from inspector.ports import Ledger
 from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of_gate
 from inspector.stream.pipeline.alarms import Alarms
@@ -54,8 +54,11 @@ class _EndedLot:
 class Accounts:
     """One task that looks at the parts of the gates that this agent has."""
 
-    def __init__(self, shared: Shared, ledger: Ledger, writing: Writing, reports: Reports) -> None:
+    def __init__(
+        self, shared: Shared, ledger: Ledger, writing: Writing, reports: Reports, owns: Callable[[str], bool]
+    ) -> None:
         self._shared = shared
+        self._owns = owns
         self._ledger = ledger
         self._writing = writing
         self._reports = reports
@@ -71,24 +74,37 @@ class Accounts:
         for gate in self._shared.config.gate:
             self._seen_through[gate.name] = began - timedelta(seconds=gate.ack_within_s)
         while True:
-            for gate in self._shared.config.gate:
-                if self._shared.has_gate(gate.name):
-                    self._note_lots(gate)
-            # The ledger's own edge is told where rows are written; what was not looked at is looked at later.
-            with contextlib.suppress(LedgerUnavailable):
-                await self._look()
+            for gate in self._served():
+                self._note_lots(gate)
+            await self._look()
             await self._shared.clock.sleep(LOOK_S)
+
+    def _served(self) -> list[GateSection]:
+        """The gates that this agent decides about now. The accounts of the others are another agent's."""
+        gates = self._shared.config.gate
+        return [gate for gate in gates if self._shared.has_gate(gate.name) and self._owns(gate.name)]
 
     async def _look(self) -> None:
         if self._writing.waiting or self._reports.is_behind:
             return  # rows are missing that belong to the time that would be looked at
-        for gate in self._shared.config.gate:
-            if self._shared.has_gate(gate.name):
+        for gate in self._served():
+            async with self._reading(gate.name):
                 await self._look_at(gate)
         now = self._shared.clock.now()
         for ended in [ended for ended in self._ended if ended.due <= now]:
-            await self._close(ended, now)
-            self._ended.remove(ended)
+            async with self._reading(ended.gate.name):
+                await self._close(ended, now)
+                self._ended.remove(ended)
+
+    @contextlib.asynccontextmanager
+    async def _reading(self, gate: str) -> AsyncIterator[None]:
+        """What the ledger can't say now is looked at later. A damaged row must not end the agent."""
+        try:
+            yield
+        except LedgerUnavailable:
+            return  # its own edge is told where rows are written
+        except RowDamaged as damage:
+            self._alarms.tell("account_unreadable", Severity.WARNING, gate, str(damage))
 
     async def _look_at(self, gate: GateSection) -> None:
         now = self._shared.clock.now()

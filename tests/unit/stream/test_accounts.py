@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from inspector.config.config import Config
-from inspector.domain import CommandName, Severity
+from inspector.domain import CommandName, Part, Severity
+from inspector.errors import RowDamaged
 from inspector.stream.pipeline.heartbeats import Fault
 from tests.unit.stream.test_commanding import Talker
 from tests.unit.stream.test_pipeline import BAD, GOOD, UNKNOWN, Plant, settings, until
@@ -121,6 +122,21 @@ async def test_account_share_without_holding_is_an_alarm_alone() -> None:
             plant.acks.reported.put_nowait(fresh(plant, trigger, action=1, source=2))
         await told(plant, "account_beyond_bound")
         assert not pipeline._shared.admission.counter("gate").state.held
+
+
+async def test_account_of_a_damaged_row_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = Plant(line())
+    parts = plant.ledger.parts
+
+    async def damaged(*_: object) -> list[Part]:
+        raise RowDamaged("A row can't be read.")
+
+    async with plant.running():
+        monkeypatch.setattr(plant.ledger, "parts", damaged)
+        await told(plant, "account_unreadable")
+        plant.acks.reported.put_nowait(fresh(plant, 1, action=1, source=2))
+        monkeypatch.setattr(plant.ledger, "parts", parts)
+        await told(plant, "ack_without_frame")
 
 
 async def test_account_leaves_out_what_nobody_inspects() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -44,11 +44,18 @@ EVENTS: Final[dict[PartClass, tuple[str, Severity, str]]] = {
 }
 
 
+AFTER_RESTART: Final = timedelta(hours=1)
+"""An agent that starts can't know whether the last lot was closed. It closes it again if it had parts in this time."""
+
+
 @dataclass(frozen=True, slots=True)
 class _EndedLot:
+    """A lot to close when it is due. `since`: only if something came about its parts after this time."""
+
     gate: GateSection
     lot: str
     due: datetime
+    since: datetime | None = None
 
 
 class Accounts:
@@ -156,23 +163,29 @@ class Accounts:
         counter = self._shared.admission.counter(gate.name)
         next_part = (counter.state.epoch, counter.reached + 1)
         begun = [job for job in counter.state.jobs if (job.from_epoch, job.from_count) <= next_part]
-        ended = {job.lot for job in begun[:-1] if job.lot is not None and job.lot != begun[-1].lot}
-        wait_s = gate.window_ms / 1000 + gate.ack_within_s + LOT_MARGIN_S
-        due = self._shared.clock.now() + timedelta(seconds=wait_s)
-        for lot in sorted(ended - self._known_lots.get(gate.name, ended)):
-            self._ended.append(_EndedLot(gate, lot, due))
-        self._known_lots[gate.name] = ended
+        ended = [job.lot for job in begun[:-1] if job.lot is not None and job.lot != begun[-1].lot]
+        now = self._shared.clock.now()
+        due = now + timedelta(seconds=gate.window_ms / 1000 + gate.ack_within_s + LOT_MARGIN_S)
+        known = self._known_lots.get(gate.name)
+        if known is None:
+            self._ended += [_EndedLot(gate, lot, due, now - AFTER_RESTART) for lot in ended[-1:]]
+        else:
+            self._ended += [_EndedLot(gate, lot, due) for lot in dict.fromkeys(ended) if lot not in known]
+        self._known_lots[gate.name] = set(ended)
 
     async def _close(self, ended: _EndedLot, now: datetime) -> None:
         terms = (terms_of_gate(ended.gate),)
-        counts = await self._ledger.count_parts(PartSelection(now, terms, gate=ended.gate.name, lot=ended.lot))
+        wanted = PartSelection(now, terms, gate=ended.gate.name, lot=ended.lot)
+        if ended.since is not None and not await self._ledger.parts(replace(wanted, after=ended.since), 1):
+            return
+        counts = await self._ledger.count_parts(wanted)
         classes = count_classes(counts, terms)
         has_sensor = ended.gate.reject_sensor
         is_clean = not any(is_contradiction(each.facts, classify(each.facts, has_sensor=has_sensor)) for each in counts)
         said = "".join(f", {number} {each.replace('_', ' ')}" for each in PartClass if (number := classes[each]))
         severity = Severity.INFO if is_clean else Severity.WARNING
         self._shared.event(
-            "lot_account", severity, ended.gate.name, f"lot {ended.lot} has ended: {classes.total()} parts{said}"
+            "lot_account", severity, ended.gate.name, f"lot {ended.lot} has ended: {classes.total()} part(s){said}"
         )
 
 

@@ -163,5 +163,21 @@ async def test_account_of_a_lot_that_has_ended_is_an_event_with_its_classes() ->
         await talker.tell("job", job_id="J2", lot="L2")
         await told(plant, "lot_account")
     (event,) = [event for event in plant.telemetry.events if event.kind == "lot_account"]
-    assert event.detail == "lot L1 has ended: 3 parts, 2 done as told, 1 never acknowledged"
+    assert event.detail == "lot L1 has ended: 3 part(s), 2 done as told, 1 never acknowledged"
     assert (event.severity, event.subject) == (Severity.WARNING, "gate")
+
+
+async def test_account_of_a_lot_that_ended_before_a_restart_is_told_after_it() -> None:
+    plant = Plant(line())
+    async with plant.running():
+        talker = Talker(plant)
+        await talker.tell("job", job_id="J1", lot="L1")
+        plant.push(GOOD, 1)
+        await plant.has_rows(1)
+        await talker.tell("job", job_id=None)
+    assert "lot_account" not in plant.telemetry.kinds()
+    again = Plant(line(), earlier=plant)
+    async with again.running():
+        await told(again, "lot_account")
+    (event,) = [event for event in again.telemetry.events if event.kind == "lot_account"]
+    assert event.detail == "lot L1 has ended: 1 part(s), 1 never acknowledged"

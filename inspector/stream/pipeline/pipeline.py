@@ -178,7 +178,7 @@ class Pipeline:
             self._shared, self._settling, self._recording, takeover, frozen, self._misses, self._camera_watch
         )
         self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line, self._camera_watch)
-        self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports)
+        self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports, self._owning.owns)
         self._states = States(
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )

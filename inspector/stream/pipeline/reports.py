@@ -98,9 +98,10 @@ class Reports:
     async def _take(self, ack_line: AckLine) -> None:
         async for report in ack_line.reports():
             self._shared.checkpoint("ack_received")
-            for listen in self._shared.ack_listeners:
+            taken = self._met(report)
+            for listen in self._shared.ack_listeners if not taken.is_known else ():
                 listen(report.action)
-            self._taken.append(self._met(report))
+            self._taken.append(taken)
             self._has_taken.set()
 
     def _met(self, report: GateReport) -> _Taken:

@@ -132,9 +132,10 @@ class Reports:
 
     async def _acknowledge(self, ack_line: AckLine, group: list[GateReport]) -> None:
         last: dict[int, Position] = {report.position.generation: report.position for report in group}
-        for position in last.values():
-            await ack_line.acknowledge(position)
-        self._redeliveries.acknowledged(report.action.packet_id for report in group)
+        sent = {generation for generation, position in last.items() if await ack_line.acknowledge(position)}
+        self._redeliveries.acknowledged(
+            report.action.packet_id for report in group if report.position.generation in sent
+        )
         for _ in group:
             self._shared.checkpoint("ack_acknowledged")
 

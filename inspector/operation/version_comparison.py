@@ -89,7 +89,7 @@ class Comparison:
 
     `live` is None where no version was live. `counts`: frames by (live outcome, shadow outcome). `frames`: frames that
     the live version judged by their score between the first and the last compared frame. `failed`: frames that the
-    shadow version could not judge. `unreleased`: its outcomes on frames of a product without a live version.
+    shadow version could not judge. `unreleased`: its outcomes on frames that were `not_released`.
     `of_other_versions`: frames that another version than `live` judged, which are left out.
     """
 

@@ -74,6 +74,12 @@ def build_pooled(frames: NDArray[np.float32]) -> Bank:
     return Bank(mean.astype(np.float32), np.ascontiguousarray(projection, dtype=np.float32), centre)
 
 
+def distances_from(bank: Bank, frames: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Distances of pooled frames [N, D] from the bank of `build_pooled`, float64 [N]."""
+    centred = frames.astype(np.float64) - bank.mean
+    return np.asarray(np.linalg.norm(centred if bank.projection is None else centred @ bank.projection, axis=1))
+
+
 def build_covers(
     vectors: NDArray[np.float32], recipe: MemberRecipe, rng: np.random.Generator, *, is_trial: bool = False
 ) -> tuple[Bank, NDArray[np.int64] | None]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from inspector.training.dataset.gathering import Progress
 from inspector.training.dataset.splitting import SPLIT_FROM, held_out
 from inspector.training.heads.adapting import nearest_embedding, whole_size
-from inspector.training.heads.banks import Clustering, MemberRecipe, build_covers, build_pooled
+from inspector.training.heads.banks import Clustering, MemberRecipe, build_covers, build_pooled, distances_from
 from inspector.training.heads.base import Fitted, FittingInputs, TrialParts, TrialScores
 from inspector.training.heads.fitted import calibrated
 from inspector.training.heads.student_plan import TrainingPlan
@@ -108,7 +108,7 @@ class PrototypeRecipe:
         views = fitter.scores(members, fitter.measure(members, [*parts.clean, *parts.planted], inputs.tell))
         clean = views[:, : len(parts.clean)]
         scaled = [
-            replace(member, score_usual=float(np.median(scores)), score_unit=robust_spread_of(scores))
+            replace(member, score_usual=float(np.median(scores)), score_unit=spread_of(scores))
             for member, scores in zip(members, clean, strict=True)
         ]
         decision = [worst(scaled, dict(enumerate(image.tolist())), usual(scaled)) for image in views.T]
@@ -145,7 +145,7 @@ _DEEP = MemberRecipe(Embedding((16,), 16), prototypes=128, covers=3, in_decision
 _FINE = MemberRecipe(
     _JOINT, prototypes=512, unit_length=True, in_decision=1.0, clustering="spherical-kmeans", top_share=0.01, rounds=6
 )
-_WHOLE = MemberRecipe(_JOINT, prototypes=1, in_decision=0.7, is_pooled=True)
+_WHOLE = MemberRecipe(_JOINT, prototypes=1, in_decision=0.5, is_pooled=True)
 _BROAD_MAP = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=256, in_map=1.0, clustering="kmeans")
 _SHARP_MAP = MemberRecipe(Embedding((4, 8), 8), prototypes=256, whiten=True, in_map=1.0, clustering="kmeans")
 _SHARP_PLAIN_MAP = MemberRecipe(Embedding((4, 8), 8), prototypes=512, in_map=1.0, clustering="kmeans")
@@ -211,7 +211,7 @@ def _fit_held_out(fitter: PrototypeFitter, count: int, alpha: float, progress: P
     inner = [image for image, is_held in zip(bank, is_inner, strict=True) if is_held]
     outer = [image for image, is_held in zip(bank, is_inner, strict=True) if not is_held]
     trial = fitter.fit(outer, is_trial=True)
-    units = fitter.units(trial, fitter.measure(trial, inner, progress))
+    units = fitter.pooled_units(fitter.units(trial, fitter.measure(trial, inner, progress)), bank)
     members = fitter.with_units(fitter.fit(bank, progress), units)
     judged = list(zip(held, fitter.blend(members, fitter.measure(members, held, progress)), strict=True))
     text = f"{len(held)} of {count} images in runs over the file order, never in the bank"
@@ -398,11 +398,32 @@ class PrototypeFitter:
                 replace(
                     member,
                     score_usual=ordinary,
-                    score_unit=robust_spread_of(scores),
+                    score_unit=spread_of(scores),
                     map_unit=spread_of(patches),
                 )
             )
         return scaled
+
+    def pooled_units(self, members: Sequence[Member], indices: Sequence[int]) -> list[Member]:
+        """The same members; those of whole frames with the median and spread of cross-fitted scores of these images.
+
+        Such a member has more channels than a few images can fix, so that its scores fall as images are added: those of
+        a trial on fewer images would make the deployed member half deaf. Each image is scored by nine tenths of all.
+        """
+        found = list(members)
+        for number, member in enumerate(members):
+            if not member.is_pooled:
+                continue
+            frames = self._frames[member.embedding]
+            scores = []
+            for left_out in np.array_split(np.array(indices), min(FOLDS, len(indices))):
+                is_left_out = np.isin(frames.places[:, 0], left_out)
+                is_learnt = np.isin(frames.places[:, 0], indices) & ~is_left_out
+                bank = build_pooled(frames.vectors[is_learnt])
+                scores.append(distances_from(bank, frames.vectors[is_left_out]))
+            together = np.concatenate(scores)
+            found[number] = replace(member, score_usual=float(np.median(together)), score_unit=spread_of(together))
+        return found
 
     @staticmethod
     def with_units(members: Sequence[Member], units_of: Sequence[Member]) -> list[Member]:
@@ -425,15 +446,6 @@ class RawMaps:
 
     image: int
     maps: list[NDArray[np.float32]]
-
-
-def robust_spread_of(scores: NDArray[np.floating]) -> float:
-    """1.4826 times the median absolute deviation, the standard deviation of normal scores; bounded as `spread_of`.
-
-    One odd good image must not make a member deaf. Half the standard deviation is the least that is believed.
-    """
-    deviation = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
-    return max(deviation, spread_of(scores) / 2)
 
 
 def spread_of(values: NDArray[np.floating]) -> float:

@@ -3,9 +3,10 @@
 [A] A frozen network, layers joined on one grid, s = 1 - max_k cos(x, m_k), image score from the map.
 [R] Banks, blends and scales of the tuned default are ours; `protoad` follows the paper where it is known.
 A head is a list of members. Each member has a weight in the decision, in the map, or in both. A member of the decision
-holds several covers of one embedding, each picked from another first patch. Its score is the mean of the covers'
-scores, because the score of one cover depends on its first patch. Each member's score is measured in the spread that it
-has on good images. A frame gets the worst of these scores, so that a defect which only one member sees is not averaged
+compares patches with a bank, or the frame as a whole with good frames. A bank of several covers of one embedding, each
+picked from another first patch, gives the mean of the covers' scores, because the score of one cover depends on its
+first patch. Each member's score is measured in the spread that it has on good images. A frame gets the worst of these
+scores, so that a defect which only one member sees is not averaged
 away. This module uses no torch and no files.
 """
 

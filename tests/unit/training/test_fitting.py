@@ -29,3 +29,18 @@ def test_fit_trial_banks_that_decide_are_those_that_would_be_deployed(fake_engin
             assert one.bank.prototypes.shape == other.bank.prototypes.shape
             assert (one.sources >= 0).all()
             assert (other.sources == -1).all()
+
+
+def test_pooled_units_are_those_of_a_head_of_nearly_all_images(fake_engine: FakeEngine) -> None:
+    recipe = recipe_for("prototype", "fast")
+    recipe = replace(recipe, members=tuple(each for each in recipe.members if each.is_pooled))
+    recipe = replace(recipe, preparation=replace(recipe.preparation, size_px=64))
+    passes = passes_for(recipe.preparation, recipe.embeddings, Backbone(), fake_engine)
+    inputs = [draw("disc", seed, size=(64, 64)) for seed in range(40)]
+    fitter = PrototypeFitter(recipe, passes.graph, fake_engine, inputs, passes.embedder)
+    fitter.sample(range(30), lambda *_: None)
+    few, most = fitter.fit(range(8)), fitter.fit(range(30))
+    of_few = fitter.units(few, fitter.measure(few, range(8, 30), lambda *_: None))[0].score_usual
+    of_most = fitter.units(most, fitter.measure(most, range(30, 40), lambda *_: None))[0].score_usual
+    (crossed,) = fitter.pooled_units(few, range(30))
+    assert abs(crossed.score_usual - of_most) < abs(of_few - of_most)

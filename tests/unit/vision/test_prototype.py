@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from inspector.training.dataset.splitting import held_out
 from inspector.training.heads.banks import MemberRecipe, build_bank, build_covers, build_pooled
-from inspector.training.heads.prototype import robust_spread_of
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.engines.protocols import Bank, unit_length
 from inspector.vision.heads.base import Readout, top_mean
@@ -284,11 +283,3 @@ def test_member_reads_its_map_by_its_own_share() -> None:
     assert head.judge([cells])[0].score == pytest.approx(float(raw.max()))
     wide = PrototypeModel((replace(member(bank), top_share=1.0),), TOP).open(FakeEngine())
     assert wide.judge([cells])[0].score == pytest.approx(float(raw.mean()))
-
-
-def test_robust_spread_one_odd_image_does_not_widen_it_beyond_half() -> None:
-    scores = np.random.default_rng(0).normal(10.0, 1.0, 100)
-    odd = np.append(scores, 30.0)
-    assert robust_spread_of(scores) == pytest.approx(1.0, abs=0.25)
-    assert robust_spread_of(odd) == pytest.approx(odd.std() / 2, rel=0.2)
-    assert robust_spread_of(odd) < odd.std()

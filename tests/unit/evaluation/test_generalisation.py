@@ -1,0 +1,43 @@
+"""The choice of numbers by the other products, and the figures that it leaves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.generalisation import CANDIDATES, Candidate, auroc, leave_one_out, table
+
+ONE, OTHER = Candidate(256, 0.01, 0.5, "median deviation"), Candidate(512, 0.01, 0.5, "median deviation")
+
+
+def test_leave_one_out_chooses_each_product_by_the_others_alone() -> None:
+    figures = {ONE: {"a": 1.0, "b": 0.5, "c": 0.6}, OTHER: {"a": 0.2, "b": 0.7, "c": 0.9}}
+    found = leave_one_out(figures)
+    assert found.chosen == {"a": OTHER, "b": ONE, "c": ONE}  # without itself, each product has another best one
+    assert found.left_out == {"a": 0.2, "b": 0.5, "c": 0.6}
+    assert found.best == ONE
+    assert found.in_sample == figures[ONE]
+    assert found.gap == pytest.approx((1.0 + 0.5 + 0.6 - 0.2 - 0.5 - 0.6) / 3)
+
+
+def test_table_names_the_gap_and_the_worst_product() -> None:
+    figures = {ONE: {"a": 0.9, "b": 0.8}, OTHER: {"a": 0.7, "b": 0.6}}
+    document = leave_one_out(figures).to_document({"a": 0.9, "b": 0.8})
+    assert document["worst"] == {"product": "b", "left_out": 0.8}
+    assert document["gap"] == 0.0
+    assert "Gap 0.000; worst left out b 0.800" in table(document)
+
+
+def test_auroc_member_of_no_weight_does_not_decide() -> None:
+    good = np.array([1.0, 2.0, 3.0])
+    scores = {f"{part} {name}": good for part in ("good", "test") for name in ("deep", "fine 256 0.01")}
+    scores |= {"defective": np.array([0.0, 0.0, 1.0])}
+    scores |= {"good whole": good, "test whole": np.array([90.0, 80.0, 2.0])}
+    assert auroc(Candidate(256, 0.01, 0.0, "standard deviation"), scores) == 1.0
+    assert auroc(Candidate(256, 0.01, 1.0, "standard deviation"), scores) == 0.0
+
+
+def test_candidates_hold_the_numbers_of_the_default_head() -> None:
+    from benchmarks.generalisation import _deployed
+
+    assert _deployed() in CANDIDATES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -183,6 +184,25 @@ async def test_challenge_at_a_gate_for_one_part_at_a_time_takes_acks_in_their_or
             ack(plant, 0, act)
         await until(lambda: ended(plant) is not None)
     assert plant.ledger.challenges[-1].result is ChallengeResult.PASSED
+
+
+async def test_ack_that_the_broker_delivers_again_confirms_no_second_reject() -> None:
+    plant = Plant(settings(match="single_in_flight"))
+
+    def report(packet_id: int, act: int, src: int, *, is_redelivered: bool = False) -> None:
+        said = GateAction("gate", 1, 0, act, src, 1, datetime.now(UTC), packet_id=packet_id)
+        plant.acks.reported.put_nowait(replace(said, is_redelivered=is_redelivered))
+
+    async with plant.running():
+        await Talker(plant).tell("golden", **ORDER | {"good": 1, "bad": 2})
+        for number, payload in enumerate([GOOD, BAD, BAD], 1):
+            plant.push(payload + b"#%d" % number)
+            await until(lambda: len(plant.line.told) == number)  # noqa: B023 - of this turn
+            if number < 3:
+                report(number, number, 1)
+        report(2, 2, 1, is_redelivered=True)
+        report(3, 1, 2)
+        await has_failed(plant, "the PLC acknowledged reference part 3 with act 1, src 2, done 1")
 
 
 @pytest.mark.parametrize("is_complete", [False, True])

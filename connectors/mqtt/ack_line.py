@@ -123,7 +123,9 @@ class MqttAckLine(Peer):
             detail = f"{refusal} What PLCs report does not reach this agent."
             self._telemetry.event(Event(self._clock.now(), "acks_refused", Severity.ALARM, self._agent, detail))
         except BrokerUnavailable:
-            connection.abort("it does not answer a subscription")
+            # While the socket is not read, the answer can't be read either; the broker has the subscription.
+            if self._has_room:
+                connection.abort("it does not answer a subscription")
 
     def name_taken(self, sentence: str) -> None:
         self._telemetry.event(Event(self._clock.now(), "name_taken", Severity.ALARM, self._agent, sentence))
@@ -182,8 +184,11 @@ class MqttAckLine(Peer):
 
     def _regulate(self) -> None:
         if self._connection is not None:
-            has_room = len(self._unsettled) < IN_FLIGHT and len(self._ready) < IN_FLIGHT
-            self._connection.set_reading(has_room)
+            self._connection.set_reading(self._has_room)
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._unsettled) < IN_FLIGHT and len(self._ready) < IN_FLIGHT
 
     def _note_faulty(self, gate: str, why: str) -> None:
         """Count a bad report. An event is sent once until a good report comes, because a PLC may repeat a bad one."""

@@ -84,6 +84,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "gate.miss_grace_ms": 150,
     "gate.storm_consecutive": 20,
     "gate.account_share": 0.05,
+    "gate.golden_zone": "Europe/Berlin",
 }
 """An example for each key whose default can't be written down."""
 

@@ -116,6 +116,11 @@ def _miss_grace(_: Ruled, gate: GateSection) -> Iterator[str]:
         yield f"gate {gate.name!r} has a miss_grace_ms longer than its window_ms; make it window_ms at most"
 
 
+def _golden_zone(_: Ruled, gate: GateSection) -> Iterator[str]:
+    if gate.golden_at and gate.golden_zone is None:
+        yield f"gate {gate.name!r} has golden_at without golden_zone; name the time zone, such as Europe/Berlin"
+
+
 def _topic_of_camera(_: Ruled, camera: CameraSection) -> Iterator[str]:
     """No wildcards: they would deliver other cameras' frames, and the agent's own messages, as this camera's frames."""
     topic = camera.topic or ""
@@ -290,7 +295,7 @@ def _is_pattern(text: str) -> bool:
 
 
 _OF_ALL: Final = (_repeated, _two_gates, _same_kafka_topic, _same_folder)
-_OF_GATES: Final = (_cameras_of_gate, _reserve, _miss_grace)
+_OF_GATES: Final = (_cameras_of_gate, _reserve, _miss_grace, _golden_zone)
 _OF_CAMERAS: Final = (
     _topic_of_camera,
     _trigger_in_json,

@@ -14,6 +14,7 @@ import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     BaseModel,
@@ -469,6 +470,18 @@ class CameraSection(Section):
     )
 
 
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+
+def is_zone(name: str) -> bool:
+    """Whether this machine knows a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 class GateSection(Section):
     """One gate: the cameras that look at its parts, and how much time they have."""
 
@@ -579,3 +592,28 @@ class GateSection(Section):
         description="Whether a golden challenge needs the PLC's ack of each reject; false only for a gate whose PLC "
         "sends none.",
     )
+    golden_at: tuple[TimeOfDay, ...] = Field(
+        default=(), description="Times of day at which a golden challenge is due, HH:MM in golden_zone; empty = never."
+    )
+    golden_zone: str | None = Field(
+        default=None, description="Time zone of golden_at, as the IANA names it, such as Europe/Berlin."
+    )
+    golden_after_activation: bool = Field(
+        default=False, description="Whether a golden challenge is due after another version became live."
+    )
+    golden_after_changeover: bool = Field(
+        default=False, description="Whether a golden challenge is due after a job with another product has begun."
+    )
+    golden_within_min: float = Field(
+        default=15,
+        ge=0,
+        le=1440,
+        description="Minutes after which a gate is held if a challenge that is due was not passed; 0 = at once.",
+    )
+
+    @field_validator("golden_zone")
+    @classmethod
+    def _is_zone(cls, value: str | None) -> str | None:
+        if value is not None and not is_zone(value):
+            raise PydanticCustomError("zone", "is no time zone that this machine knows; name one such as Europe/Berlin")
+        return value

@@ -97,11 +97,19 @@ class GoldenState:
 
     `challenge` is the id of the one under way. `masters` are its part ids (empty: parts come in order), and
     `is_collecting` says that some have not come yet.
+
+    `settled_at` is when a challenge was passed last, or a person released the gate instead; `product` and `versions`
+    (each `product:version`) are what was made and live then. A challenge is due since `due_at` for `due_for`.
     """
 
     challenge: str | None = None
     masters: tuple[str, ...] = ()
     is_collecting: bool = False
+    settled_at: datetime | None = None
+    product: str | None = None
+    versions: tuple[str, ...] = ()
+    due_at: datetime | None = None
+    due_for: str | None = None
 
     def may_be_master(self, part_id: str | None) -> bool:
         """Whether a part that comes now may be a reference part."""

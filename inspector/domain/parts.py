@@ -33,11 +33,15 @@ class Seen(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """What the PLC says that it did with a part: numbers as on the wire."""
+    """What the PLC says that it did with a part: numbers as on the wire. Raises ValueError for an unknown action."""
 
     action: int
     source: int
     done: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.action < len(Action):
+            raise ValueError(f"there is no action {self.action}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.errors import RowDamaged
-from inspector.stream.verdict_record import plain, regions_from_record, regions_record
+from inspector.stream.verdict_record import parse_time, plain, regions_from_record, regions_record
 
 _VERDICT_FIELDS: Final = tuple(field.name for field in fields(Verdict) if field.name != "regions")
 _ENUMS: Final = {"outcome": Outcome, "cause": Cause, "action": Action, "identity": Identity, "mode": GateMode}
@@ -202,7 +202,7 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
         "storm": {"recent": gate.storm.recent, "runs": [asdict(run) for run in gate.storm.runs]},
         "releases": gate.releases,
         "watched": gate.watched,
-        "golden": {name: storable(value) for name, value in asdict(gate.golden).items()},
+        "golden": {name: plain(value) for name, value in asdict(gate.golden).items()},
         "gaps": [[gap.epoch, gap.first, gap.last] for gap in gate.gaps],
         "updated_at": now,
     }
@@ -241,7 +241,9 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
 
 
 def _golden(stored: dict[str, Any]) -> GoldenState:
-    return GoldenState(**stored | {"masters": tuple(stored.get("masters", ()))})
+    times = {name: parse_time(stored[name]) for name in ("settled_at", "due_at") if stored.get(name) is not None}
+    names = {name: tuple(stored.get(name, ())) for name in ("masters", "versions")}
+    return GoldenState(**stored | names | times)
 
 
 def _runs(stored: list[dict[str, Any]]) -> tuple[CauseRun, ...]:

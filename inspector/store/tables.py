@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0008"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(

@@ -33,6 +33,19 @@ def names_no_part(action: GateAction, gate: GateSection) -> bool:
     return gate.match == "single_in_flight" and action.trigger_id == 0
 
 
+def is_doubtful(action: GateAction, gate: GateSection, state: GateState) -> bool:
+    """Whether the report does not fit to this state of its gate, which may then be older than the report.
+
+    It is of a later epoch, or its trigger lies far from the count that the gate has reached.
+    """
+    if action.epoch != state.epoch or gate.trigger_modulus is None or names_no_part(action, gate):
+        return action.epoch > state.epoch
+    if state.last_trigger is None:
+        return True
+    count = nearest_count(action.trigger_id, state.last_trigger, gate.trigger_modulus)
+    return abs(count - state.last_trigger) > gate.max_gap
+
+
 class PartFinder:
     """The counts that each gate has reached in its current and earlier epochs."""
 

@@ -124,8 +124,8 @@ class TriggerCounter:
 
     def adopt(self, stored: GateState) -> None:
         """Take over the stored state if it is further. Counts about holds and `held` are merged in any case."""
-        is_further = _reach(stored) >= _reach(self._state)
-        watched = watched_fields(*((stored, self._state) if is_further else (self._state, stored)))
+        is_behind = _reach(stored) < _reach(self._state)
+        watched = watched_fields(*((self._state, stored) if is_behind else (stored, self._state)))
         ordered = max(stored, self._state, key=lambda state: state.orders)
         is_further = _reach(stored) > _reach(self._state)
         if is_further:

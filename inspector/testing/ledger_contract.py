@@ -474,6 +474,12 @@ class LedgerContract:
         assert await ledger.load_challenge("c1", "g1") == ended
         assert await ledger.load_gates() == {"g1": after}
 
+    async def test_gate_keeps_what_it_knows_about_challenges(self, ledger: Ledger) -> None:
+        golden = GoldenState(None, (), False, START, "bolt", ("bolt:3", "nut:1"), START, "the changeover to nut")
+        state = GateState("g1", 1, 5, watched=3, golden=golden)
+        await ledger.record([], [], [state])
+        assert await ledger.load_gates() == {"g1": state}
+
     async def test_failed_challenge_stores_the_hold_even_where_it_was_ended_before(self, ledger: Ledger) -> None:
         held = GateState("g1", 1, 5, held=True, held_for=HeldFor.GOLDEN_FAILED, watched=2)
         failed = challenge_of("c1", result=ChallengeResult.FAILED, ended=START)

@@ -177,6 +177,29 @@ def test_run_identity_of_frames_is_as_in_the_contract(
     assert running.end() == 0
 
 
+def test_run_frozen_camera_is_told_by_its_fifth_picture_and_gets_no_pass_any_more(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], listen: Listen, tmp_path: Path
+) -> None:
+    broker = mosquitto()
+    running = agent(gated(broker, trigger_from="topic")).start()
+    decisions, health = listen(broker, "t/gate/gate1/decision"), listen(broker, "t/cam1/health")
+    picture = encoded("disc", 900)
+    for number in range(12):
+        send(broker, tmp_path, picture, topic=f"t/cam1/frame/{1000 + number}")
+        running.has_rows(number + 1)
+    rows = sorted(running.rows(), key=lambda row: row["trigger_id"])
+    assert [row["cause"] for row in rows] == ["ok"] * 4 + ["frame_health"] * 8
+    assert {(row["outcome"], row["action"]) for row in rows[4:]} == {("unjudged", "quarantine")}
+    assert all(row["cause_detail"].startswith("frozen: ") for row in rows[4:])
+    running.until(lambda: len(decisions.heard()) == 12, 30, "each part is told")
+    assert [(body["act"], body["code"]) for _, body in decisions.heard()] == [(1, 0)] * 4 + [(3, 8)] * 8
+    running.until(lambda: health.heard()[-1][1]["frame_health"] == "frozen", 30, "the camera's state says it")
+    running.until(
+        lambda: {"camera_repeats", "frame_health"} <= {event["kind"] for event in running.rows("events")}, 30, "events"
+    )
+    assert running.end() == 0
+
+
 def test_run_frame_from_before_the_start_is_late_and_never_told(
     agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], listen: Listen, tmp_path: Path
 ) -> None:

@@ -22,7 +22,8 @@ from tests.faults.account import Account, Key, key_of
 from tests.parts import encoded
 
 PUBLISH_TIMEOUT_S = 90.0
-KINDS = 8
+KINDS = 64
+"""Different pictures of a camera: so many that no few of them come in turn, even where most frames are shed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,9 @@ class FakeEngine:
                 square = cv2.resize(frame * frame, (side, side), interpolation=cv2.INTER_AREA)
                 both = np.concatenate([mean, np.sqrt(np.maximum(square - mean * mean, 0))], axis=2)
                 rows.append((both.reshape(side * side, 6) @ mix) * 3 + self.drift)
-            found.append(np.stack(rows).astype(np.float32))
+            every = np.arange(side * side)
+            kept = (every // side + every % side) % 2 == 0 if item.join == "checkered" else every >= 0
+            found.append(np.stack(rows).astype(np.float32)[:, kept])
         return found
 
     def student(self, weights: StudentWeights) -> Compare:

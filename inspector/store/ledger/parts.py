@@ -25,6 +25,7 @@ from inspector.domain import (
     ResultId,
     Seen,
 )
+from inspector.errors import RowDamaged
 from inspector.store.database import Database
 from inspector.store.ledger.acks import IN_FLIGHT, PART
 from inspector.store.row_mapping import storable
@@ -253,14 +254,20 @@ def _hour(at: Any, *, is_sqlite: bool) -> sa.ColumnElement[str]:
 
 
 def _facts(row: Mapping[Any, Any]) -> PartFacts:
-    return PartFacts(
-        decided=None if row["decided"] is None else Action(row["decided"]),
-        is_told=bool(row["is_told"]),
-        seen=_SEEN[row["seen"]],
-        ack=None if row["act"] is None else Ack(row["act"], row["src"], row["done"]),
-        is_young=bool(row["is_young"]),
-        is_inspected=bool(row["is_inspected"]),
-    )
+    try:
+        return PartFacts(
+            decided=None if row["decided"] is None else Action(row["decided"]),
+            is_told=bool(row["is_told"]),
+            seen=_SEEN[row["seen"]],
+            ack=None if row["act"] is None else Ack(row["act"], row["src"], row["done"]),
+            is_young=bool(row["is_young"]),
+            is_inspected=bool(row["is_inspected"]),
+        )
+    except ValueError as error:
+        raise RowDamaged(
+            f"A decision or a report about a part of gate {row['gate']} can't be read ({error}); mend it in the "
+            "database, or restore it from a backup."
+        ) from error
 
 
 def _part(row: Mapping[Any, Any]) -> Part:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from inspector.config.sections import GateSection
 from inspector.domain import HeldFor, Part, PartClass, PartSelection, Severity
-from inspector.errors import LedgerUnavailable
+from inspector.errors import LedgerUnavailable, RowDamaged
 from inspector.ports import Ledger
 from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of_gate
 from inspector.stream.pipeline.alarms import Alarms
@@ -44,18 +44,28 @@ EVENTS: Final[dict[PartClass, tuple[str, Severity, str]]] = {
 }
 
 
+AFTER_RESTART: Final = timedelta(hours=1)
+"""An agent that starts can't know whether the last lot was closed. It closes it again if it had parts in this time."""
+
+
 @dataclass(frozen=True, slots=True)
 class _EndedLot:
+    """A lot to close when it is due. `since`: only if something came about its parts after this time."""
+
     gate: GateSection
     lot: str
     due: datetime
+    since: datetime | None = None
 
 
 class Accounts:
     """One task that looks at the parts of the gates that this agent has."""
 
-    def __init__(self, shared: Shared, ledger: Ledger, writing: Writing, reports: Reports) -> None:
+    def __init__(
+        self, shared: Shared, ledger: Ledger, writing: Writing, reports: Reports, owns: Callable[[str], bool]
+    ) -> None:
         self._shared = shared
+        self._owns = owns
         self._ledger = ledger
         self._writing = writing
         self._reports = reports
@@ -71,24 +81,37 @@ class Accounts:
         for gate in self._shared.config.gate:
             self._seen_through[gate.name] = began - timedelta(seconds=gate.ack_within_s)
         while True:
-            for gate in self._shared.config.gate:
-                if self._shared.has_gate(gate.name):
-                    self._note_lots(gate)
-            # The ledger's own edge is told where rows are written; what was not looked at is looked at later.
-            with contextlib.suppress(LedgerUnavailable):
-                await self._look()
+            for gate in self._served():
+                self._note_lots(gate)
+            await self._look()
             await self._shared.clock.sleep(LOOK_S)
+
+    def _served(self) -> list[GateSection]:
+        """The gates that this agent decides about now. The accounts of the others are another agent's."""
+        gates = self._shared.config.gate
+        return [gate for gate in gates if self._shared.has_gate(gate.name) and self._owns(gate.name)]
 
     async def _look(self) -> None:
         if self._writing.waiting or self._reports.is_behind:
             return  # rows are missing that belong to the time that would be looked at
-        for gate in self._shared.config.gate:
-            if self._shared.has_gate(gate.name):
+        for gate in self._served():
+            async with self._reading(gate.name):
                 await self._look_at(gate)
         now = self._shared.clock.now()
         for ended in [ended for ended in self._ended if ended.due <= now]:
-            await self._close(ended, now)
-            self._ended.remove(ended)
+            async with self._reading(ended.gate.name):
+                await self._close(ended, now)
+                self._ended.remove(ended)
+
+    @contextlib.asynccontextmanager
+    async def _reading(self, gate: str) -> AsyncIterator[None]:
+        """What the ledger can't say now is looked at later. A damaged row must not end the agent."""
+        try:
+            yield
+        except LedgerUnavailable:
+            return  # its own edge is told where rows are written
+        except RowDamaged as damage:
+            self._alarms.tell("account_unreadable", Severity.WARNING, gate, str(damage))
 
     async def _look_at(self, gate: GateSection) -> None:
         now = self._shared.clock.now()
@@ -140,23 +163,29 @@ class Accounts:
         counter = self._shared.admission.counter(gate.name)
         next_part = (counter.state.epoch, counter.reached + 1)
         begun = [job for job in counter.state.jobs if (job.from_epoch, job.from_count) <= next_part]
-        ended = {job.lot for job in begun[:-1] if job.lot is not None and job.lot != begun[-1].lot}
-        wait_s = gate.window_ms / 1000 + gate.ack_within_s + LOT_MARGIN_S
-        due = self._shared.clock.now() + timedelta(seconds=wait_s)
-        for lot in sorted(ended - self._known_lots.get(gate.name, ended)):
-            self._ended.append(_EndedLot(gate, lot, due))
-        self._known_lots[gate.name] = ended
+        ended = [job.lot for job in begun[:-1] if job.lot is not None and job.lot != begun[-1].lot]
+        now = self._shared.clock.now()
+        due = now + timedelta(seconds=gate.window_ms / 1000 + gate.ack_within_s + LOT_MARGIN_S)
+        known = self._known_lots.get(gate.name)
+        if known is None:
+            self._ended += [_EndedLot(gate, lot, due, now - AFTER_RESTART) for lot in ended[-1:]]
+        else:
+            self._ended += [_EndedLot(gate, lot, due) for lot in dict.fromkeys(ended) if lot not in known]
+        self._known_lots[gate.name] = set(ended)
 
     async def _close(self, ended: _EndedLot, now: datetime) -> None:
         terms = (terms_of_gate(ended.gate),)
-        counts = await self._ledger.count_parts(PartSelection(now, terms, gate=ended.gate.name, lot=ended.lot))
+        wanted = PartSelection(now, terms, gate=ended.gate.name, lot=ended.lot)
+        if ended.since is not None and not await self._ledger.parts(replace(wanted, after=ended.since), 1):
+            return
+        counts = await self._ledger.count_parts(wanted)
         classes = count_classes(counts, terms)
         has_sensor = ended.gate.reject_sensor
         is_clean = not any(is_contradiction(each.facts, classify(each.facts, has_sensor=has_sensor)) for each in counts)
         said = "".join(f", {number} {each.replace('_', ' ')}" for each in PartClass if (number := classes[each]))
         severity = Severity.INFO if is_clean else Severity.WARNING
         self._shared.event(
-            "lot_account", severity, ended.gate.name, f"lot {ended.lot} has ended: {classes.total()} parts{said}"
+            "lot_account", severity, ended.gate.name, f"lot {ended.lot} has ended: {classes.total()} part(s){said}"
         )
 
 

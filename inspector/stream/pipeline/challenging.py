@@ -7,10 +7,12 @@ the gate held: its parts are `not_released` until a challenge is passed or a per
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
+from inspector.config.sections import GateSection
 from inspector.domain import (
     UNRELEASED,
     Admitted,
@@ -22,7 +24,6 @@ from inspector.domain import (
     GateAction,
     GateMode,
     GateState,
-    GoldenState,
     HeldFor,
     Severity,
     Verdict,
@@ -33,6 +34,7 @@ from inspector.stream.challenge_record import challenge_record
 from inspector.stream.challenges import ChallengeRun
 from inspector.stream.commands import Command
 from inspector.stream.gates import PartKey
+from inspector.stream.golden_duties import Made, due_for, has_duties
 from inspector.stream.pipeline.ticket import Shared, Signal
 from inspector.stream.storms import hold, release
 from inspector.stream.verdict_record import format_time
@@ -52,11 +54,14 @@ class Challenging:
         ledger: Ledger,
         channel: CommandChannel | None,
         products: Callable[[], tuple[str, ...]],
+        versions: Callable[[], Sequence[str] | None],
     ) -> None:
         self._shared = shared
         self._ledger = ledger
         self._channel = channel
         self._products = products
+        self._versions = versions
+        self._unstored: set[str] = set()  # gates whose state was changed by a duty
         self._runs: dict[str, ChallengeRun] = {}
         self._ended: list[Challenge] = []  # failed ones that the ledger has not taken yet
         self._has_news = Signal()
@@ -68,8 +73,9 @@ class Challenging:
             raise CommandRefused(f"{owner} is a camera without a gate; a challenge needs a gate that rejects.")
         if state.held and state.held_for not in UNRELEASED:
             raise CommandRefused(f"The gate {owner} is held ({state.held_for or 'storm'}); release it first.")
-        if command.product is not None and command.product not in self._products():
-            raise CommandRefused(f"No version of {command.product} is live, so its reference parts can't pass.")
+        product = command.product or self._made(owner).product
+        if product is not None and product not in self._products():
+            raise CommandRefused(f"No version of {product} is live, so its reference parts can't pass.")
         return Challenge(
             challenge_id=command.cmd_id,
             gate=owner,
@@ -79,7 +85,7 @@ class Challenging:
             begun=self._shared.clock.now(),
             within_s=command.within_s or 0.0,
             expected=command.masters,
-            product=command.product,
+            product=product,
         )
 
     def begin(self, challenge: Challenge) -> None:
@@ -98,7 +104,8 @@ class Challenging:
         if not admitted.standing.is_master:
             return facts
         run = self._runs.get(gate)
-        if run is not None and part is not None and run.takes(part, admitted.key.part_id):
+        is_waiting = admitted.delivery.backlog  # it may have been shown before the challenge began
+        if run is not None and part is not None and not is_waiting and run.takes(part, admitted.key.part_id):
             self._note_collecting(gate, run)
             return facts
         return replace(facts, admitted=_without_master(admitted))
@@ -121,10 +128,81 @@ class Challenging:
         """End challenges that are passed, failed or out of time, until cancelled."""
         while True:
             self._fail_abandoned()
+            self._check_duties()
             for gate, run in list(self._runs.items()):
                 await self._judge(gate, run)
             await self._store_ended()
+            await self._store_states()
             await self._has_news.wait(TICK_S if not self._ended else RETRY_S)
+
+    def settled(self, gate: str, state: GateState) -> GateState:
+        """The state of a gate at which no challenge is due any more: one was passed, or a person released the gate."""
+        made = self._made(gate)
+        golden = replace(
+            state.golden,
+            settled_at=self._shared.clock.now(),
+            product=made.product,
+            versions=tuple(made.versions or ()) if self._shared.section_of(gate).golden_after_activation else (),
+            due_at=None,
+            due_for=None,
+        )
+        return replace(state, golden=golden, watched=state.watched + 1)
+
+    def _made(self, gate: str) -> Made:
+        """What the gate's line makes next: the product of its job, or the only one that its cameras may show."""
+        counter = self._shared.admission.counter(gate)
+        job = counter.state.job_of(counter.state.epoch, counter.reached + 1)
+        shown = {self._shared.config.camera_named(camera).product for camera in self._shared.section_of(gate).cameras}
+        product = job.product if job is not None and job.product is not None else None
+        if product is None and len(shown) == 1:
+            product = shown.pop()
+        return Made(product, self._versions())
+
+    def _check_duties(self) -> None:
+        """Note each challenge that is due now, and hold the gates at which one is overdue."""
+        for section in self._shared.config.gate:
+            counter = self._shared.admission.counter(section.name)
+            state, now = counter.state, self._shared.clock.now()
+            is_served = any(self._shared.serves(camera) for camera in section.cameras)
+            is_over = state.golden.challenge is not None or state.held_for in UNRELEASED
+            if not has_duties(section) or not is_served or is_over:
+                continue
+            if state.golden.due_at is None:
+                why = due_for(state.golden, section, self._made(section.name), now)
+                if why is None:
+                    continue
+                self._note_due(section, why)
+            due_at = counter.state.golden.due_at or now
+            if now >= due_at + timedelta(minutes=section.golden_within_min) and not counter.state.held:
+                self._hold_missing(section.name)
+
+    def _note_due(self, section: GateSection, why: str) -> None:
+        counter, now = self._shared.admission.counter(section.name), self._shared.clock.now()
+        golden = replace(counter.state.golden, due_at=now, due_for=why)
+        counter.update(replace(counter.state, golden=golden, watched=counter.state.watched + 1))
+        detail = f"a golden challenge is due for {why}; the gate is held if none is passed"
+        self._shared.event(
+            "golden_due", Severity.WARNING, section.name, f"{detail} within {section.golden_within_min:g} min"
+        )
+        self._unstored.add(section.name)
+
+    def _hold_missing(self, gate: str) -> None:
+        counter = self._shared.admission.counter(gate)
+        counter.update(hold(counter.state, HeldFor.GOLDEN_MISSING))
+        why = counter.state.golden.due_for
+        detail = (
+            f"no golden challenge was passed for {why}; the gate is held until one is, or until the command release"
+        )
+        self._shared.event("golden_missing", Severity.ALARM, gate, detail)
+        self._unstored.add(gate)
+
+    async def _store_states(self) -> None:
+        for gate in sorted(self._unstored):
+            try:
+                await self._ledger.record([], [], [self._shared.admission.counter(gate).recorded_state])
+            except LedgerUnavailable:
+                return
+            self._unstored.discard(gate)
 
     def _hear(self, action: GateAction) -> None:
         run = self._runs.get(action.gate)
@@ -156,14 +234,15 @@ class Challenging:
         counter = self._shared.admission.counter(gate)
         challenge = self._ended_as(run.challenge, ChallengeResult.PASSED, run.progress())
         try:
-            is_recorded = await self._ledger.record_challenge(challenge, passed(counter.recorded_state))
+            after = passed(self.settled(gate, counter.recorded_state))
+            is_recorded = await self._ledger.record_challenge(challenge, after)
         except LedgerUnavailable:
             return
         if not is_recorded:
             self._fail(challenge, "another agent has ended it")
             return
         self._runs.pop(gate, None)
-        counter.update(passed(counter.state))
+        counter.update(passed(self.settled(gate, counter.state)))
         self._shared.event("golden_passed", Severity.INFO, gate, f"{challenge.by}: {challenge.detail}")
         await self._reply(challenge)
 
@@ -228,7 +307,7 @@ class Challenging:
 def opened(state: GateState, challenge: Challenge) -> GateState:
     """The gate's state at the beginning of a challenge: in mode golden, and not held while it is under way."""
     part_ids = tuple(master.part_id for master in challenge.expected if master.part_id is not None)
-    golden = GoldenState(challenge.challenge_id, part_ids, is_collecting=True)
+    golden = replace(state.golden, challenge=challenge.challenge_id, masters=part_ids, is_collecting=True)
     freed = release(state) if state.held else state
     return replace(
         freed,

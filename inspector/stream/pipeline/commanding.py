@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inspector.domain import (
+    UNRELEASED,
     Challenge,
     CommandName,
     CommandRecord,
@@ -173,11 +174,19 @@ class Commanding:
                 order = Order(owner, "epoch", str(epoch), str(epoch + 1))
                 return _Plan(order, lambda state: replace(state, orders=state.orders + 1), is_resync=True)
             case CommandName.RELEASE:
-                return _plan_release(owner, counter.state)
+                return self._plan_release(owner, counter.state)
             case CommandName.MODE:
                 return _plan_mode(command, owner, counter.state)
             case CommandName.GOLDEN:
                 return self._plan_challenge(command, owner, counter.state)
+
+    def _plan_release(self, owner: str, state: GateState) -> _Plan:
+        def change(state: GateState) -> GateState:
+            # Whoever releases a gate that a challenge holds answers for the challenge that is due.
+            freed = self._challenging.settled(owner, state) if state.held_for in UNRELEASED else state
+            return replace(release(freed), orders=state.orders + 1)
+
+        return _Plan(Order(owner, "gate", _held_text(state), "not held"), change)
 
     def _plan_challenge(self, command: Command, owner: str, state: GateState) -> _Plan:
         challenge = self._challenging.plan(command, owner, state)
@@ -256,13 +265,6 @@ class Commanding:
             "detail": detail,
             "gates": [_state_record(counter, counter.state.mode_at(now)) for counter in counters],
         }
-
-
-def _plan_release(owner: str, state: GateState) -> _Plan:
-    def change(state: GateState) -> GateState:
-        return replace(release(state), orders=state.orders + 1)
-
-    return _Plan(Order(owner, "gate", _held_text(state), "not held"), change)
 
 
 def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:

@@ -113,7 +113,7 @@ class Misses:
         return self._serves(gate) and self._gaps_of(gate).is_waiting
 
     def _serves(self, gate: GateSection) -> bool:
-        return any(self._shared.serves(camera) for camera in gate.cameras)
+        return self._shared.has_gate(gate.name)
 
     def _gaps_of(self, gate: GateSection) -> OpenGaps:
         return self._shared.admission.counter(gate.name).gaps

@@ -138,7 +138,9 @@ class Pipeline:
         self._shadowing = Shadowing(
             self._shared, adapters.decode, lambda: self._lineups.current, adapters.images, adapters.ledger
         )
-        self._challenging = Challenging(self._shared, adapters.ledger, adapters.command_channel, self._live_products)
+        self._challenging = Challenging(
+            self._shared, adapters.ledger, adapters.command_channel, self._live_products, lambda: self._lineups.versions
+        )
         outlets = Outlets(
             adapters.gate_line,
             adapters.sink,
@@ -176,7 +178,7 @@ class Pipeline:
             self._shared, self._settling, self._recording, takeover, frozen, self._misses, self._camera_watch
         )
         self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line, self._camera_watch)
-        self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports)
+        self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports, self._owning.owns)
         self._states = States(
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )

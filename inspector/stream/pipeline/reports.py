@@ -18,7 +18,7 @@ from inspector.config.sections import GateSection
 from inspector.domain import AckContradiction, GateAction, GateReport, GateState, Position, Severity
 from inspector.errors import LedgerUnavailable
 from inspector.ports import AckLine, Journal, Ledger
-from inspector.stream.acks import NoSuchPart, PartFinder, Redeliveries, names_no_part
+from inspector.stream.acks import NoSuchPart, PartFinder, Redeliveries, is_doubtful, names_no_part
 from inspector.stream.pipeline.alarms import Alarms
 from inspector.stream.pipeline.camera_watch import CameraWatch
 from inspector.stream.pipeline.room import JournalRoom
@@ -30,7 +30,7 @@ PATIENCE_S: Final = 0.25
 """Longest time that acknowledgements wait for the ledger; after this time the journal is synced instead."""
 
 STATE_S: Final = 1.0
-"""How long the stored state of a gate that another agent has counts as current."""
+"""How long the stored state of a gate counts as current."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Reports:
         self._alarms = Alarms(shared)
         self._parts = PartFinder()
         self._redeliveries = Redeliveries()
-        self._foreign: dict[str, tuple[int, GateState]] = {}
+        self._stored: dict[str, tuple[int, GateState]] = {}
         self._taken: deque[_Taken] = deque()
         self._has_taken = Signal()
         self._waiting: deque[str] = deque()
@@ -98,9 +98,10 @@ class Reports:
     async def _take(self, ack_line: AckLine) -> None:
         async for report in ack_line.reports():
             self._shared.checkpoint("ack_received")
-            for listen in self._shared.ack_listeners:
+            taken = self._met(report)
+            for listen in self._shared.ack_listeners if not taken.is_known else ():
                 listen(report.action)
-            self._taken.append(self._met(report))
+            self._taken.append(taken)
             self._has_taken.set()
 
     def _met(self, report: GateReport) -> _Taken:
@@ -132,9 +133,10 @@ class Reports:
 
     async def _acknowledge(self, ack_line: AckLine, group: list[GateReport]) -> None:
         last: dict[int, Position] = {report.position.generation: report.position for report in group}
-        for position in last.values():
-            await ack_line.acknowledge(position)
-        self._redeliveries.acknowledged(report.action.packet_id for report in group)
+        sent = {generation for generation, position in last.items() if await ack_line.acknowledge(position)}
+        self._redeliveries.acknowledged(
+            report.action.packet_id for report in group if report.position.generation in sent
+        )
         for _ in group:
             self._shared.checkpoint("ack_acknowledged")
 
@@ -153,7 +155,7 @@ class Reports:
 
     async def _placed(self, received: GateAction) -> GateAction:
         section = self._section(received.gate)
-        state = await self._state(received.gate, received.epoch)
+        state = await self._state(section, received)
         action = self._parts.placed(received, section, state)
         number = None if action.in_flight else action.trigger_id
         at = action.received_at
@@ -161,21 +163,21 @@ class Reports:
         job = standing.job
         return replace(action, mode=standing.mode, lot=job.lot if job else None, job_id=job.job_id if job else None)
 
-    async def _state(self, gate: str, epoch: int) -> GateState:
-        """The state of the gate. If another agent has the gate, it is the stored state; that agent counts."""
-        own = self._shared.admission.counter(gate).state
-        if self._shared.has_gate(gate):
+    async def _state(self, section: GateSection, action: GateAction) -> GateState:
+        """The state of the gate. Another agent may have counted further, and this one may not know it yet."""
+        own = self._shared.admission.counter(section.name).state
+        if self._shared.has_gate(section.name) and not is_doubtful(action, section, own):
             return own
         now_ns = self._shared.clock.monotonic_ns()
-        loaded_ns, stored = self._foreign.get(gate, (0, own))
-        if gate not in self._foreign or now_ns - loaded_ns > STATE_S * 1e9:
+        loaded_ns, stored = self._stored.get(section.name, (None, own))
+        if loaded_ns is None or now_ns - loaded_ns > STATE_S * 1e9 or action.epoch > max(own.epoch, stored.epoch):
             try:
-                stored = (await self._ledger.load_gates([gate])).get(gate, own)
+                stored = (await self._ledger.load_gates([section.name])).get(section.name, own)
             except LedgerUnavailable:
                 # Which epoch the gate has can't be known now. The report may be right, so it must not be lost.
-                return replace(own, epoch=max(own.epoch, epoch))
-            self._foreign[gate] = now_ns, stored
-        return max(own, stored, key=lambda state: state.epoch)
+                return replace(own, epoch=max(own.epoch, action.epoch))
+            self._stored[section.name] = now_ns, stored
+        return max(own, stored, key=_reach)
 
     def _section(self, name: str) -> GateSection:
         return next(gate for gate in self._shared.config.gate if gate.name == name)
@@ -233,6 +235,10 @@ class Reports:
             f"trigger {report.trigger_id} of epoch {report.epoch}: reported as {_words(contradiction.first)}, then as "
         )
         self._alarms.tell("ack_contradicts", Severity.ALARM, report.gate, detail + _words(report.done_as))
+
+
+def _reach(state: GateState) -> tuple[int, int]:
+    return state.epoch, -1 if state.last_trigger is None else state.last_trigger
 
 
 def _words(done_as: tuple[int, int, int]) -> str:

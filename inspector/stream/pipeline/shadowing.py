@@ -123,8 +123,8 @@ class Shadowing:
         while (waiting := self._line.take()) is not None:
             lineup = self._lineup()
             version = lineup.shadows.version_of(waiting.product) if lineup else None
-            if lineup is None or version is None:
-                continue  # the shadow version is live now, or gone: the frame needs no second score
+            if lineup is None or version is None or version.version == waiting.verdict.product_version:
+                continue  # the pointers have moved meanwhile: the frame needs no second score
             if self._has_time(waiting, version, lineup.shadows):
                 await self._score(waiting, version, lineup.shadows)
                 return True

@@ -38,11 +38,17 @@ class LineupWatch:
         self._registry = registry
         self._loader = loader
         self._lineup: Lineup | None = None
+        self._versions: tuple[str, ...] | None = None
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     @property
     def current(self) -> Lineup | None:
         return self._lineup
+
+    @property
+    def versions(self) -> tuple[str, ...] | None:
+        """The live versions as `product:version`; None before the first are loaded."""
+        return self._versions
 
     async def load(self) -> None:
         """Load the live versions unless they are loaded already. Raises LedgerUnavailable, EngineError."""
@@ -54,6 +60,8 @@ class LineupWatch:
         loop = asyncio.get_running_loop()
         lineup, events = await loop.run_in_executor(self._loading, self._loader.load, live, artifacts, self._lineup)
         self._lineup = lineup
+        live_now = [version for version in live.versions if version.product in lineup.products]
+        self._versions = tuple(sorted(f"{version.product}:{version.version}" for version in live_now))
         for event in events:
             self._shared.telemetry.event(event)
         self._shared.event(

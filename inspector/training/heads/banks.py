@@ -25,6 +25,10 @@ MEANS: tuple[Clustering, ...] = ("spherical-kmeans", "first-neighbour")
 
 WHITENING_FLOOR = 0.01
 """Share of the mean variance that is added to each variance: directions in which good images hardly vary are noise."""
+SHRINKAGE = 0.05
+"""Weight of uncorrelated channels in the correlations of pooled frames."""
+SMALLEST_SPREAD = 0.002
+"""Lower bound for the spread of a pooled channel, as a share of its mean: a few frames may agree by chance."""
 ROUNDS = 4
 TRIAL_ROUNDS = 1
 """Rounds of moving centres in a trial. One round suffices for the spread of a map's distances; the map itself improves
@@ -36,7 +40,9 @@ FIRST_NEIGHBOUR_PATCHES = 10_000
 @dataclass(frozen=True, slots=True)
 class MemberRecipe:
     """One member over one embedding: `covers` banks of `prototypes` each, begun at different patches. `whiten`: the
-    channels are decorrelated before they are compared.
+    channels are decorrelated before they are compared. `is_pooled`: the bank is one point, the mean of the pooled good
+    frames, and distance from it is measured in their spread. `top_share`: see `vision.heads.prototype.Member`.
+    `rounds`: the largest number of rounds of the spherical k-means.
     """
 
     embedding: Embedding
@@ -47,6 +53,25 @@ class MemberRecipe:
     in_map: float = 0.0
     clustering: Clustering = "farthest-first"
     covers: int = 1
+    is_pooled: bool = False
+    top_share: float | None = None
+    rounds: int = 20
+
+
+def build_pooled(frames: NDArray[np.float32]) -> Bank:
+    """The mean of pooled good frames [N, D], with the axes that measure the distance from it (Mahalanobis).
+
+    The channels' correlations are shrunk towards none, so that a few frames suffice: the inverse exists for any number.
+    """
+    frames = frames.astype(np.float64)
+    mean, spread = frames.mean(axis=0), frames.std(axis=0)
+    spread = np.maximum(spread, SMALLEST_SPREAD * np.abs(mean) + 1e-6)
+    scaled = (frames - mean) / spread
+    correlation = (1 - SHRINKAGE) * scaled.T @ scaled / len(frames) + SHRINKAGE * np.eye(len(mean))
+    variances, axes = np.linalg.eigh(correlation)
+    projection = axes / np.sqrt(variances) / spread[:, None]
+    centre = np.zeros((1, len(mean)), np.float32)
+    return Bank(mean.astype(np.float32), np.ascontiguousarray(projection, dtype=np.float32), centre)
 
 
 def build_covers(
@@ -88,7 +113,7 @@ def build_bank(
     if not recipe.unit_length:
         raise UsageError(f"The clustering {recipe.clustering} needs vectors of unit length.")
     if recipe.clustering == "spherical-kmeans":
-        means = spherical_kmeans(projected, recipe.prototypes, rng)
+        means = spherical_kmeans(projected, recipe.prototypes, rng, recipe.rounds)
     else:
         # Drawn at random, because the sample is in the order of the images and all images must take part.
         some = rng.permutation(len(projected))[:FIRST_NEIGHBOUR_PATCHES]

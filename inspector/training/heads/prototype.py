@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from inspector.training.dataset.gathering import Progress
 from inspector.training.dataset.splitting import SPLIT_FROM, held_out
 from inspector.training.heads.adapting import nearest_embedding, whole_size
-from inspector.training.heads.banks import Clustering, MemberRecipe, build_covers
+from inspector.training.heads.banks import Clustering, MemberRecipe, build_covers, build_pooled
 from inspector.training.heads.base import Fitted, FittingInputs, TrialParts, TrialScores
 from inspector.training.heads.fitted import calibrated
 from inspector.training.heads.student_plan import TrainingPlan
 from inspector.vision.engines.protocols import Embedder, Engine, on_host
 from inspector.vision.heads.base import Judgement, Reading, Readout
+from inspector.vision.heads.pooling import pooled
 from inspector.vision.heads.prototype import Member, PrototypeHead, PrototypeModel, usual, worst
 from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.graphs import Embedding, Graph
@@ -75,7 +76,7 @@ class PrototypeRecipe:
         members: dict[tuple[object, ...], MemberRecipe] = {}
         for member in self.members:
             fitting = replace(member, embedding=nearest_embedding(member.embedding, strides))
-            key = (fitting.embedding, fitting.whiten, fitting.unit_length, fitting.clustering)
+            key = (fitting.embedding, fitting.whiten, fitting.unit_length, fitting.clustering, fitting.is_pooled)
             members[key] = _merged(members[key], fitting) if key in members else fitting
         recipe = replace(self, members=tuple(members.values()))
         size_px = whole_size(recipe.embeddings, self.preparation.size_px)
@@ -104,10 +105,10 @@ class PrototypeRecipe:
         fitter = self.deciding._fitter(inputs)
         fitter.sample(parts.learnt, inputs.tell)
         members = fitter.fit(parts.learnt)
-        views = fitter.scores(fitter.measure(members, [*parts.clean, *parts.planted], inputs.tell))
+        views = fitter.scores(members, fitter.measure(members, [*parts.clean, *parts.planted], inputs.tell))
         clean = views[:, : len(parts.clean)]
         scaled = [
-            replace(member, score_usual=float(np.median(scores)), score_unit=spread_of(scores))
+            replace(member, score_usual=float(np.median(scores)), score_unit=robust_spread_of(scores))
             for member, scores in zip(members, clean, strict=True)
         ]
         decision = [worst(scaled, dict(enumerate(image.tolist())), usual(scaled)) for image in views.T]
@@ -130,19 +131,21 @@ def _merged(one: MemberRecipe, other: MemberRecipe) -> MemberRecipe:
     )
 
 
-# Why these members (means over six products: image AUROC, and AUPRO of the four with masks; docs/experiments.md):
-# - The coarse grid detects as well as the fine one at a sixth of the cost.
-# - Covers beat means of clusters: means lose rare good patterns. Channels stay unscaled.
-# - The patch that a cover begins at moves one product's AUROC by 0.03. Several small covers with averaged scores are
-#   steadier and better than one large cover.
-# - Stride 8 decides as well as strides 4+8+16 for a quarter of the search.
-# - Strides 4+8 decide worst on the mean, and best where texture is all there is: the worst member's score counts, so
-#   they cost nothing elsewhere.
+# Why these members (leave-one-product-out over twelve products; docs/experiments.md). They are unlike each other, and
+# each finds what the others miss:
+# - Deep: parts and rare good patterns. Covers beat means of clusters, which lose rare good patterns, and several small
+#   covers with averaged scores are steadier than one large cover.
+# - Fine: textures and small defects. Its patches are single cells: where cells are averaged, fine textures all look
+#   alike. An eighth of the stride-4 grid sees as much as all of it.
+# - Whole: changes of the frame as a whole, which no single patch shows. Lighting moves it too, so that it counts less.
 # - Centres of clusters draw the map better than picked patches, and the whitened strides 4+8, which detect poorly,
 #   localise best.
+_JOINT = Embedding((4, 8, 16), 8, pool=1, join="checkered")
 _DEEP = MemberRecipe(Embedding((16,), 16), prototypes=128, covers=3, in_decision=1.0)
-_MIDDLE = MemberRecipe(Embedding((8,), 16), prototypes=128, covers=3, in_decision=1.0)
-_SHARP = MemberRecipe(Embedding((4, 8), 16), prototypes=128, covers=3, in_decision=1.0)
+_FINE = MemberRecipe(
+    _JOINT, prototypes=512, unit_length=True, in_decision=1.0, clustering="spherical-kmeans", top_share=0.01, rounds=6
+)
+_WHOLE = MemberRecipe(_JOINT, prototypes=1, in_decision=0.7, is_pooled=True)
 _BROAD_MAP = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=256, in_map=1.0, clustering="kmeans")
 _SHARP_MAP = MemberRecipe(Embedding((4, 8), 8), prototypes=256, whiten=True, in_map=1.0, clustering="kmeans")
 _SHARP_PLAIN_MAP = MemberRecipe(Embedding((4, 8), 8), prototypes=512, in_map=1.0, clustering="kmeans")
@@ -157,16 +160,21 @@ _PROTOAD = MemberRecipe(
 )
 
 _PROFILES = {
-    "fast": PrototypeRecipe("prototype", "fast", Preparation(size_px=208), (_DEEP, _MIDDLE, _SHARP, _BROAD_MAP)),
-    "standard": PrototypeRecipe(
-        "prototype", "standard", Preparation(), (_DEEP, _MIDDLE, _SHARP, _BROAD_MAP, _SHARP_MAP)
+    "fast": PrototypeRecipe(
+        "prototype",
+        "fast",
+        Preparation(size_px=208),
+        (_DEEP, replace(_FINE, prototypes=128), _WHOLE, _BROAD_MAP),
     ),
+    "standard": PrototypeRecipe("prototype", "standard", Preparation(), (_DEEP, _FINE, _WHOLE, _BROAD_MAP, _SHARP_MAP)),
     "fine": PrototypeRecipe(
         "prototype",
         "fine",
         Preparation(),
         (
-            *(replace(member, covers=6) for member in (_DEEP, _MIDDLE, _SHARP)),
+            replace(_DEEP, covers=6),
+            _FINE,
+            _WHOLE,
             *(replace(member, prototypes=512) for member in (_BROAD_MAP, _SHARP_MAP)),
             _SHARP_PLAIN_MAP,
         ),
@@ -235,6 +243,14 @@ class _Sample:
     vectors: NDArray[np.float32]
     places: NDArray[np.int32]
 
+    @classmethod
+    def joined(cls, parts: Sequence[_Sample]) -> _Sample:
+        return cls(np.concatenate([part.vectors for part in parts]), np.concatenate([part.places for part in parts]))
+
+    @classmethod
+    def none(cls) -> _Sample:
+        return cls(np.empty((0, 0), np.float32), np.empty((0, 3), np.int32))
+
 
 class PrototypeFitter:
     """Fits heads of one recipe on subsets of one set of images; each image is sampled once.
@@ -258,13 +274,17 @@ class PrototypeFitter:
         self._embedder = embedder
         self._batch = max(1, BATCH // recipe.preparation.tile_count)
         self._samples: list[_Sample] = []
+        self._frames: list[_Sample] = []
         self._readout = recipe.readout
+        pooled_ones = {member.embedding for member in recipe.members if member.is_pooled}
+        self._is_pooled = [embedding in pooled_ones for embedding in graph.embeddings]
 
     def sample(self, indices: Sequence[int], progress: Progress) -> None:
-        """Look at these images once and keep about 40,000 of their patches per embedding."""
+        """Look at these images once. Keep about 40,000 of their patches per embedding, and each pooled frame."""
         rng = np.random.default_rng(0)
         per_image = max(1, -(-SAMPLED_PATCHES // len(indices)))
         kept: list[list[_Sample]] = [[] for _ in self._graph.embeddings]
+        frames: list[list[_Sample]] = [[] for _ in self._graph.embeddings]
         for start in range(0, len(indices), self._batch):
             batch = indices[start : start + self._batch]
             embedded = self._embedder(np.stack([self._inputs[i] for i in batch]))
@@ -272,18 +292,28 @@ class PrototypeFitter:
                 rows = on_host(patches)
                 for image, frame in zip(batch, rows, strict=True):
                     kept[number].append(self._pick(frame, image, self._graph.grid(number), per_image, rng))
+                    if self._is_pooled[number]:
+                        frames[number].append(self._pool(frame, image, self._recipe.preparation.tile_count))
             progress("features", min(start + self._batch, len(indices)), len(indices))
-        self._samples = [
-            _Sample(np.concatenate([s.vectors for s in parts]), np.concatenate([s.places for s in parts]))
-            for parts in kept
-        ]
+        self._samples = [_Sample.joined(parts) for parts in kept]
+        self._frames = [_Sample.joined(parts) if parts else _Sample.none() for parts in frames]
 
     def _pick(self, frame: NDArray[np.float32], image: int, grid: int, count: int, rng: np.random.Generator) -> _Sample:
         cells = np.arange(len(frame))
         if len(cells) > count:
             cells = rng.choice(cells, count, replace=False)
         places = np.stack([np.full(len(cells), image), cells // grid, cells % grid], axis=1).astype(np.int32)
+        if len(frame) % (grid * grid):
+            places[:, 1:] = -1  # of a checkered grid only the image is kept
         return _Sample(frame[cells].copy(), places)
+
+    @staticmethod
+    def _pool(frame: NDArray[np.float32], image: int, tiles: int) -> _Sample:
+        """A frame's tiles, pooled. They have no place in the frame."""
+        vectors = pooled(frame.reshape(tiles, -1, frame.shape[-1]))[:, 0]
+        places = np.full((tiles, 3), -1, np.int32)
+        places[:, 0] = image
+        return _Sample(vectors, places)
 
     def fit(self, indices: Sequence[int], progress: Progress | None = None, *, is_trial: bool = False) -> list[Member]:
         """Banks from the sampled patches of these images; units are 1 until `with_units`.
@@ -297,14 +327,31 @@ class PrototypeFitter:
         members = []
         for number, recipe in enumerate(self._recipe.members):
             which = self._graph.embeddings.index(recipe.embedding)
-            sample = self._samples[which]
+            sample = self._frames[which] if recipe.is_pooled else self._samples[which]
             inside = wanted[sample.places[:, 0]]
-            bank, picked = build_covers(sample.vectors[inside], recipe, rng, is_trial=is_trial)
+            picked = None
+            if recipe.is_pooled:
+                bank = build_pooled(sample.vectors[inside])
+            else:
+                bank, picked = build_covers(sample.vectors[inside], recipe, rng, is_trial=is_trial)
             sources = np.full((len(bank.prototypes), 3), -1, np.int32)
             if picked is not None:
                 sources = sample.places[inside][picked]
-            grid = self._graph.grid(which)
-            members.append(Member(which, grid, bank, recipe.in_decision, recipe.in_map, 0.0, 1.0, 1.0, sources))
+            members.append(
+                Member(
+                    which,
+                    1 if recipe.is_pooled else self._graph.grid(which),
+                    bank,
+                    recipe.in_decision,
+                    recipe.in_map,
+                    score_usual=0.0,
+                    score_unit=1.0,
+                    map_unit=1.0,
+                    sources=sources,
+                    is_pooled=recipe.is_pooled,
+                    top_share=recipe.top_share,
+                )
+            )
             if progress is not None:
                 progress("prototypes", number + 1, len(self._recipe.members))
         return members
@@ -329,20 +376,31 @@ class PrototypeFitter:
             progress("held-out scores", min(start + self._batch, len(indices)), len(indices))
         return found
 
-    def scores(self, measured: Sequence[RawMaps]) -> NDArray[np.float64]:
+    def scores(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> NDArray[np.float64]:
         """Image scores of each member, without its unit, float64 [members, images]. The worst tile counts."""
-        worst = [[max(map(self._readout.mean_score, maps)) for maps in raw.maps] for raw in measured]
-        return np.array(worst, np.float64).T
+        highest = [
+            [
+                max(member.score(self._readout, tile) for tile in maps)
+                for member, maps in zip(members, raw.maps, strict=True)
+            ]
+            for raw in measured
+        ]
+        return np.array(highest, np.float64).T
 
     def units(self, members: Sequence[Member], measured: Sequence[RawMaps]) -> list[Member]:
         """The same members with the median and spread of these images' scores, and that of their patch distances."""
         scaled = []
         for number, member in enumerate(members):
             patches = np.concatenate([raw.maps[number] for raw in measured])  # [N * T, covers, g, g]
-            scores = np.array([self._readout.mean_score(each) for each in patches])
+            scores = np.array([member.score(self._readout, each) for each in patches])
             ordinary = float(np.median(scores))
             scaled.append(
-                replace(member, score_usual=ordinary, score_unit=spread_of(scores), map_unit=spread_of(patches))
+                replace(
+                    member,
+                    score_usual=ordinary,
+                    score_unit=robust_spread_of(scores),
+                    map_unit=spread_of(patches),
+                )
             )
         return scaled
 
@@ -367,6 +425,15 @@ class RawMaps:
 
     image: int
     maps: list[NDArray[np.float32]]
+
+
+def robust_spread_of(scores: NDArray[np.floating]) -> float:
+    """1.4826 times the median absolute deviation, the standard deviation of normal scores; bounded as `spread_of`.
+
+    One odd good image must not make a member deaf. Half the standard deviation is the least that is believed.
+    """
+    deviation = 1.4826 * float(np.median(np.abs(scores - np.median(scores))))
+    return max(deviation, spread_of(scores) / 2)
 
 
 def spread_of(values: NDArray[np.floating]) -> float:

@@ -12,7 +12,7 @@ away. This module uses no torch and no files.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from inspector.errors import ArtifactError
 from inspector.vision.engines.protocols import Bank, Engine, Patches, Search
 from inspector.vision.heads.base import EmbeddingUse, Grid, Judgement, Readout, enlarge
+from inspector.vision.heads.pooling import pooled
 from inspector.vision.heads.stored import finite, floats
 from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.graphs import Graph
@@ -36,6 +37,8 @@ class Member:
     `embedding` and `grid` say which patches of the pass the bank is compared with. `score_usual` and `score_unit`:
     median and spread of the member's image scores on good images; `map_unit`: spread of its patch distances on good
     images. `sources`: int32 [K, 3], the image, row and column of each prototype, -1 for a mean of several patches.
+    `is_pooled`: the bank is compared with the pooled frame (`pooling.pooled`), a map of one cell, in place of its
+    patches. `top_share`: the member's own share of the map that makes its score, None for the head's.
     """
 
     embedding: int
@@ -47,9 +50,23 @@ class Member:
     score_unit: float
     map_unit: float
     sources: NDArray[np.int32]
+    is_pooled: bool = False
+    top_share: float | None = None
+
+    @property
+    def channels(self) -> int:
+        """The channels that the member's embedding must have."""
+        return self.bank.mean.size // 2 if self.is_pooled else self.bank.mean.size
+
+    def score(self, readout: Readout, maps: Grid) -> float:
+        """The image score of the member by its maps [covers, g, g]. `readout`: the head's."""
+        own = readout if self.top_share is None else replace(readout, top_share=self.top_share)
+        return own.mean_score(maps)
 
     def to_manifest(self) -> dict[str, Any]:
+        optional = {"is_pooled": self.is_pooled or None, "top_share": self.top_share}
         return {
+            **{name: value for name, value in optional.items() if value is not None},
             "embedding": self.embedding,
             **{name: getattr(self, name) for name in _UNITS},
             "unit_length": self.bank.unit_length,
@@ -79,7 +96,7 @@ class PrototypeModel:
 
     @property
     def embeddings(self) -> tuple[EmbeddingUse, ...]:
-        return tuple(EmbeddingUse(member.embedding, member.bank.mean.size) for member in self.members)
+        return tuple(EmbeddingUse(member.embedding, member.channels) for member in self.members)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         return {
@@ -122,12 +139,25 @@ def _read_member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: 
         bool(stored["unit_length"]),
         int(stored["covers"]),
     )
-    units = {unit: finite(stored[unit]) for unit in _UNITS}
-    member = Member(embedding=index, grid=graph.grid(index), bank=bank, sources=tensors[f"{name}.sources"], **units)
+    is_pooled = stored.get("is_pooled", False) is True
+    top_share = None if stored.get("top_share") is None else finite(stored["top_share"])
+    member = Member(
+        embedding=index,
+        grid=1 if is_pooled else graph.grid(index),
+        bank=bank,
+        sources=tensors[f"{name}.sources"],
+        is_pooled=is_pooled,
+        top_share=top_share,
+        **{unit: finite(stored[unit]) for unit in _UNITS},
+    )
     if not _fits(member):
         raise ArtifactError(f"The artifact's bank {number} does not fit together.")
     if min(member.in_decision, member.in_map) < 0 or min(member.score_unit, member.map_unit) <= 0:
         raise ArtifactError(f"The artifact's bank {number} has an impossible weight or unit.")
+    if member.in_map and (is_pooled or graph.embeddings[index].join == "checkered"):
+        raise ArtifactError(f"The artifact's bank {number} can't draw a map.")
+    if top_share is not None and not 0 < top_share <= 1:
+        raise ArtifactError(f"The artifact's bank {number} is read from an impossible share of its map.")
     return member
 
 
@@ -137,6 +167,7 @@ def _fits(member: Member) -> bool:
     width = bank.mean.shape[0] if bank.projection is None else bank.projection.shape[-1]
     return (
         bank.mean.ndim == 1
+        and bank.mean.size == member.channels * (2 if member.is_pooled else 1)
         and (bank.projection is None or bank.projection.shape == (bank.mean.size, width))
         and bank.prototypes.ndim == 2
         and bank.prototypes.shape[1] == width > 0
@@ -173,7 +204,7 @@ class PrototypeHead:
             if member.in_decision
         }
         frames = range(len(embedded[0]))
-        scores = [{index: self.readout.mean_score(maps[row]) for index, maps in deciding.items()} for row in frames]
+        scores = [{index: self._score(index, maps[row]) for index, maps in deciding.items()} for row in frames]
         return [
             Judgement(
                 worst(self.members, found, self._usual),
@@ -187,16 +218,20 @@ class PrototypeHead:
         ]
 
     def measure(self, index: int, patches: Patches) -> NDArray[np.float32]:
-        """The raw maps of one member, float32 [B, covers, g, g]."""
+        """The raw maps of one member, float32 [B, covers, g, g], or [B, covers, g, g / 2] of a checkered embedding."""
         member = self.members[index]
-        distances = self._searches[index].distances(patches)
-        return to_measure(distances, member.bank.unit_length).reshape(*distances.shape[:2], member.grid, member.grid)
+        distances = self._searches[index].distances(pooled(patches) if member.is_pooled else patches)
+        rows = member.grid if distances.shape[2] % member.grid == 0 else 1  # a checkered grid of odd side has no rows
+        return to_measure(distances, member.bank.unit_length).reshape(*distances.shape[:2], rows, -1)
 
     def blend(self, maps: Sequence[Grid]) -> Judgement:
         """The judgement of one frame, from the raw map [covers, g, g] of each member. Its score is never below 0."""
         found = dict(enumerate(maps))
-        scores = {index: self.readout.mean_score(found[index]) for index in found if self.members[index].in_decision}
+        scores = {index: self._score(index, found[index]) for index in found if self.members[index].in_decision}
         return Judgement(worst(self.members, scores, self._usual), self._blended(found))
+
+    def _score(self, index: int, maps: Grid) -> float:
+        return self.members[index].score(self.readout, maps)
 
     def _draw(self, embedded: Sequence[Patches], known: Mapping[int, Grid]) -> Grid:
         """The shown map of one frame. `embedded`: [1, P, C] per embedding. `known`: raw maps made for the decision."""

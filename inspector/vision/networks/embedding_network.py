@@ -13,6 +13,8 @@ from torch.nn import functional
 from inspector.vision.networks.backbone import Backbone, load_network, normalisation
 from inspector.vision.networks.graphs import Embedding, Graph
 
+_FIELDS = "_fields_of_{}"
+
 
 class EmbeddingNetwork(torch.nn.Module):
     """uint8 [B, S, S, 3] RGB -> one float32 [B, P, C] per embedding, P = grid * grid, row by row."""
@@ -29,6 +31,9 @@ class EmbeddingNetwork(torch.nn.Module):
         self.register_buffer("_gain", 1.0 / (255.0 * torch.tensor(std)).view(3, 1, 1, 1))
         self.register_buffer("_shift", -torch.tensor(mean) / torch.tensor(std))
         for item in graph.embeddings:
+            if item.join == "checkered":
+                fields = checkered(graph.size_px // item.grid_stride)
+                self.register_buffer(_FIELDS.format(item.grid_stride), fields)
             for stride in item.strides:
                 if (name := _sampling_name(item, stride)) is not None:
                     self.register_buffer(name, sampling(item, stride, graph.size_px))
@@ -44,15 +49,22 @@ class EmbeddingNetwork(torch.nn.Module):
                 place = (stride, _sampling_name(item, stride))
                 # Finer grids come first: the mean of each 2 x 2 cells is what sampling to the next grid would give.
                 finer = (stride, _sampling_name(replace(item, grid_stride=item.grid_stride // 2), stride))
-                if place not in sampled and stride < item.grid_stride and finer in sampled:
+                is_averaged = stride < item.grid_stride and item.join != "checkered"
+                if place not in sampled and is_averaged and finer in sampled:
                     sampled[place] = functional.avg_pool2d(sampled[finer], 2)
                 elif place not in sampled:
                     sampled[place] = self._sampled(maps[stride], place[1])
         rows = {place: layer.flatten(2).transpose(1, 2).contiguous() for place, layer in sampled.items()}
         return tuple(
-            torch.cat([rows[stride, _sampling_name(item, stride)] for stride in item.strides], dim=2).to(torch.float32)
+            torch.cat([self._rows(rows[stride, _sampling_name(item, stride)], item) for stride in item.strides], dim=2)
             for item in self._graph.embeddings
         )  # [B, P, C] each
+
+    def _rows(self, rows: torch.Tensor, item: Embedding) -> torch.Tensor:
+        """The patches [B, grid * grid, C] that the embedding has."""
+        if item.join == "checkered":
+            rows = rows.index_select(1, self.get_buffer(_FIELDS.format(item.grid_stride)))
+        return rows.to(torch.float32)
 
     def _sampled(self, layer: torch.Tensor, name: str | None) -> torch.Tensor:
         """[B, C, S/stride, S/stride] -> [B, C, side, side]."""
@@ -69,20 +81,29 @@ def _sampling_name(item: Embedding, stride: int) -> str | None:
     return f"_from_{stride}_to_{item.grid_stride}_{item.pool}_{item.join}"
 
 
+def checkered(grid: int) -> torch.Tensor:
+    """The indices of every second cell of a grid, row by row: in row r the columns r % 2, r % 2 + 2, ..."""
+    cells = torch.arange(grid * grid)
+    return cells[(cells // grid + cells % grid) % 2 == 0]
+
+
 def sampling(item: Embedding, stride: int, size_px: int) -> torch.Tensor:
     """The matrix S, float32 [grid, side], that resamples one axis of a map M of `stride`: [side, side] -> S M S^T.
 
-    S is the local average, followed by the mean of finer cells or the join of coarser cells. Each of these steps treats
+    S is the local average, followed by the join of finer or coarser cells. Each of these steps treats
     rows and columns alike and independently. So two small matrix products replace pooling, padding and interpolation,
     which would take several slow passes over the map.
     """
     cells = torch.eye(size_px // stride, dtype=torch.float64)[:, None]  # the unit vector of each cell, [side, 1, side]
     if item.pool == 3:
         cells = local_average(cells)
-    if stride < item.grid_stride:
+    if stride < item.grid_stride and item.join == "checkered":
+        step = item.grid_stride // stride
+        cells = cells[..., step // 2 :: step]
+    elif stride < item.grid_stride:
         cells = functional.avg_pool1d(cells, item.grid_stride // stride)
     elif stride > item.grid_stride:
-        mode = "nearest" if item.join == "nearest" else "linear"
+        mode = "linear" if item.join == "bilinear" else "nearest"
         cells = functional.interpolate(cells, size=size_px // item.grid_stride, mode=mode)
     return cells[:, 0].T.to(torch.float32).contiguous()
 

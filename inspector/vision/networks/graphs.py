@@ -15,13 +15,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from inspector.errors import ArtifactError, EngineError, WeightsMissing
 from inspector.vision.networks.backbone import Backbone, weights_digest
 
 EXPORTER_VERSION = 4
 """This number is raised with every change of what an exported graph computes."""
+
+Join = Literal["bilinear", "nearest", "checkered"]
 
 EXPORT_TIMEOUT_S = 600
 WEIGHTS_MISSING_EXIT = 3
@@ -32,13 +34,16 @@ class Embedding:
     """Patch vectors on one grid: maps of several strides, averaged, brought to the grid and joined.
 
     `grid_stride` is the distance of patches in input pixels. `pool` is the side of the local average: 3, or 1 for none.
-    Finer maps are averaged down to the grid; `join` says how coarser maps are enlarged to it.
+    `join` says how maps of other strides come to the grid. Coarser maps are enlarged, `bilinear` or by repeating the
+    `nearest` cell; finer maps are averaged. With `checkered`, coarser maps are repeated, and one cell stands for all
+    finer cells of its place, because an average loses what fine textures are known by. The embedding then has every
+    second patch, like the fields of one colour of a chess board: in row r the columns r % 2, r % 2 + 2, ...
     """
 
     strides: tuple[int, ...]
     grid_stride: int
     pool: int = 3
-    join: Literal["bilinear", "nearest"] = "bilinear"
+    join: Join = "bilinear"
 
     def to_manifest(self) -> dict[str, Any]:
         return {
@@ -56,12 +61,7 @@ class Embedding:
             found = cls(strides, int(stored["grid_stride"]), int(stored["pool"]), stored["join"])
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError("The artifact's embedding can't be read.") from error
-        if (
-            not strides
-            or found.join not in ("bilinear", "nearest")
-            or found.pool not in (1, 3)
-            or found.grid_stride <= 0
-        ):
+        if not strides or found.join not in get_args(Join) or found.pool not in (1, 3) or found.grid_stride <= 0:
             raise ArtifactError("The artifact's embedding is of an unknown kind.")
         return found
 
@@ -84,7 +84,7 @@ class Graph:
         return json.dumps({**self.to_manifest(), "exporter": EXPORTER_VERSION}, sort_keys=True)
 
     def grid(self, index: int) -> int:
-        """Patches per side of embedding `index`."""
+        """Patches per side of embedding `index`, before every second is left out with `checkered`."""
         return self.size_px // self.embeddings[index].grid_stride
 
     def to_manifest(self) -> dict[str, Any]:

@@ -59,11 +59,20 @@ def test_enroll_stores_a_version_with_its_report_then_adds_to_it(
         "detectability",
     }
     assert document["evidence"]["detectability"]["steps"]
+    assert set(document["frame_health"]["not_checked"]) == {"dark", "bright", "blurred", "moved", "covered"}
     assert any("broken took no part in the routing check" in warning for warning in document["warnings"])
     page = Path(document["report"])
     assert page.parent == line.agent.state_dir / "enrolment" / "disc"
     text = page.read_text()
-    wanted_ones = ("notes.bmp", "without it", "Blind spots", "of this size found", "What it cost", "data:image/jpeg")
+    wanted_ones = (
+        "notes.bmp",
+        "without it",
+        "Blind spots",
+        "of this size found",
+        "What it cost",
+        "data:image/jpeg",
+        "30 good images are needed",
+    )
     for wanted in (document["statement"].split("(")[0], *wanted_ones):
         assert wanted in text
     assert "http://" not in text.replace("http://www.w3.org", "")

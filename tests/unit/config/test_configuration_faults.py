@@ -17,6 +17,7 @@ LIST = "write a list in [ ], or in [[ ]] the header of a section that may come s
 PREFIX = "write 1 to 200 characters without + and #, which are wildcards of MQTT"
 ANSWER = 'write one of "pass", "reject", "quarantine"'
 CAMERA = {"name": "c", "on_unjudged": "pass"}
+GATE: dict[str, Any] = {"name": "g", "cameras": ["c"], "window_ms": 100}
 
 
 def faults(table: dict[str, Any]) -> list[str]:
@@ -48,6 +49,18 @@ def faults(table: dict[str, Any]) -> list[str]:
         ({"agent": {"state_dir": "~/inspector"}}, "agent.state_dir: ~ is no home folder here; write the whole path"),
         ({"agent": {"prefix": "a/+"}}, f"agent.prefix: {PREFIX}"),
         ({"store": 5}, "store: write a section with keys of its own"),
+        (
+            {"camera": [CAMERA], "gate": [GATE | {"golden_at": ["6:00"]}]},
+            "gate.0.golden_at.0: write a time of day as HH:MM, from 00:00 to 23:59",
+        ),
+        (
+            {"camera": [CAMERA], "gate": [GATE | {"golden_zone": "Mars/Base"}]},
+            "gate.0.golden_zone: is no time zone that this machine knows; name one such as Europe/Berlin",
+        ),
+        (
+            {"camera": [CAMERA], "gate": [GATE | {"golden_at": ["06:00"]}]},
+            "gate 'g' has golden_at without golden_zone; name the time zone, such as Europe/Berlin",
+        ),
         ({"retention": {"passes_days": 0}}, "retention.passes_days: write 1 or more"),
         ({"camera": [{**CAMERA, "max_mib": 0}]}, "camera.0.max_mib: write more than 0"),
         ({"camera": [{**CAMERA, "on_unjudged": "drop"}]}, f"camera.0.on_unjudged: {ANSWER}"),

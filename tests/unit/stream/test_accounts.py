@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from inspector.config.config import Config
-from inspector.domain import CommandName, Severity
+from inspector.domain import CommandName, Part, Severity
+from inspector.errors import RowDamaged
 from inspector.stream.pipeline.heartbeats import Fault
 from tests.unit.stream.test_commanding import Talker
 from tests.unit.stream.test_pipeline import BAD, GOOD, UNKNOWN, Plant, settings, until
@@ -123,6 +124,21 @@ async def test_account_share_without_holding_is_an_alarm_alone() -> None:
         assert not pipeline._shared.admission.counter("gate").state.held
 
 
+async def test_account_of_a_damaged_row_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = Plant(line())
+    parts = plant.ledger.parts
+
+    async def damaged(*_: object) -> list[Part]:
+        raise RowDamaged("A row can't be read.")
+
+    async with plant.running():
+        monkeypatch.setattr(plant.ledger, "parts", damaged)
+        await told(plant, "account_unreadable")
+        plant.acks.reported.put_nowait(fresh(plant, 1, action=1, source=2))
+        monkeypatch.setattr(plant.ledger, "parts", parts)
+        await told(plant, "ack_without_frame")
+
+
 async def test_account_leaves_out_what_nobody_inspects() -> None:
     plant = Plant(line(account_share=0.4, account_parts=5))
     async with plant.running():
@@ -147,5 +163,21 @@ async def test_account_of_a_lot_that_has_ended_is_an_event_with_its_classes() ->
         await talker.tell("job", job_id="J2", lot="L2")
         await told(plant, "lot_account")
     (event,) = [event for event in plant.telemetry.events if event.kind == "lot_account"]
-    assert event.detail == "lot L1 has ended: 3 parts, 2 done as told, 1 never acknowledged"
+    assert event.detail == "lot L1 has ended: 3 part(s), 2 done as told, 1 never acknowledged"
     assert (event.severity, event.subject) == (Severity.WARNING, "gate")
+
+
+async def test_account_of_a_lot_that_ended_before_a_restart_is_told_after_it() -> None:
+    plant = Plant(line())
+    async with plant.running():
+        talker = Talker(plant)
+        await talker.tell("job", job_id="J1", lot="L1")
+        plant.push(GOOD, 1)
+        await plant.has_rows(1)
+        await talker.tell("job", job_id=None)
+    assert "lot_account" not in plant.telemetry.kinds()
+    again = Plant(line(), earlier=plant)
+    async with again.running():
+        await told(again, "lot_account")
+    (event,) = [event for event in again.telemetry.events if event.kind == "lot_account"]
+    assert event.detail == "lot L1 has ended: 1 part(s), 1 never acknowledged"

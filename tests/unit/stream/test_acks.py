@@ -9,7 +9,7 @@ import pytest
 
 from inspector.config.sections import GateSection
 from inspector.domain import GateState, Severity
-from inspector.stream.acks import DELIVERIES_KEPT, NoSuchPart, PartFinder, Redeliveries
+from inspector.stream.acks import DELIVERIES_KEPT, NoSuchPart, PartFinder, Redeliveries, is_doubtful
 from inspector.stream.pipeline.alarms import FIRST_PAUSE_S, Alarms
 from inspector.testing.samples import gate_action_of
 from tests.unit.stream.test_pipeline import Plant, settings
@@ -49,6 +49,19 @@ def test_part_finder_of_trigger_zero_names_no_part_only_where_one_part_is_under_
     assert PartFinder().placed(gate_action_of(0), solo, state).in_flight
     assert not PartFinder().placed(gate_action_of(4), solo, state).in_flight
     assert not PartFinder().placed(gate_action_of(0), gate(), state).in_flight
+
+
+@pytest.mark.parametrize(
+    ("trigger", "epoch", "reached", "expected"),
+    [(5, 1, 12, False), (8, 1, 12, True), (5, 2, 12, True), (5, 1, None, True), (5, 0, 12, False)],
+)
+def test_is_doubtful_of_a_report_beyond_what_the_gate_has_reached(
+    trigger: int, epoch: int, reached: int | None, expected: bool
+) -> None:
+    action = gate_action_of(trigger, epoch=epoch)
+    state = GateState("g1", 1, reached)
+    assert is_doubtful(action, gate(trigger_modulus=10, max_gap=3), state) is expected
+    assert is_doubtful(action, gate(), state) is (epoch > 1)
 
 
 def nameless(packet_id: int, **changes: Any) -> Any:

@@ -225,6 +225,24 @@ async def test_challenge_passed_while_the_database_is_away_waits_for_it() -> Non
     assert plant.ledger.challenges[-1].result is ChallengeResult.PASSED
 
 
+async def test_simulated_and_waiting_frames_are_no_reference_parts() -> None:
+    plant = Plant(settings(golden_acks=False))
+    async with plant.running():
+        await Talker(plant).tell("golden", **ORDER)
+        show(plant, [BAD], 100, simulated="true")
+        await plant.has_rows(1)
+        plant.source.lose_link()
+        show(plant, [BAD], 101)
+        plant.source.restore_link()
+        await plant.has_rows(2)
+        assert ended(plant) is None
+        await until(lambda: beat(plant) == READY)
+        show(plant, MASTERS, 102)
+        await until(lambda: ended(plant) is not None)
+    assert plant.ledger.challenges[-1].result is ChallengeResult.PASSED
+    assert [told.trigger_id for told in plant.line.told] == [102, 103, 104]
+
+
 async def test_gate_that_failed_is_free_after_a_challenge_is_passed() -> None:
     plant = Plant(settings())
     async with plant.running():
@@ -282,3 +300,64 @@ async def test_challenge_that_can_not_be_held_is_refused_with_its_reason() -> No
         await until(lambda: beat(plant) == HELD)
         assert "release it first" in (await talker.tell("golden", **ORDER))["detail"]
     assert plant.ledger.challenges == []
+
+
+async def test_changeover_makes_a_challenge_due_and_holds_the_gate_until_one_is_passed() -> None:
+    plant = Plant(settings(golden_after_changeover=True, golden_within_min=0))
+    async with plant.running():
+        talker = Talker(plant)
+        await until(lambda: beat(plant) == READY)
+        await talker.tell("job", gate="gate", job_id="J1", product="alpha")
+        await until(lambda: beat(plant) == HELD)
+        await until(lambda: plant.ledger.gates["gate"].held)
+        assert held_for(plant) is HeldFor.GOLDEN_MISSING
+        due, missing = (event for event in plant.telemetry.events if event.kind in ("golden_due", "golden_missing"))
+        assert "the changeover to alpha" in due.detail
+        assert "the changeover to alpha" in missing.detail
+        show(plant, [GOOD])
+        await plant.has_rows(1)
+        assert plant.rows()[0].cause is Cause.NOT_RELEASED
+        await talker.tell("golden", **ORDER)
+        show(plant, MASTERS, 11)
+        await until(lambda: any(told.trigger_id == 13 for told in plant.line.told))
+        ack(plant, 13, 2)
+        await until(lambda: not plant.ledger.gates["gate"].held and ended(plant) is not None)
+        assert plant.ledger.challenges[-1].result is ChallengeResult.PASSED
+        assert plant.ledger.challenges[-1].product == "alpha", "the product of the job is the one that must come"
+        await until(lambda: beat(plant) == READY)
+        await until(lambda: len(plant.commands.replies) == 3)
+        await talker.tell("job", gate="gate", job_id="J2", product="alpha")
+        assert plant.telemetry.kinds().count("golden_due") == 1
+
+
+@pytest.mark.parametrize("is_released", [True, False])
+async def test_missing_challenge_outlives_a_restart_unless_a_person_released_the_gate(is_released: bool) -> None:
+    keys: dict[str, Any] = {"golden_at": ["00:00"], "golden_zone": "UTC", "golden_within_min": 0}
+    plant = Plant(settings(**keys))
+    async with plant.running():
+        await until(lambda: beat(plant) == HELD)
+        await until(lambda: "gate" in plant.ledger.gates and plant.ledger.gates["gate"].held)
+        if is_released:
+            assert (await Talker(plant).tell("release", gate="gate"))["ok"] == 1
+            await until(lambda: beat(plant) == READY)
+    again = Plant(settings(**keys), earlier=plant)
+    async with again.running():
+        await until(lambda: beat(again) == (READY if is_released else HELD))
+        show(again, [GOOD])
+        await again.has_rows(1)
+        assert again.rows()[-1].cause is (Cause.OK if is_released else Cause.NOT_RELEASED)
+
+
+async def test_activation_makes_a_challenge_due_and_the_line_goes_on_meanwhile() -> None:
+    plant = Plant(settings(golden_after_activation=True, golden_within_min=30))
+    async with plant.running() as pipeline:
+        await until(lambda: beat(plant) == READY)
+        assert "golden_due" not in plant.telemetry.kinds()
+        pipeline._lineups._versions = ("alpha:2",)
+        await until(lambda: "golden_due" in plant.telemetry.kinds())
+        await until(lambda: "gate" in plant.ledger.gates)
+        assert plant.ledger.gates["gate"].golden.due_for == "the activation of alpha:2"
+        show(plant, [GOOD])
+        await until(lambda: len(plant.line.told) == 1)
+        await until(lambda: beat(plant) == READY)
+    assert "golden_missing" not in plant.telemetry.kinds()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inspector.domain import GateAction
+from inspector.domain import GateAction, GateState
 from tests.unit.stream.conftest import START
 from tests.unit.stream.test_pipeline import GOOD, Died, Plant, settings, until
 
@@ -180,3 +180,23 @@ async def test_report_on_a_part_that_the_gate_was_told_nothing_of_is_about_its_f
         plant.acks.reported.put_nowait(report(0, action=1, source=2))
         await until(lambda: 1 in plant.acks.acknowledged)
     assert [action.result_id for action in plant.ledger.gate_actions] == [row.result_id for row in plant.rows()]
+
+
+async def test_report_at_a_gate_that_came_from_another_agent_is_placed_by_its_stored_state() -> None:
+    plant = Plant(settings(trigger_modulus=100, max_gap=10))
+    async with plant.running():
+        plant.ledger.gates["gate"] = GateState("gate", 3, 523)
+        plant.acks.reported.put_nowait(report(20, epoch=3))
+        plant.acks.reported.put_nowait(report(1, epoch=4))
+        await until(lambda: 2 in plant.acks.acknowledged)
+        plant.ledger.gates["gate"] = GateState("gate", 4, None)
+        plant.acks.reported.put_nowait(report(2, epoch=4))
+        await until(lambda: 3 in plant.acks.acknowledged)
+        plant.ledger.is_available = False
+        plant.acks.reported.put_nowait(report(3, epoch=5))
+        await until(lambda: 4 in plant.acks.acknowledged)
+        plant.ledger.is_available = True
+        await until(lambda: len(plant.ledger.gate_actions) == 3)
+    found = [(action.epoch, action.lap, action.trigger_id) for action in plant.ledger.gate_actions]
+    assert found == [(3, 5, 20), (4, 0, 2), (5, 0, 3)], "one that can't be checked is kept"
+    assert plant.telemetry.counters["acks_of_no_part"] == 1

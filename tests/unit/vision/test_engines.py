@@ -30,7 +30,12 @@ SMALL_SIZE_PX = 64
 
 def small_graph() -> Graph:
     """Every way an embedding is joined, on a small input."""
-    embeddings = (Embedding((4, 8, 16), 16), Embedding((8, 16), 8), Embedding((4, 8, 16), 4, 1, "nearest"))
+    embeddings = (
+        Embedding((4, 8, 16), 16),
+        Embedding((8, 16), 8),
+        Embedding((4, 8, 16), 4, 1, "nearest"),
+        Embedding((4, 8, 16), 8, 1, "checkered"),
+    )
     return Graph("tf_efficientnet_lite0", BackboneFile.installed().sha256, SMALL_SIZE_PX, embeddings)
 
 
@@ -48,7 +53,7 @@ def test_embedder_batch_of_any_size_equals_frame_by_frame(onnx_engine: OnnxEngin
     embed = onnx_engine.embedder(small_graph())
     pixels = pictures(3, SMALL_SIZE_PX)
     together = embed(pixels)
-    assert [patches.shape for patches in together] == [(3, 16, 176), (3, 64, 152), (3, 256, 176)]
+    assert [patches.shape for patches in together] == [(3, 16, 176), (3, 64, 152), (3, 256, 176), (3, 32, 176)]
     for row in range(3):
         for whole, alone in zip(together, embed(pixels[row : row + 1]), strict=True):
             np.testing.assert_allclose(whole[row], alone[0], atol=2e-4)
@@ -92,6 +97,14 @@ def test_sampling_is_pooling_then_averaging_or_interpolation(item: Embedding, st
         expected = functional.interpolate(expected, scale_factor=stride // item.grid_stride, mode=item.join)
     one_axis = sampling(item, stride, 64)
     torch.testing.assert_close(one_axis @ layer @ one_axis.T, expected)
+
+
+@pytest.mark.timeout(500)  # one export
+def test_embedder_checkered_cells_are_cells_of_the_finest_grid(onnx_engine: OnnxEngine) -> None:
+    finest, checkered = onnx_engine.embedder(small_graph())(pictures(1, SMALL_SIZE_PX))[2:]
+    cells = finest[0].reshape(16, 16, 176)[1::2, 1::2]  # one of each 2 x 2 stride-4 cells; coarser ones are repeated
+    of_one_colour = (np.add.outer(np.arange(8), np.arange(8)) % 2 == 0).ravel()
+    np.testing.assert_allclose(checkered[0], cells.reshape(64, 176)[of_one_colour], atol=2e-4)
 
 
 @pytest.mark.timeout(500)  # two exports, each with an import of torch

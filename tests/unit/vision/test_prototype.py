@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inspector.training.dataset.splitting import held_out
-from inspector.training.heads.banks import MemberRecipe, build_bank, build_covers
+from inspector.training.heads.banks import MemberRecipe, build_bank, build_covers, build_pooled
+from inspector.training.heads.prototype import robust_spread_of
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.engines.protocols import Bank, unit_length
 from inspector.vision.heads.base import Readout, top_mean
+from inspector.vision.heads.pooling import pooled
 from inspector.vision.heads.prototype import ORDINARY, Member, PrototypeHead, PrototypeModel, to_measure, worst
 from inspector.vision.networks.graphs import Embedding
 from tests.unit.drawings import FakeEngine
@@ -240,3 +242,53 @@ def test_held_out_any_count_keeps_about_a_fifth_apart(count: int) -> None:
     assert apart.any()
     assert not apart.all()
     assert abs(apart.mean() - 0.2) < 0.17 if count < 50 else abs(apart.mean() - 0.2) < 0.03
+
+
+def test_pooled_frame_is_the_mean_and_spread_of_each_channel() -> None:
+    import torch
+
+    cells = patches(3)
+    found = pooled(cells)
+    assert found.shape == (3, 1, 12)
+    np.testing.assert_allclose(found[:, 0, :6], cells.mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(found[:, 0, 6:], cells.std(axis=1), atol=1e-5)
+    np.testing.assert_allclose(pooled(torch.from_numpy(cells)).numpy(), found, atol=1e-5)
+    np.testing.assert_array_equal(pooled(cells[1:2])[0], found[1])
+
+
+def test_pooled_member_finds_a_change_of_the_frame_that_no_patch_shows(engine: FakeEngine) -> None:
+    good = patches(40, seed=3)
+    bank = build_pooled(pooled(good)[:, 0])
+    whole = replace(member(bank, grid=1), is_pooled=True)
+    head = PrototypeModel((whole, member(plain_bank(good.reshape(-1, 6)[::40].copy()))), TOP).open(engine)
+    ordinary = patches(1, seed=50)
+    calm = ordinary * np.float32(0.5)  # each patch lies among the good ones, all together spread too little
+    scores = [float(head.measure(0, frame)[0].squeeze()) for frame in (ordinary, calm)]
+    assert head.measure(0, ordinary).shape == (1, 1, 1, 1)
+    assert scores[1] > 2 * scores[0]
+
+
+def test_build_pooled_few_frames_measures_a_finite_distance() -> None:
+    frames = pooled(patches(2))[:, 0]
+    bank = build_pooled(frames)
+    assert bank.projection is not None
+    distances = np.linalg.norm((pooled(patches(3, seed=9))[:, 0] - bank.mean) @ bank.projection, axis=1)
+    assert np.isfinite(distances).all()
+    assert (distances > 0).all()
+
+
+def test_member_reads_its_map_by_its_own_share() -> None:
+    cells, bank = patches(), plain_bank(patches(seed=5)[0, :4])
+    head = PrototypeModel((replace(member(bank), top_share=1 / 64),), TOP).open(FakeEngine())
+    raw = head.measure(0, cells)[0]
+    assert head.judge([cells])[0].score == pytest.approx(float(raw.max()))
+    wide = PrototypeModel((replace(member(bank), top_share=1.0),), TOP).open(FakeEngine())
+    assert wide.judge([cells])[0].score == pytest.approx(float(raw.mean()))
+
+
+def test_robust_spread_one_odd_image_does_not_widen_it_beyond_half() -> None:
+    scores = np.random.default_rng(0).normal(10.0, 1.0, 100)
+    odd = np.append(scores, 30.0)
+    assert robust_spread_of(scores) == pytest.approx(1.0, abs=0.25)
+    assert robust_spread_of(odd) == pytest.approx(odd.std() / 2, rel=0.2)
+    assert robust_spread_of(odd) < odd.std()

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final
 
 REST_S: Final = 5.0
-"""A line whose last live frame is this old rests."""
+"""A line whose last frame, live or late, is this old rests."""
 
 MARGIN: Final = 1.5
 """A live frame must have had this many times as much time left as judging a late frame takes."""
@@ -24,16 +24,20 @@ class SpareTime:
     """The time that live frames at gates had left, and the time that judging a frame takes."""
 
     def __init__(self, now_ns: int) -> None:
-        self._last_live_ns = now_ns
+        self._last_frame_ns = now_ns
         self._left_ns: deque[int] = deque(maxlen=REMEMBERED)
         self._costs_ns: deque[int] = deque(maxlen=REMEMBERED)
 
     def note_live(self, left_ns: int, work_ns: int, now_ns: int) -> None:
         """Note a live frame that was decided `left_ns` before its deadline. Decoding to scoring took `work_ns`."""
-        self._last_live_ns = now_ns
+        self._last_frame_ns = now_ns
         self._left_ns.append(left_ns)
         if work_ns:
             self._costs_ns.append(work_ns)
+
+    def note_arrival(self, now_ns: int) -> None:
+        """Note a late frame that arrived: the line does not rest while frames still come from the broker."""
+        self._last_frame_ns = max(self._last_frame_ns, now_ns)
 
     def note_late(self, work_ns: int) -> None:
         """Note a late frame that was judged; it took `work_ns`."""
@@ -41,7 +45,7 @@ class SpareTime:
 
     def is_enough(self, now_ns: int) -> bool:
         """Whether a late frame may be judged now, if no live frame is under way."""
-        if now_ns - self._last_live_ns >= REST_S * 1e9:
+        if now_ns - self._last_frame_ns >= REST_S * 1e9:
             return True
         if not self._left_ns or not self._costs_ns:
             return False

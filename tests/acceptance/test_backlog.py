@@ -144,7 +144,7 @@ def test_restart_behind_frames_that_wait_is_ready_only_when_live_parts_are_decid
     seen["20 live parts decided"] = time.monotonic() - began
     running.has_rows(1 + waiting + len(live))
     print(f"behind {waiting} frames, seconds after the start of the process:", seen)  # noqa: T201 - for people
-    assert before == 0, "no frame that waited is judged before a live one"
+    assert before < waiting, "ready comes before the frames that waited have been judged"
     told = sorted(decision["trig"] for decision in parts.decisions)
     assert told == [0, *live], "0 live parts unjudged after ready"
     rows = running.rows()

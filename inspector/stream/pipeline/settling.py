@@ -137,6 +137,7 @@ class Settling:
         """Record a late frame at once, and keep its picture, so that it is judged when the line has time."""
         ticket.is_settled = True
         verdict, _ = self._rule(ticket, ticket.facts, is_late=True)
+        self._shared.spare_time.note_arrival(self._shared.clock.monotonic_ns())
         self.deferring += 1
         self._spawn(self._finish_deferred(ticket, replace(verdict, late_outcome=LateOutcome.WAITING)))
 

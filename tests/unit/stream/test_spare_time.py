@@ -36,6 +36,13 @@ def test_is_enough_on_a_line_without_time_left_only_while_it_rests() -> None:
     assert spare.is_enough(int(REST_S * 1e9) + 10 * MS)
 
 
+def test_is_enough_while_late_frames_still_arrive_is_no_rest() -> None:
+    spare = SpareTime(0)
+    spare.note_arrival(int(REST_S * 1e9))
+    assert not spare.is_enough(int(REST_S * 1e9))
+    assert spare.is_enough(int(2 * REST_S * 1e9))
+
+
 def test_is_enough_forgets_a_slow_frame_in_time() -> None:
     spare = SpareTime(0)
     spare.note_live(left_ns=-5 * MS, work_ns=900 * MS, now_ns=0)

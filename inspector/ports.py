@@ -50,8 +50,8 @@ from inspector.domain import (
     Verdict,
 )
 
-OWNER_LIVES_S = 15.0
-"""An agent that has not said within this time that it owns a gate does not own it, as far as the ledger knows."""
+OWNER_FORGOTTEN_S = 3600.0
+"""An agent that has not said for so long in the ledger that it owns a gate does not own it. Clocks may differ less."""
 
 MakeReady = Callable[[Delivery], Awaitable[None]]
 """Returns when the road can take this delivery: its camera's state is loaded, and there is room for the frame."""
@@ -319,12 +319,12 @@ class Ledger(Adapter, Protocol):
         """How many of the selected parts have which facts."""
 
     async def record_owned(
-        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+        self, presence: AgentPresence, gates: Mapping[str, int], dead: Mapping[str, Collection[str]]
     ) -> list[GateOwner]:
         """Note that this agent lives and owns these gates, with their epochs, and no others, in one transaction.
 
-        A gate stays with another agent that has said so here within `OWNER_LIVES_S`, unless that agent's session is
-        among those `heard` at this agent's broker. Returns the owners of these gates that are other agents.
+        A gate stays with another agent that has said so here within `OWNER_FORGOTTEN_S`, unless that agent's session is
+        among the `dead`, by gate. Returns the owners of these gates that are other agents.
         """
 
     async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:

@@ -176,12 +176,16 @@ class GateState:
 
 @dataclass(frozen=True, slots=True)
 class GateOwner:
-    """An agent that decides about the parts of a gate. `session` is one run of its process."""
+    """An agent that decides about the parts of a gate. `session` is one run of its process.
+
+    `seen_at`: when it last said so in the ledger, by its own clock; None if it was heard at the broker.
+    """
 
     gate: str
     agent: str
     session: str
     epoch: int
+    seen_at: datetime | None = None
 
     def __str__(self) -> str:
         return f"{self.agent} (session {self.session})"

@@ -37,7 +37,7 @@ from inspector.domain import (
     missed_result_id,
 )
 from inspector.errors import LedgerUnavailable
-from inspector.ports import OWNER_LIVES_S, Clock
+from inspector.ports import OWNER_FORGOTTEN_S, Clock
 from inspector.store.row_mapping import FINDING_COLUMNS, LATE_COLUMNS
 from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.stream.ack_merging import AckRow, merge, part_of
@@ -185,7 +185,7 @@ class InMemoryLedger:
         return [row.first for row in self.acks.values()]
 
     async def record_owned(
-        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+        self, presence: AgentPresence, gates: Mapping[str, int], dead: Mapping[str, Collection[str]]
     ) -> list[GateOwner]:
         self._check()
         now = datetime.now(UTC) if self._clock is None else self._clock.now()
@@ -195,12 +195,12 @@ class InMemoryLedger:
         others = []
         for gate, epoch in gates.items():
             owner, identity, seen_at = self.owners.get(gate, (None, presence.identity, now))
-            is_over = now - seen_at > timedelta(seconds=OWNER_LIVES_S)
-            if owner is None or identity == presence.identity or is_over or owner.session in heard.get(gate, ()):
+            is_over = now - seen_at > timedelta(seconds=OWNER_FORGOTTEN_S)
+            if owner is None or identity == presence.identity or is_over or owner.session in dead.get(gate, ()):
                 mine = GateOwner(gate, presence.name, presence.session, epoch)
                 self.owners[gate] = mine, presence.identity, now
             else:
-                others.append(owner)
+                others.append(dataclasses.replace(owner, seen_at=seen_at))
         return others
 
     async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:

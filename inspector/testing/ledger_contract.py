@@ -50,7 +50,7 @@ from inspector.domain import (
     TimeSource,
     Verdict,
 )
-from inspector.ports import OWNER_LIVES_S, Ledger
+from inspector.ports import OWNER_FORGOTTEN_S, Ledger
 from inspector.store.row_mapping import FINDING_COLUMNS
 from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.stream.ack_merging import AckRow
@@ -616,15 +616,19 @@ class LedgerContract:
     async def test_record_owned_gate_stays_with_the_first_agent_that_lives(self, ledger: Ledger) -> None:
         assert await ledger.record_owned(presence_of("a"), {"g1": 3}, {}) == []
         assert await ledger.record_owned(presence_of("b"), {"g1": 1, "g2": 1}, {}) == [
-            GateOwner("g1", "a", "session-a", 3)
+            GateOwner("g1", "a", "session-a", 3, START)
         ]
         assert await ledger.record_owned(presence_of("a"), {"g1": 4}, {}) == []
-        assert await ledger.record_owned(presence_of("b"), {"g1": 1}, {}) == [GateOwner("g1", "a", "session-a", 4)]
+        assert await ledger.record_owned(presence_of("b"), {"g1": 1}, {}) == [
+            GateOwner("g1", "a", "session-a", 4, START)
+        ]
 
-    async def test_record_owned_gate_of_an_agent_that_was_heard_at_the_broker_is_taken(self, ledger: Ledger) -> None:
+    async def test_record_owned_gate_of_an_agent_that_is_known_to_be_dead_is_taken(self, ledger: Ledger) -> None:
         await ledger.record_owned(presence_of("a"), {"g1": 3}, {})
         assert await ledger.record_owned(presence_of("b"), {"g1": 3}, {"g1": {"session-a"}}) == []
-        assert await ledger.record_owned(presence_of("a"), {"g1": 3}, {}) == [GateOwner("g1", "b", "session-b", 3)]
+        assert await ledger.record_owned(presence_of("a"), {"g1": 3}, {}) == [
+            GateOwner("g1", "b", "session-b", 3, START)
+        ]
 
     async def test_record_owned_gate_belongs_to_the_next_run_of_its_agent_at_once(self, ledger: Ledger) -> None:
         await ledger.record_owned(presence_of("a"), {"g1": 3}, {})
@@ -635,16 +639,16 @@ class LedgerContract:
         await ledger.record_owned(presence_of("a"), {"g1": 3, "g2": 1}, {})
         await ledger.record_owned(presence_of("a"), {"g2": 1}, {})
         assert await ledger.record_owned(presence_of("b"), {"g1": 3, "g2": 1}, {}) == [
-            GateOwner("g2", "a", "session-a", 1)
+            GateOwner("g2", "a", "session-a", 1, START)
         ]
         await ledger.record_owned(presence_of("a"), {}, {})
         assert await ledger.record_owned(presence_of("b"), {"g2": 1}, {}) == []
 
-    async def test_record_owned_gate_of_an_agent_that_says_nothing_any_more_is_taken(
+    async def test_record_owned_gate_of_an_agent_that_said_nothing_for_an_hour_is_taken(
         self, ledger: Ledger, clock: FakeClock
     ) -> None:
         await ledger.record_owned(presence_of("a"), {"g1": 3}, {})
-        clock.advance(OWNER_LIVES_S - 1)
+        clock.advance(OWNER_FORGOTTEN_S - 1)
         assert len(await ledger.record_owned(presence_of("b"), {"g1": 3}, {})) == 1
         clock.advance(2)
         assert await ledger.record_owned(presence_of("b"), {"g1": 3}, {}) == []

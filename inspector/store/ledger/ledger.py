@@ -231,11 +231,11 @@ class SqlLedger:
         return await count_parts(self.database, wanted)
 
     async def record_owned(
-        self, presence: AgentPresence, gates: Mapping[str, int], heard: Mapping[str, Collection[str]]
+        self, presence: AgentPresence, gates: Mapping[str, int], dead: Mapping[str, Collection[str]]
     ) -> list[GateOwner]:
         await self.database.ensure_current()
         async with self.database.writing() as connection:
-            return await record_owned(connection, presence, gates, heard, self._clock.now())
+            return await record_owned(connection, presence, gates, dead, self._clock.now())
 
     async def record_shadow_results(self, results: Sequence[ShadowResult]) -> None:
         await self.database.ensure_current()

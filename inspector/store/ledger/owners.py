@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import AgentPresence, GateOwner
-from inspector.ports import OWNER_LIVES_S
+from inspector.ports import OWNER_FORGOTTEN_S
 from inspector.store import tables
+
+LIVES_S: Final = 15.0
+"""An agent that owns a gate says so here every 5 s."""
 
 
 async def record_owned(
     connection: AsyncConnection,
     presence: AgentPresence,
     gates: Mapping[str, int],
-    heard: Mapping[str, Collection[str]],
+    dead: Mapping[str, Collection[str]],
     now: datetime,
 ) -> list[GateOwner]:
     """The work of `Ledger.record_owned`, in the caller's transaction."""
@@ -29,20 +32,20 @@ async def record_owned(
         owners.delete().where(owners.c.identity == presence.identity, owners.c.gate.not_in(list(gates)))
     )
     for gate, epoch in sorted(gates.items()):
-        await _claim(connection, presence, gate, epoch, heard.get(gate, ()), now)
+        await _claim(connection, presence, gate, epoch, dead.get(gate, ()), now)
     stored = sa.select(owners).where(owners.c.gate.in_(list(gates)), owners.c.session != presence.session)
     return [
-        GateOwner(row["gate"], row["agent"], row["session"], row["epoch"])
+        GateOwner(row["gate"], row["agent"], row["session"], row["epoch"], row["seen_at"])
         for row in (await connection.execute(stored)).mappings()
     ]
 
 
 async def list_owners(connection: AsyncConnection, now: datetime) -> list[tuple[GateOwner, str]]:
-    """The owners that have said so within `OWNER_LIVES_S`, each with its identity, by gate."""
+    """The owners that have said so within `LIVES_S`, each with its identity, by gate."""
     owners = tables.gate_owners
-    query = sa.select(owners).where(owners.c.seen_at >= _alive_since(now)).order_by(owners.c.gate)
+    query = sa.select(owners).where(owners.c.seen_at >= now - timedelta(seconds=LIVES_S)).order_by(owners.c.gate)
     return [
-        (GateOwner(row["gate"], row["agent"], row["session"], row["epoch"]), row["identity"])
+        (GateOwner(row["gate"], row["agent"], row["session"], row["epoch"], row["seen_at"]), row["identity"])
         for row in (await connection.execute(query)).mappings()
     ]
 
@@ -66,7 +69,7 @@ async def _claim(
     presence: AgentPresence,
     gate: str,
     epoch: int,
-    heard: Collection[str],
+    dead: Collection[str],
     now: datetime,
 ) -> None:
     old = tables.gate_owners.c
@@ -82,14 +85,16 @@ async def _claim(
     statement = _insert(connection, tables.gate_owners)
     is_same = old.session == presence.session
     replaced = {**row, "since": sa.case((is_same, old.since), else_=statement.excluded.since)}
-    may_take = sa.or_(old.identity == presence.identity, old.session.in_(list(heard)), old.seen_at < _alive_since(now))
+    may_take = sa.or_(
+        old.identity == presence.identity, old.session.in_(list(dead)), old.seen_at < _remembered_since(now)
+    )
     await connection.execute(
         statement.on_conflict_do_update(index_elements=["gate"], set_=replaced, where=may_take), row
     )
 
 
-def _alive_since(now: datetime) -> datetime:
-    return now - timedelta(seconds=OWNER_LIVES_S)
+def _remembered_since(now: datetime) -> datetime:
+    return now - timedelta(seconds=OWNER_FORGOTTEN_S)
 
 
 def _insert(connection: AsyncConnection, table: sa.Table) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -24,9 +25,20 @@ LEDGER_S: Final = 5.0
 FIRST_LEDGER_S: Final = 1.0
 """A start waits no longer for the ledger, since a database that is away must not hold up a line."""
 
+SILENT_S: Final = 15.0
+"""An owner says so in the ledger every `LEDGER_S`. One that has not for so long is gone."""
+
 SETTLED_S: Final = 2.0
 TELL_AFTER_S: Final = 1.5
 """A gate that moves within a group of agents is still with the other one for a moment, which is no news."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """What the ledger says of another owner, the same since `since_ns`. Clocks of two machines can't be compared."""
+
+    owner: GateOwner
+    since_ns: int
 
 
 class Owning:
@@ -47,6 +59,7 @@ class Owning:
         if owners is not None:
             for gate in shared.config.gate:
                 owners.deny(gate.name, True)
+        self._signs: dict[str, _Sign] = {}
         self._is_left = False
 
     def served(self) -> list[GateSection]:
@@ -158,13 +171,31 @@ class Owning:
             return
         claimed = {gate: epoch for gate, epoch in self._epochs().items() if owners.is_claimed(gate)}
         # An agent that was heard at this broker is judged by its silence there, which shows sooner than in the ledger.
-        heard = {gate: owners.heard(gate) for gate in claimed}
+        dead = {gate: owners.heard(gate) | self._silent_sessions(gate) for gate in claimed}
         try:
-            others = await self._ledger.record_owned(self._presence, claimed, heard)
+            others = await self._ledger.record_owned(self._presence, claimed, dead)
         except LedgerUnavailable:
             return
+        self._note_signs(others)
         self._elsewhere = {owner.gate: owner for owner in others}
         self._deny(owners)
+
+    def _silent_sessions(self, gate: str) -> frozenset[str]:
+        """The session that the ledger names as owner, if it has said nothing there for `SILENT_S` by this clock."""
+        sign = self._signs.get(gate)
+        if sign is None or self._shared.clock.monotonic_ns() - sign.since_ns < SILENT_S * 1e9:
+            return frozenset()
+        return frozenset({sign.owner.session})
+
+    def _note_signs(self, others: list[GateOwner]) -> None:
+        now_ns = self._shared.clock.monotonic_ns()
+        known = self._signs
+        self._signs = {
+            owner.gate: known[owner.gate]
+            if owner.gate in known and known[owner.gate].owner == owner
+            else _Sign(owner, now_ns)
+            for owner in others
+        }
 
     @property
     def _presence(self) -> AgentPresence:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from inspector.domain import AgentPresence, GateOwner
+from inspector.stream.pipeline import owning
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.testing.edges import FakeGateOwners
 from inspector.testing.ledger import InMemoryLedger
@@ -87,6 +88,22 @@ async def test_agent_takes_the_gate_of_one_that_was_heard_at_its_broker_whatever
         assert owners.owns("gate")
         assert ledger.owners["gate"][0].agent == "agent"
     assert ledger.owners == {}, "a gate is given up at the end"
+
+
+async def test_owner_in_the_ledger_that_says_nothing_any_more_is_gone_whatever_its_clock_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(owning, "LEDGER_S", 0.1)
+    monkeypatch.setattr(owning, "SILENT_S", 0.5)
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    other = AgentPresence("other", "identity-of-other", "session-of-other", "0", "digest", datetime.now(UTC))
+    await ledger.record_owned(other, {"gate": 4}, {})
+    owner, identity, seen_at = ledger.owners["gate"]
+    ledger.owners["gate"] = owner, identity, seen_at + timedelta(days=300)
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        await wait_until(lambda: Fault.OWNED_BY_OTHER in faults(agent))
+        await wait_until(lambda: owners.owns("gate"))
 
 
 async def test_agent_owns_its_gate_while_the_ledger_is_away() -> None:

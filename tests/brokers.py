@@ -29,20 +29,27 @@ START_TIMEOUT_S = 10.0
 class Mosquitto:
     """One broker; started when made. Its persistence survives `stop`, `kill` and `start`."""
 
-    def __init__(self, folder: Path, lines: tuple[str, ...] = (), *, is_persistent: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        lines: tuple[str, ...] = (),
+        *,
+        is_persistent: bool = True,
+        saves_each_change: bool = True,
+    ) -> None:
         self.host = "127.0.0.1"
         self.port = free_port()
         self._folder = folder
         self._log = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        config = [*self._basics(is_persistent), *lines]
+        config = [*self._basics(is_persistent, saves_each_change), *lines]
         if not any(line.startswith("allow_anonymous") for line in config):
             config.append("allow_anonymous true")
         (folder / "mosquitto.conf").write_text("\n".join(config) + "\n")
         self.start()
 
-    def _basics(self, is_persistent: bool) -> list[str]:
+    def _basics(self, is_persistent: bool, saves_each_change: bool) -> list[str]:
         basics = [
             f"listener {self.port} {self.host}",
             "max_queued_messages 0",
@@ -50,7 +57,7 @@ class Mosquitto:
             f"log_dest file {self._log}",
             f"persistence {'true' if is_persistent else 'false'}",
             f"persistence_location {self._folder}/",
-            "autosave_on_changes true",
+            f"autosave_on_changes {'true' if saves_each_change else 'false'}",
             "autosave_interval 1",
         ]
         if os.geteuid() == 0:

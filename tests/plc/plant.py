@@ -90,7 +90,8 @@ class Plant:
 
     def __init__(self, folder: Path, protocol: str, stations: Sequence[Station], enrolled: Path) -> None:
         self._resources = contextlib.ExitStack()
-        self.broker = Mosquitto(folder / "mosquitto")
+        # Saved each second: a save at each change writes all waiting frames anew, and the broker would stand still.
+        self.broker = Mosquitto(folder / "mosquitto", saves_each_change=False)
         self._resources.callback(self.broker.kill)
         config = CONFIG.format(port=self.broker.port, protocol=protocol)
         config += "".join(station.section() for station in stations)

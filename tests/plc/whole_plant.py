@@ -39,7 +39,7 @@ SETTLE_S: Final = 120.0
 AFTER_S: Final = 1.5
 """Time after the last part in which what comes too late still comes."""
 
-UNSAVED_S: Final = 0.5
+UNSAVED_S: Final = 2.0
 """mosquitto acknowledges a message before it has saved it, so a kill -9 loses the latest ones."""
 
 UNANSWERED: Final = "contradictions_without_event"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -31,6 +31,7 @@ from inspector.errors import BrokerRefused, BrokerUnavailable
 from inspector.ports import Clock, MakeReady, Telemetry
 from inspector.stream.age import marker_period_ms
 from inspector.stream.envelope import last_topic_level, open_envelope
+from inspector.stream.outage import OutageDoubt
 
 LOOK_S: Final = 0.25
 """Seconds between two checks whether messages still wait in the broker, while a marker is under way."""
@@ -71,6 +72,7 @@ class MqttSource(Peer):
         self._marker_topic = marker_topic(config, camera.name)
         gate = config.gate_of(camera.name)
         self._markers = None if gate is None else self._new_markers(gate)
+        self._outage = OutageDoubt()
         # One marker is under way beside the frames, and is acknowledged in its turn.
         most = self._in_flight + (0 if gate is None else 1)
         self._session = Session(config.mqtt, Role(client_id, persistent=True, receive_maximum=most), peer=self)
@@ -167,6 +169,8 @@ class MqttSource(Peer):
         self._unsettled.clear()
         self._all_settled.set()
         self._is_kept = session_present
+        if self._generation > 1:
+            self._outage.begin()
         if self._markers is not None:
             self._markers.begin(connection.opening_ns, is_fresh=not session_present)
         else:
@@ -307,8 +311,16 @@ class MqttSource(Peer):
             received_ns=self._last_message_ns,
             redelivered=message.is_duplicate,
             backlog=self.has_backlog,
-            not_before_ns=None if self._markers is None else self._markers.not_before_ns,
+            not_before_ns=self._not_before_ns(envelope.properties),
         )
+
+    def _not_before_ns(self, properties: Mapping[str, str]) -> int | None:
+        """The earliest time at which the frame that came last can have been taken; None if nothing proves any."""
+        may_have_waited = self._outage.doubts(self._last_message_ns)
+        if self._markers is None:
+            return None
+        has_time = self._camera.clock == "trusted" and "captured-at" in properties
+        return None if may_have_waited and not has_time else self._markers.not_before_ns
 
     def _settle(self) -> None:
         """Acknowledge the longest finished prefix, then read on if there is room again."""

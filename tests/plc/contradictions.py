@@ -17,11 +17,11 @@ CLOCK_OFF: Final = "camera clock an hour off"
 PASSED_UNSEEN: Final = "passed by default without any frame"
 
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
-    DONE_OTHERWISE: ("ack_contradicts", "done_otherwise"),
+    DONE_OTHERWISE: ("ack_other_than_told",),
     SECOND_REPORT: ("ack_contradicts",),
     NO_TRIGGER_ID: ("no_trigger_id", "storm"),
     CLOCK_OFF: ("camera_clock_off",),
-    PASSED_UNSEEN: ("passed_without_frame",),
+    PASSED_UNSEEN: ("ack_without_frame",),
 }
 """Kinds of events by contradiction; any of them will do."""
 

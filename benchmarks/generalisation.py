@@ -171,7 +171,8 @@ def table(document: Mapping[str, Any]) -> str:
 def auroc(candidate: Candidate, scores: Mapping[str, NDArray[np.float64]]) -> float:
     """Image AUROC of a candidate. `scores`: "good" and "test" scores of each member, and "defective" [n_test]."""
     fine = f"fine {candidate.prototypes} {candidate.share}"
-    weights = {"deep": 1.0, fine: 1.0, "whole": candidate.weight}
+    covers = [name.removeprefix("good ") for name in scores if name.startswith("good covers")]
+    weights = {**dict.fromkeys(covers, 1.0), fine: 1.0, "whole": candidate.weight}
     excesses = []
     for member, weight in weights.items():
         good, test = scores[f"good {member}"], scores[f"test {member}"]
@@ -185,7 +186,7 @@ def auroc(candidate: Candidate, scores: Mapping[str, NDArray[np.float64]]) -> fl
 
 def _deployed() -> Candidate:
     """The numbers of the default head."""
-    _, fine, whole = _recipe().deciding.members
+    *_, fine, whole = _recipe().deciding.members
     share = fine.top_share or _recipe().top_share
     return Candidate(fine.prototypes, share, whole.in_decision, STANDARD)
 
@@ -209,10 +210,10 @@ def _kept_scores(labelled: LabelledProduct, exposure: Exposure, cache: Path, eng
 
 
 def _scores(labelled: LabelledProduct, exposure: Exposure, cache: Path, engine: Engine) -> Scores:
-    deep, fine, whole = _recipe().deciding.members
+    *covers, fine, whole = _recipe().deciding.members
     fines = [replace(fine, prototypes=count) for count in PROTOTYPES]
     preparation = replace(_recipe().preparation, exposure=exposure)
-    recipe = replace(_recipe(), members=(deep, *fines, whole), preparation=preparation)
+    recipe = replace(_recipe(), members=(*covers, *fines, whole), preparation=preparation)
     passes = passes_for(preparation, recipe.embeddings, Backbone(), engine)
     paths = [*labelled.train, *(image.path for image in labelled.test)]
     features = _features(labelled.name, exposure, paths, cache, recipe, engine)
@@ -232,20 +233,20 @@ def _scores(labelled: LabelledProduct, exposure: Exposure, cache: Path, engine: 
     for part, images in (("good", held), ("test", list(test))):
         measured = fitter.measure(members, images, _untold)
         for number, member in enumerate(members):
-            for name, share in _names(number, [each.prototypes for each in fines]):
+            for name, share in _names(number - len(covers)):
                 own = replace(member, top_share=share)
                 readout: Readout = recipe.readout
                 scores[f"{part} {name}"] = np.array([own.score(readout, raw.maps[number][0]) for raw in measured])
     return scores
 
 
-def _names(number: int, prototypes: Sequence[int]) -> list[tuple[str, float | None]]:
-    """The names of a member's scores, each with the share of the map that makes it."""
-    if number == 0:
-        return [("deep", None)]
-    if number > len(prototypes):
+def _names(number: int) -> list[tuple[str, float | None]]:
+    """The names of a member's scores, each with the share of the map that makes it. `number`: 0 for the first fine."""
+    if number < 0:
+        return [(f"covers {-number}", None)]
+    if number == len(PROTOTYPES):
         return [("whole", None)]
-    return [(f"fine {prototypes[number - 1]} {share}", share) for share in SHARES]
+    return [(f"fine {PROTOTYPES[number]} {share}", share) for share in SHARES]
 
 
 def _features(

@@ -14,7 +14,7 @@ from inspector.training.dataset.exposed import Exposed
 from inspector.training.heads.base import FittingInputs, HeadRecipe
 from inspector.vision.images.exposure import Exposure
 
-LEAST_GAIN = 0.01
+LEAST_GAIN = 0.015
 """The AUROC that another exposure must gain, because it removes what the brightness would tell."""
 EXPOSURES: tuple[Exposure, ...] = ("as_is", "normalised", "levelled")
 """All exposures; the one that changes the frame least comes first."""

@@ -30,7 +30,7 @@ def test_table_names_the_gap_and_the_worst_product() -> None:
 
 def test_auroc_member_of_no_weight_does_not_decide() -> None:
     good = np.array([1.0, 2.0, 3.0])
-    scores = {f"{part} {name}": good for part in ("good", "test") for name in ("deep", "fine 256 0.01")}
+    scores = {f"{part} {name}": good for part in ("good", "test") for name in ("covers 1", "fine 256 0.01")}
     scores |= {"defective": np.array([0.0, 0.0, 1.0])}
     scores |= {"good whole": good, "test whole": np.array([90.0, 80.0, 2.0])}
     assert auroc(Candidate(256, 0.01, 0.0, "standard deviation"), scores) == 1.0

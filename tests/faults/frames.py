@@ -26,8 +26,8 @@ def decoder_crashes(scene: Scene) -> None:
     line.camera.shoot(1, note=POISON)
     line.camera.shoot(10)
     deaths, since = 0, time.monotonic()
-    while scene.account.missing(scene.rows()):
-        line.agent.until(lambda: line.agent.has_ended() or not scene.account.missing(scene.rows()), 60, "it goes on")
+    while not _is_all_judged(scene):
+        line.agent.until(lambda: line.agent.has_ended() or _is_all_judged(scene), 60, "it goes on")
         if line.agent.has_ended():
             deaths += 1
             code = line.agent.end(signal.SIGKILL)
@@ -55,8 +55,14 @@ def decoder_hangs(scene: Scene) -> None:
     line.finish()
 
 
+def _is_all_judged(scene: Scene) -> bool:
+    """Whether every frame has its row, and no late frame waits to be judged."""
+    rows = scene.rows()
+    return not scene.account.missing(rows) and all(row["late_outcome"] != "waiting" for row in rows)
+
+
 def _is_given_up(line: Line) -> None:
-    causes = Counter(row["cause"] for row in line.scene.rows())
+    causes = Counter(row["late_cause"] or row["cause"] for row in line.scene.rows())
     line.scene.check(causes["undecodable"] == 1, f"the poisoned frame is not the one undecodable row: {causes}")
 
 

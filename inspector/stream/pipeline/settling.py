@@ -318,7 +318,10 @@ class Settling:
     async def _finish_deferred(self, ticket: Ticket, verdict: Verdict) -> None:
         """Keep the picture, then journal and record the row. The frame is acknowledged last, so nothing is lost."""
         try:
-            keeping = asyncio.ensure_future(self._outlets.late_frames.keep(LateFrame(verdict, ticket.facts.admitted)))
+            # A frame that ended the agent when it came live comes again as a late one, and has that try behind it.
+            tries = self._room.journal.tries(verdict.camera, verdict.frame_sha256 or "")
+            late = LateFrame(verdict, ticket.facts.admitted, tries)
+            keeping = asyncio.ensure_future(self._outlets.late_frames.keep(late))
             await asyncio.wait([keeping], timeout=DISK_PATIENCE_S)
             self._shared.checkpoint("kept")
             await self._append(verdict, None)

@@ -155,7 +155,8 @@ def _scores(fitter: PrototypeFitter, bank: list[int], indices: Sequence[int]) ->
     is_inner = held_out(len(bank))
     trial = fitter.fit([image for image, apart in zip(bank, is_inner, strict=True) if not apart])
     inner = [image for image, apart in zip(bank, is_inner, strict=True) if apart]
-    members = fitter.with_units(fitter.fit(bank), fitter.units(trial, fitter.measure(trial, inner, quiet)))
+    units = fitter.pooled_units(fitter.units(trial, fitter.measure(trial, inner, quiet)), bank)
+    members = fitter.with_units(fitter.fit(bank), units)
     unseen = sorted(set(indices) - set(bank))
     scores = np.full(len(indices), np.nan)
     scores[unseen] = [each.score for each in fitter.blend(members, fitter.measure(members, unseen, quiet))]

@@ -93,7 +93,7 @@ def test_evaluate_given_artifacts_fits_nothing(root: Path, enrolled: dict[str, E
     assert found["products"]["disc"]["enroll_s"] is None
     assert found["products"]["disc"]["threshold"] == enrolled["disc"].manifest["threshold"]
     born = enrolled["disc"].manifest["calibration"]
-    lax = born["median"] + 100 * (born["threshold"] - born["median"])
+    lax = born["median"] + 1e6 * (born["threshold"] - born["median"])
     moved = evaluate(root, EvaluationOptions(artifacts=artifacts, thresholds={"disc": lax}), FakeEngine())
     assert moved["products"]["disc"]["threshold"] == lax
     assert moved["products"]["disc"]["missed_defect_share"] == 1.0

@@ -83,7 +83,9 @@ def test_adapted_recipe_runs_on_whatever_strides_there_are(name: str, head: str,
     with torch.inference_mode():
         together, alone = network(pixels), network(pixels[1:])
     for number, (both, one) in enumerate(zip(together, alone, strict=True)):
-        assert both.shape[:2] == (2, graph.grid(number) ** 2)
+        cells = graph.grid(number) ** 2
+        is_checkered = graph.embeddings[number].join == "checkered"
+        assert both.shape[:2] == (2, (cells + 1) // 2 if is_checkered else cells)
         torch.testing.assert_close(both[1:], one, atol=1e-4, rtol=1e-4)
 
 
@@ -95,13 +97,15 @@ def test_adapted_recipe_of_the_default_backbone_is_the_recipe() -> None:
 
 def test_adapted_recipe_of_one_stride_has_no_bank_twice() -> None:
     recipe = recipe_for("prototype", "fine").adapted((14,), "vit")
-    assert recipe.embeddings == (Embedding((14,), 14),)
+    assert recipe.embeddings == (Embedding((14,), 14), Embedding((14,), 14, pool=1, join="checkered"))
     assert [(member.clustering, member.whiten) for member in recipe.members] == [
         ("farthest-first", False),
+        ("spherical-kmeans", False),
+        ("farthest-first", False),  # the frame as a whole, which picks nothing
         ("kmeans", False),
         ("kmeans", True),
     ]
-    assert [member.in_decision for member in recipe.members] == [1.0, 0.0, 0.0]
+    assert [member.in_decision for member in recipe.members] == [1.0, 1.0, 0.5, 0.0, 0.0]
     assert recipe.preparation.size_px == 252
     ensure_size(recipe.embeddings, recipe.preparation.size_px, "vit")
 

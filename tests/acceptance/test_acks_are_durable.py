@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import time
@@ -66,8 +67,7 @@ def check_acks(agent: Agent, plc: Plc) -> None:
     assert "gate_actions_lost" not in agent.log
 
 
-@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
-@pytest.mark.parametrize("match", MATCHES)
+@pytest.mark.parametrize(("match", "protocol"), [("trigger_id", "3.1.1"), ("single_in_flight", "5")])
 def test_acks_sent_while_the_agent_is_away_and_the_broker_restarts_are_all_stored_once(
     agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], match: str, protocol: str
 ) -> None:
@@ -88,8 +88,7 @@ def test_acks_sent_while_the_agent_is_away_and_the_broker_restarts_are_all_store
     assert running.end() == 0
 
 
-@pytest.mark.parametrize("match", MATCHES)
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "match"), list(zip(STAGES, itertools.cycle(MATCHES), strict=False)))
 def test_kill_9_at_a_stage_leaves_one_row_for_each_ack(
     agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto], stage: str, match: str
 ) -> None:

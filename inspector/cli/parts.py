@@ -49,9 +49,10 @@ def command(
             raise UsageError(f"--class {part_class!r} is none of {', '.join(PartClass)}.") from None
     now = datetime.now(UTC)
     begin = since_time(since, now) if since else None if lot else now - USUAL
-    selection = PartSelection(
-        now, gate=gate, lot=lot, since=begin, until=since_time(until, now, "--until") if until else None
-    )
+    end = since_time(until, now, "--until") if until else None
+    if begin is not None and end is not None and end <= begin:
+        raise UsageError("--until must be a later time than --since: 2h for --since and 1h for --until, for example.")
+    selection = PartSelection(now, gate=gate, lot=lot, since=begin, until=end)
     loaded = load(config)
     with console.progress("parts", quiet=as_json) as tell:
         account = asyncio.run(account_for_parts(loaded, selection, part_class=wanted_class, limit=limit, progress=tell))

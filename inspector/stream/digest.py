@@ -5,7 +5,7 @@ Pure: times are monotonic nanoseconds passed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -35,6 +35,12 @@ class Digest(Generic[T]):
     def add(self, subject: str, items: Iterable[T]) -> None:
         """Note items of a subject."""
         self._subjects.setdefault(subject, _Subject()).items.extend(items)
+
+    def discard(self, subject: str, is_settled: Callable[[T], bool]) -> None:
+        """Forget items of a subject that were not told yet."""
+        known = self._subjects.get(subject)
+        if known is not None:
+            known.items = [item for item in known.items if not is_settled(item)]
 
     def take(self, now_ns: int, *, is_last: bool = False) -> list[tuple[str, list[T]]]:
         """Subjects to tell of now, with their items since the last time. `is_last`: without a wait for the interval."""

@@ -18,6 +18,7 @@ from inspector.domain import HeldFor, Part, PartClass, PartSelection, Severity
 from inspector.errors import LedgerUnavailable, RowDamaged
 from inspector.ports import Ledger
 from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of_gate
+from inspector.stream.digest import ranges_text
 from inspector.stream.pipeline.alarms import Alarms
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.ticket import Shared
@@ -84,6 +85,7 @@ class Accounts:
             for gate in self._served():
                 self._note_lots(gate)
             await self._look()
+            self._alarms.tell_due()
             await self._shared.clock.sleep(LOOK_S)
 
     def _served(self) -> list[GateSection]:
@@ -190,8 +192,10 @@ class Accounts:
 
 
 def _named(parts: Sequence[Part]) -> str:
-    first, last = parts[0], parts[-1]
-    if first.trigger_id is None or last.trigger_id is None:
-        return f"the first at {first.at:%H:%M:%S} UTC"
-    triggers = f"trigger {first.trigger_id}" if first is last else f"triggers {first.trigger_id} to {last.trigger_id}"
-    return f"{triggers} of epoch {last.epoch}"
+    if any(part.trigger_id is None for part in parts):
+        return f"the first at {min(part.at for part in parts):%H:%M:%S} UTC"
+    said = []
+    for epoch in sorted({part.epoch for part in parts}):
+        triggers = sorted({part.trigger_id for part in parts if part.epoch == epoch and part.trigger_id is not None})
+        said.append(f"trigger{'' if len(triggers) == 1 else 's'} {ranges_text(triggers)} of epoch {epoch}")
+    return "; ".join(said)

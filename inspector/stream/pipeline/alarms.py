@@ -1,26 +1,31 @@
-"""Events that may come for every part, told at a bounded rate: how many were left out is in the next one.
+"""Events that may come for every part, told at a bounded rate.
 
-The first event of a kind at a gate is told at once. While more of them come, they are told together, after pauses that
-grow from a minute to an hour.
+The first event of a kind at a gate is told at once. Those that come soon after it are told together when the pause is
+over, whether or not more come. While they keep coming, the pause grows from ten seconds to ten minutes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from inspector.domain import Severity
 from inspector.stream.pipeline.ticket import Shared
 
-FIRST_PAUSE_S: Final = 60.0
-LONGEST_PAUSE_S: Final = 3600.0
+FIRST_PAUSE_S: Final = 10.0
+LONGEST_PAUSE_S: Final = 600.0
+LOOK_S: Final = 1.0
+MOST_DETAILS: Final = 8
+"""Details in one event; of more cases only the number is told."""
 
 
 @dataclass(slots=True)
 class _Kind:
+    severity: Severity
     told_ns: int
     pause_s: float = FIRST_PAUSE_S
     left_out: int = 0
+    details: list[str] = field(default_factory=list)
 
 
 class Alarms:
@@ -31,15 +36,31 @@ class Alarms:
         self._kinds: dict[tuple[str, str], _Kind] = {}
 
     def tell(self, kind: str, severity: Severity, subject: str, detail: str, count: int = 1) -> None:
-        """Tell the event, or count it for the next one of its kind. `count`: how many cases it stands for."""
+        """Tell the event, or keep it for the next one of its kind. `count`: how many cases it stands for."""
         now_ns = self._shared.clock.monotonic_ns()
         known = self._kinds.get((kind, subject))
-        if known is not None and now_ns - known.told_ns < known.pause_s * 1e9:
-            known.left_out += count
+        if known is None or now_ns - known.told_ns >= 2 * known.pause_s * 1e9:
+            self._kinds[kind, subject] = _Kind(severity, now_ns)
+            self._shared.event(kind, severity, subject, detail)
             return
-        if known is not None and known.left_out:
-            detail += f"; {known.left_out} more since the last such event"
-        is_calm = known is None or now_ns - known.told_ns >= 2 * known.pause_s * 1e9
-        pause_s = FIRST_PAUSE_S if is_calm or known is None else min(2 * known.pause_s, LONGEST_PAUSE_S)
-        self._kinds[kind, subject] = _Kind(now_ns, pause_s)
-        self._shared.event(kind, severity, subject, detail)
+        known.left_out += count
+        known.details.append(detail)
+        del known.details[MOST_DETAILS:]
+        self.tell_due()
+
+    def tell_due(self, *, is_last: bool = False) -> None:
+        """Tell what was kept and whose pause is over. `is_last`: without waiting for the pause."""
+        now_ns = self._shared.clock.monotonic_ns()
+        for (kind, subject), known in self._kinds.items():
+            if not known.left_out or (now_ns - known.told_ns < known.pause_s * 1e9 and not is_last):
+                continue
+            detail = f"{known.left_out} more: {'; '.join(known.details)}"
+            pause_s = min(2 * known.pause_s, LONGEST_PAUSE_S)
+            self._kinds[kind, subject] = _Kind(known.severity, now_ns, pause_s)
+            self._shared.event(kind, known.severity, subject, detail)
+
+    async def run(self) -> None:
+        """Tell what is due, again and again, until cancelled."""
+        while True:
+            await self._shared.clock.sleep(LOOK_S)
+            self.tell_due()

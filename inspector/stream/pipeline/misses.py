@@ -8,6 +8,7 @@ that has just connected again delivers what it kept, in any order, so the parts 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from inspector.config.sections import GateSection
@@ -77,9 +78,9 @@ class Misses:
         for gate in self._shared.config.gate:
             if self._waits(gate):
                 self._settle_due(gate, now_ns)
+        self._take_corrections()
         for name, missed in self._missed.take(now_ns, is_last=is_last):
             self._alarm(name, missed)
-        self._take_corrections()
         for name, corrected in self._corrected.take(now_ns, is_last=is_last):
             triggers = ranges_text([correction.trigger_id for correction in corrected])
             detail = (
@@ -91,6 +92,7 @@ class Misses:
         corrections, self._shared.corrections = self._shared.corrections, []
         for correction in corrections:
             self._corrected.add(correction.gate, [correction])
+            self._missed.discard(correction.gate, partial(_is_part_of, correction))
             self._shared.telemetry.count("misses_corrected", gate=correction.gate)
 
     def _settle_due(self, gate: GateSection, now_ns: int) -> None:
@@ -125,3 +127,7 @@ class Misses:
         if missed[0].is_counted_by_camera:
             detail += "; the camera counts by itself, so only what was lost after it is known"
         self._shared.event("uninspected", Severity.ALARM, gate, detail)
+
+
+def _is_part_of(correction: Correction, missed: MissedPart) -> bool:
+    return (missed.epoch, missed.trigger_id) == (correction.epoch, correction.trigger_id)

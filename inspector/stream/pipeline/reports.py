@@ -90,10 +90,12 @@ class Reports:
             tasks.create_task(self._take(self._ack_line))
             tasks.create_task(self._store(self._ack_line))
             tasks.create_task(self._write())
+            tasks.create_task(self._alarms.run())
 
     async def finish(self) -> None:
         """Give rows that wait a last moment. What has none then is in the journal."""
         await self._until_written(self._journaled_count)
+        self._alarms.tell_due(is_last=True)
 
     async def _take(self, ack_line: AckLine) -> None:
         async for report in ack_line.reports():

@@ -35,6 +35,8 @@ A fault of the whole frame comes first, because it changes the blocks of the who
 LEAST_ALIKE: Final = 0.45
 """Share of the view that must resemble good images in spite of the fault, where routing did not know the product. Of
 frames of eleven other products 5 % reach it and a limit too; of a product's own faulty frames nearly all do."""
+BLACK: Final = 1 / 32
+"""A frame with less than this share of the light of good images shows nothing: the lamp is out, or the lens covered."""
 MOST_GOOD: Final = 4096
 """Most good images in an artifact."""
 _NUMBERS: Final = ("brightness", "fineness", "far_from")
@@ -111,6 +113,8 @@ class Measuring:
                 return 1.0 - float(self.far(look)[counted].mean())
             case FrameFault.BLURRED:
                 means = look.means
+            case FrameFault.DARK if look.brightness() < self.good.brightness * BLACK:
+                return 1.0  # nothing is left to compare where all is black
             case FrameFault.DARK:
                 means = look.means * (self.good.brightness / look.brightness())
             case FrameFault.BRIGHT:

@@ -49,3 +49,6 @@ def test_golden_shows_the_newest_first_and_one_gate_alone(shell: Callable[..., A
     ]
     assert [each["gate"] for each in shell("golden", "--gate", "g1", "--json").document] == ["g1"]
     assert len(shell("golden", "--limit", "1", "--json").document) == 1
+    unknown = shell("golden", "--gate", "nope")
+    assert unknown.code == 2
+    assert "There is no gate 'nope'" in " ".join(unknown.err.split())

@@ -95,21 +95,26 @@ def test_redeliveries_forgets_old_packet_ids() -> None:
     assert known.is_known(nameless(2, is_redelivered=True))
 
 
-def test_alarms_tell_the_first_at_once_and_count_the_rest() -> None:
+def test_alarms_tell_the_first_at_once_and_the_rest_together_after_a_pause() -> None:
     plant = Plant(settings())
     now_ns = [0]
     shared = plant.pipeline()._shared
     shared.clock = type("Clock", (), {"now": plant.clock.now, "monotonic_ns": lambda _: now_ns[0]})()
     alarms = Alarms(shared)
-    for _ in range(5):
-        alarms.tell("ack_contradicts", Severity.ALARM, "gate", "a part")
+    for number in range(5):
+        alarms.tell("ack_contradicts", Severity.ALARM, "gate", f"part {number}")
     alarms.tell("ack_contradicts", Severity.ALARM, "other", "a part")
+    alarms.tell_due()
     now_ns[0] = int(FIRST_PAUSE_S * 1e9)
-    alarms.tell("ack_contradicts", Severity.ALARM, "gate", "a part")
-    now_ns[0] *= 2
-    alarms.tell("ack_contradicts", Severity.ALARM, "gate", "a part")
-    assert [(event.subject, event.detail) for event in plant.telemetry.events] == [
-        ("gate", "a part"),
+    alarms.tell_due()
+    alarms.tell("ack_contradicts", Severity.ALARM, "gate", "part 5")
+    now_ns[0] += int(FIRST_PAUSE_S * 1e9)
+    alarms.tell_due()
+    told = [(event.subject, event.detail) for event in plant.telemetry.events]
+    assert told == [
+        ("gate", "part 0"),
         ("other", "a part"),
-        ("gate", "a part; 4 more since the last such event"),
+        ("gate", "4 more: part 1; part 2; part 3; part 4"),
     ], "the pause grows while they keep coming"
+    alarms.tell_due(is_last=True)
+    assert plant.telemetry.events[-1].detail == "1 more: part 5"

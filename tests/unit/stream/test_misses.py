@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from inspector.domain import Cause, Gap, Outcome
+from inspector.stream.digest import Digest
 from inspector.stream.pipeline import Pipeline
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.source import FakeBroker
@@ -225,3 +226,16 @@ async def test_run_part_that_fills_a_gap_and_dies_at_a_stage_is_neither_lost_nor
     assert sorted(row.trigger_id or 0 for row in later.rows()) == [1, 2, 3]
     assert missed_of(later) == []
     assert later.ledger.gates["gate"].gaps == ()
+
+
+def test_digest_item_that_is_settled_before_it_is_told_is_not_told() -> None:
+    digest: Digest[int] = Digest(10)
+    digest.add("gate", [1])
+    assert digest.take(0) == [("gate", [1])]
+    digest.add("gate", [2, 3])
+    digest.discard("gate", lambda number: number == 3)
+    digest.discard("other", lambda _: True)
+    assert digest.take(10) == [("gate", [2])]
+    digest.add("gate", [4])
+    digest.discard("gate", lambda _: True)
+    assert not digest.is_waiting

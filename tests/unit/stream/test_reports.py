@@ -139,7 +139,7 @@ async def test_report_of_a_part_that_cannot_be_is_told_acknowledged_and_not_stor
             plant.acks.reported.put_nowait(report(1, **wrong))
         await until(lambda: 3 in plant.acks.acknowledged)
     assert plant.ledger.gate_actions == []
-    assert plant.telemetry.kinds().count("ack_of_no_part") == 1
+    assert 1 <= plant.telemetry.kinds().count("ack_of_no_part") <= 2, "at once, and the rest together"
     assert plant.telemetry.counters["acks_of_no_part"] == 3
 
 

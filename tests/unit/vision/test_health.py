@@ -260,3 +260,11 @@ def test_statement_says_what_is_checked_and_why_the_rest_is_not(
     assert few.startswith("frames are not checked; not checked for blurred, ")
     assert "30 good images are needed, 8 were given" in few
     assert "enrol it again" in health_statement({})
+
+
+def test_find_of_a_black_frame_is_dark_whatever_routing_knows(checks: HealthChecks) -> None:
+    black = np.zeros_like(routing_copy(scene(5)))
+    for is_known in (True, False):
+        found = checks.find(black, is_known=is_known)
+        assert found is not None
+        assert found.fault is FrameFault.DARK

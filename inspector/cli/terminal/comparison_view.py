@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from inspector.cli.terminal import console, rendering
-from inspector.cli.terminal.escapes import shown
 from inspector.cli.terminal.results_view import SHORT_ID
 from inspector.domain import Outcome
+from inspector.text import visible
 
 if TYPE_CHECKING:
     from inspector.operation.version_comparison import Comparison, ShownFlip
@@ -21,7 +21,7 @@ _STYLES: Final = {"improvement": "green", "worse": "bold red"}
 
 def print_comparison(found: Comparison, page: Path | None) -> None:
     """Counts, flips, and what may be said of the difference."""
-    rendering.show(f"[bold]{_title(found)}[/]", rendering.facts(_facts(found)), "")
+    rendering.show(Text(_title(found), style="bold"), rendering.facts(_facts(found)), "")
     if found.flips:
         rendering.show(_flips(found.flips), "")
         if len(found.flips) < found.flipped:
@@ -34,7 +34,7 @@ def print_comparison(found: Comparison, page: Path | None) -> None:
 
 def _title(found: Comparison) -> str:
     live = "no live version" if found.live is None else f"live version {found.live.version}"
-    return f"{shown(found.shadow.product)}: shadow version {found.shadow.version} against {live}"
+    return f"{visible(found.shadow.product)}: shadow version {found.shadow.version} against {live}"
 
 
 def _facts(found: Comparison) -> list[tuple[str, str | Text]]:

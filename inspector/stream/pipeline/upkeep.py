@@ -7,6 +7,7 @@ the canary or by real frames), the journal, and the connection of the cameras. A
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
@@ -22,6 +23,7 @@ CANARY_S = 5.0
 CANARY_OVERDUE_S = 15.0
 SCORER_HUNG_S = 60.0
 EVENTS_S = 0.5
+MOST_EVENTS = 10_000
 
 LATE_IN_A_ROW = 3
 """A gate stops being ready after this many frames in a row were decided too late."""
@@ -109,6 +111,8 @@ class Upkeep:
         self._lineups = lineups
         self._ledger = ledger
         self._take_events = take_events
+        self._unstored: list[Event] = []
+        self._storing = asyncio.Lock()
         self._canary_ok_ns: int | None = None
         self._canary_fault = False
         self._answered_ns = shared.clock.monotonic_ns()
@@ -163,21 +167,18 @@ class Upkeep:
 
     async def run_events(self) -> None:
         """Write events into the ledger; events are kept for the next round while the ledger is unavailable."""
-        kept: list[Event] = []
         while True:
             await self._shared.clock.sleep(EVENTS_S)
-            kept = await self.store_events(kept)
+            await self.store_events()
 
-    async def store_events(self, kept: list[Event] | None = None) -> list[Event]:
-        """Store `kept` and new events; returns the events that could not be stored."""
-        events = [*(kept or []), *self._take_events()]
-        if not events:
-            return []
-        try:
-            await self._ledger.record_events(events)
-        except LedgerUnavailable:
-            return events[-10_000:]
-        return []
+    async def store_events(self) -> None:
+        """Store the events that wait. Those that can't be stored now wait for the next call, `MOST_EVENTS` at most."""
+        async with self._storing:  # at a stop, a call that is under way comes to its end first
+            self._unstored = [*self._unstored, *self._take_events()][-MOST_EVENTS:]
+            if self._unstored:
+                with contextlib.suppress(LedgerUnavailable):
+                    await self._ledger.record_events(self._unstored)
+                    self._unstored = []
 
     async def _check(self, lineup: Lineup, scorer: Executor) -> None:
         loop = asyncio.get_running_loop()

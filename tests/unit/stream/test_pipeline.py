@@ -9,7 +9,7 @@ import math
 import threading
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from inspector.domain import (
     Action,
     Cause,
     Decision,
+    Event,
     GateMode,
     GateState,
     HoldNote,
@@ -37,6 +38,7 @@ from inspector.stream import spare_time
 from inspector.stream.pipeline import Adapters, Pipeline, afterwards
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.ticket import Stage
+from inspector.testing.clock import START
 from inspector.testing.edges import (
     FakeAckLine,
     FakeCommandChannel,
@@ -938,3 +940,25 @@ async def test_run_batch_is_scored_as_frame_by_frame() -> None:
     assert max(plant.lineup.batches) > 1
     assert [row.level for row in plant.rows()] == [pytest.approx(n / 10) for n in range(8)]
     assert not any(math.isnan(row.level or 0) for row in plant.rows())
+
+
+async def test_stop_while_events_are_being_stored_loses_none_of_them() -> None:
+    plant = Plant(settings())
+    upkeep = plant.pipeline()._upkeep
+    gate, stored = asyncio.Event(), []
+
+    async def slow(events: Sequence[Event]) -> None:
+        await gate.wait()
+        stored.extend(events)
+
+    upkeep._ledger.record_events = slow  # type: ignore[method-assign]
+    waiting = [[Event(START, "first", Severity.INFO, "gate", "")], [Event(START, "last", Severity.INFO, "gate", "")]]
+    upkeep._take_events = lambda: waiting.pop(0) if waiting else []
+    under_way = asyncio.create_task(upkeep.store_events())
+    await asyncio.sleep(0)
+    last = asyncio.create_task(upkeep.store_events())
+    await asyncio.sleep(0)
+    gate.set()
+    await last
+    under_way.cancel()  # as a stop does to the task that stores events all the time
+    assert [event.kind for event in stored] == ["first", "last"]

@@ -47,8 +47,8 @@ FOUND_SHARE = 0.9
 BLIND_BELOW = 0.1
 """A head that finds a smaller share of the large drawn defects does not go live unless a person insists."""
 WEAK_BELOW = 0.3
-"""A head that finds a smaller share of them goes live with a warning. Of twelve products under the head before today's, six
-lay above, and five of the other six missed more than half of their real defects."""
+"""A head that finds a smaller share of them goes live with a warning. Of twelve products under
+an earlier head, six lay above; of the six below, five missed more than half of their real defects."""
 BLIND_GRID = 6
 BLIND_IMAGES = 3
 BATCH = 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,17 @@ from inspector.errors import EngineError
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.enrol import Enrolment
 from inspector.vision.engines.onnx_runtime import OnnxEngine
-from inspector.vision.engines.protocols import Bank, Compare, Embedder, Patches, Search, unit_length
+from inspector.vision.engines.pooling import pooled
+from inspector.vision.engines.protocols import (
+    Bank,
+    Compare,
+    Embedder,
+    JointSearch,
+    OneByOne,
+    Patches,
+    Search,
+    unit_length,
+)
 from inspector.vision.networks.graphs import Graph
 from inspector.vision.networks.student_graph import StudentWeights
 
@@ -69,6 +80,9 @@ class FakeEngine:
     def search(self, bank: Bank) -> Search:
         return FakeSearch(bank)
 
+    def joint_search(self, banks: Sequence[Bank]) -> JointSearch:
+        return OneByOne([self.search(bank) for bank in banks])
+
 
 class FakeSearch:
     """The distances written out in NumPy."""
@@ -78,7 +92,7 @@ class FakeSearch:
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
         covers = self._bank.covers
-        least = [self._squares(frame).reshape(len(frame), covers, -1).min(2).T for frame in patches]
+        least = [squares.reshape(len(squares), covers, -1).min(2).T for squares in map(self._squares, patches)]
         return np.sqrt(np.maximum(np.stack(least), 0))
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
@@ -86,9 +100,11 @@ class FakeSearch:
 
     def _squares(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
         bank = self._bank
-        y = (unit_length(frame) if bank.unit_length else frame) - bank.mean
+        y = (pooled(frame[None])[0] if bank.is_pooled else frame) - bank.mean
         if bank.projection is not None:
             y = y @ bank.projection
+        if bank.unit_length:
+            y = unit_length(y)
         return (y**2).sum(1)[:, None] + (bank.prototypes**2).sum(1) - 2 * y @ bank.prototypes.T
 
 

@@ -29,6 +29,7 @@ SHRINKAGE = 0.05
 """Weight of uncorrelated channels in the correlations of pooled frames."""
 SMALLEST_SPREAD = 0.002
 """Lower bound for the spread of a pooled channel, as a share of its mean: a few frames may agree by chance."""
+SPHERICAL_ROUNDS = 20
 ROUNDS = 4
 TRIAL_ROUNDS = 1
 """Rounds of moving centres in a trial. One round suffices for the spread of a map's distances; the map itself improves
@@ -42,7 +43,8 @@ class MemberRecipe:
     """One member over one embedding: `covers` banks of `prototypes` each, begun at different patches. `whiten`: the
     channels are decorrelated before they are compared. `is_pooled`: the bank is one point, the mean of the pooled good
     frames, and distance from it is measured in their spread. `top_share`: see `vision.heads.prototype.Member`.
-    `rounds`: the largest number of rounds of the spherical k-means.
+    `rounds`: the largest number of rounds of the k-means. `axes`: the number of strongest principal axes on which the
+    vectors are compared, None for all.
     """
 
     embedding: Embedding
@@ -55,7 +57,8 @@ class MemberRecipe:
     covers: int = 1
     is_pooled: bool = False
     top_share: float | None = None
-    rounds: int = 20
+    rounds: int | None = None
+    axes: int | None = None
 
 
 def build_pooled(frames: NDArray[np.float32]) -> Bank:
@@ -71,7 +74,8 @@ def build_pooled(frames: NDArray[np.float32]) -> Bank:
     variances, axes = np.linalg.eigh(correlation)
     projection = axes / np.sqrt(variances) / spread[:, None]
     centre = np.zeros((1, len(mean)), np.float32)
-    return Bank(mean.astype(np.float32), np.ascontiguousarray(projection, dtype=np.float32), centre)
+    projection = np.ascontiguousarray(projection, dtype=np.float32)
+    return Bank(mean.astype(np.float32), projection, centre, is_pooled=True)
 
 
 def distances_from(bank: Bank, frames: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -101,30 +105,38 @@ def build_bank(
 
     `is_trial`: the bank only measures spreads; see `prototype.PrototypeFitter.fit`.
     """
+    mean = np.zeros(vectors.shape[1], np.float32) if recipe.unit_length else vectors.mean(axis=0)
+    projection = _projection(vectors - mean, recipe)
+    projected = vectors - mean if projection is None else (vectors - mean) @ projection
     if recipe.unit_length:
-        mean = np.zeros(vectors.shape[1], np.float32)
-        projected, projection = unit_length(vectors), None
-    else:
-        mean = vectors.mean(axis=0)
-        projection = _whitening(vectors - mean) if recipe.whiten else None
-        projected = vectors - mean if projection is None else (vectors - mean) @ projection
+        projected = unit_length(projected)
     if recipe.clustering == "farthest-first":
         picked = farthest_first(projected, recipe.prototypes, rng)
         return Bank(mean, projection, np.ascontiguousarray(projected[picked]), recipe.unit_length), picked
     if recipe.clustering == "kmeans":
-        rounds = TRIAL_ROUNDS if is_trial and not recipe.in_decision else ROUNDS
+        rounds = TRIAL_ROUNDS if is_trial and not recipe.in_decision else recipe.rounds or ROUNDS
         centres = kmeans(projected, recipe.prototypes, rng, rounds)
         nearest = None if is_trial else nearest_to(centres, projected)
         return Bank(mean, projection, centres, recipe.unit_length), nearest
     if not recipe.unit_length:
         raise UsageError(f"The clustering {recipe.clustering} needs vectors of unit length.")
     if recipe.clustering == "spherical-kmeans":
-        means = spherical_kmeans(projected, recipe.prototypes, rng, recipe.rounds)
+        means = spherical_kmeans(projected, recipe.prototypes, rng, recipe.rounds or SPHERICAL_ROUNDS)
     else:
         # Drawn at random, because the sample is in the order of the images and all images must take part.
         some = rng.permutation(len(projected))[:FIRST_NEIGHBOUR_PATCHES]
         means = first_neighbour_means(projected[np.sort(some)], recipe.prototypes)
     return Bank(mean, projection, means, unit_length=True), None
+
+
+def _projection(centred: NDArray[np.float32], recipe: MemberRecipe) -> NDArray[np.float32] | None:
+    """Float32 [C, D], the axes on which the recipe compares centred vectors; None for the channels themselves."""
+    if recipe.whiten:
+        return _whitening(centred)
+    if recipe.axes is None or recipe.axes >= centred.shape[1]:
+        return None
+    _, axes = np.linalg.eigh(centred.T @ centred)  # in the order of rising variances
+    return np.ascontiguousarray(axes[:, -recipe.axes :], dtype=np.float32)
 
 
 def _whitening(centred: NDArray[np.float32]) -> NDArray[np.float32]:

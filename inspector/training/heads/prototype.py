@@ -22,9 +22,9 @@ from inspector.training.heads.banks import Clustering, MemberRecipe, build_cover
 from inspector.training.heads.base import Fitted, FittingInputs, TrialParts, TrialScores
 from inspector.training.heads.fitted import calibrated
 from inspector.training.heads.student_plan import TrainingPlan
+from inspector.vision.engines.pooling import pooled
 from inspector.vision.engines.protocols import Embedder, Engine, on_host
 from inspector.vision.heads.base import Judgement, Reading, Readout
-from inspector.vision.heads.pooling import pooled
 from inspector.vision.heads.prototype import Member, PrototypeHead, PrototypeModel, usual, worst
 from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.graphs import Embedding, Graph
@@ -146,7 +146,15 @@ _DEEP = MemberRecipe(Embedding((16,), 16), prototypes=128, covers=3, in_decision
 _MIDDLE = MemberRecipe(Embedding((8,), 16), prototypes=128, covers=3, in_decision=1.0)
 _SHARP = MemberRecipe(Embedding((4, 8), 16), prototypes=128, covers=3, in_decision=1.0)
 _FINE = MemberRecipe(
-    _JOINT, prototypes=512, unit_length=True, in_decision=1.0, clustering="spherical-kmeans", top_share=0.01, rounds=6
+    _JOINT,
+    prototypes=512,
+    unit_length=True,
+    in_decision=1.0,
+    in_map=1.0,
+    clustering="spherical-kmeans",
+    top_share=0.01,
+    rounds=6,
+    axes=64,
 )
 _WHOLE = MemberRecipe(_JOINT, prototypes=1, in_decision=0.5, is_pooled=True)
 _BROAD_MAP = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=256, in_map=1.0, clustering="kmeans")
@@ -167,7 +175,7 @@ _PROFILES = {
         "prototype",
         "fast",
         Preparation(size_px=208),
-        (_DEEP, _SHARP, replace(_FINE, prototypes=64), _WHOLE, _BROAD_MAP),
+        (_DEEP, _SHARP, replace(_FINE, prototypes=64, axes=None), _WHOLE, _BROAD_MAP),
     ),
     "standard": PrototypeRecipe(
         "prototype",
@@ -356,7 +364,6 @@ class PrototypeFitter:
                     score_unit=1.0,
                     map_unit=1.0,
                     sources=sources,
-                    is_pooled=recipe.is_pooled,
                     top_share=recipe.top_share,
                 )
             )
@@ -420,7 +427,7 @@ class PrototypeFitter:
         """
         found = list(members)
         for number, member in enumerate(members):
-            if not member.is_pooled:
+            if not member.bank.is_pooled:
                 continue
             frames = self._frames[member.embedding]
             scores = []

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import EngineError
-from inspector.vision.engines.protocols import Answer, Bank, Compare, Embedder, Patches, Search, unit_length
+from inspector.vision.engines.protocols import Answer, Bank, Compare, Embedder, JointSearch, Patches, Search
+from inspector.vision.engines.search_graph import BankKind, bank_feeds, search_graph
 from inspector.vision.networks.graphs import Graph, ensure_graph
 from inspector.vision.networks.student_graph import LEVELS, StudentWeights, as_squares, student_graph
 
@@ -30,7 +31,7 @@ class OnnxEngine:
         self._threads = threads or len(os.sched_getaffinity(0))
         self._lock = threading.Lock()
         self._embedders: dict[tuple[str, bool], Embedder] = {}
-        self._search_sessions: dict[tuple[bool, Answer], Any] = {}
+        self._search_sessions: dict[tuple[tuple[BankKind, ...], Answer], Any] = {}
         self._student_sessions: dict[bool, Any] = {}
 
     @property
@@ -50,18 +51,19 @@ class OnnxEngine:
             return found
 
     def search(self, bank: Bank) -> Search:
-        is_projected = bank.projection is not None
-        return _OnnxSearch(
-            self._search_session(is_projected, "distance"), self._search_session(is_projected, "index"), bank
-        )
+        kinds = (BankKind.of(bank),)
+        return _OnnxSearch(self._search_session(kinds, "distance"), self._search_session(kinds, "index"), bank)
 
-    def _search_session(self, is_projected: bool, answer: Answer) -> Any:
+    def joint_search(self, banks: Sequence[Bank]) -> JointSearch:
+        kinds = tuple(BankKind.of(bank) for bank in banks)
+        return _OnnxJointSearch(self._search_session(kinds, "distance"), banks)
+
+    def _search_session(self, kinds: tuple[BankKind, ...], answer: Answer) -> Any:
         with self._lock:
-            session = self._search_sessions.get((is_projected, answer))
+            session = self._search_sessions.get((kinds, answer))
             if session is None:
                 # One thread: with two threads on busy cores, a matrix product takes multiples of 8 ms.
-                session = _session(_search_graph(is_projected, answer), 1)
-                self._search_sessions[is_projected, answer] = session
+                session = self._search_sessions[kinds, answer] = _session(search_graph(kinds, answer), 1)
             return session
 
     def student(self, weights: StudentWeights) -> Compare:
@@ -114,28 +116,35 @@ class _OnnxEmbedder:
 class _OnnxSearch:
     def __init__(self, measuring: Any, naming: Any, bank: Bank) -> None:
         self._measuring, self._naming = measuring, naming
-        self._unit_length = bank.unit_length
-        self._feeds = {
-            "mean": np.ascontiguousarray(bank.mean, np.float32),
-            "prototypes": np.ascontiguousarray(bank.prototypes.T, np.float32),  # [D, K]
-            "squares": np.square(bank.prototypes, dtype=np.float32).sum(axis=1),  # [K]
-        }
-        self._apart = {"apart": np.array([0, bank.covers, -1], np.int64)}
-        if bank.projection is not None:
-            self._feeds["projection"] = np.ascontiguousarray(bank.projection, np.float32)
+        self._distance_feeds, self._index_feeds = bank_feeds(bank, "distance"), bank_feeds(bank, "index")
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
-        return np.asarray(self._run(self._measuring, patches, self._apart), np.float32)
+        return np.asarray(self._run(self._measuring, patches, self._distance_feeds), np.float32)
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
-        return np.asarray(self._run(self._naming, patches, {}), np.int64)
+        return np.asarray(self._run(self._naming, patches, self._index_feeds), np.int64)
 
-    def _run(self, session: Any, patches: Patches, more: dict[str, Any]) -> NDArray[Any]:
-        rows = []
-        for frame in patches:
-            cells = unit_length(frame) if self._unit_length else frame
-            rows += _run(session, None, {"patches": cells, **self._feeds, **more})
-        return np.stack(rows)
+    @staticmethod
+    def _run(session: Any, patches: Patches, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        return np.stack([_run(session, None, {"patches_0": frame, **feeds})[0] for frame in patches])
+
+
+class _OnnxJointSearch:
+    """Many banks in one run: a run has a cost of its own, which is more than that of a small bank."""
+
+    def __init__(self, session: Any, banks: Sequence[Bank]) -> None:
+        self._session = session
+        self._places = [f"patches_{number}" for number in range(len(banks))]
+        self._feeds: dict[str, NDArray[Any]] = {}
+        for number, bank in enumerate(banks):
+            self._feeds |= bank_feeds(bank, "distance", number)
+
+    def distances(self, patches: Sequence[Patches]) -> list[NDArray[np.float32]]:
+        by_frame = [
+            _run(self._session, None, {**dict(zip(self._places, frames, strict=True)), **self._feeds})
+            for frames in zip(*patches, strict=True)
+        ]
+        return [np.stack(parts) for parts in zip(*by_frame, strict=True)]
 
 
 class _OnnxCompare:
@@ -150,47 +159,3 @@ class _OnnxCompare:
             low, high = _run(self._session, self._names, {**as_squares(embedded, row), **self._feeds})
             found.append((low, high))
         return found
-
-
-def _search_graph(is_projected: bool, answer: Answer) -> bytes:
-    """The ONNX graph that gives the distance to the nearest prototype, or the index of that prototype.
-
-    The bank is an input of the graph, so that all products share one session. Distance and index have a graph each,
-    because finding the index as well would take half as long again.
-    |y - b|^2 = |y|^2 + (|b|^2 - 2 y.b), and the bracket is one matrix product.
-    """
-    from onnx import TensorProto, checker, helper, numpy_helper
-
-    def vector(name: str, *shape: str) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
-
-    inputs = [vector("patches", "N", "C"), vector("mean", "C"), vector("prototypes", "D", "K"), vector("squares", "K")]
-    nodes = [helper.make_node("Sub", ["patches", "mean"], ["centred"])]
-    if is_projected:
-        inputs.append(vector("projection", "C", "D"))
-        nodes.append(helper.make_node("MatMul", ["centred", "projection"], ["y"]))
-    else:
-        nodes.append(helper.make_node("Identity", ["centred"], ["y"]))
-    nodes.append(helper.make_node("Gemm", ["y", "prototypes", "squares"], ["bracket"], alpha=-2.0))
-    if answer == "index":
-        nodes.append(helper.make_node("ArgMin", ["bracket"], ["index"], axis=1, keepdims=0))
-        outputs = [helper.make_tensor_value_info("index", TensorProto.INT64, ["N"])]
-        constants = []
-    else:
-        inputs.append(helper.make_tensor_value_info("apart", TensorProto.INT64, [3]))
-        nodes += [
-            helper.make_node("Reshape", ["bracket", "apart"], ["by_cover"]),  # [N, covers, K / covers]
-            helper.make_node("ReduceMin", ["by_cover", "last"], ["least"], keepdims=0),  # [N, covers]
-            helper.make_node("Mul", ["y", "y"], ["y2"]),
-            helper.make_node("ReduceSum", ["y2", "last"], ["length2"], keepdims=1),
-            helper.make_node("Add", ["least", "length2"], ["signed"]),
-            helper.make_node("Relu", ["signed"], ["distance2"]),  # rounding may give a value below zero
-            helper.make_node("Sqrt", ["distance2"], ["distance_by_patch"]),
-            helper.make_node("Transpose", ["distance_by_patch"], ["distance"]),
-        ]
-        outputs = [vector("distance", "covers", "N")]
-        constants = [numpy_helper.from_array(np.array([-1], np.int64), "last")]
-    graph = helper.make_graph(nodes, "nearest_prototype", inputs, outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    checker.check_model(model)
-    return bytes(model.SerializeToString())

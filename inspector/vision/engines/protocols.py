@@ -23,8 +23,9 @@ class Bank:
     """Prototypes of one embedding, in the space in which they are compared.
 
     `mean`: float32 [C], subtracted from every patch; `projection`: float32 [C, D] or None (D = C);
-    `prototypes`: float32 [K, D]. `unit_length`: patches and prototypes are compared as directions. `covers`: number of
-    covers of equal size that lie one after the other in `prototypes`; each cover is searched by itself.
+    `prototypes`: float32 [K, D]. `unit_length`: patches, once they are projected, and prototypes are compared as
+    directions. `covers`: number of covers of equal size that lie one after the other in `prototypes`; each cover is
+    searched by itself. `is_pooled`: the patches of a frame are pooled to one vector (`pooling.pooled`) first.
     """
 
     mean: NDArray[np.float32]
@@ -32,6 +33,7 @@ class Bank:
     prototypes: NDArray[np.float32]
     unit_length: bool = False
     covers: int = 1
+    is_pooled: bool = False
 
 
 class Embedder(Protocol):
@@ -44,12 +46,32 @@ class Search(Protocol):
     """The nearest prototype of each patch. Each frame is searched by itself: its batch does not change its result."""
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
-        """Patches [B, P, C] -> Euclidean distance to the nearest prototype of each cover, float32 [B, covers, P]."""
+        """Patches [B, P, C] -> Euclidean distance to the nearest prototype of each cover, float32 [B, covers, P].
+
+        A pooled bank gives one distance in place of P.
+        """
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
         """Patches [B, P, C] -> the number of the nearest of all prototypes, int64 [B, P]. Slower than `distances`; for
         frames that a person looks at.
         """
+
+
+class JointSearch(Protocol):
+    """Several banks, each searched for its own patches of the same frames. Frames are apart as in `Search`."""
+
+    def distances(self, patches: Sequence[Patches]) -> list[NDArray[np.float32]]:
+        """One [B, P, C] per bank -> what `Search.distances` of each bank gives, in the same order."""
+
+
+class OneByOne:
+    """A `JointSearch` that searches one bank after the other, for engines on which a joint one gains nothing."""
+
+    def __init__(self, searches: Sequence[Search]) -> None:
+        self._searches = searches
+
+    def distances(self, patches: Sequence[Patches]) -> list[NDArray[np.float32]]:
+        return [search.distances(own) for search, own in zip(self._searches, patches, strict=True)]
 
 
 class Compare(Protocol):
@@ -77,6 +99,8 @@ class Engine(Protocol):
         """
 
     def search(self, bank: Bank) -> Search: ...
+
+    def joint_search(self, banks: Sequence[Bank]) -> JointSearch: ...
 
     def student(self, weights: StudentWeights) -> Compare: ...
 

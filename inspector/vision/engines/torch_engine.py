@@ -21,7 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from inspector.errors import EngineError, WeightsMissing
-from inspector.vision.engines.protocols import Bank, Compare, Embedder, Patches, Search
+from inspector.vision.engines.pooling import pooled
+from inspector.vision.engines.protocols import Bank, Compare, Embedder, JointSearch, OneByOne, Patches, Search
 from inspector.vision.networks.backbone import Backbone, weights_digest
 from inspector.vision.networks.embedding_network import EmbeddingNetwork
 from inspector.vision.networks.graphs import Graph
@@ -74,6 +75,9 @@ class TorchEngine:
 
     def search(self, bank: Bank) -> Search:
         return _TorchSearch(bank, self._device)
+
+    def joint_search(self, banks: Sequence[Bank]) -> JointSearch:
+        return OneByOne([self.search(bank) for bank in banks])
 
     def student(self, weights: StudentWeights) -> Compare:
         return _TorchCompare(weights, self._device)
@@ -171,6 +175,7 @@ class _TorchSearch:
         self._squares = self._prototypes.square().sum(dim=1)
         self._unit_length = bank.unit_length
         self._covers = bank.covers
+        self._is_pooled = bank.is_pooled
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
         with _faults_named(), torch.inference_mode():
@@ -204,11 +209,13 @@ class _TorchSearch:
         second, [..., P], is the squared length of the patch.
         """
         cells = self._on_device(cells)
-        if self._unit_length:
-            cells = torch.nn.functional.normalize(cells, dim=-1)
+        if self._is_pooled:
+            cells = pooled(cells.reshape(-1, *cells.shape[-2:])).reshape(*cells.shape[:-2], 1, -1)
         y = cells - self._mean
         if self._projection is not None:
             y = y @ self._projection
+        if self._unit_length:
+            y = torch.nn.functional.normalize(y, dim=-1)
         return self._squares - 2.0 * (y @ self._prototypes.T), y.square().sum(dim=-1)
 
 

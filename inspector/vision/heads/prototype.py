@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import ArtifactError
 from inspector.vision.engines.protocols import Bank, Engine, Patches, Search
 from inspector.vision.heads.base import EmbeddingUse, Grid, Judgement, Readout, enlarge
-from inspector.vision.heads.pooling import pooled
 from inspector.vision.heads.stored import finite, floats
 from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.graphs import Graph
@@ -38,8 +38,8 @@ class Member:
     `embedding` and `grid` say which patches of the pass the bank is compared with. `score_usual` and `score_unit`:
     median and spread of the member's image scores on good images; `map_unit`: spread of its patch distances on good
     images. `sources`: int32 [K, 3], the image, row and column of each prototype, -1 for a mean of several patches.
-    `is_pooled`: the bank is compared with the pooled frame (`pooling.pooled`), a map of one cell, in place of its
-    patches. `top_share`: the member's own share of the map that makes its score, None for the head's.
+    A pooled bank gives a map of one cell. `top_share`: the member's own share of the map that makes its score, None for
+    the head's.
     """
 
     embedding: int
@@ -51,21 +51,23 @@ class Member:
     score_unit: float
     map_unit: float
     sources: NDArray[np.int32]
-    is_pooled: bool = False
     top_share: float | None = None
 
     @property
     def channels(self) -> int:
         """The channels that the member's embedding must have."""
-        return self.bank.mean.size // 2 if self.is_pooled else self.bank.mean.size
+        return self.bank.mean.size // 2 if self.bank.is_pooled else self.bank.mean.size
+
+    def readout(self, shared: Readout) -> Readout:
+        """How the member's maps become its score. `shared`: the head's readout."""
+        return shared if self.top_share is None else replace(shared, top_share=self.top_share)
 
     def score(self, readout: Readout, maps: Grid) -> float:
         """The image score of the member by its maps [covers, g, g]. `readout`: the head's."""
-        own = readout if self.top_share is None else replace(readout, top_share=self.top_share)
-        return own.mean_score(maps)
+        return self.readout(readout).mean_score(maps)
 
     def to_manifest(self) -> dict[str, Any]:
-        optional = {"is_pooled": self.is_pooled or None, "top_share": self.top_share}
+        optional = {"is_pooled": self.bank.is_pooled or None, "top_share": self.top_share}
         return {
             **{name: value for name, value in optional.items() if value is not None},
             "embedding": self.embedding,
@@ -139,15 +141,14 @@ def _read_member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: 
         floats(tensors[f"{name}.prototypes"]),
         bool(stored["unit_length"]),
         int(stored["covers"]),
+        stored.get("is_pooled", False) is True,
     )
-    is_pooled = stored.get("is_pooled", False) is True
     top_share = None if stored.get("top_share") is None else finite(stored["top_share"])
     member = Member(
         embedding=index,
-        grid=1 if is_pooled else graph.grid(index),
+        grid=1 if bank.is_pooled else graph.grid(index),
         bank=bank,
         sources=tensors[f"{name}.sources"],
-        is_pooled=is_pooled,
         top_share=top_share,
         **{unit: finite(stored[unit]) for unit in _UNITS},
     )
@@ -155,7 +156,7 @@ def _read_member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: 
         raise ArtifactError(f"The artifact's bank {number} does not fit together.")
     if min(member.in_decision, member.in_map) < 0 or min(member.score_unit, member.map_unit) <= 0:
         raise ArtifactError(f"The artifact's bank {number} has an impossible weight or unit.")
-    if member.in_map and (is_pooled or graph.embeddings[index].join == "checkered"):
+    if member.in_map and bank.is_pooled:
         raise ArtifactError(f"The artifact's bank {number} can't draw a map.")
     if top_share is not None and not 0 < top_share <= 1:
         raise ArtifactError(f"The artifact's bank {number} is read from an impossible share of its map.")
@@ -168,7 +169,7 @@ def _fits(member: Member) -> bool:
     width = bank.mean.shape[0] if bank.projection is None else bank.projection.shape[-1]
     return (
         bank.mean.ndim == 1
-        and bank.mean.size == member.channels * (2 if member.is_pooled else 1)
+        and bank.mean.size == member.channels * (2 if bank.is_pooled else 1)
         and (bank.projection is None or bank.projection.shape == (bank.mean.size, width))
         and bank.prototypes.ndim == 2
         and bank.prototypes.shape[1] == width > 0
@@ -192,6 +193,9 @@ class PrototypeHead:
         self.members = model.members
         self.readout = model.readout
         self._searches: list[Search] = [engine.search(member.bank) for member in self.members]
+        self._deciding = [index for index, member in enumerate(self.members) if member.in_decision]
+        self._joint = engine.joint_search([self.members[index].bank for index in self._deciding])
+        self._readouts = [member.readout(self.readout) for member in self.members]
         self._usual = usual(self.members)
 
     def judge(self, embedded: Sequence[Patches]) -> list[Judgement]:
@@ -199,13 +203,12 @@ class PrototypeHead:
 
         A frame whose numbers are not finite gets a score that is not finite. The other frames are not affected.
         """
+        patches = [embedded[self.members[index].embedding] for index in self._deciding]
         deciding = {
-            index: self.measure(index, embedded[member.embedding])
-            for index, member in enumerate(self.members)
-            if member.in_decision
+            index: self._as_maps(index, distances)
+            for index, distances in zip(self._deciding, self._joint.distances(patches), strict=True)
         }
-        frames = range(len(embedded[0]))
-        scores = [{index: self._score(index, maps[row]) for index, maps in deciding.items()} for row in frames]
+        scores = self._scores(deciding)
         return [
             Judgement(
                 worst(self.members, found, self._usual),
@@ -218,10 +221,30 @@ class PrototypeHead:
             for row, found in enumerate(scores)
         ]
 
+    def _scores(self, deciding: Mapping[int, NDArray[np.float32]]) -> list[dict[int, float]]:
+        """The image scores of each frame by member. `deciding`: raw maps [B, covers, g, g] by member.
+
+        Maps of one size that are read alike are read together, because each reading has a cost of its own.
+        """
+        alike: dict[tuple[Readout, tuple[int, ...]], list[int]] = {}
+        for index, maps in deciding.items():
+            alike.setdefault((self._readouts[index], maps.shape[2:]), []).append(index)
+        found: list[dict[int, float]] = [{} for _ in next(iter(deciding.values()))]
+        for (readout, _), indices in alike.items():
+            parts = [deciding[index] for index in indices]
+            of_maps = readout.scores(np.concatenate([maps.reshape(-1, *maps.shape[2:]) for maps in parts]))
+            ends = np.cumsum([maps.shape[0] * maps.shape[1] for maps in parts])[:-1]
+            for index, maps, scores in zip(indices, parts, np.split(of_maps, ends), strict=True):
+                for row, score in enumerate(scores.reshape(maps.shape[:2]).mean(axis=1).tolist()):
+                    found[row][index] = score
+        return found
+
     def measure(self, index: int, patches: Patches) -> NDArray[np.float32]:
         """The raw maps of one member, float32 [B, covers, g, g], or [B, covers, g, g / 2] of a checkered embedding."""
+        return self._as_maps(index, self._searches[index].distances(patches))
+
+    def _as_maps(self, index: int, distances: NDArray[np.float32]) -> NDArray[np.float32]:
         member = self.members[index]
-        distances = self._searches[index].distances(pooled(patches) if member.is_pooled else patches)
         rows = member.grid if distances.shape[2] % member.grid == 0 else 1  # a checkered grid of odd side has no rows
         return to_measure(distances, member.bank.unit_length).reshape(*distances.shape[:2], rows, -1)
 
@@ -252,8 +275,26 @@ class PrototypeHead:
         finest = max(member.grid for _, member in drawing)
         blended = np.zeros((finest, finest), np.float32)
         for index, member in drawing:
-            blended += enlarge(maps[index].mean(axis=0), finest) * np.float32(member.in_map / member.map_unit)
+            whole = on_whole_grid(maps[index].mean(axis=0), member.grid)
+            blended += enlarge(whole, finest) * np.float32(member.in_map / member.map_unit)
         return self.readout.smoothed(blended)
+
+
+def on_whole_grid(cells: NDArray[np.float32], grid: int) -> Grid:
+    """Values of a grid's cells, or of the fields of one colour of a checkered grid, as float32 [grid, grid].
+
+    A field of the other colour gets the mean of the fields beside it.
+    """
+    if cells.size == grid * grid:
+        return cells.reshape(grid, grid)
+    ours = np.add.outer(np.arange(grid), np.arange(grid)) % 2 == 0
+    whole = np.zeros((grid, grid), np.float32)
+    whole[ours] = cells.ravel()
+    beside = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
+    total, count = (
+        cv2.filter2D(plane, -1, beside, borderType=cv2.BORDER_CONSTANT) for plane in (whole, ours.astype(np.float32))
+    )
+    return np.where(ours, whole, total / np.maximum(count, 1)).astype(np.float32)
 
 
 ORDINARY = 10.0

@@ -13,8 +13,6 @@ from torch.nn import functional
 from inspector.vision.networks.backbone import Backbone, load_network, normalisation
 from inspector.vision.networks.graphs import Embedding, Graph
 
-_FIELDS = "_fields_of_{}"
-
 
 class EmbeddingNetwork(torch.nn.Module):
     """uint8 [B, S, S, 3] RGB -> one float32 [B, P, C] per embedding, P = grid * grid, row by row."""
@@ -31,12 +29,12 @@ class EmbeddingNetwork(torch.nn.Module):
         self.register_buffer("_gain", 1.0 / (255.0 * torch.tensor(std)).view(3, 1, 1, 1))
         self.register_buffer("_shift", -torch.tensor(mean) / torch.tensor(std))
         for item in graph.embeddings:
-            if item.join == "checkered":
-                fields = checkered(graph.size_px // item.grid_stride)
-                self.register_buffer(_FIELDS.format(item.grid_stride), fields)
             for stride in item.strides:
-                if (name := _sampling_name(item, stride)) is not None:
-                    self.register_buffer(name, sampling(item, stride, graph.size_px))
+                if item.join == "checkered":
+                    self.register_buffer(_picking_name(item, stride), picking(item, stride, graph.size_px))
+                sampled = _sampled_as(item, stride)
+                if (name := _sampling_name(sampled, stride)) is not None:
+                    self.register_buffer(name, sampling(sampled, stride, graph.size_px))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         planes = pixels.permute(0, 3, 1, 2).to(self._gain.dtype)  # [B, 3, S, S]
@@ -46,25 +44,27 @@ class EmbeddingNetwork(torch.nn.Module):
         sampled: dict[tuple[int, str | None], torch.Tensor] = {}
         for item in sorted(self._graph.embeddings, key=lambda each: each.grid_stride):
             for stride in item.strides:
-                place = (stride, _sampling_name(item, stride))
+                place = (stride, _sampling_name(_sampled_as(item, stride), stride))
                 # Finer grids come first: the mean of each 2 x 2 cells is what sampling to the next grid would give.
                 finer = (stride, _sampling_name(replace(item, grid_stride=item.grid_stride // 2), stride))
-                is_averaged = stride < item.grid_stride and item.join != "checkered"
-                if place not in sampled and is_averaged and finer in sampled:
+                if place in sampled:
+                    continue
+                if stride < item.grid_stride and item.join != "checkered" and finer in sampled:
                     sampled[place] = functional.avg_pool2d(sampled[finer], 2)
-                elif place not in sampled:
+                else:
                     sampled[place] = self._sampled(maps[stride], place[1])
         rows = {place: layer.flatten(2).transpose(1, 2).contiguous() for place, layer in sampled.items()}
         return tuple(
-            torch.cat([self._rows(rows[stride, _sampling_name(item, stride)], item) for stride in item.strides], dim=2)
+            torch.cat([self._rows(rows, item, stride) for stride in item.strides], dim=2)
             for item in self._graph.embeddings
         )  # [B, P, C] each
 
-    def _rows(self, rows: torch.Tensor, item: Embedding) -> torch.Tensor:
-        """The patches [B, grid * grid, C] that the embedding has."""
+    def _rows(self, rows: dict[tuple[int, str | None], torch.Tensor], item: Embedding, stride: int) -> torch.Tensor:
+        """The channels of one stride [B, P, C] at the patches of the embedding."""
+        found = rows[stride, _sampling_name(_sampled_as(item, stride), stride)]
         if item.join == "checkered":
-            rows = rows.index_select(1, self.get_buffer(_FIELDS.format(item.grid_stride)))
-        return rows.to(torch.float32)
+            found = found.index_select(1, self.get_buffer(_picking_name(item, stride)))
+        return found.to(torch.float32)
 
     def _sampled(self, layer: torch.Tensor, name: str | None) -> torch.Tensor:
         """[B, C, S/stride, S/stride] -> [B, C, side, side]."""
@@ -79,6 +79,30 @@ def _sampling_name(item: Embedding, stride: int) -> str | None:
     if stride == item.grid_stride and item.pool == 1:
         return None
     return f"_from_{stride}_to_{item.grid_stride}_{item.pool}_{item.join}"
+
+
+def _sampled_as(item: Embedding, stride: int) -> Embedding:
+    """The embedding by which a map of this stride is sampled. For a checkered one its cells are picked afterwards."""
+    return replace(item, grid_stride=stride) if item.join == "checkered" else item
+
+
+def _picking_name(item: Embedding, stride: int) -> str:
+    return f"_picked_from_{stride}_for_{item.grid_stride}"
+
+
+def picking(item: Embedding, stride: int, size_px: int) -> torch.Tensor:
+    """Which cells of a map of `stride`, counted row by row, stand for the patches of a checkered embedding. int64 [P].
+
+    Of finer cells, the one right below the middle of its place is picked.
+    """
+    side, grid = size_px // stride, size_px // item.grid_stride
+    fields = checkered(grid)
+    rows, columns = fields // grid, fields % grid
+    if stride <= item.grid_stride:
+        step = item.grid_stride // stride
+        return (rows * step + step // 2) * side + columns * step + step // 2
+    step = stride // item.grid_stride
+    return rows // step * side + columns // step
 
 
 def checkered(grid: int) -> torch.Tensor:
@@ -97,10 +121,7 @@ def sampling(item: Embedding, stride: int, size_px: int) -> torch.Tensor:
     cells = torch.eye(size_px // stride, dtype=torch.float64)[:, None]  # the unit vector of each cell, [side, 1, side]
     if item.pool == 3:
         cells = local_average(cells)
-    if stride < item.grid_stride and item.join == "checkered":
-        step = item.grid_stride // stride
-        cells = cells[..., step // 2 :: step]
-    elif stride < item.grid_stride:
+    if stride < item.grid_stride:
         cells = functional.avg_pool1d(cells, item.grid_stride // stride)
     elif stride > item.grid_stride:
         mode = "linear" if item.join == "bilinear" else "nearest"

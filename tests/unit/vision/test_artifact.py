@@ -143,7 +143,7 @@ def test_sources_name_the_image_of_each_prototype(enrolled: dict[str, Enrolment]
     artifact = unpack(enrolled["disc"].artifact)
     for member in artifact.head.members:
         assert member.sources.shape == (len(member.bank.prototypes), 3)
-        if member.is_pooled or member.bank.unit_length:
+        if member.bank.is_pooled or member.bank.unit_length:
             assert (member.sources == -1).all()  # a mean of patches comes from no single one
             continue
         assert member.sources[:, 0].min() >= 0

@@ -14,10 +14,18 @@ from numpy.typing import NDArray
 from inspector.training.dataset.splitting import held_out
 from inspector.training.heads.banks import MemberRecipe, build_bank, build_covers, build_pooled
 from inspector.vision.engines.onnx_runtime import OnnxEngine
+from inspector.vision.engines.pooling import pooled
 from inspector.vision.engines.protocols import Bank, unit_length
 from inspector.vision.heads.base import Readout, top_mean
-from inspector.vision.heads.pooling import pooled
-from inspector.vision.heads.prototype import ORDINARY, Member, PrototypeHead, PrototypeModel, to_measure, worst
+from inspector.vision.heads.prototype import (
+    ORDINARY,
+    Member,
+    PrototypeHead,
+    PrototypeModel,
+    on_whole_grid,
+    to_measure,
+    worst,
+)
 from inspector.vision.networks.graphs import Embedding
 from tests.unit.drawings import FakeEngine
 
@@ -60,6 +68,26 @@ def test_search_equals_the_distances_written_out(engine: FakeEngine) -> None:
     distances, indices = engine.search(bank).distances(cells), engine.search(bank).indices(cells)
     np.testing.assert_allclose(distances[:, 0], written.min(axis=2), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(indices, written.argmin(axis=2))
+
+
+def test_joint_search_gives_what_each_bank_gives_by_itself(engine: FakeEngine) -> None:
+    rng = np.random.default_rng(3)
+    mix, mean = rng.standard_normal((6, 4)).astype(np.float32), rng.standard_normal(6).astype(np.float32)
+    prototypes = patches(cells=12, seed=5)[0]
+    banks = [
+        replace(plain_bank(prototypes), covers=3),
+        Bank(mean, mix, prototypes[:, :4].copy()),
+        Bank(np.zeros(6, np.float32), None, unit_length(prototypes), unit_length=True),
+        Bank(mean / 10, mix, prototypes[:, :4].copy(), unit_length=True),
+        Bank(mean / 10, None, prototypes, unit_length=True),
+        Bank(np.ones(12, np.float32), np.eye(12, dtype=np.float32), prototypes[:1].repeat(2, axis=1), is_pooled=True),
+    ]
+    own = [patches(2, cells=20 + number, seed=number) for number in range(len(banks))]
+    own[3][0, 7] = 0.0  # a patch without any signal
+    together = engine.joint_search(banks).distances(own)
+    for bank, cells, distances in zip(banks, own, together, strict=True):
+        np.testing.assert_array_equal(distances, engine.search(bank).distances(cells))
+        np.testing.assert_allclose(distances, FakeEngine().search(bank).distances(cells), rtol=1e-3, atol=2e-3)
 
 
 def test_search_of_several_covers_is_each_searched_by_itself(engine: FakeEngine) -> None:
@@ -147,20 +175,20 @@ def test_judge_the_member_that_minds_most_decides() -> None:
 def test_judge_draws_a_map_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     cells, bank = patches(3), plain_bank(patches(seed=3)[0, :4])
     members = [member(bank, in_map=0.0), member(bank, in_decision=0.0), member(bank)]
-    searched: list[tuple[int, int]] = []
+    drawn: list[tuple[int, int]] = []
     measure = PrototypeHead.measure
 
     def counted(head: PrototypeHead, index: int, given: NDArray[np.float32]) -> NDArray[np.float32]:
-        searched.append((index, len(given)))
+        drawn.append((index, len(given)))
         return measure(head, index, given)
 
     monkeypatch.setattr(PrototypeHead, "measure", counted)
     judged = PrototypeModel(tuple(members), TOP).open(FakeEngine()).judge([cells])
-    assert searched == [(0, 3), (2, 3)]
+    assert drawn == []  # members of the decision are searched together
     expected = FakeEngine().search(bank).distances(cells[1:2])[0].reshape(8, 8) * 2
     np.testing.assert_allclose(judged[1].grid_map, expected, rtol=1e-5)
     assert judged[1].grid_map is judged[1].grid_map
-    assert searched == [(0, 3), (2, 3), (1, 1)]
+    assert drawn == [(1, 1)]  # the map of the member that decides and draws is known
     back = pickle.loads(pickle.dumps(judged[0]))
     assert back.score == judged[0].score
     np.testing.assert_array_equal(back.grid_map, judged[0].grid_map)
@@ -258,7 +286,7 @@ def test_pooled_frame_is_the_mean_and_spread_of_each_channel() -> None:
 def test_pooled_member_finds_a_change_of_the_frame_that_no_patch_shows(engine: FakeEngine) -> None:
     good = patches(40, seed=3)
     bank = build_pooled(pooled(good)[:, 0])
-    whole = replace(member(bank, grid=1), is_pooled=True)
+    whole = member(replace(bank, is_pooled=True), grid=1)
     head = PrototypeModel((whole, member(plain_bank(good.reshape(-1, 6)[::40].copy()))), TOP).open(engine)
     ordinary = patches(1, seed=50)
     calm = ordinary * np.float32(0.5)  # each patch lies among the good ones, all together spread too little
@@ -274,6 +302,33 @@ def test_build_pooled_few_frames_measures_a_finite_distance() -> None:
     distances = np.linalg.norm((pooled(patches(3, seed=9))[:, 0] - bank.mean) @ bank.projection, axis=1)
     assert np.isfinite(distances).all()
     assert (distances > 0).all()
+
+
+@pytest.mark.parametrize("grid", [4, 5])
+def test_whole_grid_of_checkered_cells_fills_each_gap_with_the_cells_beside_it(grid: int) -> None:
+    ramp = np.add.outer(10.0 * np.arange(grid), np.arange(grid)).astype(np.float32)
+    ours = np.add.outer(np.arange(grid), np.arange(grid)) % 2 == 0
+    whole = on_whole_grid(ramp[ours], grid)
+    np.testing.assert_array_equal(whole[ours], ramp[ours])
+    np.testing.assert_allclose(whole[1:-1, 1:-1], ramp[1:-1, 1:-1], rtol=1e-6)
+    assert whole[0, 1] == pytest.approx((ramp[0, 0] + ramp[0, 2] + ramp[1, 1]) / 3)
+    np.testing.assert_array_equal(on_whole_grid(ramp, grid), ramp)
+
+
+def test_build_bank_on_few_axes_compares_directions_within_them() -> None:
+    rng = np.random.default_rng(2)
+    vectors = (rng.standard_normal((300, 2)) @ rng.standard_normal((2, 6)) + 3.0).astype(np.float32)
+    vectors += 0.01 * rng.standard_normal(vectors.shape).astype(np.float32)
+    recipe = MemberRecipe(Embedding((8,), 8), 20, unit_length=True, clustering="spherical-kmeans", axes=3)
+    bank, _ = build_bank(vectors, recipe, np.random.default_rng(0))
+    assert bank.projection is not None
+    assert bank.projection.shape == (6, 3)
+    np.testing.assert_allclose(np.linalg.norm(bank.prototypes, axis=1), 1.0, rtol=1e-5)
+    directions = unit_length(vectors)
+    kept = directions @ bank.projection @ bank.projection.T
+    assert np.linalg.norm(kept - directions, axis=1).max() < 0.02  # three axes hold what there is in the six channels
+    whole, _ = build_bank(vectors, replace(recipe, axes=None), np.random.default_rng(0))
+    assert whole.projection is None
 
 
 def test_member_reads_its_map_by_its_own_share() -> None:

@@ -21,5 +21,6 @@ def _described(frame: NDArray[np.float32]) -> NDArray[np.float32]:
     """[P, C] -> [1, 2 C]. Sums over rows by a matrix product, because NumPy's own take ten times as long."""
     share = np.full(len(frame), 1.0 / len(frame), np.float32)
     mean = share @ frame
-    spread = np.sqrt(np.einsum("pc,pc,p->c", frame - mean, frame - mean, share))
-    return np.concatenate([mean, spread])[None].astype(np.float32)
+    squares = frame - mean
+    np.multiply(squares, squares, out=squares)
+    return np.concatenate([mean, np.sqrt(share @ squares)])[None].astype(np.float32)

@@ -131,12 +131,11 @@ def build_bank(
 
 def _projection(centred: NDArray[np.float32], recipe: MemberRecipe) -> NDArray[np.float32] | None:
     """Float32 [C, D], the axes on which the recipe compares centred vectors; None for the channels themselves."""
-    if recipe.whiten:
-        return _whitening(centred)
-    if recipe.axes is None or recipe.axes >= centred.shape[1]:
+    count = min(recipe.axes or centred.shape[1], centred.shape[1])
+    if not recipe.whiten and count == centred.shape[1]:
         return None
-    _, axes = np.linalg.eigh(centred.T @ centred)  # in the order of rising variances
-    return np.ascontiguousarray(axes[:, -recipe.axes :], dtype=np.float32)
+    axes = _whitening(centred) if recipe.whiten else np.linalg.eigh(centred.T @ centred)[1]
+    return np.ascontiguousarray(axes[:, -count:], dtype=np.float32)  # in the order of rising variances
 
 
 def _whitening(centred: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -139,12 +139,13 @@ def _merged(one: MemberRecipe, other: MemberRecipe) -> MemberRecipe:
 # - Fine: textures and small defects. Its patches are single cells: where cells are averaged, fine textures all look
 #   alike. An eighth of the stride-4 grid sees as much as all of it.
 # - Whole: changes of the frame as a whole, which no single patch shows. Lighting moves it too, so that it counts less.
-# - Centres of clusters draw the map better than picked patches, and the whitened strides 4+8, which detect poorly,
-#   localise best.
+# - The map is drawn by the two sharpest of these, whose distances are known, and by whitened single cells, which
+#   localise best and detect poorly. It needs no patches of its own, so that frames without a map don't pay for it.
+# - `fine` has time for more: centres of clusters on the stride-8 grid draw larger defects better.
 _JOINT = Embedding((4, 8, 16), 8, pool=1, join="checkered")
 _DEEP = MemberRecipe(Embedding((16,), 16), prototypes=128, covers=3, in_decision=1.0)
 _MIDDLE = MemberRecipe(Embedding((8,), 16), prototypes=128, covers=3, in_decision=1.0)
-_SHARP = MemberRecipe(Embedding((4, 8), 16), prototypes=128, covers=3, in_decision=1.0)
+_SHARP = MemberRecipe(Embedding((4, 8), 16), prototypes=128, covers=3, in_decision=1.0, in_map=1.0)
 _FINE = MemberRecipe(
     _JOINT,
     prototypes=512,
@@ -157,6 +158,7 @@ _FINE = MemberRecipe(
     axes=64,
 )
 _WHOLE = MemberRecipe(_JOINT, prototypes=1, in_decision=0.5, is_pooled=True)
+_CELLS_MAP = MemberRecipe(_JOINT, prototypes=256, whiten=True, in_map=1.0, clustering="kmeans", axes=64)
 _BROAD_MAP = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=256, in_map=1.0, clustering="kmeans")
 _SHARP_MAP = MemberRecipe(Embedding((4, 8), 8), prototypes=256, whiten=True, in_map=1.0, clustering="kmeans")
 _SHARP_PLAIN_MAP = MemberRecipe(Embedding((4, 8), 8), prototypes=512, in_map=1.0, clustering="kmeans")
@@ -175,13 +177,13 @@ _PROFILES = {
         "prototype",
         "fast",
         Preparation(size_px=208),
-        (_DEEP, _SHARP, replace(_FINE, prototypes=64, axes=None), _WHOLE, _BROAD_MAP),
+        (_DEEP, _SHARP, replace(_FINE, prototypes=64, axes=None), _WHOLE, _CELLS_MAP),
     ),
     "standard": PrototypeRecipe(
         "prototype",
         "standard",
         Preparation(),
-        (_DEEP, _MIDDLE, _SHARP, _FINE, _WHOLE, _BROAD_MAP, _SHARP_MAP),
+        (_DEEP, _MIDDLE, _SHARP, _FINE, _WHOLE, _CELLS_MAP),
     ),
     "fine": PrototypeRecipe(
         "prototype",
@@ -189,7 +191,7 @@ _PROFILES = {
         Preparation(),
         (
             *(replace(member, covers=6) for member in (_DEEP, _MIDDLE, _SHARP)),
-            _FINE,
+            replace(_FINE, axes=None),
             _WHOLE,
             *(replace(member, prototypes=512) for member in (_BROAD_MAP, _SHARP_MAP)),
             _SHARP_PLAIN_MAP,

@@ -145,8 +145,11 @@ class Readout:
 
 def top_mean(rows: NDArray[np.float32], share: float) -> NDArray[np.float32]:
     """Mean of the highest `share` of each row's values, at least one value: [n, P] -> [n]."""
-    count = rows.shape[1] - max(1, round(share * rows.shape[1]))
-    return np.asarray(np.partition(rows, count, axis=1)[:, count:].mean(axis=1), np.float32)
+    highest = max(1, round(share * rows.shape[1]))
+    if highest == rows.shape[1] == 1:
+        return rows[:, 0]
+    parted = np.partition(rows, -highest, axis=1)
+    return np.asarray(np.add.reduce(parted[:, -highest:], axis=1) / np.float32(highest), np.float32)
 
 
 def enlarge(grid_map: Grid, side: int) -> Grid:

@@ -12,6 +12,7 @@ away. This module uses no torch and no files.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,7 +38,7 @@ class Member:
 
     `embedding` and `grid` say which patches of the pass the bank is compared with. `score_usual` and `score_unit`:
     median and spread of the member's image scores on good images; `map_unit`: spread of its patch distances on good
-    images. `sources`: int32 [K, 3], the image, row and column of each prototype, -1 for a mean of several patches.
+    images. `sources`: int32 [K, 3], the image, row and column of each prototype, -1 for what is unknown.
     A pooled bank gives a map of one cell. `top_share`: the member's own share of the map that makes its score, None for
     the head's.
     """
@@ -232,11 +233,14 @@ class PrototypeHead:
         found: list[dict[int, float]] = [{} for _ in next(iter(deciding.values()))]
         for (readout, _), indices in alike.items():
             parts = [deciding[index] for index in indices]
-            of_maps = readout.scores(np.concatenate([maps.reshape(-1, *maps.shape[2:]) for maps in parts]))
-            ends = np.cumsum([maps.shape[0] * maps.shape[1] for maps in parts])[:-1]
-            for index, maps, scores in zip(indices, parts, np.split(of_maps, ends), strict=True):
-                for row, score in enumerate(scores.reshape(maps.shape[:2]).mean(axis=1).tolist()):
-                    found[row][index] = score
+            together = [maps.reshape(-1, *maps.shape[2:]) for maps in parts]
+            of_maps = readout.scores(np.concatenate(together) if len(together) > 1 else together[0])
+            start = 0
+            for index, (frames, covers) in zip(indices, (maps.shape[:2] for maps in parts), strict=True):
+                own = of_maps[start : start + frames * covers].reshape(frames, covers)
+                start += frames * covers
+                for row, total in enumerate(np.add.reduce(own, axis=1)):
+                    found[row][index] = float(total / np.float32(covers))
         return found
 
     def measure(self, index: int, patches: Patches) -> NDArray[np.float32]:
@@ -287,14 +291,23 @@ def on_whole_grid(cells: NDArray[np.float32], grid: int) -> Grid:
     """
     if cells.size == grid * grid:
         return cells.reshape(grid, grid)
-    ours = np.add.outer(np.arange(grid), np.arange(grid)) % 2 == 0
+    ours, shares = _fields(grid)
     whole = np.zeros((grid, grid), np.float32)
     whole[ours] = cells.ravel()
-    beside = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
-    total, count = (
-        cv2.filter2D(plane, -1, beside, borderType=cv2.BORDER_CONSTANT) for plane in (whole, ours.astype(np.float32))
-    )
-    return np.where(ours, whole, total / np.maximum(count, 1)).astype(np.float32)
+    return whole + cv2.filter2D(whole, -1, _BESIDE, borderType=cv2.BORDER_CONSTANT) * shares
+
+
+_BESIDE = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
+
+
+@functools.lru_cache(maxsize=16)
+def _fields(grid: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """The fields of one colour, and for each of the other colour the share of a field beside it in its mean, else 0."""
+    ours = np.add.outer(np.arange(grid), np.arange(grid)) % 2 == 0
+    count = cv2.filter2D(ours.astype(np.float32), -1, _BESIDE, borderType=cv2.BORDER_CONSTANT)
+    shares = np.where(ours, 0.0, 1.0 / np.maximum(count, 1.0)).astype(np.float32)
+    ours.flags.writeable = shares.flags.writeable = False
+    return ours, shares
 
 
 ORDINARY = 10.0

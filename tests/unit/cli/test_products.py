@@ -38,6 +38,7 @@ def _reasons(line: Config) -> list[str]:
 
 @pytest.mark.usefixtures("line")
 def test_products_list_of_an_empty_registry_says_how_to_begin(shell: Callable[..., Any]) -> None:
+    assert shell("db", "upgrade").code == 0
     assert "inspector enroll" in shell("products", "list").out
     assert shell("products", "list", "--json").document == []
 
@@ -277,6 +278,7 @@ def _packed(enrolment: Enrolment, **changed: Any) -> bytes:
 def test_products_import_of_a_threshold_that_no_images_gave_judges_only_if_insisted(
     shell: Callable[..., Any], line: Config, disc: Enrolment
 ) -> None:
+    assert shell("db", "upgrade").code == 0
     Path("odd.artifact").write_bytes(seal(_packed(disc, threshold=1e308)))
     refused = shell("products", "import", "odd.artifact", "--activate", "--reason", "a trial")
     assert (refused.code, "add --insist" in refused.err) == (2, True)
@@ -354,6 +356,7 @@ def test_products_import_of_what_is_no_file_is_refused_unread(shell: Callable[..
 def test_products_import_of_a_threshold_that_is_no_number_is_refused(
     shell: Callable[..., Any], disc: Enrolment, threshold: str
 ) -> None:
+    assert shell("db", "upgrade").code == 0
     length = int.from_bytes(disc.artifact[:8], "little")
     header = json.loads(disc.artifact[8 : 8 + length])
     ((key, text),) = header["__metadata__"].items()
@@ -379,6 +382,7 @@ def test_products_activate_and_rollback_never_make_a_version_live_that_no_agent_
 
 @pytest.mark.usefixtures("line")
 def test_products_import_of_anything_else_is_refused(shell: Callable[..., Any]) -> None:
+    assert shell("db", "upgrade").code == 0
     Path("picture.png").write_bytes(seal(b"\x89PNG"))
     answer = shell("products", "import", "picture.png")
     assert answer.code == 1

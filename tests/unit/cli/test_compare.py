@@ -76,7 +76,8 @@ def label(line: Config) -> Callable[[Sequence[str], str], None]:
 def test_compare_without_any_shadow_result_says_how_to_begin(
     shell: Callable[..., Any], loadable: Callable[[str], int]
 ) -> None:
-    assert "bottle" in shell("products", "compare", "bottle").err
+    assert shell("db", "upgrade").code == 0
+    assert "no product bottle" in shell("products", "compare", "bottle").err
     loadable("bottle")
     refused = shell("products", "compare", "bottle")
     assert refused.code == 2

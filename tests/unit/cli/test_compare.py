@@ -42,7 +42,7 @@ def scored(line: Config, loadable: Callable[[str], int]) -> Scored:
         ]
 
         async def write() -> None:
-            async with database_of(line) as database, SqlLedger(database, SystemClock()) as ledger:
+            async with database_of(line, creates=True) as database, SqlLedger(database, SystemClock()) as ledger:
                 await ledger.record([*verdicts, *others], [], [])
                 await ledger.record_shadow_results(results)
 
@@ -64,7 +64,7 @@ def label(line: Config) -> Callable[[Sequence[str], str], None]:
     """Gives results a label, as a person's review does."""
 
     async def write(result_ids: Sequence[str], word: str) -> None:
-        async with database_of(line) as database, database.writing() as connection:
+        async with database_of(line, creates=True) as database, database.writing() as connection:
             for result_id in result_ids:
                 row = {"at": START, "user_name": "ada", "result_id": result_id, "label": word, "comment": ""}
                 await connection.execute(tables.reviews.insert(), row)
@@ -76,7 +76,8 @@ def label(line: Config) -> Callable[[Sequence[str], str], None]:
 def test_compare_without_any_shadow_result_says_how_to_begin(
     shell: Callable[..., Any], loadable: Callable[[str], int]
 ) -> None:
-    assert "bottle" in shell("products", "compare", "bottle").err
+    assert shell("db", "upgrade").code == 0
+    assert "no product bottle" in shell("products", "compare", "bottle").err
     loadable("bottle")
     refused = shell("products", "compare", "bottle")
     assert refused.code == 2
@@ -199,8 +200,8 @@ def test_compare_after_a_promotion_compares_with_the_version_that_judged(
     shell: Callable[..., Any], scored: Scored
 ) -> None:
     scored([(PASS, REJECT)] * 2)
-    assert shell("products", "activate", "bottle", "1").code == 0
-    assert shell("products", "activate", "bottle", "2").code == 0
+    assert shell("products", "activate", "bottle", "1", "--reason", "a try").code == 0
+    assert shell("products", "activate", "bottle", "2", "--reason", "back").code == 0
     found = shell("products", "compare", "bottle", "--json").document
     assert (found["live_version"], found["shadow_version"], found["flips"]["total"]) == (1, 2, 2)
 

@@ -73,9 +73,9 @@ async def _set_shadows(config: Config, products: Sequence[LabelledProduct], *, i
 async def _promote_under_load(line: Line, product: str, rate_fps: float, window_s: float) -> None:
     async def change() -> None:
         await asyncio.sleep(window_s / 4)
-        await _command(line.config, "products", "promote", product)
+        await _command(line.config, "products", "promote", product, "--reason", "measured")
         await asyncio.sleep(window_s / 4)
-        await _command(line.config, "products", "rollback", product)
+        await _command(line.config, "products", "rollback", product, "--reason", "measured")
 
     async with asyncio.TaskGroup() as both:
         both.create_task(change())

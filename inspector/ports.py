@@ -419,6 +419,9 @@ class GateOwners(Adapter, Protocol):
     def rival(self, gate: str) -> GateOwner | None:
         """The other agent that owns the gate, if it was heard at this broker lately."""
 
+    def contender(self, gate: str) -> GateOwner | None:
+        """Another agent that waits for a gate which this agent owns, if it was heard at this broker lately."""
+
     def is_settled(self, gate: str) -> bool:
         """Whether it is known who owns a gate that this agent claims, or can't be known now."""
 

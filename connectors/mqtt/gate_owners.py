@@ -71,6 +71,10 @@ class MqttGateOwners:
         notice = self._gates[gate].ownership.rival(self._clock.monotonic_ns())
         return None if notice is None else GateOwner(gate, notice.agent, notice.session, notice.epoch)
 
+    def contender(self, gate: str) -> GateOwner | None:
+        notice = self._gates[gate].ownership.contender(self._clock.monotonic_ns())
+        return None if notice is None else GateOwner(gate, notice.agent, notice.session, notice.epoch)
+
     def is_settled(self, gate: str) -> bool:
         return self._gates[gate].ownership.is_settled(self._clock.monotonic_ns())
 

@@ -18,9 +18,12 @@ from connectors.mqtt.wire.session import Peer
 from inspector.config.config import Config
 from inspector.config.loading import secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
-from inspector.stream.ownership import BEAT_S, Notice, Word
+from inspector.stream.ownership import BEAT_S, RETAINED, WAITS_AGAIN_S, Notice, Word
 
-LISTEN_S: Final = 3 * BEAT_S
+LISTEN_S: Final = WAITS_AGAIN_S + BEAT_S
+"""Long enough for a notice of the owner, and for a question of each agent that waits."""
+
+DOCTOR: Final = "doctor"
 
 
 async def probe_owners(config: Config) -> list[Finding]:
@@ -43,6 +46,7 @@ class _Listener(Peer):
         self._came_back = asyncio.Event()
         self._stored: Notice | None = None
         self._live: Notice | None = None
+        self._waiting: dict[str, Notice] = {}
         self._identity: str | None = None
 
     async def ask(self) -> Finding:
@@ -67,7 +71,7 @@ class _Listener(Peer):
 
     async def _listen(self, connection: Connection) -> bool:
         await connection.subscribe([self._topic])
-        question = Notice("doctor", "doctor", self._session, term=0, epoch=0, number=1, word=Word.ASK)
+        question = Notice(DOCTOR, DOCTOR, self._session, term=0, epoch=0, number=1, word=Word.ASK)
         connection.publish(self._topic, encode_notice(question))
         try:
             async with asyncio.timeout(ANSWER_S):
@@ -80,18 +84,27 @@ class _Listener(Peer):
     def _verdict(self) -> tuple[bool, str]:
         owner = self._live
         if owner is None:
-            last = "" if self._stored is None else f"; the last was {self._stored.agent}"
-            return True, f"no agent decides about its parts now{last}"
-        who = f"{owner.agent} (session {owner.session})"
-        if (owner.agent, owner.identity) == (self._config.agent.name, self._identity):
-            return True, f"this agent, {who}, decides about its parts"
+            return True, f"no agent decides about its parts now{_last(self._stored)}"
+        who = _named(owner)
         section = next(gate for gate in self._config.gate if gate.name == self._gate)
-        if all(self._config.camera_named(camera).source == "kafka" for camera in section.cameras):
+        is_of_group = all(self._config.camera_named(camera).source == "kafka" for camera in section.cameras)
+        if self._is_mine(owner):
+            if is_of_group or not self._waiting:
+                return True, f"this agent, {who}, decides about its parts"
+            others = ", ".join(sorted(_named(notice) for notice in self._waiting.values()))
+            return False, (
+                f"this agent, {who}, decides about its parts, but another agent serves the gate too and waits for it: "
+                f"{others}. End one of them, or give one of them another gate or prefix"
+            )
+        if is_of_group:
             return True, f"the agent {who} of this group decides about its parts"
         return False, (
             f"the agent {who} decides about its parts, so this agent tells the gate nothing (gate_owned_by_other). "
             "End one of the two, or give one of them another gate or prefix"
         )
+
+    def _is_mine(self, notice: Notice) -> bool:
+        return (notice.agent, notice.identity) == (self._config.agent.name, self._identity)
 
     def received(self, connection: Connection, message: Message) -> None:
         if message.packet_id:
@@ -103,7 +116,19 @@ class _Listener(Peer):
             self._came_back.set()
         elif notice.word is Word.ONLINE and self._came_back.is_set():
             self._live = notice
-        elif notice.word is Word.FREE:
-            self._live = None
-        elif notice.word is Word.ONLINE:
-            self._stored = notice
+        elif notice.word in RETAINED:
+            self._live, self._stored = None, notice
+        elif self._came_back.is_set() and notice.identity != DOCTOR and not self._is_mine(notice):
+            self._waiting[notice.session] = notice
+
+
+def _named(notice: Notice) -> str:
+    return f"{notice.agent} (session {notice.session})"
+
+
+def _last(stored: Notice | None) -> str:
+    """What the retained notice says of an owner that is not there."""
+    if stored is None:
+        return ""
+    ended = "gave it up" if stored.word is Word.FREE else "ended without giving it up"
+    return f"; the last, {_named(stored)}, {ended} in epoch {stored.epoch}"

@@ -279,16 +279,25 @@ def _packet_size(config: Config, maximum_bytes: int | None) -> Iterator[Finding]
         needed = int(camera.max_mib * 2**20 * in_base64) + PACKET_ROOM_BYTES
         subject = f"mqtt packet size for {camera.name}"
         if maximum_bytes < needed:
-            fits_mib = max(0, maximum_bytes - PACKET_ROOM_BYTES) / in_base64 / 2**20
             detail = (
                 f"the broker takes packets of at most {maximum_bytes} bytes, and a frame of "
                 f"max_mib = {camera.max_mib:g} needs {needed}: larger ones never arrive. Raise the broker's limit "
-                "(mosquitto: max_packet_size), or set "
-                f"this camera's max_mib to {math.floor(fits_mib * 100) / 100:g}"
+                "(mosquitto: max_packet_size)"
             )
+            fits_mib = _rounded_down((maximum_bytes - PACKET_ROOM_BYTES) / in_base64 / 2**20)
+            if fits_mib > 0:
+                detail += f", or set this camera's max_mib to {fits_mib:g}"
             yield Finding(subject, False, detail)
         else:
             yield Finding(subject, True, f"the broker takes packets of {maximum_bytes} bytes, frames need {needed}")
+
+
+def _rounded_down(size_mib: float) -> float:
+    """The size with two decimals, or with two significant digits if it is smaller than 0.1; 0 for no room at all."""
+    if size_mib <= 0:
+        return 0.0
+    steps = 10.0 ** max(2, 1 - math.floor(math.log10(size_mib)))
+    return math.floor(size_mib * steps) / steps
 
 
 def _topics_read(config: Config) -> list[str]:

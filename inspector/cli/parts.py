@@ -16,7 +16,7 @@ HELP: Final = """Account for every part: what was told, what was done, and what 
 
 Each part is in one class: done_as_told, done_otherwise, default_though_told, passed_unjudged, passed_without_frame,
 never_acknowledged, never_told, or open while its acknowledgement may still come. Without --lot and --since it is the
-last hour."""
+last hour. The newest parts that were done otherwise than told, or passed unjudged, are listed."""
 EXAMPLE: Final = "Example: inspector parts --since 8h --hours"
 
 USUAL: Final = timedelta(hours=1)
@@ -32,7 +32,7 @@ def command(
         str | None, typer.Option("--class", help="List the newest parts of this class as well.")
     ] = None,
     hours: Annotated[bool, typer.Option("--hours", help="Count hour by hour as well.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Highest number of parts to list.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Highest number of parts in each list.")] = 50,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:

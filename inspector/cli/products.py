@@ -21,6 +21,9 @@ HELP: Final = "Show enrolled products and choose which version of each judges."
 
 ProductArgument = Annotated[str, typer.Argument(metavar="PRODUCT", help="Name of the product.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="The reason; it is kept in the audit.")]
+InsistOption = Annotated[
+    bool, typer.Option("--insist", help="Make it live even if its threshold is not what its good images give.")
+]
 VersionOption = Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")]
 
 app = typer.Typer(no_args_is_help=True, epilog="Example: inspector products list")
@@ -69,7 +72,9 @@ def show(
 def activate(
     product: ProductArgument,
     version: Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The version that shall judge.")],
-    reason: ReasonOption = "",
+    *,
+    reason: ReasonOption,
+    insist: InsistOption = False,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
@@ -77,14 +82,16 @@ def activate(
     from inspector.config.loading import load
     from inspector.operation import product_versions
 
-    changed = asyncio.run(product_versions.activate(load(config), product, version, by=current_user(), reason=reason))
-    _say(changed, "is live now.", as_json)
+    user = current_user()
+    work = product_versions.activate(load(config), product, version, by=user, reason=reason, insists=insist)
+    _say(asyncio.run(work), "is live now.", as_json)
 
 
 @app.command(epilog='Example: inspector products rollback bottle --reason "too many false rejects"')
 def rollback(
     product: ProductArgument,
-    reason: ReasonOption = "",
+    *,
+    reason: ReasonOption,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
@@ -169,7 +176,9 @@ def compare(
 @app.command(epilog='Example: inspector products promote bottle --reason "12 of 12 labelled flips were right"')
 def promote(
     product: ProductArgument,
-    reason: ReasonOption = "",
+    *,
+    reason: ReasonOption,
+    insist: InsistOption = False,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
@@ -177,8 +186,8 @@ def promote(
     from inspector.config.loading import load
     from inspector.operation import product_versions
 
-    changed = asyncio.run(product_versions.promote(load(config), product, by=current_user(), reason=reason))
-    _say(changed, "was the shadow and is live now.", as_json)
+    work = product_versions.promote(load(config), product, by=current_user(), reason=reason, insists=insist)
+    _say(asyncio.run(work), "was the shadow and is live now.", as_json)
 
 
 @app.command(epilog='Example: inspector products threshold bottle --level 0.8 --reason "scratches of 3 mm passed"')
@@ -200,8 +209,6 @@ def threshold(
 
     if level is None and reason:
         raise UsageError("A --reason goes with the --level that the threshold shall move to.")
-    if level is not None and not reason.strip():
-        raise UsageError("A moved threshold needs its --reason: it decides what passes, and stands in the audit.")
     if level is None:
         work = product_versions.version_of(load(config), product, version)
     else:
@@ -212,8 +219,9 @@ def threshold(
 @app.command(epilog='Example: inspector products remove bottle --yes --reason "no longer made"')
 def remove(
     product: ProductArgument,
+    *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
-    reason: ReasonOption = "",
+    reason: ReasonOption,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
@@ -229,7 +237,8 @@ def remove(
     if as_json:
         console.print_json({"product": product, "live_version": None})
     else:
-        line = f"{product} judges no more; `inspector products rollback {product}` brings it back."
+        back = f'`inspector products rollback {product} --reason "..."`'
+        line = f"{product} judges no more; {back} brings it back."
         console.out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -262,16 +271,17 @@ def export(
         console.out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-@app.command("import", epilog="Example: inspector products import bottle-2.artifact --activate")
+@app.command("import", epilog='Example: inspector products import bottle-2.artifact --activate --reason "as on line 2"')
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `products export` wrote.")],
-    activate_it: Annotated[bool, typer.Option("--activate", help="Make it the live version.")] = False,
+    activate_it: Annotated[bool, typer.Option("--activate", help="Make it live; needs a --reason.")] = False,
     sha256: Annotated[
         str | None, typer.Option(metavar="HEX", help="The file's SHA-256, where neither it nor FILE.sha256 says it.")
     ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Take a file that has no SHA-256 to be checked by; needs a --reason.")
     ] = False,
+    insist: InsistOption = False,
     reason: ReasonOption = "",
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
@@ -279,7 +289,7 @@ def import_(
     """Take a version from a file as the product's next one; it judges once it is activated.
 
     The file is checked by the SHA-256 at its end, by FILE.sha256 beside it and by --sha256, as far as they are there.
-    A threshold that the version's own good images do not give goes live only with a --reason.
+    A threshold that the version's own good images do not give goes live only with --insist.
     """
     from inspector.config.loading import load
     from inspector.errors import UsageError
@@ -291,14 +301,16 @@ def import_(
             "--trust takes a file that nothing vouches for; say why with --reason, it stands in the audit."
         )
     offered = read_artifact(file, sha256, is_trusted=trust)
-    work = import_version(load(config), offered, activates=activate_it, by=current_user(), reason=reason)
+    loaded, user = load(config), current_user()
+    work = import_version(loaded, offered, activates=activate_it, by=user, reason=reason, insists=insist)
     imported = asyncio.run(work)
     version = imported.version
     arrived = "was there already" if imported.was_there else "was imported"
     if version.is_live:
         what = f"{arrived} and is live." if imported.was_there else "is live now."
     else:
-        what = f"{arrived}; `inspector products activate {version.product} {version.version}` makes it live."
+        command = f'`inspector products activate {version.product} {version.version} --reason "..."`'
+        what = f"{arrived}; {command} makes it live."
     _say(version, what, as_json)
 
 

@@ -60,6 +60,8 @@ def command(
         has_triggers=not no_triggers,
     )
     simulation = plan_simulation(load(config), request)
+    for warning in simulation.warnings:
+        console.err.print(warning, style="yellow", highlight=False, markup=False, soft_wrap=True)
     configure_logging("error")  # the error at the end says why frames were not taken
     tally = asyncio.run(_run_until_stopped(simulation, quiet=as_json))
     _print(simulation.shooting, tally, camera, as_json)

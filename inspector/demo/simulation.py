@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +50,14 @@ class SimulationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """A camera ready to run. `wire`: its connection to the broker, not yet open; it can be opened once."""
+    """A camera ready to run. `wire`: its connection to the broker, not yet open; it can be opened once.
+
+    `warnings`: why no agent of this configuration takes the frames, in whole sentences.
+    """
 
     shooting: Shooting
     wire: AbstractAsyncContextManager[Wire]
+    warnings: tuple[str, ...] = ()
 
 
 def plan_simulation(config: Config, request: SimulationRequest) -> Simulation:
@@ -77,7 +81,7 @@ def plan_simulation(config: Config, request: SimulationRequest) -> Simulation:
         **_camera_fields(config, camera, topic, first),
     )
     _check_topic_and_marks(shooting, broker)
-    return Simulation(shooting, _wire(broker, config, camera))
+    return Simulation(shooting, _wire(broker, config, camera), tuple(_warnings(broker, config, camera)))
 
 
 async def run_simulation(
@@ -159,16 +163,31 @@ def _camera_fields(config: Config, camera: str, topic: str | None, first_trigger
     if section.source == "folder" and topic is None:
         raise UsageError(f"Camera {camera} watches the folder {section.folder}; copy images there, or give a --topic.")
     gate = config.gate_of(camera)
+    modulus = gate.trigger_modulus if gate else None
     in_topic = section.trigger_from == "topic"
     if in_topic and first_trigger is None:
         raise UsageError(f"Camera {camera} has its trigger id in its topic; leave --no-triggers away.")
     return {
         "topic": topic or config.topic_of(section).removesuffix("/+"),
-        "trigger_start": first_trigger,
-        "trigger_modulus": gate.trigger_modulus if gate else None,
+        "trigger_start": first_trigger if modulus is None or first_trigger is None else first_trigger % modulus,
+        "trigger_modulus": modulus,
         "trigger_in_topic": in_topic,
         "is_json": section.encoding == "json",
     }
+
+
+def _warnings(broker: Broker, config: Config, camera: str) -> Iterator[str]:
+    """A frame that no agent of this configuration takes may still be meant: another one may know the camera."""
+    known = {section.name: section for section in config.camera}
+    kind = "kafka" if isinstance(broker, KafkaSection) else "mqtt"
+    if camera not in known:
+        names = ", ".join(known) or "none"
+        yield f"The configuration has no camera {camera!r} ({names}): no agent that runs with it takes these frames."
+    elif known[camera].source != kind:
+        yield (
+            f"Camera {camera} takes its frames from {known[camera].source}, these go to {kind}: no agent that runs "
+            "with this configuration takes them."
+        )
 
 
 def _kafka_topic(broker: Broker, config: Config, camera: str) -> str | None:

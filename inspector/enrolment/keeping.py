@@ -20,6 +20,9 @@ from inspector.vision.artifacts.envelope import seal
 WAITS_FOR_STORE: Final = "waits for the database, which takes no writes now; the finished version is safe in a file"
 """The phase that `progress` is told while the registry is tried again."""
 
+_ACTIVATES: Final = " --activate --reason enrolled"
+"""What a person adds so that the imported version goes live as the enrolment meant it to."""
+
 TRIED_FOR_S: Final = 120.0
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 8.0
@@ -122,5 +125,5 @@ def _remove(file: Path) -> None:
 def _way_out(finished: FinishedVersion, file: Path | None) -> str:
     if file is None:
         return f"The finished version of {finished.product} could not be written to a file either; enrol it again."
-    what = f"inspector products import {shlex.quote(str(file))}" + (" --activate" if finished.activate else "")
+    what = f"inspector products import {shlex.quote(str(file))}" + (_ACTIVATES if finished.activate else "")
     return f"The finished version is kept in a file; `{what}` (with --config, where one was named) stores it later."

@@ -9,17 +9,18 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from inspector.config.config import Config
-from inspector.domain import GateTerms, Part, PartClass, PartCount, PartSelection
+from inspector.domain import GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection
 from inspector.errors import UsageError
 from inspector.operation.opening import database_of
 from inspector.store.database import Database
 from inspector.store.ledger.parts import count_parts, list_parts
-from inspector.stream.accounting import classify, count_classes, terms_of
+from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of
 
 SLICE: Final = timedelta(hours=1)
 """A long time is counted piece by piece, so that no query holds the database for long."""
 
 Progress = Callable[[str, int, int], None]
+Belongs = Callable[[PartFacts, bool], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,22 @@ class AccountedPart:
 
 @dataclass(frozen=True, slots=True)
 class PartsAccount:
-    """The account of the selected parts. `listed`: the newest parts of the class that was asked for."""
+    """The account of the selected parts. `listed`: the newest parts of the class that was asked for.
+
+    `contradicted`: the newest parts on which the PLC did something else than it was told, or passed what was not
+    judged. Parts that were never acknowledged are only counted, since a PLC without acknowledgements has no others.
+    """
 
     selection: PartSelection
     counts: tuple[PartCount, ...]
+    contradicted: tuple[AccountedPart, ...] = ()
     listed: tuple[AccountedPart, ...] = ()
+
+    @property
+    def contradictions(self) -> int:
+        """Number of all such parts, of which `contradicted` may be only the newest."""
+        sensors = _with_sensor(self.selection.terms)
+        return sum(each.count for each in self.counts if _contradicts(each.facts, each.gate in sensors))
 
     @property
     def classes(self) -> Counter[PartClass]:
@@ -73,10 +85,11 @@ async def account_for_parts(
     wanted = replace(wanted, terms=terms)
     async with database_of(config) as database:
         counts = await _count(database, wanted, progress)
-        if part_class is None:
-            return PartsAccount(wanted, tuple(counts))
-        listed = await _list(database, wanted, counts, part_class, limit)
-    return PartsAccount(wanted, tuple(counts), tuple(AccountedPart(part, part_class) for part in listed))
+        contradicted = await _list(database, wanted, counts, _contradicts, limit)
+        listed: list[AccountedPart] = []
+        if part_class is not None:
+            listed = await _list(database, wanted, counts, _is_of(part_class), limit)
+    return PartsAccount(wanted, tuple(counts), tuple(contradicted), tuple(listed))
 
 
 async def _count(database: Database, wanted: PartSelection, progress: Progress) -> list[PartCount]:
@@ -102,15 +115,29 @@ def _slices(wanted: PartSelection) -> list[PartSelection]:
 
 
 async def _list(
-    database: Database, wanted: PartSelection, counts: Sequence[PartCount], part_class: PartClass, limit: int
-) -> list[Part]:
+    database: Database, wanted: PartSelection, counts: Sequence[PartCount], belongs: Belongs, limit: int
+) -> list[AccountedPart]:
+    """The newest parts that belong to the list, by their facts and whether the gate has a sensor."""
     sensors = _with_sensor(wanted.terms)
-    having = {each.facts for each in counts if classify(each.facts, has_sensor=each.gate in sensors) is part_class}
+    having = {each.facts for each in counts if belongs(each.facts, each.gate in sensors)}
     if not having:
         return []
     parts = await list_parts(database, wanted, having=sorted(having, key=str), limit=limit)
     # The same facts may make another class at a gate with a sensor.
-    return [part for part in parts if classify(part.facts, has_sensor=part.gate in sensors) is part_class]
+    return [
+        AccountedPart(part, classify(part.facts, has_sensor=part.gate in sensors))
+        for part in parts
+        if belongs(part.facts, part.gate in sensors)
+    ]
+
+
+def _is_of(part_class: PartClass) -> Belongs:
+    return lambda facts, has_sensor: classify(facts, has_sensor=has_sensor) is part_class
+
+
+def _contradicts(facts: PartFacts, has_sensor: bool) -> bool:
+    part_class = classify(facts, has_sensor=has_sensor)
+    return part_class is not PartClass.NEVER_ACKNOWLEDGED and is_contradiction(facts, part_class)
 
 
 def _with_sensor(terms: Sequence[GateTerms]) -> set[str]:

@@ -1,7 +1,8 @@
 """The enrolled versions of each product: shown, activated, rolled back, their threshold moved, removed, imported.
 
-Each change stands in the audit with its user and reason. Running agents follow within seconds. Functions that name a
-product raise RegistryError where there is no such product or version.
+Each change stands in the audit with its user and reason. A change of what judges is refused with UsageError where the
+reason is empty. Running agents follow within seconds. Functions that name a product raise RegistryError where there is
+no such product or version.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from inspector.domain import ProductVersion
 from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.operation.artifact_files import OfferedVersion
 from inspector.operation.opening import registry_of
+from inspector.operation.reasons import ensure_reason
 from inspector.store.registry.registry import SqlRegistry
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.artifacts.thresholds import HIGHEST_LEVEL, LOWEST_LEVEL, EnrolledThreshold
@@ -59,27 +61,35 @@ def chosen_version(versions: Sequence[ProductVersion], number: int | None) -> Pr
     raise RegistryError(f"{versions[0].product} has no version {number}; its versions are {numbers}.")
 
 
-async def activate(config: Config, product: str, number: int, *, by: str, reason: str) -> ProductVersion:
-    """The version, now live. Raises ArtifactError where no agent could load it, UsageError where it needs a reason."""
+async def activate(
+    config: Config, product: str, number: int, *, by: str, reason: str, insists: bool = False
+) -> ProductVersion:
+    """The version, now live. Raises ArtifactError where no agent could load it.
+
+    Raises UsageError without a reason, and for an implausible threshold unless the person `insists`.
+    """
+    ensure_reason(reason, "A version that goes live")
     async with registry_of(config) as registry:
         version = chosen_version(await _versions(registry, product), number)
         await _ensure_loads(registry, version)
-        _ensure_plausible(version.manifest, version.threshold, reason)
+        if not insists:
+            _ensure_plausible(version.manifest, version.threshold)
         return await registry.activate(product, number, by=by, reason=reason)
 
 
-async def promote(config: Config, product: str, *, by: str, reason: str) -> ProductVersion:
+async def promote(config: Config, product: str, *, by: str, reason: str, insists: bool = False) -> ProductVersion:
     """The product's shadow version, now live, in one step: the version that was compared, under no other number.
 
     Raises RegistryError where the product has no shadow version, and as `activate`.
     """
+    ensure_reason(reason, "A version that goes live")
     async with registry_of(config) as registry:
         shadow = next((version for version in await _versions(registry, product) if version.is_shadow), None)
     if shadow is None:
         raise RegistryError(
             f"{product} has no shadow version to promote; `inspector products shadow {product} VERSION` sets one."
         )
-    return await activate(config, product, shadow.version, by=by, reason=reason)
+    return await activate(config, product, shadow.version, by=by, reason=reason, insists=insists)
 
 
 async def set_shadow(
@@ -95,6 +105,7 @@ async def set_shadow(
 
 async def roll_back(config: Config, product: str, *, by: str, reason: str) -> ProductVersion:
     """The version that was live before, now live again. Raises ArtifactError for one that no agent could load."""
+    ensure_reason(reason, "A rollback")
     async with registry_of(config) as registry:
         versions = await _versions(registry, product)
         previous = await registry.previous(product)
@@ -112,6 +123,7 @@ async def move_threshold(
     config: Config, product: str, number: int | None, level: float, *, by: str, reason: str
 ) -> ProductVersion:
     """Make the version reject frames above `level`, and return it. Level 1 is the threshold that enrolment chose."""
+    ensure_reason(reason, "A moved threshold")
     async with registry_of(config) as registry:
         version = chosen_version(await _versions(registry, product), number)
         score = EnrolledThreshold.of(version.manifest).score_at(level)
@@ -120,6 +132,7 @@ async def move_threshold(
 
 async def remove(config: Config, product: str, *, by: str, reason: str) -> None:
     """Stop all versions of the product from judging. Its versions and results stay in the database."""
+    ensure_reason(reason, "A product that is taken out of judging")
     async with registry_of(config) as registry:
         await _versions(registry, product)
         await registry.remove(product, by=by, reason=reason)
@@ -133,21 +146,23 @@ async def export_version(config: Config, product: str, number: int | None) -> Ex
 
 
 async def import_version(
-    config: Config, offered: OfferedVersion, *, activates: bool, by: str, reason: str
+    config: Config, offered: OfferedVersion, *, activates: bool, by: str, reason: str, insists: bool = False
 ) -> ImportedVersion:
     """The offered version as the next one of its product; the audit says where it came from.
 
-    Raises UsageError where the version is to go live and needs a `reason`.
+    Raises UsageError where the version is to go live without a reason, or with an implausible threshold unless the
+    person `insists`.
     """
     if activates:
-        _ensure_plausible(offered.manifest, offered.threshold, reason)
+        ensure_reason(reason, "A version that goes live")
+    if activates and not insists:
+        _ensure_plausible(offered.manifest, offered.threshold)
     async with registry_of(config) as registry:
         own = [version for version in await registry.products() if version.product == offered.product]
         known = next((version for version in own if version.digest == offered.digest), None)
         version = known or await _added(registry, offered, by=by, reason=reason)
         if activates:
-            why = reason or ("imported again" if known else "imported")
-            version = await registry.activate(version.product, version.version, by=by, reason=why)
+            version = await registry.activate(version.product, version.version, by=by, reason=reason)
         return ImportedVersion(version, was_there=known is not None)
 
 
@@ -157,10 +172,8 @@ async def _added(registry: SqlRegistry, offered: OfferedVersion, *, by: str, rea
     return added
 
 
-def _ensure_plausible(manifest: Mapping[str, Any], threshold: float, reason: str) -> None:
-    """Raises UsageError where a threshold needs a reason before agents may use it, and none is given."""
-    if reason.strip():
-        return
+def _ensure_plausible(manifest: Mapping[str, Any], threshold: float) -> None:
+    """Raises UsageError for a threshold that agents use only if a person insists."""
     try:
         enrolled = EnrolledThreshold.of(manifest)
     except ArtifactError:
@@ -170,8 +183,8 @@ def _ensure_plausible(manifest: Mapping[str, Any], threshold: float, reason: str
         whose = "its own good images give" if level == enrolled.level_given(threshold) else "its calibration says"
         raise UsageError(
             f"Its threshold, {threshold:.4g}, lies at level {level:.3g} of what {whose}, not from {LOWEST_LEVEL:g} to "
-            f"{HIGHEST_LEVEL:g}: look at it (`inspector products show`), and say with --reason why it shall judge all "
-            "the same."
+            f"{HIGHEST_LEVEL:g}: look at it (`inspector products show`), and add --insist where it shall judge all the "
+            "same; the --reason says why."
         )
 
 

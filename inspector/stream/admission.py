@@ -7,6 +7,7 @@ metadata is admitted with a `fault`, so that it gets its row.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,7 +28,8 @@ from inspector.domain import (
 )
 from inspector.stream.gaps import UNGATED_GRACE, Grace, Part, Progress
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
-from inspector.stream.timing import FrameTimes, times_of
+from inspector.stream.overtaking import ReceiptOrder
+from inspector.stream.timing import FrameTimes, overtaken_times, times_of
 from inspector.stream.verdict_record import parse_time
 
 LONGEST_ID = 128
@@ -96,6 +98,7 @@ class Admission:
         self._rehearsals: dict[str, FrameMemory] = {}
         self._last_captured: dict[str, datetime] = {}
         self._clocks_off: set[str] = set()
+        self._orders: defaultdict[str, ReceiptOrder] = defaultdict(ReceiptOrder)
 
     def assign(self, gates: dict[str, GateState], sightings: dict[str, list[Sighting]]) -> None:
         """Load what earlier runs stored: states by gate (or camera without a gate), frames by camera. Call first."""
@@ -223,6 +226,8 @@ class Admission:
         classified = memory.classify(ids, self._is_newer(camera.name, times))
         if isinstance(classified, Known):
             return Repeat(classified.result_id)
+        if gate is not None and not meta.is_simulated:
+            times = self._ordered_times(times, delivery, gate, classified)
         admitted = _admitted(delivery, gate, meta, classified, times)
         owner = gate.name if gate else camera.name
         standing = self._standing(owner, classified.key.epoch, classified.count, delivery.received_at)
@@ -246,6 +251,15 @@ class Admission:
         return Standing(
             counter.state.mode_at(at), counter.state.job_of(epoch, counter.reached if count is None else count)
         )
+
+    def _ordered_times(self, times: FrameTimes, delivery: Delivery, gate: GateSection, frame: New) -> FrameTimes:
+        """The times of a frame, corrected where the frame of a later part came before it."""
+        if frame.count is None:
+            return times
+        order, part = self._orders[delivery.camera], (frame.key.epoch, frame.count)
+        if not order.note(part, delivery.received_ns):
+            return times
+        return overtaken_times(times, delivery, gate, order.not_before_ns(part))
 
     def _is_newer(self, camera: str, times: FrameTimes) -> bool:
         last = self._last_captured.get(camera)

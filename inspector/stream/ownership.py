@@ -3,7 +3,8 @@
 Pure; time is passed in. The owner sends a notice every `BEAT_S`. An agent owns a gate for `LEASE_S` from the sending of
 its last notice that came back to it, so an agent that stood still or lost its network stops by its own clock before
 another agent may follow: that one has to hear nothing for `DEAD_S`, and then nothing better than its own claim for
-`SETTLE_S`. A stored notice alone proves nothing, because a broker that died keeps an old one.
+`SETTLE_S`. A stored notice alone proves nothing, because a broker that died keeps an old one. An agent that finds the
+gate owned goes on asking, so that the owner knows of it.
 
 The safety of this needs monotonic clocks that run equally fast, and a broker that delivers a claim to all agents within
 `SETTLE_S` of delivering it to its sender. Two agents that own one gate in spite of that find out with the next notice.
@@ -20,6 +21,13 @@ LEASE_S: Final = 1.4
 DEAD_S: Final = 1.5
 SETTLE_S: Final = 0.2
 ASK_AGAIN_S: Final = 2.0
+WAITS_AGAIN_S: Final = 1.0
+"""An agent that waits for an owned gate asks this often."""
+
+WAITER_GONE_S: Final = 3.0
+ASKS_OF_WAITER: Final = 2
+"""`inspector doctor` asks once. An agent that waits asks again and again."""
+
 UNANSWERED_S: Final = 30.0
 """A broker that returns no notice for so long, while it answers otherwise, does not let this agent use the topic."""
 
@@ -63,6 +71,15 @@ class Notice:
     word: Word
 
 
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """The last question or claim of another session, and how many there were."""
+
+    notice: Notice
+    times: int
+    at_ns: int
+
+
 class _Phase(enum.Enum):
     IDLE = enum.auto()
     ASKING = enum.auto()
@@ -93,6 +110,7 @@ class Ownership:
         self._conflict_ns = 0
         self._is_answer_due = False
         self._heard_sessions: set[str] = set()
+        self._asking: dict[str, _Asking] = {}
 
     # --- what the agent wants to know ---
 
@@ -110,6 +128,17 @@ class Ownership:
         if self._phase is not _Phase.LISTENING or self._last is None or self._last.word is not Word.ONLINE:
             return None
         return self._last if now_ns - self._last_ns < DEAD_S * 1e9 and not self._is_mine(self._last) else None
+
+    def contender(self, now_ns: int) -> Notice | None:
+        """Another agent that waits for the gate which this agent owns; None if none was heard lately."""
+        if not self.is_owned(now_ns):
+            return None
+        waiting = [
+            asking.notice
+            for asking in self._asking.values()
+            if asking.times >= ASKS_OF_WAITER and now_ns - asking.at_ns < WAITER_GONE_S * 1e9
+        ]
+        return min(waiting, key=lambda notice: notice.session, default=None)
 
     def is_settled(self, now_ns: int) -> bool:
         """Whether it is known who owns the gate, or can't be known because there is no connection."""
@@ -136,6 +165,7 @@ class Ownership:
         self._phase = _Phase.IDLE
         self._sent.clear()
         self._last = None
+        self._asking.clear()
         self._lease_end_ns = 0
 
     def end(self) -> None:
@@ -147,13 +177,13 @@ class Ownership:
         self._lease_end_ns = 0
 
     def due(self, now_ns: int, *, is_wanted: bool, epoch: int) -> list[Notice]:
-        """The notices to send now, in order."""
+        """The notices to send now, in order. `epoch` is the gate's while it is wanted."""
         if not self._is_connected:
             return []
+        if not is_wanted:
+            return self._give_up(now_ns)  # in the epoch in which it was owned
         is_new = epoch != self._me.epoch
         self._me = replace(self._me, epoch=epoch)
-        if not is_wanted:
-            return self._give_up(now_ns)
         match self._phase:
             case _Phase.OWNING if now_ns >= self._lease_end_ns:
                 # Another agent may have followed, and ONLINE must not hide that from the next start.
@@ -165,6 +195,8 @@ class Ownership:
             case _Phase.LISTENING if now_ns >= self._listen_until_ns:
                 self._me = replace(self._me, term=self._highest_term + 1)
                 return [self._enter(_Phase.CLAIMING, Word.CLAIM, now_ns)]
+            case _Phase.LISTENING if self.rival(now_ns) is not None and now_ns - self._beat_ns >= WAITS_AGAIN_S * 1e9:
+                return [self._notice(Word.ASK, now_ns)]
             case _Phase.CLAIMING | _Phase.SETTLING if self._is_answer_due:
                 return [self._notice(Word.CLAIM, now_ns)]
             case _Phase.SETTLING if now_ns - self._since_ns >= SETTLE_S * 1e9:
@@ -179,6 +211,7 @@ class Ownership:
         """Take a notice from the topic: one of this agent that came back, or another agent's."""
         self._heard_sessions.add(notice.session)
         self._highest_term = max(self._highest_term, notice.term)
+        self._note_asking(notice, now_ns)
         if notice.session == self._me.session and notice.number in self._sent:
             if notice.word in RETAINED:
                 self._note_stored(notice, now_ns)
@@ -275,6 +308,15 @@ class Ownership:
 
     def _note_stored(self, notice: Notice, now_ns: int) -> None:
         self._last, self._last_ns = notice, now_ns
+
+    def _note_asking(self, notice: Notice, now_ns: int) -> None:
+        if notice.word in RETAINED or notice.session == self._me.session or self._is_mine(notice):
+            return
+        recent = {
+            session: asking for session, asking in self._asking.items() if now_ns - asking.at_ns < WAITER_GONE_S * 1e9
+        }
+        times = recent[notice.session].times + 1 if notice.session in recent else 1
+        self._asking = {**recent, notice.session: _Asking(notice, times, now_ns)}
 
     def _is_mine(self, notice: Notice) -> bool:
         return (notice.agent, notice.identity) == (self._me.agent, self._me.identity)

@@ -2,12 +2,13 @@
 
 At a gate no frame counts as younger than its source can prove (`Delivery.not_before_ns`). A frame without such a bound
 is late, and so is a frame whose bound leaves no time within the window. A trusted `captured-at` that is older than the
-allowed skew makes a frame late as well. A `captured-at` later than the receipt is ignored.
+allowed skew makes a frame late as well. A `captured-at` later than the receipt is ignored. A frame that a later part's
+frame has overtaken, and whose camera's clock is not used, is as old as `overtaking` bounds it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -55,6 +56,28 @@ def times_of(
         act_before_ns=delivery.received_ns + int((window_ms - age_ms) * 1e6),
         is_late=is_late,
         clock_fault=clock_fault,
+    )
+
+
+def overtaken_times(times: FrameTimes, delivery: Delivery, gate: GateSection, not_before_ns: int | None) -> FrameTimes:
+    """The times of a frame that came after the frame of a later part of its camera.
+
+    `not_before_ns`: the receipt of the nearest earlier part's frame; None: no such frame is known, so nothing bounds
+    the age. A frame whose time of capture is known keeps its times.
+    """
+    if times.source is TimeSource.CAMERA:
+        return times
+    if not_before_ns is None:
+        return replace(times, is_late=True)
+    left_ms = gate.window_ms - (delivery.received_ns - not_before_ns) / 1e6
+    act_before_ns = delivery.received_ns + int(left_ms * 1e6)
+    if times.act_before_ns is not None and times.act_before_ns <= act_before_ns:
+        return times
+    return replace(
+        times,
+        act_before=delivery.received_at + timedelta(milliseconds=left_ms),
+        act_before_ns=act_before_ns,
+        is_late=times.is_late or left_ms <= gate.reserve_ms,
     )
 
 

@@ -85,6 +85,7 @@ class FakeGateOwners(_Edge):
         self.session = session
         self.wanted: dict[str, int] = {}
         self.rivals: dict[str, GateOwner] = {}
+        self.contenders: dict[str, GateOwner] = {}
         self.denied: set[str] = set()
         self.sessions: dict[str, frozenset[str]] = {}
         self.is_refused = False
@@ -103,6 +104,9 @@ class FakeGateOwners(_Edge):
 
     def rival(self, gate: str) -> GateOwner | None:
         return self.rivals.get(gate)
+
+    def contender(self, gate: str) -> GateOwner | None:
+        return self.contenders.get(gate) if self.owns(gate) else None
 
     def is_settled(self, gate: str) -> bool:
         return not self.is_refused

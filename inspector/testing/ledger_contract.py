@@ -7,30 +7,18 @@ back everything that the ledger holds.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from inspector.domain import (
-    Ack,
-    AckContradiction,
     Action,
-    AgentPresence,
     Cause,
     CauseRun,
     ChallengeResult,
-    CommandRecord,
     Correction,
-    Event,
     Gap,
-    GateAction,
     GateMode,
-    GateOwner,
     GateState,
-    GateTerms,
     GoldenState,
     HeldFor,
     Identity,
@@ -38,33 +26,30 @@ from inspector.domain import (
     LateOutcome,
     MasterAck,
     Outcome,
-    PartCount,
-    PartFacts,
-    PartSelection,
     Region,
-    Seen,
     SeenMaster,
     Severity,
-    ShadowResult,
     StormCounts,
     TimeSource,
     Verdict,
 )
-from inspector.ports import OWNER_FORGOTTEN_S, Ledger
+from inspector.ports import Ledger
 from inspector.store.row_mapping import FINDING_COLUMNS
 from inspector.store.stored_records import Conflict, StoredDecision
-from inspector.stream.ack_merging import AckRow
-from inspector.testing.clock import START, FakeClock
+from inspector.testing.clock import START
+from inspector.testing.ledger_parts_suite import LedgerPartsSuite
+from inspector.testing.ledger_suite import Stored
 from inspector.testing.samples import (
     challenge_of,
     command_of,
     decision_for,
     event_of,
-    gate_action_of,
     missed_verdict_of_part,
     shadow_result_of,
     verdict_of_part,
 )
+
+__all__ = ["LedgerContract", "Stored"]
 
 
 def waiting_frame(number: int) -> Verdict:
@@ -107,37 +92,8 @@ def finding_of(verdict: Verdict) -> Verdict:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The whole content of a ledger, in the order of recording."""
-
-    rows: list[Verdict]
-    decisions: list[StoredDecision]
-    conflicts: list[Conflict]
-    events: list[Event]
-    acks: list[AckRow]
-    commands: list[CommandRecord]
-    shadow_results: list[ShadowResult]
-
-
-def without_ids(actions: Sequence[GateAction]) -> list[GateAction]:
-    return [dataclasses.replace(action, report_id="") for action in actions]
-
-
-def firsts(acks: Sequence[AckRow]) -> list[GateAction]:
-    """The first report of each row; its own id is not kept once a repetition was counted."""
-    return without_ids([row.first for row in acks])
-
-
-class LedgerContract:
-    """The tests of the suite. A test module subclasses it as `Test...`, so that pytest collects it."""
-
-    @pytest.fixture
-    def clock(self) -> FakeClock:
-        return FakeClock()
-
-    async def stored(self, ledger: Ledger) -> Stored:
-        raise NotImplementedError
+class LedgerContract(LedgerPartsSuite):
+    """The whole suite. A test module subclasses it as `Test...`, so that pytest collects it."""
 
     async def test_record_a_verdict_of_every_field_reads_back_the_same(self, ledger: Ledger) -> None:
         verdict = verdict_of_part(
@@ -513,182 +469,3 @@ class LedgerContract:
         await ledger.record_events(happened)
         await ledger.record_events([])
         assert (await self.stored(ledger)).events == happened
-
-    async def test_record_gate_actions_keeps_one_row_for_each_part_in_order(self, ledger: Ledger) -> None:
-        actions = [gate_action_of(1), gate_action_of(2, lap=1, done=0), gate_action_of(2), gate_action_of(2, epoch=2)]
-        assert await ledger.record_gate_actions(actions) == []
-        assert await ledger.record_gate_actions([]) == []
-        assert (
-            await ledger.record_gate_actions([dataclasses.replace(each, is_redelivered=True) for each in actions]) == []
-        )
-        assert firsts((await self.stored(ledger)).acks) == without_ids(actions)
-        assert [row.repeats for row in (await self.stored(ledger)).acks] == [0] * 4
-
-    async def test_record_gate_actions_counts_a_repetition_once_for_the_agent_of_the_row(self, ledger: Ledger) -> None:
-        first = gate_action_of(1, report_id="a1")
-        again = gate_action_of(1, report_id="a2")
-        await ledger.record_gate_actions([first, again])
-        await ledger.record_gate_actions([again])  # after a death before the journal knew of the row
-        await ledger.record_gate_actions([gate_action_of(1, report_id="b1", agent="agent2")])
-        await ledger.record_gate_actions([gate_action_of(1, report_id="a3")])
-        (row,) = (await self.stored(ledger)).acks
-        assert (row.repeats, row.report_id) == (2, "a3")
-        assert firsts([row]) == without_ids([first])
-
-    async def test_record_gate_actions_keeps_each_contradiction_once_and_names_it(self, ledger: Ledger) -> None:
-        first = gate_action_of(1, report_id="a1")
-        passed = gate_action_of(1, report_id="a2", action=1)
-        unseen = gate_action_of(1, report_id="b1", done=0, agent="agent2")
-        assert await ledger.record_gate_actions([first, passed]) == [AckContradiction(passed, (2, 1, 1))]
-        again = dataclasses.replace(passed, agent="agent2", report_id="b0")
-        assert await ledger.record_gate_actions([again]) == []
-        assert await ledger.record_gate_actions([unseen]) == [AckContradiction(unseen, (2, 1, 1))]
-        (row,) = (await self.stored(ledger)).acks
-        assert firsts([row]) == without_ids([first])
-        assert [(other["act"], other["src"], other["done"]) for other in row.others] == [(1, 1, 1), (2, 1, 0)]
-        assert [other["agent"] for other in row.others] == ["agent1", "agent2"]
-
-    async def test_record_gate_actions_that_name_no_part_have_a_row_each_but_never_two(self, ledger: Ledger) -> None:
-        verdict = verdict_of_part(1, trigger_id=None)
-        actions = [
-            gate_action_of(0, in_flight=True, report_id="a1", result_id=verdict.result_id, lot="L1", job_id="J1"),
-            gate_action_of(0, in_flight=True, report_id="a2", mode=GateMode.CLEAN),
-        ]
-        await ledger.record_gate_actions(actions)
-        await ledger.record_gate_actions(actions)
-        assert firsts((await self.stored(ledger)).acks) == without_ids(actions)
-
-    async def test_parts_joins_rows_decision_and_report_of_each_part(self, ledger: Ledger) -> None:
-        await _fill_parts(ledger)
-        parts = await ledger.parts(SELECTED, 100)
-        found = {part.trigger_id: (part.epoch, part.lap, part.lot, part.facts) for part in parts if part.gate == "g1"}
-        reject, passed = Ack(2, 1, 1), Ack(1, 2, 0)
-        assert found == {
-            1: (1, 0, "L1", PartFacts(Action.REJECT, True, Seen.JUDGED, reject)),
-            2: (1, 1, None, PartFacts(Action.PASS, False, Seen.JUDGED, passed)),
-            3: (1, 0, None, PartFacts(None, False, Seen.UNJUDGED, passed, is_inspected=False)),
-            4: (1, 0, None, PartFacts(None, False, Seen.NO_FRAME, None)),
-            5: (1, 0, "L1", PartFacts(None, False, Seen.NO_FRAME, passed, is_young=True)),
-        }
-        assert [part.latest for part in parts] == sorted((part.latest for part in parts), reverse=True)
-        assert len(await ledger.parts(SELECTED, 2)) == 2
-
-    async def test_parts_of_a_gate_for_one_part_at_a_time_are_its_rows(self, ledger: Ledger) -> None:
-        verdicts = [verdict_of_part(number, trigger_id=None, gate="solo") for number in range(2)]
-        told = [(decision_for(verdict, gate="solo"), True) for verdict in verdicts]
-        await ledger.record(verdicts, told, [])
-        usual = {"gate": "solo", "in_flight": True, "action": 1}
-        about = gate_action_of(0, report_id="a", result_id=verdicts[0].result_id, **usual)
-        await ledger.record_gate_actions([about, gate_action_of(0, report_id="b", **usual)])
-        parts = await ledger.parts(SELECTED, 100)
-        ack = Ack(1, 1, 1)
-        found = {(part.result_id, part.trigger_id): part.facts for part in parts}
-        assert found[verdicts[0].result_id, None] == PartFacts(Action.PASS, True, Seen.JUDGED, ack)
-        assert found[verdicts[1].result_id, None] == PartFacts(Action.PASS, True, Seen.JUDGED, None)
-        assert [
-            facts for (result_id, _), facts in found.items() if result_id not in {v.result_id for v in verdicts}
-        ] == [PartFacts(None, False, Seen.NO_FRAME, ack)]
-
-    async def test_parts_are_selected_by_gate_lot_and_time(self, ledger: Ledger) -> None:
-        await _fill_parts(ledger)
-
-        async def triggers(**changes: Any) -> list[int]:
-            parts = await ledger.parts(dataclasses.replace(SELECTED, **changes), 100)
-            counted = await ledger.count_parts(dataclasses.replace(SELECTED, **changes))
-            assert sum(count.count for count in counted) == len(parts)
-            return sorted(part.trigger_id or 0 for part in parts)
-
-        assert await triggers(gate="g2") == [1]
-        assert await triggers(gate="g9") == []
-        assert await triggers(lot="L1") == [1, 5]
-        assert await triggers(since=START + timedelta(seconds=30)) == [4, 5]
-        assert await triggers(until=START + timedelta(seconds=30)) == [1, 1, 2, 3]
-        assert await triggers(after=START + timedelta(seconds=1), through=START + timedelta(seconds=30)) == [2, 3]
-
-    async def test_count_parts_is_by_gate_hour_and_facts(self, ledger: Ledger) -> None:
-        await _fill_parts(ledger)
-        later = [verdict_of_part(n, gate="g1", received_at=START + timedelta(hours=2)) for n in (21, 22)]
-        await ledger.record(later, [(decision_for(each), True) for each in later], [])
-        counts = await ledger.count_parts(dataclasses.replace(SELECTED, gate="g1", since=START + timedelta(hours=1)))
-        facts = PartFacts(Action.PASS, True, Seen.JUDGED, None, is_young=True)
-        assert counts == [PartCount("g1", f"{START + timedelta(hours=2):%Y-%m-%dT%H}", facts, 2)]
-
-    async def test_record_owned_gate_stays_with_the_first_agent_that_lives(self, ledger: Ledger) -> None:
-        assert await ledger.record_owned(presence_of("a"), {"g1": 3}, {}) == []
-        assert await ledger.record_owned(presence_of("b"), {"g1": 1, "g2": 1}, {}) == [
-            GateOwner("g1", "a", "session-a", 3, START)
-        ]
-        assert await ledger.record_owned(presence_of("a"), {"g1": 4}, {}) == []
-        assert await ledger.record_owned(presence_of("b"), {"g1": 1}, {}) == [
-            GateOwner("g1", "a", "session-a", 4, START)
-        ]
-
-    async def test_record_owned_gate_of_an_agent_that_is_known_to_be_dead_is_taken(self, ledger: Ledger) -> None:
-        await ledger.record_owned(presence_of("a"), {"g1": 3}, {})
-        assert await ledger.record_owned(presence_of("b"), {"g1": 3}, {"g1": {"session-a"}}) == []
-        assert await ledger.record_owned(presence_of("a"), {"g1": 3}, {}) == [
-            GateOwner("g1", "b", "session-b", 3, START)
-        ]
-
-    async def test_record_owned_gate_belongs_to_the_next_run_of_its_agent_at_once(self, ledger: Ledger) -> None:
-        await ledger.record_owned(presence_of("a"), {"g1": 3}, {})
-        again = dataclasses.replace(presence_of("a"), session="another run")
-        assert await ledger.record_owned(again, {"g1": 3}, {}) == []
-
-    async def test_record_owned_gate_that_was_given_up_is_free(self, ledger: Ledger) -> None:
-        await ledger.record_owned(presence_of("a"), {"g1": 3, "g2": 1}, {})
-        await ledger.record_owned(presence_of("a"), {"g2": 1}, {})
-        assert await ledger.record_owned(presence_of("b"), {"g1": 3, "g2": 1}, {}) == [
-            GateOwner("g2", "a", "session-a", 1, START)
-        ]
-        await ledger.record_owned(presence_of("a"), {}, {})
-        assert await ledger.record_owned(presence_of("b"), {"g2": 1}, {}) == []
-
-    async def test_record_owned_gate_of_an_agent_that_said_nothing_for_an_hour_is_taken(
-        self, ledger: Ledger, clock: FakeClock
-    ) -> None:
-        await ledger.record_owned(presence_of("a"), {"g1": 3}, {})
-        clock.advance(OWNER_FORGOTTEN_S - 1)
-        assert len(await ledger.record_owned(presence_of("b"), {"g1": 3}, {})) == 1
-        clock.advance(2)
-        assert await ledger.record_owned(presence_of("b"), {"g1": 3}, {}) == []
-
-
-SELECTED = PartSelection(
-    START + timedelta(seconds=70), (GateTerms("g1", 10.0), GateTerms("g2", 10.0), GateTerms("solo", 10.0, is_solo=True))
-)
-
-
-async def _fill_parts(ledger: Ledger) -> None:
-    """Five parts of gate g1, each another case, one of gate g2, a simulated one, and a frame without a trigger."""
-    rejected = verdict_of_part(1, gate="g1", lot="L1", outcome=Outcome.REJECT, cause=Cause.ANOMALY)
-    passed = verdict_of_part(2, gate="g1", lap=1, view="left")
-    other_view = verdict_of_part(2, gate="g1", lap=1, view="right", outcome=Outcome.UNJUDGED, cause=Cause.LATE)
-    bypassed = verdict_of_part(3, gate="g1", mode=GateMode.BYPASS, outcome=Outcome.UNINSPECTED, cause=Cause.BYPASS)
-    at = START + timedelta(seconds=40)
-    missed = verdict_of_part(
-        4, gate="g1", frame_sha256=None, outcome=Outcome.UNINSPECTED, cause=Cause.NOT_RECEIVED, received_at=at
-    )
-    elsewhere = verdict_of_part(1, gate="g2", camera="cam9")
-    no_parts = [verdict_of_part(8, gate="g1", simulated=True), verdict_of_part(9, gate="g1", trigger_id=None)]
-    rows = [rejected, passed, other_view, bypassed, missed, elsewhere, *no_parts]
-    told = [
-        (decision_for(rejected, Action.REJECT), True),
-        (decision_for(passed), False),
-        (decision_for(elsewhere, gate="g2"), True),
-    ]
-    await ledger.record(rows, told, [])
-    default = {"action": 1, "source": 2, "done": 0}
-    await ledger.record_gate_actions(
-        [
-            gate_action_of(1),
-            gate_action_of(2, lap=1, received_at=START + timedelta(seconds=20), **default),
-            gate_action_of(3, received_at=START + timedelta(seconds=5), **default),
-            gate_action_of(5, received_at=START + timedelta(seconds=65), lot="L1", **default),
-        ]
-    )
-
-
-def presence_of(name: str) -> AgentPresence:
-    """One run of the agent of this name."""
-    return AgentPresence(name, f"identity-{name}", f"session-{name}", "inspector 0", "digest", START)

@@ -13,6 +13,8 @@ import pytest
 
 from tests.agents import Agent
 from tests.brokers import Mosquitto
+from tests.parts import encoded
+from tests.shop_floor import REJECT, shop_floor
 
 pytestmark = pytest.mark.acceptance
 
@@ -103,3 +105,55 @@ def test_kill_9_at_a_stage_leaves_one_row_for_each_ack(
     plc.report(range(71, 81))
     check_acks(running, plc)
     assert running.end() == 0
+
+
+def test_acks_sent_while_the_broker_stands_still_beyond_the_keepalive_are_all_stored_once(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto]
+) -> None:
+    """The agent has given its connections up when the broker goes on."""
+    broker = mosquitto()
+    running = agent(line(broker).replace("reconnect_max_s", "keepalive_s = 2\nreconnect_max_s")).start()
+    with shop_floor(broker) as floor:
+        running.until(floor.is_ready, 60, "the gate is ready")
+        outages = running.log.count("mqtt_broker_down")
+        broker.freeze()
+        for trigger in range(1, 41):
+            floor.report(trigger, REJECT, source=2)
+        running.until(lambda: running.log.count("mqtt_broker_down") > outages, 60, "a connection is given up")
+        time.sleep(5)  # and so are the others, after the same keep-alive
+        broker.thaw()
+        running.until(lambda: len(running.rows("gate_actions")) >= 40, 60, "40 acks are stored")
+    assert Counter(row["trigger_id"] for row in running.rows("gate_actions")) == dict.fromkeys(range(1, 41), 1)
+    assert running.end() == 0
+
+
+def test_ack_that_comes_three_times_is_one_row_which_counts_them(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = mosquitto()
+    running = agent(line(broker)).start()
+    with shop_floor(broker) as floor:
+        for trigger in (5, 5, 5, 6):
+            floor.report(trigger, REJECT, source=2)
+        running.until(lambda: 6 in [row["trigger_id"] for row in running.rows("gate_actions")], 60, "the last ack")
+    assert running.end() == 0
+    rows = running.rows("gate_actions")
+    assert [row["trigger_id"] for row in rows] == [5, 6]
+    assert [row["repeats"] for row in rows] == [2, 0]
+
+
+def test_acks_of_a_trigger_that_came_round_again_are_of_two_parts(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = mosquitto()
+    running = agent(line(broker) + "trigger_modulus = 32\n").start()
+    with shop_floor(broker) as floor:
+        for count in range(1, 40):
+            floor.show((count - 1) % 32, encoded("disc", 900 + count))
+            if count in (4, 36):
+                running.has_rows(count)
+                floor.report(3, REJECT, source=2)
+                running.until(lambda count=count: len(running.rows("gate_actions")) == 1 + (count == 36), 60, "stored")
+        running.has_rows(39)
+    assert running.end() == 0
+    assert [(row.get("lap"), row["trigger_id"]) for row in running.rows("gate_actions")] == [(0, 3), (1, 3)]

@@ -144,7 +144,8 @@ def test_product_made_live_on_one_machine_reaches_every_agent_of_the_fleet(
     agents = {name: fleet.join(name, config) for name, config in configs.items()}
     agents["one"].until(lambda: all("live products: disc" in each.log for each in agents.values()), 30, "disc is live")
     file = tmp_path / "bar.artifact"
-    for command in (("export", "bar", "--output", file), ("import", file, "--activate")):
+    taken_in = ("import", file, "--activate", "--reason", "as on line 1")
+    for command in (("export", "bar", "--output", file), taken_in):
         done = inspector("products", *command, "--config", agents["one"].config)
         assert done.returncode == 0, done.stderr
     newest = max(row["created_at"] for row in fleet.database.rows("product_versions"))

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import paho.mqtt.client as paho
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tests.agents import Agent
 from tests.brokers import Mosquitto
 from tests.parts import encoded
+from tests.shop_floor import PASS, REJECT, shop_floor
 
 pytestmark = pytest.mark.acceptance
 
@@ -110,3 +112,53 @@ def test_run_tells_a_gate_nothing_of_a_frame_that_waited_beyond_its_window(
     running.until(lambda: bool(parts.beats) and parts.beats[-1]["ready"] == 1, 60, "the gate is ready again")
     assert len(parts.decisions) == told
     assert running.end() == 0
+
+
+def test_run_frame_older_than_a_trusted_clock_may_be_off_gets_no_new_window(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker = mosquitto()
+    trusting = LINE.format(port=broker.port, match="single_in_flight").replace('protocol = "3.1.1"\n', "")
+    trusting = trusting.replace('trigger_from = "topic"', 'clock = "trusted"\nmax_skew_ms = 5000')
+    running = agent(trusting.replace("window_ms = 600", "window_ms = 30000")).start()
+    with shop_floor(broker) as floor:
+        running.until(floor.is_ready, 60, "the gate is ready")
+        for number, age_s in enumerate((0, 8)):
+            captured_at = datetime.now(UTC) - timedelta(seconds=age_s)
+            floor.show(None, encoded("disc", 900 + number), captured_at=captured_at.isoformat())
+            running.has_rows(number + 1)
+        assert running.end() == 0
+        assert len(floor.of("decision")) == 1
+    rows = running.rows()
+    assert [(row["cause"], row["published"]) for row in rows] == [("ok", 1), ("late", 0)]
+
+
+def test_restart_behind_frames_that_wait_tells_no_part_at_a_gate_without_triggers_by_another_frame(
+    agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto]
+) -> None:
+    """Good frames wait, bad parts follow once the gate is ready: each is told by its own frame, or not at all."""
+    broker = mosquitto()
+    configured = LINE.format(port=broker.port, match="single_in_flight").replace('protocol = "3.1.1"\n', "")
+    running = agent(configured.replace('trigger_from = "topic"\n', "").replace("window_ms = 600", "window_ms = 900"))
+    running.start()
+    with shop_floor(broker) as floor:
+        running.until(floor.is_ready, 60, "the gate is ready")
+        assert running.end() == 0
+        floor.heard.clear()
+        for number in range(300):
+            floor.show(None, encoded("disc", number % 20))
+        running.start(wait=False)
+        running.until(floor.is_ready, 120, "the gate is ready again")
+        slots = []
+        for number in range(7):
+            before = len(floor.of("decision"))
+            floor.show(None, encoded("disc", 900 + number, is_good=False))
+            time.sleep(1)
+            slots.append([decision["act"] for decision in floor.of("decision")[before:]])
+        running.has_rows(307, 120)
+        assert running.end() == 0
+        decisions = [decision["act"] for decision in floor.of("decision")]
+    assert PASS not in decisions
+    assert decisions == [action for slot in slots for action in slot], "none came after the last part had left"
+    assert all(len(slot) <= 1 for slot in slots)
+    assert [REJECT] in slots

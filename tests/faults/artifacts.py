@@ -112,7 +112,7 @@ def removed(scene: Scene) -> None:
     line.camera.shoot(20)
     line.settle()
     with line.shooting(150, 0.05):
-        done = inspector("products", "remove", "bar", "--yes", "--config", line.agent.config)
+        done = inspector("products", "remove", "bar", "--yes", "--reason", "a fault", "--config", line.agent.config)
         scene.check(done.returncode == 0, f"the product could not be removed: {done.stderr}")
         _change(line, "DELETE FROM product_versions WHERE product = 'bar'")
         since = time.monotonic()

@@ -12,6 +12,7 @@ import pytest
 
 from connectors.mqtt.gate_line import MqttGateLine
 from connectors.mqtt.gate_owners import MqttGateOwners, decode_notice, ensure_identity
+from connectors.mqtt.owner_probe import probe_owners
 from inspector.config.config import Config
 from tests.brokers import Mosquitto, Notebook, RunningClock, line_config, until
 from tests.integration.test_mqtt_gate_line import decide
@@ -53,7 +54,7 @@ async def test_gate_owners_retained_notice_names_agent_session_and_epoch(
         assert presence == {"v": 1, "agent": "a", "session": owners.session, "state": "online"}
     freed = await asyncio.to_thread(retained, broker, OWNER)
     assert freed is not None
-    assert freed["state"] == "free"
+    assert (freed["state"], freed["ep"], freed["session"]) == ("free", 3, owners.session)
     assert await asyncio.to_thread(retained, broker, f"{OWNER}/a") is None
 
 
@@ -74,7 +75,33 @@ async def test_gate_owners_second_agent_is_refused_and_takes_over_after_the_firs
             assert (rival.agent, rival.session) == ("a", first.session)
             assert not second.owns("g1")
             assert first.owns("g1")
+            await until(lambda: first.contender("g1") is not None)
+            contender = first.contender("g1")
+            assert contender is not None
+            assert (contender.agent, contender.session) == ("b", second.session)
         await until(lambda: second.owns("g1"))
+
+
+async def test_probe_of_the_owner_names_the_agent_that_waits_and_then_who_gave_the_gate_up(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    mine, others = (config_of(broker, tmp_path, name) for name in "ab")
+    async with owners_of(mine, notebook) as first:
+        first.want({"g1": 3})
+        await until(lambda: first.owns("g1"))
+        (alone,) = await probe_owners(mine)
+        assert alone.is_ok
+        async with owners_of(others, notebook) as second:
+            second.want({"g1": 3})
+            await until(lambda: second.rival("g1") is not None)
+            (both,) = await probe_owners(mine)
+            assert not both.is_ok
+            assert f"b (session {second.session})" in both.detail
+            assert f"a (session {first.session})" in both.detail
+    (gone,) = await probe_owners(mine)
+    assert gone.is_ok
+    assert f"a (session {first.session}), gave it up in epoch 3" in gone.detail
 
 
 async def test_gate_owners_agents_that_start_together_are_not_both_owners(

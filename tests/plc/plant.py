@@ -15,6 +15,9 @@ from tests.brokers import Mosquitto
 PREFIX: Final = "t"
 """The prefix that `tests.agents.Agent` writes."""
 
+YIELDING: Final = ("nice", "-n", "10")
+"""Runs the agent below the simulated machines. In a plant, cameras, broker and PLC have processors of their own."""
+
 CONFIG = """
 [mqtt]
 port = {port}
@@ -97,6 +100,7 @@ class Plant:
         config += "".join(station.section() for station in stations)
         (folder / "agent").mkdir()
         self.agent = AgentUnderFault(folder / "agent", config, enrolled)
+        self.agent.runs_under = YIELDING
         self._resources.callback(self.agent.close)
 
     def __enter__(self) -> Self:

@@ -37,6 +37,11 @@ class HeartbeatWatch:
         """That of the last heartbeat; 0 before the first."""
         return 0 if self._last is None else self._last.epoch
 
+    @property
+    def changed_s(self) -> float:
+        """When the last heartbeat with another count came; minus infinity before the first."""
+        return self._changed_s
+
     def beat(self, heartbeat: Heartbeat, now_s: float) -> None:
         self.look(now_s)  # an end of the silence before this beat must not go unseen
         if self._last is None or heartbeat.count != self._last.count:

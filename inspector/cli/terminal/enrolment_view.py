@@ -132,8 +132,8 @@ def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:
         version = each.version
         console.err.print(
             f"{version.product} version {version.version} is stored but not live: {'; '.join(each.objections)}. "
-            f"Look at its images; if it is right, `inspector products activate {version.product} {version.version}` "
-            "makes it live.",
+            f"Look at its images; if it is right, `inspector products activate {version.product} {version.version} "
+            '--reason "..."` makes it live.',
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,16 +20,22 @@ _SOURCES: Final = {1: "decision", 2: "default", 3: "bypass", 4: "by hand"}
 
 
 def print_account(account: PartsAccount, *, with_hours: bool, part_class: PartClass | None) -> None:
-    """Classes by gate; then hours and single parts, if they were asked for."""
+    """Classes by gate and the contradictions; then hours and single parts, if they were asked for."""
     if not account.counts:
         console.out.print("There are no such parts.", highlight=False)
         return
     rendering.show(_classes_table(account))
+    if account.contradicted:
+        shown, total = len(account.contradicted), account.contradictions
+        which = f"the newest {shown} of {total}" if shown < total else str(total)
+        rendering.show(
+            "", f"[bold red]Contradictions[/] ({which}):", _parts_table(account.contradicted, with_class=True)
+        )
     if with_hours:
         rendering.show("", _hours_table(account))
     if part_class is not None:
         if account.listed:
-            rendering.show("", _parts_table(account))
+            rendering.show("", _parts_table(account.listed, with_class=False))
         else:
             console.out.print(f"No part is {part_class}.", highlight=False)
 
@@ -45,6 +51,8 @@ def document(account: PartsAccount, *, with_hours: bool, with_parts: bool) -> di
         "parts": account.classes.total(),
         "classes": _all(account.classes),
         "gates": {gate: _all(account.classes_of(gate)) for gate in account.gates},
+        "contradictions": account.contradictions,
+        "contradicted": [_part_document(accounted) for accounted in account.contradicted],
     }
     if with_hours:
         made["hours"] = [
@@ -107,14 +115,19 @@ def _hours_table(account: PartsAccount) -> Table:
     return made
 
 
-def _parts_table(account: PartsAccount) -> Table:
-    made = rendering.table("Time", "Gate", "Trigger", "Epoch", "Lap", "Lot", "Seen", "Decided", "Done", "Result")
-    for accounted in account.listed:
+def _parts_table(listed: Sequence[AccountedPart], *, with_class: bool) -> Table:
+    classes = ["Class"] if with_class else []
+    made = rendering.table(
+        "Time", "Gate", "Trigger", "Epoch", "Lap", "Lot", *classes, "Seen", "Decided", "Done", "Result"
+    )
+    for accounted in listed:
         part, facts = accounted.part, accounted.part.facts
         decided = ABSENT if facts.decided is None else f"{facts.decided}{'' if facts.is_told else ', not told'}"
         done = ABSENT
         if facts.ack is not None:
             done = f"{ACTIONS[facts.ack.action]} by {_SOURCES.get(facts.ack.source, facts.ack.source)}"
+            is_unseen = accounted.part_class is PartClass.DONE_OTHERWISE and ACTIONS[facts.ack.action] is facts.decided
+            done += ", not seen by the sensor" if is_unseen else ""
         made.add_row(
             local_time(part.at),
             part.gate,
@@ -122,6 +135,7 @@ def _parts_table(account: PartsAccount) -> Table:
             str(part.epoch),
             str(part.lap),
             part.lot or ABSENT,
+            *([_word(accounted.part_class, is_found=True)] if with_class else []),
             facts.seen.value.replace("_", " "),
             decided,
             done,

@@ -53,6 +53,8 @@ class Owning:
         self._elsewhere: dict[str, GateOwner] = {}
         self._refused_since_ns: dict[str, int] = {}
         self._told: dict[str, GateOwner] = {}
+        self._contended_since_ns: dict[str, int] = {}
+        self._told_contenders: dict[str, GateOwner] = {}
         self._deaf: set[str] = set()
         self._owned: set[str] = set()
         self._cleared: set[str] = set()
@@ -94,6 +96,7 @@ class Owning:
             await self._clear(self._owners)
             for gate in self.served():
                 self._tell(gate.name)
+                self._tell_contender(gate.name)
                 if not self.owns(gate.name):
                     self._owned.discard(gate.name)
                 elif gate.name not in self._owned:
@@ -113,6 +116,10 @@ class Owning:
         if self._owners is None:
             return
         self._is_left = True
+        for gate, epoch in self._epochs().items():
+            if self.owns(gate):
+                detail = f"this agent ends and gives the gate up in epoch {epoch}; no agent has to wait for it"
+                self._shared.event("gate_given_up", Severity.INFO, gate, detail)
         self._owners.want({})
         with contextlib.suppress(TimeoutError, LedgerUnavailable):
             async with asyncio.timeout(FIRST_LEDGER_S):
@@ -164,6 +171,24 @@ class Owning:
             self._shared.has_news.set()
             detail = f"the agent {rival} decides about its parts; this agent tells the gate nothing. End one of them"
             self._shared.event("gate_owned_by_other", Severity.ALARM, gate, detail)
+
+    def _tell_contender(self, gate: str) -> None:
+        """Report once each other agent that waits for a gate of this one, and once that it is gone."""
+        if self._owners is None or not self.owns(gate):
+            return
+        contender = self._owners.contender(gate)
+        if contender is None:
+            self._contended_since_ns.pop(gate, None)
+            if (gone := self._told_contenders.pop(gate, None)) is not None:
+                self._shared.event("gate_second_agent_gone", Severity.INFO, gate, f"the agent {gone} is gone")
+            return
+        now_ns = self._shared.clock.monotonic_ns()
+        since_ns = self._contended_since_ns.setdefault(gate, now_ns)
+        told = self._told_contenders.get(gate)
+        if now_ns - since_ns >= TELL_AFTER_S * 1e9 and (told is None or told.session != contender.session):
+            self._told_contenders[gate] = contender
+            detail = f"the agent {contender} serves this gate too and waits; only this agent tells the gate. End one"
+            self._shared.event("gate_second_agent", Severity.ALARM, gate, f"{detail} of them")
 
     async def _ask_ledger(self) -> None:
         owners = self._owners

@@ -57,6 +57,7 @@ from inspector.ports import (
     Journal,
     LateFrames,
     Ledger,
+    Lineup,
     LineupLoader,
     Registry,
     Telemetry,
@@ -136,41 +137,17 @@ class Pipeline:
         self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, self._owning, adapters.take_events)
         self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._owning, self._upkeep.fault)
         self._shadowing = Shadowing(
-            self._shared, adapters.decode, lambda: self._lineups.current, adapters.images, adapters.ledger
+            self._shared, adapters.decode, self._current_lineup, adapters.images, adapters.ledger
         )
         self._challenging = Challenging(
             self._shared, adapters.ledger, adapters.command_channel, self._live_products, lambda: self._lineups.versions
         )
-        outlets = Outlets(
-            adapters.gate_line,
-            adapters.sink,
-            adapters.images,
-            adapters.dead_letters,
-            adapters.late_frames,
-            self._heartbeats,
-            self._shadowing,
-            self._challenging,
-        )
-        self._settling = Settling(self._shared, signature, self._room, self._recording, outlets)
+        self._settling = Settling(self._shared, signature, self._room, self._recording, self._make_outlets())
         frozen = FrozenCameras(self._shared)
         self._judging = Judging(
-            self._shared,
-            self._settling,
-            self._room,
-            adapters.decode,
-            lambda: self._lineups.current,
-            frozen,
-            self._shadowing,
+            self._shared, self._settling, self._room, adapters.decode, self._current_lineup, frozen, self._shadowing
         )
-        self._afterwards = Afterwards(
-            self._shared,
-            adapters.late_frames,
-            self._judging,
-            self._writing,
-            adapters.ledger,
-            LateOutlets(adapters.sink, adapters.images, adapters.dead_letters),
-            lambda: self._lineups.current,
-        )
+        self._afterwards = self._make_afterwards()
         takeover = Takeover(self._shared, adapters.ledger)
         self._misses = Misses(self._shared, self._settling.settle_missed)
         self._camera_watch = CameraWatch(self._shared)
@@ -183,14 +160,35 @@ class Pipeline:
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )
         self._commanding = Commanding(
-            self._shared,
-            adapters.ledger,
-            adapters.command_channel,
-            self._live_products,
-            self._challenging,
+            self._shared, adapters.ledger, adapters.command_channel, self._live_products, self._challenging
         )
         self._stop = asyncio.Event()
         self.has_started = asyncio.Event()
+
+    def _make_outlets(self) -> Outlets:
+        adapters = self._adapters
+        return Outlets(
+            adapters.gate_line,
+            adapters.sink,
+            adapters.images,
+            adapters.dead_letters,
+            adapters.late_frames,
+            self._heartbeats,
+            self._shadowing,
+            self._challenging,
+        )
+
+    def _make_afterwards(self) -> Afterwards:
+        adapters = self._adapters
+        return Afterwards(
+            self._shared,
+            adapters.late_frames,
+            self._judging,
+            self._writing,
+            adapters.ledger,
+            LateOutlets(adapters.sink, adapters.images, adapters.dead_letters),
+            self._current_lineup,
+        )
 
     def stop(self) -> None:
         """Begin to drain; `run` returns when it is done."""
@@ -258,6 +256,9 @@ class Pipeline:
             self._intake.close()
             self._judging.close()
             self._shadowing.close()
+
+    def _current_lineup(self) -> Lineup | None:
+        return self._lineups.current
 
     def _live_products(self) -> tuple[str, ...]:
         return self._lineups.current.products if self._lineups.current else ()

@@ -199,8 +199,8 @@ def test_compare_after_a_promotion_compares_with_the_version_that_judged(
     shell: Callable[..., Any], scored: Scored
 ) -> None:
     scored([(PASS, REJECT)] * 2)
-    assert shell("products", "activate", "bottle", "1").code == 0
-    assert shell("products", "activate", "bottle", "2").code == 0
+    assert shell("products", "activate", "bottle", "1", "--reason", "a try").code == 0
+    assert shell("products", "activate", "bottle", "2", "--reason", "back").code == 0
     found = shell("products", "compare", "bottle", "--json").document
     assert (found["live_version"], found["shadow_version"], found["flips"]["total"]) == (1, 2, 2)
 

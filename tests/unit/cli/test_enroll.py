@@ -228,13 +228,13 @@ def test_products_threshold_that_was_moved_is_seen_wherever_the_version_is(
     quick = ("--profile", "fast", "--no-detectability")
     assert shell("enroll", "disc", str(folder), *quick).code == 0
     shell("products", "threshold", "disc", "--level", "3", "--reason", "too many")
-    for command in (("list",), ("show", "disc"), ("activate", "disc", "1")):
+    for command in (("list",), ("show", "disc"), ("activate", "disc", "1", "--reason", "a try")):
         assert "level 3" in shell("products", *command).out, command
     checked = shell("doctor").out
     assert "moved to level 3" in " ".join(checked.split())
     again = shell("enroll", "disc", str(folder), *quick, "--json").document
     assert any("version 1" in each and "level 3" in each for each in again["warnings"])
-    assert "level 3" in shell("products", "rollback", "disc").out
+    assert "level 3" in shell("products", "rollback", "disc", "--reason", "back").out
 
 
 def test_enroll_add_learns_as_the_live_version_did_but_for_what_is_named_anew(
@@ -300,10 +300,11 @@ def test_products_import_of_what_is_there_adds_no_version(
     folder = folder_of_discs(tmp_path / "discs", range(6))
     assert shell("enroll", "disc", str(folder), "--profile", "fast", "--no-detectability").code == 0
     assert shell("products", "export", "disc").code == 0
-    assert shell("products", "remove", "disc", "--yes").code == 0
+    assert shell("products", "remove", "disc", "--yes", "--reason", "no longer made").code == 0
     again = shell("products", "import", "disc-1.artifact")
     assert "version 1 was there already" in again.out
-    assert shell("products", "import", "disc-1.artifact", "--activate", "--json").document["live"]
+    why = ("--activate", "--reason", "made again")
+    assert shell("products", "import", "disc-1.artifact", *why, "--json").document["live"]
     assert [each["version"] for each in shell("products", "list", "--all", "--json").document] == [1]
 
 
@@ -319,7 +320,7 @@ def test_enroll_of_what_the_router_takes_for_another_is_stored_but_not_live(
     assert (held.document["live"], held.document["version"]) == (False, 1)
     assert "good frames of" in held.document["objections"][0]
     assert "double version 1 is stored but not live: " in held.err
-    assert "`inspector products activate double 1`" in held.err
+    assert "`inspector products activate double 1 " in held.err
     assert "For this the version was stored but not made live" in Path(held.document["report"]).read_text()
     live = {each["product"]: each["live"] for each in shell("products", "list", "--json").document}
     assert live == {"disc": True, "double": False}
@@ -394,7 +395,7 @@ def test_enroll_whose_database_is_locked_at_the_end_loses_no_work(
     lost = shell("enroll", "disc", str(folder_of_discs(tmp_path / "first", range(8))), "--profile", "fast")
     assert lost.code == 1
     assert "Enrolling disc waits for the database" in lost.err
-    command = re.search(r"`inspector (products import .* --activate)`", lost.err)
+    command = re.search(r"`inspector (products import .* --activate --reason enrolled)`", lost.err)
     assert command is not None
     holder.rollback()
     assert shell(*command[1].split()).code == 0
@@ -407,10 +408,10 @@ def test_enroll_whose_database_is_locked_at_the_end_loses_no_work(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("products", "activate", "disc", "1"),
-        ("products", "rollback", "disc"),
+        ("products", "activate", "disc", "1", "--reason", "x"),
+        ("products", "rollback", "disc", "--reason", "x"),
         ("products", "threshold", "disc", "--level", "0.5", "--reason", "x"),
-        ("products", "remove", "disc", "--yes"),
+        ("products", "remove", "disc", "--yes", "--reason", "x"),
         ("db", "hold", "add", "--product", "disc", "--reason", "x"),
         ("db", "prune"),
     ],

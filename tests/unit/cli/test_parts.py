@@ -55,7 +55,7 @@ async def fill(config: Path) -> None:
         gate_action_of(6, action=1, source=2, received_at=at, lot="L1"),
         *(gate_action_of(number, action=1, received_at=early) for number in (21, 22)),
     ]
-    async with database_of(load(config)) as database, SqlLedger(database, SystemClock()) as ledger:
+    async with database_of(load(config), creates=True) as database, SqlLedger(database, SystemClock()) as ledger:
         await ledger.record([*good, bad, *old, new], [*told, (decision_for(bad, Action.REJECT), True)], [])
         await ledger.record_gate_actions(acks)
 
@@ -114,6 +114,26 @@ def test_parts_of_a_class_are_listed(shell: Callable[..., Any]) -> None:
     assert "pass by default" in shown
     assert "never acknowledged" in shown
     assert "No part is never_told." in shell("parts", "--class", "never_told").out
+
+
+@pytest.mark.usefixtures("filled")
+def test_parts_lists_contradictions_by_number_without_being_asked_for_a_class(shell: Callable[..., Any]) -> None:
+    account = shell("parts", "--json").document
+    assert sorted((part["trigger_id"], part["class"]) for part in account["contradicted"]) == [
+        (2, "done_otherwise"),
+        (3, "default_though_told"),
+        (5, "done_otherwise"),
+        (6, "passed_without_frame"),
+    ]
+    assert account["contradictions"] == 4
+    bounded = shell("parts", "--limit", "1", "--json").document
+    assert (bounded["contradictions"], len(bounded["contradicted"])) == (4, 1)
+    shown = shell("parts").out
+    listed = shown[shown.index("Contradictions (4):") :]
+    assert "reject by decision, not seen by the sensor" in listed
+    assert "passed without frame" in listed
+    assert "the newest 1 of 4" in shell("parts", "--limit", "1").out
+    assert "Contradictions" not in shell("parts", "--lot", "L0").out
 
 
 @pytest.mark.usefixtures("filled")

@@ -70,6 +70,41 @@ def test_products_activate_and_rollback_move_the_pointer_with_a_reason(
     assert {"the old lamp is back", "no it isn't"} <= set(_reasons(line))
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("activate", "bottle", "1"),
+        ("rollback", "bottle"),
+        ("promote", "bottle"),
+        ("threshold", "bottle", "--level", "0.5"),
+        ("remove", "bottle", "--yes"),
+        ("import", "bottle-2.artifact", "--activate"),
+    ],
+)
+def test_products_change_of_what_judges_without_a_reason_is_refused_and_changes_nothing(
+    shell: Callable[..., Any], loadable: Callable[[str], int], line: Config, command: tuple[str, ...]
+) -> None:
+    loadable("bottle")
+    loadable("bottle")
+    assert shell("products", "export", "bottle").code == 0
+    assert shell("products", "shadow", "bottle", "1", "--reason", "old lamp").code == 0
+    before = _audited(line)
+    for without in ((), ("--reason", ""), ("--reason", "  ")):
+        refused = shell("products", *command, *without)
+        assert (refused.code, "--reason" in refused.err, refused.out) == (2, True, "")
+    assert _audited(line) == before
+    assert shell("products", *command, "--reason", "the lamp is new").code == 0
+    assert _reasons(line)[-1] == "the lamp is new"
+
+
+def test_products_import_that_activates_nothing_needs_no_reason(
+    shell: Callable[..., Any], loadable: Callable[[str], int], line: Config
+) -> None:
+    loadable("bottle")
+    assert shell("products", "export", "bottle").code == 0
+    assert shell("products", "import", "bottle-1.artifact").code == 0
+
+
 def test_products_shadow_promote_and_rollback_are_one_step_each_with_a_reason(
     shell: Callable[..., Any], loadable: Callable[[str], int], line: Config
 ) -> None:
@@ -93,7 +128,7 @@ def test_products_shadow_off_takes_the_shadow_away(shell: Callable[..., Any], lo
     assert "in shadow" in shell("products", "shadow", "bottle", "1").out
     assert shell("products", "shadow", "bottle", "--off", "--json").document["shadow_version"] is None
     assert not any(row["shadow"] for row in shell("products", "list", "--all", "--json").document)
-    refused = shell("products", "promote", "bottle")
+    refused = shell("products", "promote", "bottle", "--reason", "it was right")
     assert refused.code == 2
     assert "products shadow bottle" in refused.err
 
@@ -110,14 +145,24 @@ def test_products_remove_without_a_terminal_needs_yes(
 ) -> None:
     enrolled("bottle")
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    assert shell("products", "remove", "bottle").code == 2
+    remove = ("products", "remove", "bottle", "--reason", "no longer made")
+    assert "say --yes" in shell(*remove).err
     assert shell("products", "list", "--json").document[0]["live"]
-    assert shell("products", "remove", "bottle", "--yes").code == 0
+    assert shell(*remove, "--yes").code == 0
     assert not shell("products", "list", "--json").document[0]["live"]
-    assert shell("products", "remove", "bottle", "--yes").code == 2
+    assert "not live" in shell(*remove, "--yes").err
 
 
-@pytest.mark.parametrize("command", [("show",), ("activate", "1"), ("rollback",), ("remove", "--yes"), ("export",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show",),
+        ("activate", "1", "--reason", "x"),
+        ("rollback", "--reason", "x"),
+        ("remove", "--yes", "--reason", "x"),
+        ("export",),
+    ],
+)
 def test_products_of_an_unknown_product_names_the_known_ones(
     shell: Callable[..., Any], enrolled: Callable[[str], int], command: tuple[str, ...]
 ) -> None:
@@ -132,7 +177,7 @@ def test_products_activate_of_an_unknown_version_names_the_known_ones(
     shell: Callable[..., Any], enrolled: Callable[[str], int]
 ) -> None:
     enrolled("bottle")
-    answer = shell("products", "activate", "bottle", "7")
+    answer = shell("products", "activate", "bottle", "7", "--reason", "x")
     assert (answer.code, answer.err) == (2, "bottle has no version 7; its versions are 1.\n")
 
 
@@ -157,7 +202,7 @@ def exported(shell: Callable[..., Any], loadable: Callable[[str], int]) -> Path:
     loadable("disc")
     assert shell("products", "export", "disc").code == 0
     Path("disc-1.artifact.sha256").unlink()
-    assert shell("products", "remove", "disc", "--yes").code == 0
+    assert shell("products", "remove", "disc", "--yes", "--reason", "no longer made").code == 0
     return Path("disc-1.artifact")
 
 
@@ -168,20 +213,21 @@ def flipped(content: bytes, at: int) -> bytes:
 def test_products_import_of_a_damaged_file_without_its_side_file_is_refused(
     shell: Callable[..., Any], exported: Path
 ) -> None:
+    asked = ("products", "import", str(exported), "--activate", "--reason", "it looks right")
     whole = exported.read_bytes()
     middle, end = len(whole) // 2, len(whole)
     torn = (whole[:-30], whole[:-1], flipped(whole, end - 20), flipped(whole, end - 1))
     for damaged in (flipped(whole, middle), flipped(flipped(whole, 99), 9000), *torn):
         exported.write_bytes(damaged)
-        for how in ((), ("--trust", "--reason", "it looks right")):
-            answer = shell("products", "import", str(exported), "--activate", *how)
+        for how in ((), ("--trust",)):
+            answer = shell(*asked, *how)
             assert (answer.code, "was damaged on its way" in answer.err) == (1, True)
     exported.write_bytes(whole[:-100])
-    answer = shell("products", "import", str(exported), "--activate")
+    answer = shell(*asked)
     assert (answer.code, "Nothing says whether" in answer.err) == (2, True)
     assert not shell("products", "list", "--json").document[0]["live"]
     exported.write_bytes(whole)
-    assert shell("products", "import", str(exported), "--activate", "--json").document["live"]
+    assert shell(*asked, "--json").document["live"]
 
 
 def test_products_import_of_a_file_without_a_digest_needs_one_or_trust_with_a_reason(
@@ -228,12 +274,12 @@ def _packed(enrolment: Enrolment, **changed: Any) -> bytes:
     return pack(replace(artifact, calibration=calibration, manifest=manifest))[0]
 
 
-def test_products_import_of_a_threshold_that_no_images_gave_needs_a_reason_to_judge(
+def test_products_import_of_a_threshold_that_no_images_gave_judges_only_if_insisted(
     shell: Callable[..., Any], line: Config, disc: Enrolment
 ) -> None:
     Path("odd.artifact").write_bytes(seal(_packed(disc, threshold=1e308)))
-    refused = shell("products", "import", "odd.artifact", "--activate")
-    assert (refused.code, "say with --reason why" in refused.err) == (2, True)
+    refused = shell("products", "import", "odd.artifact", "--activate", "--reason", "a trial")
+    assert (refused.code, "add --insist" in refused.err) == (2, True)
     assert shell("products", "list", "--json").document == []
     taken = shell("products", "import", "odd.artifact")
     assert taken.code == 0, taken.err
@@ -241,8 +287,9 @@ def test_products_import_of_a_threshold_that_no_images_gave_needs_a_reason_to_ju
     assert "level 1e+06" in shell("products", "list").out
     (row,) = shell("products", "list", "--json").document
     assert (row["live"], row["threshold_moved_to_level"]) == (False, 1e6)
-    assert "say with --reason why" in shell("products", "activate", "disc", "1").err
-    assert shell("products", "activate", "disc", "1", "--reason", "a trial", "--json").document["live"]
+    activate = ("products", "activate", "disc", "1", "--reason", "a trial")
+    assert "add --insist" in shell(*activate).err
+    assert shell(*activate, "--insist", "--json").document["live"]
     assert ("product/disc/live", "version 1", "a trial") in _audited(line)
 
 
@@ -259,7 +306,7 @@ def test_products_import_whose_calibration_contradicts_its_images_names_the_leve
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     Path("odd.artifact").write_bytes(seal(len(text).to_bytes(8, "little") + text + disc.artifact[8 + length :]))
-    refused = shell("products", "import", "odd.artifact", "--activate")
+    refused = shell("products", "import", "odd.artifact", "--activate", "--reason", "x")
     assert refused.code == 2
     assert "of what its calibration says" in refused.err
     assert "level 1 of" not in refused.err
@@ -272,10 +319,10 @@ def test_products_import_of_a_threshold_beyond_what_a_person_may_move_it_to_is_r
     own = unpack(disc.artifact).calibration
     threshold = own.median + level * (own.threshold - own.median)
     Path("odd.artifact").write_bytes(seal(_packed(disc, threshold=threshold)))
-    assert shell("products", "import", "odd.artifact", "--activate").code == 2
+    assert shell("products", "import", "odd.artifact", "--activate", "--reason", "x").code == 2
     inside = own.median + 5.0 * (own.threshold - own.median)
     Path("moved.artifact").write_bytes(seal(_packed(disc, threshold=inside)))
-    assert shell("products", "import", "moved.artifact", "--activate").code == 0
+    assert shell("products", "import", "moved.artifact", "--activate", "--reason", "x").code == 0
 
 
 def test_products_threshold_of_every_enrolment_is_what_its_images_give(enrolments: list[Enrolment]) -> None:
@@ -298,7 +345,7 @@ def test_products_import_of_what_is_no_file_is_refused_unread(shell: Callable[..
         ("vast.artifact", "has 1048576 MiB"),
         ("none.artifact", "can't be read (No such file"),
     ):
-        answer = shell("products", "import", name, "--activate")
+        answer = shell("products", "import", name, "--activate", "--reason", "x")
         assert (answer.code, said in answer.err, len(answer.err.splitlines())) == (2, True, 1), name
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from inspector.config.loading import load
+from inspector.demo.simulated_camera import _shot
+from inspector.demo.simulation import SimulationRequest, plan_simulation
 
 
 @pytest.fixture
@@ -38,6 +43,54 @@ def test_simulate_on_mqtt_3_1_1_without_as_live_exits_2(shell: Any, folder: Path
     answer = shell("simulate", str(folder), "--camera", "cam1", "--rate", "5")
     assert answer.code == 2
     assert "--as-live" in answer.err
+
+
+AT_GATE = """
+[[camera]]
+name = "cam1"
+on_unjudged = "reject"
+[[camera]]
+name = "plant"
+source = "kafka"
+on_unjudged = "reject"
+[[gate]]
+name = "g1"
+cameras = ["cam1"]
+window_ms = 100
+trigger_modulus = 1000
+"""
+
+
+@pytest.mark.parametrize(("start", "first"), [(5, 5), (999, 999), (1000, 0), (70_123, 123), (None, None)])
+def test_simulation_first_trigger_is_the_one_that_the_first_frame_carries(
+    tmp_path: Path, folder: Path, start: int | None, first: int | None
+) -> None:
+    (tmp_path / "gate.toml").write_text(AT_GATE)
+    request = SimulationRequest(folder=folder, camera="cam1", rate_fps=5, trigger_start=start)
+    shooting = plan_simulation(load(tmp_path / "gate.toml"), request).shooting
+    shown = shooting.trigger_start
+    sent = _shot(shooting, 0, b"image", datetime.now(UTC)).properties["trigger-id"]
+    assert str(shown) == sent
+    assert first is None or shown == first
+
+
+@pytest.mark.parametrize(
+    ("camera", "to", "warned"),
+    [
+        ("cam1", None, ""),
+        ("cam2", None, "The configuration has no camera 'cam2' (cam1, plant)"),
+        ("plant", "mqtt://127.0.0.1", "Camera plant takes its frames from kafka, these go to mqtt"),
+    ],
+)
+def test_simulate_to_a_camera_that_no_agent_takes_warns_and_goes_on(
+    tmp_path: Path, shell: Any, folder: Path, camera: str, to: str | None, warned: str
+) -> None:
+    Path("inspector.toml").write_text(AT_GATE)
+    where = ("--to", f"{to}:1") if to else ("--to", "mqtt://127.0.0.1:1")
+    answer = shell("simulate", str(folder), "--camera", camera, "--rate", "5", *where)
+    assert answer.code == 1, "the broker is away, which is another matter"
+    assert answer.err.startswith(warned)
+    assert len(answer.err.splitlines()) == (2 if warned else 1)
 
 
 @pytest.mark.usefixtures("line")

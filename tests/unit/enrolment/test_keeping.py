@@ -77,7 +77,7 @@ async def test_stored_in_vain_keeps_a_file_and_says_how_to_import_it(
     assert unseal(content).is_sealed  # it can be imported also where FILE.sha256 is lost
     digest = hashlib.sha256(content).hexdigest()
     assert file.with_name(f"{file.name}.sha256").read_text() == f"{digest}  {file.name}\n"
-    assert f"`inspector products import {file} --activate`" in str(lost.value)
+    assert f"`inspector products import {file} --activate --reason enrolled`" in str(lost.value)
 
 
 async def test_stored_where_the_folder_can_not_be_written_keeps_the_file_in_the_current_one(

@@ -31,6 +31,23 @@ def arrive(admission: Admission, delivery: Delivery) -> Arrival:
     return found
 
 
+def test_admit_frame_that_a_later_part_has_overtaken_is_as_old_as_the_part_before_it(
+    admission: Admission, delivery: Make
+) -> None:
+    arrive(admission, delivery("left", at_ms=1000, headers={"trigger_id": 17}))
+    arrive(admission, delivery("left", at_ms=1010, headers={"trigger_id": 19}))
+    soon = arrive(admission, delivery("left", at_ms=1012, headers={"trigger_id": 18})).admitted
+    assert (soon.is_late, soon.act_before_ns) == (False, 1050 * 1_000_000)
+    arrive(admission, delivery("left", at_ms=1200, headers={"trigger_id": 21}))
+    assert arrive(admission, delivery("left", at_ms=1210, headers={"trigger_id": 20})).admitted.is_late
+
+
+def test_admit_frame_is_not_overtaken_by_another_camera(admission: Admission, delivery: Make) -> None:
+    arrive(admission, delivery("left", at_ms=1000, headers={"trigger_id": 18}))
+    behind = arrive(admission, delivery("right", at_ms=1040, headers={"trigger_id": 17})).admitted
+    assert (behind.is_late, behind.act_before_ns) == (False, 1090 * 1_000_000)
+
+
 def test_admit_gated_frame_has_its_deadline_from_receipt(admission: Admission, delivery: Make) -> None:
     admitted = arrive(admission, delivery("left", at_ms=1000, headers={"trigger_id": 17})).admitted
     assert admitted.act_before == START + timedelta(milliseconds=50)

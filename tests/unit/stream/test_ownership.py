@@ -134,6 +134,41 @@ def test_ownership_second_agent_sees_the_owner_and_never_owns() -> None:
     assert world.agents["a"].ownership.rival(int(world.now_s * 1e9)) is None
 
 
+def test_ownership_owner_knows_of_the_agent_that_waits_until_that_one_is_gone() -> None:
+    world = World()
+    first, second = world.agents["a"], world.agents["b"]
+    second.is_wanted = False
+    world.run(5)
+    assert first.ownership.contender(int(world.now_s * 1e9)) is None
+    second.is_wanted = True
+    assert world.run(5) == ["a"]
+    contender = first.ownership.contender(int(world.now_s * 1e9))
+    assert contender is not None
+    assert (contender.agent, contender.session) == ("b", second.ownership.session)
+    assert second.ownership.contender(int(world.now_s * 1e9)) is None
+    second.is_stopped = True
+    world.run(5)
+    assert first.ownership.contender(int(world.now_s * 1e9)) is None
+
+
+def test_ownership_question_that_is_asked_once_is_no_contender() -> None:
+    world = World("a")
+    world.run(5)
+    question = Notice("doctor", "doctor", "session-of-doctor", term=0, epoch=0, number=1, word=Word.ASK)
+    world.broker.incoming.append(question)
+    world.run(1)
+    assert world.agents["a"].ownership.contender(int(world.now_s * 1e9)) is None
+
+
+def test_ownership_gate_that_is_given_up_names_the_epoch_in_which_it_was_owned() -> None:
+    owner = Ownership("a", "id", "session")
+    world = World("a")
+    world.agents["a"].ownership = owner
+    world.run(5)
+    (freed,) = owner.due(int(world.now_s * 1e9), is_wanted=False, epoch=0)
+    assert (freed.word, freed.session, freed.epoch) == (Word.FREE, "session", 1)
+
+
 def test_ownership_agent_that_died_is_followed_by_the_other() -> None:
     world = World("a")
     world.run(2)

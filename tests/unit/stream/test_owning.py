@@ -56,6 +56,30 @@ async def test_agent_of_a_gate_that_another_one_owns_is_silent_there_and_tells_p
     assert agent.telemetry.kinds().count("gate_owned_by_other") == 1
 
 
+async def test_owner_of_a_gate_for_which_another_agent_waits_names_it_once_and_says_when_it_is_gone() -> None:
+    owners = FakeGateOwners()
+    owners.contenders["gate"] = OTHER
+    agent = agent_of(owners)
+    async with agent.running():
+        await wait_until(lambda: "gate_second_agent" in agent.telemetry.kinds())
+        (event,) = [event for event in agent.telemetry.events if event.kind == "gate_second_agent"]
+        assert event.subject == "gate"
+        assert str(OTHER) in event.detail
+        assert owners.owns("gate")
+        owners.contenders.clear()
+        await wait_until(lambda: "gate_second_agent_gone" in agent.telemetry.kinds())
+    assert agent.telemetry.kinds().count("gate_second_agent") == 1
+
+
+async def test_owner_that_ends_says_that_it_gives_its_gate_up() -> None:
+    agent = agent_of(FakeGateOwners())
+    async with agent.running():
+        await wait_until(lambda: bool(agent.line.beats))
+        assert "gate_given_up" not in agent.telemetry.kinds()
+    (event,) = [event for event in agent.telemetry.events if event.kind == "gate_given_up"]
+    assert (event.subject, "epoch 1" in event.detail) == ("gate", True)
+
+
 async def test_agent_of_a_gate_that_another_one_owns_records_its_frames_all_the_same() -> None:
     owners, ledger = FakeGateOwners(), InMemoryLedger()
     owners.rivals["gate"] = OTHER

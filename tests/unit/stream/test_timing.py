@@ -8,7 +8,7 @@ import pytest
 
 from inspector.config.sections import CameraSection, GateSection
 from inspector.domain import Action, Delivery, Position, TimeSource
-from inspector.stream.timing import times_of
+from inspector.stream.timing import overtaken_times, times_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MS = 1_000_000
@@ -84,3 +84,29 @@ def test_times_of_a_camera_without_a_window_have_no_limit() -> None:
     times = times_of(delivery(None), None, camera(), None)
     assert times.act_before is None
     assert not times.is_late
+
+
+@pytest.mark.parametrize(("earlier_ms", "left_ms", "is_late"), [(60, 90, False), (139, 11, False), (140, 10, True)])
+def test_overtaken_times_count_from_the_frame_of_the_part_before(earlier_ms: int, left_ms: int, is_late: bool) -> None:
+    frame = delivery(1)
+    times = overtaken_times(times_of(frame, None, camera(), gate()), frame, gate(), RECEIVED_NS - earlier_ms * MS)
+    assert times.act_before_ns == RECEIVED_NS + left_ms * MS
+    assert times.act_before == NOW + timedelta(milliseconds=left_ms)
+    assert times.is_late == is_late
+
+
+def test_overtaken_times_without_an_earlier_frame_are_late() -> None:
+    frame = delivery(1)
+    assert overtaken_times(times_of(frame, None, camera(), gate()), frame, gate(), None).is_late
+
+
+def test_overtaken_times_never_give_more_time_than_the_bound_of_the_markers() -> None:
+    frame, single = delivery(60), gate("single_in_flight")
+    times = times_of(frame, None, camera(), single)
+    assert overtaken_times(times, frame, single, RECEIVED_NS - 20 * MS) == times
+
+
+def test_overtaken_times_of_a_trusted_clock_stay() -> None:
+    frame = delivery(1)
+    times = times_of(frame, NOW - timedelta(milliseconds=30), camera("trusted"), gate())
+    assert overtaken_times(times, frame, gate(), None) == times

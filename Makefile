@@ -13,8 +13,9 @@ FAULT_PARTS := faketime libfaketime util-linux
 demo: $(VENV)/.installed
 	$(BIN)/inspector demo
 
+# One worker for each core, at most four: each of them has brokers and databases of its own.
 test: system-parts check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.parts import encoded
+from tests.shared import link_graphs, made_once
 
 STARTED = "ready"
 
@@ -117,9 +118,17 @@ def make_parts(root: Path) -> Path:
     return root
 
 
-def enrol(folder: Path, parts: Path, products: Sequence[str] = ("disc", "bar")) -> Path:
-    """A state folder within `folder` with these products live, enrolled by the command line."""
+def enrol(
+    folder: Path, parts: Path, products: Sequence[str] = ("disc", "bar"), engine_cache: Path | None = None
+) -> Path:
+    """A state folder within `folder` with these products live, enrolled by the command line.
+
+    Exported graphs are taken from `engine_cache`, and those that it lacked are put there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    engines = folder / "state" / "engines"
+    if engine_cache is not None:
+        link_graphs(engine_cache, engines)
     config = folder / "inspector.toml"
     config.write_text(f'[agent]\nstate_dir = "{folder / "state"}"\n')
     for product in products:
@@ -128,19 +137,25 @@ def enrol(folder: Path, parts: Path, products: Sequence[str] = ("disc", "bar")) 
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["product"] == product
+    if engine_cache is not None:
+        link_graphs(engines, engine_cache)
     return folder / "state"
 
 
 @pytest.fixture(scope="session")
-def parts_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def parts_folder(shared_folder: Path) -> Path:
     """24 good parts of each of two products."""
-    return make_parts(tmp_path_factory.mktemp("parts"))
+    folder = shared_folder / "parts"
+    made_once(folder, lambda: make_parts(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")
-def enrolled_state(parts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder with both products live."""
-    return enrol(tmp_path_factory.mktemp("enrolled"), parts_folder)
+def enrolled_state(parts_folder: Path, shared_folder: Path, engine_cache: Path) -> Path:
+    """A state folder with both products live. Never changed by a test."""
+    folder = shared_folder / "enrolled"
+    made_once(folder, lambda: enrol(folder, parts_folder, engine_cache=engine_cache))
+    return folder / "state"
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ import pytest
 import structlog
 from hypothesis import settings
 
-# A busy machine is slow now and then; what counts is what comes out.
-settings.register_profile("patient", deadline=None)
+# A busy machine is slow now and then; what counts is what comes out. Each run tries other examples.
+settings.register_profile("patient", deadline=None, max_examples=50)
 settings.load_profile("patient")
 
 pytest_plugins = [
+    "tests.shared",
     "tests.brokers",
     "tests.agents",
     "tests.kafka_broker",

@@ -10,12 +10,13 @@ from collections import Counter, defaultdict
 
 import pytest
 
+PROPERTY = "contract_suite"
+
 
 class ContractSuites:
     """Counts outcomes by suite and by who was tested."""
 
     def __init__(self) -> None:
-        self._member_of: dict[str, tuple[str, str]] = {}
         self._outcomes: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -23,12 +24,13 @@ class ContractSuites:
             cls = getattr(item, "cls", None)
             suites = [base.__name__ for base in (cls.__mro__ if cls else ()) if base.__name__.endswith("Contract")]
             if suites:
-                self._member_of[item.nodeid] = suites[-1], cls.__name__.removeprefix("Test")
+                item.user_properties.append((PROPERTY, [suites[-1], cls.__name__.removeprefix("Test")]))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        member = self._member_of.get(report.nodeid)
-        if member is not None and (report.when == "call" or not report.passed):
-            self._outcomes[member[0]][member[1]][report.outcome] += 1
+        # A property of the report comes here from the workers of pytest-xdist as well.
+        for name, member in report.user_properties:
+            if name == PROPERTY and (report.when == "call" or not report.passed):
+                self._outcomes[member[0]][member[1]][report.outcome] += 1
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self._outcomes:

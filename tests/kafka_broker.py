@@ -24,6 +24,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from tests.brokers import free_port
+from tests.shared import locked
 
 ROOT = Path(__file__).parent.parent
 POM = ROOT / "tests" / "kafka" / "pom.xml"
@@ -241,17 +242,22 @@ def find_jars() -> Path:
         pytest.skip("Kafka needs Java (Debian package: default-jre-headless), or KAFKA_BOOTSTRAP")
     if home := os.environ.get("KAFKA_HOME"):
         return Path(home) / "libs"
-    if not list(CACHE.glob("kafka_*.jar")):
-        if shutil.which("mvn") is None:
-            pytest.skip("Kafka comes by Maven (Debian package: maven), KAFKA_HOME or KAFKA_BOOTSTRAP; none is here")
-        fetched = subprocess.run(
-            ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime",
-             f"-DoutputDirectory={CACHE}"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if fetched.returncode:
-            pytest.skip(f"Maven could not fetch Kafka: {fetched.stdout[-500:]}")
+    with locked(CACHE):
+        if not list(CACHE.glob("kafka_*.jar")):
+            _fetch_jars()
     return CACHE
+
+
+def _fetch_jars() -> None:
+    if shutil.which("mvn") is None:
+        pytest.skip("Kafka comes by Maven (Debian package: maven), KAFKA_HOME or KAFKA_BOOTSTRAP; none is here")
+    fetched = subprocess.run(
+        ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime",
+         f"-DoutputDirectory={CACHE}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if fetched.returncode:
+        pytest.skip(f"Maven could not fetch Kafka: {fetched.stdout[-500:]}")
 
 
 def own_kafka(folder: Path) -> Kafka:

@@ -115,7 +115,7 @@ def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> Result
 
 
 def missed_result_id(gate: str, epoch: int, lap: int, trigger_id: int) -> ResultId:
-    """The id of the row of a part that passed uninspected, because its number is missing from the trigger count."""
+    """The id of the row of a part that was not inspected, because its number is missing from the trigger count."""
     return part_result_id(gate, epoch, trigger_id, f"not_received:{lap}")
 
 

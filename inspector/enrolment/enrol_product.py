@@ -107,7 +107,9 @@ async def enrol_product(
     ensure_name(product)
     ensure_page(order.page)
     tell = progress or (lambda _phase, _done, _total: None)
-    async with registry_of(config) as registry:  # opened before the minutes of work, so that a fault shows at once
+    async with registry_of(
+        config, creates=True
+    ) as registry:  # opened before the minutes of work, so that a fault shows at once
         plan = await _plan(config, registry, product, images, options, order)
         enrolment = await _learn(config, product, plan, order, tell)
         objections = () if order.shadow or order.insists else enrolment.evidence.objections

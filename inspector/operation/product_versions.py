@@ -157,7 +157,7 @@ async def import_version(
         ensure_reason(reason, "A version that goes live")
     if activates and not insists:
         _ensure_plausible(offered.manifest, offered.threshold)
-    async with registry_of(config) as registry:
+    async with registry_of(config, creates=True) as registry:
         own = [version for version in await registry.products() if version.product == offered.product]
         known = next((version for version in own if version.digest == offered.digest), None)
         version = known or await _added(registry, offered, by=by, reason=reason)

@@ -41,7 +41,7 @@ LONGEST_DEFAULT_GRACE_MS = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class MissedPart:
-    """A part that passed uninspected, because its number is missing from the trigger count.
+    """A part that was not inspected, because its number is missing from the trigger count.
 
     A camera that counts its own frames shows only the losses that happened after the camera.
     """

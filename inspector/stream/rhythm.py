@@ -105,7 +105,7 @@ class Rhythm:
         self._is_silent = True
         detail = f"no frame for {_seconds(quiet_ns)}"
         if self._parts >= FEWEST_PARTS:
-            detail += ", while parts passed its gate"
+            detail += ", while parts came to its gate"
         if self._usual_ns is not None:
             detail += f"; usual is one frame each {_seconds(self._usual_ns)}"
         return Change(Sign.SILENT, f"{detail}: look at the camera, its trigger and its network")

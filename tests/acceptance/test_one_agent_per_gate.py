@@ -54,9 +54,11 @@ def test_run_second_agent_at_a_gate_is_refused_named_and_follows_when_the_first_
     assert all(beat["ready"] == 1 for beat in line.beats[3:])
 
     mine, others = (finding(each.config, "owner of gate1") for each in (first, second))
-    assert mine["ok"]
+    assert not mine["ok"]
+    assert "second (session" in str(mine["detail"])
     assert not others["ok"]
     assert "first (session" in str(others["detail"])
+    first.until(lambda: "gate_second_agent" in first.log, 30, "the first agent names the second")
 
     first.end(signal.SIGKILL)
     second.until(lambda: "gate_owned agent" in second.log or "gate_owned " in second.log, 30, "the second one follows")

@@ -1,9 +1,8 @@
-"""Enrolled drawings, and the cache of real exported graphs."""
+"""Enrolled drawings, and the engine without a network."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -24,9 +23,3 @@ def enrolled() -> dict[str, Enrolment]:
     """Three products, enrolled once on the fake engine. Never changed by a test."""
     engine = FakeEngine()
     return {name: enrol(name, good_images(name, 8), EnrolmentOptions(), engine) for name in ("disc", "plate", "mesh")}
-
-
-@pytest.fixture(scope="session")
-def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where exported graphs go, once for all tests: an export takes ten seconds."""
-    return tmp_path_factory.mktemp("engines")

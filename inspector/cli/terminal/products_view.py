@@ -16,6 +16,10 @@ _LONGEST_VALUE: Final = 400
 """Most characters shown of one value of the manifest; `--json` has the whole value."""
 
 
+_LONGEST_LIST: Final = 8
+"""Most entries shown of one list of the manifest."""
+
+
 def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
     """One row per product, or per version."""
     if not versions:
@@ -130,12 +134,28 @@ def _threshold(version: ProductVersion) -> Text:
 def _lines(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """The manifest as names and short values. Of a long list only the length is shown."""
     for name, value in manifest.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from _lines(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple) and len(value) > 8:
+        elif isinstance(value, list | tuple) and len(value) > _LONGEST_LIST:
             yield prefix + name, f"{len(value)} entries"
+        elif isinstance(value, list | tuple) and any(isinstance(entry, Mapping) for entry in value):
+            yield from _lines({str(number): entry for number, entry in enumerate(value, 1)}, f"{prefix}{name}.")
         elif name == "mask" and value is not None:
             yield prefix + name, "given; --json has it"
         else:
-            text = f"{value:.4g}" if isinstance(value, float) else str(value)
+            text = _value(value)
             yield prefix + name, text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + " ..."
+
+
+def _value(value: Any) -> str:
+    """One value in words: `-` for none, yes or no for a truth, a list with commas, pairs in it in brackets."""
+    if value is None:
+        return rendering.ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        entries = [f"({_value(entry)})" if isinstance(entry, list | tuple) else _value(entry) for entry in value]
+        return ", ".join(entries) or "none"
+    return str(value) if value != {} else "none"

@@ -233,7 +233,8 @@ class _RejectNews:
             last = untold.last
             trigger = "" if last.trigger_id is None else f" of trigger {last.trigger_id}, epoch {last.epoch}"
             detail = (
-                f"{untold.count} part(s) left without a decision and were found bad afterwards; the last is result "
-                f"{last.result_id}{trigger}; list them with: inspector results list --late reject"
+                f"{untold.count} part(s) were found bad afterwards; no decision about them was in time, so the PLC's "
+                f"own default has decided (see: inspector parts); the last is result {last.result_id}{trigger}; list "
+                "them with: inspector results list --late reject"
             )
             self._shared.event("late_reject", Severity.ALARM, camera, detail)

@@ -121,8 +121,10 @@ class Misses:
         return self._shared.admission.counter(gate.name).gaps
 
     def _alarm(self, gate: str, missed: list[MissedPart]) -> None:
+        triggers = ranges_text([part.trigger_id for part in missed])
         detail = (
-            f"{len(missed)} part(s) passed uninspected: triggers {ranges_text([part.trigger_id for part in missed])}"
+            f"no frame came for {len(missed)} part(s): triggers {triggers}; the gate was told nothing of them, so the "
+            "PLC's own default decides what happens to them"
         )
         if missed[0].is_counted_by_camera:
             detail += "; the camera counts by itself, so only what was lost after it is known"

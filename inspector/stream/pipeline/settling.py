@@ -146,7 +146,7 @@ class Settling:
         self.settle(ticket, replace(ticket.facts, failure=Failure(Cause.OVERLOAD, detail)))
 
     def settle_missed(self, missed: MissedPart) -> None:
-        """Make the row of a part that passed uninspected. Nothing is sent to the gate."""
+        """Make the row of a part that was not inspected. Nothing is sent to the gate."""
         policy = self._shared.policies[missed.camera]
         verdict = missed_part(missed, self._signature, policy, self._shared.clock.now())
         self._spawn(self._finish_frameless(self._with_standing(verdict), None))

@@ -165,7 +165,7 @@ def _threshold(facts: FrameFacts) -> float | None:
 
 
 def missed_part(missed: MissedPart, signature: Signature, policy: Policy, at: datetime) -> Verdict:
-    """The row of a part that passed uninspected, because its number is missing from the trigger count."""
+    """The row of a part that was not inspected, because its number is missing from the trigger count."""
     part = PartKey(missed.epoch, missed.lap, missed.trigger_id)
     detail = LOST_AFTER_CAMERA if missed.is_counted_by_camera else "the trigger count jumped over this part"
     ruling = rule(Cause.NOT_RECEIVED, policy, detail)

@@ -82,7 +82,7 @@ def record(line: Config) -> Callable[[Sequence[Verdict]], None]:
     """Puts verdicts into the configured store."""
 
     async def write(verdicts: Sequence[Verdict]) -> None:
-        async with database_of(line) as database, SqlLedger(database, SystemClock()) as ledger:
+        async with database_of(line, creates=True) as database, SqlLedger(database, SystemClock()) as ledger:
             await ledger.record(verdicts, [], [])
 
     return lambda verdicts: asyncio.run(write(verdicts))
@@ -95,7 +95,7 @@ def enrolled(line: Config) -> Callable[[str], int]:
     async def add(product: str) -> int:
         calibration = {"statement": "at most 1 in 20", "threshold": 2.5, "median": 1.0}
         manifest = {"head": "prototype", "threshold": 2.5, "calibration": calibration}
-        async with registry_of(line) as registry:
+        async with registry_of(line, creates=True) as registry:
             version = await registry.add_version(product, b"artifact", manifest, by="ada", activate=True)
         return version.version
 
@@ -119,7 +119,7 @@ def loadable(line: Config, disc: Enrolment) -> Callable[[str], int]:
     """Adds a live version of a product with an artifact that loads; returns its number."""
 
     async def add(product: str) -> int:
-        async with registry_of(line) as registry:
+        async with registry_of(line, creates=True) as registry:
             version = await registry.add_version(product, disc.artifact, disc.manifest, by="ada", activate=True)
         return version.version
 

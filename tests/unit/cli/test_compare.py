@@ -42,7 +42,7 @@ def scored(line: Config, loadable: Callable[[str], int]) -> Scored:
         ]
 
         async def write() -> None:
-            async with database_of(line) as database, SqlLedger(database, SystemClock()) as ledger:
+            async with database_of(line, creates=True) as database, SqlLedger(database, SystemClock()) as ledger:
                 await ledger.record([*verdicts, *others], [], [])
                 await ledger.record_shadow_results(results)
 
@@ -64,7 +64,7 @@ def label(line: Config) -> Callable[[Sequence[str], str], None]:
     """Gives results a label, as a person's review does."""
 
     async def write(result_ids: Sequence[str], word: str) -> None:
-        async with database_of(line) as database, database.writing() as connection:
+        async with database_of(line, creates=True) as database, database.writing() as connection:
             for result_id in result_ids:
                 row = {"at": START, "user_name": "ada", "result_id": result_id, "label": word, "comment": ""}
                 await connection.execute(tables.reviews.insert(), row)
@@ -76,7 +76,8 @@ def label(line: Config) -> Callable[[Sequence[str], str], None]:
 def test_compare_without_any_shadow_result_says_how_to_begin(
     shell: Callable[..., Any], loadable: Callable[[str], int]
 ) -> None:
-    assert "bottle" in shell("products", "compare", "bottle").err
+    assert shell("db", "upgrade").code == 0
+    assert "no product bottle" in shell("products", "compare", "bottle").err
     loadable("bottle")
     refused = shell("products", "compare", "bottle")
     assert refused.code == 2

@@ -51,12 +51,22 @@ def test_prune_dry_run_then_prune_with_a_hold_between(shell: Shell, line: Config
 
 
 def test_hold_that_names_nothing_or_no_time_is_wrong_use(shell: Shell, line: Config) -> None:
+    assert shell("db", "upgrade").code == 0
     nothing = shell("db", "hold", "add", "--reason", "all")
     assert (nothing.code, "needs a lot" in nothing.err) == (2, True)
     no_time = shell("db", "hold", "add", "--until", "yesterday", "--reason", "x")
     assert (no_time.code, "--until 'yesterday'" in no_time.err) == (2, True)
     assert shell("db", "hold", "release", "9", "--reason", "x").code == 2
     assert shell("db", "hold", "add", "--lot", "L1").code == 2
+
+
+def test_hold_without_a_word_of_reason_is_refused_and_not_released(shell: Shell, record: Record) -> None:
+    record([part(1, 1)])
+    assert "needs its --reason" in shell("db", "hold", "add", "--lot", "L1", "--reason", " ").err
+    assert shell("db", "hold", "list", "--json").document == []
+    assert shell("db", "hold", "add", "--lot", "L1", "--reason", "complaint 4711").code == 0
+    assert shell("db", "hold", "release", "1", "--reason", "").code == 2
+    assert len(shell("db", "hold", "list", "--json").document) == 1
 
 
 def test_hold_that_can_keep_nothing_is_refused(shell: Shell, record: Record) -> None:

@@ -35,7 +35,7 @@ def mixed(tmp_path: Path) -> Path:
 
 
 async def live(config: Config) -> set[str]:
-    async with registry_of(config) as registry:
+    async with registry_of(config, creates=True) as registry:
         return {version.product for version in (await registry.live()).versions}
 
 

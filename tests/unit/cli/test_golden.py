@@ -18,7 +18,7 @@ from inspector.testing.samples import challenge_of, command_of
 
 async def store() -> None:
     """One failed challenge of g1, and one of g2 that is under way."""
-    async with database_of(load(None)) as database:
+    async with database_of(load(None), creates=True) as database:
         ledger = SqlLedger(database, SystemClock())
         first = challenge_of("c1", by="a [b]")
         await ledger.record_command(command_of("c1"), [], first)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ import pytest
 
 from inspector.config.config import Config
 from inspector.config.loading import load
-from inspector.operation.opening import database_of
+from inspector.operation.opening import database_of, registry_of
 from inspector.store import audit
 from inspector.training.enrol import Enrolment
 from inspector.vision.artifacts.envelope import seal, unseal
@@ -38,6 +39,7 @@ def _reasons(line: Config) -> list[str]:
 
 @pytest.mark.usefixtures("line")
 def test_products_list_of_an_empty_registry_says_how_to_begin(shell: Callable[..., Any]) -> None:
+    assert shell("db", "upgrade").code == 0
     assert "inspector enroll" in shell("products", "list").out
     assert shell("products", "list", "--json").document == []
 
@@ -58,6 +60,43 @@ def test_products_show_prints_the_manifest(shell: Callable[..., Any], enrolled: 
     enrolled("bottle")
     assert "at most 1 in 20" in shell("products", "show", "bottle").out
     assert shell("products", "show", "bottle", "--json").document["manifest"]["head"] == "prototype"
+
+
+def test_products_show_renders_lists_and_absent_values_in_words(
+    shell: Callable[..., Any], loadable: Callable[[str], int], line: Config
+) -> None:
+    async def add() -> None:
+        manifest = {
+            "head": "prototype",
+            "threshold": 2.5,
+            "calibration": {"statement": "at most 1 in 20", "threshold": 2.5, "median": 1.0},
+            "images": [{"name": "a.png", "is_odd": False}, {"name": "b.png", "is_odd": True}],
+            "pairs": [[1, 2], [3, 4]],
+            "layers": ["layer1", "layer2"],
+            "notes": [],
+            "roi": None,
+            "options": {},
+        }
+        async with registry_of(line, creates=True) as registry:
+            await registry.add_version("drawn", b"artifact", manifest, by="ada", activate=True)
+
+    asyncio.run(add())
+    shown = {name: value for name, _, value in (row.partition("  ") for row in _rows(shell, "drawn"))}
+    assert shown["images.1.name"].strip() == "a.png"
+    assert shown["images.2.is_odd"].strip() == "yes"
+    assert shown["pairs"].strip() == "(1, 2), (3, 4)"
+    assert shown["layers"].strip() == "layer1, layer2"
+    assert shown["notes"].strip() == "none"
+    assert shown["options"].strip() == "none"
+    assert shown["roi"].strip() == "-"
+    loadable("disc")
+    for product in ("drawn", "disc"):
+        for row in _rows(shell, product):
+            assert not re.search(r"\{'|\['|\[\d|\[\]|\bNone$|\bTrue$|\bFalse$", row.rstrip()), row
+
+
+def _rows(shell: Callable[..., Any], product: str) -> list[str]:
+    return [row for row in shell("products", "show", product).out.splitlines() if row]
 
 
 def test_products_activate_and_rollback_move_the_pointer_with_a_reason(
@@ -277,6 +316,7 @@ def _packed(enrolment: Enrolment, **changed: Any) -> bytes:
 def test_products_import_of_a_threshold_that_no_images_gave_judges_only_if_insisted(
     shell: Callable[..., Any], line: Config, disc: Enrolment
 ) -> None:
+    assert shell("db", "upgrade").code == 0
     Path("odd.artifact").write_bytes(seal(_packed(disc, threshold=1e308)))
     refused = shell("products", "import", "odd.artifact", "--activate", "--reason", "a trial")
     assert (refused.code, "add --insist" in refused.err) == (2, True)
@@ -354,6 +394,7 @@ def test_products_import_of_what_is_no_file_is_refused_unread(shell: Callable[..
 def test_products_import_of_a_threshold_that_is_no_number_is_refused(
     shell: Callable[..., Any], disc: Enrolment, threshold: str
 ) -> None:
+    assert shell("db", "upgrade").code == 0
     length = int.from_bytes(disc.artifact[:8], "little")
     header = json.loads(disc.artifact[8 : 8 + length])
     ((key, text),) = header["__metadata__"].items()
@@ -379,6 +420,7 @@ def test_products_activate_and_rollback_never_make_a_version_live_that_no_agent_
 
 @pytest.mark.usefixtures("line")
 def test_products_import_of_anything_else_is_refused(shell: Callable[..., Any]) -> None:
+    assert shell("db", "upgrade").code == 0
     Path("picture.png").write_bytes(seal(b"\x89PNG"))
     answer = shell("products", "import", "picture.png")
     assert answer.code == 1

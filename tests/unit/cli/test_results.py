@@ -44,6 +44,7 @@ def test_since_time_of_anything_else_raises_usage_error(text: str) -> None:
 
 @pytest.mark.usefixtures("line")
 def test_results_list_of_an_empty_store_says_so(shell: Callable[..., Any]) -> None:
+    assert shell("db", "upgrade").code == 0
     answer = shell("results", "list")
     assert (answer.code, answer.out) == (0, "There are no results yet.\n")
     assert shell("results", "list", "--json").document == []

@@ -24,6 +24,13 @@ def run(shell_line: str, folder: Path) -> tuple[int, str]:
     return done.returncode, told
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> None:
+    """An empty database of this user."""
+    assert run("$I db upgrade", tmp_path) == (0, "")
+
+
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("arguments", ["products list", "products list --json", "--help", "--version"])
 @pytest.mark.parametrize(("where", "why"), [(">&-", "it is closed"), (">/dev/full", "No space left on device")])
 def test_output_that_can_not_be_written_is_exit_code_1_with_a_sentence(
@@ -35,6 +42,7 @@ def test_output_that_can_not_be_written_is_exit_code_1_with_a_sentence(
     )
 
 
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("arguments", ["products list --json", "--help"])
 def test_output_that_nobody_reads_is_exit_code_1_without_a_word(tmp_path: Path, arguments: str) -> None:
     assert run(f"$I {arguments} | true", tmp_path) == (1, "")
@@ -45,6 +53,7 @@ def test_change_whose_output_is_lost_stays(tmp_path: Path) -> None:
     assert (tmp_path / "line" / "inspector.toml").is_file()
 
 
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("where", ["2>&-", "2>/dev/full"])
 def test_error_that_can_not_be_told_keeps_its_exit_code(tmp_path: Path, where: str) -> None:
     assert run(f"$I products show nothing {where}", tmp_path)[0] == 2
@@ -52,9 +61,10 @@ def test_error_that_can_not_be_told_keeps_its_exit_code(tmp_path: Path, where: s
     assert run(f"$I products list {where}", tmp_path)[0] == 0
 
 
+@pytest.mark.usefixtures("store")
 def test_question_without_standard_input_is_refused_with_a_sentence(tmp_path: Path) -> None:
     assert run("$I products show nothing <&-", tmp_path)[0] == 2
-    assert run("$I products remove nothing <&-", tmp_path)[0] == 2
+    assert run("$I products remove nothing --reason x <&-", tmp_path)[0] == 2
     assert run("$I products list --config missing.toml <&- >&- 2>&-", tmp_path)[0] == 78
 
 

@@ -85,7 +85,7 @@ def test_products_show_imported_names_as_text(shell: Callable[..., Any], line: A
     manifest = {"head": hostile, "profile": hostile, "threshold": 2.5, "calibration": {"statement": hostile}}
 
     async def add() -> None:
-        async with registry_of(line) as registry:
+        async with registry_of(line, creates=True) as registry:
             await registry.add_version("bottle", b"artifact", manifest, by=hostile, activate=True)
 
     asyncio.run(add())

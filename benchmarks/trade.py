@@ -1,10 +1,11 @@
 """The trade of an enrolment beside the truth: what it says of drawn defects, and what its thresholds find of real ones.
 
-    python -m benchmarks.trade ROOT [--products bottle,fabric] [--head prototype] [--out trade.md]
+    python -m benchmarks.trade ROOT [--products bottle,fabric] [--exposure pill=as_is ...] [--out trade.md]
 
 ROOT holds products in MVTec AD layout. Each product is enrolled as `inspector enroll` does it. At each share of good
 parts that may be rejected, the table has the share of drawn defects found (from the enrolment alone), the share of the
-real defective test images found, and the good test images rejected. Nothing is chosen by this table.
+real defective test images found, and the good test images rejected. Nothing is chosen by this table. `--exposure` names
+the exposure that a product's good images would choose, which saves half of the time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from inspector.evaluation.layouts import LabelledProduct, read_layout
 from inspector.stream.decode import DecodeLimits, decode
+from inspector.training.choice.exposure import parse_exposure
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.enrol import EnrolmentOptions, enrol
 from inspector.training.evidence.trade import TradePoint
@@ -41,8 +43,15 @@ def main() -> None:
     lines = list(HEADER)
     with tempfile.TemporaryDirectory() as folder:
         engine = create_engine("onnxruntime", options.engines or Path(folder), options.threads)
+        exposures = dict(each.split("=") for each in options.exposure)
         for item in read_layout(options.root, products):
-            rows = _rows(item, engine, EnrolmentOptions(options.head, options.profile, measures_detectability=True))
+            asked = EnrolmentOptions(
+                options.head,
+                options.profile,
+                measures_detectability=True,
+                exposure=parse_exposure(exposures.get(item.name, "auto")),
+            )
+            rows = _rows(item, engine, asked)
             print("\n".join(rows), flush=True)
             lines += rows
     if options.out is not None:
@@ -92,6 +101,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--products", help="some of them, by comma")
     parser.add_argument("--head", default="prototype", help="as for enroll")
     parser.add_argument("--profile", default="standard", help="fast, standard or fine")
+    parser.add_argument("--exposure", action="append", default=[], help="product=as_is, normalised or levelled")
     parser.add_argument("--threads", type=int, default=0, help="of the engine")
     parser.add_argument("--engines", type=Path, help="folder that keeps exported graphs")
     parser.add_argument("--out", type=Path, help="file for the table")

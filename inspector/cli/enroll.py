@@ -31,7 +31,7 @@ def command(
         typer.Argument(help="Good images: files and folders of JPEG and PNG. EXIF rotation is ignored."),
     ] = None,
     head: Annotated[
-        str, typer.Option(help="prototype, protoad (as published), student, or auto: the good images choose.")
+        str, typer.Option(help="prototype (the default, as auto), protoad (as published) or student.")
     ] = "prototype",
     profile: Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")] = "standard",
     camera: Annotated[

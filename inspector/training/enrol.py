@@ -19,15 +19,8 @@ from numpy.typing import NDArray
 from inspector.errors import EnrolmentError, UndecodableFrame, UsageError
 from inspector.stream.decode import DecodeLimits, read_header
 from inspector.training.choice.exposure import choose_exposure, too_few, unchosen_exposure
-from inspector.training.choice.head import Candidate, choose_head
-from inspector.training.choice.trial import (
-    CHOOSING_FROM,
-    Choice,
-    canvas_trial,
-    frame_trial,
-    trial_images,
-    usable_images,
-)
+from inspector.training.choice.head import default_head
+from inspector.training.choice.trial import Choice, canvas_trial, trial_images, usable_images
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.framing import Framing
 from inspector.training.dataset.gathering import Gathered, Gatherer, Progress, gather
@@ -46,7 +39,7 @@ from inspector.training.evidence.report import ADVISED_IMAGES, EnrolmentReport, 
 from inspector.training.evidence.routing_check import Neighbour, check_routing, kept_frames
 from inspector.training.heads.adapting import ensure_size
 from inspector.training.heads.base import Fitted, FittingInputs, HeadRecipe
-from inspector.training.heads.factory import AUTO, DEFAULT, recipe_for, rivals
+from inspector.training.heads.factory import AUTO, DEFAULT, recipe_for
 from inspector.training.heads.passes import Passes, passes_for
 from inspector.training.heads.student_plan import TrainingPlan
 from inspector.training.health.calibrating import calibrated
@@ -55,7 +48,6 @@ from inspector.training.statistics.calibrating import ALPHA
 from inspector.vision.artifacts.format import Artifact, Probe, digest_of, pack, unpack
 from inspector.vision.engines.protocols import Engine
 from inspector.vision.images.exposure import Exposure
-from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.backbone import Backbone, strides_of
 from inspector.vision.serving.product_inspector import ProductInspector
 
@@ -69,7 +61,7 @@ class EnrolmentOptions:
     `training`: for the student head alone; `clustering`: for `protoad` alone, None = its recipe's. `framing`:
     tiles, region of interest, input size. `is_strict`: any fault of the images stops the enrolment.
     `measures_detectability`: defects are drawn on held-out images, at a few passes over 200 of them. `scratch`: folder
-    for temporary files, None for the system's own. `exposure` None and `head` "auto": the good images choose.
+    for temporary files, None for the system's own. `exposure` None: the good images choose. `head` "auto": the default.
     """
 
     head: str = DEFAULT
@@ -112,14 +104,14 @@ def enrol(
     or profile, WeightsMissing, EngineError.
     """
     run = _Run(product, images, options, engine, progress or (lambda _phase, _done, _total: None), PhaseClock())
-    recipe, *rivals = _recipes(run)
+    recipe = _recipe(run)
     _check_count(product, len(images))
     passes = run.passes(recipe)
     run.clock.ended("engine")
-    gathered, hygiene, suspects = _gathered(run, [recipe, *rivals], passes, live)
-    plan = _planned(run, [recipe, *rivals], passes, gathered)
+    gathered, hygiene, suspects = _gathered(run, recipe, passes, live)
+    plan = _planned(run, recipe, passes, gathered)
     pass_s = pass_seconds(plan.passes.embedder, plan.gathered.inputs)
-    run.clock.ended("choice_of_head" if options.head == AUTO else "choice")
+    run.clock.ended("choice")
     fitted = plan.recipe.fit(run.inputs(plan.passes, plan.gathered.inputs), options.alpha)
     artifact = _artifact(run, plan, fitted)
     artifact = replace(artifact, probes=_probes(artifact, plan.gathered, fitted, engine, plan.passes))
@@ -155,11 +147,6 @@ class _Run:
     def inputs(self, passes: Passes, canvases: Sequence[NDArray[np.uint8]]) -> FittingInputs:
         return FittingInputs(canvases, passes, self.engine, self.options.training, self.tell, self.clock.ended)
 
-    @property
-    def is_drawn_on(self) -> bool:
-        """Whether defects are drawn on the frames themselves: to choose a head, or as evidence."""
-        return self.options.measures_detectability or self.options.head == AUTO
-
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
@@ -172,16 +159,17 @@ class _Plan:
 
 
 def _gathered(
-    run: _Run, recipes: Sequence[HeadRecipe], passes: Passes, live: Sequence[Neighbour]
+    run: _Run, recipe: HeadRecipe, passes: Passes, live: Sequence[Neighbour]
 ) -> tuple[Gathered, Hygiene, list[Suspect]]:
     """The images to learn from. Raises EnrolmentError where there are too few or, if strict, some have faults."""
-    options, preparations = run.options, _preparations(recipes)
-    gatherer = Gatherer(preparations, options.limits, passes.routing_pass, options.scratch, is_drawn_on=run.is_drawn_on)
+    options, preparation = run.options, recipe.preparation
+    is_drawn_on = options.measures_detectability
+    gatherer = Gatherer([preparation], options.limits, passes.routing_pass, options.scratch, is_drawn_on=is_drawn_on)
     gathered = gather(run.images, gatherer, run.tell)
     left_out = [name for name, _ in (*gathered.unreadable, *gathered.duplicates)]
     _check_count(run.product, len(gathered) + len(left_out), left_out)
     run.clock.ended("read")
-    hygiene = inspect(gathered, [each.anchors for each in live if each.product != run.product], preparations[0])
+    hygiene = inspect(gathered, [each.anchors for each in live if each.product != run.product], preparation)
     left_out += [gathered.names[image] for image in sorted(hygiene.left_out)]
     gathered = gathered.without(hygiene.left_out)
     _check_count(run.product, len(gathered) + len(left_out), left_out)
@@ -194,29 +182,16 @@ def _gathered(
     return gathered, hygiene, suspects
 
 
-def _preparations(recipes: Sequence[HeadRecipe]) -> list[Preparation]:
-    """The different preparations of the recipes, that of the first recipe first.
-
-    Other exposures are not among them, because these are made from the stored canvases.
-    """
-    return list(dict.fromkeys(recipe.preparation for recipe in recipes))
-
-
-def _planned(run: _Run, recipes: Sequence[HeadRecipe], passes: Passes, gathered: Gathered) -> _Plan:
-    """The plan, with exposure and head chosen. Good images choose the exposure unless named, the head with `auto`."""
-    recipe, choices = recipes[0], []
+def _planned(run: _Run, recipe: HeadRecipe, passes: Passes, gathered: Gathered) -> _Plan:
+    """The plan, with the exposure chosen by the good images unless it is named."""
+    plain, choices = recipe.preparation, []
     if recipe.is_exposure_chosen and run.options.exposure is None:
         exposure, choice = _exposure(run, recipe, passes, gathered)
-        recipe = recipe.with_preparation(replace(recipe.preparation, exposure=exposure))
+        recipe = recipe.with_preparation(replace(plain, exposure=exposure))
         choices.append(choice)
     if run.options.head == AUTO:
-        run.clock.ended("choice")
-        choice, candidate = _head(run, [recipe, *recipes[1:]], passes, gathered)
-        if candidate.recipe.head != recipe.head:
-            recipe, passes = candidate.recipe, candidate.inputs.passes
-            choices = choices if recipe.is_exposure_chosen else []
-        choices.append(choice)
-    if recipe.preparation != recipes[0].preparation:
+        choices.append(default_head())
+    if recipe.preparation != plain:
         gathered = gathered.prepared_as(recipe.preparation, run.options.scratch)
     return _Plan(recipe, passes, gathered, tuple(choices))
 
@@ -232,23 +207,6 @@ def _exposure(run: _Run, recipe: HeadRecipe, passes: Passes, gathered: Gathered)
     trial = canvas_trial(images, gathered.inputs, judge.preparation.size_px, run.options.scratch)
     own = passes if tuple(judge.embeddings) == tuple(recipe.embeddings) else run.passes(judge)
     return choose_exposure(judge, trial, run.inputs(own, trial.canvases))
-
-
-def _head(run: _Run, recipes: Sequence[HeadRecipe], passes: Passes, gathered: Gathered) -> tuple[Choice, Candidate]:
-    """The choice and what was chosen. `recipes`: the default head's first, as this product wants it, with its pass."""
-    default, *rivals = recipes
-    candidates = [Candidate(default, run.inputs(passes, gathered.inputs))]
-    count = len(gathered)
-    images = trial_images(usable_images(count, [image for each in recipes for image in each.calibrating(count)]))
-    if images is None:
-        reason = f"{count} images leave fewer than {CHOOSING_FROM} that calibrate no head: too few to choose by"
-        return Choice("head", default.head, {}, reason), candidates[0]
-    for rival in rivals:
-        own = rival.with_preparation(default.preparation) if rival.is_exposure_chosen else rival
-        candidates.append(Candidate(own, run.inputs(run.passes(own), gathered.inputs)))
-    grounds, scratch = gathered.grounds, run.options.scratch
-    choice = choose_head(candidates, lambda preparation: frame_trial(images, grounds, preparation, scratch))
-    return choice, next(each for each in candidates if each.recipe.head == choice.chosen)
 
 
 def _artifact(run: _Run, plan: _Plan, fitted: Fitted) -> Artifact:
@@ -287,22 +245,9 @@ def _check_count(product: str, images: int, unusable: Sequence[str] = ()) -> Non
     )
 
 
-def _recipes(run: _Run) -> list[HeadRecipe]:
-    """The recipe that the person chose and, with `auto`, the recipes to compare it with. Raises UsageError."""
-    options, frame = run.options, _frame_size(run.options, run.images)
-    recipe = _recipe(options, frame)
-    if options.head != AUTO:
-        return [recipe]
-    others = []
-    for head in rivals():
-        with contextlib.suppress(UsageError):  # the backbone lacks features that this head needs
-            rival = _recipe(replace(options, head=head), frame)
-            others.append(rival.with_preparation(recipe.preparation) if rival.is_exposure_chosen else rival)
-    return [recipe, *others]
-
-
-def _recipe(options: EnrolmentOptions, frame: tuple[int, int] | None) -> HeadRecipe:
+def _recipe(run: _Run) -> HeadRecipe:
     """The recipe with the person's choices, adapted to the features that the backbone has. Raises UsageError."""
+    options, frame = run.options, _frame_size(run.options, run.images)
     backbone = options.backbone
     recipe = recipe_for(options.head, options.profile, options.clustering)
     recipe = recipe.adapted(strides_of(backbone), backbone.name)

@@ -1,1 +1,1 @@
-"""Choices made by trials on a product's good images: its exposure, and with `--head auto` its head."""
+"""Choices for a product at its enrolment: its exposure, by trials on its good images, and what `--head auto` takes."""

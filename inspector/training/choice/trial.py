@@ -1,12 +1,12 @@
-"""Trials that compare heads or exposures on good images that no candidate learns from, clean and with drawn defects.
+"""Trials that compare exposures, or heads, on good images that no candidate learns from, clean and with drawn defects.
 
 Every choice uses the same images, the same budget and the same kind of trial. None of the images calibrates a deployed
 head. The clean images are the last in file order, so that a change between production lots counts.
 
-Heads may want different canvases of a frame, so their defects are drawn on the frame and prepared with it. Exposures
-differ only in what is done to a canvas, so their defects are drawn on the canvas, at the resolution that the head sees.
-Finer strokes make `normalised` and `levelled` equally good: with defects drawn on the frame, two of six products
-changed their exposure.
+An enrolment chooses an exposure so; `benchmarks.head_choice` tries heads. Heads may want different canvases of a
+frame, so their defects are drawn on the frame and prepared with it. Exposures differ only in what is done to a canvas,
+so their defects are drawn on the canvas, at the resolution that the head sees. Finer strokes make `normalised` and
+`levelled` equally good: with defects drawn on the frame, two of six products changed their exposure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Protocol of a head's recipe, which is all that an enrolment needs of a head.
 
 `enrol` and the choices know this protocol alone. A recipe says what the head reads, how the head is fitted, and how it
-judges drawn defects when heads or exposures are compared; `factory` finds a recipe by name.
+judges drawn defects when exposures are compared; `factory` finds a recipe by name.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from inspector.training.heads.prototype import protoad_recipe, prototype_recipe
 from inspector.training.heads.student import student_recipe
 
 AUTO = "auto"
-"""This name stands for a choice, not for a head: good images choose the head, beginning with the default head."""
+"""This name stands for the default head, whichever that is; see `choice.head`."""
 DEFAULT = "prototype"
 PROFILES = ("fast", "standard", "fine")
 
@@ -24,29 +24,22 @@ class HeadEntry:
 
     `recipe`: makes the head's recipe from a profile and a clustering (None for the head's own). `profiles`: profiles
     that the head has; a head with one profile always uses it. `clusterings`: clusterings that a person may name.
-    `is_rival`: whether `auto` compares the head with the default head.
     """
 
     recipe: Callable[..., HeadRecipe]
     profiles: tuple[str, ...] = PROFILES
     clusterings: tuple[str, ...] = ()
-    is_rival: bool = False
 
 
 _HEADS: dict[str, HeadEntry] = {
     "prototype": HeadEntry(prototype_recipe),
-    "protoad": HeadEntry(protoad_recipe, ("standard",), MEANS, is_rival=True),
-    "student": HeadEntry(student_recipe, ("fine",), is_rival=True),
+    "protoad": HeadEntry(protoad_recipe, ("standard",), MEANS),
+    "student": HeadEntry(student_recipe, ("fine",)),
 }
 
 
 def heads() -> tuple[str, ...]:
     return tuple(_HEADS)
-
-
-def rivals() -> tuple[str, ...]:
-    """The heads that `auto` compares with the default head."""
-    return tuple(name for name, entry in _HEADS.items() if entry.is_rival)
 
 
 def one_profile(head: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Which head a product gets with `auto`: what it is tried on, who leads, and what is enrolled then."""
+"""What `--head auto` takes, and the trials by which heads are compared."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.head_choice import LEAST_LEAD, Found, best_margin, leading
 from inspector.stream.decode import DecodeLimits
-from inspector.training import enrol as enrolment
 from inspector.training.choice import trial as trial_module
-from inspector.training.choice.head import LEAST_LEAD, Candidate, choose_head, leading
-from inspector.training.choice.trial import Choice, TrialImages, frame_trial, trial_images, usable_images
+from inspector.training.choice.trial import TrialImages, frame_trial, trial_images, usable_images
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.grounds import Grounds
 from inspector.training.dataset.splitting import held_out
@@ -28,7 +27,7 @@ from inspector.vision.artifacts.format import unpack
 from inspector.vision.images.preparation import Preparation, prepare
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.networks.backbone import Backbone
-from tests.unit.drawings import FakeEngine, draw, encode, good_images
+from tests.unit.drawings import FakeEngine, draw, good_images
 
 SHORT = TrainingPlan(steps=16, check_every=2)
 
@@ -43,12 +42,6 @@ def small(head: str, *, size_px: int = 64) -> HeadRecipe:
     if isinstance(recipe, PrototypeRecipe):
         recipe = replace(recipe, members=tuple(replace(member, prototypes=24) for member in recipe.members))
     return recipe.with_preparation(replace(recipe.preparation, size_px=size_px))
-
-
-def candidate(head: str, engine: FakeEngine) -> Candidate:
-    recipe = small(head)
-    passes = passes_for(recipe.preparation, recipe.embeddings, Backbone(), engine)
-    return Candidate(recipe, FittingInputs([], passes, engine, SHORT, quiet))
 
 
 @pytest.mark.parametrize(
@@ -113,57 +106,41 @@ def test_frame_trial_of_large_canvases_keeps_to_its_budget(monkeypatch: pytest.M
     assert 8 <= len(trial.parts.planted) <= 12
 
 
-def test_choose_head_tries_each_head_and_says_what_it_found(fake_engine: FakeEngine) -> None:
-    candidates = [candidate("prototype", fake_engine), candidate("student", fake_engine)]
-    preparation = candidates[0].recipe.preparation
-    grounds = grounds_of([draw("disc", seed) for seed in range(16)], preparation)
-    images = TrialImages(list(range(12)), list(range(12, 16)))
-    choice = choose_head(candidates, lambda wanted: frame_trial(images, grounds, wanted))
-    assert choice.what == "head"
-    assert choice.evidence.keys() == {"prototype", "student"}
-    assert choice.evidence["prototype"] > 0.6
-    assert choice.chosen == leading(choice.evidence)
-    assert "4 good images from the end of the set, heads of 12 others" in choice.reason
+@pytest.mark.parametrize(("head", "least"), [("prototype", 0.6), ("student", 0.0)])  # few steps teach a student nothing
+def test_judge_trial_scores_clean_images_and_drawn_defects(fake_engine: FakeEngine, head: str, least: float) -> None:
+    recipe = small(head)
+    grounds = grounds_of([draw("disc", seed) for seed in range(16)], recipe.preparation)
+    trial = frame_trial(TrialImages(list(range(12)), list(range(12, 16))), grounds, recipe.preparation)
+    passes = passes_for(recipe.preparation, recipe.embeddings, Backbone(), fake_engine)
+    scores = recipe.judge_trial(FittingInputs(trial.canvases, passes, fake_engine, SHORT, quiet), trial.parts)
+    assert len(scores.decision) == len(trial.parts.clean) + len(trial.parts.planted)
+    assert np.isfinite(scores.decision).all()
+    assert scores.auroc > least
 
 
-def chooses(monkeypatch: pytest.MonkeyPatch, head: str) -> list[str]:
-    """Makes `auto` choose this head; returns where the candidates will be named."""
-    seen: list[str] = []
-
-    def choose(candidates: list[Candidate], *_: object) -> Choice:
-        seen.extend(each.recipe.head for each in candidates)
-        return Choice("head", head, {"prototype": 0.5, head: 0.9}, "because")
-
-    monkeypatch.setattr(enrolment, "choose_head", choose)
-    monkeypatch.setattr(trial_module, "CHOOSING_FROM", 5)
-    monkeypatch.setattr(enrolment, "recipe_for", lambda name, *_: small("prototype" if name == "auto" else name))
-    return seen
+def found(drawn: float, test: float) -> Found:
+    """A product where the student has these figures, beside a prototype head of 0.7 and 0.9."""
+    return Found({"prototype": 0.7, "student": drawn}, {"prototype": 0.9, "student": test})
 
 
-@pytest.mark.parametrize(("head", "fit"), [("prototype", "letterbox"), ("protoad", "squash"), ("student", "letterbox")])
-def test_enrol_auto_enrols_what_was_chosen_as_if_it_had_been_asked_for(
-    fake_engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, head: str, fit: str
-) -> None:
-    seen = chooses(monkeypatch, head)
-    images = [ImageSource(str(seed), payload=encode(draw("disc", seed, size=(96, 120)))) for seed in range(12)]
-    options = EnrolmentOptions("auto", training=TrainingPlan(steps=2), exposure="as_is")
-    found = enrol("disc", images, options, fake_engine)
-    assert seen == ["prototype", "protoad", "student"]
-    assert (found.manifest["head"], found.manifest["preparation"]["fit"]) == (head, fit)
-    (choice,) = [each for each in found.manifest["evidence"]["choices"] if each["what"] == "head"]
-    assert choice["chosen"] == head
-    asked = enrol("disc", images, replace(options, head=head), fake_engine)
-    assert unpack(asked.artifact).calibration == unpack(found.artifact).calibration
-    assert "choice_of_head" in found.report.seconds
-    assert "choice_of_head" not in asked.report.seconds
+def test_best_margin_takes_no_rival_that_is_worse_on_test_images() -> None:
+    assert best_margin([found(0.9, 0.5), found(0.75, 0.9)]) == 1.0
 
 
-def test_enrol_auto_of_few_images_is_the_prototype_head_and_says_so(fake_engine: FakeEngine) -> None:
-    found = enrol("disc", good_images("disc", 6), EnrolmentOptions("auto", "fast"), fake_engine)
-    assert found.manifest["head"] == "prototype"
-    choice = found.manifest["evidence"]["choices"][-1]
+def test_best_margin_takes_the_rival_that_is_better_and_not_the_one_that_is_worse() -> None:
+    margin = best_margin([found(0.9, 0.99), found(0.8, 0.5)])
+    assert found(0.9, 0.99).taken(margin) == "student"
+    assert found(0.8, 0.5).taken(margin) == "prototype"
+
+
+def test_enrol_auto_is_the_default_head_and_says_why(fake_engine: FakeEngine) -> None:
+    options = EnrolmentOptions("auto", "fast", exposure="as_is")
+    auto = enrol("disc", good_images("disc", 6), options, fake_engine)
+    (choice,) = auto.manifest["evidence"]["choices"]
     assert (choice["what"], choice["chosen"], choice["evidence"]) == ("head", "prototype", {})
-    assert "too few" in choice["reason"]
+    assert "drawn defects do not tell which head finds real ones" in choice["reason"]
+    named = enrol("disc", good_images("disc", 6), replace(options, head="prototype"), fake_engine)
+    assert unpack(auto.artifact).calibration == unpack(named.artifact).calibration
 
 
 def test_enrol_by_default_is_the_prototype_head(fake_engine: FakeEngine) -> None:

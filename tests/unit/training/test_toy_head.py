@@ -128,7 +128,7 @@ class MeanRecipe:
 @pytest.fixture
 def toy() -> Iterator[None]:
     """Registered while a test runs."""
-    entry = recipes.HeadEntry(lambda _profile, _clustering: MeanRecipe(), ("standard",), is_rival=True)
+    entry = recipes.HeadEntry(lambda _profile, _clustering: MeanRecipe(), ("standard",))
     with models.registered("mean", read_mean_model), recipes.registered("toy", entry):
         yield
 
@@ -164,15 +164,6 @@ def test_toy_head_is_enrolled_loaded_and_gives_the_verdict_of_a_running_lineup(
         (scored,) = lineup.scorer.score([routed])
         assert isinstance(scored, Scored)
         assert (scored.level > 1.0) == has_defect
-
-
-def test_toy_head_is_tried_by_auto_beside_the_others(toy: None, fake_engine: FakeEngine) -> None:
-    options = EnrolmentOptions("auto", "fast", exposure="as_is", training=TrainingPlan(steps=8, check_every=4))
-    small = replace(options, framing=replace(options.framing, size_px=64))
-    done = enrol("disc", good_images("disc", 90), small, fake_engine)
-    (choice,) = done.manifest["evidence"]["choices"]
-    assert choice["evidence"].keys() == {"prototype", "protoad", "student", "toy"}
-    assert choice["evidence"]["toy"] > 0.5
 
 
 def test_toy_head_is_gone_when_its_registration_ends(fake_engine: FakeEngine) -> None:

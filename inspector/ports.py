@@ -129,14 +129,14 @@ class FrameTap(Adapter, Protocol):
 
 
 class Router(Protocol):
-    """Finds the product that a frame shows and prepares the frame for its head. Runs on decode workers."""
+    """Finds the product that a frame shows and prepares the frame for its head. Runs on the workers."""
 
     def route(self, frame: Frame) -> Routed | Failure:
         """The routed and prepared frame, or the failure. Never raises for a bad frame."""
 
 
 class Scorer(Protocol):
-    """Judges a batch of routed frames. Runs on the one scorer thread."""
+    """Judges routed frames. Runs on the one scorer thread, or on every worker where the lineup is not batched."""
 
     def score(self, batch: Sequence[Routed]) -> list[Scored | Failure]:
         """One answer per frame, order kept; one bad frame fails alone."""
@@ -177,6 +177,10 @@ class Lineup(Protocol):
 
     @property
     def shadows(self) -> ShadowScorer: ...
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether a pass should take many frames. If not, each worker scores the frame that it has routed."""
 
     def check_canary(self) -> None:
         """Send stored probe images through all steps, on the scorer thread. Raises ParityError if a score differs."""

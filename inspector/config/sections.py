@@ -338,19 +338,37 @@ class EngineSection(Section):
         default="auto", description="Inference engine; auto = torch-cuda if torch can use a GPU, else onnxruntime."
     )
     threads: int = Field(
-        default=0, ge=0, le=256, description="Threads of the main pass; 0 = all cores of this machine."
+        default=0,
+        ge=0,
+        le=256,
+        description="Cores that inspect: on a CPU each takes one frame from decoding to score; 0 = all cores of this "
+        "machine.",
     )
     weights_dir: Path | None = Field(
         default=None,
         description="Folder with the weights files of other backbones, found by their file names; "
         "unset = where a file lay when its product was enrolled.",
     )
-    decode_workers: int = Field(default=2, ge=1, le=64, description="Threads that decode and route.")
-    batch_max: int = Field(default=8, ge=1, le=256, description="Most frames in one main pass.")
+    decode_workers: int = Field(
+        default=0, ge=0, le=64, description="Threads that decode and route; 0 = as many as `threads`."
+    )
+    batch_max: int = Field(
+        default=8, ge=1, le=256, description="Most frames in one main pass of an engine that takes batches (torch)."
+    )
     batch_wait_ms: float = Field(
         default=4.0, ge=0, le=1000, description="Longest time that a frame waits for its batch."
     )
     queue_frames: int = Field(default=64, ge=1, le=10_000, description="Most frames in each queue between two stages.")
+
+    @property
+    def cores(self) -> int:
+        """Cores that inspect."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+    @property
+    def workers(self) -> int:
+        """Threads that carry frames."""
+        return self.decode_workers or self.cores
 
 
 class ImagesSection(Section):

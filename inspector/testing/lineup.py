@@ -86,6 +86,7 @@ class FakeLineup:
     batches: list[int] = field(default_factory=list)
     shadows: FakeShadows = field(default_factory=FakeShadows)
     expected: list[str | None] = field(default_factory=list)
+    is_batched: bool = False
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -143,5 +144,5 @@ class FakeLoader:
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         names = tuple(version.product for version in live.versions) or self.lineup.names
         own = self.lineup
-        made = FakeLineup(live.revision, names, own.gate, own.batches, own.shadows, own.expected)
+        made = FakeLineup(live.revision, names, own.gate, own.batches, own.shadows, own.expected, own.is_batched)
         return made, []

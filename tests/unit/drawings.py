@@ -40,14 +40,19 @@ class FakeEngine:
     `fail_on` makes a pass fail whenever a batch holds a square of that constant value.
     """
 
-    def __init__(self, drift: float = 0.0) -> None:
+    def __init__(self, drift: float = 0.0, *, is_batched: bool = False) -> None:
         self.drift = drift
+        self._is_batched = is_batched
         self.fail_on: int | None = None
         self.batches: list[int] = []
 
     @property
     def name(self) -> str:
         return "fake"
+
+    @property
+    def is_batched(self) -> bool:
+        return self._is_batched
 
     def versions(self) -> dict[str, str]:
         return {"fake": "1"}

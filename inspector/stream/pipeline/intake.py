@@ -29,6 +29,8 @@ from inspector.stream.pipeline.workers import Workers
 MOST_DEFERRED: Final = 256
 """Late frames whose bytes may be in memory. Beyond that their source waits for the disk."""
 
+HASHERS: Final = 2
+
 SMALL_BYTES: Final = 16 * 1024
 """A payload of at most this size is hashed on the event loop, because a thread's round trip takes longer."""
 
@@ -52,7 +54,7 @@ class Intake:
         self._takeover = takeover
         self._settling = settling
         self._recording = recording
-        self._hashers = Workers(shared.config.engine.decode_workers, "hash")
+        self._hashers = Workers(HASHERS, "hash")
         self._frozen = frozen
 
     def close(self) -> None:

@@ -1,7 +1,9 @@
-"""Runs the decode workers, the one scorer, and the watch over deadlines.
+"""Runs the workers, the one scorer, and the watch over deadlines.
 
-Blocking work runs on threads: a few threads decode and route, one thread scores. Nothing here waits for a
-database or a broker. An error on a thread becomes a verdict with its cause, so that the frame is not lost.
+Blocking work runs on threads. Where passes take single frames, as on a CPU, a frame stays on one worker from its
+decoding to its score. Where they take batches, as on a GPU, workers decode and route, and one thread scores. Nothing
+here waits for a database or a broker. An error on a thread becomes a verdict with its cause, so that the frame is not
+lost.
 """
 
 from __future__ import annotations
@@ -30,11 +32,12 @@ TURN_STEP_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A decoded and routed frame. `picture`: the print of its pixels."""
+    """A decoded and routed frame. `picture`: the print of its pixels. `answer`: its score, if the worker scored it."""
 
     routed: Routed | Failure
     picture: str
     decode_ms: float
+    answer: Scored | Failure | None = None
 
 
 class Judging:
@@ -58,8 +61,7 @@ class Judging:
         self._frozen = frozen
         self._shadowing = shadowing
         self._shown: dict[str, str] = {}
-        workers = shared.config.engine.decode_workers
-        self._decoders = Workers(workers, "decode")
+        self._decoders = Workers(shared.config.engine.workers, "decode")
         self._scorer = Workers(1, "score")
         self._late_decoder = Workers(1, "late")
         self._is_judging_late = False
@@ -67,7 +69,7 @@ class Judging:
 
     @property
     def scorer_thread(self) -> Workers:
-        """The scorer's thread. The canary runs on the same thread, so it never runs beside a batch."""
+        """The scorer's thread. The canary runs on it too, so it never runs beside a batch."""
         return self._scorer
 
     def close(self) -> None:
@@ -77,7 +79,7 @@ class Judging:
         self._scorer.shutdown(wait=True)
 
     async def run_decoder(self) -> None:
-        """One decode worker."""
+        """One worker."""
         bound = self._shared.config.engine.queue_frames
         while True:
             if len(self._shared.batcher) >= bound:
@@ -173,7 +175,7 @@ class Judging:
         ticket.lineup = self._lineup()
         try:
             work = asyncio.get_running_loop().run_in_executor(
-                self._decoders, self._decode_and_route, admitted, ticket.lineup, self._expected(admitted)
+                self._decoders, self._inspect, ticket, self._expected(admitted)
             )
             async with asyncio.timeout(DECODE_LIMIT_S):
                 result = await work
@@ -212,8 +214,25 @@ class Judging:
     def _others(self, ticket: Ticket) -> list[Ticket]:
         return [other for other in self._shared.in_flight.values() if other is not ticket]
 
+    def _inspect(self, ticket: Ticket, expected: str | None) -> _Seen:
+        """Decode and route one frame, and score it where passes take single frames; runs on a worker."""
+        lineup = ticket.lineup
+        seen = self._decode_and_route(ticket.facts.admitted, lineup, expected)
+        if lineup is None or lineup.is_batched or isinstance(seen.routed, Failure):
+            return seen
+        # The watch over deadlines reads the ticket meanwhile. A frame that is told late keeps its route in its row.
+        ticket.facts = replace(ticket.facts, decode_ms=seen.decode_ms, route=seen.routed.facts)
+        ticket.stage = Stage.SCORING
+        self._shared.checkpoint("routed")
+        try:
+            (answer,) = lineup.scorer.score([seen.routed])
+        except Exception as error:  # noqa: BLE001 - the stage boundary: it must produce a verdict
+            answer = Failure(Cause.SCORER_ERROR, f"{type(error).__name__}: {error}")
+        self._shared.checkpoint("scored")
+        return replace(seen, answer=answer)
+
     def _decode_and_route(self, admitted: Admitted, lineup: Lineup | None, expected: str | None) -> _Seen:
-        """Decode and route one frame; runs on a decode worker."""
+        """Decode and route one frame; runs on a worker."""
         began = time.perf_counter()
         camera = self._shared.config.camera_named(admitted.delivery.camera)
         pixels = self._decode(admitted.delivery.payload, camera)
@@ -231,8 +250,13 @@ class Judging:
         if isinstance(routed, Failure):
             self._settling.settle(ticket, replace(facts, failure=routed, route=routed.route))
             return
-        ticket.facts = replace(facts, route=routed.facts)
         self._shown[ticket.camera] = routed.facts.product
+        facts = replace(facts, route=routed.facts)
+        if seen.answer is not None:
+            self._shared.last_scored_ns = self._shared.clock.monotonic_ns()
+            self._settling.settle(ticket, _with_answer(facts, seen.answer))
+            return
+        ticket.facts = facts
         if ticket.is_settled:
             return
         ticket.stage = Stage.ROUTED
@@ -288,8 +312,7 @@ class Judging:
     def _replace_decoders(self, ticket: Ticket) -> None:
         # A thread can't be stopped, so the pool of the hung one is replaced by a new one.
         self._decoders.shutdown()
-        workers = self._shared.config.engine.decode_workers
-        self._decoders = Workers(workers, "decode")
+        self._decoders = Workers(self._shared.config.engine.workers, "decode")
         self._tell_hung(ticket.camera)
 
     def _tell_hung(self, camera: str) -> None:

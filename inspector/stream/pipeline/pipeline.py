@@ -7,10 +7,11 @@ The way of one frame, stage by stage, with the files that hold it:
  2. admission  ../admission.py, ../identity.py: gives the frame its identity, epoch and deadline, or finds that
                it is known. The frame gets a `Ticket` (ticket.py) and waits in line (../batching.py).
                A frame of a frozen camera ends here (frozen.py).
- 3. decode     judging.py: a decode worker turns the bytes into pixels (../decode.py).
+ 3. decode     judging.py: a worker turns the bytes into pixels (../decode.py).
  4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame. The router
                refuses a frame that does not show its part well enough; frozen.py knows repeated pixels.
- 5. score      judging.py: the one scorer thread judges a batch that is full or due (../batching.py).
+ 5. score      judging.py: on a CPU the same worker scores the frame. For an engine that wants batches, the one
+               scorer thread judges a batch that is full or due (../batching.py).
  6. decide     settling.py: ruling (../deciding.py), verdict (verdicts.py), and the gate's decision (../gates.py).
                holding.py holds a gate after too many rejects or too many frames that could not be judged.
                A frame whose time is over is settled by the watch over deadlines in judging.py.
@@ -301,7 +302,7 @@ class Pipeline:
             "late findings": self._afterwards.run_findings(),
             "misses": self._misses.run(),
         }
-        for number in range(self._config.engine.decode_workers):
+        for number in range(self._config.engine.workers):
             stages[f"decode {number}"] = self._judging.run_decoder()
         for source in self._distinct_sources():
             stages[f"intake {source.name}"] = self._intake.run(source)

@@ -89,6 +89,10 @@ class Engine(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def is_batched(self) -> bool:
+        """Whether one pass over many frames is faster than many callers with a pass over one frame each."""
+
     def versions(self) -> dict[str, str]:
         """Packages that determine the numbers."""
 

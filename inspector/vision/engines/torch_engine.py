@@ -54,6 +54,11 @@ class TorchEngine:
     def name(self) -> str:
         return self._name
 
+    @property
+    def is_batched(self) -> bool:
+        """Yes: a GPU wants many frames, and on a CPU torch has one pool of threads for all passes."""
+        return True
+
     def versions(self) -> dict[str, str]:
         return {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")}
 

@@ -8,6 +8,7 @@ torch where ONNX Runtime is the engine.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +93,8 @@ class VisionLoader:
         opened = (product for digest, product in loaded.items() if digest not in known)
         events += [_without_health(item.version) for item in opened if item.inspector.artifact.health is None]
         shadows = VisionShadows(self._ready_shadows(live, replace(opening, known=known | loaded), events), engine.name)
-        lineup = VisionLineup(live.revision, loaded, routing_pass, shadows)
-        lineup.warm_up(self._section.batch_max)
+        lineup = VisionLineup(live.revision, loaded, routing_pass, shadows, is_batched=engine.is_batched)
+        lineup.warm_up(self._section.batch_max if engine.is_batched else 1)
         return lineup, events
 
     def _ready_shadows(self, live: LiveSet, opening: _Opening, events: list[Event]) -> list[LoadedShadow]:
@@ -122,7 +124,9 @@ class VisionLoader:
             raise ArtifactError("its stored bytes are damaged or gone; enrol it again or roll it back")
         artifact = replace(unpack(content, version.digest), product=version.product)
         weights_file = find_weights(artifact.manifest.get("weights_file"), self._section.weights_dir)
-        embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)
+        # The tiles of one frame are a batch, and no other worker has to wait for them.
+        is_alone = not engine.is_batched and artifact.preparation.tile_count == 1
+        embedder = tiled(engine.embedder(artifact.graph, weights_file, small=is_alone), artifact.preparation)
         inspector = ProductInspector(artifact, engine)
         return LoadedProduct(version, inspector, embedder, batch_key_of(engine, artifact))
 
@@ -144,16 +148,23 @@ class VisionLineup:
     """Implements `ports.Lineup`. `loaded` maps artifact digest to product."""
 
     def __init__(
-        self, revision: str, loaded: dict[str, LoadedProduct], routing_pass: RoutingPass, shadows: VisionShadows
+        self,
+        revision: str,
+        loaded: dict[str, LoadedProduct],
+        routing_pass: RoutingPass,
+        shadows: VisionShadows,
+        *,
+        is_batched: bool,
     ) -> None:
         self.loaded = loaded
+        self._is_batched = is_batched
         self._shadows = shadows
         self._revision = revision
         self._routing_pass = routing_pass
         self._live = {item.version.product: item for item in loaded.values() if item.version.is_live}
         routable = {item.version.product: item for item in loaded.values()} | self._live
         self._router = VisionRouter(self._live, list(routable.values()), routing_pass)
-        self._scorer = VisionScorer(loaded, shadows)
+        self._scorer = VisionScorer(loaded, shadows, is_batched=is_batched)
         self._canary_turn = itertools.cycle(sorted(self._live)) if self._live else iter(())
 
     @property
@@ -177,6 +188,10 @@ class VisionLineup:
         return self._shadows
 
     @property
+    def is_batched(self) -> bool:
+        return self._is_batched
+
+    @property
     def known(self) -> dict[str, LoadedProduct]:
         """All versions that are open, by digest. A shadow that becomes live is not opened again."""
         return {item.version.digest: item for item in self._shadows.loaded} | self.loaded
@@ -197,7 +212,7 @@ class VisionLineup:
 
 
 class VisionRouter:
-    """Implements `ports.Router`. Immutable, because several decode workers call it at once."""
+    """Implements `ports.Router`. Immutable, because several workers call it at once."""
 
     def __init__(
         self,
@@ -269,13 +284,15 @@ def _own_key(item: LoadedProduct, frame: Frame) -> str:
 
 
 class VisionScorer:
-    """Implements `ports.Scorer`. The scorer thread alone should call it; a lock makes a second caller wait."""
+    """Implements `ports.Scorer`. Where passes take batches, a lock makes a second caller wait."""
 
-    def __init__(self, loaded: dict[str, LoadedProduct], shadows: VisionShadows) -> None:
+    def __init__(self, loaded: dict[str, LoadedProduct], shadows: VisionShadows, *, is_batched: bool) -> None:
         self._loaded = loaded
         self._shadows = shadows
         self._engine = shadows.engine
-        self._lock = threading.Lock()
+        self._lock: contextlib.AbstractContextManager[Any] = (
+            threading.Lock() if is_batched else contextlib.nullcontext()
+        )
 
     def score(self, batch: Sequence[Routed]) -> list[Scored | Failure]:
         """Score frames with one main pass per batch key and one head call per version.

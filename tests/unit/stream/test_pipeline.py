@@ -25,11 +25,14 @@ from inspector.domain import (
     Cause,
     Decision,
     Event,
+    Failure,
     GateMode,
     GateState,
     HoldNote,
     LateOutcome,
     Outcome,
+    Routed,
+    Scored,
     Severity,
     Verdict,
 )
@@ -96,6 +99,11 @@ FREE = parse(
     },
     None,
 )
+
+
+def settings_of_engine(**engine: Any) -> Config:
+    camera = {"name": "cam", "on_unjudged": "reject"}
+    return parse({"agent": {"name": "agent", "drain_s": 2}, "engine": engine, "camera": [camera]}, None)
 
 
 class Died(BaseException):
@@ -494,7 +502,7 @@ async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_sco
 
 async def test_run_waiting_frame_is_shed_as_overload_at_its_deadline() -> None:
     plant = Plant(settings(window_ms=2000, reserve_ms=600))  # a busy machine must not eat the time to publish
-    plant.lineup = FakeLineup(gate=threading.Event())
+    plant.lineup = FakeLineup(gate=threading.Event(), is_batched=True)
     async with plant.running() as pipeline:
         plant.push(GOOD, 1)
         under_way = pipeline._shared.in_flight
@@ -849,7 +857,7 @@ async def test_restart_after_a_decoder_died_gives_up_the_guilty_frame_alone() ->
     """Frames that were under way beside it are tried again one by one, and judged."""
     plant = Plant(FREE)
     scoring = threading.Event()
-    plant.lineup = FakeLineup(gate=scoring)  # nothing before the poisoned frame ends in a verdict
+    plant.lineup = FakeLineup(gate=scoring, is_batched=True)  # nothing before the poisoned frame ends in a verdict
     for number in range(4):
         plant.push(GOOD, frame_id=number)
     plant.push(POISON, frame_id=4)
@@ -914,7 +922,7 @@ async def test_stop_drains_what_is_under_way_and_leaves_the_rest_with_the_broker
 async def test_run_each_stage_is_passed_once_for_each_frame_also_in_a_batch() -> None:
     """What ends an agent at the n-th frame of a stage must not depend on how frames fall into batches."""
     plant = Plant(FREE)
-    plant.lineup = FakeLineup(gate=threading.Event())
+    plant.lineup = FakeLineup(gate=threading.Event(), is_batched=True)
     async with plant.running():
         for number in range(8):
             plant.push(GOOD, frame_id=number)
@@ -927,9 +935,66 @@ async def test_run_each_stage_is_passed_once_for_each_frame_also_in_a_batch() ->
     assert {stage: plant.reached.count(stage) for stage in stages} == dict.fromkeys(stages, 8)
 
 
+async def test_run_each_stage_is_passed_once_for_each_frame_of_a_worker() -> None:
+    plant = Plant(FREE)
+    plant.lineup = FakeLineup(is_batched=False)
+    async with plant.running():
+        for number in range(8):
+            plant.push(GOOD, frame_id=number)
+        await until(lambda: not plant.source.broker.kept)
+    assert plant.lineup.batches == [1] * 8
+    stages = ["admitted", "decoded", "routed", "scored", "journaled", "recorded", "acknowledged"]
+    assert {stage: plant.reached.count(stage) for stage in stages} == dict.fromkeys(stages, 8)
+
+
+async def test_run_workers_score_as_many_frames_at_once_as_there_are_cores() -> None:
+    plant = Plant(settings_of_engine(threads=3))
+    plant.lineup = FakeLineup(gate=threading.Event(), is_batched=False)
+    async with plant.running() as pipeline:
+        for number in range(5):
+            plant.push(GOOD, frame_id=number)
+        under_way = pipeline._shared.in_flight
+        await until(lambda: sum(ticket.stage is Stage.SCORING for ticket in under_way.values()) == 3)
+        assert plant.lineup.gate is not None
+        plant.lineup.gate.set()
+        await plant.has_rows(5)
+
+
+async def test_run_frame_that_is_told_late_while_a_worker_scores_it_keeps_its_route_and_score() -> None:
+    plant = Plant(settings(window_ms=2000, reserve_ms=600))  # a busy machine must not eat the time to publish
+    plant.lineup = FakeLineup(gate=threading.Event(), is_batched=False)
+    async with plant.running():
+        plant.push(BAD, 1)
+        await until(lambda: len(plant.line.told) == 1)
+        assert plant.lineup.gate is not None
+        plant.lineup.gate.set()
+        await plant.has_rows(1)
+    (row,) = plant.rows()
+    assert (row.outcome, row.cause, row.product) == (Outcome.UNJUDGED, Cause.LATE, "alpha")
+    assert row.level is not None
+
+
+async def test_run_worker_whose_scoring_fails_settles_its_frame_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = Plant(settings_of_engine(threads=1))
+    plant.lineup = FakeLineup(is_batched=False)
+    score, calls = FakeLineup.score, iter(range(9))
+
+    def failing(lineup: FakeLineup, batch: Sequence[Routed]) -> list[Scored | Failure]:
+        if next(calls) == 0:
+            raise MemoryError("no memory (test)")
+        return score(lineup, batch)
+
+    monkeypatch.setattr(FakeLineup, "score", failing)
+    async with plant.running():
+        plant.push(GOOD, frame_id=1)
+        plant.push(GOOD, frame_id=2)
+        await plant.has_rows(2)
+    assert [row.cause for row in plant.rows()] == [Cause.SCORER_ERROR, Cause.OK]
+
+
 async def test_run_batch_is_scored_as_frame_by_frame() -> None:
     plant = Plant(FREE)
-    plant.lineup = FakeLineup(gate=threading.Event())
+    plant.lineup = FakeLineup(gate=threading.Event(), is_batched=True)
     async with plant.running():
         for number in range(8):
             plant.push(f"0:{number / 10}".encode(), frame_id=number)

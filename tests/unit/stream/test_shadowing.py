@@ -78,6 +78,7 @@ async def test_keep_a_flip_is_a_reason_to_keep_the_picture() -> None:
 async def test_score_next_live_frames_that_come_go_before_every_waiting_shadow_frame() -> None:
     """One shadow pass is under way, others wait; live frames come: all of them are scored before the next shadow."""
     plant = Plant(FREE)
+    plant.lineup = replace(plant.lineup, is_batched=True)
     is_under_way, may_go_on = threading.Event(), threading.Event()
     order: list[str] = []
 
@@ -116,6 +117,7 @@ async def test_score_next_waits_while_live_frames_are_decoded() -> None:
 
 async def test_offer_beyond_the_bound_is_left_out_and_counted() -> None:
     plant = Plant(FREE)
+    plant.lineup = replace(plant.lineup, is_batched=True)
     is_under_way, may_go_on = threading.Event(), threading.Event()
 
     def shadow_begins() -> None:

@@ -233,8 +233,19 @@ def test_check_canary_engine_that_moves_is_noticed(lineup: VisionLineup, fake_en
         lineup.check_canary()
 
 
-def test_load_warms_up_the_worst_legal_batch(lineup: VisionLineup, fake_engine: FakeEngine) -> None:
-    assert {1, 4} <= set(fake_engine.batches)
+def test_load_warms_up_the_worst_legal_batch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, live: LiveSet, artifacts: dict[str, bytes]
+) -> None:
+    engine = FakeEngine(is_batched=True)
+    monkeypatch.setattr(lineup_module, "create_engine", lambda *_: engine)
+    found, _ = VisionLoader(EngineSection(batch_max=4), tmp_path).load(live, artifacts, None)
+    assert found.is_batched
+    assert {1, 4} <= set(engine.batches)
+
+
+def test_load_engine_of_single_frames_is_warmed_up_by_one_frame(lineup: VisionLineup, fake_engine: FakeEngine) -> None:
+    assert not lineup.is_batched
+    assert set(fake_engine.batches) == {1}
 
 
 def test_version_of_other_product_name_routes_under_the_registry_name(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.generalisation import CANDIDATES, Candidate, auroc, leave_one_out, table
+from benchmarks.generalisation import CANDIDATES, Candidate, auroc, leave_one_out, table, with_all_members
 
 ONE, OTHER = Candidate(256, 0.01, 0.5, "median deviation"), Candidate(512, 0.01, 0.5, "median deviation")
 
@@ -23,9 +23,17 @@ def test_leave_one_out_chooses_each_product_by_the_others_alone() -> None:
 def test_table_names_the_gap_and_the_worst_product() -> None:
     figures = {ONE: {"a": 0.9, "b": 0.8}, OTHER: {"a": 0.7, "b": 0.6}}
     document = leave_one_out(figures).to_document({"a": 0.9, "b": 0.8})
+    document["with_all_members"] = with_all_members(figures)
     assert document["worst"] == {"product": "b", "left_out": 0.8}
     assert document["gap"] == 0.0
     assert "Gap 0.000; worst left out b 0.800" in table(document)
+    assert "Where no choice may drop a member: left out 0.850, in-sample 0.850, gap 0.000." in table(document)
+
+
+def test_with_all_members_leaves_out_the_candidates_that_drop_one() -> None:
+    without = Candidate(256, 0.01, 0.0, "median deviation")
+    figures = {ONE: {"a": 0.9, "b": 0.8}, OTHER: {"a": 0.7, "b": 0.6}, without: {"a": 1.0, "b": 0.1}}
+    assert with_all_members(figures) == {"mean_left_out": 0.85, "mean_in_sample": 0.85, "gap": 0.0}
 
 
 def test_auroc_member_of_no_weight_does_not_decide() -> None:

@@ -58,6 +58,14 @@ class WeightsMissing(EngineError):
     """The backbone's weights are not installed."""
 
 
+class TorchMissing(EngineError):
+    """Torch and timm are needed and not installed; the message says what for, and what to install."""
+
+
+class GraphMissing(TorchMissing):
+    """A pass can't be run: its exported graph is not here, and there is no torch to export it."""
+
+
 class ParityError(EngineError):
     """The engine does not reproduce the scores stored in the artifact; the version is refused."""
 

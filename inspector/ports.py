@@ -27,6 +27,7 @@ from inspector.domain import (
     Delivery,
     Embedding,
     Event,
+    ExportedGraph,
     Failure,
     Frame,
     GateAction,
@@ -192,6 +193,15 @@ class LineupLoader(Protocol):
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""
 
+    def missing_graphs(self, live: LiveSet) -> frozenset[str]:
+        """The keys of the graphs that these versions need and that are not on this machine. Blocking."""
+
+    def keep_graph(self, graph: ExportedGraph) -> None:
+        """Put a graph from the registry where `load` finds it. Blocking. Raises ArtifactError for an unusable one."""
+
+    def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
+        """The graphs on this machine that these versions need, except those whose keys are `known`. Blocking."""
+
 
 class Journal(Adapter, Protocol):
     """Append-only file on this machine. An entry survives kill -9 after `append_*`, and power loss after `sync`."""
@@ -352,6 +362,15 @@ class Registry(Adapter, Protocol):
 
     async def products(self) -> list[ProductVersion]:
         """All versions of all products, by product and version."""
+
+    async def graph_keys(self) -> frozenset[str]:
+        """The keys of the exported graphs that are kept here."""
+
+    async def graph(self, key: str) -> ExportedGraph | None:
+        """The graph of that key; None if it is not here. Raises ArtifactError for damaged bytes."""
+
+    async def add_graph(self, graph: ExportedGraph) -> None:
+        """Keep a graph once for all versions that use it. A whole graph that is here already stays as it is."""
 
     async def activate(self, product: str, version: int, *, by: str, reason: str) -> ProductVersion: ...
 

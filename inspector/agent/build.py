@@ -44,6 +44,7 @@ from inspector.store.registry.registry import SqlRegistry
 from inspector.store.retention.housekeeping import Housekeeping
 from inspector.stream.decode import keep_opencv_on_the_callers_thread
 from inspector.stream.pipeline import Adapters, Pipeline
+from inspector.vision.routing.profile import routing_profile
 from inspector.vision.serving.lineup import VisionLoader
 
 START_RETRY_S = 1.0
@@ -98,7 +99,13 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
         if adapters.ack_line is not None:
             await stack.enter_async_context(adapters.ack_line)
         housekeeping = Housekeeping(
-            store.database, common.clock, telemetry, config.retention, config.agent.state_dir, store.held
+            store.database,
+            common.clock,
+            telemetry,
+            config.retention,
+            config.agent.state_dir,
+            store.held,
+            [routing_profile().graph.to_manifest()],
         )
         yield Agent(pipeline, telemetry, housekeeping)
 

@@ -248,12 +248,19 @@ def export(
     version: VersionOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File; else PRODUCT-VERSION.artifact.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    graphs: Annotated[
+        bool,
+        typer.Option(
+            " /--no-graphs", help="Leave out the exported graphs, for software that was made before files had them."
+        ),
+    ] = True,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
     """Write a version to a file, to be imported on another line.
 
-    The file ends with the SHA-256 of what it holds; FILE.sha256 beside it has that of the whole file, for `sha256sum`.
+    The file has the exported graphs that the version runs on, so that the other line needs neither torch nor an export.
+    It ends with the SHA-256 of what it holds; FILE.sha256 beside it has that of the whole file, for `sha256sum`.
     """
     from inspector.config.loading import load
     from inspector.domain import printable
@@ -263,12 +270,16 @@ def export(
     exported = asyncio.run(export_version(load(config), product, version))
     number = exported.version.version
     path = output or Path(f"{product}-{number}.artifact")
-    file_sha256 = write_artifact(path, exported.artifact, overwrites=force)
+    carried = exported.graphs if graphs else ()
+    file_sha256 = write_artifact(path, exported.artifact, carried, overwrites=force)
     if as_json:
-        console.print_json(_document(exported.version) | {"file": printable(str(path)), "file_sha256": file_sha256})
+        file = {"file": printable(str(path)), "file_sha256": file_sha256, "graphs": [graph.key for graph in carried]}
+        console.print_json(_document(exported.version) | file)
     else:
         line = f"{product} version {number} is in {path}"
         console.out.print(line, highlight=False, markup=False, soft_wrap=True)
+        if graphs and exported.lacks_graphs:
+            _say_note("a graph that it runs on is not here: what imports it has to have that graph, or torch")
 
 
 @app.command("import", epilog='Example: inspector products import bottle-2.artifact --activate --reason "as on line 2"')
@@ -312,6 +323,15 @@ def import_(
         command = f'`inspector products activate {version.product} {version.version} --reason "..."`'
         what = f"{arrived}; {command} makes it live."
     _say(version, what, as_json)
+    if imported.lacks_graphs and not as_json:
+        _say_note(
+            "a graph that it runs on is neither in the file nor here: agents without torch refuse it until one with "
+            "torch has exported that graph"
+        )
+
+
+def _say_note(text: str) -> None:
+    console.out.print(f"  [yellow]note[/] {shown(text)}", highlight=False, soft_wrap=True)
 
 
 def _confirm(question: str) -> None:
@@ -347,7 +367,7 @@ def _say(version: ProductVersion, what: str, as_json: bool) -> None:
         f"{shown(version.product)} version {version.version} {shown(what)}", highlight=False, soft_wrap=True
     )
     if note := moved_note(version):
-        console.out.print(f"  [yellow]note[/] {shown(note)}", highlight=False, soft_wrap=True)
+        _say_note(note)
 
 
 def _document(version: ProductVersion) -> dict[str, Any]:

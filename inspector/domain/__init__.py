@@ -40,6 +40,7 @@ from inspector.domain.gates import (
     Standing,
     StormCounts,
 )
+from inspector.domain.graphs import ExportedGraph
 from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
@@ -85,6 +86,7 @@ __all__ = [
     "Delivery",
     "Embedding",
     "Event",
+    "ExportedGraph",
     "Failure",
     "Frame",
     "FrameFacts",

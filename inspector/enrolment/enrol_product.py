@@ -20,7 +20,8 @@ from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list,
 from inspector.enrolment.inherited_options import differing, inherited
 from inspector.enrolment.keeping import FinishedVersion, stored
 from inspector.enrolment.low_priority import Progress, Result, Work, run_at_low_priority
-from inspector.errors import ArtifactError, EnrolmentError, InspectorError, UsageError
+from inspector.errors import ArtifactError, EngineError, EnrolmentError, InspectorError, UsageError
+from inspector.operation.graphs import cache_of, fetch_graphs, keep_graphs
 from inspector.operation.opening import registry_of
 from inspector.operation.report_page import ensure_page
 from inspector.store.registry.registry import SqlRegistry
@@ -30,6 +31,8 @@ from inspector.training.evidence.report import EnrolmentReport
 from inspector.training.evidence.routing_check import Neighbour
 from inspector.vision.artifacts.thresholds import moved_note
 from inspector.vision.engines.factory import create_engine
+from inspector.vision.networks.graphs import ensure_graph
+from inspector.vision.serving.needed_graphs import needed_graphs
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +114,15 @@ async def enrol_product(
         config, creates=True
     ) as registry:  # opened before the minutes of work, so that a fault shows at once
         plan = await _plan(config, registry, product, images, options, order)
+        await fetch_graphs(registry, cache_of(config))
         enrolment = await _learn(config, product, plan, order, tell)
         objections = () if order.shadow or order.insists else enrolment.evidence.objections
         activate = not order.shadow and not objections
         finished = FinishedVersion(
             product, enrolment.artifact, enrolment.manifest, by=order.by, activate=activate, shadow=order.shadow
         )
+        with contextlib.suppress(InspectorError):  # the next agent with this state folder gives them to the registry
+            await keep_graphs(registry, [enrolment.manifest], cache_of(config))
         try:
             version = await stored(registry, finished, folder_of(config.agent.state_dir, product), tell)
         except InspectorError:
@@ -227,11 +233,26 @@ def _enrol(
     live: Sequence[Neighbour],
     progress: Progress,
 ) -> Enrolment:
-    engine = create_engine(config.engine.name, config.agent.state_dir / "engines", config.engine.threads)
+    cache = cache_of(config)
+    engine = create_engine(config.engine.name, cache, config.engine.threads)
     # Training that was interrupted resumes when the same images are enrolled again.
     training = replace(options.training, folder=options.training.folder or config.agent.state_dir / "training")
     options = replace(options, training=training, scratch=options.scratch or folder_of(config.agent.state_dir, product))
-    return enrol(product, images, options, engine, progress, live)
+    enrolment = enrol(product, images, options, engine, progress, live)
+    return enrolment if engine.needs_graphs else _exported(enrolment, options, cache)
+
+
+def _exported(enrolment: Enrolment, options: EnrolmentOptions, cache: Path) -> Enrolment:
+    """The enrolment, its graphs exported for agents on other engines. Where they can't be, the report says so."""
+    try:
+        for graph in needed_graphs([enrolment.manifest]).values():
+            own = options.backbone.weights_file if graph.backbone == options.backbone.name else None
+            ensure_graph(graph, cache, own)
+    except EngineError as error:
+        warning = f"only agents with torch can judge this version, because its graph could not be exported: {error}"
+        report = enrolment.report
+        return replace(enrolment, report=replace(report, warnings=(*report.warnings, warning)))
+    return enrolment
 
 
 def _one_thread(config: Config) -> Config:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from inspector.domain import printable
+from inspector.domain import ExportedGraph, printable
 from inspector.errors import ArtifactError, UsageError
 from inspector.text import decoded
 from inspector.vision.artifacts.envelope import Sealed, read_bounded, seal, unseal
 from inspector.vision.artifacts.format import read_manifest, unpack
+from inspector.vision.networks.graphs import ensure_plain
+from inspector.vision.serving.needed_graphs import needed_graphs
 
 MOST_DIGEST_BYTES: Final = 4096
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -26,13 +28,17 @@ _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(frozen=True, slots=True)
 class OfferedVersion:
-    """A version in a file, which can be loaded. `origin`: the file's name and the checks it passed, for the audit."""
+    """A version in a file, which can be loaded. `origin`: the file's name and the checks it passed, for the audit.
+
+    `graphs`: the exported graphs in the file that the version needs and this software can run.
+    """
 
     product: str
     artifact: bytes
     digest: str
     manifest: dict[str, Any]
     origin: str
+    graphs: tuple[ExportedGraph, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -45,12 +51,12 @@ def digest_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def write_artifact(path: Path, artifact: bytes, *, overwrites: bool) -> str:
-    """Writes the artifact with its digest, and FILE.sha256. Returns the file's SHA-256.
+def write_artifact(path: Path, artifact: bytes, graphs: Sequence[ExportedGraph] = (), *, overwrites: bool) -> str:
+    """Writes the artifact with its graphs and its digest, and FILE.sha256. Returns the file's SHA-256.
 
     Raises UsageError where a file is in the way or can't be written.
     """
-    content = seal(artifact)
+    content = seal(artifact, graphs)
     sha256 = hashlib.sha256(content).hexdigest()
     _write(path, content, overwrites)
     _write(digest_file(path), f"{sha256}  {path.name}\n".encode("utf-8", "surrogateescape"), overwrites=True)
@@ -77,11 +83,21 @@ def read_artifact(path: Path, sha256: str | None = None, *, is_trusted: bool = F
         artifact = unpack(sealed.artifact)  # all of it, so that nothing is taken in that no agent could load
         manifest = read_manifest(sealed.artifact)
         _ensure_number(manifest)
+        graphs = _usable(sealed.graphs, manifest)
     except ArtifactError as error:
         raise ArtifactError(f"{name} can't be imported: {error}") from error
     checked = f"checked by {', '.join(checks)}" if checks else "trusted, not checked"
     origin = f"{printable(path.name)}, {checked}"
-    return OfferedVersion(artifact.product, sealed.artifact, sealed.artifact_sha256, manifest, origin)
+    return OfferedVersion(artifact.product, sealed.artifact, sealed.artifact_sha256, manifest, origin, graphs)
+
+
+def _usable(graphs: Sequence[ExportedGraph], manifest: Mapping[str, Any]) -> tuple[ExportedGraph, ...]:
+    """The graphs that the version needs. Those of another software have other keys. Raises ArtifactError."""
+    needed = needed_graphs([manifest])
+    usable = tuple(graph for graph in graphs if graph.key in needed)
+    for graph in usable:
+        ensure_plain(graph)
+    return usable
 
 
 def _checks(path: Path, sealed: Sealed, sha256: str | None) -> list[str]:

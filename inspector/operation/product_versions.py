@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from inspector.config.config import Config
-from inspector.domain import ProductVersion
+from inspector.domain import ExportedGraph, ProductVersion
 from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.operation.artifact_files import OfferedVersion
+from inspector.operation.graphs import cache_of, graphs_of, lacking
 from inspector.operation.opening import registry_of
 from inspector.operation.reasons import ensure_reason
 from inspector.store.registry.registry import SqlRegistry
@@ -24,18 +25,27 @@ from inspector.vision.artifacts.thresholds import HIGHEST_LEVEL, LOWEST_LEVEL, E
 
 @dataclass(frozen=True, slots=True)
 class ExportedVersion:
-    """A version and the bytes of its artifact."""
+    """A version, the bytes of its artifact, and the exported graphs that it runs on, as far as they are known here.
+
+    `lacks_graphs`: some are not, so that the file serves only machines that have them already or can export them.
+    """
 
     version: ProductVersion
     artifact: bytes
+    graphs: tuple[ExportedGraph, ...]
+    lacks_graphs: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedVersion:
-    """A version taken in. `was_there`: the registry had the same artifact already, so that none was added."""
+    """A version taken in. `was_there`: the registry had the same artifact already, so that none was added.
+
+    `lacks_graphs`: neither the file nor the registry has all graphs that it runs on.
+    """
 
     version: ProductVersion
     was_there: bool
+    lacks_graphs: bool = False
 
 
 async def all_versions(config: Config) -> list[ProductVersion]:
@@ -139,10 +149,12 @@ async def remove(config: Config, product: str, *, by: str, reason: str) -> None:
 
 
 async def export_version(config: Config, product: str, number: int | None) -> ExportedVersion:
-    """A version with its artifact, to be imported on another line."""
+    """A version with its artifact and its graphs, to be imported on another line."""
     async with registry_of(config) as registry:
         version = chosen_version(await _versions(registry, product), number)
-        return ExportedVersion(version, await registry.artifact(product, version.version))
+        artifact = await registry.artifact(product, version.version)
+        graphs = await graphs_of(registry, version.manifest, cache_of(config))
+        return ExportedVersion(version, artifact, tuple(graphs), lacking(version.manifest, graphs))
 
 
 async def import_version(
@@ -160,10 +172,15 @@ async def import_version(
     async with registry_of(config, creates=True) as registry:
         own = [version for version in await registry.products() if version.product == offered.product]
         known = next((version for version in own if version.digest == offered.digest), None)
+        for graph in offered.graphs:  # before the version, so that no agent sees a version without them
+            await registry.add_graph(graph)
+        graphs = await graphs_of(registry, offered.manifest, cache_of(config))
+        for graph in graphs:  # those that only this machine's cache has
+            await registry.add_graph(graph)
         version = known or await _added(registry, offered, by=by, reason=reason)
         if activates:
             version = await registry.activate(version.product, version.version, by=by, reason=reason)
-        return ImportedVersion(version, was_there=known is not None)
+        return ImportedVersion(version, known is not None, lacking(offered.manifest, graphs))
 
 
 async def _added(registry: SqlRegistry, offered: OfferedVersion, *, by: str, reason: str) -> ProductVersion:

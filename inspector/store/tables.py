@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -372,6 +372,20 @@ product_versions = sa.Table(
     sa.Column("created_by", sa.String, nullable=False),
     sa.Column("manifest", JSON, nullable=False),
     sa.Column("artifact", sa.LargeBinary, nullable=False),  # last, so that SQLite skips it on reading
+)
+
+# Exported passes, once for all versions that use them, so that agents need neither torch nor an export.
+graphs = sa.Table(
+    "graphs",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("sha256", sa.String, nullable=False),
+    sa.Column("size_bytes", BIG, nullable=False),
+    sa.Column("described", JSON, nullable=False),  # as `graph` in the manifests of versions
+    sa.Column("exporter", sa.Integer, nullable=False),
+    sa.Column("versions", JSON, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),  # last, so that SQLite skips it on reading
 )
 
 registry_revision = sa.Table(

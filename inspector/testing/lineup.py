@@ -18,6 +18,7 @@ from inspector.domain import (
     Cause,
     Embedding,
     Event,
+    ExportedGraph,
     Failure,
     Frame,
     FrameFault,
@@ -146,3 +147,12 @@ class FakeLoader:
         own = self.lineup
         made = FakeLineup(live.revision, names, own.gate, own.batches, own.shadows, own.expected, own.is_batched)
         return made, []
+
+    def missing_graphs(self, live: LiveSet) -> frozenset[str]:
+        return frozenset()
+
+    def keep_graph(self, graph: ExportedGraph) -> None:
+        """Never asked for, because none is missing."""
+
+    def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
+        return []

@@ -11,7 +11,7 @@ import re
 from typing import Any, Self
 
 from inspector.config.sections import NAME_PATTERN
-from inspector.domain import LiveSet, ProductVersion
+from inspector.domain import ExportedGraph, LiveSet, ProductVersion
 from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.ports import Clock
 from inspector.testing.clock import FakeClock
@@ -26,6 +26,8 @@ class InMemoryRegistry:
     def __init__(self, clock: Clock | None = None) -> None:
         self.audit: list[tuple[str, str, str | None, str | None, str]] = []
         self.artifacts: dict[Numbered, bytes] = {}
+        self.graphs: dict[str, ExportedGraph] = {}
+        self._graph_digests: dict[str, str] = {}
         self._clock = clock or FakeClock()
         self._versions: dict[Numbered, ProductVersion] = {}
         self._live: dict[str, int | None] = {}
@@ -58,6 +60,20 @@ class InMemoryRegistry:
         if hashlib.sha256(artifact).hexdigest() != found.digest:
             raise ArtifactError(f"The artifact of {product} version {version} is damaged; enrol it again.")
         return artifact
+
+    async def graph_keys(self) -> frozenset[str]:
+        return frozenset(self.graphs)
+
+    async def graph(self, key: str) -> ExportedGraph | None:
+        found = self.graphs.get(key)
+        if found is not None and found.sha256 != self._graph_digests[key]:
+            raise ArtifactError(f"The graph {key} is damaged.")
+        return found
+
+    async def add_graph(self, graph: ExportedGraph) -> None:
+        kept = self.graphs.get(graph.key)
+        if kept is None or kept.sha256 != self._graph_digests[graph.key]:
+            self.graphs[graph.key], self._graph_digests[graph.key] = graph, graph.sha256
 
     async def add_version(
         self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inspector.domain import ProductVersion
+from inspector.domain import ExportedGraph, ProductVersion
 from inspector.errors import RegistryError, UsageError
 from inspector.ports import Registry
 
@@ -29,6 +29,11 @@ async def enrol(
 ) -> ProductVersion:
     """A version, which goes live at once unless an argument says otherwise."""
     return await registry.add_version(product, artifact, MANIFEST, by="anna", activate=activate, shadow=shadow)
+
+
+def graph_of(key: str = "0123456789abcdef", content: bytes = b"graph") -> ExportedGraph:
+    """A graph of one pass; any bytes do, because a registry checks their digest alone."""
+    return ExportedGraph(key, content, {"backbone": "lite0", "embeddings": [{"strides": [8]}]}, 4, {"torch": "2.9"})
 
 
 async def live_names(registry: Registry) -> list[tuple[str, int]]:
@@ -212,3 +217,21 @@ class RegistryContract:
             ("dora", "product/bolt/live", "version 1", None),
         ]
         assert [reason for *_, reason in await self.audited(registry)][3:] == ["better", "worse", "done"]
+
+    async def test_add_graph_gives_what_was_stored(self, registry: Registry) -> None:
+        assert await registry.graph_keys() == frozenset()
+        assert await registry.graph("0123456789abcdef") is None
+        await registry.add_graph(graph_of())
+        assert await registry.graph_keys() == {"0123456789abcdef"}
+        assert await registry.graph("0123456789abcdef") == graph_of()
+
+    async def test_add_graph_of_a_known_key_keeps_the_first(self, registry: Registry) -> None:
+        """Two machines export the same pass to different bytes; agents must not change over and back."""
+        await registry.add_graph(graph_of())
+        await registry.add_graph(graph_of(content=b"of another torch"))
+        assert await registry.graph("0123456789abcdef") == graph_of()
+
+    async def test_add_graph_changes_no_revision(self, registry: Registry) -> None:
+        before = await registry.revision()
+        await registry.add_graph(graph_of())
+        assert await registry.revision() == before

@@ -15,7 +15,7 @@ from inspector.store.database import Database
 from inspector.store.registry.registry import SqlRegistry
 from inspector.testing.clock import FakeClock
 from inspector.testing.registry import InMemoryRegistry
-from inspector.testing.registry_contract import Audited, RegistryContract, enrol
+from inspector.testing.registry_contract import Audited, RegistryContract, enrol, graph_of
 
 
 class TestInMemoryRegistry(RegistryContract):
@@ -46,6 +46,23 @@ class SqlRegistryContract(RegistryContract):
             await connection.execute(tables.product_versions.update().values(artifact=b"something else"))
         with pytest.raises(ArtifactError, match="bolt version 1"):
             await registry.artifact("bolt", 1)
+
+    async def test_graph_that_is_not_what_was_stored_is_refused_and_replaced_by_a_whole_one(
+        self, registry: SqlRegistry
+    ) -> None:
+        await registry.add_graph(graph_of())
+        async with registry.database.writing() as connection:
+            await connection.execute(tables.graphs.update().values(content=b"something else"))
+        with pytest.raises(ArtifactError, match="0123456789abcdef in the registry is damaged"):
+            await registry.graph("0123456789abcdef")
+        await registry.add_graph(graph_of())
+        assert await registry.graph("0123456789abcdef") == graph_of()
+
+    async def test_add_graph_by_many_at_once_keeps_one(self, registry: SqlRegistry) -> None:
+        await asyncio.gather(*(registry.add_graph(graph_of(content=b"%d" % number)) for number in range(5)))
+        kept = await registry.graph("0123456789abcdef")
+        assert kept is not None
+        assert kept.content in {b"%d" % number for number in range(5)}
 
     async def test_add_version_of_a_manifest_without_threshold_is_refused(self, registry: SqlRegistry) -> None:
         with pytest.raises(ArtifactError, match="threshold"):

@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 
 from inspector.config.sections import RetentionSection
-from inspector.domain import Cause, Outcome, Verdict
+from inspector.domain import Cause, ExportedGraph, Outcome, Verdict
 from inspector.errors import UsageError
 from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.ledger import queries
 from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.pictures.folders import BoundedFolder, Held, write_whole
+from inspector.store.registry.registry import SqlRegistry
 from inspector.store.retention import holds
+from inspector.store.retention.graphs import prune_graphs
 from inspector.store.retention.holds import Selection
 from inspector.store.retention.housekeeping import Housekeeping
 from inspector.store.retention.pictures import prune_pictures
@@ -253,7 +255,7 @@ class RetentionContract:
         folder = BoundedFolder(tmp_path / "images", max_bytes=200, held=held)
         old, next_one, future = day(50, 1), day(30, 11), day(0, 30, lot="L1")
         folder.add(tmp_path / "images" / f"{old.result_id}.jpg", bytes(100))
-        keeper = Housekeeping(database, Today(), telemetry, EVERYTHING, tmp_path, held)
+        keeper = Housekeeping(database, Today(), telemetry, EVERYTHING, tmp_path, held, [])
         await keeper.look_at_holds()
         held.note(future)
         assert [each.result_id in held for each in (old, next_one, future)] == [True, False, True]
@@ -264,6 +266,28 @@ class RetentionContract:
         await keeper.tidy()
         assert telemetry.kinds() == ["pruned"]
         assert await left(database) == [1, 2, 3, 4, 5, 21, 22, 23, 24, 25]
+
+    async def test_prune_graphs_takes_those_that_nothing_needs(self, database: Database) -> None:
+        """A version names the pass "used"; of "used" there are two exports, of the routing pass and of "gone" one."""
+        passes = {name: {"backbone": name, "embeddings": [{"strides": [8]}]} for name in ("used", "gone", "routing")}
+        manifest = {"head": "prototype", "threshold": 1.0, "graph": passes["used"]}
+        async with SqlRegistry(database, FakeClock(NOW - timedelta(days=40))) as registry:
+            await registry.add_version("bolt", b"bolt", manifest, by="ada", activate=False)
+            for key, name, exporter in (
+                ("old", "used", 3),
+                ("new", "used", 4),
+                ("gone", "gone", 4),
+                ("routing", "routing", 4),
+            ):
+                await registry.add_graph(ExportedGraph(key, b"graph", passes[name], exporter, {}))
+        async with SqlRegistry(database, FakeClock(NOW - timedelta(days=1))) as registry:
+            await registry.add_graph(ExportedGraph("young", b"graph", {"backbone": "young"}, 4, {}))
+            rehearsed = await prune_graphs(database, Today(), [passes["routing"]], dry_run=True)
+            assert taken(rehearsed) == {"graphs": (2, 0)}
+            assert len(await registry.graph_keys()) == 5
+            assert await prune_graphs(database, Today(), [passes["routing"]]) == rehearsed
+            assert await registry.graph_keys() == {"new", "routing", "young"}
+        assert await prune_graphs(database, Today(), [passes["routing"]]) == []
 
 
 class TestSqliteRetention(RetentionContract):

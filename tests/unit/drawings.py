@@ -54,6 +54,10 @@ class FakeEngine:
     def is_batched(self) -> bool:
         return self._is_batched
 
+    @property
+    def needs_graphs(self) -> bool:
+        return True
+
     def versions(self) -> dict[str, str]:
         return {"fake": "1"}
 

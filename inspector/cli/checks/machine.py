@@ -17,12 +17,17 @@ from typing import Final
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.config import Config
 from inspector.errors import WeightsMissing
+from inspector.vision.networks.torch_extra import INSTALL_TORCH, has_torch
 
 ENGINE: Final = "engine"
 CLOCK: Final = "clock"
 _EARLIEST: Final = datetime(2025, 1, 1, tzinfo=UTC)
 _LOAD_TIMEOUT_S: Final = 120
 _TIMEDATECTL_TIMEOUT_S: Final = 5
+_WITHOUT_TORCH: Final = (
+    "not installed: passes run from the graphs that the registry keeps, and no new graph can be exported here "
+    f"(`{INSTALL_TORCH}`)"
+)
 _QUIET: Final = {"ORT_DISABLE_TELEMETRY": "1"}
 _ASK_ONNXRUNTIME: Final = """
 import onnxruntime
@@ -36,9 +41,9 @@ print(torch.__version__, torch.cuda.get_device_name(0) if torch.cuda.is_availabl
 
 def check_engine(config: Config) -> Iterator[Finding]:
     """Weights and engine. Neither is loaded into this process."""
-    yield _weights()
+    yield _weights() if has_torch() else ok(ENGINE, "torch and timm", _WITHOUT_TORCH)
     name = config.engine.name
-    has_device = Path("/dev/nvidiactl").exists()
+    has_device = Path("/dev/nvidiactl").exists() and has_torch()
     if name == "onnxruntime" or (name == "auto" and not has_device):
         yield _onnxruntime(name)
     else:
@@ -86,9 +91,10 @@ def _synchronised(trusting: list[str]) -> Finding:
 
 
 def _weights() -> Finding:
-    from inspector.vision.networks.backbone import DEFAULT_BACKBONE, Backbone, weights_digest
+    from inspector.vision.networks.backbone import DEFAULT_BACKBONE, Backbone, weights_digest, weights_path
 
     try:
+        weights_path(Backbone())
         digest = weights_digest(Backbone())
     except WeightsMissing as error:
         return fault(ENGINE, "weights", str(error))
@@ -109,7 +115,7 @@ def _torch(name: str) -> Iterator[Finding]:
     answer = _asked("torch", _ASK_TORCH)
     version, device = answer.version, answer.rest
     if answer.why_not is not None:
-        yield fault(ENGINE, name, f"{answer.why_not} Run `pip install torch`, or set engine.name to onnxruntime.")
+        yield fault(ENGINE, name, f"{answer.why_not} Run `{INSTALL_TORCH}`, or set engine.name to onnxruntime.")
     elif device:
         yield ok(ENGINE, name, f"torch {version} on {device}")
     elif name == "torch-cuda":

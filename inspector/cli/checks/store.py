@@ -16,6 +16,7 @@ from inspector.config.config import Config
 from inspector.config.sections import CameraSection
 from inspector.domain import LiveSet, ProductVersion
 from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
+from inspector.operation.graphs import cache_of
 from inspector.operation.opening import has_file, shown_url
 from inspector.store.database import Database, configured
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
@@ -24,6 +25,9 @@ from inspector.store.ledger.queries import ResultFilter, list_results
 from inspector.store.registry.registry import SqlRegistry
 from inspector.stream.age import longest_proof_ms
 from inspector.vision.artifacts.thresholds import moved_note
+from inspector.vision.networks.graphs import cached_graph
+from inspector.vision.networks.torch_extra import INSTALL_TORCH, has_torch
+from inspector.vision.serving.needed_graphs import needed_graphs
 
 PART: Final = "store"
 PRODUCTS: Final = "products"
@@ -74,8 +78,10 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
         )
     async with SqlRegistry(database, SystemClock()) as registry:
         live = await registry.live()
+        graphs = await registry.graph_keys()
     for finding in _products(config, live):
         yield finding
+    yield _graphs(config, live, graphs)
     for finding in await _owners(config, database):
         yield finding
     for gate in config.gate:
@@ -91,6 +97,34 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
             )
         else:
             yield ok(GATES, f"{gate.name} measured", f"999 of 1000 parts took at most {slowest_ms:.0f} ms")
+
+
+def _graphs(config: Config, live: LiveSet, kept: frozenset[str]) -> Finding:
+    """Whether agents without torch could judge the live versions. `kept`: the graphs in the registry."""
+    cache = cache_of(config)
+    missing = {
+        key: graph
+        for key, graph in needed_graphs(version.manifest for version in live.needed).items()
+        if key not in kept and cached_graph(graph, cache) is None
+    }
+    if not missing:
+        return ok(PRODUCTS, "exported graphs", "all that the live versions need are kept: agents need no torch")
+    named = ", ".join(f"{graph.backbone} at {graph.size_px} px" for graph in missing.values())
+    if has_torch():
+        return ok(PRODUCTS, "exported graphs", f"{named}: exported when an agent or an enrolment first needs it")
+    if not live.needed:
+        return warning(
+            PRODUCTS,
+            "exported graphs",
+            f"there is none of {named}, so nothing can be enrolled here yet. Import a version that was exported with "
+            f"its graphs, or run `{INSTALL_TORCH}`.",
+        )
+    return fault(
+        PRODUCTS,
+        "exported graphs",
+        f"there is none of {named}, so agents without torch refuse the versions that need it. Start an agent with "
+        f"torch on this registry once, import a version that was exported with its graphs, or run `{INSTALL_TORCH}`.",
+    )
 
 
 def _encryption(config: Config, database: Database, version: str | None) -> Finding:

@@ -18,12 +18,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.config.sections import NAME_PATTERN
-from inspector.domain import LiveSet, ProductVersion
+from inspector.domain import ExportedGraph, LiveSet, ProductVersion
 from inspector.errors import ArtifactError, LedgerUnavailable, RegistryError, UsageError
 from inspector.ports import Clock
 from inspector.store import audit
 from inspector.store.audit import Change
 from inspector.store.database import Database
+from inspector.store.registry import graphs
 from inspector.store.tables import product_versions, products, registry_revision
 
 _MOST_BEFORE: Final = 100
@@ -93,6 +94,23 @@ class SqlRegistry:
         if digest != row.digest:
             raise ArtifactError(f"The stored artifact of {product} version {version} is damaged; enrol it again.")
         return bytes(row.artifact)
+
+    async def graph_keys(self) -> frozenset[str]:
+        await self.database.ensure_current()
+        async with self.database.reading() as connection:
+            return await graphs.keys(connection)
+
+    async def graph(self, key: str) -> ExportedGraph | None:
+        """The graph of that key; None if there is none. Raises ArtifactError for damaged bytes."""
+        await self.database.ensure_current()
+        async with self.database.reading() as connection:
+            return await graphs.read(connection, key)
+
+    async def add_graph(self, graph: ExportedGraph) -> None:
+        """Keep a graph. One that is here already stays, unless it is damaged."""
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await graphs.add(connection, graph, self._clock.now())
 
     async def add_version(
         self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False

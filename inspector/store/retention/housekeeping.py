@@ -7,8 +7,9 @@ folders remove pictures at their bounds at any time and must spare held pictures
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from inspector.config.sections import RetentionSection
 from inspector.domain import Event, Severity, Verdict
@@ -17,6 +18,7 @@ from inspector.ports import Clock, Telemetry
 from inspector.store.database import Database
 from inspector.store.pictures.folders import Held, files_of, result_of
 from inspector.store.retention import holds
+from inspector.store.retention.graphs import prune_graphs
 from inspector.store.retention.holds import Hold
 from inspector.store.retention.pictures import prune_pictures
 from inspector.store.retention.retention import prune
@@ -25,7 +27,10 @@ HOLDS_S: Final = 30.0
 
 
 class Housekeeping:
-    """One task beside the road. `held` is shared with the agent's folders."""
+    """One task beside the road. `held` is shared with the agent's folders.
+
+    `needed_passes`: what the graphs compute that stay although no version names them.
+    """
 
     def __init__(
         self,
@@ -35,6 +40,7 @@ class Housekeeping:
         retention: RetentionSection,
         state_dir: Path,
         held: Held,
+        needed_passes: Sequence[Mapping[str, Any]],
     ) -> None:
         self._database = database
         self._clock = clock
@@ -42,6 +48,7 @@ class Housekeeping:
         self._retention = retention
         self._state_dir = state_dir
         self._held = held
+        self._needed_passes = needed_passes
         self._holds: list[Hold] | None = None  # the holds have not been read yet
         self._is_failing = False
 
@@ -83,6 +90,7 @@ class Housekeeping:
         """Apply all rules once."""
         pruned = await prune(self._database, self._clock, self._retention)
         pruned += await prune_pictures(self._database, self._clock, self._state_dir, self._retention)
+        pruned += await prune_graphs(self._database, self._clock, self._needed_passes)
         if any(result.taken for result in pruned):
             counts = ", ".join(f"{result.taken} {result.rule}" for result in pruned if result.taken)
             self._report("pruned", Severity.INFO, f"{counts}; {sum(result.held for result in pruned)} held")

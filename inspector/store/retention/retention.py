@@ -2,7 +2,7 @@
 
 A batch is a short transaction that continues where the last batch ended and reads the holds anew; held rows stay.
 The pause between two batches is as long as the last batch took. Rows that no rule names, and products, versions,
-audit, reviews, holds and states of gates are never removed.
+audit, reviews, holds and states of gates are never removed. What becomes of exported graphs is in `graphs`.
 """
 
 from __future__ import annotations

@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
 
 from inspector.config.sections import GateSection
 from inspector.domain import Event, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
 from inspector.ports import Ledger, Lineup, LineupLoader, Registry
+from inspector.stream.pipeline.graph_exchange import GraphExchange
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
@@ -42,6 +44,7 @@ class LineupWatch:
         self._lineup: Lineup | None = None
         self._versions: tuple[str, ...] | None = None
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._graphs = GraphExchange(shared, registry, loader, self._on_thread)
 
     @property
     def current(self) -> Lineup | None:
@@ -55,12 +58,12 @@ class LineupWatch:
     async def load(self) -> None:
         """Load the live versions unless they are loaded already. Raises LedgerUnavailable, EngineError."""
         live = await self._registry.live()
-        if self._lineup is not None and live.revision == self._lineup.revision:
+        if self._lineup is not None and live.revision == self._lineup.revision and not await self._graphs.has_come():
             return
+        await self._graphs.fetch(live)
         fetched = {version.digest: await self._fetch(version) for version in live.needed}
         artifacts = {digest: content for digest, content in fetched.items() if content is not None}
-        loop = asyncio.get_running_loop()
-        lineup, events = await loop.run_in_executor(self._loading, self._loader.load, live, artifacts, self._lineup)
+        lineup, events = await self._on_thread(self._loader.load, live, artifacts, self._lineup)
         self._lineup = lineup
         live_now = [version for version in live.versions if version.product in lineup.products]
         self._versions = tuple(sorted(f"{version.product}:{version.version}" for version in live_now))
@@ -69,6 +72,7 @@ class LineupWatch:
         self._shared.event(
             "lineup", Severity.INFO, live.revision, f"live products: {', '.join(lineup.products) or 'none'}"
         )
+        await self._graphs.share(live)
 
     async def run(self) -> None:
         """Look for a new revision every `registry_poll_s`. A failed revision is one event; the old lineup stays."""
@@ -77,15 +81,19 @@ class LineupWatch:
             await self._shared.clock.sleep(self._shared.config.agent.registry_poll_s)
             try:
                 revision = await self._registry.revision()
-                if self._lineup is not None and revision == self._lineup.revision:
+                has_come = await self._graphs.has_come()
+                if self._lineup is not None and revision == self._lineup.revision and not has_come:
                     continue
-                if revision != failed_revision:
+                if revision != failed_revision or has_come:
                     await self.load()
             except LedgerUnavailable:
                 continue  # the ledger's own edge is logged where rows are written
             except InspectorError as error:
                 failed_revision = revision
                 self._shared.event("lineup_refused", Severity.ALARM, revision, str(error))
+
+    async def _on_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._loading, work, *arguments)
 
     async def _fetch(self, version: ProductVersion) -> bytes | None:
         """The artifact's bytes; None if they are damaged or gone. The loader then refuses only this version."""

@@ -26,6 +26,7 @@ from inspector.vision.heads.student import LevelScale, StudentHead, StudentModel
 from inspector.vision.images.preparation import Preparation
 from inspector.vision.networks.graphs import Embedding
 from inspector.vision.networks.student_graph import LEVELS, STUDENT_EMBEDDINGS, StudentWeights
+from inspector.vision.networks.torch_extra import ensure_installed
 from inspector.vision.serving.tiling import Squares, join
 
 CALIBRATING = 20
@@ -117,6 +118,8 @@ class StudentRecipe:
 
 
 def student_recipe(_profile: str, _clustering: None = None) -> StudentRecipe:
+    """Raises TorchMissing, before any image is read: a student is trained in torch."""
+    ensure_installed("Training a student", "Or take the head prototype.")
     return StudentRecipe()
 
 

@@ -2,7 +2,11 @@
 
     <the artifact, as the registry holds it>inspector-sha256:<64 hex digits>\n
 
-The line shows whether the file was damaged on its way, even where the file with the digest was left behind. The line
+The exported graphs that the version runs on may come between the two, with a line of their own:
+
+    <the artifact><graphs>inspector-graphs:<bytes of the graphs, 12 digits>:<their SHA-256>\ninspector-sha256:...\n
+
+The last line shows whether the file was damaged on its way, even where the file with the digest was left behind. It
 does not prove where the artifact comes from: anyone who changes the artifact on purpose can write a new line. Files
 that older versions exported have no such line.
 """
@@ -10,13 +14,22 @@ that older versions exported have no such line.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from inspector.domain import ExportedGraph
 from inspector.errors import ArtifactError, UsageError
+from inspector.vision.artifacts.checks import parse_finite
 
 MOST_BYTES = 512 * 1024 * 1024
 """The largest file that is read, in bytes. A database may refuse a larger value."""
@@ -24,29 +37,38 @@ MOST_BYTES = 512 * 1024 * 1024
 _LABEL = b"inspector-sha256:"
 _LINE = re.compile(rb"inspector-sha256:([0-9a-f]{64})\n\Z")
 _LINE_BYTES = len(_LABEL) + 64 + 1
+_GRAPHS_LABEL = b"inspector-graphs:"
+_GRAPHS_LINE = re.compile(rb"inspector-graphs:([0-9]{12}):([0-9a-f]{64})\n\Z")
+_GRAPHS_LINE_BYTES = len(_GRAPHS_LABEL) + 12 + 1 + 64 + 1
+_GRAPHS_KEY = "graphs"
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """An artifact read from an exported file.
 
-    `artifact`: the bytes without the line. `file_sha256`: digest of the whole file, with the line. `is_sealed`: whether
-    the file had the line.
+    `artifact`: the bytes without the lines and the graphs. `file_sha256`: digest of the whole file. `is_sealed`:
+    whether the file had the line. `graphs`: the exported graphs in it, not checked yet to be what they say.
     """
 
     artifact: bytes
     artifact_sha256: str
     file_sha256: str
     is_sealed: bool
+    graphs: tuple[ExportedGraph, ...] = ()
 
     def has_digest(self, expected: str) -> bool:
         """Whether `expected` is the digest of the file, as `sha256sum` prints it, or the registry's of the artifact."""
         return expected.lower() in (self.file_sha256, self.artifact_sha256)
 
 
-def seal(artifact: bytes) -> bytes:
-    """The content of the file that an artifact is exported as: the artifact's bytes and the line with their digest."""
-    return artifact + _LABEL + hashlib.sha256(artifact).hexdigest().encode("ascii") + b"\n"
+def seal(artifact: bytes, graphs: Sequence[ExportedGraph] = ()) -> bytes:
+    """The content of the file that an artifact is exported as: its bytes, its graphs, and the lines with the digests.
+
+    Without graphs it is a file that earlier software reads too.
+    """
+    line = _LABEL + hashlib.sha256(artifact).hexdigest().encode("ascii") + b"\n"
+    return artifact + (_packed(graphs) if graphs else b"") + line
 
 
 def unseal(content: bytes) -> Sealed:
@@ -55,12 +77,53 @@ def unseal(content: bytes) -> Sealed:
     Raises ArtifactError where the bytes do not have the digest in the line.
     """
     found = _LINE.search(content, max(0, len(content) - _LINE_BYTES))
-    artifact = content if found is None else content[: found.start()]
+    artifact, packed = _parted(content if found is None else content[: found.start()])
     artifact_sha256 = hashlib.sha256(artifact).hexdigest()
     is_torn = found is None and _LABEL in content[-_LINE_BYTES:]
     if is_torn or (found is not None and found[1].decode("ascii") != artifact_sha256):
         raise ArtifactError("it was damaged on its way: its bytes do not have the SHA-256 that stands at its end.")
-    return Sealed(artifact, artifact_sha256, hashlib.sha256(content).hexdigest(), found is not None)
+    file_sha256 = hashlib.sha256(content).hexdigest()
+    return Sealed(artifact, artifact_sha256, file_sha256, found is not None, _unpacked(packed) if packed else ())
+
+
+def _packed(graphs: Sequence[ExportedGraph]) -> bytes:
+    described = {
+        graph.key: {"described": graph.described, "exporter": graph.exporter, "versions": graph.versions}
+        for graph in graphs
+    }
+    tensors = {graph.key: np.frombuffer(graph.content, np.uint8) for graph in graphs}
+    packed = save_tensors(tensors, {_GRAPHS_KEY: json.dumps(described, sort_keys=True, default=dict)})
+    return packed + b"%b%012d:%b\n" % (_GRAPHS_LABEL, len(packed), hashlib.sha256(packed).hexdigest().encode())
+
+
+def _parted(content: bytes) -> tuple[bytes, bytes]:
+    """The artifact and the packed graphs behind it, which may be none. Raises ArtifactError for damaged graphs."""
+    found = _GRAPHS_LINE.search(content, max(0, len(content) - _GRAPHS_LINE_BYTES))
+    if found is None:
+        return content, b""
+    start = found.start() - int(found[1])
+    packed = content[max(0, start) : found.start()]
+    if start < 0 or hashlib.sha256(packed).hexdigest() != found[2].decode("ascii"):
+        raise ArtifactError("it was damaged on its way: its graphs do not have the SHA-256 that stands behind them.")
+    return content[:start], packed
+
+
+def _unpacked(packed: bytes) -> tuple[ExportedGraph, ...]:
+    try:
+        length = int.from_bytes(packed[:8], "little")
+        described = parse_finite(json.loads(packed[8 : 8 + length])["__metadata__"][_GRAPHS_KEY])
+        return tuple(
+            ExportedGraph(
+                str(key),
+                array.tobytes(),
+                dict(described[key]["described"]),
+                int(described[key]["exporter"]),
+                {str(name): str(version) for name, version in described[key]["versions"].items()},
+            )
+            for key, array in load_tensors(packed).items()
+        )
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ArtifactError("its graphs can't be read; export it again.") from error
 
 
 def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:

@@ -43,6 +43,10 @@ class OnnxEngine:
         """No: on a CPU a batch of 8 costs a quarter more for each frame, and its threads wait for one another."""
         return False
 
+    @property
+    def needs_graphs(self) -> bool:
+        return True
+
     def versions(self) -> dict[str, str]:
         return {name: importlib.metadata.version(name) for name in ("onnxruntime", "numpy")}
 

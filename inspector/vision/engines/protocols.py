@@ -93,6 +93,10 @@ class Engine(Protocol):
     def is_batched(self) -> bool:
         """Whether one pass over many frames is faster than many callers with a pass over one frame each."""
 
+    @property
+    def needs_graphs(self) -> bool:
+        """Whether passes run from exported graphs. If not, they run from the backbone's own code and weights."""
+
     def versions(self) -> dict[str, str]:
         """Packages that determine the numbers."""
 

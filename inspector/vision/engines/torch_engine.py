@@ -59,6 +59,10 @@ class TorchEngine:
         """Yes: a GPU wants many frames, and on a CPU torch has one pool of threads for all passes."""
         return True
 
+    @property
+    def needs_graphs(self) -> bool:
+        return False
+
     def versions(self) -> dict[str, str]:
         return {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")}
 

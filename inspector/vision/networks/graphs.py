@@ -1,8 +1,9 @@
 """Describes the computation of a pass, names it by a key, and caches the exported ONNX graphs.
 
 A graph takes uint8 [B, S, S, 3] and holds normalisation, backbone and patch embeddings. It is exported once, in a
-separate process, which alone imports torch. The graph's file is named by the digest of everything that it was made
-from. The file is written atomically, and its own digest is checked whenever it is loaded.
+separate process, which alone imports torch; other machines get it through the registry. The graph's file is named by
+the digest of everything that it was made from. The file is written atomically, and its own digest is checked whenever
+it is loaded.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from inspector.errors import ArtifactError, EngineError, WeightsMissing
+from inspector.domain import ExportedGraph
+from inspector.errors import ArtifactError, EngineError, GraphMissing, WeightsMissing
 from inspector.vision.networks.backbone import Backbone, weights_digest
 
 EXPORTER_VERSION = 4
@@ -26,7 +28,11 @@ EXPORTER_VERSION = 4
 Join = Literal["bilinear", "nearest", "checkered"]
 
 EXPORT_TIMEOUT_S = 600
+INPUT = "pixels"
+"""Name of a graph's input."""
+
 WEIGHTS_MISSING_EXIT = 3
+TORCH_MISSING_EXIT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +126,85 @@ class BackboneFile:
         return cls(chosen, weights_digest(chosen))
 
 
+def output_name(number: int) -> str:
+    """The name of a graph's output with embedding `number`."""
+    return f"embedding_{number}"
+
+
 def ensure_graph(graph: Graph, cache: Path, weights_file: Path | None = None) -> bytes:
     """The graph's ONNX bytes, undamaged. The graph is exported now where the cache lacks it.
 
-    An export takes about ten seconds. Raises WeightsMissing, EngineError.
+    An export takes about ten seconds. Raises WeightsMissing, EngineError; GraphMissing where torch is not installed.
     """
     found = _read_cached(graph.key, cache)
     if found is not None:
-        return found
+        return found[0]
     _export_in_subprocess(graph, cache, weights_file)
     found = _read_cached(graph.key, cache)
     if found is None:
         raise EngineError(f"The exported graph in {cache} can't be read back; is the folder writable and not full?")
-    return found
+    return found[0]
+
+
+def cached_graph(graph: Graph, cache: Path) -> ExportedGraph | None:
+    """The graph from the cache; None where it is missing or damaged. Raises EngineError for an unreadable folder."""
+    found = _read_cached(graph.key, cache)
+    if found is None:
+        return None
+    content, versions = found
+    return ExportedGraph(graph.key, content, graph.to_manifest(), EXPORTER_VERSION, versions)
+
+
+def keep_graph(found: ExportedGraph, cache: Path) -> None:
+    """Put a graph that came from elsewhere into the cache.
+
+    Raises ArtifactError where it is not the graph that its key says, or anything but plain arithmetic.
+    """
+    ensure_plain(found)
+    write_cached(found.key, found.content, cache, found.versions)
+
+
+def ensure_plain(found: ExportedGraph) -> None:
+    """Raises ArtifactError unless the bytes are a graph of this pass that is whole in itself.
+
+    A graph from elsewhere could name files of this machine as its weights, or operators of other libraries.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    graph = Graph.from_manifest(found.described)
+    if graph.key != found.key:
+        raise ArtifactError(
+            f"The graph {found.key} is of another version of this software (exporter {found.exporter}, here "
+            f"{EXPORTER_VERSION})."
+        )
+    try:
+        model = onnx.load_model_from_string(found.content)
+    except (DecodeError, ValueError, MemoryError) as error:
+        raise ArtifactError(f"The graph {found.key} is no ONNX graph; it was damaged on its way.") from error
+    inputs = [each.name for each in model.graph.input]
+    outputs = [each.name for each in model.graph.output]
+    if inputs != [INPUT] or outputs != [output_name(number) for number in range(len(graph.embeddings))]:
+        raise ArtifactError(f"The graph {found.key} takes or gives something else than its pass.")
+    if any(each.domain not in ("", "ai.onnx") for each in model.opset_import) or model.functions:
+        raise ArtifactError(f"The graph {found.key} has operators that are not ONNX's own.")
+    if any(tensor.external_data for tensor in _tensors(model.graph)):
+        raise ArtifactError(f"The graph {found.key} names files as its weights; it has to hold them itself.")
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """All stored tensors of an ONNX graph and of the graphs inside it."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node or inner.initializer:
+                    yield from _tensors(inner)
 
 
 def write_cached(key: str, content: bytes, cache: Path, versions: Mapping[str, str]) -> None:
@@ -148,8 +220,11 @@ def write_cached(key: str, content: bytes, cache: Path, versions: Mapping[str, s
         partial.replace(cache / name)
 
 
-def _read_cached(key: str, cache: Path) -> bytes | None:
-    """The graph from the cache. None where the graph is missing or damaged; the caller exports it again then."""
+def _read_cached(key: str, cache: Path) -> tuple[bytes, dict[str, str]] | None:
+    """The graph from the cache, and the versions that made it.
+
+    None where the graph is missing or damaged; the caller exports it again then.
+    """
     try:
         content = (cache / f"{key}.onnx").read_bytes()
         note = json.loads((cache / f"{key}.json").read_text(encoding="utf-8"))
@@ -157,7 +232,9 @@ def _read_cached(key: str, cache: Path) -> bytes | None:
         return None
     except OSError as error:
         raise EngineError(f"The engine cache {cache} can't be read: {error.strerror}.") from error
-    return content if note.get("sha256") == hashlib.sha256(content).hexdigest() else None
+    if not isinstance(note, dict) or note.get("sha256") != hashlib.sha256(content).hexdigest():
+        return None
+    return content, dict(note.get("versions") or {})
 
 
 def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) -> None:
@@ -177,4 +254,6 @@ def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) 
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if done.returncode == WEIGHTS_MISSING_EXIT:
         raise WeightsMissing(last)
+    if done.returncode == TORCH_MISSING_EXIT:
+        raise GraphMissing(last)
     raise EngineError(f"The backbone could not be exported to ONNX: {last}")

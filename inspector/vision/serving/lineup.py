@@ -25,6 +25,7 @@ from inspector.config.sections import EngineSection
 from inspector.domain import (
     Cause,
     Event,
+    ExportedGraph,
     Failure,
     Frame,
     LiveSet,
@@ -35,19 +36,21 @@ from inspector.domain import (
     Scored,
     Severity,
 )
-from inspector.errors import ArtifactError, EngineError, InspectorError
+from inspector.errors import ArtifactError, EngineError, GraphMissing, InspectorError
 from inspector.ports import Lineup
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.factory import create_engine
-from inspector.vision.engines.protocols import Engine
+from inspector.vision.engines.protocols import Engine, Patches
 from inspector.vision.health.checks import FoundFault
 from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.networks.backbone import find_weights
+from inspector.vision.networks.graphs import cached_graph, keep_graph
 from inspector.vision.routing.index import AnchorIndex
 from inspector.vision.routing.profile import routing_copy
 from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.loaded_product import LoadedProduct, batch_key_of
+from inspector.vision.serving.needed_graphs import cached_graphs, needed_graphs
 from inspector.vision.serving.product_inspector import ProductInspector
 from inspector.vision.serving.shadows import LoadedShadow, VisionShadows
 from inspector.vision.serving.tiling import tiled
@@ -58,12 +61,16 @@ CANARY_PRODUCTS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Opening:
-    """What versions are opened with. `known` maps digest to a version that an earlier lineup loaded and checked."""
+    """What versions are opened with. `known` maps digest to a version that an earlier lineup loaded and checked.
+
+    `fault`: why no version can be opened here, where the routing pass can't be made.
+    """
 
     engine: Engine
     routing_pass: RoutingPass
     artifacts: dict[str, bytes]
     known: dict[str, LoadedProduct]
+    fault: GraphMissing | None = None
 
 
 class VisionLoader:
@@ -75,14 +82,18 @@ class VisionLoader:
         self._engine: Engine | None = None
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
-        """A lineup of these versions. Raises EngineError, WeightsMissing where engine or routing pass can't be made."""
-        # The engine is made here, not in the constructor: this takes seconds, and this call has a thread of its own.
-        if self._engine is None:
-            self._engine = create_engine(self._section.name, self._cache, self._section.threads)
-        engine = self._engine
-        routing_pass = RoutingPass.on(engine)
+        """A lineup of these versions. Raises EngineError, WeightsMissing where engine or routing pass can't be made.
+
+        Where the routing pass has no graph and there is no torch to export it, all versions are refused.
+        """
+        engine = self._made_engine()
+        fault: GraphMissing | None = None
+        try:
+            routing_pass = RoutingPass.on(engine)
+        except GraphMissing as error:  # nothing can be judged yet; the first product's graphs come with it
+            routing_pass, fault = RoutingPass(_Missing(error)), error
         known = previous.known if isinstance(previous, VisionLineup) else {}
-        opening = _Opening(engine, routing_pass, artifacts, known)
+        opening = _Opening(engine, routing_pass, artifacts, known, fault)
         loaded: dict[str, LoadedProduct] = {}
         events: list[Event] = []
         for version in live.routable:
@@ -96,6 +107,26 @@ class VisionLoader:
         lineup = VisionLineup(live.revision, loaded, routing_pass, shadows, is_batched=engine.is_batched)
         lineup.warm_up(self._section.batch_max if engine.is_batched else 1)
         return lineup, events
+
+    def missing_graphs(self, live: LiveSet) -> frozenset[str]:
+        """The keys of the graphs that must come from elsewhere or be exported. Raises EngineError."""
+        if not self._made_engine().needs_graphs:
+            return frozenset()
+        needed = needed_graphs(version.manifest for version in live.needed)
+        return frozenset(key for key, graph in needed.items() if cached_graph(graph, self._cache) is None)
+
+    def keep_graph(self, graph: ExportedGraph) -> None:
+        """Raises ArtifactError where it is not the graph that its key says, EngineError where it can't be written."""
+        keep_graph(graph, self._cache)
+
+    def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
+        return cached_graphs((version.manifest for version in live.needed), self._cache, known)
+
+    def _made_engine(self) -> Engine:
+        # The engine is made here, not in the constructor: this takes seconds, and callers have a thread of their own.
+        if self._engine is None:
+            self._engine = create_engine(self._section.name, self._cache, self._section.threads)
+        return self._engine
 
     def _ready_shadows(self, live: LiveSet, opening: _Opening, events: list[Event]) -> list[LoadedShadow]:
         """The shadow versions, loaded and checked as the live ones. One that is refused is an event and no more."""
@@ -114,6 +145,8 @@ class VisionLoader:
         reused = opening.known.get(version.digest)
         if reused is not None:
             return replace(reused, version=version)
+        if opening.fault is not None:
+            raise opening.fault
         item = self._open(version, opening.artifacts, opening.engine)
         item.inspector.check_probes(item.embedder, opening.routing_pass)
         return item
@@ -129,6 +162,16 @@ class VisionLoader:
         embedder = tiled(engine.embedder(artifact.graph, weights_file, small=is_alone), artifact.preparation)
         inspector = ProductInspector(artifact, engine)
         return LoadedProduct(version, inspector, embedder, batch_key_of(engine, artifact))
+
+
+class _Missing:
+    """Stands in the place of a pass whose graph is missing. No version is loaded then, so no frame gets here."""
+
+    def __init__(self, error: GraphMissing) -> None:
+        self._error = error
+
+    def __call__(self, _pixels: NDArray[np.uint8]) -> list[Patches]:
+        raise self._error
 
 
 def _refused(version: ProductVersion, error: Exception) -> Event:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 
+from inspector.domain import ExportedGraph
 from inspector.errors import ArtifactError, UsageError
 from inspector.operation.artifact_files import digest_file, read_artifact, write_artifact
 from inspector.training.enrol import EnrolmentOptions, enrol
+from inspector.vision.artifacts.envelope import seal
+from inspector.vision.artifacts.format import read_manifest
+from inspector.vision.networks.graphs import EXPORTER_VERSION
+from inspector.vision.serving.needed_graphs import needed_graphs
 from tests.unit.drawings import FakeEngine, good_images
 
 
@@ -68,3 +75,62 @@ def test_write_artifact_of_a_name_that_is_not_utf8_is_read_back(tmp_path: Path, 
     path = tmp_path / os.fsdecode(b"gr\xf6.artifact")
     write_artifact(path, artifact, overwrites=False)
     assert read_artifact(path).origin.startswith(r"gr\xf6.artifact, checked by ")
+
+
+@pytest.fixture(scope="module")
+def graphs(artifact: bytes) -> tuple[ExportedGraph, ...]:
+    """A graph of each pass that the artifact needs."""
+    needed = needed_graphs([read_manifest(artifact)])
+    return tuple(
+        ExportedGraph(key, _onnx(len(graph.embeddings)), graph.to_manifest(), EXPORTER_VERSION, {"torch": "2.9"})
+        for key, graph in needed.items()
+    )
+
+
+def _onnx(outputs: int) -> bytes:
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1])
+    names = [f"embedding_{number}" for number in range(outputs)]
+    nodes = [helper.make_node("Identity", ["pixels"], [name]) for name in names]
+    out = [helper.make_tensor_value_info(name, TensorProto.UINT8, [1]) for name in names]
+    return bytes(helper.make_model(helper.make_graph(nodes, "pass", [pixels], out)).SerializeToString())
+
+
+def test_write_artifact_carries_the_graphs(tmp_path: Path, artifact: bytes, graphs: tuple[ExportedGraph, ...]) -> None:
+    path = tmp_path / "disc-1.artifact"
+    sha256 = write_artifact(path, artifact, graphs, overwrites=False)
+    offered = read_artifact(path, sha256)
+    assert offered.artifact == artifact
+    assert sorted(offered.graphs, key=lambda each: each.key) == sorted(graphs, key=lambda each: each.key)
+    assert len(offered.graphs) == 2
+
+
+@pytest.mark.parametrize("place", ["artifact", "graphs", "line"])
+def test_read_artifact_with_damaged_graphs_is_refused(
+    tmp_path: Path, artifact: bytes, graphs: tuple[ExportedGraph, ...], place: str
+) -> None:
+    content = bytearray(seal(artifact, graphs))
+    at = {"artifact": len(artifact) // 2, "graphs": len(artifact) + 500, "line": len(content) - 120}[place]
+    content[at] ^= 1
+    path = tmp_path / "disc-1.artifact"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged on its way"):
+        read_artifact(path)
+
+
+def test_read_artifact_leaves_out_graphs_that_it_does_not_need(
+    tmp_path: Path, artifact: bytes, graphs: tuple[ExportedGraph, ...]
+) -> None:
+    """Another software names its graphs by other keys; a graph of another pass is no business of this version."""
+    stranger = replace(graphs[0], key="f" * 16)
+    path = tmp_path / "disc-1.artifact"
+    write_artifact(path, artifact, (stranger,), overwrites=False)
+    assert read_artifact(path).graphs == ()
+
+
+def test_read_artifact_with_a_graph_that_is_something_else_is_refused(
+    tmp_path: Path, artifact: bytes, graphs: tuple[ExportedGraph, ...]
+) -> None:
+    path = tmp_path / "disc-1.artifact"
+    write_artifact(path, artifact, (replace(graphs[0], content=b"\xff no graph"),), overwrites=False)
+    with pytest.raises(ArtifactError, match="no ONNX graph"):
+        read_artifact(path)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
-from inspector.config.sections import CameraSection, GateSection, KafkaSection, StoreSection
+from inspector.config.sections import CameraSection, EngineSection, GateSection, KafkaSection, StoreSection
 from inspector.config.store_url import is_postgresql, is_socket, url_faults
 
 
@@ -22,6 +22,8 @@ class Ruled(Protocol):
     def camera(self) -> tuple[CameraSection, ...]: ...
     @property
     def gate(self) -> tuple[GateSection, ...]: ...
+    @property
+    def engine(self) -> EngineSection: ...
     @property
     def kafka(self) -> KafkaSection: ...
     @property
@@ -88,6 +90,13 @@ def _repeated(config: Ruled) -> Iterator[str]:
     for what in ("camera", "gate"):
         names = _names(config, what)
         yield from (f"{what} {name!r} is configured twice" for name in sorted(set(names)) if names.count(name) > 1)
+
+
+def _precision(config: Ruled) -> Iterator[str]:
+    if config.engine.precision == "int8":
+        yield 'engine.precision "int8" is not offered yet; take "bfloat16" or "float32"'
+    elif config.engine.precision != "float32" and config.engine.name != "openvino":
+        yield f'engine.precision "{config.engine.precision}" needs engine.name "openvino"'
 
 
 def _two_gates(config: Ruled) -> Iterator[str]:
@@ -294,7 +303,7 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
-_OF_ALL: Final = (_repeated, _two_gates, _same_kafka_topic, _same_folder)
+_OF_ALL: Final = (_repeated, _two_gates, _same_kafka_topic, _same_folder, _precision)
 _OF_GATES: Final = (_cameras_of_gate, _reserve, _miss_grace, _golden_zone)
 _OF_CAMERAS: Final = (
     _topic_of_camera,

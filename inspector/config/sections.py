@@ -334,8 +334,13 @@ class JournalSection(Section):
 class EngineSection(Section):
     """Where and how the backbone runs."""
 
-    name: Literal["auto", "onnxruntime", "torch", "torch-cuda"] = Field(
+    name: Literal["auto", "onnxruntime", "openvino", "torch", "torch-cuda"] = Field(
         default="auto", description="Inference engine; auto = torch-cuda if torch can use a GPU, else onnxruntime."
+    )
+    precision: Literal["float32", "bfloat16", "int8"] = Field(
+        default="float32",
+        description="Precision of the passes that products are enrolled on; a version runs in its own. Other than "
+        "float32: only with the engine openvino. int8 is not offered yet.",
     )
     threads: int = Field(
         default=0,

@@ -234,7 +234,7 @@ def _enrol(
     progress: Progress,
 ) -> Enrolment:
     cache = cache_of(config)
-    engine = create_engine(config.engine.name, cache, config.engine.threads)
+    engine = create_engine(config.engine.name, cache, config.engine.threads, config.engine.precision)
     # Training that was interrupted resumes when the same images are enrolled again.
     training = replace(options.training, folder=options.training.folder or config.agent.state_dir / "training")
     options = replace(options, training=training, scratch=options.scratch or folder_of(config.agent.state_dir, product))

@@ -60,8 +60,9 @@ class Contender:
         if threshold is not None:
             artifact = replace(artifact, calibration=replace(artifact.calibration, threshold=threshold))
         weights_file = find_weights(artifact.manifest.get("weights_file"), None)
-        embedder = tiled(engine.embedder(artifact.graph, weights_file), artifact.preparation)
-        return cls(product, n_images, ProductInspector(artifact, engine), embedder, enroll_s)
+        embedder = engine.embedder(artifact.graph, weights_file, precision=artifact.precision)
+        inspector = ProductInspector(artifact, engine)
+        return cls(product, n_images, inspector, tiled(embedder, artifact.preparation), enroll_s)
 
 
 @dataclass(frozen=True, slots=True)

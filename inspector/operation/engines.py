@@ -24,4 +24,4 @@ def engine_of(config: Config) -> Iterator[Engine]:
     with tempfile.TemporaryDirectory() as scratch:
         cache = cache_of(config) if state.is_dir() else Path(scratch)
         asyncio.run(fetch_where_none_is_made(config, cache))
-        yield create_engine(config.engine.name, cache, config.engine.threads)
+        yield create_engine(config.engine.name, cache, config.engine.threads, config.engine.precision)

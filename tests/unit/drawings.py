@@ -18,13 +18,16 @@ from inspector.training.enrol import Enrolment
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.engines.pooling import pooled
 from inspector.vision.engines.protocols import (
+    FLOAT32,
     Bank,
     Compare,
     Embedder,
     JointSearch,
     OneByOne,
     Patches,
+    Precision,
     Search,
+    ensure_float32,
     unit_length,
 )
 from inspector.vision.networks.graphs import Graph
@@ -61,7 +64,19 @@ class FakeEngine:
     def versions(self) -> dict[str, str]:
         return {"fake": "1"}
 
-    def embedder(self, graph: Graph, weights_file: Path | None = None, *, small: bool = False) -> Embedder:
+    @property
+    def precision(self) -> Precision:
+        return FLOAT32
+
+    def embedder(
+        self,
+        graph: Graph,
+        weights_file: Path | None = None,
+        *,
+        small: bool = False,
+        precision: Precision | None = None,
+    ) -> Embedder:
+        ensure_float32(self.name, precision)
         return lambda pixels: self._embed(graph, pixels)
 
     def _embed(self, graph: Graph, pixels: NDArray[np.uint8]) -> list[Patches]:

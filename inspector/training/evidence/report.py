@@ -50,7 +50,7 @@ def manifest_of(recipe: HeadRecipe, engine: Engine, gathered: Gathered, n_images
         "head": recipe.head,
         "profile": recipe.profile,
         "backbone_passes": backbone_passes(recipe.preparation),
-        "engine": {"name": engine.name, "versions": engine.versions()},
+        "engine": {"name": engine.name, "precision": engine.precision, "versions": engine.versions()},
         "software": importlib.metadata.version("inspector") if _is_installed() else "unknown",
         "python": platform.python_version(),
         "counts": {

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from inspector.errors import ArtifactError
 from inspector.vision.artifacts.calibration import Calibration
 from inspector.vision.artifacts.checks import check_fit, parse_finite
 from inspector.vision.artifacts.format_3 import FORMAT_VERSION_3, manifest_from_3, tensors_from_3
+from inspector.vision.engines.protocols import FLOAT32, Precision
 from inspector.vision.heads.base import HeadModel
 from inspector.vision.heads.factory import read_model
 from inspector.vision.heads.stored import finite, floats
@@ -86,6 +87,17 @@ class Artifact:
     manifest: Mapping[str, Any]
     routing_frames: NDArray[np.float16] | None = None
     health: HealthChecks | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of the pass that the head was fitted and calibrated on. Raises ArtifactError."""
+        made = self.manifest.get("engine")
+        found = made.get("precision", FLOAT32) if isinstance(made, Mapping) else FLOAT32
+        if found not in get_args(Precision):
+            raise ArtifactError(
+                f"The artifact was enrolled in a precision that this software does not have: {found!r:.40}"
+            )
+        return cast(Precision, found)
 
 
 def digest_of(content: bytes) -> str:

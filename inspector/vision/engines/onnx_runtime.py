@@ -17,7 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import EngineError
-from inspector.vision.engines.protocols import Answer, Bank, Compare, Embedder, JointSearch, Patches, Search
+from inspector.vision.engines.protocols import (
+    FLOAT32,
+    Answer,
+    Bank,
+    Compare,
+    Embedder,
+    JointSearch,
+    Patches,
+    Precision,
+    Search,
+    ensure_float32,
+)
 from inspector.vision.engines.search_graph import BankKind, bank_feeds, search_graph
 from inspector.vision.networks.graphs import Graph, ensure_graph
 from inspector.vision.networks.student_graph import LEVELS, StudentWeights, as_squares, student_graph
@@ -35,6 +46,11 @@ class OnnxEngine:
         self._student_sessions: dict[bool, Any] = {}
 
     @property
+    def threads(self) -> int:
+        """Threads of a pass that is not small."""
+        return self._threads
+
+    @property
     def name(self) -> str:
         return "onnxruntime"
 
@@ -50,7 +66,19 @@ class OnnxEngine:
     def versions(self) -> dict[str, str]:
         return {name: importlib.metadata.version(name) for name in ("onnxruntime", "numpy")}
 
-    def embedder(self, graph: Graph, weights_file: Path | None = None, *, small: bool = False) -> Embedder:
+    @property
+    def precision(self) -> Precision:
+        return FLOAT32
+
+    def embedder(
+        self,
+        graph: Graph,
+        weights_file: Path | None = None,
+        *,
+        small: bool = False,
+        precision: Precision | None = None,
+    ) -> Embedder:
+        ensure_float32(self.name, precision)
         with self._lock:
             found = self._embedders.get((graph.key, small))
             if found is None:

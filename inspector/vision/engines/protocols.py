@@ -10,10 +10,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.errors import EngineError
 from inspector.vision.networks.graphs import Graph
 from inspector.vision.networks.student_graph import StudentWeights
 
 Answer = Literal["distance", "index"]
+Precision = Literal["float32", "bfloat16"]
+FLOAT32: Precision = "float32"
 Patches = Any
 """float32 [B, P, C] of one embedding, on the engine's device. Rows can be selected by index."""
 
@@ -100,10 +103,22 @@ class Engine(Protocol):
     def versions(self) -> dict[str, str]:
         """Packages that determine the numbers."""
 
-    def embedder(self, graph: Graph, weights_file: Path | None = None, *, small: bool = False) -> Embedder:
+    @property
+    def precision(self) -> Precision:
+        """The precision of new passes, in which products are enrolled."""
+
+    def embedder(
+        self,
+        graph: Graph,
+        weights_file: Path | None = None,
+        *,
+        small: bool = False,
+        precision: Precision | None = None,
+    ) -> Embedder:
         """The pass, ready. `small`: called from many threads at once with one frame each, so one thread a call.
 
-        Raises WeightsMissing, EngineError.
+        `precision`: None for the engine's own. Raises WeightsMissing; EngineError, also for a precision that the engine
+        does not have.
         """
 
     def search(self, bank: Bank) -> Search: ...
@@ -111,6 +126,15 @@ class Engine(Protocol):
     def joint_search(self, banks: Sequence[Bank]) -> JointSearch: ...
 
     def student(self, weights: StudentWeights) -> Compare: ...
+
+
+def ensure_float32(engine: str, precision: str | None) -> None:
+    """For engines of one precision. Raises EngineError for any other."""
+    if precision not in (None, FLOAT32):
+        raise EngineError(
+            f"It was enrolled in {precision}, and the engine {engine} computes in {FLOAT32}, which gives other scores. "
+            f'Set engine.name = "openvino" on this machine, or enrol it again for {engine}.'
+        )
 
 
 def on_host(patches: Patches) -> NDArray[np.float32]:

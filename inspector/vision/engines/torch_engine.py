@@ -22,7 +22,18 @@ from numpy.typing import NDArray
 
 from inspector.errors import EngineError, WeightsMissing
 from inspector.vision.engines.pooling import pooled
-from inspector.vision.engines.protocols import Bank, Compare, Embedder, JointSearch, OneByOne, Patches, Search
+from inspector.vision.engines.protocols import (
+    FLOAT32,
+    Bank,
+    Compare,
+    Embedder,
+    JointSearch,
+    OneByOne,
+    Patches,
+    Precision,
+    Search,
+    ensure_float32,
+)
 from inspector.vision.networks.backbone import Backbone, weights_digest
 from inspector.vision.networks.embedding_network import EmbeddingNetwork
 from inspector.vision.networks.graphs import Graph
@@ -66,7 +77,19 @@ class TorchEngine:
     def versions(self) -> dict[str, str]:
         return {name: importlib.metadata.version(name) for name in ("torch", "timm", "numpy")}
 
-    def embedder(self, graph: Graph, weights_file: Path | None = None, *, small: bool = False) -> Embedder:
+    @property
+    def precision(self) -> Precision:
+        return FLOAT32
+
+    def embedder(
+        self,
+        graph: Graph,
+        weights_file: Path | None = None,
+        *,
+        small: bool = False,
+        precision: Precision | None = None,
+    ) -> Embedder:
+        ensure_float32(self.name, precision)
         del small  # torch has one pool of threads for all passes
         with self._lock:
             found = self._embedders.get(graph.key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.vision.engines.protocols import Embedder, Engine, on_host
+from inspector.vision.engines.protocols import FLOAT32, Embedder, Engine, on_host
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.routing.profile import RoutingProfile, routing_copy, routing_profile
 
@@ -23,8 +23,8 @@ class RoutingPass:
 
     @classmethod
     def on(cls, engine: Engine) -> RoutingPass:
-        """Raises WeightsMissing, EngineError."""
-        return cls(engine.embedder(routing_profile().graph, small=True))
+        """In float32 on every engine: all products of a registry share it. Raises WeightsMissing, EngineError."""
+        return cls(engine.embedder(routing_profile().graph, small=True, precision=FLOAT32))
 
     def patches(self, frame: NDArray[np.uint8] | Pyramid) -> NDArray[np.float32]:
         """A frame of any size, uint8 [H, W, 3] -> its unit patches, float32 [P, C]."""

@@ -125,7 +125,9 @@ class VisionLoader:
     def _made_engine(self) -> Engine:
         # The engine is made here, not in the constructor: this takes seconds, and callers have a thread of their own.
         if self._engine is None:
-            self._engine = create_engine(self._section.name, self._cache, self._section.threads)
+            self._engine = create_engine(
+                self._section.name, self._cache, self._section.threads, self._section.precision
+            )
         return self._engine
 
     def _ready_shadows(self, live: LiveSet, opening: _Opening, events: list[Event]) -> list[LoadedShadow]:
@@ -159,9 +161,9 @@ class VisionLoader:
         weights_file = find_weights(artifact.manifest.get("weights_file"), self._section.weights_dir)
         # The tiles of one frame are a batch, and no other worker has to wait for them.
         is_alone = not engine.is_batched and artifact.preparation.tile_count == 1
-        embedder = tiled(engine.embedder(artifact.graph, weights_file, small=is_alone), artifact.preparation)
+        embedder = engine.embedder(artifact.graph, weights_file, small=is_alone, precision=artifact.precision)
         inspector = ProductInspector(artifact, engine)
-        return LoadedProduct(version, inspector, embedder, batch_key_of(engine, artifact))
+        return LoadedProduct(version, inspector, tiled(embedder, artifact.preparation), batch_key_of(engine, artifact))
 
 
 class _Missing:

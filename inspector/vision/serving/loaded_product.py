@@ -34,4 +34,4 @@ class LoadedProduct:
 def batch_key_of(engine: Engine, artifact: Artifact) -> str:
     """The key of the frames that may share one main pass."""
     height, width = artifact.preparation.canvas
-    return f"{engine.name}:{artifact.graph.key}:{height}x{width}"
+    return f"{engine.name}:{artifact.precision}:{artifact.graph.key}:{height}x{width}"

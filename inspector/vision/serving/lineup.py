@@ -172,7 +172,8 @@ class _Missing:
     def __init__(self, error: GraphMissing) -> None:
         self._error = error
 
-    def __call__(self, _pixels: NDArray[np.uint8]) -> list[Patches]:
+    def __call__(self, pixels: NDArray[np.uint8]) -> list[Patches]:
+        del pixels
         raise self._error
 
 

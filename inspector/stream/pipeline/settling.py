@@ -159,8 +159,9 @@ class Settling:
             missing.camera, camera.view, missing.part, gate, ruling, self._signature, self._shared.clock.now()
         )
         verdict = self._with_standing(verdict)
-        self._outlets.challenging.judged(gate, missing.part, verdict)
-        self._spawn(self._finish_frameless(verdict, self._shared.gates[gate].missing_view(missing.part, verdict)))
+        decision = self._shared.gates[gate].missing_view(missing.part, verdict)
+        self._outlets.challenging.judged(gate, missing.part, verdict, decision)
+        self._spawn(self._finish_frameless(verdict, decision))
 
     def _is_late(self, ticket: Ticket) -> bool:
         if ticket.facts.admitted.is_late:
@@ -182,7 +183,7 @@ class Settling:
             self._note_spare_time(ticket, facts)
         decision = gate.judged(admitted, verdict) if gate else None
         if gate is not None and mode is GateMode.GOLDEN:
-            self._outlets.challenging.judged(gate.name, gate.part_of(facts.admitted), verdict)
+            self._outlets.challenging.judged(gate.name, gate.part_of(facts.admitted), verdict, decision)
         if gate is not None and (hold := self._holding.count(gate.name, facts.admitted, verdict, decision)):
             self._keep_hold(verdict, decision, hold)
         return verdict, decision

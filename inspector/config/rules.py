@@ -107,8 +107,8 @@ def _cameras_of_gate(config: Ruled, gate: GateSection) -> Iterator[str]:
 
 
 def _reserve(_: Ruled, gate: GateSection) -> Iterator[str]:
-    if gate.reserve_ms >= gate.window_ms:
-        yield f"gate {gate.name!r} keeps a reserve_ms as long as its whole window_ms"
+    if gate.reserve_ms + gate.transport_ms >= gate.window_ms:
+        yield f"gate {gate.name!r} keeps its whole window_ms for reserve_ms and transport_ms; leave time for judging"
 
 
 def _miss_grace(_: Ruled, gate: GateSection) -> Iterator[str]:

@@ -507,7 +507,15 @@ class GateSection(Section):
     cameras: tuple[Name, ...] = Field(min_length=1, description="Cameras that look at the parts of this gate.")
     window_ms: float = Field(gt=0, le=600_000, description="Time from capture until the part reaches the gate.")
     reserve_ms: float = Field(
-        default=5, ge=0, le=10_000, description="Part of the window that is kept for publishing the decision."
+        default=5, ge=0, le=10_000, description="Part of the window that is kept for journal and publishing."
+    )
+    transport_ms: float = Field(
+        default=0,
+        ge=0,
+        le=600_000,
+        description="Time that a decision needs from the agent through the broker into the slot of the PLC, a cycle of "
+        "the PLC included. With no more time left than this, a decision is recorded and not sent; 0 = window_ms is "
+        "shorter by it already.",
     )
     match: Literal["trigger_id", "single_in_flight"] = Field(
         default="trigger_id",
@@ -628,6 +636,11 @@ class GateSection(Section):
         le=1440,
         description="Minutes after which a gate is held if a challenge that is due was not passed; 0 = at once.",
     )
+
+    @property
+    def judging_ms(self) -> float:
+        """Time from capture until the verdict must be there: the window without its reserve and the way to the PLC."""
+        return self.window_ms - self.reserve_ms - self.transport_ms
 
     @field_validator("golden_zone")
     @classmethod

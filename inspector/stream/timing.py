@@ -77,7 +77,7 @@ def overtaken_times(times: FrameTimes, delivery: Delivery, gate: GateSection, no
         times,
         act_before=delivery.received_at + timedelta(milliseconds=left_ms),
         act_before_ns=act_before_ns,
-        is_late=times.is_late or left_ms <= gate.reserve_ms,
+        is_late=times.is_late or left_ms <= gate.window_ms - gate.judging_ms,
     )
 
 
@@ -114,4 +114,4 @@ def _is_beyond(delivery: Delivery, gate: GateSection) -> bool:
     """Whether the frame can be so old that no time is left within the window."""
     if delivery.not_before_ns is None:
         return True
-    return (delivery.received_ns - delivery.not_before_ns) / 1e6 >= gate.window_ms - gate.reserve_ms
+    return (delivery.received_ns - delivery.not_before_ns) / 1e6 >= gate.judging_ms

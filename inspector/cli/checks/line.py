@@ -137,8 +137,10 @@ def _may(path: Path, mode: int) -> bool:
 
 
 def _window(gate: GateSection) -> Finding:
-    left_ms = gate.window_ms - gate.reserve_ms
-    said = f"{gate.window_ms:g} ms, of which {left_ms:g} are for judging"
+    way = f"{gate.transport_ms:g} for the way to the PLC"
+    if not gate.transport_ms:
+        way = "none for the way to the PLC (transport_ms)"
+    said = f"{gate.window_ms:g} ms, of which {gate.judging_ms:g} are for judging and {way}"
     if gate.window_ms < SHORT_WINDOW_MS:
         return warning(
             GATES, f"{gate.name} window", f"{said}: hardly enough for one frame. Measure before trusting it."
@@ -151,7 +153,7 @@ def _match(gate: GateSection) -> Finding:
     if gate.match == "trigger_id":
         return ok(GATES, gate.name, f"cameras {cameras}; each frame must carry its trigger id")
     proof_ms = longest_proof_ms(gate)
-    left_ms = gate.window_ms - gate.reserve_ms - proof_ms
+    left_ms = gate.judging_ms - proof_ms
     needs = (
         f"cameras {cameras}; single_in_flight: nothing but time ties a decision to its part. It needs never more than "
         f"one part between camera and gate, so parts at least {gate.window_ms:g} ms apart, and the agent's markers at "

@@ -260,6 +260,15 @@ def test_gate_with_a_short_window_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("transport_ms", "said"), [(0, "95 are for judging and none for the way to the PLC"), (40, "55 are for judging")]
+)
+def test_gate_says_how_its_window_is_divided(tmp_path: Path, transport_ms: int, said: str) -> None:
+    gates = [{"name": "g", "cameras": ["a"], "window_ms": 100, "transport_ms": transport_ms}]
+    config = config_of(tmp_path, camera=[camera("a")], gate=gates)
+    assert said in found(list(line_checks.check_gates(config)), "g window").detail
+
+
+@pytest.mark.parametrize(
     ("match", "window_ms", "level"),
     [
         ("trigger_id", 300, Level.OK),

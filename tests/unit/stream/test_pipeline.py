@@ -485,8 +485,12 @@ async def test_restart_without_the_pictures_of_late_frames_says_so_in_their_rows
     assert all("gone" in (row.late_detail or "") for row in after.rows())
 
 
-async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_score() -> None:
-    plant = Plant(settings(window_ms=1000, reserve_ms=600))  # a busy machine must not eat the time to publish
+@pytest.mark.parametrize(("reserve_ms", "transport_ms"), [(600, 0), (300, 300)])
+async def test_run_scorer_too_slow_tells_the_gate_in_time_and_keeps_the_late_score(
+    reserve_ms: int, transport_ms: int
+) -> None:
+    # a busy machine must not eat the time to publish
+    plant = Plant(settings(window_ms=1000, reserve_ms=reserve_ms, transport_ms=transport_ms))
     plant.lineup = FakeLineup(gate=threading.Event())
     async with plant.running():
         plant.push(GOOD, 17)

@@ -36,6 +36,12 @@ def test_times_of_a_frame_whose_age_leaves_no_time_are_late(match: str, age_boun
     assert times_of(delivery(age_bound_ms), None, camera(), gate(match)).is_late
 
 
+@pytest.mark.parametrize(("age_bound_ms", "is_late"), [(99, False), (100, True), (139, True)])
+def test_times_of_a_frame_that_leaves_no_time_for_the_way_to_the_plc_are_late(age_bound_ms: int, is_late: bool) -> None:
+    far = gate().model_copy(update={"transport_ms": 40.0})
+    assert times_of(delivery(age_bound_ms), None, camera(), far).is_late is is_late
+
+
 def test_times_of_a_frame_that_waited_in_the_broker_are_late() -> None:
     assert times_of(delivery(1, backlog=True), None, camera(), gate()).is_late
 

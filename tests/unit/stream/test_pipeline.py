@@ -519,6 +519,22 @@ async def test_run_waiting_frame_is_shed_as_overload_at_its_deadline() -> None:
     assert sorted(row.cause for row in plant.rows()) == [Cause.LATE, Cause.OVERLOAD]
 
 
+@pytest.mark.parametrize(("match", "is_told"), [("single_in_flight", True), ("trigger_id", False)])
+async def test_run_at_a_gate_whose_views_are_not_joined_without_trigger_ids_says_so(match: str, is_told: bool) -> None:
+    views = [{"name": name, "on_unjudged": "reject"} for name in ("cam", "other")]
+    gate = {"name": "gate", "cameras": ["cam", "other"], "window_ms": 5000, "match": match}
+    plant = Plant(parse({"camera": views, "gate": [gate]}, None))
+    pipeline = plant.pipeline()
+    pipeline._shared.sources["other"] = FakeSource("other", plant.clock)
+    async with plant.source:
+        await pipeline.recover()
+        run = asyncio.create_task(pipeline.run())
+        await until(lambda: bool(plant.line.beats))
+        pipeline.stop()
+        await run
+    assert ("views_not_joined" in plant.telemetry.kinds()) is is_told
+
+
 async def test_run_last_heartbeat_says_that_the_gate_is_not_ready() -> None:
     plant = Plant(settings())
     async with plant.running():

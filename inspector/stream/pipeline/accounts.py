@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from inspector.config.sections import GateSection
-from inspector.domain import HeldFor, Part, PartClass, PartSelection, Severity
+from inspector.domain import HeldFor, Part, PartClass, PartFacts, PartSelection, Severity
 from inspector.errors import LedgerUnavailable, RowDamaged
 from inspector.ports import Ledger
 from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of_gate
@@ -133,7 +133,7 @@ class Accounts:
         recent = self._recent.setdefault(gate.name, deque(maxlen=gate.account_parts))
         for part in parts:
             part_class = classify(part.facts, has_sensor=gate.reject_sensor)
-            is_wrong = is_contradiction(part.facts, part_class)
+            is_wrong = is_contradiction(part.facts, part_class, sends_acks=gate.golden_acks)
             if part.facts.is_inspected:
                 recent.append(is_wrong)
             if is_wrong:
@@ -144,6 +144,11 @@ class Accounts:
             self._alarms.tell(kind, severity, gate.name, f"{len(wrong)} part(s) {what}: {_named(wrong)}", len(wrong))
         if gate.account_share is not None and len(recent) == gate.account_parts:
             await self._check_share(gate, recent, gate.account_share)
+
+    @staticmethod
+    def _is_wrong(gate: GateSection, facts: PartFacts) -> bool:
+        part_class = classify(facts, has_sensor=gate.reject_sensor)
+        return is_contradiction(facts, part_class, sends_acks=gate.golden_acks)
 
     async def _check_share(self, gate: GateSection, recent: deque[bool], bound: float) -> None:
         wrong = sum(recent)
@@ -182,8 +187,7 @@ class Accounts:
             return
         counts = await self._ledger.count_parts(wanted)
         classes = count_classes(counts, terms)
-        has_sensor = ended.gate.reject_sensor
-        is_clean = not any(is_contradiction(each.facts, classify(each.facts, has_sensor=has_sensor)) for each in counts)
+        is_clean = not any(self._is_wrong(ended.gate, each.facts) for each in counts)
         said = "".join(f", {number} {each.replace('_', ' ')}" for each in PartClass if (number := classes[each]))
         severity = Severity.INFO if is_clean else Severity.WARNING
         self._shared.event(

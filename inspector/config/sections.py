@@ -132,7 +132,7 @@ class MqttSection(Section):
         default=86400,
         ge=0,
         le=4294967295,
-        description="Time for which the broker keeps frames and reports of PLCs while the agent is away.",
+        description="Time for which the broker keeps frames and acknowledgements of PLCs while the agent is away.",
     )
     in_flight: int = Field(
         default=64, ge=1, le=1000, description="Most unacknowledged frames per camera connection (receive maximum)."
@@ -306,7 +306,8 @@ class RetentionSection(Section):
         default=None, description="Days that results of unjudged frames and uninspected parts are kept."
     )
     decisions_days: Days | None = Field(
-        default=None, description="Days that decisions, reports of PLCs, shadow results and conflicts are kept."
+        default=None,
+        description="Days that decisions, acknowledgements of PLCs, shadow results and conflicts are kept.",
     )
     events_days: Days | None = Field(default=None, description="Days that events are kept.")
     pictures_days: Days | None = Field(
@@ -548,8 +549,8 @@ class GateSection(Section):
     )
     reject_sensor: bool = Field(
         default=False,
-        description="Whether a sensor sees each rejected part (done in its ack); a reject that it hasn't seen then "
-        "counts as done otherwise.",
+        description="Whether a sensor sees each rejected part (done in its acknowledgement); a reject that it hasn't "
+        "seen then counts as done otherwise.",
     )
     account_share: float | None = Field(
         default=None,
@@ -615,8 +616,8 @@ class GateSection(Section):
     )
     golden_acks: bool = Field(
         default=True,
-        description="Whether a golden challenge needs the PLC's ack of each reject; false only for a gate whose PLC "
-        "sends none.",
+        description="Whether a golden challenge needs the PLC's acknowledgement of each reject; false only for a gate "
+        "whose PLC sends none.",
     )
     golden_at: tuple[TimeOfDay, ...] = Field(
         default=(), description="Times of day at which a golden challenge is due, HH:MM in golden_zone; empty = never."

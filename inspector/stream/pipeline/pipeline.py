@@ -93,6 +93,7 @@ from inspector.stream.pipeline.verdicts import Signature
 from inspector.stream.pipeline.writing import Writing
 from inspector.stream.spare_time import SpareTime
 from inspector.stream.watermark import Watermark
+from inspector.stream.wording import counted
 
 DRAIN_STEP_S = 0.02
 
@@ -330,7 +331,10 @@ class Pipeline:
                     await asyncio.sleep(DRAIN_STEP_S)
         except TimeoutError:
             frames, rows = len(self._shared.in_flight), self._writing.waiting
-            detail = f"{frames} frames stay with their brokers, {rows} rows in the journal"
+            detail = (
+                f"the agent ends before all is done: {counted(frames, 'frame')} stay with their brokers and "
+                f"{counted(rows, 'row')} in the journal, for its next start; a longer agent.drain_s lets it finish"
+            )
             self._shared.event("drain_cut_short", Severity.WARNING, self._config.agent.name, detail)
 
     def _is_drained(self) -> bool:

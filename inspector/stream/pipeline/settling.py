@@ -19,6 +19,7 @@ from inspector.domain import (
     Decision,
     Failure,
     FrameFacts,
+    FrameFault,
     GateMode,
     HoldNote,
     LateFrame,
@@ -49,6 +50,7 @@ from inspector.stream.pipeline.verdicts import (
     standing_fields,
     with_late_score,
 )
+from inspector.stream.wording import FAULT_WORDS, counted
 
 T = TypeVar("T")
 
@@ -222,12 +224,17 @@ class Settling:
         before = watch.current(camera)
         fault = facts.failure.frame_fault if facts.failure is not None else None
         for report in watch.note(camera, fault, self._shared.clock.monotonic_ns()):
+            if report.fault is FrameFault.FROZEN:
+                continue  # `frozen` tells of it, with its beginning and its end
             if report.is_over:
-                over = f"its frames are judged again; they were {report.fault.value}"
+                over = f"its frames are judged again; they were {FAULT_WORDS[report.fault]}"
                 self._shared.event("frame_health_ended", Severity.INFO, camera, over)
                 continue
             measure = "" if facts.failure is None else f"; the last: {facts.failure.detail}"
-            detail = f"{report.count} frame(s) not judged{measure}; look at camera and light"
+            detail = (
+                f"{counted(report.count, 'frame')} not judged, as the picture is {FAULT_WORDS[report.fault]}{measure}; "
+                f"look at camera and light. See: inspector results list --camera {camera} --cause frame_health"
+            )
             self._shared.event("frame_health", Severity.ALARM, camera, detail)
         if watch.current(camera) is not before:
             self._shared.has_news.set()

@@ -190,7 +190,9 @@ class Upkeep:
             self._canary_fault = True
             return
         if self._canary_fault:
-            self._shared.event("canary_recovered", Severity.INFO, lineup.revision, "the stored scores come out again")
+            self._shared.event(
+                "canary_recovered", Severity.INFO, lineup.revision, "the test pictures get their stored scores again"
+            )
         self._canary_fault = False
         self._canary_ok_ns = self._shared.clock.monotonic_ns()
 

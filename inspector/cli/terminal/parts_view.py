@@ -23,7 +23,7 @@ _SOURCES: Final = {1: "decision", 2: "default", 3: "bypass", 4: "by hand"}
 def print_account(account: PartsAccount, *, with_hours: bool, part_class: PartClass | None) -> None:
     """Classes by gate and the contradictions; then hours and single parts, if they were asked for."""
     if not account.counts:
-        console.out.print("There are no such parts.", highlight=False)
+        console.out.print(_nothing(account), highlight=False, markup=False, soft_wrap=True)
         return
     rendering.show(_classes_table(account))
     if account.contradicted:
@@ -43,6 +43,17 @@ def print_account(account: PartsAccount, *, with_hours: bool, part_class: PartCl
             )
         else:
             console.out.print(f"No part is in the class {_plain(part_class)}.", highlight=False)
+
+
+def _nothing(account: PartsAccount) -> str:
+    """Which parts were looked for, since the last hour is the usual choice and not the person's."""
+    wanted = account.selection
+    said = "There are no parts"
+    said += "" if wanted.gate is None else f" of gate {wanted.gate}"
+    said += "" if wanted.lot is None else f" of lot {wanted.lot}"
+    said += "" if wanted.since is None else f" since {local_time(wanted.since)}"
+    said += "" if wanted.until is None else f" until {local_time(wanted.until)}"
+    return f"{said}; --since 8h, for example, looks further back." if wanted.since is not None else f"{said}."
 
 
 def _which(listed: int, total: int) -> str:

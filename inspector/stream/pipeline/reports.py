@@ -256,7 +256,7 @@ def _of_no_part(count: int, cases: str) -> str:
 
 def _contradicted(count: int, cases: str) -> str:
     return (
-        f"the PLC acknowledged {counted(count, 'part')} twice, each time as done otherwise: {cases}; the first counts, "
+        f"the PLC acknowledged {counted(count, 'part')} in ways that contradict each other: {cases}; the first counts, "
         "and the others are kept with it. Look at the program that sends ack"
     )
 

@@ -140,7 +140,10 @@ def test_parts_lists_contradictions_by_number_without_being_asked_for_a_class(sh
 
 @pytest.mark.usefixtures("filled")
 def test_parts_of_what_is_not_there_says_so(shell: Callable[..., Any]) -> None:
-    assert shell("parts", "--lot", "L9").out == "There are no such parts.\n"
+    assert shell("parts", "--lot", "L9").out == "There are no parts of lot L9.\n"
+    nothing = shell("parts", "--gate", "g1", "--since", "4d", "--until", "3d").out
+    assert nothing.startswith("There are no parts of gate g1 since ")
+    assert nothing.endswith("looks further back.\n")
     assert shell("parts", "--gate", "g9").code == 2
     assert shell("parts", "--class", "lost").code == 2
     assert shell("parts", "--since", "yesterday").code == 2

@@ -146,8 +146,9 @@ def mqtt_certificate(mqtt: MqttSection) -> Iterator[str]:
 
 
 def mqtt_tls(mqtt: MqttSection) -> Iterator[str]:
-    if not mqtt.tls and (mqtt.ca_file or mqtt.cert_file or mqtt.key_file):
-        yield "mqtt.ca_file, mqtt.cert_file and mqtt.key_file need mqtt.tls = true, else all is sent in plain text"
+    """A client certificate that is never shown. A `ca_file` alone may serve `simulate --to mqtts:`; `doctor` warns."""
+    if not mqtt.tls and mqtt.cert_file and mqtt.key_file:
+        yield "mqtt.cert_file and mqtt.key_file need mqtt.tls = true, else all is sent in plain text"
 
 
 def mqtt_pauses(mqtt: MqttSection) -> Iterator[str]:

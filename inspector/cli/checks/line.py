@@ -24,6 +24,11 @@ async def check_broker(config: Config) -> AsyncIterator[Finding]:
     from connectors.mqtt.owner_probe import probe_owners
     from connectors.mqtt.probe import probe
 
+    if not config.mqtt.tls and config.mqtt.ca_file:
+        detail = (
+            "mqtt.ca_file is set, but mqtt.tls is off: everything is sent in plain text. Set it, or remove the file."
+        )
+        yield warning(BROKER, "tls", detail)
     for finding in await probe(config):
         subject = finding.subject.removeprefix("mqtt ")
         # A broker that keeps little for absent agents still serves present ones. A line also runs without commands.

@@ -192,6 +192,16 @@ def test_camera_with_a_wildcard_topic_is_refused_by_the_configuration(tmp_path: 
     assert config_of(tmp_path, camera=[camera("b", topic="line/b/+", trigger_from="topic")]).camera
 
 
+def test_broker_with_an_authority_and_without_tls_is_a_warning(tmp_path: Path) -> None:
+    async def look(**mqtt: Any) -> list[Finding]:
+        nobody = {"port": 1, "ca_file": str(tmp_path / "ca.pem"), **mqtt}
+        return [finding async for finding in line_checks.check_broker(config_of(tmp_path, mqtt=nobody))]
+
+    plain = found(asyncio.run(look()), "tls")
+    assert (plain.level, "plain text" in plain.detail) == (Level.WARNING, True)
+    assert "tls" not in {finding.subject for finding in asyncio.run(look(tls=True))}
+
+
 def test_camera_of_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     cameras = [camera(name, source="folder", folder=str(tmp_path / name)) for name in ("none", "there")]

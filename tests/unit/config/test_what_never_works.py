@@ -61,7 +61,7 @@ REFUSED: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     (line({}, {"golden_zone": "UTC"}), "without golden_at", line({}, {"golden_zone": "UTC", "golden_at": ["06:00"]})),
     ({"mqtt": {"password_secret": "p"}}, "mqtt.username", {"mqtt": {"password_secret": "p", "username": "u"}}),
     ({"mqtt": {"tls": True, "cert_file": "c"}}, "go together", {"mqtt": {"tls": True, "ca_file": "c"}}),
-    ({"mqtt": {"ca_file": "c"}}, "plain text", {"mqtt": {"tls": True, "ca_file": "c"}}),
+    ({"mqtt": {"cert_file": "c", "key_file": "k"}}, "plain text", {"mqtt": {"ca_file": "c"}}),
     ({"mqtt": {"reconnect_min_s": 9}}, "not be longer", {"mqtt": {"reconnect_min_s": 5}}),
     ({"kafka": {"reconnect_min_s": 9}}, "not be longer", {"kafka": {"reconnect_min_s": 5}}),
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from inspector import __version__
 from inspector.agent.build import Agent, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
 from inspector.agent.garbage import set_start_apart, watched
+from inspector.agent.process_figures import watch_process
 from inspector.agent.systemd import Notifier
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config import loading as configuration
@@ -66,6 +67,7 @@ async def _run(
             tasks.create_task(_announce(agent, notifier, watchdog_s)),
             tasks.create_task(_stop_when(stop, agent, notifier)),
             tasks.create_task(agent.housekeeping.run(), name="housekeeping"),
+            tasks.create_task(watch_process(telemetry), name="process figures"),
         ]
         await agent.pipeline.run()
         for task in side:

@@ -150,6 +150,8 @@ def reconfigured(setting: PlantSetting, first: Plant, folder: Path) -> Plant:
 @contextlib.asynccontextmanager
 async def plant(setting: PlantSetting, say: Say) -> AsyncIterator[Plant]:
     """A plant of its own folder and broker, ready to run. Raises UsageError, InspectorError."""
+    if setting.copied and setting.images is None:
+        raise UsageError("--product copies what is enrolled, but not its frames; name a folder of them with --images.")
     with bench_folder(setting.base) as folder:
         async with broker_for(setting, folder) as (broker, name):
             yield await prepared(setting, folder, say, broker, name)
@@ -184,10 +186,8 @@ async def running(plant: Plant, say: Say) -> AsyncIterator[Line]:
 async def enrolled(setting: PlantSetting, folder: Path, config: Config, say: Say) -> list[Film]:
     """The films of the products that are live in the bench's registry now."""
     if setting.copied:
-        if setting.images is None:
-            raise UsageError("--product copies what is enrolled, so its frames must come from somewhere: add --images.")
         await _copy(setting, config)
-        return _shown(setting.copied, setting.images)
+        return [] if setting.images is None else _shown(setting.copied, setting.images)
     names = [f"bench-{number + 1}" for number in range(setting.products)]
     if setting.images is not None:
         films = await asyncio.to_thread(films_of, setting.images, names)
@@ -230,6 +230,7 @@ async def _copy(setting: PlantSetting, config: Config) -> None:
 
 
 def _shown(products: Sequence[str], images: Path) -> list[Film]:
+    """Frames of copied products: from the folder, or with several products from its subfolders of their names."""
     folders = [images / name for name in products] if len(products) > 1 else [images]
     return [shown_of(name, folder) for name, folder in zip(products, folders, strict=True)]
 

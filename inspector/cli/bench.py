@@ -53,6 +53,9 @@ def engine(
     profile: ProfileOption = "standard",
     head: HeadOption = "prototype",
     rounds: Annotated[int, typer.Option(min=0, max=10_000, help="Rounds of the head's parts; 0 leaves it out.")] = 60,
+    product: Annotated[
+        str | None, typer.Option(help="The head of a copy of this live product; else of a drawn one.")
+    ] = None,
     state: StateOption = None,
     page: PageOption = None,
     config: console.ConfigOption = None,
@@ -64,7 +67,9 @@ def engine(
     from inspector.config.loading import load
 
     request = engines.EngineRequest(
-        setting=PlantSetting(config=load(config), profile=profile, head=head, state=state),
+        setting=PlantSetting(
+            config=load(config), profile=profile, head=head, state=state, copied=(product,) if product else ()
+        ),
         names=tuple(engine or ()),
         window_s=window_s,
         batches=whole_numbers(batch, "--batch", 4096),
@@ -167,6 +172,9 @@ def products(
     threads: ThreadsOption = None,
     broker: BrokerOption = None,
     images: ImagesOption = None,
+    product: Annotated[
+        str | None, typer.Option(help="Measure with copies of this live product; --images shows it.")
+    ] = None,
     state: StateOption = None,
     page: PageOption = None,
     config: console.ConfigOption = None,
@@ -188,6 +196,7 @@ def products(
             threads=threads,
             broker=broker,
             images=images,
+            copied=(product,) if product else (),
             state=state,
         ),
         counts=whole_numbers(counts, "--counts", 2000),

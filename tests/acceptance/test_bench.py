@@ -1,4 +1,4 @@
-"""`inspector bench` and `inspector capacity` in small, with a real broker and a real agent. Counts and keys, no times."""
+"""`inspector bench` and `inspector capacity` in small, with a real broker and agent. Counts and keys, never times."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ async def remove_retained(settings: MqttSection, client_id: str, topic_filter: s
             remover.has_news = False
             await asyncio.sleep(RETAINED_S)
         if session.connection is not None:
-            for topic in remover.topics:
+            for topic in tuple(remover.topics):
                 await session.connection.wait_for_room()
                 await session.connection.publish(topic, b"", retain=True)
     return len(remover.topics)
@@ -75,7 +75,8 @@ class _Remover(Peer):
         await connection.subscribe([self._filter])
 
     def received(self, connection: Connection, message: Message) -> None:
-        if message.is_retained and message.topic is not None:
+        # A removal comes back to its sender as a retained message without content.
+        if message.is_retained and message.payload and message.topic is not None:
             self.topics.append(message.topic)
             self.has_news = True
         if message.packet_id:

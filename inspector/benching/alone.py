@@ -109,7 +109,7 @@ class Alone:
         def call(embedder: Embedder) -> tuple[float, float, list[float]]:
             together.wait()
             began = last = time.perf_counter()
-            took = []
+            took: list[float] = []
             while not took or (last < began + window_s and not self.stop.is_set()):
                 embedder(pixels)
                 now = time.perf_counter()

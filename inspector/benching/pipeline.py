@@ -200,7 +200,7 @@ def document(run: PipelineRun) -> dict[str, Any]:
             "saturation": _rounded(_processor_ms(run.saturated, [each.frames for each in run.saturated])),
             "schedule": _rounded(_processor_ms(run.shown, [len(each.parts) for each in run.shown])),
         },
-        "resident_mib": _rounded(max((each.resident_mib or 0 for each in (*run.saturated, *run.shown)), default=None)),
+        "resident_mib": _rounded(_largest_mib(run)),
         "engine": run.engine,
         "reference_engine": request.reference,
         "arrangement": None if run.pass_arrangement is None else asdict(run.pass_arrangement),
@@ -234,6 +234,11 @@ def stage_ms(parts: Sequence[Part], stage: str) -> list[float]:
     """The times of one stage from the records of those parts that passed it."""
     found = [(part.record or {}).get(f"{stage}_ms") for part in parts]
     return [float(value) for value in found if value is not None]
+
+
+def _largest_mib(run: PipelineRun) -> float | None:
+    windows: list[Saturated | Shown] = [*run.saturated, *run.shown]
+    return max((each.resident_mib for each in windows if each.resident_mib is not None), default=None)
 
 
 def _paced_fps(run: PipelineRun) -> float | None:

@@ -40,6 +40,7 @@ from inspector.store.registry.registry import SqlRegistry
 AGENT: Final = "bench"
 BY: Final = "bench"
 READY_TIMEOUT_S: Final = 300.0
+TIDY_TIMEOUT_S: Final = 10.0
 WARM_UP_EACH: Final = 4
 PNG: Final = b"\x89PNG"
 Say = Progress
@@ -237,8 +238,9 @@ def _shown(products: Sequence[str], images: Path) -> list[Film]:
 
 async def _tidied(plant: Plant) -> None:
     """Remove what the agent left on the broker for ever: its retained states."""
-    with contextlib.suppress(InspectorError):
-        await remove_retained(plant.broker, f"{plant.config.agent.name}:tidy", f"{plant.config.agent.prefix}/#")
+    with contextlib.suppress(InspectorError, TimeoutError):
+        async with asyncio.timeout(TIDY_TIMEOUT_S):
+            await remove_retained(plant.broker, f"{plant.config.agent.name}:tidy", f"{plant.config.agent.prefix}/#")
 
 
 async def _until_ready(process: asyncio.subprocess.Process, log: Path, begins_at: int) -> None:

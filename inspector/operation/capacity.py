@@ -111,7 +111,16 @@ def _detail(gate: GateSection, capacity: Capacity) -> str:
 def _typed(stored: Any) -> Capacity:
     if stored["schema"] != SCHEMA:
         raise ValueError(f"schema {stored['schema']!r}")
-    optional = {name: None if stored[name] is None else float(stored[name]) for name in ("rate_fps", "p999_ms")}
-    whole = {name: int(stored[name]) for name in ("frames", "cameras", "products", "cores")}
-    texts = {name: str(stored[name]) for name in ("engine", "software", "measured_at")}
-    return Capacity(deadline_ms=float(stored["deadline_ms"]), **optional, **whole, **texts)
+    rate_fps, p999_ms = (None if stored[name] is None else float(stored[name]) for name in ("rate_fps", "p999_ms"))
+    return Capacity(
+        deadline_ms=float(stored["deadline_ms"]),
+        rate_fps=rate_fps,
+        p999_ms=p999_ms,
+        frames=int(stored["frames"]),
+        cameras=int(stored["cameras"]),
+        products=int(stored["products"]),
+        engine=str(stored["engine"]),
+        cores=int(stored["cores"]),
+        software=str(stored["software"]),
+        measured_at=str(stored["measured_at"]),
+    )

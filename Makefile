@@ -24,7 +24,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 # What things cost here as ratios, then a short `inspector bench pipeline`; docs/performance.md has the other benches.
-bench: $(VENV)/.installed
+bench: system-parts $(VENV)/.installed
 	$(BIN)/python -m benchmarks
 	$(BIN)/inspector bench pipeline --frames 1000 --windows 3
 

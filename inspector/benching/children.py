@@ -42,6 +42,17 @@ def usage_of(pid: int) -> Usage | None:
     return Usage(ticks / _TICKS, pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process has this number, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextlib.asynccontextmanager
 async def child(words: Sequence[str], log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """`inspector WORDS` as a process; its output goes to `log`. On exit it is asked to end, then made to."""

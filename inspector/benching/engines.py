@@ -13,7 +13,7 @@ from typing import Any, Final
 from inspector.benching.alone import BATCHES, Alone, Arrangement, Passed, bare_backbone
 from inspector.benching.machine import Machine, this_machine
 from inspector.benching.pipeline import in_thread
-from inspector.benching.plant import Plant, PlantSetting, Say, bench_folder, prepared
+from inspector.benching.plant import Plant, PlantSetting, Say, bench_folder, check, prepared
 from inspector.errors import EngineError
 from inspector.operation.opening import registry_of
 from inspector.vision.artifacts.format import Artifact, unpack
@@ -60,6 +60,7 @@ class EngineRun:
 
 async def run_engines(request: EngineRequest, say: Say) -> EngineRun:
     """Raises UsageError for an unknown engine, EngineError where a named one or none at all can be made."""
+    check(request.setting)
     run = EngineRun(this_machine())
     names = request.names or ENGINES
     with bench_folder(request.setting.base) as folder:

@@ -22,7 +22,7 @@ from connectors.mqtt.broker import EmbeddedBroker, mosquitto_binary
 from connectors.mqtt.listener import MqttListener, remove_retained
 from connectors.mqtt.publisher import MqttPublisher
 from inspector.agent.clock import SystemClock
-from inspector.benching.children import child, command, last_line
+from inspector.benching.children import child, command, is_alive, last_line
 from inspector.benching.line import Line
 from inspector.benching.open_loop import Observed
 from inspector.benching.pictures import Film, drawn_film, films_of, shown_of
@@ -32,10 +32,11 @@ from inspector.config.sections import MqttSection
 from inspector.demo.simulation import broker_of
 from inspector.domain import printable
 from inspector.enrolment.low_priority import Progress
-from inspector.errors import InspectorError, RegistryError, UsageError
+from inspector.errors import ConfigError, InspectorError, RegistryError, UsageError
 from inspector.operation.opening import registry_of
 from inspector.store.database import configured
 from inspector.store.registry.registry import SqlRegistry
+from inspector.training.heads.factory import recipe_for
 
 AGENT: Final = "bench"
 BY: Final = "bench"
@@ -100,7 +101,8 @@ def bench_folder(base: Path) -> Iterator[Path]:
     """A new folder within `base`, removed at the end with all that is in it. Raises UsageError if it can't be made."""
     try:
         base.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=base))
+        _remove_abandoned(base)
+        folder = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=base))
     except OSError as error:
         raise UsageError(
             f"The bench can't make its folder in {printable(str(base))} ({error.strerror}); name another with --state."
@@ -109,6 +111,14 @@ def bench_folder(base: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(base: Path) -> None:
+    """Remove the folders of benches that were killed and could not do it themselves."""
+    for folder in base.glob("run-*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdigit() and not is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.asynccontextmanager
@@ -136,7 +146,6 @@ async def prepared(
     setting: PlantSetting, folder: Path, say: Say, broker: MqttSection | None = None, broker_name: str = "none"
 ) -> Plant:
     """A plant in `folder` with its products enrolled or copied. Without a broker it can't be run, only be read."""
-    _check(setting)
     config = _write_config(setting, folder, broker or MqttSection())
     films = await enrolled(setting, folder, config, say)
     return Plant(folder, broker or config.mqtt, broker_name, tuple(films), config, setting.gate_window_ms is not None)
@@ -151,6 +160,7 @@ def reconfigured(setting: PlantSetting, first: Plant, folder: Path) -> Plant:
 @contextlib.asynccontextmanager
 async def plant(setting: PlantSetting, say: Say) -> AsyncIterator[Plant]:
     """A plant of its own folder and broker, ready to run. Raises UsageError, InspectorError."""
+    check(setting)
     if setting.copied and setting.images is None:
         raise UsageError("--product copies what is enrolled, but not its frames; name a folder of them with --images.")
     with bench_folder(setting.base) as folder:
@@ -261,9 +271,11 @@ async def _until_ready(process: asyncio.subprocess.Process, log: Path, begins_at
         ) from None
 
 
-def _check(setting: PlantSetting) -> None:
+def check(setting: PlantSetting) -> None:
+    """Raises UsageError for what can be told before anything is made."""
     if setting.images is not None and not setting.images.is_dir():
         raise UsageError(f"{printable(str(setting.images))} is no folder; name one with JPEG or PNG files.")
+    recipe_for(setting.head, setting.profile)  # raises UsageError for an unknown one, before minutes of work
 
 
 def _write_config(setting: PlantSetting, folder: Path, broker: MqttSection) -> Config:
@@ -278,7 +290,10 @@ def _write_config(setting: PlantSetting, folder: Path, broker: MqttSection) -> C
     engines = setting.base / "engines"
     engines.mkdir(parents=True, exist_ok=True)
     _take_over(setting.config.agent.state_dir / "engines", engines)
-    config = load(path)
+    try:
+        config = load(path)
+    except ConfigError as error:
+        raise UsageError(f"A line can't be made with these options: {'; '.join(error.faults)}.") from None
     config.agent.state_dir.mkdir(parents=True, exist_ok=True)
     link = config.agent.state_dir / "engines"
     if not link.is_symlink():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from inspector.benching.line import Saturated, Shown
 from inspector.benching.machine import this_machine
 from inspector.benching.open_loop import Part
 from inspector.benching.pipeline import PipelineRequest, PipelineRun, pieces
-from inspector.benching.plant import PlantSetting
+from inspector.benching.plant import PlantSetting, bench_folder
 from inspector.benching.schedule import Due
 from inspector.config.loading import parse
 from inspector.reports.bench import BenchPage, FigureTable, bench_html, bench_markdown
@@ -133,6 +135,12 @@ def test_pieces_of_a_schedule_keep_every_frame_and_begin_at_nought() -> None:
         (("bench", "pipeline", "--product", "bottle"), "--images"),
         (("bench", "pipeline", "--broker", "kafka://127.0.0.1:9092"), "mqtt://host:port"),
         (("bench", "pipeline", "--page", "nowhere/page.html"), "no folder"),
+        (("bench", "pipeline", "--profile", "quick"), "no profile 'quick'"),
+        (("bench", "engine", "--head", "none"), "no head 'none'"),
+        (
+            ("bench", "pipeline", "--engine", "abacus", "--broker", "mqtt://127.0.0.1:1883"),
+            "can't be made with these options",
+        ),
         (("capacity", "--deadline-ms", "50", "--arrivals", "x"), "none of periodic, poisson"),
         (("capacity",), "deadline-ms"),
     ],
@@ -156,6 +164,18 @@ def test_missing_mosquitto_is_told_with_both_ways_out(
         assert "apt install mosquitto" in answer.err
         assert "--broker mqtt://host:port" in answer.err
         assert list((tmp_path / "bench").iterdir()) == []
+
+
+def test_folder_of_a_killed_bench_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    killed, running = tmp_path / f"run-{ended.pid}-abc", tmp_path / f"run-{os.getpid()}-def"
+    for folder in (killed, running, tmp_path / "engines"):
+        folder.mkdir()
+        (folder / "file").write_text("")
+    with bench_folder(tmp_path) as own:
+        assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "engines", running, own])
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "engines", running]
 
 
 def test_state_that_can_not_be_made_names_the_option(shell: Callable[..., Any], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from connectors.mqtt.publisher import MqttPublisher
 from inspector.benching.children import Usage, last_line, usage_of
-from inspector.benching.open_loop import Observed, Part, shoot
+from inspector.benching.open_loop import Observed, Part, first_error_alone, shoot
 from inspector.benching.pictures import Film
 from inspector.benching.schedule import Due
 from inspector.errors import BrokerUnavailable, InspectorError
@@ -129,20 +129,21 @@ class Line:
         counted_ns, end_ns = began_ns + ramp_ns, began_ns + round(window_s * 1e9)
         first: Usage | None = None
         parts: list[Part] = []
-        async with asyncio.TaskGroup() as sending:
-            number = 0
-            while (now_ns := clock.monotonic_ns()) < end_ns:
-                if first is None and now_ns >= counted_ns:
-                    first, counted_ns = self.usage(), now_ns
-                if self.observed.pending >= waiting:
-                    await self.observed.until_pending(waiting - 1, max(0.001, (end_ns - now_ns) / 1e9))
-                    continue
-                part = self.show(number % self.cameras, clock.monotonic_ns())
-                parts.append(part)
-                sending.create_task(self.send(part))
-                number += 1
-                await asyncio.sleep(0)
-            last, end_ns = self.usage(), clock.monotonic_ns()
+        with first_error_alone():
+            async with asyncio.TaskGroup() as sending:
+                number = 0
+                while (now_ns := clock.monotonic_ns()) < end_ns:
+                    if first is None and now_ns >= counted_ns:
+                        first, counted_ns = self.usage(), now_ns
+                    if self.observed.pending >= waiting:
+                        await self.observed.until_pending(waiting - 1, max(0.001, (end_ns - now_ns) / 1e9))
+                        continue
+                    part = self.show(number % self.cameras, clock.monotonic_ns())
+                    parts.append(part)
+                    sending.create_task(self.send(part))
+                    number += 1
+                    await asyncio.sleep(0)
+                last, end_ns = self.usage(), clock.monotonic_ns()
         await self._settle()
         self.observed.parts.clear()
         decided = [part for part in parts if part.heard_ns is not None and counted_ns <= part.heard_ns < end_ns]

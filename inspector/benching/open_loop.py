@@ -8,7 +8,8 @@ frame that was due in it. A sender that waited for answers would hide it (coordi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -127,7 +128,7 @@ async def shoot(
     """
     began_ns = clock.monotonic_ns()
     parts = []
-    try:
+    with first_error_alone():
         async with asyncio.TaskGroup() as sending:
             for due in plan:
                 due_ns = began_ns + round(due.at_s * _NS)
@@ -138,12 +139,19 @@ async def shoot(
                 part = show(due.camera, due_ns)
                 parts.append(part)
                 sending.create_task(_sent(part, send, clock))
+    return parts
+
+
+@contextlib.contextmanager
+def first_error_alone() -> Iterator[None]:
+    """Raises the first error of a known kind out of a group of them, because a command shows one sentence."""
+    try:
+        yield
     except BaseExceptionGroup as group:
         known = group.subgroup(InspectorError)
         if known is None:
             raise
-        raise first_of(known) from None
-    return parts
+        raise _first_of(known) from None
 
 
 async def _sent(part: Part, send: Send, clock: Clock) -> None:
@@ -151,7 +159,7 @@ async def _sent(part: Part, send: Send, clock: Clock) -> None:
     await send(part)
 
 
-def first_of(group: BaseExceptionGroup[Any]) -> BaseException:
+def _first_of(group: BaseExceptionGroup[Any]) -> BaseException:
     """The first single error in a group of groups."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):

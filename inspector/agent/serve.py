@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Sequence
 
 from inspector import __version__
 from inspector.agent.build import Agent, opened, uses_mqtt
@@ -18,10 +19,13 @@ from inspector.domain import Event, Severity
 from inspector.errors import ConfigError, InspectorError
 
 
-def serve(config: Config) -> None:
-    """Run the agent until SIGTERM or SIGINT, then drain. Raises InspectorError if it can't start or go on."""
+def serve(config: Config, warnings: Sequence[Event] = ()) -> None:
+    """Run the agent until SIGTERM or SIGINT, then drain. Raises InspectorError if it can't start or go on.
+
+    `warnings`: events to report at the start, about things that were known before it.
+    """
     try:
-        asyncio.run(_serve(config))
+        asyncio.run(_serve(config, warnings))
     except BaseExceptionGroup as group:
         known, unknown = group.split(InspectorError)
         if known is None or unknown is not None:
@@ -47,11 +51,13 @@ def _check_secrets(config: Config) -> None:
         raise ConfigError(faults)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, warnings: Sequence[Event]) -> None:
     _check_secrets(config)
     address, watchdog_s = configuration.notify_socket()
     notifier = Notifier(address)
     telemetry = LogTelemetry()
+    for warning in warnings:
+        telemetry.event(warning)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

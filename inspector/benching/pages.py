@@ -162,13 +162,13 @@ def _account(found: Document) -> FigureTable:
         ("processor ms of the agent a frame, schedule", _number(used["schedule"], 2)),
         ("resident memory of the agent, MiB", _number(found["resident_mib"], 1)),
     )
-    return FigureTable("Account", ("", ""), rows)
+    return FigureTable("Account", ("", "figure"), rows)
 
 
 def _pipeline_notes(found: Document) -> Sequence[str]:
     notes = []
     if 0 < found["frames"] < _FEW:
-        notes.append(f"Of {found['frames']} frames, p99.9 is no more than one of the slowest; take --frames 10000.")
+        notes.append(f"Of {found['frames']} frames, p99.9 is the slowest one; take --frames 10000 to say more of it.")
     late_ms = found["sent_late_ms"]["p99"]
     p50 = found["latency_ms"]["p50"]
     if late_ms is not None and p50 is not None and late_ms > p50 / 2:

@@ -64,6 +64,7 @@ class PipelineRun:
     machine: Machine
     broker: str
     engine: str = ""
+    profile: str = ""
     pass_arrangement: Arrangement | None = None
     backbone_arrangement: Arrangement | None = None
     saturated: list[Saturated] = field(default_factory=list)
@@ -82,11 +83,11 @@ async def run_pipeline(request: PipelineRequest, say: Say) -> PipelineRun:
     """Raises UsageError, InspectorError. Nothing is left of it but the figures."""
     machine = this_machine()
     async with plant(request.setting, say) as made:
-        graph, weights_file = await pass_of(made)
+        graph, weights_file, profile = await pass_of(made)
         engine = made.config.engine.name
         own = await in_thread(None, Alone, engine, made.engines, graph, weights_file)
         bare = await in_thread(None, lambda: Alone(request.reference, made.engines, bare_backbone()))
-        run = PipelineRun(request, machine, made.broker_name, own.engine)
+        run = PipelineRun(request, machine, made.broker_name, own.engine, profile)
         async with running(made, say) as line:
             if request.windows:
                 await _saturation(run, line, own, bare, say)
@@ -95,12 +96,13 @@ async def run_pipeline(request: PipelineRequest, say: Say) -> PipelineRun:
     return run
 
 
-async def pass_of(made: Plant) -> tuple[Graph, Path | None]:
-    """The pass of the first product, and its weights file where they are not the default ones."""
+async def pass_of(made: Plant) -> tuple[Graph, Path | None, str]:
+    """The pass of the first product, its weights file where they are not the default ones, and its profile."""
     async with registry_of(made.config) as registry:
         version = (await registry.live()).versions[0]
         artifact = unpack(await registry.artifact(version.product, version.version), version.digest)
-    return artifact.graph, find_weights(artifact.manifest.get("weights_file"), made.config.engine.weights_dir)
+    weights_file = find_weights(artifact.manifest.get("weights_file"), made.config.engine.weights_dir)
+    return artifact.graph, weights_file, version.profile
 
 
 async def in_thread(alone: Alone | None, work: Callable[..., Result], *arguments: Any) -> Result:
@@ -210,7 +212,7 @@ def document(run: PipelineRun) -> dict[str, Any]:
         "seed": request.seed,
         "cameras": request.setting.cameras,
         "products": len(request.setting.copied) or request.setting.products,
-        "profile": request.setting.profile,
+        "profile": run.profile,
         "gates": request.setting.gate_window_ms is not None,
         "broker": run.broker,
         "database": "sqlite",

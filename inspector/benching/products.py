@@ -54,6 +54,7 @@ class ProductsRun:
     machine: Machine
     broker: str
     shown: dict[int, list[Shown]] = field(default_factory=dict)
+    profile: str = ""
 
 
 async def run_products(request: ProductsRequest, say: Say) -> ProductsRun:
@@ -61,6 +62,8 @@ async def run_products(request: ProductsRequest, say: Say) -> ProductsRun:
     machine = this_machine()
     async with plant(replace(request.setting, products=1), say) as first:
         run = ProductsRun(request, machine, first.broker_name, {count: [] for count in request.counts})
+        async with registry_of(first.config) as registry:
+            run.profile = (await registry.live()).versions[0].profile
         plants = {count: await _with_copies(request.setting, first, count, say) for count in request.counts}
         turns = [(count, number) for number in range(request.rounds) for count in request.counts]
         for done, (count, number) in enumerate(turns):
@@ -135,7 +138,7 @@ def document(run: ProductsRun) -> dict[str, Any]:
         "frames": run.request.frames,
         "rounds": run.request.rounds,
         "cameras": run.request.setting.cameras,
-        "profile": run.request.setting.profile,
+        "profile": run.profile,
         "broker": run.broker,
         "machine": asdict(run.machine),
     }

@@ -81,6 +81,7 @@ def test_bench_pipeline_copies_of_products_every_frame_has_its_answer(plant: Pat
     assert (found["frames"], found["lost"], found["late"], found["repeated"]) == (14, 0, 0, 0)
     assert (found["deadline_missed"], found["deadline_misses"]) == (0, 0.0)
     assert (found["cameras"], found["products"], found["gates"], found["database"]) == (2, 2, True, "sqlite")
+    assert found["profile"] == "standard"  # of the copied products
     assert len(found["windows"]) == 1
     for key in ("offered_fps", "throughput_fps", "backbone_only_fps", "bare_backbone_fps", "ratio", "resident_mib"):
         assert found[key] > 0, key

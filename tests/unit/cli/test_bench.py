@@ -34,7 +34,9 @@ def told(number: int, latency_ms: float | None, **record: Any) -> Part:
 
 def measured() -> PipelineRun:
     """Three windows at saturation, and five parts by the schedule: one late, one lost, one unjudged."""
-    run = PipelineRun(PipelineRequest(setting=SETTING, deadline_ms=50), this_machine(), "mosquitto 2", "onnxruntime")
+    run = PipelineRun(
+        PipelineRequest(setting=SETTING, deadline_ms=50), this_machine(), "mosquitto 2", "onnxruntime", "fast"
+    )
     run.pass_arrangement, run.backbone_arrangement = Arrangement(2, 1, 1), Arrangement(1, 2, 4)
     run.saturated = [Saturated(frames, 2.0, frames * 0.01, 200.0 + frames) for frames in (80, 100, 60)]
     run.pass_fps, run.backbone_fps = [80.0, 100.0, 80.0], [100.0, 125.0, 120.0]

@@ -8,10 +8,11 @@ that workers neither wait for one another nor hand frames over.
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import queue
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +121,8 @@ class OpenVinoEngine:
 
     def _lanes(self, content: bytes, graph: Graph, precision: Precision) -> Embedder:
         side = graph.size_px
-        lanes = [
-            self._request(content, 1, precision, [1, side, side, 3])
-            for _ in range(self._threads + LANES_BESIDE_WORKERS)
-        ]
-        return _Lanes(lanes)
+        most = max(self._threads, len(os.sched_getaffinity(0))) + LANES_BESIDE_WORKERS
+        return _Lanes(lambda: self._request(content, 1, precision, [1, side, side, 3]), self._threads, most)
 
     def _whole(self, content: bytes, precision: Precision) -> Embedder:
         return _Whole(self._request(content, self._threads, precision, None))
@@ -148,16 +146,25 @@ class OpenVinoEngine:
 class _Lanes:
     """A pass over one frame at a time for each of several threads; each lane is a compiled pass of one thread.
 
-    With one thread and one stream, OpenVINO computes in the thread that calls it.
+    With one thread and one stream, OpenVINO computes in the thread that calls it. `count` lanes are made at once, more
+    when all are in use, up to `most`; beyond that a caller waits.
     """
 
-    def __init__(self, requests: Sequence[Any]) -> None:
+    def __init__(self, make: Callable[[], Any], count: int, most: int) -> None:
+        self._make = make
         self._free: queue.LifoQueue[Any] = queue.LifoQueue()
-        for request in requests:
-            self._free.put(request)
+        self._to_be_made = threading.Semaphore(most - count)
+        for _ in range(count):
+            self._free.put(make())
+
+    def _lane(self) -> Any:
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            return self._make() if self._to_be_made.acquire(blocking=False) else self._free.get()
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[Patches]:
-        request = self._free.get()
+        request = self._lane()
         try:
             by_frame = [_run(request, pixels[row : row + 1]) for row in range(len(pixels))]
         finally:

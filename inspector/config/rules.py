@@ -281,6 +281,7 @@ def _is_pattern(text: str) -> bool:
 
 _OF_ALL: Final = (
     _repeated,
+    _precision,
     _two_gates,
     _same_kafka_topic,
     _same_folder,

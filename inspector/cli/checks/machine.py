@@ -33,6 +33,12 @@ _ASK_ONNXRUNTIME: Final = """
 import onnxruntime
 print(onnxruntime.__version__, ", ".join(onnxruntime.get_available_providers()), sep="|")
 """
+_ASK_OPENVINO: Final = """
+import sys
+sys.modules["openvino_telemetry"] = None
+import openvino
+print(openvino.__version__, ", ".join(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")), sep="|")
+"""
 _ASK_TORCH: Final = """
 import torch
 print(torch.__version__, torch.cuda.get_device_name(0) if torch.cuda.is_available() else "", sep="|")
@@ -44,7 +50,9 @@ def check_engine(config: Config) -> Iterator[Finding]:
     yield _weights() if has_torch() else ok(ENGINE, "torch and timm", _WITHOUT_TORCH)
     name = config.engine.name
     has_device = Path("/dev/nvidiactl").exists() and has_torch()
-    if name == "onnxruntime" or (name == "auto" and not has_device):
+    if name == "openvino":
+        yield _openvino(config.engine.precision)
+    elif name == "onnxruntime" or (name == "auto" and not has_device):
         yield _onnxruntime(name)
     else:
         yield from _torch(name)
@@ -109,6 +117,18 @@ def _onnxruntime(name: str) -> Finding:
     if "CPUExecutionProvider" not in answer.rest:
         return fault(ENGINE, name, f"{said}: it can't run on this CPU. Install the plain onnxruntime package.")
     return ok(ENGINE, name, said)
+
+
+def _openvino(precision: str) -> Finding:
+    answer = _asked("openvino", _ASK_OPENVINO)
+    if answer.why_not is not None:
+        advice = "Run `pip install 'inspector[openvino]'`, or set engine.name to onnxruntime."
+        return fault(ENGINE, "openvino", f"{answer.why_not} {advice}")
+    if precision == "bfloat16" and "BF16" not in answer.rest:
+        return fault(
+            ENGINE, "openvino", "this processor does not compute in bfloat16. Set engine.precision to float32."
+        )
+    return ok(ENGINE, "openvino", f"openvino {answer.version}, products are enrolled in {precision}")
 
 
 def _torch(name: str) -> Iterator[Finding]:

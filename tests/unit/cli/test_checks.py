@@ -299,7 +299,7 @@ def test_weights_that_are_missing_are_a_fault(tmp_path: Path, monkeypatch: pytes
 def test_engine_that_is_not_installed_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(backbone, "weights_digest", lambda _: "0" * 64)
-    for name in ("onnxruntime", "torch"):
+    for name in ("onnxruntime", "openvino", "torch"):
         finding = found(list(machine.check_engine(config_of(tmp_path, engine={"name": name}))), name)
         assert finding.level is Level.FAULT
 

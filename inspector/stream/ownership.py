@@ -16,6 +16,9 @@ import enum
 from dataclasses import dataclass, replace
 from typing import Final
 
+from inspector.domain import GateState
+from inspector.stream.handover import is_news
+
 BEAT_S: Final = 0.3
 LEASE_S: Final = 1.4
 DEAD_S: Final = 1.5
@@ -59,7 +62,8 @@ RETAINED: Final = frozenset({Word.ONLINE, Word.FREE})
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One message about the ownership of a gate. `term` rises with each change of the owner, `number` with each notice
-    of a session. `identity` survives a restart of the agent, `session` does not.
+    of a session. `identity` survives a restart of the agent, `session` does not. `state`: what the gate stands at, told
+    by its owner; None in other notices.
     """
 
     agent: str
@@ -69,6 +73,7 @@ class Notice:
     epoch: int
     number: int
     word: Word
+    state: GateState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,8 @@ class Ownership:
         self._is_answer_due = False
         self._heard_sessions: set[str] = set()
         self._asking: dict[str, _Asking] = {}
+        self._predecessor: Notice | None = None
+        self._state: GateState | None = None
 
     # --- what the agent wants to know ---
 
@@ -128,6 +135,23 @@ class Ownership:
         if self._phase is not _Phase.LISTENING or self._last is None or self._last.word is not Word.ONLINE:
             return None
         return self._last if now_ns - self._last_ns < DEAD_S * 1e9 and not self._is_mine(self._last) else None
+
+    @property
+    def predecessor(self) -> Notice | None:
+        """The last notice of the run that owned the gate before this one, until `succeed`; None if there was none.
+
+        It may be of an earlier run of this agent. What it says of the gate has to be taken over before the gate is
+        told anything.
+        """
+        return self._predecessor
+
+    def succeed(self) -> None:
+        """The predecessor's state of the gate has been taken over."""
+        self._predecessor = None
+
+    def is_predecessor_mine(self) -> bool:
+        """Whether the predecessor is an earlier run of this agent."""
+        return self._predecessor is not None and self._is_mine(self._predecessor)
 
     def contender(self, now_ns: int) -> Notice | None:
         """Another agent that waits for the gate which this agent owns; None if none was heard lately."""
@@ -176,14 +200,14 @@ class Ownership:
         self._phase = _Phase.IDLE
         self._lease_end_ns = 0
 
-    def due(self, now_ns: int, *, is_wanted: bool, epoch: int) -> list[Notice]:
-        """The notices to send now, in order. `epoch` is the gate's while it is wanted."""
+    def due(self, now_ns: int, *, is_wanted: bool, epoch: int, state: GateState | None = None) -> list[Notice]:
+        """The notices to send now, in order. `epoch` and `state` are the gate's while it is wanted."""
         if not self._is_connected:
             return []
         if not is_wanted:
             return self._give_up(now_ns)  # in the epoch in which it was owned
-        is_new = epoch != self._me.epoch
-        self._me = replace(self._me, epoch=epoch)
+        is_new = epoch != self._me.epoch or is_news(state, self._state)
+        self._me, self._state = replace(self._me, epoch=epoch), state
         match self._phase:
             case _Phase.OWNING if now_ns >= self._lease_end_ns:
                 # Another agent may have followed, and ONLINE must not hide that from the next start.
@@ -221,6 +245,8 @@ class Ownership:
         elif notice.word in RETAINED:
             self._note_stored(notice, now_ns)
             self._answer_stored(notice, now_ns)
+            if self._phase not in (_Phase.CONFIRMING, _Phase.OWNING):
+                self._predecessor = notice
         elif self._phase in (_Phase.CONFIRMING, _Phase.OWNING):
             self._is_answer_due = True
         elif notice.word is Word.CLAIM and self._phase in (_Phase.CLAIMING, _Phase.SETTLING):
@@ -299,7 +325,8 @@ class Ownership:
         return self._notice(word, now_ns)
 
     def _notice(self, word: Word, now_ns: int) -> Notice:
-        self._me = replace(self._me, number=self._me.number + 1, word=word)
+        told = self._state if word in RETAINED else None
+        self._me = replace(self._me, number=self._me.number + 1, word=word, state=told)
         self._sent[self._me.number] = word, now_ns
         self._sent.pop(self._me.number - MOST_UNDER_WAY, None)
         self._beat_ns = now_ns

@@ -7,10 +7,12 @@ frames, frames that waited in the broker, late frames, reference parts, and fram
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from inspector.config.sections import GateSection
 from inspector.domain import Action, Cause, CauseRun, GateState, HeldFor, StormCounts
+from inspector.stream.verdict_record import format_time
 
 UNCOUNTED: Final = frozenset(
     {Cause.LATE, Cause.OVERLOAD, Cause.VIEW_MISSING, Cause.NOT_RECEIVED, Cause.BYPASS, Cause.NOT_RELEASED}
@@ -27,6 +29,17 @@ ALARM_OF: Final[dict[HeldFor, str]] = {
     HeldFor.FRAME_HEALTH: "storm_frame_health",
 }
 """The kind of the event with which a hold begins."""
+
+_WORDS: Final[dict[HeldFor, str]] = {
+    HeldFor.CONSECUTIVE_REJECTS: "too many parts in a row were rejected (storm_consecutive)",
+    HeldFor.REJECT_SHARE: "too large a share of the parts was rejected (storm_share)",
+    HeldFor.NO_TRIGGER_ID: "too many frames in a row carried no trigger id (storm_no_trigger_id)",
+    HeldFor.UNKNOWN_PRODUCT: "too many frames in a row showed no known product (storm_unknown_product)",
+    HeldFor.FRAME_HEALTH: "too many frames in a row were too bad to be judged (storm_frame_health)",
+    HeldFor.ACCOUNT: "too many parts were not accounted for (account_share)",
+    HeldFor.GOLDEN_FAILED: "a golden challenge failed",
+    HeldFor.GOLDEN_MISSING: "a golden challenge that was due was not passed in time",
+}
 
 _HELD_BY_RUN: Final[dict[Cause, HeldFor]] = {
     Cause.NO_TRIGGER_ID: HeldFor.NO_TRIGGER_ID,
@@ -93,9 +106,17 @@ def reached(state: GateState, gate: GateSection) -> Storm | None:
     return _by_streak(state, gate) or _by_share(state, gate) or _by_run(state, gate)
 
 
-def hold(state: GateState, held_for: HeldFor) -> GateState:
-    """The state of the held gate."""
-    return replace(state, held=True, held_for=held_for, watched=state.watched + 1)
+def hold(state: GateState, held_for: HeldFor, since: datetime, by: str) -> GateState:
+    """The state of the gate that the agent `by` holds."""
+    return replace(state, held=True, held_for=held_for, held_since=since, held_by=by, watched=state.watched + 1)
+
+
+def hold_words(state: GateState) -> str:
+    """Since when, by which agent and why a held gate is held, for people."""
+    since = "" if state.held_since is None else f" since {format_time(state.held_since)}"
+    by = "" if state.held_by is None else f" by the agent {state.held_by}"
+    why = "" if state.held_for is None else f": {_WORDS[state.held_for]}"
+    return f"held{since}{by}{why}"
 
 
 def release(state: GateState) -> GateState:
@@ -104,6 +125,8 @@ def release(state: GateState) -> GateState:
         state,
         held=False,
         held_for=None,
+        held_since=None,
+        held_by=None,
         reject_streak=0,
         storm=StormCounts(),
         releases=state.releases + 1,

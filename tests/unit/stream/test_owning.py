@@ -33,7 +33,7 @@ async def test_agent_that_owns_its_gate_claims_it_with_its_epoch_and_beats() -> 
     agent = agent_of(owners)
     async with agent.running():
         await wait_until(lambda: bool(agent.line.beats))
-        assert owners.wanted == {"gate": 1}
+        assert {gate: state.epoch for gate, state in owners.wanted.items()} == {"gate": 1}
     assert owners.wanted == {}
     assert "gate_owned_by_other" not in agent.telemetry.kinds()
 

@@ -102,7 +102,9 @@ class Succession:
         stored = await self._stored(gate)
         if before is not None:
             if self._shared.is_of_group(gate) and stored is not None and _is_same_epoch(stored, before):
-                return  # the first delivery of the stream loads everything from the common ledger
+                counter.adopt(stored)  # the frames that it knows are loaded with the first delivery of the stream
+                counter.name_epoch(stored.epoch_of)
+                return
             self.follow(before)
         if elsewhere is not None and stored is not None:
             counter.adopt(stored)

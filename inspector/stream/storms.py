@@ -6,6 +6,7 @@ frames, frames that waited in the broker, late frames, reference parts, and fram
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -13,13 +14,17 @@ from typing import Final
 from inspector.config.sections import GateSection
 from inspector.domain import Action, Cause, CauseRun, GateState, HeldFor, StormCounts
 from inspector.stream.verdict_record import format_time
+from inspector.stream.wording import HELD_WORDS, causes_text
 
 UNCOUNTED: Final = frozenset(
     {Cause.LATE, Cause.OVERLOAD, Cause.VIEW_MISSING, Cause.NOT_RECEIVED, Cause.BYPASS, Cause.NOT_RELEASED}
 )
 """Causes that say nothing about the part itself. They neither count nor end a run."""
 
-HELD_UNTIL: Final = "the gate is held until the command release, with by and reason"
+HELD_UNTIL: Final = "the gate is held: it is sent no pass until a person sends the command release, with by and reason"
+
+LOOK: Final = "See first: inspector results list --outcome reject, and --outcome unjudged"
+"""A part that was not judged is rejected too where a policy says so."""
 
 ALARM_OF: Final[dict[HeldFor, str]] = {
     HeldFor.CONSECUTIVE_REJECTS: "storm",
@@ -29,17 +34,6 @@ ALARM_OF: Final[dict[HeldFor, str]] = {
     HeldFor.FRAME_HEALTH: "storm_frame_health",
 }
 """The kind of the event with which a hold begins."""
-
-_WORDS: Final[dict[HeldFor, str]] = {
-    HeldFor.CONSECUTIVE_REJECTS: "too many parts in a row were rejected (storm_consecutive)",
-    HeldFor.REJECT_SHARE: "too large a share of the parts was rejected (storm_share)",
-    HeldFor.NO_TRIGGER_ID: "too many frames in a row carried no trigger id (storm_no_trigger_id)",
-    HeldFor.UNKNOWN_PRODUCT: "too many frames in a row showed no known product (storm_unknown_product)",
-    HeldFor.FRAME_HEALTH: "too many frames in a row were too bad to be judged (storm_frame_health)",
-    HeldFor.ACCOUNT: "too many parts were not accounted for (account_share)",
-    HeldFor.GOLDEN_FAILED: "a golden challenge failed",
-    HeldFor.GOLDEN_MISSING: "a golden challenge that was due was not passed in time",
-}
 
 _HELD_BY_RUN: Final[dict[Cause, HeldFor]] = {
     Cause.NO_TRIGGER_ID: HeldFor.NO_TRIGGER_ID,
@@ -99,11 +93,15 @@ def run_of(state: GateState, camera: str) -> CauseRun | None:
     return next((run for run in state.storm.runs if run.camera == camera), None)
 
 
-def reached(state: GateState, gate: GateSection) -> Storm | None:
-    """The first bound that is reached; None while the gate may go on, or is held already."""
+def reached(state: GateState, gate: GateSection, causes: Sequence[Cause | None] = ()) -> Storm | None:
+    """The first bound that is reached; None while the gate may go on, or is held already.
+
+    `causes`: of the last parts that were counted, oldest first, as far as they are known; None for a part that was not
+    rejected.
+    """
     if state.held:
         return None
-    return _by_streak(state, gate) or _by_share(state, gate) or _by_run(state, gate)
+    return _by_streak(state, gate, causes) or _by_share(state, gate, causes) or _by_run(state, gate)
 
 
 def hold(state: GateState, held_for: HeldFor, since: datetime, by: str) -> GateState:
@@ -115,7 +113,7 @@ def hold_words(state: GateState) -> str:
     """Since when, by which agent and why a held gate is held, for people."""
     since = "" if state.held_since is None else f" since {format_time(state.held_since)}"
     by = "" if state.held_by is None else f" by the agent {state.held_by}"
-    why = "" if state.held_for is None else f": {_WORDS[state.held_for]}"
+    why = "" if state.held_for is None else f": {HELD_WORDS[state.held_for]}"
     return f"held{since}{by}{why}"
 
 
@@ -134,31 +132,40 @@ def release(state: GateState) -> GateState:
     )
 
 
-def _by_streak(state: GateState, gate: GateSection) -> Storm | None:
+def _by_streak(state: GateState, gate: GateSection, causes: Sequence[Cause | None]) -> Storm | None:
     if gate.storm_consecutive is None or state.reject_streak < gate.storm_consecutive:
         return None
-    return Storm(HeldFor.CONSECUTIVE_REJECTS, f"{state.reject_streak} rejects in a row; {HELD_UNTIL}")
+    said = f"{state.reject_streak} rejects in a row{_why(causes, state.reject_streak)}"
+    return Storm(HeldFor.CONSECUTIVE_REJECTS, f"{said}; {HELD_UNTIL}. {LOOK}")
 
 
-def _by_share(state: GateState, gate: GateSection) -> Storm | None:
+def _why(causes: Sequence[Cause | None], parts: int) -> str:
+    """Why the rejects among the last parts were rejected. Those before the agent's start are not known."""
+    known = [cause for cause in causes[-parts:] if cause is not None]
+    return f": {causes_text(known)}" if known else ""
+
+
+def _by_share(state: GateState, gate: GateSection, causes: Sequence[Cause | None]) -> Storm | None:
     recent = state.storm.recent[-gate.storm_share_parts :]
     rejects = recent.count("1")
     is_measured = gate.storm_share > 0 and len(recent) == gate.storm_share_parts
     if not is_measured or rejects < gate.storm_share * len(recent) - ROUNDING:
         return None
-    return Storm(HeldFor.REJECT_SHARE, f"{rejects} of the last {len(recent)} parts are rejects; {HELD_UNTIL}")
+    said = f"{rejects} of the last {len(recent)} parts are rejects{_why(causes, len(recent))}"
+    return Storm(HeldFor.REJECT_SHARE, f"{said}; {HELD_UNTIL}. {LOOK}")
 
 
 def _by_run(state: GateState, gate: GateSection) -> Storm | None:
     bounds = {
         Cause.NO_TRIGGER_ID: (gate.storm_no_trigger_id, "carried no trigger id"),
         Cause.UNKNOWN_PRODUCT: (gate.storm_unknown_product, "showed no known product"),
-        Cause.FRAME_HEALTH: (gate.storm_frame_health, "were too bad to be judged (frame_health)"),
+        Cause.FRAME_HEALTH: (gate.storm_frame_health, "did not show their part well enough to be judged"),
     }
     for run in state.storm.runs:
         bound, words = bounds[Cause(run.cause)]
         if bound and run.count >= bound:
-            detail = f"{run.count} frames in a row of camera {run.camera} {words}; {HELD_UNTIL}"
+            look = f"See first: inspector results list --camera {run.camera} --cause {run.cause}"
+            detail = f"{run.count} frames in a row of camera {run.camera} {words}; {HELD_UNTIL}. {look}"
             return Storm(_HELD_BY_RUN[Cause(run.cause)], detail)
     return None
 

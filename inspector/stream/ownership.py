@@ -106,6 +106,9 @@ class Ownership:
         self._last: Notice | None = None
         self._last_ns = 0
         self._highest_term = 0
+        self._rivals_term = 0
+        self._returned_number = 0
+        self._returned_ns = 0
         self._since_ns = 0
         self._listen_until_ns = 0
         self._beat_ns = 0
@@ -236,10 +239,12 @@ class Ownership:
         self._heard_sessions.add(notice.session)
         self._highest_term = max(self._highest_term, notice.term)
         self._note_asking(notice, now_ns)
+        if notice.word is Word.ONLINE and not self._is_mine(notice):
+            self._rivals_term = max(self._rivals_term, notice.term)
         if notice.session == self._me.session and notice.number in self._sent:
             if notice.word in RETAINED:
                 self._note_stored(notice, now_ns)
-            self._take_echo(*self._sent.pop(notice.number), now_ns)
+            self._take_echo(notice, *self._sent.pop(notice.number), now_ns)
         elif notice.session == self._me.session:
             self._note_stored(notice, now_ns)  # it was stored before this connection
         elif notice.word in RETAINED:
@@ -257,7 +262,7 @@ class Ownership:
 
     # --- inside ---
 
-    def _take_echo(self, word: Word, sent_ns: int, now_ns: int) -> None:
+    def _take_echo(self, notice: Notice, word: Word, sent_ns: int, now_ns: int) -> None:
         self._losses = 0
         if word is Word.ASK and self._phase is _Phase.ASKING:
             self._answer_ask(now_ns)
@@ -266,17 +271,30 @@ class Ownership:
         elif word is Word.ONLINE and self._phase in (_Phase.CONFIRMING, _Phase.OWNING):
             self._phase = _Phase.OWNING
             self._lease_end_ns = max(self._lease_end_ns, sent_ns + int(LEASE_S * 1e9))
+            self._returned_number, self._returned_ns = notice.number, sent_ns
 
     def _answer_ask(self, now_ns: int) -> None:
         """Everything that the broker had stored has come before this agent's question came back."""
-        if self._last is not None and self._last.word is Word.ONLINE and self._is_mine(self._last):
-            # No other agent has owned the gate since, or its notice would be stored in place of this one.
+        if self._last is not None and self._was_owner_until_now(self._last, now_ns):
             self._me = replace(self._me, term=self._highest_term + 1)
             self._phase, self._since_ns, self._beat_ns = _Phase.CONFIRMING, now_ns, 0
         elif self._last is None or self._last.word is Word.FREE:
             self._phase, self._listen_until_ns = _Phase.LISTENING, now_ns
         else:
             self._phase, self._listen_until_ns = _Phase.LISTENING, self._last_ns + int(DEAD_S * 1e9)
+
+    def _was_owner_until_now(self, stored: Notice, now_ns: int) -> bool:
+        """Whether the stored notice proves that no other agent has owned the gate since, whose notice would be stored.
+
+        A notice that waited in a network that was cut proves nothing. It may have come to the broker long after it was
+        sent, and have replaced a later owner's. So a notice of this session has to have come back in time, or to have
+        been sent while nobody could follow yet.
+        """
+        if stored.word is not Word.ONLINE or not self._is_mine(stored) or stored.term < self._rivals_term:
+            return False
+        if stored.session != self._me.session or stored.number <= self._returned_number:
+            return True
+        return now_ns - self._returned_ns < DEAD_S * 1e9
 
     def _answer_stored(self, notice: Notice, now_ns: int) -> None:
         match self._phase:

@@ -295,7 +295,7 @@ class Challenging:
     def _give_up(self, run: ChallengeRun) -> None:
         """End a challenge whose gate another agent has taken over: that agent holds the gate for it."""
         self._runs.pop(run.challenge.gate, None)
-        self._ended.append(self._ended_as(run.challenge, ChallengeResult.FAILED, TAKEN_OVER))
+        self._ended.append(_Failed(self._ended_as(run.challenge, ChallengeResult.FAILED, TAKEN_OVER), None, 0))
 
     def _fail_abandoned(self, gate: str) -> None:
         """Fail the challenge that an earlier run, or another agent, left open at a gate that this agent has now."""

@@ -138,6 +138,4 @@ def test_frame_that_comes_again_after_epochs_were_skipped_is_known() -> None:
 
 
 def test_hold_words_say_since_when_by_which_agent_and_why() -> None:
-    assert hold_words(HELD) == (
-        "held since 2025-03-01T12:00:00.000Z by the agent a: too many parts in a row were rejected (storm_consecutive)"
-    )
+    assert hold_words(HELD) == ("held since 2025-03-01T12:00:00.000Z by the agent a: too many rejects in a row")

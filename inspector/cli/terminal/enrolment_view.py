@@ -60,7 +60,7 @@ def print_findings(done: Enrolled) -> None:
     report, say = done.report, console.out.print
     if report.suspects:
         say(
-            f"  [yellow]look at[/] {shown(', '.join(report.suspects))}: {_odd(len(report.suspects))}",
+            f"  [yellow]look at[/] {shown(', '.join(report.suspects))}: {shown(_odd(len(report.suspects)))}",
             highlight=False,
         )
     for name, likeness in done.alike:

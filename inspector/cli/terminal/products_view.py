@@ -108,7 +108,7 @@ def _show_trade(trade: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(_asked(point), level, promised(point), found, remark_on(point), style=style)
     rendering.show(table)
     if any(point.get("needs_images") for point in trade):
-        rendering.show(f"[dim]{NOT_SUPPORTED}[/]")
+        rendering.show(f"[dim]{shown(NOT_SUPPORTED)}[/]")
     for title, names, cells in (
         ("The same by kind:", [KIND_NAMES[DefectKind(kind)] for kind in kinds], [("by_kind", kind) for kind in kinds]),
         ("The same by length, as a share of the frame's longer side:", [f"{float(each):.0%}" for each in sizes],

@@ -87,8 +87,8 @@ class Eyesight:
             f"({LARGE_SIZES[-1]:.0%} to {LARGE_SIZES[0]:.0%} of the frame's longer side)"
         )
         return told + {
-            Sight.BLIND: ": it is all but blind, and parts with defects like these would pass",
-            Sight.WEAK: ": it misses most, and parts with defects like these would pass",
+            Sight.BLIND: ": it is all but blind to them, and parts with such defects would pass",
+            Sight.WEAK: ": it misses most of them, and parts with such defects would pass",
         }.get(self.sight, "")
 
     @property

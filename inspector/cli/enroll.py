@@ -161,7 +161,8 @@ def _named(ctx: typer.Context) -> frozenset[str]:
 
 
 def _say_frames(camera: str | None, count: int, folder: Path) -> None:
-    line = f"{count} frames of {camera} are kept in {folder}"
+    kept = "1 frame of {} is" if count == 1 else f"{count} frames of {{}} are"
+    line = f"{kept.format(camera)} kept in {folder}"
     console.err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -118,7 +118,10 @@ def _trade(points: Sequence[TradePoint]) -> dict[str, Any]:
         "points": [(point, promised(stored), remark_on(stored)) for point, stored in _stored(points)],
         "note": NOT_SUPPORTED if any(point.needs_images for point in points) else "",
         "chart": line_chart(
-            curves, Axis("good parts rejected, %", 0.0, overkills[-1]), Axis("drawn defects found"), low_legend=True
+            curves,
+            Axis("good parts that may be rejected, %", 0.0, overkills[-1]),
+            Axis("drawn defects found"),
+            low_legend=True,
         ),
     }
 

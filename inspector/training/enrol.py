@@ -38,6 +38,7 @@ from inspector.training.evidence.eyesight_advice import advice_on, images_needed
 from inspector.training.evidence.hygiene import Hygiene, Suspect, inspect, suspects_among
 from inspector.training.evidence.report import ADVISED_IMAGES, EnrolmentReport, manifest_of, report_of
 from inspector.training.evidence.routing_check import Neighbour, check_routing, kept_frames
+from inspector.training.evidence.trade import OVERKILLS
 from inspector.training.heads.adapting import ensure_size
 from inspector.training.heads.base import Fitted, FittingInputs, HeadRecipe
 from inspector.training.heads.factory import AUTO, DEFAULT, recipe_for
@@ -279,8 +280,12 @@ def _frame_size(options: EnrolmentOptions, images: Sequence[ImageSource]) -> tup
 def _evidence(run: _Run, plan: _Plan, artifact: Artifact, examined: Examined) -> Evidence:
     """All evidence except the phases, which are not finished yet."""
     choices = tuple(choice.to_manifest() for choice in plan.choices)
-    needed = images_needed(plan.recipe.calibrating, run.options.alpha, len(plan.gathered))
-    evidence = replace(evidence_of(artifact.calibration, examined), choices=choices, images_needed=needed)
+    evidence = replace(
+        evidence_of(artifact.calibration, examined),
+        choices=choices,
+        images_needed=images_needed(plan.recipe.calibrating, run.options.alpha, len(plan.gathered)),
+        images_at_most=images_needed(plan.recipe.calibrating, max(OVERKILLS), len(plan.gathered)),
+    )
     if not run.options.measures_detectability:
         return evidence
     inspector = ProductInspector(artifact, run.engine)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
@@ -11,6 +11,9 @@ from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.escapes import shown
 from inspector.domain import ProductVersion
 from inspector.stream.verdict_record import format_time
+
+if TYPE_CHECKING:
+    from inspector.vision.artifacts.eyesight import Eyesight
 
 _LONGEST_VALUE: Final = 400
 """Most characters shown of one value of the manifest; `--json` has the whole value."""
@@ -54,16 +57,19 @@ def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> Non
     from inspector.vision.artifacts.thresholds import moved_note
     from inspector.vision.health.statement import health_statement
 
+    eyesight = Eyesight.of(chosen.manifest)
     print_list(versions, every=True)
     rendering.show("", f"[bold]{shown(chosen.product)} version {chosen.version}[/]")
     known: list[tuple[str, str | Text]] = [
         ("sha-256", chosen.digest),
         ("enrolled at", format_time(chosen.created_at)),
-        ("eyesight", Eyesight.of(chosen.manifest).sentence),
+        ("eyesight", _eyesight_told(eyesight)),
     ]
     if advice := advice_of(chosen.manifest):
         known.append(("what may help", advice))
     for objection in objections_of(chosen.manifest):
+        if objection == eyesight.objection:
+            continue  # said above
         known.append(("goes live only with --insist", Text(objection, style="yellow")))
     if note := moved_note(chosen):
         known.append(("threshold now", f"{chosen.threshold:.4g}; {note}"))
@@ -97,7 +103,7 @@ def _show_trade(trade: Sequence[Mapping[str, Any]]) -> None:
 
     kinds, sizes = list(trade[0]["by_kind"]), list(trade[0]["by_size"])
     asked = "May be rejected"
-    over_all = [asked, "Level", "Good parts rejected, by 95 %", "Drawn defects found", "Remark"]
+    over_all = [asked, "Level", "Good parts rejected (95 %)", "Drawn defects found", "Remark"]
     rendering.show("", "Drawn defects found, if more or fewer good parts may be rejected (enroll --overkill):")
     table = rendering.table(*over_all, right=over_all[:4])
     for point in trade:
@@ -151,6 +157,13 @@ def _sight(version: ProductVersion) -> Text:
     eyesight = Eyesight.of(version.manifest)
     styles = {Sight.BLIND: "bold red", Sight.WEAK: "yellow", Sight.NOT_CHECKED: "dim"}
     return Text(eyesight.mark, style=styles.get(eyesight.sight, ""))
+
+
+def _eyesight_told(eyesight: Eyesight) -> Text:
+    """The sentence, and what it means for going live."""
+    if eyesight.objection is None:
+        return Text(eyesight.sentence)
+    return Text(f"{eyesight.sentence}; such a version goes live only with --insist", style="yellow")
 
 
 def _threshold(version: ProductVersion) -> Text:

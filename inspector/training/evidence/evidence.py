@@ -115,7 +115,7 @@ class Evidence:
     `choices`: one mapping for each choice, with its candidates and reason.
     `why_not_drawn`: the reason where there is no detectability. `advice`: what may help a head that finds few drawn
     defects. `images_needed`: the number of good images from which the share of rejected good parts that was asked for
-    can be signed for; None where there are as many.
+    can be signed for; None where there are as many. `images_at_most`: the same for the largest share of the trade.
     """
 
     hygiene: Hygiene
@@ -133,6 +133,7 @@ class Evidence:
     why_not_drawn: str = LEFT_OUT
     advice: str = ""
     images_needed: int | None = None
+    images_at_most: int | None = None
 
     @property
     def eyesight(self) -> Eyesight:

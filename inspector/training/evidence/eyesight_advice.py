@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from inspector.training.evidence.detectability import Detectability
 from inspector.training.evidence.evidence import Evidence
+from inspector.training.evidence.trade import OVERKILLS
 from inspector.vision.artifacts.calibration import scores_needed
 from inspector.vision.artifacts.eyesight import BLIND_BELOW
 
@@ -49,14 +50,16 @@ def advice_on(evidence: Evidence, *, frame_px: int, seen_px: int) -> str:
 
 
 def _of_images(evidence: Evidence) -> Iterator[str]:
-    keystone, needed = evidence.keystone, evidence.images_needed
+    keystone, needed, fewest = evidence.keystone, evidence.images_needed, evidence.images_at_most
     if keystone is not None and keystone.stands_apart:
         yield f"look at {' and '.join(keystone.images)} first: the threshold rests there"
-    if needed is not None:
-        yield (
-            f"enrol more good images: now the largest of {evidence.calibration.n} scores sets the threshold, with a "
-            f"margin, and from {needed} good images on it need not"
-        )
+    if needed is None:
+        return
+    sooner = f" ({fewest} with --overkill {max(OVERKILLS):.0%})" if fewest is not None and fewest < needed else ""
+    yield (
+        f"enrol more good images: now the largest of {evidence.calibration.n} scores sets the threshold, with a "
+        f"margin, and from {needed} good images on{sooner} it need not"
+    )
 
 
 def _of_overkill(found: Detectability) -> Iterator[str]:

@@ -85,8 +85,8 @@ def beyond_signing(evidence: Evidence) -> str:
     else:
         stands = f"there are {calibration.n}, so the statement says {calibration.false_reject_bound:.1%}"
     return (
-        f"to sign for {_percent(calibration.alpha)} of good parts rejected takes {needed} held-out images{in_all}; "
-        f"{stands}, and the threshold is {calibration.rule}"
+        f"to sign that {_percent(calibration.alpha)} of good parts are rejected takes {needed} held-out images"
+        f"{in_all}; {stands}, and the threshold is {calibration.rule}"
     )
 
 

@@ -453,8 +453,8 @@ def test_enroll_overkill_sets_the_threshold_and_products_show_has_the_trade(
     assert [point["overkill"] for point in trade] == [0.001, 0.005, 0.01, 0.02, 0.05]
     assert [point["is_deployed"] for point in trade] == [False] * 4 + [True]
     assert made.document["overkill"] == 0.05
-    (beyond,) = [each for each in made.document["warnings"] if "to sign for" in each]
-    assert "to sign for 5% of good parts rejected takes 19 held-out images (95 good images in all)" in beyond
+    (beyond,) = [each for each in made.document["warnings"] if "to sign that" in each]
+    assert "to sign that 5% of good parts are rejected takes 19 held-out images (95 good images in all)" in beyond
     assert trade[-1]["level"] == pytest.approx(1.0)
     assert trade[0]["threshold"] >= trade[-1]["threshold"]
     assert made.document["evidence"]["pose"]["statement"]
@@ -496,7 +496,7 @@ def test_enroll_of_a_head_that_finds_hardly_any_drawn_defect_is_held_back_until_
     assert "large drawn defects" in held.err
     assert "it is all but blind" in held.document["objections"][0]
     (advised,) = [each for each in held.document["warnings"] if "What may help" in each]
-    assert "from 495 good images on" in advised
+    assert "from 495 good images on (95 with --overkill 5%) it need not" in advised
     assert "--head auto" not in advised
     assert advised.split("What may help: ")[1] in held.document["evidence"]["eyesight"]["advice"] + "."
     assert "all but blind" in Path(held.document["report"]).read_text()

@@ -27,10 +27,9 @@ def print_account(account: PartsAccount, *, with_hours: bool, part_class: PartCl
     rendering.show(_classes_table(account))
     if account.contradicted:
         shown, total = len(account.contradicted), account.contradictions
-        which = f"the newest {shown} of {total}" if shown < total else str(total)
-        rendering.show(
-            "", f"[bold red]Contradictions[/] ({which}):", _parts_table(account.contradicted, with_class=True)
-        )
+        which = f"the newest {shown} of {total}" if shown < total else f"{total}"
+        title = Text.assemble(("Contradictions", "bold red"), f" ({which}):")
+        rendering.show("", title, _parts_table(account.contradicted, with_class=True))
     if with_hours:
         rendering.show("", _hours_table(account))
     if part_class is not None:

@@ -19,10 +19,11 @@ WEAK_BELOW: Final = 0.3
 """A head that finds a smaller share of them goes live with a warning. Of twelve products under
 an earlier head, six lay above; of the six below, five missed more than half of their real defects."""
 
-LEFT_OUT: Final = "no defects were drawn on its images (--no-detectability)"
+LEFT_OUT: Final = "no defects were drawn on its images; `enroll` without --no-detectability draws them"
 NEVER_DRAWN: Final = "it was enrolled before defects were drawn, or its manifest does not say"
 NOTHING_PASSES: Final = "no good image passes at the threshold, so no defect could be drawn on one"
 NOTHING_DRAWN: Final = "no large defect could be drawn on its images"
+"""These reasons stand in manifests, so that a changed text would make older versions lose their objection."""
 
 
 class Sight(StrEnum):

@@ -540,7 +540,7 @@ def test_enroll_without_drawn_defects_says_wherever_the_version_is_that_its_eyes
     shell: Callable[..., Any], tmp_path: Path
 ) -> None:
     folder = str(folder_of_discs(tmp_path / "good", range(6)))
-    told = "it was not checked whether the head sees defects: no defects were drawn on its images (--no-detectability)"
+    told = "it was not checked whether the head sees defects: no defects were drawn on its images; `enroll` without"
     made = shell("enroll", "disc", folder, "--profile", "fast", "--no-detectability")
     assert made.code == 0, made.err
     assert told in " ".join(made.out.split())

@@ -8,6 +8,7 @@ import signal
 from inspector import __version__
 from inspector.agent.build import Agent, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
+from inspector.agent.garbage import set_start_apart, watched
 from inspector.agent.systemd import Notifier
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config import loading as configuration
@@ -53,6 +54,13 @@ async def _serve(config: Config) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with watched(telemetry):
+        await _run(config, telemetry, stop, notifier, watchdog_s)
+
+
+async def _run(
+    config: Config, telemetry: LogTelemetry, stop: asyncio.Event, notifier: Notifier, watchdog_s: float | None
+) -> None:
     async with opened(config, telemetry, stop.is_set) as agent, asyncio.TaskGroup() as tasks:
         side = [
             tasks.create_task(_announce(agent, notifier, watchdog_s)),
@@ -67,6 +75,7 @@ async def _serve(config: Config) -> None:
 async def _announce(agent: Agent, notifier: Notifier, watchdog_s: float | None) -> None:
     """Send READY when frames are taken; then feed the watchdog while the scorer answers."""
     await agent.pipeline.has_started.wait()
+    set_start_apart()
     notifier.send("READY=1", "STATUS=taking frames")
     agent.telemetry.event(Event(SystemClock().now(), "ready", Severity.INFO, "agent", f"inspector {__version__}"))
     while watchdog_s is not None:

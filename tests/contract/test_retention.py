@@ -226,7 +226,7 @@ class RetentionContract:
         await fill(database)
         await holds.add(database, Today(), Selection(lot="L1"), by="ada", reason="complaint")
         files = {
-            "held": tmp_path / "images" / "2025-01-01" / "cam1" / f"{day(50, 4).result_id}.heat.png",
+            "held": tmp_path / "images" / "2025-01-01" / "cam1" / f"{day(50, 4).result_id}.heat.jpg",
             "old": tmp_path / "images" / "2025-01-02" / "cam1" / f"{day(30, 14).result_id}.jpg",
             "letter": tmp_path / "dead-letters" / "cam1" / f"{day(30, 15).result_id}.bin",
             "latest": tmp_path / "images" / "latest" / "cam1.jpg",

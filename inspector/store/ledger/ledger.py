@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -292,9 +293,7 @@ class SqlLedger:
         if not verdicts:
             return []
         rows = await numbered(connection, [verdict_row(verdict) for verdict in verdicts])
-        await connection.execute(
-            _insert(connection, tables.results).on_conflict_do_nothing(index_elements=["result_id"]), rows
-        )
+        await connection.execute(_results_insert(connection.dialect.name), rows)
         stored = await _stored_outcomes(connection, [verdict.result_id for verdict in verdicts])
         refused = [verdict for verdict in verdicts if stored[verdict.result_id][0] != verdict.outcome.value]
         if refused:
@@ -323,10 +322,7 @@ class SqlLedger:
             why = str(error.__cause__).splitlines()[0]
         try:
             async with self.database.writing() as connection:
-                await connection.execute(
-                    _insert(connection, tables.results).on_conflict_do_nothing(index_elements=["result_id"]),
-                    reduced_row(verdict, why),
-                )
+                await connection.execute(_results_insert(connection.dialect.name), reduced_row(verdict, why))
                 return []
         except LedgerUnavailable as error:
             if not _is_refusal(error):
@@ -345,7 +341,16 @@ def _is_refusal(error: LedgerUnavailable) -> bool:
 
 def _insert(connection: AsyncConnection, table: sa.Table) -> Any:
     """INSERT with ON CONFLICT in the dialect of the database; both dialects have the same methods."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+    return _insert_in(connection.dialect.name, table)
+
+
+def _insert_in(dialect: str, table: sa.Table) -> Any:
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
+
+
+@cache  # to build a statement and its cache key costs the event loop more than to run it
+def _results_insert(dialect: str) -> Any:
+    return _insert_in(dialect, tables.results).on_conflict_do_nothing(index_elements=["result_id"])
 
 
 def _parameter(name: str) -> sa.BindParameter[Any]:
@@ -381,11 +386,16 @@ async def _note_published(
         if is_published is not False and own.get(decision.result_id, False) is False
     ]
     if rows:
-        columns = tables.results.c
-        statement = sa.update(tables.results).where(
-            columns.result_id == sa.bindparam("its_id"), columns.published.is_(False)
-        )
-        await connection.execute(statement.values(published=_parameter("published")), rows)
+        await connection.execute(_publication(), rows)
+
+
+@cache
+def _publication() -> sa.Update:
+    columns = tables.results.c
+    statement = sa.update(tables.results).where(
+        columns.result_id == sa.bindparam("its_id"), columns.published.is_(False)
+    )
+    return statement.values(published=_parameter("published"))
 
 
 async def _upsert_decisions(connection: AsyncConnection, rows: Iterable[dict[str, Any]]) -> None:
@@ -394,25 +404,26 @@ async def _upsert_decisions(connection: AsyncConnection, rows: Iterable[dict[str
     for row in rows:
         by_key[row["trigger_id"] is None].append(row)
     for in_flight, same_key in by_key.items():
-        if not same_key:
-            continue
-        statement = _insert(connection, tables.decisions)
-        new = statement.excluded
-        is_worse = _rank(new.action) > _rank(tables.decisions.c.action)
-        replaced = {
-            name: sa.case((is_worse, new[name]), else_=tables.decisions.c[name])
-            for name in ("action", "cause", "result_id", "act_before")
-        }
-        keys = ["result_id"] if in_flight else ["gate", "epoch", "lap", "trigger_id"]
-        condition = tables.decisions.c.trigger_id.is_(None) if in_flight else tables.decisions.c.trigger_id.is_not(None)
-        await connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=keys,
-                index_where=condition,
-                set_={**replaced, "sent": tables.decisions.c.sent + new.sent, "updated_at": new.updated_at},
-            ),
-            same_key,
-        )
+        if same_key:
+            await connection.execute(_decisions_upsert(connection.dialect.name, in_flight), same_key)
+
+
+@cache
+def _decisions_upsert(dialect: str, in_flight: bool) -> Any:
+    statement = _insert_in(dialect, tables.decisions)
+    new = statement.excluded
+    is_worse = _rank(new.action) > _rank(tables.decisions.c.action)
+    replaced = {
+        name: sa.case((is_worse, new[name]), else_=tables.decisions.c[name])
+        for name in ("action", "cause", "result_id", "act_before")
+    }
+    keys = ["result_id"] if in_flight else ["gate", "epoch", "lap", "trigger_id"]
+    condition = tables.decisions.c.trigger_id.is_(None) if in_flight else tables.decisions.c.trigger_id.is_not(None)
+    return statement.on_conflict_do_update(
+        index_elements=keys,
+        index_where=condition,
+        set_={**replaced, "sent": tables.decisions.c.sent + new.sent, "updated_at": new.updated_at},
+    )
 
 
 def _rank(action: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
@@ -424,7 +435,12 @@ async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, An
 
     What is known about holds is merged in any case, as `gate_merging` says: only a release ends a hold.
     """
-    statement = _insert(connection, tables.gates)
+    await connection.execute(_gates_upsert(connection.dialect.name), rows)
+
+
+@cache
+def _gates_upsert(dialect: str) -> Any:
+    statement = _insert_in(dialect, tables.gates)
     new, old = statement.excluded, tables.gates.c
     is_further = sa.or_(
         new.epoch > old.epoch,
@@ -440,7 +456,7 @@ async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, An
     for name in COMMANDED_FIELDS:  # a state made before a command must not undo it
         replaced[name] = sa.case((sa.and_(is_further, new.orders >= old.orders), new[name]), else_=old[name])
     replaced |= _merged_holds(new, old, is_further)
-    await connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=replaced), rows)
+    return statement.on_conflict_do_update(index_elements=["name"], set_=replaced)
 
 
 def _merged_holds(new: Any, old: Any, is_further: sa.ColumnElement[bool]) -> dict[str, sa.ColumnElement[Any]]:

@@ -1,7 +1,7 @@
 """Keeps pictures by the retention rule: every reject, every unjudged frame, a sample of the passes,
 and each frame that the shadow version judges otherwise.
 
-`<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the unchanged bytes, `.heat.png` the frame
+`<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the unchanged bytes, `.heat.jpg` the frame
 with the heat map drawn over it, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame. One
 thread draws and writes. The road only puts pictures into a bounded queue; when the queue is full, passes are
 skipped first.
@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
+import os
+import sys
 import threading
 import zlib
 from dataclasses import dataclass
@@ -22,12 +25,13 @@ from inspector.domain import Outcome, Picture, ResultId
 from inspector.errors import StateUnusable
 from inspector.ports import Clock
 from inspector.store.pictures.folders import BoundedFolder, Held, safe_name, write_whole
-from inspector.store.pictures.overlay import Undrawable, overlay_png, small_jpeg, suffix_of
+from inspector.store.pictures.overlay import Undrawable, overlay_jpeg, small_jpeg, suffix_of
 
 _LOG = logging.getLogger(__name__)
 _LATEST_PERIOD_NS: Final = 500_000_000
 _QUEUED_PICTURES: Final = 64
 _QUEUED_BYTES: Final = 64 * 1024 * 1024
+_NICENESS: Final = 10
 
 
 class FolderImages:
@@ -87,6 +91,7 @@ class FolderImages:
             self._queue.put(_Wanted(picture, is_kept=is_kept, is_latest=is_latest))
 
     def _write_all(self, folder: BoundedFolder) -> None:
+        give_way()
         while (wanted := self._queue.take()) is not None:
             try:
                 if wanted.is_kept:
@@ -110,7 +115,7 @@ class FolderImages:
         folder.add(base / f"{name}.{suffix_of(picture.payload)}", picture.payload)
         if picture.heat_map is not None:
             try:
-                folder.add(base / f"{name}.heat.png", overlay_png(picture.payload, picture.heat_map))
+                folder.add(base / f"{name}.heat.jpg", overlay_jpeg(picture.payload, picture.heat_map))
             except Undrawable as error:
                 _LOG.warning("no heat map for %s: %s", verdict.result_id, error)
 
@@ -120,6 +125,15 @@ class FolderImages:
             write_whole(self._path / "latest" / f"{safe_name(camera)}.jpg", small_jpeg(picture.payload))
         except Undrawable as error:
             _LOG.warning("no latest picture of %s: %s", camera, error)
+
+
+def give_way() -> None:
+    """Lower the priority of the calling thread, so that frames are judged first. Does nothing where that is refused."""
+    if sys.platform != "linux":  # elsewhere it would be the priority of the whole process
+        return
+    thread = threading.get_native_id()
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def is_sampled(result_id: ResultId, share: float) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,8 @@ from PIL import Image
 
 from inspector.domain import Action, Cause, Outcome, Picture, Verdict
 from inspector.errors import StateUnusable
-from inspector.store.pictures.images import FolderImages, is_sampled
-from inspector.store.pictures.overlay import Undrawable, overlay_png, small_jpeg
+from inspector.store.pictures.images import FolderImages, give_way, is_sampled
+from inspector.store.pictures.overlay import Undrawable, overlay_jpeg, small_jpeg
 from inspector.testing.clock import FakeClock
 from inspector.testing.samples import verdict_of_part
 
@@ -55,7 +58,7 @@ async def test_keep_a_reject_writes_frame_heat_map_and_latest(tmp_path: Path, cl
     async with images_in(tmp_path, clock) as images:
         images.keep(Picture(verdict, payload, heat_map()))
     base = f"2025-01-01/cam1/{verdict.result_id}"
-    assert kept(tmp_path) == [f"{base}.heat.png", f"{base}.jpg", "latest/cam1.jpg"]
+    assert kept(tmp_path) == [f"{base}.heat.jpg", f"{base}.jpg", "latest/cam1.jpg"]
     assert (tmp_path / f"{base}.jpg").read_bytes() == payload
 
 
@@ -198,7 +201,7 @@ def test_overlay_shows_the_frame_and_the_heat_in_colour(form: str, mode: str) ->
         payload = stream.getvalue()
     else:
         payload = encoded(form, mode=mode)
-    drawn = np.asarray(Image.open(io.BytesIO(overlay_png(payload, heat_map()))))
+    drawn = np.asarray(Image.open(io.BytesIO(overlay_jpeg(payload, heat_map()))))
     assert drawn.shape == (48, 64, 3)
     red, green, blue = (int(value) for value in drawn[24, 60])
     assert red > green + 50
@@ -208,10 +211,24 @@ def test_overlay_shows_the_frame_and_the_heat_in_colour(form: str, mode: str) ->
 
 
 def test_overlay_of_a_large_frame_is_made_smaller() -> None:
-    drawn = Image.open(io.BytesIO(overlay_png(encoded(size=(3000, 1500)), heat_map())))
+    drawn = Image.open(io.BytesIO(overlay_jpeg(encoded(size=(3000, 1500)), heat_map())))
     assert drawn.size == (1024, 512)
 
 
 def test_small_jpeg_of_bytes_that_are_no_image_is_undrawable() -> None:
     with pytest.raises(Undrawable):
         small_jpeg(b"\x89PNG\r\n\x1a\n but then something else")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+def test_drawing_gives_way_to_judging_and_nothing_else_does() -> None:
+    def niceness_after(asked: int) -> int:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), asked)
+        give_way()
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    with ThreadPoolExecutor(1) as drawing:
+        assert drawing.submit(niceness_after, own).result() == max(own, 10)
+        assert drawing.submit(niceness_after, 15).result() == 15
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own

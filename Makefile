@@ -23,8 +23,10 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed
+# What things cost here as ratios, then a short `inspector bench pipeline`; docs/performance.md has the other benches.
+bench: system-parts $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+	$(BIN)/inspector bench pipeline --frames 1000 --windows 3
 
 # Minutes; SEED= for other inputs. A part of it runs in `make test`.
 fuzz: $(VENV)/.installed

@@ -66,7 +66,7 @@ async def _measure(folder: Path, products: Sequence[LabelledProduct], options: a
 
 async def _set_shadows(config: Config, products: Sequence[LabelledProduct], *, is_on: bool) -> None:
     for product in products:
-        await _command(config, "products", "shadow", product.name, "2" if is_on else "--off")
+        await _command(config, "products", "shadow", product.name, "2" if is_on else "--off", "--reason", "measured")
     await asyncio.sleep(LOADING_S)
 
 

@@ -33,6 +33,7 @@ from inspector.domain import (
     GateOwner,
     GateReport,
     GateState,
+    GivenOrder,
     HoldNote,
     LateFrame,
     LiveSet,
@@ -298,6 +299,9 @@ class Ledger(Adapter, Protocol):
 
         False if this agent has had a command of this id before; then nothing is written.
         """
+
+    async def last_order(self, owner: str, what: str) -> GivenOrder | None:
+        """The last obeyed order about this of a gate (or camera without a gate), for example its `mode`, or None."""
 
     async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
         """Write what became of a challenge, its audit row and the gate's state, in one durable transaction.

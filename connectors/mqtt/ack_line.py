@@ -120,7 +120,7 @@ class MqttAckLine(Peer):
             # The gates of the configuration may be others than those of the kept session.
             await connection.subscribe(sorted(self._gate_of))
         except BrokerRefused as refusal:
-            detail = f"{refusal} What PLCs report does not reach this agent."
+            detail = f"{refusal} No acknowledgement of a PLC reaches this agent: let its access list read ack."
             self._telemetry.event(Event(self._clock.now(), "acks_refused", Severity.ALARM, self._agent, detail))
         except BrokerUnavailable:
             # While the socket is not read, the answer can't be read either; the broker has the subscription.
@@ -195,7 +195,7 @@ class MqttAckLine(Peer):
         self._telemetry.count("gate_actions_bad", gate=gate)
         if gate not in self._faulty:
             self._faulty.add(gate)
-            detail = f"a report of the PLC was ignored: {why}"
+            detail = f"an acknowledgement of the PLC was ignored: {why} (docs/gate.md, ack)"
             self._telemetry.event(Event(self._clock.now(), "gate_action_bad", Severity.WARNING, gate, detail))
 
 

@@ -83,7 +83,7 @@ class _Mosquitto:
         self._config_file.parent.mkdir(parents=True, exist_ok=True)
         self._config_file.write_text("\n".join(_mosquitto_config(port)) + "\n", encoding="utf-8")
         self._process = await asyncio.create_subprocess_exec(
-            *_dying_with_us(),
+            *dying_with_us(),
             self._binary,
             "-c",
             str(self._config_file),
@@ -163,7 +163,7 @@ def _mosquitto_config(port: int) -> list[str]:
     return lines
 
 
-def _dying_with_us() -> list[str]:
+def dying_with_us() -> list[str]:
     """A command prefix that ends the child when this process is killed; empty if the system has no such command."""
     setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
     # Not TERM: mosquitto 2.0.11 ignores a TERM while it starts. The broker stores nothing, so KILL loses nothing.

@@ -31,6 +31,7 @@ class MqttGateLine(Peer):
         self, config: Config, clock: Clock, telemetry: Telemetry, owns: Callable[[str], bool] = lambda _: True
     ) -> None:
         self._prefix = config.agent.prefix
+        self._transport_ns = {gate.name: int(gate.transport_ms * 1e6) for gate in config.gate}
         self._clock = clock
         self._owns = owns
         self._telemetry = telemetry
@@ -52,12 +53,16 @@ class MqttGateLine(Peer):
     async def publish(self, decision: Decision) -> bool | None:
         """Send a decision once, never late. True if the broker took it (PUBACK) before `act_before_ns`; None if its
         bytes may have left and the broker's answer did not come in time; False if the broker does not have it.
+
+        It is late when no more than the gate's `transport_ms` is left, in which it could not reach the PLC in time.
         """
+        send_by_ns = decision.act_before_ns - self._transport_ns.get(decision.gate, 0)
         connection = self._session.connection
-        if connection is None or not await self._has_room(connection, decision):
+        if connection is None or not await self._has_room(connection, send_by_ns):
             return False
-        left_ns = decision.act_before_ns - self._clock.monotonic_ns()
-        if left_ns <= 0 or not self._owns(decision.gate):
+        now_ns = self._clock.monotonic_ns()
+        left_ns = decision.act_before_ns - now_ns
+        if now_ns >= send_by_ns or not self._owns(decision.gate):
             return False
         # There must be no await between reading the clock and sending the bytes.
         answer = connection.publish(
@@ -66,11 +71,12 @@ class MqttGateLine(Peer):
             expiry_s=expiry_s(left_ns),
         )
         try:
-            await asyncio.wait([answer], timeout=left_ns / 1e9)
+            await asyncio.wait([answer], timeout=(send_by_ns - now_ns) / 1e9)
         finally:
             # This also holds if the caller was cancelled: bytes that have not left by now must not leave later.
             if not answer.done() and connection.unsent_bytes:
                 connection.abort("a decision could not leave in time")
+        await asyncio.wait([answer], timeout=max(0.0, (decision.act_before_ns - self._clock.monotonic_ns()) / 1e9))
         if not answer.done() or (not answer.result() and not connection.is_open):
             return None
         if not answer.result():
@@ -87,12 +93,12 @@ class MqttGateLine(Peer):
         if connection is not None and not connection.is_jammed:
             connection.send(f"{self._prefix}/gate/{gate}/heartbeat", line)
 
-    async def _has_room(self, connection: Connection, decision: Decision) -> bool:
-        """Wait until another message may be sent; False if the decision's time is over before."""
+    async def _has_room(self, connection: Connection, send_by_ns: int) -> bool:
+        """Wait until another message may be sent; False if this time is over before."""
         if connection.send_room:
             return True
         try:
-            async with asyncio.timeout((decision.act_before_ns - self._clock.monotonic_ns()) / 1e9):
+            async with asyncio.timeout((send_by_ns - self._clock.monotonic_ns()) / 1e9):
                 await connection.wait_for_room()
         except TimeoutError:
             return False

@@ -92,7 +92,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
         adapters = await _open_adapters(stack, common, store)
         pipeline = Pipeline(config, adapters, f"inspector {__version__}", checkpoint())
         if recovered := await pipeline.recover():
-            common.tell("recovered", Severity.INFO, "journal", f"{recovered} verdicts became rows")
+            common.tell("recovered", Severity.INFO, "journal", f"{recovered} verdicts of an earlier run have rows now")
         for source in {id(source): source for source in adapters.sources.values()}.values():
             await stack.enter_async_context(source)
         if adapters.ack_line is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Sequence
 
 from inspector import __version__
 from inspector.agent.build import Agent, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
 from inspector.agent.garbage import set_start_apart, watched
+from inspector.agent.process_figures import watch_process
 from inspector.agent.systemd import Notifier
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config import loading as configuration
@@ -17,10 +19,13 @@ from inspector.domain import Event, Severity
 from inspector.errors import ConfigError, InspectorError
 
 
-def serve(config: Config) -> None:
-    """Run the agent until SIGTERM or SIGINT, then drain. Raises InspectorError if it can't start or go on."""
+def serve(config: Config, warnings: Sequence[Event] = ()) -> None:
+    """Run the agent until SIGTERM or SIGINT, then drain. Raises InspectorError if it can't start or go on.
+
+    `warnings`: events to report at the start, about things that were known before it.
+    """
     try:
-        asyncio.run(_serve(config))
+        asyncio.run(_serve(config, warnings))
     except BaseExceptionGroup as group:
         known, unknown = group.split(InspectorError)
         if known is None or unknown is not None:
@@ -46,11 +51,13 @@ def _check_secrets(config: Config) -> None:
         raise ConfigError(faults)
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, warnings: Sequence[Event]) -> None:
     _check_secrets(config)
     address, watchdog_s = configuration.notify_socket()
     notifier = Notifier(address)
     telemetry = LogTelemetry()
+    for warning in warnings:
+        telemetry.event(warning)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -66,6 +73,7 @@ async def _run(
             tasks.create_task(_announce(agent, notifier, watchdog_s)),
             tasks.create_task(_stop_when(stop, agent, notifier)),
             tasks.create_task(agent.housekeeping.run(), name="housekeeping"),
+            tasks.create_task(watch_process(telemetry), name="process figures"),
         ]
         await agent.pipeline.run()
         for task in side:

@@ -12,6 +12,8 @@ import sys
 import typer
 
 from inspector.cli import (
+    bench,
+    capacity,
     db,
     demo,
     discover,
@@ -49,9 +51,9 @@ def root(
     del version  # an option that was answered already
 
 
-for module in (demo, init, doctor, enroll, discover, evaluate, run, simulate, parts, golden):
+for module in (demo, init, doctor, enroll, discover, evaluate, run, simulate, parts, golden, capacity):
     app.command(module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)
-for group in (products, results, db):
+for group in (products, results, db, bench):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)
 
 

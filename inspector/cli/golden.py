@@ -41,7 +41,18 @@ def _print(challenges: list[Challenge]) -> None:
     if not challenges:
         console.out.print("No golden challenge was held.")
         return
-    rows = table("begun", "gate", "result", "product", "parts", "acks", "by", "reason", "how it ended", right=("acks",))
+    rows = table(
+        "begun",
+        "gate",
+        "result",
+        "product",
+        "parts",
+        "acknowledged",
+        "by",
+        "reason",
+        "how it ended",
+        right=("acknowledged",),
+    )
     for challenge in challenges:
         product = ABSENT
         if challenge.product is not None:

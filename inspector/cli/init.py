@@ -31,6 +31,10 @@ _WHY_WINDOW: Final = (
     "1000 is a value to start with. Set it to the travel time from camera to reject gate; `inspector doctor` then "
     "compares it with what this machine needs."
 )
+_WHY_TRANSPORT: Final = (
+    "20 is a value to start with: a few milliseconds of network and broker, and a cycle of 10 ms. A decision that "
+    "comes after its part is of no use, and without trigger ids it may hit the next part."
+)
 _WHY_MATCH: Final = (
     "trigger_id: each frame carries the count of its part (camera.trigger_from), and a decision finds its part by "
     "it. single_in_flight needs no count from the camera, but nothing except time ties a decision to its part: never "
@@ -42,6 +46,7 @@ _FRAME: Final = "-V 5 -q 1 -D PUBLISH user-property trigger-id 1"
 _REMARKS: Final = {
     "camera.on_unjudged": _WHY_NO_DEFAULT,
     "gate.window_ms": _WHY_WINDOW,
+    "gate.transport_ms": _WHY_TRANSPORT,
     "gate.match": _WHY_MATCH,
 }
 
@@ -86,6 +91,7 @@ def _chosen(state_dir: Path) -> dict[str, object]:
         "gate.name": "gate1",
         "gate.cameras": ["cam1"],
         "gate.window_ms": 1000,
+        "gate.transport_ms": 20,
         "gate.match": "trigger_id",
     }
 

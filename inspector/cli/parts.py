@@ -16,7 +16,9 @@ HELP: Final = """Account for every part: what was told, what was done, and what 
 
 Each part is in one class: done_as_told, done_otherwise, default_though_told, passed_unjudged, passed_without_frame,
 never_acknowledged, never_told, or open while its acknowledgement may still come. Without --lot and --since it is the
-last hour. The newest parts that were done otherwise than told, or passed unjudged, are listed."""
+last hour. The newest contradictions are listed: parts that were done otherwise than told, left to the default though
+told, passed unjudged or unseen, or never acknowledged. --class lists all parts of one class, each table has its
+number."""
 EXAMPLE: Final = "Example: inspector parts --since 8h --hours"
 
 USUAL: Final = timedelta(hours=1)

@@ -96,12 +96,20 @@ def rollback(
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """Go back to the version that was live before."""
+    """Go back to the version that was live before the live one. A second rollback goes back further, not forward.
+
+    `products activate` makes any version live, also the one that was rolled back.
+    """
     from inspector.config.loading import load
     from inspector.operation import product_versions
 
     work = product_versions.roll_back(load(config), product, by=current_user(), reason=reason, insists=insist)
-    _say(asyncio.run(work), "is live again.", as_json)
+    changed = asyncio.run(work)
+    place = "" if changed.replaced is None else f", in place of version {changed.replaced}"
+    further = "There is no earlier version to go back to."
+    if changed.earlier is not None:
+        further = f"A further rollback would make version {changed.earlier} live."
+    _say(changed.version, f"is live again{place}. {further}", as_json)
 
 
 @app.command(epilog='Example: inspector products shadow bottle 4 --reason "enrolled with the new lamp"')
@@ -110,8 +118,9 @@ def shadow(
     version: Annotated[
         int | None, typer.Argument(metavar="[VERSION]", min=1, help="The version that shall be scored in shadow.")
     ] = None,
+    *,
     off: Annotated[bool, typer.Option("--off", help="Score no version in shadow any more.")] = False,
-    reason: ReasonOption = "",
+    reason: ReasonOption,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:

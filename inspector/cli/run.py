@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inspector.cli.terminal import console
+
+if TYPE_CHECKING:
+    from inspector.config.config import Config
+    from inspector.domain import Event
 
 NAME = "run"
 HELP = "Run the agent until SIGTERM: frames in, verdicts out, rows in the store."
@@ -40,4 +44,21 @@ def command(
     configure_logging(log_level.value, log_json)
     if not loaded.camera:
         structlog.get_logger().warning("no_camera", detail="none is configured: nothing will be judged; see `init`")
-    serve(loaded)
+    serve(loaded, capacity_warnings(loaded))
+
+
+def capacity_warnings(config: Config) -> list[Event]:
+    """A warning for each gate whose window is under the last measured p99.9, for the log and the table of events."""
+    from datetime import UTC, datetime
+
+    from inspector.domain import Event, Severity
+    from inspector.errors import StateUnusable
+    from inspector.operation.capacity import kept_capacity, narrow_gates
+
+    now = datetime.now(UTC)
+    try:
+        capacity = kept_capacity(config.agent.state_dir)
+    except StateUnusable as error:
+        return [Event(now, "capacity_unreadable", Severity.WARNING, "capacity", str(error))]
+    narrow = () if capacity is None else narrow_gates(config, capacity)
+    return [Event(now, "window_below_measured", Severity.WARNING, gate.gate, gate.detail) for gate in narrow]

@@ -79,7 +79,7 @@ class Config(Section):
 
 
 RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
-    {"kafka": KafkaSection, "store": StoreSection},
+    {"agent": AgentSection, "mqtt": MqttSection, "kafka": KafkaSection, "store": StoreSection},
     {"camera": CameraSection, "gate": GateSection},
 )
 """The sections whose keys have rules between them: sections that come once, and sections that come several times."""

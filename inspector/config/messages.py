@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from inspector.config.rules import Partial
+from inspector.config.ruled import Partial
 from inspector.config.sections import NO_NUMBER
 
 """A kind of fault of this project: true or false instead of a number or text. Python takes them for numbers."""

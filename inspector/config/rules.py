@@ -8,41 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
+from inspector.config import never_works
+from inspector.config.ruled import Ruled, Unknown
 from inspector.config.sections import CameraSection, GateSection, KafkaSection, StoreSection
 from inspector.config.store_url import is_postgresql, is_socket, url_faults
-
-
-class Ruled(Protocol):
-    """The sections that rules read: a `Config`, or a `Partial` of it."""
-
-    @property
-    def camera(self) -> tuple[CameraSection, ...]: ...
-    @property
-    def gate(self) -> tuple[GateSection, ...]: ...
-    @property
-    def kafka(self) -> KafkaSection: ...
-    @property
-    def store(self) -> StoreSection: ...
-
-
-class Unknown(Exception):
-    """A rule read a key whose own value is wrong."""
-
-
-class Partial:
-    """A section of which some keys are not known. Rules read it in place of the whole section."""
-
-    def __init__(self, known: object, unknown: Iterable[str]) -> None:
-        self._known = known
-        self._unknown = frozenset(unknown)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self._unknown:
-            raise Unknown(name)
-        return getattr(self._known, name)
 
 
 def broken_rules(config: Ruled) -> list[str]:
@@ -52,6 +24,7 @@ def broken_rules(config: Ruled) -> list[str]:
         said += [fault for rule in _OF_GATES for fault in _said(rule, config, gate)]
     for camera in _listed(config, "camera"):
         said += [fault for rule in _OF_CAMERAS for fault in _said(rule, config, camera)]
+    said += [fault for rule in _OF_MQTT for fault in _said(rule, config.mqtt)]
     said += [fault for rule in _OF_KAFKA for fault in _said(rule, config.kafka)]
     return said + [fault for rule in _OF_STORE for fault in _said(rule, config.store)]
 
@@ -107,8 +80,8 @@ def _cameras_of_gate(config: Ruled, gate: GateSection) -> Iterator[str]:
 
 
 def _reserve(_: Ruled, gate: GateSection) -> Iterator[str]:
-    if gate.reserve_ms >= gate.window_ms:
-        yield f"gate {gate.name!r} keeps a reserve_ms as long as its whole window_ms"
+    if gate.reserve_ms + gate.transport_ms >= gate.window_ms:
+        yield f"gate {gate.name!r} keeps its whole window_ms for reserve_ms and transport_ms; leave time for judging"
 
 
 def _miss_grace(_: Ruled, gate: GateSection) -> Iterator[str]:
@@ -228,6 +201,11 @@ def _kafka_handover(kafka: KafkaSection) -> Iterator[str]:
         yield "kafka.handover_ms must be shorter than kafka.session_timeout_ms"
 
 
+def _kafka_pauses(kafka: KafkaSection) -> Iterator[str]:
+    if kafka.reconnect_min_s > kafka.reconnect_max_s:
+        yield "kafka.reconnect_min_s must not be longer than kafka.reconnect_max_s"
+
+
 def _kafka_pattern(kafka: KafkaSection) -> Iterator[str]:
     if kafka.topic_pattern is not None and not _is_pattern(kafka.topic_pattern):
         yield "kafka.topic_pattern is not a regular expression"
@@ -294,8 +272,26 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
-_OF_ALL: Final = (_repeated, _two_gates, _same_kafka_topic, _same_folder)
-_OF_GATES: Final = (_cameras_of_gate, _reserve, _miss_grace, _golden_zone)
+_OF_ALL: Final = (
+    _repeated,
+    _two_gates,
+    _same_kafka_topic,
+    _same_folder,
+    never_works.same_mqtt_topic,
+    never_works.slow_heartbeat,
+)
+_OF_GATES: Final = (
+    _cameras_of_gate,
+    _reserve,
+    _miss_grace,
+    _golden_zone,
+    never_works.trigger_never_comes,
+    never_works.modulus_within_gap,
+    never_works.account_without_share,
+    never_works.account_without_acks,
+    never_works.golden_never_due,
+    never_works.zone_of_nothing,
+)
 _OF_CAMERAS: Final = (
     _topic_of_camera,
     _trigger_in_json,
@@ -307,6 +303,15 @@ _OF_CAMERAS: Final = (
     _size_in_kafka,
     _written_topic,
     _unmatched_topic,
+    never_works.capture_time_never_comes,
+    never_works.folder_of_another_source,
+    never_works.own_topic,
+)
+_OF_MQTT: Final = (
+    never_works.mqtt_password,
+    never_works.mqtt_certificate,
+    never_works.mqtt_tls,
+    never_works.mqtt_pauses,
 )
 _OF_KAFKA: Final = (
     _kafka_user,
@@ -314,6 +319,7 @@ _OF_KAFKA: Final = (
     _kafka_certificate,
     _kafka_tls,
     _kafka_handover,
+    _kafka_pauses,
     _kafka_pattern,
     _kafka_verdicts,
     _kafka_dead_letters,

@@ -132,7 +132,7 @@ class MqttSection(Section):
         default=86400,
         ge=0,
         le=4294967295,
-        description="Time for which the broker keeps frames and reports of PLCs while the agent is away.",
+        description="Time for which the broker keeps frames and acknowledgements of PLCs while the agent is away.",
     )
     in_flight: int = Field(
         default=64, ge=1, le=1000, description="Most unacknowledged frames per camera connection (receive maximum)."
@@ -306,7 +306,8 @@ class RetentionSection(Section):
         default=None, description="Days that results of unjudged frames and uninspected parts are kept."
     )
     decisions_days: Days | None = Field(
-        default=None, description="Days that decisions, reports of PLCs, shadow results and conflicts are kept."
+        default=None,
+        description="Days that decisions, acknowledgements of PLCs, shadow results and conflicts are kept.",
     )
     events_days: Days | None = Field(default=None, description="Days that events are kept.")
     pictures_days: Days | None = Field(
@@ -507,7 +508,15 @@ class GateSection(Section):
     cameras: tuple[Name, ...] = Field(min_length=1, description="Cameras that look at the parts of this gate.")
     window_ms: float = Field(gt=0, le=600_000, description="Time from capture until the part reaches the gate.")
     reserve_ms: float = Field(
-        default=5, ge=0, le=10_000, description="Part of the window that is kept for publishing the decision."
+        default=5, ge=0, le=10_000, description="Part of the window that is kept for journal and publishing."
+    )
+    transport_ms: float = Field(
+        default=0,
+        ge=0,
+        le=600_000,
+        description="Time that a decision needs from the agent through the broker into the slot of the PLC, a cycle of "
+        "the PLC included. With no more time left than this, a decision is recorded and not sent; 0 = window_ms is "
+        "shorter by it already.",
     )
     match: Literal["trigger_id", "single_in_flight"] = Field(
         default="trigger_id",
@@ -540,8 +549,8 @@ class GateSection(Section):
     )
     reject_sensor: bool = Field(
         default=False,
-        description="Whether a sensor sees each rejected part (done in its ack); a reject that it hasn't seen then "
-        "counts as done otherwise.",
+        description="Whether a sensor sees each rejected part (done in its acknowledgement); a reject that it hasn't "
+        "seen then counts as done otherwise.",
     )
     account_share: float | None = Field(
         default=None,
@@ -607,8 +616,8 @@ class GateSection(Section):
     )
     golden_acks: bool = Field(
         default=True,
-        description="Whether a golden challenge needs the PLC's ack of each reject; false only for a gate whose PLC "
-        "sends none.",
+        description="Whether a golden challenge needs the PLC's acknowledgement of each reject; false only for a gate "
+        "whose PLC sends none.",
     )
     golden_at: tuple[TimeOfDay, ...] = Field(
         default=(), description="Times of day at which a golden challenge is due, HH:MM in golden_zone; empty = never."
@@ -628,6 +637,11 @@ class GateSection(Section):
         le=1440,
         description="Minutes after which a gate is held if a challenge that is due was not passed; 0 = at once.",
     )
+
+    @property
+    def judging_ms(self) -> float:
+        """Time from capture until the verdict must be there: the window without its reserve and the way to the PLC."""
+        return self.window_ms - self.reserve_ms - self.transport_ms
 
     @field_validator("golden_zone")
     @classmethod

@@ -5,7 +5,7 @@ Each stage of the road hands one type to the next stage. Import the types from t
 
 from inspector.domain.acks import AckContradiction, GateAction, GateReport
 from inspector.domain.challenges import Challenge, ChallengeResult, Master, MasterAck, SeenMaster
-from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, Order
+from inspector.domain.commands import CommandName, CommandRecord, CommandRequest, GivenOrder, Order
 from inspector.domain.events import Event, Severity
 from inspector.domain.frames import (
     Admitted,
@@ -97,6 +97,7 @@ __all__ = [
     "GateReport",
     "GateState",
     "GateTerms",
+    "GivenOrder",
     "GoldenState",
     "HeldFor",
     "HoldNote",

@@ -38,6 +38,16 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenOrder:
+    """An order that was obeyed, and who gave it when and why (the reason names the command)."""
+
+    order: Order
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CommandRecord:
     """A command that was obeyed or refused, as it is stored. An agent takes each `cmd_id` once."""
 

@@ -94,12 +94,14 @@ class GateTerms:
     """How the parts of a gate are told apart, and how long their acknowledgement may take.
 
     `is_solo`: one part at a time is under way, and frames need no trigger id. `has_sensor`: a sensor confirms rejects.
+    `sends_acks` False: the gate's PLC sends no acknowledgements at all.
     """
 
     name: str
     within_s: float = 10.0
     is_solo: bool = False
     has_sensor: bool = False
+    sends_acks: bool = True
 
 
 @dataclass(frozen=True, slots=True)

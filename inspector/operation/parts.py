@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,29 +14,31 @@ from inspector.errors import UsageError
 from inspector.operation.opening import database_of
 from inspector.store.database import Database
 from inspector.store.ledger.parts import count_parts, list_parts
-from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of
+from inspector.stream.accounting import CONTRADICTIONS, classify, count_classes, is_contradiction, terms_of
 
 SLICE: Final = timedelta(hours=1)
 """A long time is counted piece by piece, so that no query holds the database for long."""
 
 Progress = Callable[[str, int, int], None]
-Belongs = Callable[[PartFacts, bool], bool]
+Belongs = Callable[[PartFacts, GateTerms], bool]
+"""Whether a part with these facts, at a gate with these terms, belongs to a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountedPart:
-    """One part with its class."""
+    """One part with its class. `is_contradiction`: it is one of the contradictions, which a person should know of."""
 
     part: Part
     part_class: PartClass
+    is_contradiction: bool
 
 
 @dataclass(frozen=True, slots=True)
 class PartsAccount:
     """The account of the selected parts. `listed`: the newest parts of the class that was asked for.
 
-    `contradicted`: the newest parts on which the PLC did something else than it was told, or passed what was not
-    judged. Parts that were never acknowledged are only counted, since a PLC without acknowledgements has no others.
+    `contradicted`: the newest parts on which the PLC did something else than it was told, which it passed although
+    they were not judged, or which it never acknowledged.
     """
 
     selection: PartSelection
@@ -47,8 +49,25 @@ class PartsAccount:
     @property
     def contradictions(self) -> int:
         """Number of all such parts, of which `contradicted` may be only the newest."""
-        sensors = _with_sensor(self.selection.terms)
-        return sum(each.count for each in self.counts if _contradicts(each.facts, each.gate in sensors))
+        return self.contradicting.total()
+
+    @property
+    def contradicting(self) -> Counter[PartClass]:
+        """Contradictions by class."""
+        terms = _by_gate(self.selection.terms)
+        classes: Counter[PartClass] = Counter()
+        for each in self.counts:
+            if _contradicts(each.facts, terms[each.gate]):
+                classes[_class_of(each.facts, terms[each.gate])] += each.count
+        return classes
+
+    @property
+    def excused(self) -> Counter[PartClass]:
+        """Parts of the same classes that are no contradictions, by class.
+
+        They passed in bypass or another mode than auto, or by a policy; or their PLC sends no acknowledgements.
+        """
+        return Counter({each: self.classes[each] for each in CONTRADICTIONS}) - self.contradicting
 
     @property
     def classes(self) -> Counter[PartClass]:
@@ -84,11 +103,23 @@ async def account_for_parts(
         raise UsageError(f"There is no gate {wanted.gate!r} in the configuration, only {', '.join(names) or 'none'}.")
     wanted = replace(wanted, terms=terms)
     async with database_of(config) as database:
-        counts = await _count(database, wanted, progress)
-        contradicted = await _list(database, wanted, counts, _contradicts, limit)
-        listed: list[AccountedPart] = []
-        if part_class is not None:
-            listed = await _list(database, wanted, counts, _is_of(part_class), limit)
+        return await account_in(database, wanted, part_class=part_class, limit=limit, progress=progress)
+
+
+async def account_in(
+    database: Database,
+    wanted: PartSelection,
+    *,
+    part_class: PartClass | None = None,
+    limit: int = 50,
+    progress: Progress = lambda _phase, _done, _total: None,
+) -> PartsAccount:
+    """The account of the parts in a database that is open. `wanted` has the terms of all gates."""
+    counts = await _count(database, wanted, progress)
+    contradicted = await _list(database, wanted, counts, _contradicts, limit)
+    listed: list[AccountedPart] = []
+    if part_class is not None:
+        listed = await _list(database, wanted, counts, _is_of(part_class), limit)
     return PartsAccount(wanted, tuple(counts), tuple(contradicted), tuple(listed))
 
 
@@ -117,28 +148,36 @@ def _slices(wanted: PartSelection) -> list[PartSelection]:
 async def _list(
     database: Database, wanted: PartSelection, counts: Sequence[PartCount], belongs: Belongs, limit: int
 ) -> list[AccountedPart]:
-    """The newest parts that belong to the list, by their facts and whether the gate has a sensor."""
-    sensors = _with_sensor(wanted.terms)
-    having = {each.facts for each in counts if belongs(each.facts, each.gate in sensors)}
-    if not having:
-        return []
-    parts = await list_parts(database, wanted, having=sorted(having, key=str), limit=limit)
-    # The same facts may make another class at a gate with a sensor.
-    return [
-        AccountedPart(part, classify(part.facts, has_sensor=part.gate in sensors))
-        for part in parts
-        if belongs(part.facts, part.gate in sensors)
-    ]
+    """The newest parts that belong to the list, by their facts and the terms of their gates."""
+    terms = _by_gate(wanted.terms)
+    found: list[AccountedPart] = []
+    for gate in sorted({each.gate for each in counts}):  # the same facts may make another class at another gate
+        having = {each.facts for each in counts if each.gate == gate and belongs(each.facts, terms[gate])}
+        if having:
+            of_gate = replace(wanted, gate=gate)
+            parts = await list_parts(database, of_gate, having=sorted(having, key=str), limit=limit)
+            found += [_accounted(part, terms[gate]) for part in parts]
+    return sorted(found, key=lambda each: each.part.latest, reverse=True)[:limit]
+
+
+def _accounted(part: Part, terms: GateTerms) -> AccountedPart:
+    return AccountedPart(part, _class_of(part.facts, terms), _contradicts(part.facts, terms))
 
 
 def _is_of(part_class: PartClass) -> Belongs:
-    return lambda facts, has_sensor: classify(facts, has_sensor=has_sensor) is part_class
+    return lambda facts, terms: _class_of(facts, terms) is part_class
 
 
-def _contradicts(facts: PartFacts, has_sensor: bool) -> bool:
-    part_class = classify(facts, has_sensor=has_sensor)
-    return part_class is not PartClass.NEVER_ACKNOWLEDGED and is_contradiction(facts, part_class)
+def _contradicts(facts: PartFacts, terms: GateTerms) -> bool:
+    return is_contradiction(facts, _class_of(facts, terms), sends_acks=terms.sends_acks)
 
 
-def _with_sensor(terms: Sequence[GateTerms]) -> set[str]:
-    return {each.name for each in terms if each.has_sensor}
+def _class_of(facts: PartFacts, terms: GateTerms) -> PartClass:
+    return classify(facts, has_sensor=terms.has_sensor)
+
+
+def _by_gate(terms: Sequence[GateTerms]) -> dict[str, GateTerms]:
+    """The terms of each gate; a gate that is not configured any more has the usual ones."""
+    known = defaultdict[str, GateTerms](lambda: GateTerms(""))
+    known.update({each.name: each for each in terms})
+    return known

@@ -32,6 +32,18 @@ class ExportedVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class RolledBack:
+    """A version that is live again. `replaced`: the one that was live until now, None if none was.
+
+    `earlier`: the version that a further rollback would make live, None if there is none.
+    """
+
+    version: ProductVersion
+    replaced: int | None
+    earlier: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ImportedVersion:
     """A version taken in. `was_there`: the registry had the same artifact already, so that none was added."""
 
@@ -88,7 +100,8 @@ async def promote(config: Config, product: str, *, by: str, reason: str, insists
         shadow = next((version for version in await _versions(registry, product) if version.is_shadow), None)
     if shadow is None:
         raise RegistryError(
-            f"{product} has no shadow version to promote; `inspector products shadow {product} VERSION` sets one."
+            f"{product} has no shadow version to promote; `inspector products shadow {product} VERSION --reason ...` "
+            "sets one."
         )
     return await activate(config, product, shadow.version, by=by, reason=reason, insists=insists)
 
@@ -97,6 +110,7 @@ async def set_shadow(
     config: Config, product: str, number: int | None, *, by: str, reason: str
 ) -> ProductVersion | None:
     """The version that is scored beside the live one from now on; None: none is. Raises as `activate` does."""
+    ensure_reason(reason, "A change of the shadow version")
     async with registry_of(config) as registry:
         versions = await _versions(registry, product)
         if number is not None:
@@ -104,7 +118,7 @@ async def set_shadow(
         return await registry.set_shadow(product, number, by=by, reason=reason)
 
 
-async def roll_back(config: Config, product: str, *, by: str, reason: str, insists: bool = False) -> ProductVersion:
+async def roll_back(config: Config, product: str, *, by: str, reason: str, insists: bool = False) -> RolledBack:
     """The version that was live before, now live again. Raises as `activate`."""
     ensure_reason(reason, "A rollback")
     async with registry_of(config) as registry:
@@ -112,10 +126,12 @@ async def roll_back(config: Config, product: str, *, by: str, reason: str, insis
         previous = await registry.previous(product)
         motive = reason
         if previous is not None:
-            version = chosen_version(versions, previous)
-            await _ensure_loads(registry, version)
-            motive = _motive(version.manifest, version.threshold, reason, insists=insists)
-        return await registry.rollback(product, by=by, reason=motive)
+            earlier = chosen_version(versions, previous)
+            await _ensure_loads(registry, earlier)
+            motive = _motive(earlier.manifest, earlier.threshold, reason, insists=insists)
+        version = await registry.rollback(product, by=by, reason=motive)
+        replaced = next((each.version for each in versions if each.is_live), None)
+        return RolledBack(version, replaced, await registry.previous(product))
 
 
 async def version_of(config: Config, product: str, number: int | None) -> ProductVersion:

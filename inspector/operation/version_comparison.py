@@ -192,7 +192,8 @@ async def _shadow_of(database: Database, versions: Sequence[ProductVersion], num
     newest = await comparisons.newest_scored_version(database, product)
     if newest is None:
         raise RegistryError(
-            f"No version of {product} was scored in shadow; `inspector products shadow {product} VERSION` begins it."
+            f"No version of {product} was scored in shadow; `inspector products shadow {product} VERSION --reason ...` "
+            "begins it."
         )
     return chosen_version(versions, newest)
 

@@ -7,10 +7,10 @@ lock: on SQLite the write transaction, on PostgreSQL the one row of `registry_re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
@@ -68,20 +68,29 @@ async def entries(database: Database, *, after: int = 0, limit: int = _PAGE_ROWS
     query = sa.select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
     async with database.reading() as connection:
         rows = (await connection.execute(query)).mappings().all()
-    return [
-        AuditEntry(
-            seq=row["seq"],
-            at=row["at"],
-            user=row["user_name"],
-            object=row["object"],
-            old=row["old_value"],
-            new=row["new_value"],
-            reason=row["reason"],
-            prev_hash=row["prev_hash"],
-            hash=row["hash"],
-        )
-        for row in rows
-    ]
+    return [_entry(row) for row in rows]
+
+
+async def newest(database: Database, what: str) -> AuditEntry | None:
+    """The last row about this object, or None."""
+    query = sa.select(audit).where(audit.c.object == storable(what)).order_by(audit.c.seq.desc()).limit(1)
+    async with database.reading() as connection:
+        row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else _entry(row)
+
+
+def _entry(row: Mapping[Any, Any]) -> AuditEntry:
+    return AuditEntry(
+        seq=row["seq"],
+        at=row["at"],
+        user=row["user_name"],
+        object=row["object"],
+        old=row["old_value"],
+        new=row["new_value"],
+        reason=row["reason"],
+        prev_hash=row["prev_hash"],
+        hash=row["hash"],
+    )
 
 
 async def verify(database: Database) -> list[int]:

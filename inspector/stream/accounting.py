@@ -60,14 +60,17 @@ def classify(facts: PartFacts, *, has_sensor: bool = False) -> PartClass:
     return PartClass.DONE_OTHERWISE if ack.source == BY_DECISION else PartClass.NEVER_TOLD
 
 
-def is_contradiction(facts: PartFacts, part_class: PartClass) -> bool:
+def is_contradiction(facts: PartFacts, part_class: PartClass, *, sends_acks: bool = True) -> bool:
     """Whether a person should know of the part.
 
-    In other modes than auto and in the PLC's own bypass nothing is judged. A pass that a policy tells is wanted.
+    In other modes than auto and in the PLC's own bypass nothing is judged. A pass that a policy tells is wanted. A gate
+    whose PLC sends no acknowledgements misses none.
     """
     is_bypassed = facts.ack is not None and facts.ack.source == BY_BYPASS
     is_by_policy = part_class is PartClass.PASSED_UNJUDGED and facts.is_told and facts.decided is Action.PASS
-    return part_class in CONTRADICTIONS and facts.is_inspected and not is_bypassed and not is_by_policy
+    is_awaited = part_class is not PartClass.NEVER_ACKNOWLEDGED or sends_acks
+    is_wanted = is_bypassed or is_by_policy or not facts.is_inspected
+    return part_class in CONTRADICTIONS and is_awaited and not is_wanted
 
 
 def count_classes(counts: Iterable[PartCount], terms: Iterable[GateTerms]) -> Counter[PartClass]:
@@ -85,7 +88,9 @@ def terms_of(config: Config) -> tuple[GateTerms, ...]:
 
 
 def terms_of_gate(gate: GateSection) -> GateTerms:
-    return GateTerms(gate.name, gate.ack_within_s, gate.match == "single_in_flight", gate.reject_sensor)
+    return GateTerms(
+        gate.name, gate.ack_within_s, gate.match == "single_in_flight", gate.reject_sensor, gate.golden_acks
+    )
 
 
 def _is_done(told: Action | None, ack: Ack, has_sensor: bool) -> bool:

@@ -58,7 +58,7 @@ class PartFinder:
         Raises NoSuchPart for an epoch or a trigger id that the gate can't have had.
         """
         if not 1 <= action.epoch <= state.epoch:
-            raise NoSuchPart(f"epoch {action.epoch} never was at this gate, whose epoch is {state.epoch}")
+            raise NoSuchPart(f"the gate has not had epoch {action.epoch}, it is at epoch {state.epoch}")
         if names_no_part(action, gate):
             return replace(action, in_flight=True)
         modulus = gate.trigger_modulus

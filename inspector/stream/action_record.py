@@ -32,7 +32,7 @@ def action_from_record(record: Mapping[str, Any]) -> GateAction:
             fields["result_id"] = ResultId(fields["result_id"])
         return GateAction(**fields, mode=GateMode(record["mode"]), received_at=parse_time(record["received_at"]))
     except (KeyError, TypeError) as error:
-        raise ValueError(f"the record can't be read as a report of a PLC: {error!r}") from error
+        raise ValueError(f"the record can't be read as an acknowledgement of a PLC: {error!r}") from error
 
 
 def _typed(value: Any, kind: type) -> Any:

@@ -24,6 +24,7 @@ class _Shown:
     number: int
     part_id: str | None
     views: dict[str, Verdict] = field(default_factory=dict)
+    is_to_be_told: bool = False
     told: bool | None = None
     ack: MasterAck | None = None
 
@@ -77,6 +78,16 @@ class ChallengeRun:
         return len(self._shown) == len(self._challenge.expected)
 
     @property
+    def is_telling(self) -> bool:
+        """Whether a decision about a part that was seen is still on its way to the gate."""
+        return any(each.told is None and each.verdict(self._cameras) is not None for each in self.parts())
+
+    def end_telling(self) -> None:
+        """The time of all decisions is over: what did not reach the broker by now did not reach it in time."""
+        for shown in self.parts():
+            shown.told = shown.told is True
+
+    @property
     def is_passed(self) -> bool:
         """Whether each reference part is right, told and acknowledged."""
         return self._fault is None and self.has_all_masters and all(self._is_done(each) for each in self.parts())
@@ -103,13 +114,16 @@ class ChallengeRun:
         self._shown[part] = _Shown(part, master, number, part_id)
         return True
 
-    def judged(self, part: PartKey, verdict: Verdict) -> None:
-        """Note the verdict on one view of a part."""
+    def judged(self, part: PartKey, verdict: Verdict, *, is_to_be_told: bool) -> None:
+        """Note the verdict on one view of a part. `is_to_be_told`: its decision is sent after this."""
         shown = self._shown.get(part)
         if shown is None:
             return
         shown.views[verdict.camera] = verdict
+        shown.is_to_be_told = shown.is_to_be_told or is_to_be_told
         decided = shown.verdict(self._cameras)
+        if decided is not None and shown.told is None and not shown.is_to_be_told:
+            shown.told = False
         if decided is not None:
             self._check(shown, decided)
 

@@ -61,10 +61,10 @@ class Gate:
         return self._section.name
 
     def decide_by_ns(self, admitted: Admitted) -> int | None:
-        """When this frame must be decided to leave time for publishing. None for a frame without a window."""
+        """When this frame must be decided to leave time for publishing and transport. None: it has no window."""
         if admitted.act_before_ns is None:
             return None
-        return admitted.act_before_ns - int(self._section.reserve_ms * 1e6)
+        return admitted.act_before_ns - int((self._section.window_ms - self._section.judging_ms) * 1e6)
 
     def part_of(self, admitted: Admitted) -> PartKey | None:
         """The part that a frame shows; None for a frame without the trigger id that this gate needs."""

@@ -107,7 +107,7 @@ class Rhythm:
         if self._parts >= FEWEST_PARTS:
             detail += ", while parts came to its gate"
         if self._usual_ns is not None:
-            detail += f"; usual is one frame each {_seconds(self._usual_ns)}"
+            detail += f"; usual is one frame every {_seconds(self._usual_ns)}"
         return Change(Sign.SILENT, f"{detail}: look at the camera, its trigger and its network")
 
     def _compare(self, at_ns: int) -> Change | None:
@@ -130,7 +130,8 @@ class Rhythm:
             return None
         self._is_off = True
         whose = "usual are" if self._configured_ns is None else "rate_hz is"
-        return Change(Sign.RATE_OFF, f"{_rate(period_ns)}; {whose} {SECOND_NS / self._usual_ns:.3g}")
+        said = f"{_rate(period_ns)}; {whose} {SECOND_NS / self._usual_ns:.3g}"
+        return Change(Sign.RATE_OFF, f"{said}: look at the speed of the line, the trigger and the network")
 
     def _differs(self, period_ns: float, usual_ns: float) -> bool:
         factor = LEARNED_FACTOR if self._configured_ns is None else CONFIGURED_FACTOR

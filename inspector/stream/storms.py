@@ -6,18 +6,23 @@ frames, frames that waited in the broker, late frames, reference parts, and fram
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from inspector.config.sections import GateSection
 from inspector.domain import Action, Cause, CauseRun, GateState, HeldFor, StormCounts
+from inspector.stream.wording import causes_text
 
 UNCOUNTED: Final = frozenset(
     {Cause.LATE, Cause.OVERLOAD, Cause.VIEW_MISSING, Cause.NOT_RECEIVED, Cause.BYPASS, Cause.NOT_RELEASED}
 )
 """Causes that say nothing about the part itself. They neither count nor end a run."""
 
-HELD_UNTIL: Final = "the gate is held until the command release, with by and reason"
+HELD_UNTIL: Final = "the gate is held: it is sent no pass until a person sends the command release, with by and reason"
+
+LOOK: Final = "See first: inspector results list --outcome reject, and --outcome unjudged"
+"""A part that was not judged is rejected too where a policy says so."""
 
 ALARM_OF: Final[dict[HeldFor, str]] = {
     HeldFor.CONSECUTIVE_REJECTS: "storm",
@@ -86,11 +91,15 @@ def run_of(state: GateState, camera: str) -> CauseRun | None:
     return next((run for run in state.storm.runs if run.camera == camera), None)
 
 
-def reached(state: GateState, gate: GateSection) -> Storm | None:
-    """The first bound that is reached; None while the gate may go on, or is held already."""
+def reached(state: GateState, gate: GateSection, causes: Sequence[Cause | None] = ()) -> Storm | None:
+    """The first bound that is reached; None while the gate may go on, or is held already.
+
+    `causes`: of the last parts that were counted, oldest first, as far as they are known; None for a part that was not
+    rejected.
+    """
     if state.held:
         return None
-    return _by_streak(state, gate) or _by_share(state, gate) or _by_run(state, gate)
+    return _by_streak(state, gate, causes) or _by_share(state, gate, causes) or _by_run(state, gate)
 
 
 def hold(state: GateState, held_for: HeldFor) -> GateState:
@@ -111,31 +120,40 @@ def release(state: GateState) -> GateState:
     )
 
 
-def _by_streak(state: GateState, gate: GateSection) -> Storm | None:
+def _by_streak(state: GateState, gate: GateSection, causes: Sequence[Cause | None]) -> Storm | None:
     if gate.storm_consecutive is None or state.reject_streak < gate.storm_consecutive:
         return None
-    return Storm(HeldFor.CONSECUTIVE_REJECTS, f"{state.reject_streak} rejects in a row; {HELD_UNTIL}")
+    said = f"{state.reject_streak} rejects in a row{_why(causes, state.reject_streak)}"
+    return Storm(HeldFor.CONSECUTIVE_REJECTS, f"{said}; {HELD_UNTIL}. {LOOK}")
 
 
-def _by_share(state: GateState, gate: GateSection) -> Storm | None:
+def _why(causes: Sequence[Cause | None], parts: int) -> str:
+    """Why the rejects among the last parts were rejected. Those before the agent's start are not known."""
+    known = [cause for cause in causes[-parts:] if cause is not None]
+    return f": {causes_text(known)}" if known else ""
+
+
+def _by_share(state: GateState, gate: GateSection, causes: Sequence[Cause | None]) -> Storm | None:
     recent = state.storm.recent[-gate.storm_share_parts :]
     rejects = recent.count("1")
     is_measured = gate.storm_share > 0 and len(recent) == gate.storm_share_parts
     if not is_measured or rejects < gate.storm_share * len(recent) - ROUNDING:
         return None
-    return Storm(HeldFor.REJECT_SHARE, f"{rejects} of the last {len(recent)} parts are rejects; {HELD_UNTIL}")
+    said = f"{rejects} of the last {len(recent)} parts are rejects{_why(causes, len(recent))}"
+    return Storm(HeldFor.REJECT_SHARE, f"{said}; {HELD_UNTIL}. {LOOK}")
 
 
 def _by_run(state: GateState, gate: GateSection) -> Storm | None:
     bounds = {
         Cause.NO_TRIGGER_ID: (gate.storm_no_trigger_id, "carried no trigger id"),
         Cause.UNKNOWN_PRODUCT: (gate.storm_unknown_product, "showed no known product"),
-        Cause.FRAME_HEALTH: (gate.storm_frame_health, "were too bad to be judged (frame_health)"),
+        Cause.FRAME_HEALTH: (gate.storm_frame_health, "did not show their part well enough to be judged"),
     }
     for run in state.storm.runs:
         bound, words = bounds[Cause(run.cause)]
         if bound and run.count >= bound:
-            detail = f"{run.count} frames in a row of camera {run.camera} {words}; {HELD_UNTIL}"
+            look = f"See first: inspector results list --camera {run.camera} --cause {run.cause}"
+            detail = f"{run.count} frames in a row of camera {run.camera} {words}; {HELD_UNTIL}. {look}"
             return Storm(_HELD_BY_RUN[Cause(run.cause)], detail)
     return None
 

@@ -19,6 +19,16 @@ from inspector.stream.age import marker_period_ms
 CLOCK_JITTER_MS: Final = 20.0
 """A camera's clock that is ahead by no more than this is ignored without an alarm."""
 
+WITHOUT_TIME: Final = (
+    "its frames carry no usable captured-at, although its clock is trusted: their time counts from receipt, as with an "
+    'untrusted clock. Let the camera send captured-at, or set clock = "untrusted"'
+)
+AHEAD: Final = "it is ignored, and the time of its frames counts from receipt. Set the camera's clock right"
+BEHIND: Final = (
+    "more than max_skew_ms allows: such frames are late, and the gate is told nothing of them. Set the camera's clock "
+    "right, or find out where its frames wait"
+)
+
 PERIODS_ON_TIME: Final = 3
 """Markers count as on time while the age of a frame is bounded by this many of their periods."""
 
@@ -77,7 +87,7 @@ def overtaken_times(times: FrameTimes, delivery: Delivery, gate: GateSection, no
         times,
         act_before=delivery.received_at + timedelta(milliseconds=left_ms),
         act_before_ns=act_before_ns,
-        is_late=times.is_late or left_ms <= gate.reserve_ms,
+        is_late=times.is_late or left_ms <= gate.window_ms - gate.judging_ms,
     )
 
 
@@ -85,15 +95,18 @@ def _captured_at(
     delivery: Delivery, claimed: datetime | None, camera: CameraSection
 ) -> tuple[datetime | None, str | None, bool]:
     """The time of capture if it is usable, a fault of the clock, and whether the frame is too old by that time."""
-    if camera.clock != "trusted" or claimed is None:
+    if camera.clock != "trusted":
         return None, None, False
+    if claimed is None:
+        return None, WITHOUT_TIME, False
     behind_ms = (delivery.received_at - claimed).total_seconds() * 1000
     if behind_ms > camera.max_skew_ms:
-        return None, f"captured-at lies {behind_ms / 1000:,.1f} s back, more than max_skew_ms allows", True
+        return None, f"captured-at of its frame lies {behind_ms / 1000:,.1f} s back, {BEHIND}", True
     if behind_ms >= 0:
         return claimed, None, False
-    is_fault = -behind_ms > CLOCK_JITTER_MS
-    return None, f"captured-at lies {-behind_ms / 1000:,.1f} s ahead; it is ignored" if is_fault else None, False
+    if -behind_ms <= CLOCK_JITTER_MS:
+        return None, None, False
+    return None, f"captured-at of its frame lies {-behind_ms / 1000:,.1f} s ahead: {AHEAD}", False
 
 
 def _age_ms(delivery: Delivery, captured_at: datetime | None, gate: GateSection | None) -> float:
@@ -114,4 +127,4 @@ def _is_beyond(delivery: Delivery, gate: GateSection) -> bool:
     """Whether the frame can be so old that no time is left within the window."""
     if delivery.not_before_ns is None:
         return True
-    return (delivery.received_ns - delivery.not_before_ns) / 1e6 >= gate.window_ms - gate.reserve_ms
+    return (delivery.received_ns - delivery.not_before_ns) / 1e6 >= gate.judging_ms

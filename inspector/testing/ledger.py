@@ -26,6 +26,7 @@ from inspector.domain import (
     GateAction,
     GateOwner,
     GateState,
+    GivenOrder,
     LateOutcome,
     Part,
     PartCount,
@@ -144,6 +145,16 @@ class InMemoryLedger:
         if challenge is not None:
             self.challenges.append(challenge)
         return True
+
+    async def last_order(self, owner: str, what: str) -> GivenOrder | None:
+        self._check()
+        given = [
+            GivenOrder(order, command.by, f"{command.reason} (command {command.cmd_id})", command.received_at)
+            for command in self.commands
+            for order in command.orders
+            if (order.owner, order.what) == (owner, what)
+        ]
+        return given[-1] if given else None
 
     async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
         self._check()

@@ -25,6 +25,7 @@ from inspector.domain import (
     Job,
     LateOutcome,
     MasterAck,
+    Order,
     Outcome,
     Region,
     SeenMaster,
@@ -453,6 +454,16 @@ class LedgerContract(LedgerPartsSuite):
             ("c1", "agent2", True),
             ("c2", "agent1", False),
         ]
+
+    async def test_last_order_of_a_gate_says_who_gave_it_and_why(self, ledger: Ledger) -> None:
+        assert await ledger.last_order("g1", "mode") is None
+        await ledger.record_command(command_of("c1"), [])
+        back = (Order("g1", "mode", "clean", "bypass"), Order("g2", "mode", "auto", "bypass"))
+        await ledger.record_command(command_of("c2", by="ben", reason="belt repair", orders=back), [])
+        await ledger.record_command(command_of("c3", orders=(Order("g1", "job", "none", "J7"),)), [])
+        given = await ledger.last_order("g1", "mode")
+        assert given is not None
+        assert (given.order, given.by, given.reason) == (back[0], "ben", "belt repair (command c2)")
 
     async def test_record_shadow_results_read_back_the_same_and_are_written_once(self, ledger: Ledger) -> None:
         scored = shadow_result_of(1, level=1.25, score=2.5, threshold=2.0, outcome=Outcome.REJECT)

@@ -105,7 +105,10 @@ class InMemoryRegistry:
     async def rollback(self, product: str, *, by: str, reason: str) -> ProductVersion:
         self._known(product)
         if not self._before.get(product):
-            raise RegistryError(f"No version of {product} was live before; nothing to roll back to.")
+            live = self._live.get(product)
+            if live is None:
+                raise RegistryError(f"No version of {product} was live so far; activate one.")
+            raise RegistryError(f"Version {live} of {product} is live, and there is no earlier one to go back to.")
         version = self._before[product].pop()
         self._move(product, version, by, reason)
         return self._marked((product, version))

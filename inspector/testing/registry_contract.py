@@ -155,9 +155,24 @@ class RegistryContract:
             await enrol(registry)
         assert (await registry.rollback("bolt", by="ben", reason="overkill")).version == 2
         assert (await registry.rollback("bolt", by="ben", reason="overkill")).version == 1
-        with pytest.raises(RegistryError, match="nothing to roll back"):
+        with pytest.raises(RegistryError, match=r"Version 1 .*is live.* no earlier one"):
             await registry.rollback("bolt", by="ben", reason="overkill")
         assert await live_names(registry) == [("bolt", 1)]
+
+    async def test_rollback_after_activate_goes_back_once_and_then_says_what_is_live(self, registry: Registry) -> None:
+        await enrol(registry)
+        await enrol(registry, activate=False)
+        await registry.activate("bolt", 2, by="ben", reason="better")
+        assert (await registry.rollback("bolt", by="ben", reason="worse")).version == 1
+        with pytest.raises(RegistryError, match=r"Version 1 .*is live.* no earlier one") as refused:
+            await registry.rollback("bolt", by="ben", reason="once more")
+        assert "was live" not in str(refused.value)  # version 2 was
+        assert await live_names(registry) == [("bolt", 1)]
+
+    async def test_rollback_of_a_product_that_never_was_live_says_so(self, registry: Registry) -> None:
+        await enrol(registry, activate=False)
+        with pytest.raises(RegistryError, match="No version of bolt was live"):
+            await registry.rollback("bolt", by="ben", reason="x")
 
     async def test_remove_takes_it_out_and_keeps_its_versions(self, registry: Registry) -> None:
         await enrol(registry, "nut")

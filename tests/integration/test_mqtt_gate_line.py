@@ -84,6 +84,21 @@ async def test_gate_line_decision_whose_time_is_over_is_never_sent(
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_gate_line_decision_that_could_not_reach_the_plc_in_time_is_never_sent(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    config = line_config(broker, tmp_path, protocol=protocol)
+    gates = tuple(gate.model_copy(update={"window_ms": 500_000.0, "transport_ms": 60_000.0}) for gate in config.gate)
+    plc = await Plc(broker).ready()
+    async with MqttGateLine(config.model_copy(update={"gate": gates}), RunningClock(), notebook) as line:
+        assert await line.publish(decide(1, window_s=60)) is False
+        assert await line.publish(decide(2, window_s=400))
+        assert await asyncio.to_thread(plc.read_until, 2) == [2]
+    plc.close()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_gate_line_unacknowledged_decision_is_not_sent_again_after_a_reconnect(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
 ) -> None:

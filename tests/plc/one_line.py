@@ -190,6 +190,8 @@ def _complete(options: argparse.Namespace) -> None:
         raise ValueError("with --match trigger_id each frame needs a trigger id")
     if options.trigger == "property" and "3.1.1" in (options.camera_mqtt, options.agent_mqtt):
         raise ValueError("MQTT 3.1.1 has no properties; use --trigger topic")
+    if options.clock == "trusted" and options.agent_mqtt != "5":
+        raise ValueError("captured-at is a property, so --clock trusted needs --agent-mqtt 5")
     if options.camera_clock_off is not None and options.camera_mqtt != "5":
         raise ValueError("captured-at is a property, so --camera-clock-off needs --camera-mqtt 5")
     if options.match == "single_in_flight" and (options.window_ms >= 1000 / options.rate or options.burst):

@@ -205,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.plc",
         description=__doc__,
         epilog="example: python -m tests.plc --parts 300 --faults kill-agent,stall-agent,acks. "
-        "`python -m tests.plc line --help` and `python -m tests.plc stalls --help` are two smaller runs.",
+        "Three smaller runs: `python -m tests.plc line --help`, `stalls --help` and `backlog --help`.",
     )
     parser.add_argument("--parts", type=int, default=2000, metavar="P", help="parts at all gates together (2000)")
     parser.add_argument("--rate", type=float, default=12.0, metavar="R", help="parts a second, all together (12)")

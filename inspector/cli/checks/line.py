@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -25,8 +24,10 @@ async def check_broker(config: Config) -> AsyncIterator[Finding]:
     from connectors.mqtt.owner_probe import probe_owners
     from connectors.mqtt.probe import probe
 
-    if not config.mqtt.tls and (config.mqtt.ca_file or config.mqtt.cert_file or config.mqtt.key_file):
-        detail = "mqtt names TLS files, but mqtt.tls is off: everything is sent in plain text. Set it, or remove them."
+    if not config.mqtt.tls and config.mqtt.ca_file:
+        detail = (
+            "mqtt.ca_file is set, but mqtt.tls is off: everything is sent in plain text. Set it, or remove the file."
+        )
         yield warning(BROKER, "tls", detail)
     for finding in await probe(config):
         subject = finding.subject.removeprefix("mqtt ")
@@ -52,16 +53,23 @@ def check_cameras(config: Config) -> Iterator[Finding]:
     """Findings about the place that each camera's frames come from."""
     if not config.camera:
         yield warning(CAMERAS, "cameras", "none is configured, so nothing will be judged. Add a [[camera]].")
-    topics = Counter(config.topic_of(camera) for camera in config.camera if camera.source == "mqtt")
     for camera in config.camera:
         if camera.source == "folder":
             yield from _folder(camera, [other for other in config.camera if other.source == "folder"])
         elif camera.source == "kafka":
             read = config.kafka.topic_pattern or ", ".join(config.kafka_topics)
             said = camera.topic or f"{read}, by header camera or key"
-            yield ok(CAMERAS, camera.name, f"frames on {said}; unjudged parts: {camera.on_unjudged.value}")
+            yield ok(CAMERAS, camera.name, _taken(camera, f"frames on {said}"))
         else:
-            yield _topic(camera, config.topic_of(camera), topics)
+            yield ok(CAMERAS, camera.name, _taken(camera, f"frames on {config.topic_of(camera)}"))
+
+
+def _taken(camera: CameraSection, frames: str) -> str:
+    """What becomes of the camera's frames, and what each of them must carry."""
+    said = f"{frames}; unjudged parts: {camera.on_unjudged.value}"
+    if camera.clock != "trusted" or camera.source == "folder":
+        return said
+    return f"{said}; its clock is trusted, so each frame must carry captured-at"
 
 
 def check_gates(config: Config) -> Iterator[Finding]:
@@ -69,27 +77,6 @@ def check_gates(config: Config) -> Iterator[Finding]:
     for gate in config.gate:
         yield _window(gate)
         yield _match(gate)
-        yield from _without_triggers(config, gate)
-
-
-def _without_triggers(config: Config, gate: GateSection) -> Iterator[Finding]:
-    """Cameras whose frames can't carry the trigger id that their gate needs."""
-    if gate.match != "trigger_id" or config.mqtt.protocol == "5":
-        return
-    for name in gate.cameras:
-        camera = config.camera_named(name)
-        if camera.source == "mqtt" and camera.trigger_from == "property":
-            detail = (
-                f"{name} carries its trigger id in an MQTT property, which MQTT 3.1.1 does not have, so no frame can "
-                'be matched. Set camera.trigger_from = "topic" or "json", or mqtt.protocol = "5".'
-            )
-            yield fault(GATES, gate.name, detail)
-
-
-def _topic(camera: CameraSection, topic: str, topics: Counter[str]) -> Finding:
-    if topics[topic] > 1:
-        return fault(CAMERAS, camera.name, f"another camera has its topic {topic} too. Give each its own.")
-    return ok(CAMERAS, camera.name, f"frames on {topic}; unjudged parts: {camera.on_unjudged.value}")
 
 
 def _folder(camera: CameraSection, cameras: Sequence[CameraSection]) -> Iterator[Finding]:
@@ -137,8 +124,10 @@ def _may(path: Path, mode: int) -> bool:
 
 
 def _window(gate: GateSection) -> Finding:
-    left_ms = gate.window_ms - gate.reserve_ms
-    said = f"{gate.window_ms:g} ms, of which {left_ms:g} are for judging"
+    way = f"{gate.transport_ms:g} for the way to the PLC"
+    if not gate.transport_ms:
+        way = "none for the way to the PLC (transport_ms)"
+    said = f"{gate.window_ms:g} ms, of which {gate.judging_ms:g} are for judging and {way}"
     if gate.window_ms < SHORT_WINDOW_MS:
         return warning(
             GATES, f"{gate.name} window", f"{said}: hardly enough for one frame. Measure before trusting it."
@@ -151,7 +140,7 @@ def _match(gate: GateSection) -> Finding:
     if gate.match == "trigger_id":
         return ok(GATES, gate.name, f"cameras {cameras}; each frame must carry its trigger id")
     proof_ms = longest_proof_ms(gate)
-    left_ms = gate.window_ms - gate.reserve_ms - proof_ms
+    left_ms = gate.judging_ms - proof_ms
     needs = (
         f"cameras {cameras}; single_in_flight: nothing but time ties a decision to its part. It needs never more than "
         f"one part between camera and gate, so parts at least {gate.window_ms:g} ms apart, and the agent's markers at "
@@ -160,4 +149,6 @@ def _match(gate: GateSection) -> Finding:
     if left_ms <= 0:
         return fault(GATES, gate.name, f"{needs}, and nothing is left for judging. Widen window_ms, or use trigger_id.")
     use = 'Use match = "trigger_id" wherever a pass for the wrong part matters.'
+    if len(gate.cameras) > 1:
+        needs += ". Views are joined by trigger ids only: a frame without one is a part whose other views are missing"
     return warning(GATES, gate.name, f"{needs}; {left_ms:g} ms are left for judging. {use}")

@@ -83,7 +83,7 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
         slowest_ms = await _slowest_ms(database, gate.name)
         if slowest_ms is None:
             yield ok(GATES, f"{gate.name} measured", "not yet: too few parts have been judged here")
-        elif slowest_ms > (left_ms := gate.window_ms - gate.reserve_ms - longest_proof_ms(gate)):
+        elif slowest_ms > (left_ms := gate.judging_ms - longest_proof_ms(gate)):
             yield warning(
                 GATES,
                 f"{gate.name} measured",

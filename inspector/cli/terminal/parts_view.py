@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from inspector.cli.terminal import console, rendering
+from inspector.cli.terminal.escapes import shown
 from inspector.cli.terminal.rendering import ABSENT, local_time
 from inspector.domain import PartClass
 from inspector.operation.parts import AccountedPart, PartsAccount
@@ -22,21 +23,55 @@ _SOURCES: Final = {1: "decision", 2: "default", 3: "bypass", 4: "by hand"}
 def print_account(account: PartsAccount, *, with_hours: bool, part_class: PartClass | None) -> None:
     """Classes by gate and the contradictions; then hours and single parts, if they were asked for."""
     if not account.counts:
-        console.out.print("There are no such parts.", highlight=False)
+        console.out.print(_nothing(account), highlight=False, markup=False, soft_wrap=True)
         return
     rendering.show(_classes_table(account))
     if account.contradicted:
-        shown, total = len(account.contradicted), account.contradictions
-        which = f"the newest {shown} of {total}" if shown < total else f"{total}"
-        title = Text.assemble(("Contradictions", "bold red"), f" ({which}):")
-        rendering.show("", title, _parts_table(account.contradicted, with_class=True))
+        which = _which(len(account.contradicted), account.contradictions)
+        rendering.show(
+            "", f"[bold red]Contradictions[/] ({shown(which)}):", _parts_table(account.contradicted, with_class=True)
+        )
+    if account.excused:
+        rendering.show("", f"[dim]{shown(_excuse(account))}[/]")
     if with_hours:
         rendering.show("", _hours_table(account))
     if part_class is not None:
         if account.listed:
-            rendering.show("", _parts_table(account.listed, with_class=False))
+            which = _which(len(account.listed), account.classes[part_class])
+            rendering.show(
+                "", f"{shown(_plain(part_class))} ({shown(which)}):", _parts_table(account.listed, with_class=False)
+            )
         else:
-            console.out.print(f"No part is {part_class}.", highlight=False)
+            console.out.print(f"No part is in the class {_plain(part_class)}.", highlight=False)
+
+
+def _nothing(account: PartsAccount) -> str:
+    """Which parts were looked for, since the last hour is the usual choice and not the person's."""
+    wanted = account.selection
+    said = "There are no parts"
+    said += "" if wanted.gate is None else f" of gate {wanted.gate}"
+    said += "" if wanted.lot is None else f" of lot {wanted.lot}"
+    said += "" if wanted.since is None else f" since {local_time(wanted.since)}"
+    said += "" if wanted.until is None else f" until {local_time(wanted.until)}"
+    return f"{said}; --since 8h, for example, looks further back." if wanted.since is not None else f"{said}."
+
+
+def _which(listed: int, total: int) -> str:
+    return f"the newest {listed} of {total}; --limit lists more" if listed < total else str(total)
+
+
+def _excuse(account: PartsAccount) -> str:
+    """Why parts of these classes are not among the contradictions, so that both numbers can be understood."""
+    counted = ", ".join(f"{number} {_plain(part_class)}" for part_class, number in sorted(account.excused.items()))
+    return (
+        f"Not among the contradictions: {counted}. They came in bypass or another mode than auto, passed by a policy "
+        'such as on_unjudged = "pass", or are of a gate whose PLC sends no acknowledgements. --class lists all parts '
+        "of a class."
+    )
+
+
+def _plain(part_class: PartClass) -> str:
+    return part_class.value.replace("_", " ")
 
 
 def document(account: PartsAccount, *, with_hours: bool, with_parts: bool) -> dict[str, Any]:
@@ -51,6 +86,7 @@ def document(account: PartsAccount, *, with_hours: bool, with_parts: bool) -> di
         "classes": _all(account.classes),
         "gates": {gate: _all(account.classes_of(gate)) for gate in account.gates},
         "contradictions": account.contradictions,
+        "excused": {each.value: number for each, number in sorted(account.excused.items())},
         "contradicted": [_part_document(accounted) for accounted in account.contradicted],
     }
     if with_hours:
@@ -82,6 +118,8 @@ def _part_document(accounted: AccountedPart) -> dict[str, Any]:
         "lot": part.lot,
         "at": format_time(part.at),
         "class": accounted.part_class.value,
+        "contradiction": accounted.is_contradiction,
+        "inspected": facts.is_inspected,
         "decided": None if facts.decided is None else facts.decided.value,
         "told": facts.is_told,
         "seen": facts.seen.value,
@@ -105,7 +143,7 @@ def _classes_table(account: PartsAccount) -> Table:
 
 
 def _hours_table(account: PartsAccount) -> Table:
-    names = [part_class.value.replace("_", " ") for part_class in PartClass]
+    names = [_plain(part_class) for part_class in PartClass]
     made = rendering.table("Hour", "Gate", *names, right=names)
     for gate, hour in account.hours:
         classes = account.classes_of(gate, hour)
@@ -135,7 +173,7 @@ def _parts_table(listed: Sequence[AccountedPart], *, with_class: bool) -> Table:
             str(part.lap),
             part.lot or ABSENT,
             *([_word(accounted.part_class, is_found=True)] if with_class else []),
-            facts.seen.value.replace("_", " "),
+            facts.seen.value.replace("_", " ") + ("" if facts.is_inspected else ", not in auto"),
             decided,
             done,
             (part.result_id or ABSENT)[:8],
@@ -145,4 +183,4 @@ def _parts_table(listed: Sequence[AccountedPart], *, with_class: bool) -> Table:
 
 def _word(part_class: PartClass, *, is_found: bool) -> Text:
     style = "bold red" if is_found and part_class in CONTRADICTIONS else ""
-    return Text(part_class.value.replace("_", " "), style=style)
+    return Text(_plain(part_class), style=style)

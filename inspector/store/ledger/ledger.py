@@ -30,7 +30,9 @@ from inspector.domain import (
     GateAction,
     GateOwner,
     GateState,
+    GivenOrder,
     LateOutcome,
+    Order,
     Part,
     PartCount,
     PartSelection,
@@ -189,13 +191,20 @@ class SqlLedger:
             await connection.execute(tables.commands.insert(), command_row(command))
             for order in command.orders:
                 why = f"{command.reason} (command {command.cmd_id})"
-                change = audit.Change(command.by, f"gate/{order.owner}/{order.what}", order.old, order.new, why)
+                change = audit.Change(command.by, _object(order.owner, order.what), order.old, order.new, why)
                 await audit.append(connection, now, change)
             if gates:
                 await _upsert_gates(connection, [gate_row(state, now) for state in gates])
             if challenge is not None:
                 await insert_challenge(connection, challenge)
         return True
+
+    async def last_order(self, owner: str, what: str) -> GivenOrder | None:
+        await self.database.ensure_current()
+        entry = await audit.newest(self.database, _object(owner, what))
+        if entry is None:
+            return None
+        return GivenOrder(Order(owner, what, entry.old or "", entry.new or ""), entry.user, entry.reason, entry.at)
 
     async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
         await self.database.ensure_current()
@@ -428,6 +437,11 @@ def _decisions_upsert(dialect: str, in_flight: bool) -> Any:
 
 def _rank(action: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
     return sa.case({word.value: rank for word, rank in _WORSE.items()}, value=action, else_=0)
+
+
+def _object(owner: str, what: str) -> str:
+    """The name in the audit of one thing about a gate (or a camera without a gate)."""
+    return f"gate/{owner}/{what}"
 
 
 async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:

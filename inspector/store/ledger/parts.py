@@ -265,8 +265,8 @@ def _facts(row: Mapping[Any, Any]) -> PartFacts:
         )
     except ValueError as error:
         raise RowDamaged(
-            f"A decision or a report about a part of gate {row['gate']} can't be read ({error}); mend it in the "
-            "database, or restore it from a backup."
+            f"A decision or an acknowledgement about a part of gate {row['gate']} can't be read ({error}); mend it in "
+            "the database, or restore it from a backup."
         ) from error
 
 

@@ -163,7 +163,7 @@ class SqlRegistry:
             await audit.hold_lock(connection)
             row = await _product(connection, product)
             if not row["live_before"]:
-                raise RegistryError(f"No version of {product} was live before; there is nothing to roll back to.")
+                raise _nothing_before(product, row["live_version"])
             *before, version = row["live_before"]
             moved = {"live_version": version, "live_before": before}
             await self._move(connection, row, moved, _Motive(by, reason))
@@ -245,6 +245,18 @@ class SqlRegistry:
                 change = Change(motive.by, f"product/{product}/{what}", old, new, motive.reason)
                 await audit.append(connection, now, change)
         await _revise(connection)
+
+
+def _nothing_before(product: str, live: int | None) -> RegistryError:
+    """For a rollback that has no version to go back to. `live`: the version that judges now, if any."""
+    activate = f'`inspector products activate {product} VERSION --reason "..."`'
+    if live is None:
+        return RegistryError(f"No version of {product} was live so far; {activate} makes one live.")
+    # A version that was rolled back was live too, so nobody may be told that none was.
+    return RegistryError(
+        f"Version {live} of {product} is live, and a rollback has no earlier one to go back to; {activate} makes any "
+        "other version live, also one that was rolled back."
+    )
 
 
 async def _revise(connection: AsyncConnection) -> None:

@@ -14,16 +14,17 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from inspector.config.sections import GateSection
-from inspector.domain import HeldFor, Part, PartClass, PartSelection, Severity
+from inspector.domain import HeldFor, Part, PartClass, PartFacts, PartSelection, Severity
 from inspector.errors import LedgerUnavailable, RowDamaged
 from inspector.ports import Ledger
 from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of_gate
 from inspector.stream.digest import ranges_text
-from inspector.stream.pipeline.alarms import Alarms
+from inspector.stream.pipeline.alarms import Alarms, Sentence
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.pipeline.writing import Writing
-from inspector.stream.storms import hold
+from inspector.stream.storms import HELD_UNTIL, hold
+from inspector.stream.wording import counted
 
 LOOK_S: Final = 1.0
 STEP: Final = timedelta(seconds=60)
@@ -37,10 +38,14 @@ LOT_MARGIN_S: Final = 2.0
 """Time after which a lot is closed, beyond the window and `ack_within_s` of its last part."""
 
 EVENTS: Final[dict[PartClass, tuple[str, Severity, str]]] = {
-    PartClass.DONE_OTHERWISE: ("ack_other_than_told", Severity.ALARM, "done otherwise than told"),
-    PartClass.DEFAULT_THOUGH_TOLD: ("ack_default_though_told", Severity.WARNING, "left to the default though told"),
-    PartClass.PASSED_UNJUDGED: ("passed_unjudged", Severity.ALARM, "passed unjudged"),
-    PartClass.PASSED_WITHOUT_FRAME: ("ack_without_frame", Severity.ALARM, "passed without any picture of them"),
+    PartClass.DONE_OTHERWISE: ("ack_other_than_told", Severity.ALARM, "done otherwise than the gate was told"),
+    PartClass.DEFAULT_THOUGH_TOLD: (
+        "ack_default_though_told",
+        Severity.WARNING,
+        "left to the PLC's default though the gate was told in time",
+    ),
+    PartClass.PASSED_UNJUDGED: ("passed_unjudged", Severity.ALARM, "passed although no picture of them was judged"),
+    PartClass.PASSED_WITHOUT_FRAME: ("ack_without_frame", Severity.ALARM, "passed without any picture"),
     PartClass.NEVER_ACKNOWLEDGED: ("ack_missing", Severity.WARNING, "never acknowledged by the PLC"),
 }
 
@@ -133,7 +138,7 @@ class Accounts:
         recent = self._recent.setdefault(gate.name, deque(maxlen=gate.account_parts))
         for part in parts:
             part_class = classify(part.facts, has_sensor=gate.reject_sensor)
-            is_wrong = is_contradiction(part.facts, part_class)
+            is_wrong = is_contradiction(part.facts, part_class, sends_acks=gate.golden_acks)
             if part.facts.is_inspected:
                 recent.append(is_wrong)
             if is_wrong:
@@ -141,20 +146,29 @@ class Accounts:
         for part_class, wrong in found.items():
             kind, severity, what = EVENTS[part_class]
             self._shared.telemetry.count(kind, len(wrong), gate=gate.name)
-            self._alarms.tell(kind, severity, gate.name, f"{len(wrong)} part(s) {what}: {_named(wrong)}", len(wrong))
+            sentence = _sentence(gate.name, part_class, what)
+            self._alarms.tell(kind, severity, gate.name, _named(wrong), len(wrong), sentence)
         if gate.account_share is not None and len(recent) == gate.account_parts:
             await self._check_share(gate, recent, gate.account_share)
+
+    @staticmethod
+    def _is_wrong(gate: GateSection, facts: PartFacts) -> bool:
+        part_class = classify(facts, has_sensor=gate.reject_sensor)
+        return is_contradiction(facts, part_class, sends_acks=gate.golden_acks)
 
     async def _check_share(self, gate: GateSection, recent: deque[bool], bound: float) -> None:
         wrong = sum(recent)
         if wrong <= bound * len(recent):
             return
-        detail = f"{wrong} of the last {len(recent)} parts are not accounted for as they should be; see inspector parts"
+        detail = (
+            f"{wrong} of the last {len(recent)} parts are not accounted for as they should be, more than account_share "
+            f"({bound:g}) allows; see: inspector parts --gate {gate.name}"
+        )
         recent.clear()  # told again after as many parts, if it goes on
         counter = self._shared.admission.counter(gate.name)
         if gate.account_holds and not counter.state.held:
             counter.update(hold(counter.state, HeldFor.ACCOUNT))
-            detail += "; the gate is held until the command release, with by and reason"
+            detail += f"; {HELD_UNTIL}"
             self._shared.event("account_beyond_bound", Severity.ALARM, gate.name, detail)
             await self._ledger.record([], [], [counter.recorded_state])
         else:
@@ -182,13 +196,21 @@ class Accounts:
             return
         counts = await self._ledger.count_parts(wanted)
         classes = count_classes(counts, terms)
-        has_sensor = ended.gate.reject_sensor
-        is_clean = not any(is_contradiction(each.facts, classify(each.facts, has_sensor=has_sensor)) for each in counts)
+        is_clean = not any(self._is_wrong(ended.gate, each.facts) for each in counts)
         said = "".join(f", {number} {each.replace('_', ' ')}" for each in PartClass if (number := classes[each]))
+        said += "" if is_clean else f"; see: inspector parts --lot {ended.lot}"
         severity = Severity.INFO if is_clean else Severity.WARNING
         self._shared.event(
-            "lot_account", severity, ended.gate.name, f"lot {ended.lot} has ended: {classes.total()} part(s){said}"
+            "lot_account",
+            severity,
+            ended.gate.name,
+            f"lot {ended.lot} has ended: {counted(classes.total(), 'part')}{said}",
         )
+
+
+def _sentence(gate: str, part_class: PartClass, what: str) -> Sentence:
+    look = f"see: inspector parts --gate {gate} --class {part_class}"
+    return lambda count, cases: f"{counted(count, 'part')} {what}: {cases}; {look}"
 
 
 def _named(parts: Sequence[Part]) -> str:

@@ -33,6 +33,7 @@ from inspector.stream.pipeline.judging import MOST_KILLED_TRIES, Judging
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.pipeline.verdicts import with_finding
 from inspector.stream.pipeline.writing import Writing
+from inspector.stream.wording import counted
 
 LOOK_S: Final = 0.05
 """Seconds between two looks whether the line has time."""
@@ -233,8 +234,8 @@ class _RejectNews:
             last = untold.last
             trigger = "" if last.trigger_id is None else f" of trigger {last.trigger_id}, epoch {last.epoch}"
             detail = (
-                f"{untold.count} part(s) were found bad afterwards; no decision about them was in time, so the PLC's "
-                f"own default has decided (see: inspector parts); the last is result {last.result_id}{trigger}; list "
-                "them with: inspector results list --late reject"
+                f"{counted(untold.count, 'part')} found bad afterwards, without a decision in time, so that the "
+                f"PLC's own default has decided. The last is result {last.result_id}{trigger}. See what became of "
+                "them: inspector parts; list them: inspector results list --late reject"
             )
             self._shared.event("late_reject", Severity.ALARM, camera, detail)

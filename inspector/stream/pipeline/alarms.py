@@ -6,6 +6,7 @@ over, whether or not more come. While they keep coming, the pause grows from ten
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,8 +16,16 @@ from inspector.stream.pipeline.ticket import Shared
 FIRST_PAUSE_S: Final = 10.0
 LONGEST_PAUSE_S: Final = 600.0
 LOOK_S: Final = 1.0
-MOST_DETAILS: Final = 8
-"""Details in one event; of more cases only the number is told."""
+MOST_CASES: Final = 8
+"""Cases that one event names; of more cases only the number is told."""
+
+Sentence = Callable[[int, str], str]
+"""What happened, for the number of cases and the text that names them."""
+
+
+def as_it_is(_count: int, cases: str) -> str:
+    """The sentence of an event whose cases are sentences of their own."""
+    return cases
 
 
 @dataclass(slots=True)
@@ -25,7 +34,9 @@ class _Kind:
     told_ns: int
     pause_s: float = FIRST_PAUSE_S
     left_out: int = 0
-    details: list[str] = field(default_factory=list)
+    cases: dict[str, None] = field(default_factory=dict)
+    sentence: Sentence = as_it_is
+    is_cut: bool = False
 
 
 class Alarms:
@@ -35,17 +46,25 @@ class Alarms:
         self._shared = shared
         self._kinds: dict[tuple[str, str], _Kind] = {}
 
-    def tell(self, kind: str, severity: Severity, subject: str, detail: str, count: int = 1) -> None:
-        """Tell the event, or keep it for the next one of its kind. `count`: how many cases it stands for."""
+    def tell(
+        self, kind: str, severity: Severity, subject: str, case: str, count: int = 1, sentence: Sentence = as_it_is
+    ) -> None:
+        """Tell the event, or keep it for the next one of its kind. `case` names what happened to `count` things.
+
+        `sentence` makes the event's text of one case, or of many: what they have in common is said once.
+        """
         now_ns = self._shared.clock.monotonic_ns()
         known = self._kinds.get((kind, subject))
         if known is None or now_ns - known.told_ns >= 2 * known.pause_s * 1e9:
             self._kinds[kind, subject] = _Kind(severity, now_ns)
-            self._shared.event(kind, severity, subject, detail)
+            self._shared.event(kind, severity, subject, sentence(count, case))
             return
         known.left_out += count
-        known.details.append(detail)
-        del known.details[MOST_DETAILS:]
+        known.sentence = sentence
+        if len(known.cases) < MOST_CASES:
+            known.cases[case] = None
+        elif case not in known.cases:
+            known.is_cut = True
         self.tell_due()
 
     def tell_due(self, *, is_last: bool = False) -> None:
@@ -54,7 +73,8 @@ class Alarms:
         for (kind, subject), known in self._kinds.items():
             if not known.left_out or (now_ns - known.told_ns < known.pause_s * 1e9 and not is_last):
                 continue
-            detail = f"{known.left_out} more: {'; '.join(known.details)}"
+            cases = "; ".join(known.cases) + (" and others" if known.is_cut else "")
+            detail = f"since the last such event: {known.sentence(known.left_out, cases)}"
             pause_s = min(2 * known.pause_s, LONGEST_PAUSE_S)
             self._kinds[kind, subject] = _Kind(known.severity, now_ns, pause_s)
             self._shared.event(kind, known.severity, subject, detail)

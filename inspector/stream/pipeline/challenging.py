@@ -8,7 +8,7 @@ the gate held: its parts are `not_released` until a challenge is passed or a per
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -42,7 +42,19 @@ from inspector.stream.verdict_record import format_time
 TICK_S: Final = 0.25
 RETRY_S: Final = 1.0
 
+TELLING_S: Final = 1.0
+"""Time beyond the window after which a decision counts as not told, if nobody has said what became of it."""
+
 RESTARTED: Final = "the agent was stopped in the middle of it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A failed challenge that the ledger has not taken yet. `run`: it may still learn what the gate was told."""
+
+    challenge: Challenge
+    run: ChallengeRun | None = None
+    until_ns: int = 0
 
 
 class Challenging:
@@ -63,7 +75,7 @@ class Challenging:
         self._versions = versions
         self._unstored: set[str] = set()  # gates whose state was changed by a duty
         self._runs: dict[str, ChallengeRun] = {}
-        self._ended: list[Challenge] = []  # failed ones that the ledger has not taken yet
+        self._ended: list[_Failed] = []
         self._has_news = Signal()
         shared.ack_listeners.append(self._hear)
 
@@ -110,11 +122,11 @@ class Challenging:
             return facts
         return replace(facts, admitted=_without_master(admitted))
 
-    def judged(self, gate: str, part: PartKey | None, verdict: Verdict) -> None:
-        """Note a verdict in mode golden."""
+    def judged(self, gate: str, part: PartKey | None, verdict: Verdict, decision: Decision | None) -> None:
+        """Note a verdict in mode golden, and the decision that is sent after it."""
         run = self._runs.get(gate)
         if run is not None and part is not None:
-            run.judged(part, verdict)
+            run.judged(part, verdict, is_to_be_told=decision is not None)
             self._look_at(run)
 
     def told(self, decision: Decision, is_published: bool) -> None:
@@ -123,6 +135,10 @@ class Challenging:
         if run is not None:
             run.told(decision.result_id, is_published)
             self._look_at(run)
+        for failed in self._ended:
+            if failed.run is not None and failed.challenge.gate == decision.gate:
+                failed.run.told(decision.result_id, is_published)
+                self._has_news.set()
 
     async def run(self) -> None:
         """End challenges that are passed, failed or out of time, until cancelled."""
@@ -212,7 +228,7 @@ class Challenging:
 
     def _look_at(self, run: ChallengeRun) -> None:
         if run.fault is not None:
-            self._fail(run.challenge, run.fault)
+            self._fail(run.challenge, run.fault, run)
         if run.fault is not None or run.is_passed:
             self._has_news.set()
 
@@ -227,7 +243,7 @@ class Challenging:
             await self._pass(gate, run)
         elif self._shared.clock.monotonic_ns() >= run.deadline_ns:
             within_s = run.challenge.within_s
-            self._fail(run.challenge, f"it was not complete within {within_s:g} s: {run.progress()}")
+            self._fail(run.challenge, f"it was not complete within {within_s:g} s: {run.progress()}", run)
 
     async def _pass(self, gate: str, run: ChallengeRun) -> None:
         """Store it, then return to auto. While the ledger is away the gate stays in mode golden."""
@@ -246,8 +262,8 @@ class Challenging:
         self._shared.event("golden_passed", Severity.INFO, gate, f"{challenge.by}: {challenge.detail}")
         await self._reply(challenge)
 
-    def _fail(self, challenge: Challenge, why: str) -> None:
-        """Hold the gate at once; the end is stored as soon as the ledger takes it.
+    def _fail(self, challenge: Challenge, why: str, run: ChallengeRun | None = None) -> None:
+        """Hold the gate at once; the end is stored once it is known what the gate was told, and the ledger takes it.
 
         An agent that is killed before that finds the challenge open when it starts, and fails it again.
         """
@@ -257,7 +273,10 @@ class Challenging:
         counter.update(failed(counter.state))
         detail = f"{why}; the gate is held until a challenge is passed or the command release"
         self._shared.event("golden_failed", Severity.ALARM, gate, detail)
-        self._ended.append(self._ended_as(challenge, ChallengeResult.FAILED, why))
+        # The part that fails a challenge has been judged, and its decision is only sent after that.
+        window_ns = int((self._shared.section_of(gate).window_ms / 1000 + TELLING_S) * 1e9)
+        ended = self._ended_as(challenge, ChallengeResult.FAILED, why)
+        self._ended.append(_Failed(ended, run, self._shared.clock.monotonic_ns() + window_ns))
 
     def _fail_abandoned(self) -> None:
         """Fail the challenges that an earlier run, or another agent, left open at gates that this agent has now."""
@@ -273,7 +292,9 @@ class Challenging:
 
     async def _store_ended(self) -> None:
         while self._ended:
-            challenge = self._ended[0]
+            challenge = self._told_of(self._ended[0])
+            if challenge is None:
+                return
             counter = self._shared.admission.counter(challenge.gate)
             try:
                 if not challenge.expected:  # left by an earlier run: only its row says what it was
@@ -285,6 +306,17 @@ class Challenging:
                 return
             self._ended.pop(0)
             await self._reply(challenge)
+
+    def _told_of(self, failed: _Failed) -> Challenge | None:
+        """The challenge with what the gate was told of its parts; None while a decision is on its way."""
+        run = failed.run
+        if run is None:
+            return failed.challenge
+        if run.is_telling:
+            if self._shared.clock.monotonic_ns() < failed.until_ns:
+                return None
+            run.end_telling()
+        return replace(failed.challenge, seen=run.challenge.seen)
 
     def _ended_as(self, challenge: Challenge, result: ChallengeResult, detail: str) -> Challenge:
         return replace(challenge, result=result, ended=self._shared.clock.now(), detail=detail)

@@ -33,6 +33,7 @@ from inspector.stream.pipeline.challenging import Challenging, opened
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.storms import release
 from inspector.stream.verdict_record import format_time
+from inspector.stream.wording import HELD_WORDS, counted
 
 EXPIRY_S = 0.5
 JOBS_KEPT = 8
@@ -48,12 +49,12 @@ Change = Callable[[GateState], GateState]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The change that a command makes at one gate (or camera without a gate)."""
+    """The change that a command makes at one gate (or camera without a gate). `said`: it in words, for people."""
 
     order: Order
     change: Change
+    said: str
     is_resync: bool = False
-    remark: str = ""
     challenge: Challenge | None = None
 
 
@@ -96,9 +97,20 @@ class Commanding:
         if over is counter.state.mode_at(self._shared.clock.now()):
             return
         counter.update(replace(counter.state, mode=GateMode.AUTO, mode_expires_at=None))
-        self._shared.event("mode_expired", Severity.INFO, owner, f"{over} is over; auto again")
+        said = f"the mode {over} is over{await self._given_by(owner)}; parts are judged again (auto)"
+        self._shared.event("mode_expired", Severity.INFO, owner, said)
         with contextlib.suppress(LedgerUnavailable):  # the end of the mode is stored, so it stays over
             await self._ledger.record([], [], [counter.recorded_state])
+
+    async def _given_by(self, owner: str) -> str:
+        """Who had set the mode, when and why, in words; nothing while the database can't say it."""
+        try:
+            given = await self._ledger.last_order(owner, "mode")
+        except LedgerUnavailable:
+            return ""
+        if given is None:
+            return ""
+        return f", which {given.by} set at {format_time(given.at)}: {given.reason}"
 
     async def _answer(self, request: CommandRequest) -> dict[str, Any] | None:
         """The reply; None if another agent of the group has to answer."""
@@ -127,7 +139,7 @@ class Commanding:
                 await self._ledger.record_command(self._record(command, request, str(refusal), is_obeyed=False), [])
             raise
         plans = {owner: self._plan(command, owner) for owner in owners}
-        detail = "; ".join(_said(plan) for plan in plans.values())
+        detail = ". ".join(_said(plan) for plan in plans.values())
         record = self._record(command, request, detail, is_obeyed=True)
         record = replace(record, orders=tuple(plan.order for plan in plans.values()))
         states = [self._planned(owner, plan) for owner, plan in plans.items()]
@@ -140,7 +152,9 @@ class Commanding:
             raise CommandRefused("Its cmd_id was used before; each command needs one of its own.")
         for owner, plan in plans.items():
             self._apply(owner, plan)
-            self._shared.event("command_obeyed", Severity.INFO, owner, f"{_said(plan)}; {command.by}: {command.reason}")
+            self._shared.event(
+                "command_obeyed", Severity.INFO, owner, f"{plan.said}. By {command.by}: {command.reason}"
+            )
         return detail
 
     def _planned(self, owner: str, plan: _Plan) -> GateState:
@@ -172,7 +186,8 @@ class Commanding:
             case CommandName.RESYNC:
                 epoch = counter.state.epoch
                 order = Order(owner, "epoch", str(epoch), str(epoch + 1))
-                return _Plan(order, lambda state: replace(state, orders=state.orders + 1), is_resync=True)
+                said = f"epoch {epoch + 1} begins; decisions about parts of epoch {epoch} are dropped"
+                return _Plan(order, lambda state: replace(state, orders=state.orders + 1), said, is_resync=True)
             case CommandName.RELEASE:
                 return self._plan_release(owner, counter.state)
             case CommandName.MODE:
@@ -186,34 +201,44 @@ class Commanding:
             freed = self._challenging.settled(owner, state) if state.held_for in UNRELEASED else state
             return replace(release(freed), orders=state.orders + 1)
 
-        return _Plan(Order(owner, "gate", _held_text(state), "not held"), change)
+        said = "it was not held; its counts of rejects and frames in a row begin again at 0"
+        if state.held:
+            why = "" if state.held_for is None else f" ({HELD_WORDS[state.held_for]})"
+            said = f"released; it was held{why}"
+        return _Plan(Order(owner, "gate", _held_text(state), "not held"), change, said)
 
     def _plan_challenge(self, command: Command, owner: str, state: GateState) -> _Plan:
         challenge = self._challenging.plan(command, owner, state)
         good = sum(master.expected is Outcome.PASS for master in challenge.expected)
         bad = len(challenge.expected) - good
-        remark = f"of {good} good and {bad} bad reference parts, within {challenge.within_s:g} s"
+        said = (
+            f"a golden challenge has begun: show {counted(good, 'good reference part')} and then "
+            f"{counted(bad, 'bad one')} within {challenge.within_s:g} s"
+        )
+        if any(master.part_id is not None for master in challenge.expected):
+            said = said.replace(" and then ", " and ")
         order = Order(owner, "golden", _held_text(state), "challenge")
-        return _Plan(order, lambda state: opened(state, challenge), remark=remark, challenge=challenge)
+        return _Plan(order, lambda state: opened(state, challenge), said, challenge=challenge)
 
     def _plan_job(self, command: Command, owner: str, counter: TriggerCounter) -> _Plan:
         next_count = counter.reached + 1 if counter.state.last_trigger is not None else counter.reached
         wanted = next_count if command.from_trigger is None else counter.place(command.from_trigger)
         count = max(wanted, next_count)
         job = Job(command.job_id, command.lot, command.product, counter.state.epoch, count)
-        remarks = []
+        running = counter.state.job_of(counter.state.epoch, counter.reached)
+        begins = "the next part" if command.from_trigger is None else f"trigger {counter.number(count)}"
+        said = f"{_job_text(job, 'no job')} from {begins} on (before: {_job_text(running, 'no job')})"
         if wanted < count:
-            remarks.append(f"from trigger {counter.number(count)}, since earlier parts have been seen already")
+            said += f". Parts before trigger {counter.number(count)} have been seen already"
         if command.product is not None and command.product not in self._products():
-            remarks.append(f"no version of {command.product} is live, so its parts can't pass")
+            said += f". No version of {command.product} is live, so its parts can't pass: enrol or activate one"
 
         def change(state: GateState) -> GateState:
             begin = (job.from_epoch, job.from_count)
             before = [earlier for earlier in state.jobs if (earlier.from_epoch, earlier.from_count) < begin]
             return replace(state, jobs=(*before, job)[-JOBS_KEPT:], orders=state.orders + 1)
 
-        running = counter.state.job_of(counter.state.epoch, counter.reached)
-        return _Plan(Order(owner, "job", _job_text(running), _job_text(job)), change, remark="; ".join(remarks))
+        return _Plan(Order(owner, "job", _job_text(running), _job_text(job)), change, said)
 
     def _owners(self, command: Command) -> list[str]:
         """The gates (and cameras without a gate) that the command is for and that this agent has now.
@@ -274,7 +299,8 @@ def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:
     def change(state: GateState) -> GateState:
         return replace(state, mode=mode, mode_expires_at=until, orders=state.orders + 1)
 
-    return _Plan(Order(owner, "mode", state.mode.value, mode.value), change, remark=_until(until))
+    said = f"mode {mode}{_until(until)} (before: {state.mode})"
+    return _Plan(Order(owner, "mode", state.mode.value, mode.value), change, said)
 
 
 def _state_record(counter: TriggerCounter, mode: GateMode) -> dict[str, Any]:
@@ -297,17 +323,19 @@ def _held_text(state: GateState) -> str:
 
 
 def _until(moment: Any) -> str:
-    return "" if moment is None else f"until {format_time(moment)}"
+    return "" if moment is None else f" until {format_time(moment)}"
 
 
-def _job_text(job: Job | None) -> str:
+def _job_text(job: Job | None, nothing: str = "none") -> str:
     if job is None or job.job_id is None:
-        return "none"
-    said = [job.job_id, f"lot {job.lot}" if job.lot else "", f"product {job.product}" if job.product else ""]
+        return nothing
+    said = [
+        f"job {job.job_id}" if nothing != "none" else job.job_id,
+        f"lot {job.lot}" if job.lot else "",
+        f"product {job.product}" if job.product else "",
+    ]
     return ", ".join(part for part in said if part)
 
 
 def _said(plan: _Plan) -> str:
-    order = plan.order
-    said = f"{order.owner}: {order.what} {order.new} (was {order.old})"
-    return f"{said} {plan.remark}" if plan.remark else said
+    return f"{plan.order.owner}: {plan.said}"

@@ -6,6 +6,9 @@ still sent, so that a bad part is never let go because of the hold.
 
 from __future__ import annotations
 
+from collections import deque
+from typing import Final
+
 from inspector.domain import (
     UNRELEASED,
     Action,
@@ -21,7 +24,20 @@ from inspector.domain import (
 )
 from inspector.stream.gates import may_be_told
 from inspector.stream.pipeline.ticket import Shared
-from inspector.stream.storms import ALARM_OF, Storm, TriggerAlarms, count_frame, count_part, hold, reached, run_of
+from inspector.stream.storms import (
+    ALARM_OF,
+    UNCOUNTED,
+    Storm,
+    TriggerAlarms,
+    count_frame,
+    count_part,
+    hold,
+    reached,
+    run_of,
+)
+
+CAUSES_KEPT: Final = 1000
+"""As many parts as `storm_share_parts` may count."""
 
 
 class Holding:
@@ -30,6 +46,8 @@ class Holding:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._alarms = TriggerAlarms()
+        self._causes: dict[str, deque[Cause | None]] = {}
+        """By gate: why the last parts were rejected, None for other parts. Only for the words of an alarm."""
 
     def count(self, gate: str, admitted: Admitted, verdict: Verdict, decision: Decision | None) -> HoldNote | None:
         """Count one frame and, if it decided its part, the part. Returns the hold that begins with it."""
@@ -39,10 +57,16 @@ class Holding:
         state = count_frame(counter.state, verdict.camera, verdict.cause)
         if decision is not None:
             state = count_part(state, decision.action, decision.cause, section.storm_share_parts)
+            self._note_cause(gate, decision)
         counter.update(state)
         self._tell_missing_triggers(verdict.camera, gate)
-        storm = reached(state, section)
+        storm = reached(state, section, tuple(self._causes.get(gate, ())))
         return None if storm is None else self._begin(gate, storm)
+
+    def _note_cause(self, gate: str, decision: Decision) -> None:
+        if decision.cause not in UNCOUNTED:
+            causes = self._causes.setdefault(gate, deque(maxlen=CAUSES_KEPT))
+            causes.append(decision.cause if decision.action is Action.REJECT else None)
 
     def withholds(self, decision: Decision) -> bool:
         """Whether this decision must not be sent because its gate is held."""

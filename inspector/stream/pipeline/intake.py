@@ -129,15 +129,18 @@ class Intake:
         if arrival.was_reset:
             owner = self._shared.owner_of(camera)
             detail = (
-                f"trigger {arrival.admitted.key.trigger_id} from {camera}; epoch {arrival.admitted.key.epoch} begins"
+                f"camera {camera} sent trigger {arrival.admitted.key.trigger_id}, so its counter has begun again and "
+                f"epoch {arrival.admitted.key.epoch} begins. If nobody reset it, look at trigger_modulus and max_gap"
             )
             self._shared.event("counter_reset", Severity.WARNING, owner, detail)
         if arrival.skipped:
             self._shared.has_gap.set()
         if arrival.admitted.id_conflict:
-            self._shared.event(
-                "id_conflict", Severity.WARNING, camera, f"known id, other bytes: {arrival.admitted.result_id}"
+            detail = (
+                "a frame came under an id that another picture had before, and is judged on its own; no id may be used "
+                f"twice. See: inspector results show {arrival.admitted.result_id}"
             )
+            self._shared.event("id_conflict", Severity.WARNING, camera, detail)
 
     def _note_seen(self, admitted: Admitted) -> None:
         """Note the frame as the part that is under way, for the report on that part. A frame that waited is no such."""

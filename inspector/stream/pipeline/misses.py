@@ -17,6 +17,7 @@ from inspector.stream.admission import MissedPart
 from inspector.stream.digest import Digest, ranges_text
 from inspector.stream.gaps import OpenGaps
 from inspector.stream.pipeline.ticket import Shared
+from inspector.stream.wording import counted
 
 LOOK_S: Final = 0.02
 """Time between two looks while skipped parts wait."""
@@ -84,7 +85,8 @@ class Misses:
         for name, corrected in self._corrected.take(now_ns, is_last=is_last):
             triggers = ranges_text([correction.trigger_id for correction in corrected])
             detail = (
-                f"the frames of {len(corrected)} part(s) that counted as missed came after all: triggers {triggers}"
+                f"the frames of {counted(len(corrected), 'part')} that counted as missed came after all: trigger ids "
+                f"{triggers}; if this comes often, frames are out of order for longer than miss_grace_ms"
             )
             self._shared.event("miss_corrected", Severity.WARNING, name, detail)
 
@@ -123,8 +125,9 @@ class Misses:
     def _alarm(self, gate: str, missed: list[MissedPart]) -> None:
         triggers = ranges_text([part.trigger_id for part in missed])
         detail = (
-            f"no frame came for {len(missed)} part(s): triggers {triggers}; the gate was told nothing of them, so the "
-            "PLC's own default decides what happens to them"
+            f"no frame came for {counted(len(missed), 'part')}: trigger ids {triggers}; the gate was told nothing of "
+            "them, so the PLC's own default decides. Look at the camera, its trigger and its network; see: inspector "
+            "results list --outcome uninspected"
         )
         if missed[0].is_counted_by_camera:
             detail += "; the camera counts by itself, so only what was lost after it is known"

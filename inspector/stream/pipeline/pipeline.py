@@ -93,6 +93,7 @@ from inspector.stream.pipeline.verdicts import Signature
 from inspector.stream.pipeline.writing import Writing
 from inspector.stream.spare_time import SpareTime
 from inspector.stream.watermark import Watermark
+from inspector.stream.wording import counted
 
 DRAIN_STEP_S = 0.02
 
@@ -231,6 +232,7 @@ class Pipeline:
         """Carry frames until `stop`. Raises the error that killed a stage, as an ExceptionGroup."""
         await self._lineups.load()
         self._warn_of_missing_products()
+        self._warn_of_lone_views()
         try:
             async with asyncio.TaskGroup() as upkeep:
                 side = [upkeep.create_task(work, name=name) for name, work in self._side_work().items()]
@@ -271,6 +273,16 @@ class Pipeline:
             if camera.product is not None and camera.product not in live:
                 detail = f"it may show {camera.product} only, of which no version is live; enrol it, or change product"
                 self._shared.event("product_missing", Severity.WARNING, camera.name, detail)
+
+    def _warn_of_lone_views(self) -> None:
+        """Warn of gates at which only frames with trigger ids make a whole part, though the gate asks for none."""
+        for gate in self._config.gate:
+            if gate.match == "single_in_flight" and len(gate.cameras) > 1:
+                detail = (
+                    "the views of its cameras are joined by trigger ids only: a frame without one counts as a part "
+                    'whose other views are missing; let the cameras send trigger ids, and set match = "trigger_id"'
+                )
+                self._shared.event("views_not_joined", Severity.WARNING, gate.name, detail)
 
     def _side_work(self) -> dict[str, Coroutine[Any, Any, None]]:
         return {
@@ -319,7 +331,10 @@ class Pipeline:
                     await asyncio.sleep(DRAIN_STEP_S)
         except TimeoutError:
             frames, rows = len(self._shared.in_flight), self._writing.waiting
-            detail = f"{frames} frames stay with their brokers, {rows} rows in the journal"
+            detail = (
+                f"the agent ends before all is done: {counted(frames, 'frame')} stay with their brokers and "
+                f"{counted(rows, 'row')} in the journal, for its next start; a longer agent.drain_s lets it finish"
+            )
             self._shared.event("drain_cut_short", Severity.WARNING, self._config.agent.name, detail)
 
     def _is_drained(self) -> bool:

@@ -18,16 +18,20 @@ from inspector.config.sections import GateSection
 from inspector.domain import AckContradiction, GateAction, GateReport, GateState, Position, Severity
 from inspector.errors import LedgerUnavailable
 from inspector.ports import AckLine, Journal, Ledger
+from inspector.stream.accounting import ACTIONS
 from inspector.stream.acks import NoSuchPart, PartFinder, Redeliveries, is_doubtful, names_no_part
 from inspector.stream.pipeline.alarms import Alarms
 from inspector.stream.pipeline.camera_watch import CameraWatch
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import Shared, Signal
+from inspector.stream.wording import counted
 
 RETRY_S: Final = 1.0
 GROUP: Final = 128
 PATIENCE_S: Final = 0.25
 """Longest time that acknowledgements wait for the ledger; after this time the journal is synced instead."""
+
+_SOURCES: Final = {1: "decision", 2: "default", 3: "bypass", 4: "hand"}
 
 STATE_S: Final = 1.0
 """How long the stored state of a gate counts as current."""
@@ -148,7 +152,7 @@ class Reports:
             action = await self._placed(received)
         except NoSuchPart as fault:
             self._shared.telemetry.count("acks_of_no_part", gate=received.gate)
-            self._alarms.tell("ack_of_no_part", Severity.WARNING, received.gate, f"a report is not stored: {fault}")
+            self._alarms.tell("ack_of_no_part", Severity.WARNING, received.gate, str(fault), sentence=_of_no_part)
             return None
         await self._room.taken(lambda: self._journal.append_gate_action(action))
         self._shared.checkpoint("ack_journaled")
@@ -233,15 +237,31 @@ class Reports:
     def _tell(self, contradiction: AckContradiction) -> None:
         report = contradiction.report
         self._shared.telemetry.count("acks_contradicting", gate=report.gate)
-        detail = (
-            f"trigger {report.trigger_id} of epoch {report.epoch}: reported as {_words(contradiction.first)}, then as "
-        )
-        self._alarms.tell("ack_contradicts", Severity.ALARM, report.gate, detail + _words(report.done_as))
+        first, then = _words(contradiction.first), _words(report.done_as)
+        case = f"trigger {report.trigger_id} of epoch {report.epoch} first as {first}, then as {then}"
+        self._alarms.tell("ack_contradicts", Severity.ALARM, report.gate, case, sentence=_contradicted)
 
 
 def _reach(state: GateState) -> tuple[int, int]:
     return state.epoch, -1 if state.last_trigger is None else state.last_trigger
 
 
+def _of_no_part(count: int, cases: str) -> str:
+    said = counted(count, "acknowledgement")
+    return (
+        f"{said} of the PLC about no part of this gate, not stored: {cases}; the PLC must send ep of the heartbeat and "
+        "its own count (docs/gate.md, ack)"
+    )
+
+
+def _contradicted(count: int, cases: str) -> str:
+    return (
+        f"the PLC acknowledged {counted(count, 'part')} in ways that contradict each other: {cases}; the first counts, "
+        "and the others are kept with it. Look at the program that sends ack"
+    )
+
+
 def _words(done_as: tuple[int, int, int]) -> str:
-    return "act {}, src {}, done {}".format(*done_as)
+    act, source, done = done_as
+    said = f"{ACTIONS[act]} by {_SOURCES.get(source, f'src {source}')}" if act < len(ACTIONS) else f"act {act}"
+    return f"{said}{'' if done else ' (not done)'}"

@@ -19,6 +19,7 @@ from inspector.domain import (
     Decision,
     Failure,
     FrameFacts,
+    FrameFault,
     GateMode,
     HoldNote,
     LateFrame,
@@ -49,6 +50,7 @@ from inspector.stream.pipeline.verdicts import (
     standing_fields,
     with_late_score,
 )
+from inspector.stream.wording import FAULT_WORDS, counted
 
 T = TypeVar("T")
 
@@ -159,8 +161,9 @@ class Settling:
             missing.camera, camera.view, missing.part, gate, ruling, self._signature, self._shared.clock.now()
         )
         verdict = self._with_standing(verdict)
-        self._outlets.challenging.judged(gate, missing.part, verdict)
-        self._spawn(self._finish_frameless(verdict, self._shared.gates[gate].missing_view(missing.part, verdict)))
+        decision = self._shared.gates[gate].missing_view(missing.part, verdict)
+        self._outlets.challenging.judged(gate, missing.part, verdict, decision)
+        self._spawn(self._finish_frameless(verdict, decision))
 
     def _is_late(self, ticket: Ticket) -> bool:
         if ticket.facts.admitted.is_late:
@@ -182,7 +185,7 @@ class Settling:
             self._note_spare_time(ticket, facts)
         decision = gate.judged(admitted, verdict) if gate else None
         if gate is not None and mode is GateMode.GOLDEN:
-            self._outlets.challenging.judged(gate.name, gate.part_of(facts.admitted), verdict)
+            self._outlets.challenging.judged(gate.name, gate.part_of(facts.admitted), verdict, decision)
         if gate is not None and (hold := self._holding.count(gate.name, facts.admitted, verdict, decision)):
             self._keep_hold(verdict, decision, hold)
         return verdict, decision
@@ -221,12 +224,17 @@ class Settling:
         before = watch.current(camera)
         fault = facts.failure.frame_fault if facts.failure is not None else None
         for report in watch.note(camera, fault, self._shared.clock.monotonic_ns()):
+            if report.fault is FrameFault.FROZEN:
+                continue  # `frozen` tells of it, with its beginning and its end
             if report.is_over:
-                over = f"its frames are judged again; they were {report.fault.value}"
+                over = f"its frames are judged again; they were {FAULT_WORDS[report.fault]}"
                 self._shared.event("frame_health_ended", Severity.INFO, camera, over)
                 continue
             measure = "" if facts.failure is None else f"; the last: {facts.failure.detail}"
-            detail = f"{report.count} frame(s) not judged{measure}; look at camera and light"
+            detail = (
+                f"{counted(report.count, 'frame')} not judged, as the picture is {FAULT_WORDS[report.fault]}{measure}; "
+                f"look at camera and light. See: inspector results list --camera {camera} --cause frame_health"
+            )
             self._shared.event("frame_health", Severity.ALARM, camera, detail)
         if watch.current(camera) is not before:
             self._shared.has_news.set()

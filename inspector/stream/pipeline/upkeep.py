@@ -154,7 +154,7 @@ class Upkeep:
     def _is_live(self, camera: str, gate: GateSection) -> bool:
         """Whether a frame that comes now would be young enough to be decided, if no other frame waits before it."""
         age_ns = self._shared.sources[camera].age_bound_ns(camera)
-        return age_ns is not None and age_ns / 1e6 < gate.window_ms - gate.reserve_ms
+        return age_ns is not None and age_ns / 1e6 < gate.judging_ms
 
     async def run_canary(self, scorer: Executor) -> None:
         """Send stored probe images through the whole scoring path, on the scorer's thread, every `CANARY_S`."""
@@ -190,7 +190,9 @@ class Upkeep:
             self._canary_fault = True
             return
         if self._canary_fault:
-            self._shared.event("canary_recovered", Severity.INFO, lineup.revision, "the stored scores come out again")
+            self._shared.event(
+                "canary_recovered", Severity.INFO, lineup.revision, "the test pictures get their stored scores again"
+            )
         self._canary_fault = False
         self._canary_ok_ns = self._shared.clock.monotonic_ns()
 

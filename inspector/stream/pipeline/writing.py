@@ -112,6 +112,10 @@ class Writing:
             self._shared.has_gap.set()
         for result_id in conflicts:
             self._shared.event(
-                "conflict", Severity.ALARM, result_id, "another outcome is recorded already; the first row stays"
+                "conflict",
+                Severity.ALARM,
+                result_id,
+                "another agent has recorded another outcome of this frame, and its row stays: two agents judge the "
+                f"same frames. See: inspector results show {result_id}, and inspector doctor",
             )
         return True

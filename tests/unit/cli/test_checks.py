@@ -179,10 +179,10 @@ def test_gate_with_few_results_is_not_measured_yet(line: Config, record: Callabl
     assert "not yet" in found(store_findings(line), "gate1 measured").detail
 
 
-def test_cameras_of_one_topic_are_faults(tmp_path: Path) -> None:
-    config = config_of(tmp_path, camera=[camera("a", topic="t"), camera("b", topic="t"), camera("c")])
-    findings = list(line_checks.check_cameras(config))
-    assert [finding.level for finding in findings] == [Level.FAULT, Level.FAULT, Level.OK]
+def test_camera_whose_clock_is_trusted_says_what_its_frames_must_carry(tmp_path: Path) -> None:
+    config = config_of(tmp_path, camera=[camera("a", clock="trusted"), camera("b")])
+    details = [finding.detail for finding in line_checks.check_cameras(config)]
+    assert ["captured-at" in detail for detail in details] == [True, False]
 
 
 @pytest.mark.parametrize("topic", ["line/+/frame", "#", "line/+"])
@@ -192,7 +192,7 @@ def test_camera_with_a_wildcard_topic_is_refused_by_the_configuration(tmp_path: 
     assert config_of(tmp_path, camera=[camera("b", topic="line/b/+", trigger_from="topic")]).camera
 
 
-def test_broker_with_tls_files_and_without_tls_is_a_warning(tmp_path: Path) -> None:
+def test_broker_with_an_authority_and_without_tls_is_a_warning(tmp_path: Path) -> None:
     async def look(**mqtt: Any) -> list[Finding]:
         nobody = {"port": 1, "ca_file": str(tmp_path / "ca.pem"), **mqtt}
         return [finding async for finding in line_checks.check_broker(config_of(tmp_path, mqtt=nobody))]
@@ -260,6 +260,15 @@ def test_gate_with_a_short_window_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("transport_ms", "said"), [(0, "95 are for judging and none for the way to the PLC"), (40, "55 are for judging")]
+)
+def test_gate_says_how_its_window_is_divided(tmp_path: Path, transport_ms: int, said: str) -> None:
+    gates = [{"name": "g", "cameras": ["a"], "window_ms": 100, "transport_ms": transport_ms}]
+    config = config_of(tmp_path, camera=[camera("a")], gate=gates)
+    assert said in found(list(line_checks.check_gates(config)), "g window").detail
+
+
+@pytest.mark.parametrize(
     ("match", "window_ms", "level"),
     [
         ("trigger_id", 300, Level.OK),
@@ -275,20 +284,6 @@ def test_gate_without_trigger_ids_is_told_what_it_needs(
     assert finding.level is level
     if match == "single_in_flight":
         assert all(need in finding.detail for need in ("more than one part", "markers", "trigger_id", "ms apart"))
-
-
-@pytest.mark.parametrize(
-    ("protocol", "trigger_from", "is_fault"),
-    [("3.1.1", "property", True), ("3.1.1", "topic", False), ("5", "property", False)],
-)
-def test_gate_whose_camera_can_carry_no_trigger_is_a_fault(protocol: str, trigger_from: str, is_fault: bool) -> None:
-    table = {
-        "mqtt": {"protocol": protocol},
-        "camera": [{"name": "c", "on_unjudged": "reject", "trigger_from": trigger_from}],
-        "gate": [{"name": "g", "cameras": ["c"], "window_ms": 100}],
-    }
-    findings = list(line_checks.check_gates(parse(table, None)))
-    assert any(each.level is Level.FAULT and "MQTT 3.1.1" in each.detail for each in findings) == is_fault
 
 
 def test_weights_that_are_missing_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

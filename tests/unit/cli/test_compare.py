@@ -89,7 +89,7 @@ def test_compare_of_a_shadow_that_scored_nothing_yet_says_so(
 ) -> None:
     loadable("bottle")
     loadable("bottle")
-    assert shell("products", "shadow", "bottle", "1").code == 0
+    assert shell("products", "shadow", "bottle", "1", "--reason", "old lamp").code == 0
     found = shell("products", "compare", "bottle", "--json").document
     assert (found["finding"], found["compared"], found["agreement"]) == ("nothing_compared", 0, None)
     assert (found["live_version"], found["shadow_version"]) == (2, 1)

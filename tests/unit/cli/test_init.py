@@ -62,10 +62,16 @@ def test_configuration_text_names_every_key_once() -> None:
 TLS = {"security": "ssl", "cert_file": "c", "key_file": "k", "ca_file": "a"}
 SCRAM = {"security": "sasl_ssl", "username": "u", "password_secret": "p"}
 STORE_TLS = {"url": "postgresql://db/plant", "tls": True, "cert_file": "agent.pem", "key_file": "agent.key"}
+MQTT_TLS = {"tls": True, "cert_file": "agent.pem", "key_file": "agent.key"}
 NEEDS: dict[str, dict[str, Any]] = {
     **{f"kafka.{name}": TLS for name in ("ca_file", "cert_file", "key_file")},
     **{f"kafka.{name}": SCRAM for name in ("username", "password_secret")},
     **{f"store.{name}": STORE_TLS for name in ("tls", "ca_file", "cert_file", "key_file")},
+    **{f"mqtt.{name}": MQTT_TLS for name in ("ca_file", "cert_file", "key_file")},
+    "mqtt.password_secret": {"username": "agent"},
+    "camera.folder": {"source": "folder"},
+    "gate.golden_zone": {"golden_at": ["06:00"]},
+    "gate.golden_within_min": {"golden_after_activation": True},
 }
 """Keys that mean something only beside others."""
 
@@ -77,12 +83,13 @@ def test_every_example_of_a_key_is_a_value_it_takes() -> None:
         for key in table.keys:
             value = tomllib.loads(f"x = {key.example}")["x"]
             given: dict[str, Any] = {"camera": [camera]}
+            keyed = {**NEEDS.get(f"{table.name}.{key.name}", {}), key.name: value}
             if table.name == "gate":
-                given["gate"] = [gate | {key.name: value}]
+                given["gate"] = [gate | keyed]
             elif table.name == "camera":
-                given["camera"] = [camera | {key.name: value}]
+                given["camera"] = [camera | keyed]
             else:
-                given[table.name] = {**NEEDS.get(f"{table.name}.{key.name}", {}), key.name: value}
+                given[table.name] = keyed
             parse(given, None)
 
 

@@ -113,7 +113,7 @@ def test_parts_of_a_class_are_listed(shell: Callable[..., Any]) -> None:
     shown = shell("parts", "--class", "passed_without_frame", "--hours").out
     assert "pass by default" in shown
     assert "never acknowledged" in shown
-    assert "No part is never_told." in shell("parts", "--class", "never_told").out
+    assert "No part is in the class never told." in shell("parts", "--class", "never_told").out
 
 
 @pytest.mark.usefixtures("filled")
@@ -122,23 +122,28 @@ def test_parts_lists_contradictions_by_number_without_being_asked_for_a_class(sh
     assert sorted((part["trigger_id"], part["class"]) for part in account["contradicted"]) == [
         (2, "done_otherwise"),
         (3, "default_though_told"),
+        (4, "never_acknowledged"),
         (5, "done_otherwise"),
         (6, "passed_without_frame"),
     ]
-    assert account["contradictions"] == 4
+    assert account["contradictions"] == 5
+    assert account["excused"] == {}
     bounded = shell("parts", "--limit", "1", "--json").document
-    assert (bounded["contradictions"], len(bounded["contradicted"])) == (4, 1)
+    assert (bounded["contradictions"], len(bounded["contradicted"])) == (5, 1)
     shown = shell("parts").out
-    listed = shown[shown.index("Contradictions (4):") :]
+    listed = shown[shown.index("Contradictions (5):") :]
     assert "reject by decision, not seen by the sensor" in listed
     assert "passed without frame" in listed
-    assert "the newest 1 of 4" in shell("parts", "--limit", "1").out
+    assert "the newest 1 of 5" in shell("parts", "--limit", "1").out
     assert "Contradictions" not in shell("parts", "--lot", "L0").out
 
 
 @pytest.mark.usefixtures("filled")
 def test_parts_of_what_is_not_there_says_so(shell: Callable[..., Any]) -> None:
-    assert shell("parts", "--lot", "L9").out == "There are no such parts.\n"
+    assert shell("parts", "--lot", "L9").out == "There are no parts of lot L9.\n"
+    nothing = shell("parts", "--gate", "g1", "--since", "4d", "--until", "3d").out
+    assert nothing.startswith("There are no parts of gate g1 since ")
+    assert nothing.endswith("looks further back.\n")
     assert shell("parts", "--gate", "g9").code == 2
     assert shell("parts", "--class", "lost").code == 2
     assert shell("parts", "--since", "yesterday").code == 2

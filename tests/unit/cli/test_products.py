@@ -109,12 +109,36 @@ def test_products_activate_and_rollback_move_the_pointer_with_a_reason(
     assert {"the old lamp is back", "no it isn't"} <= set(_reasons(line))
 
 
+def test_products_rollback_twice_says_what_is_live_and_never_that_nothing_was(
+    shell: Callable[..., Any], loadable: Callable[[str], int]
+) -> None:
+    loadable("bottle")
+    assert shell("products", "rollback", "bottle", "--reason", "x").err.startswith("Version 1 of bottle is live")
+    loadable("bottle")
+    assert shell("products", "activate", "bottle", "1", "--reason", "old lamp").code == 0
+    first = " ".join(shell("products", "rollback", "bottle", "--reason", "new lamp").out.split())
+    assert first.startswith(
+        "bottle version 2 is live again, in place of version 1. A further rollback would make version 1 live."
+    )
+    second = " ".join(shell("products", "rollback", "bottle", "--reason", "older").out.split())
+    assert second.startswith("bottle version 1 is live again, in place of version 2. There is no earlier version")
+    third = shell("products", "rollback", "bottle", "--reason", "and again")
+    said = " ".join(third.err.split())
+    assert third.code != 0
+    assert "Version 1 of bottle is live" in said
+    assert "no earlier one to go back to" in said
+    assert "products activate bottle VERSION" in said
+    assert "was live before" not in said
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ("activate", "bottle", "1"),
         ("rollback", "bottle"),
         ("promote", "bottle"),
+        ("shadow", "bottle", "--off"),
+        ("shadow", "bottle", "3"),
         ("threshold", "bottle", "--level", "0.5"),
         ("remove", "bottle", "--yes"),
         ("import", "bottle-2.artifact", "--activate"),
@@ -125,6 +149,8 @@ def test_products_change_of_what_judges_without_a_reason_is_refused_and_changes_
 ) -> None:
     loadable("bottle")
     loadable("bottle")
+    loadable("bottle")
+    assert shell("products", "activate", "bottle", "2", "--reason", "the third is worse").code == 0
     assert shell("products", "export", "bottle").code == 0
     assert shell("products", "shadow", "bottle", "1", "--reason", "old lamp").code == 0
     before = _audited(line)
@@ -164,8 +190,9 @@ def test_products_shadow_promote_and_rollback_are_one_step_each_with_a_reason(
 def test_products_shadow_off_takes_the_shadow_away(shell: Callable[..., Any], loadable: Callable[[str], int]) -> None:
     loadable("bottle")
     loadable("bottle")
-    assert "in shadow" in shell("products", "shadow", "bottle", "1").out
-    assert shell("products", "shadow", "bottle", "--off", "--json").document["shadow_version"] is None
+    assert "in shadow" in shell("products", "shadow", "bottle", "1", "--reason", "old lamp").out
+    off = shell("products", "shadow", "bottle", "--off", "--reason", "compared", "--json")
+    assert off.document["shadow_version"] is None
     assert not any(row["shadow"] for row in shell("products", "list", "--all", "--json").document)
     refused = shell("products", "promote", "bottle", "--reason", "it was right")
     assert refused.code == 2
@@ -174,9 +201,9 @@ def test_products_shadow_off_takes_the_shadow_away(shell: Callable[..., Any], lo
 
 def test_products_shadow_refuses_what_makes_no_sense(shell: Callable[..., Any], loadable: Callable[[str], int]) -> None:
     loadable("bottle")
-    assert shell("products", "shadow", "bottle").code == 2
-    assert shell("products", "shadow", "bottle", "1", "--off").code == 2
-    assert "is live" in shell("products", "shadow", "bottle", "1").err
+    assert "VERSION" in shell("products", "shadow", "bottle", "--reason", "x").err
+    assert "VERSION" in shell("products", "shadow", "bottle", "1", "--off", "--reason", "x").err
+    assert "is live" in shell("products", "shadow", "bottle", "1", "--reason", "x").err
 
 
 def test_products_remove_without_a_terminal_needs_yes(

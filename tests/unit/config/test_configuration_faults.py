@@ -84,11 +84,11 @@ GATE = {"name": "g", "cameras": ["c"], "window_ms": 50}
             ["mqtt.port: write 1 or more", "camera 'c' is configured twice"],
         ),
         (
-            {"camera": [CAMERA], "gate": [{**GATE, "cameras": ["d"], "reserve_ms": 60}], "agnt": {}},
+            {"camera": [CAMERA], "gate": [{**GATE, "cameras": ["d"], "reserve_ms": 9, "transport_ms": 50}], "agnt": {}},
             [
                 "agnt: there is no such key",
                 "gate 'g' names camera 'd', which is not configured",
-                "gate 'g' keeps a reserve_ms as long as its whole window_ms",
+                "gate 'g' keeps its whole window_ms for reserve_ms and transport_ms; leave time for judging",
             ],
         ),
         (

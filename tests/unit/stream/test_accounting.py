@@ -102,6 +102,10 @@ def test_is_contradiction_leaves_out_what_nobody_inspects() -> None:
     assert not is_contradiction(PartFacts(Action.PASS, True, Seen.UNJUDGED, Ack(1, 1, 0)), UNJUDGED), "a policy's pass"
     assert not is_contradiction(passed, UNTOLD)
     assert not is_contradiction(passed, OPEN)
+    assert is_contradiction(PartFacts(Action.PASS, True, Seen.JUDGED, None), PartClass.NEVER_ACKNOWLEDGED)
+    assert not is_contradiction(
+        PartFacts(Action.PASS, True, Seen.JUDGED, None), PartClass.NEVER_ACKNOWLEDGED, sends_acks=False
+    )
 
 
 def test_count_classes_adds_up_over_gates_and_hours() -> None:

@@ -37,7 +37,8 @@ async def test_account_pass_of_a_part_told_reject_is_an_alarm() -> None:
         await told(plant, "ack_other_than_told")
     (event,) = [event for event in plant.telemetry.events if event.kind == "ack_other_than_told"]
     assert (event.severity, event.subject) == (Severity.ALARM, "gate")
-    assert "1 part(s)" in event.detail
+    assert event.detail.startswith("1 part done otherwise")
+    assert event.detail.endswith("see: inspector parts --gate gate --class done_otherwise")
     assert "trigger 1 of epoch 1" in event.detail
 
 
@@ -163,7 +164,9 @@ async def test_account_of_a_lot_that_has_ended_is_an_event_with_its_classes() ->
         await talker.tell("job", job_id="J2", lot="L2")
         await told(plant, "lot_account")
     (event,) = [event for event in plant.telemetry.events if event.kind == "lot_account"]
-    assert event.detail == "lot L1 has ended: 3 part(s), 2 done as told, 1 never acknowledged"
+    assert event.detail == (
+        "lot L1 has ended: 3 parts, 2 done as told, 1 never acknowledged; see: inspector parts --lot L1"
+    )
     assert (event.severity, event.subject) == (Severity.WARNING, "gate")
 
 
@@ -180,4 +183,4 @@ async def test_account_of_a_lot_that_ended_before_a_restart_is_told_after_it() -
     async with again.running():
         await told(again, "lot_account")
     (event,) = [event for event in again.telemetry.events if event.kind == "lot_account"]
-    assert event.detail == "lot L1 has ended: 1 part(s), 1 never acknowledged"
+    assert event.detail == ("lot L1 has ended: 1 part, 1 never acknowledged; see: inspector parts --lot L1")

@@ -95,6 +95,10 @@ def test_redeliveries_forgets_old_packet_ids() -> None:
     assert known.is_known(nameless(2, is_redelivered=True))
 
 
+def contradicted(count: int, cases: str) -> str:
+    return f"{count} contradicted: {cases}"
+
+
 def test_alarms_tell_the_first_at_once_and_the_rest_together_after_a_pause() -> None:
     plant = Plant(settings())
     now_ns = [0]
@@ -102,19 +106,20 @@ def test_alarms_tell_the_first_at_once_and_the_rest_together_after_a_pause() -> 
     shared.clock = type("Clock", (), {"now": plant.clock.now, "monotonic_ns": lambda _: now_ns[0]})()
     alarms = Alarms(shared)
     for number in range(5):
-        alarms.tell("ack_contradicts", Severity.ALARM, "gate", f"part {number}")
+        alarms.tell("ack_contradicts", Severity.ALARM, "gate", f"part {number}", sentence=contradicted)
     alarms.tell("ack_contradicts", Severity.ALARM, "other", "a part")
     alarms.tell_due()
     now_ns[0] = int(FIRST_PAUSE_S * 1e9)
     alarms.tell_due()
-    alarms.tell("ack_contradicts", Severity.ALARM, "gate", "part 5")
+    for _ in range(2):
+        alarms.tell("ack_contradicts", Severity.ALARM, "gate", "part 5", sentence=contradicted)
     now_ns[0] += int(FIRST_PAUSE_S * 1e9)
     alarms.tell_due()
     told = [(event.subject, event.detail) for event in plant.telemetry.events]
     assert told == [
-        ("gate", "part 0"),
+        ("gate", "1 contradicted: part 0"),
         ("other", "a part"),
-        ("gate", "4 more: part 1; part 2; part 3; part 4"),
+        ("gate", "since the last such event: 4 contradicted: part 1; part 2; part 3; part 4"),
     ], "the pause grows while they keep coming"
     alarms.tell_due(is_last=True)
-    assert plant.telemetry.events[-1].detail == "1 more: part 5"
+    assert plant.telemetry.events[-1].detail == "since the last such event: 2 contradicted: part 5"

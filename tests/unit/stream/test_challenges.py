@@ -30,7 +30,7 @@ def show(run: ChallengeRun, number: int, outcome: Outcome = Outcome.PASS, **chan
     facts = {"product": "bolt", "product_version": 2, "outcome": outcome, "cause": cause}
     verdict = verdict_of_part(number, **facts | changes)
     assert run.takes(part(number), verdict.part_id)
-    run.judged(part(number), verdict)
+    run.judged(part(number), verdict, is_to_be_told=True)
     run.told(verdict.result_id, True)
     return verdict
 
@@ -106,11 +106,24 @@ def test_run_is_not_passed_while_a_decision_is_not_known_to_be_sent(is_told: boo
     show(run, 1)
     verdict = verdict_of_part(2, outcome=Outcome.REJECT, cause=Cause.ANOMALY, product="bolt", product_version=2)
     assert run.takes(part(2), None)
-    run.judged(part(2), verdict)
+    run.judged(part(2), verdict, is_to_be_told=True)
+    assert run.is_telling
     if is_told is not None:
         run.told(verdict.result_id, is_told)
+        assert not run.is_telling
     assert not run.is_passed
     assert (run.fault is None) is (is_told is None)
+
+
+@pytest.mark.parametrize("is_to_be_told", [False, True])
+def test_run_knows_of_each_part_that_was_seen_whether_it_was_told(is_to_be_told: bool) -> None:
+    run = run_of()
+    verdict = verdict_of_part(1, outcome=Outcome.UNJUDGED, cause=Cause.LATE)
+    assert run.takes(part(1), None)
+    run.judged(part(1), verdict, is_to_be_told=is_to_be_told)
+    assert run.is_telling is is_to_be_told
+    run.end_telling()
+    assert [seen.told for seen in run.challenge.seen] == [False]
 
 
 def test_run_without_acks_ignores_what_the_plc_says() -> None:

@@ -130,6 +130,11 @@ async def test_challenge_with_a_wrong_part_fails_and_holds_the_gate(payloads: li
         assert [decision.action for decision in plant.line.told[told:]] == [Action.QUARANTINE]
         name, last = plant.commands.replies[-1]
         assert (name, last["ok"], last["challenge"]["result"]) == ("golden", 0, "failed")
+        is_sent = {decision.trigger_id for decision in plant.line.told}
+        seen = last["challenge"]["seen"]
+        assert len(seen) == len(payloads)
+        # The last part fails the challenge before its decision leaves; a pass is withheld by the hold.
+        assert [each["told"] for each in seen] == [each["trigger_id"] in is_sent for each in seen]
 
 
 @pytest.mark.parametrize(

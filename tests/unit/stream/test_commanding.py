@@ -78,7 +78,9 @@ async def test_job_for_parts_seen_already_begins_with_the_next_and_says_so() -> 
         talker = Talker(plant)
         reply = await talker.tell("job", job_id="J1", lot="L1", effective_from_trig=5)
         assert reply["gates"][0]["effective_from_trig"] == 11
-        assert "from trigger 11" in reply["detail"]
+        assert reply["detail"] == (
+            "gate: job J1, lot L1 from trigger 11 on (before: no job). Parts before trigger 11 have been seen already"
+        )
         plant.push(GOOD, 11)
         await plant.has_rows(2)
         await talker.tell("job", job_id=None)
@@ -138,6 +140,9 @@ async def test_mode_ends_by_itself() -> None:
         assert plant.ledger.gates["gate"].mode is GateMode.BYPASS
         clock.ahead = timedelta(seconds=61)
         await until(lambda: "mode_expired" in plant.telemetry.kinds())
+        (over,) = (event.detail for event in plant.telemetry.events if event.kind == "mode_expired")
+        assert over.startswith("the mode bypass is over, which ada set at ")
+        assert "a test" in over
         plant.push(GOOD, 1)
         await plant.has_rows(1)
         await until(lambda: plant.ledger.gates["gate"].mode is GateMode.AUTO)
@@ -264,7 +269,7 @@ async def test_storm_holds_the_gate_until_a_person_releases_it() -> None:
     async with plant.running():
         await until(lambda: is_told(0, 5))
         reply = await Talker(plant).tell("release", gate="gate")
-        assert (reply["ok"], reply["detail"]) == (1, "gate: gate not held (was held: consecutive_rejects)")
+        assert (reply["ok"], reply["detail"]) == (1, "gate: released; it was held (too many rejects in a row)")
         await until(lambda: is_told(1, 0))
     (record,) = plant.ledger.commands
     assert (record.name, record.by, record.reason) == (CommandName.RELEASE, "ada", "a test")

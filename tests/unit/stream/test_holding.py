@@ -8,6 +8,7 @@ import pytest
 
 from inspector.domain import Action, Cause, HeldFor, Severity
 from inspector.stream.storms import NO_TRIGGER_ALARM_AT
+from inspector.stream.wording import HELD_WORDS
 from inspector.testing.source import FakeBroker
 from tests.unit.stream.test_commanding import Talker, later
 from tests.unit.stream.test_pipeline import BAD, GOOD, UNKNOWN, Plant, settings, until
@@ -59,7 +60,7 @@ async def test_bound_holds_the_gate_until_it_is_released(
         await until(lambda: plant.ledger.gates["gate"].held)
         assert plant.ledger.gates["gate"].held_for is held_for
         reply = await Talker(plant).tell("release", gate="gate")
-        assert (reply["ok"], reply["detail"]) == (1, f"gate: gate not held (was held: {held_for})")
+        assert (reply["ok"], reply["detail"]) == (1, f"gate: released; it was held ({HELD_WORDS[held_for]})")
         await until(lambda: beat(plant) == READY)
         told = len(plant.line.told)
         plant.push(GOOD + b"#after", 60)

@@ -42,8 +42,9 @@ def details(plant: Plant, kind: str) -> list[str]:
 def missed_text(count: int, triggers: str) -> str:
     """What the alarm says: a PLC may pass or reject such a part by its default, which the agent can't know."""
     return (
-        f"no frame came for {count} part(s): triggers {triggers}; the gate was told nothing of them, so the PLC's own "
-        "default decides what happens to them"
+        f"no frame came for {count} part{'' if count == 1 else 's'}: trigger ids {triggers}; the gate was told nothing "
+        "of them, so the PLC's own default decides. Look at the camera, its trigger and its network; see: inspector "
+        "results list --outcome uninspected"
     )
 
 

@@ -58,7 +58,7 @@ def test_rhythm_rate_is_compared_with_the_configured_one() -> None:
     camera = Camera(rate_hz=10)
     camera.show(200, 0.25)
     assert camera.signs == [Sign.RATE_OFF]
-    assert camera.changes[0].detail == "4 frames come in a second; rate_hz is 10"
+    assert camera.changes[0].detail.startswith("4 frames come in a second; rate_hz is 10: look at")
 
 
 def test_rhythm_new_rate_is_the_usual_one_after_a_while_if_none_is_configured() -> None:

@@ -53,6 +53,22 @@ def test_reached_by_rejects_in_a_row(parts: str, is_held: bool) -> None:
     assert (storm is not None and storm.held_for is HeldFor.CONSECUTIVE_REJECTS) is is_held
 
 
+def test_reached_says_in_words_why_the_parts_were_rejected() -> None:
+    causes = [Cause.WRONG_PRODUCT, None, Cause.UNKNOWN_PRODUCT, Cause.FRAME_HEALTH, Cause.UNKNOWN_PRODUCT]
+    by_streak = reached(after_parts("RPRRR"), gate(storm_consecutive=3), causes)
+    assert by_streak is not None
+    assert by_streak.detail.startswith(
+        "3 rejects in a row: 2 because no known product was shown, 1 because the frame did not show its part well"
+    )
+    assert "inspector results list" in by_streak.detail
+    by_share = reached(after_parts("RPRRR" * 2, 10), gate(storm_share=0.5, storm_share_parts=10), causes * 2)
+    assert by_share is not None
+    assert "2 because another product than announced was shown" in by_share.detail
+    unknown = reached(after_parts("RRR"), gate(storm_consecutive=3))
+    assert unknown is not None
+    assert "because" not in unknown.detail, "the agent has started since, and does not know"
+
+
 @pytest.mark.parametrize(
     ("parts", "share", "is_held"),
     [

@@ -36,6 +36,12 @@ def test_times_of_a_frame_whose_age_leaves_no_time_are_late(match: str, age_boun
     assert times_of(delivery(age_bound_ms), None, camera(), gate(match)).is_late
 
 
+@pytest.mark.parametrize(("age_bound_ms", "is_late"), [(99, False), (100, True), (139, True)])
+def test_times_of_a_frame_that_leaves_no_time_for_the_way_to_the_plc_are_late(age_bound_ms: int, is_late: bool) -> None:
+    far = gate().model_copy(update={"transport_ms": 40.0})
+    assert times_of(delivery(age_bound_ms), None, camera(), far).is_late is is_late
+
+
 def test_times_of_a_frame_that_waited_in_the_broker_are_late() -> None:
     assert times_of(delivery(1, backlog=True), None, camera(), gate()).is_late
 
@@ -68,7 +74,17 @@ def test_times_of_a_trusted_clock_far_behind_make_the_frame_late_and_say_so() ->
     times = times_of(delivery(1), NOW - timedelta(hours=1), camera("trusted"), gate())
     assert times.is_late
     assert times.source is TimeSource.RECEIVED
-    assert times.clock_fault == "captured-at lies 3,600.0 s back, more than max_skew_ms allows"
+    assert times.clock_fault is not None
+    assert times.clock_fault.startswith("captured-at of its frame lies 3,600.0 s back, more than max_skew_ms allows")
+
+
+def test_times_of_a_trusted_clock_without_a_time_count_from_receipt_and_say_so() -> None:
+    times = times_of(delivery(40), None, camera("trusted"), gate("single_in_flight"))
+    assert times.source is TimeSource.RECEIVED
+    assert times.act_before_ns == RECEIVED_NS + 110 * MS
+    assert times.clock_fault is not None
+    assert "no usable captured-at" in times.clock_fault
+    assert times_of(delivery(40), None, camera(), gate()).clock_fault is None
 
 
 @pytest.mark.parametrize(("ahead_ms", "is_told"), [(5, False), (500, True), (3_600_000, True)])

@@ -1,0 +1,49 @@
+"""What the rules between keys read: a configuration, or the known part of one whose keys are partly wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from inspector.config.sections import (
+    AgentSection,
+    CameraSection,
+    GateSection,
+    KafkaSection,
+    MqttSection,
+    StoreSection,
+)
+
+
+class Ruled(Protocol):
+    """The sections that rules read: a `Config`, or a `Partial` of it."""
+
+    @property
+    def agent(self) -> AgentSection: ...
+    @property
+    def mqtt(self) -> MqttSection: ...
+    @property
+    def camera(self) -> tuple[CameraSection, ...]: ...
+    @property
+    def gate(self) -> tuple[GateSection, ...]: ...
+    @property
+    def kafka(self) -> KafkaSection: ...
+    @property
+    def store(self) -> StoreSection: ...
+
+
+class Unknown(Exception):
+    """A rule read a key whose own value is wrong."""
+
+
+class Partial:
+    """A section of which some keys are not known. Rules read it in place of the whole section."""
+
+    def __init__(self, known: object, unknown: Iterable[str]) -> None:
+        self._known = known
+        self._unknown = frozenset(unknown)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._unknown:
+            raise Unknown(name)
+        return getattr(self._known, name)

@@ -350,9 +350,20 @@ class Registry(Adapter, Protocol):
     async def artifact(self, product: str, version: int) -> bytes: ...
 
     async def add_version(
-        self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
+        self,
+        product: str,
+        artifact: bytes,
+        manifest: dict[str, Any],
+        *,
+        by: str,
+        activate: bool,
+        shadow: bool = False,
+        reason: str = "enrolled",
     ) -> ProductVersion:
-        """Store a version and its audit row, and move the pointer if requested, in one short transaction."""
+        """Store a version and its audit row, and move the pointer if requested, in one short transaction.
+
+        `reason`: of the moved pointer, for the audit.
+        """
 
     async def products(self) -> list[ProductVersion]:
         """All versions of all products, by product and version."""

@@ -26,6 +26,7 @@ from inspector.store.registry.registry import SqlRegistry
 from inspector.stream.age import longest_proof_ms
 from inspector.stream.storms import hold_words
 from inspector.stream.verdict_record import format_time
+from inspector.vision.artifacts.eyesight import Eyesight, Sight, objections_of
 from inspector.vision.artifacts.thresholds import moved_note
 
 PART: Final = "store"
@@ -130,11 +131,33 @@ def _products(config: Config, live: LiveSet) -> list[Finding]:
 
 
 def _live(version: ProductVersion) -> Finding:
+    eyesight = Eyesight.of(version.manifest)
     what = f"version {version.version} is live, {version.head} head"
-    if not (moved := moved_note(version)):
+    if eyesight.sight is Sight.NOT_CHECKED and eyesight.objection is None:
+        what = f"{what} ({eyesight.sentence})"
+    faults = [*_of_threshold(version), *_of_evidence(version, eyesight)]
+    if not faults:
         return ok(PRODUCTS, version.product, what)
+    return warning(PRODUCTS, version.product, f"{what}, but {' Also: '.join(faults)}")
+
+
+def _of_threshold(version: ProductVersion) -> list[str]:
+    if not (moved := moved_note(version)):
+        return []
     back = f"`inspector products threshold {version.product} --level 1 --reason ...` moves it back."
-    return warning(PRODUCTS, version.product, f"{what}, but {moved}. {back}")
+    return [f"{moved}. {back}"]
+
+
+def _of_evidence(version: ProductVersion, eyesight: Eyesight) -> list[str]:
+    """What stands against a live version by its own enrolment. Somebody insisted, or nobody asked yet."""
+    against = [*objections_of(version.manifest)]
+    if eyesight.sight is Sight.WEAK:
+        against.append(eyesight.warning)
+    if not against:
+        return []
+    return [
+        f"{'; '.join(against)}. Its report and `inspector products show {version.product}` say more; enrol it anew."
+    ]
 
 
 def _missing(camera: CameraSection, names: list[str]) -> Finding:

@@ -95,7 +95,15 @@ class SqlRegistry:
         return bytes(row.artifact)
 
     async def add_version(
-        self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
+        self,
+        product: str,
+        artifact: bytes,
+        manifest: dict[str, Any],
+        *,
+        by: str,
+        activate: bool,
+        shadow: bool = False,
+        reason: str = "enrolled",
     ) -> ProductVersion:
         """Add a version. Raises UsageError for a name that is not allowed, and for live and shadow at once.
 
@@ -117,7 +125,7 @@ class SqlRegistry:
             enrolled = Change(by, f"product/{product}", None, _named(number), f"enrolled, sha256 {row['digest']}")
             await audit.append(connection, self._clock.now(), enrolled)
             if activate:
-                await self._point(connection, product, number, _Motive(by, "enrolled"))
+                await self._point(connection, product, number, _Motive(by, reason))
             if shadow:
                 pointed = await _product(connection, product)
                 await self._move(connection, pointed, {"shadow_version": number}, _Motive(by, "enrolled as shadow"))

@@ -360,9 +360,20 @@ class Registry(Adapter, Protocol):
     async def artifact(self, product: str, version: int) -> bytes: ...
 
     async def add_version(
-        self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
+        self,
+        product: str,
+        artifact: bytes,
+        manifest: dict[str, Any],
+        *,
+        by: str,
+        activate: bool,
+        shadow: bool = False,
+        reason: str = "enrolled",
     ) -> ProductVersion:
-        """Store a version and its audit row, and move the pointer if requested, in one short transaction."""
+        """Store a version and its audit row, and move the pointer if requested, in one short transaction.
+
+        `reason`: of the moved pointer, for the audit.
+        """
 
     async def products(self) -> list[ProductVersion]:
         """All versions of all products, by product and version."""
@@ -431,8 +442,8 @@ class GateOwners(Adapter, Protocol):
     def session(self) -> str:
         """Another one for each run of this agent."""
 
-    def want(self, gates: Mapping[str, int]) -> None:
-        """Claim these gates, with their epochs, and give up all others."""
+    def want(self, gates: Mapping[str, GateState]) -> None:
+        """Claim these gates, and tell what they stand at while this agent owns them. Give up all others."""
 
     def owns(self, gate: str) -> bool:
         """Whether this agent may decide about the gate's parts at this moment, by its own monotonic clock."""
@@ -448,6 +459,15 @@ class GateOwners(Adapter, Protocol):
 
     def contender(self, gate: str) -> GateOwner | None:
         """Another agent that waits for a gate which this agent owns, if it was heard at this broker lately."""
+
+    def predecessor(self, gate: str) -> GateOwner | None:
+        """The run that owned the gate before this one, until `succeed`; it may be an earlier run of this agent.
+
+        The gate is not owned before that, since its state has to be taken over first.
+        """
+
+    def succeed(self, gate: str) -> None:
+        """Note that the predecessor's state of the gate has been taken over."""
 
     def is_settled(self, gate: str) -> bool:
         """Whether it is known who owns a gate that this agent claims, or can't be known now."""

@@ -20,8 +20,10 @@ from connectors.mqtt.wire.client import Message, Role, Will
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
-from inspector.domain import Event, GateOwner, Severity
+from inspector.domain import Event, GateOwner, GateState, Severity
 from inspector.ports import Clock, Telemetry
+from inspector.stream.gate_record import gate_from_record, gate_record
+from inspector.stream.handover import handed_over
 from inspector.stream.ownership import RETAINED, Notice, Ownership, Word
 
 VERSION: Final = 1
@@ -57,23 +59,28 @@ class MqttGateOwners:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
-    def want(self, gates: Mapping[str, int]) -> None:
+    def want(self, gates: Mapping[str, GateState]) -> None:
         for name, gate in self._gates.items():
             gate.want(gates.get(name))
 
     def owns(self, gate: str) -> bool:
-        return gate not in self._denied and self.is_claimed(gate)
+        is_taken_over = self._gates[gate].ownership.predecessor is None
+        return is_taken_over and gate not in self._denied and self.is_claimed(gate)
 
     def is_claimed(self, gate: str) -> bool:
         return self._gates[gate].ownership.is_owned(self._clock.monotonic_ns())
 
     def rival(self, gate: str) -> GateOwner | None:
-        notice = self._gates[gate].ownership.rival(self._clock.monotonic_ns())
-        return None if notice is None else GateOwner(gate, notice.agent, notice.session, notice.epoch)
+        return _owner(gate, self._gates[gate].ownership.rival(self._clock.monotonic_ns()))
 
     def contender(self, gate: str) -> GateOwner | None:
-        notice = self._gates[gate].ownership.contender(self._clock.monotonic_ns())
-        return None if notice is None else GateOwner(gate, notice.agent, notice.session, notice.epoch)
+        return _owner(gate, self._gates[gate].ownership.contender(self._clock.monotonic_ns()))
+
+    def predecessor(self, gate: str) -> GateOwner | None:
+        return _owner(gate, self._gates[gate].ownership.predecessor)
+
+    def succeed(self, gate: str) -> None:
+        self._gates[gate].ownership.succeed()
 
     def is_settled(self, gate: str) -> bool:
         return self._gates[gate].ownership.is_settled(self._clock.monotonic_ns())
@@ -97,7 +104,7 @@ class _Gate(Peer):
         self._topic = owner_topic(config, gate)
         self._clock = clock
         self._telemetry = telemetry
-        self._epoch: int | None = None
+        self._state: GateState | None = None
         self._changed = asyncio.Event()
         self._presence_topic = f"{self._topic}/{config.agent.name}"
         will = Will(self._presence_topic, self._presence_payload("offline"))
@@ -109,7 +116,7 @@ class _Gate(Peer):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._epoch = None
+        self._state = None
         connection = self._session.connection
         if connection is not None:
             answers = self._send_due(connection)
@@ -117,10 +124,10 @@ class _Gate(Peer):
             await asyncio.wait(answers, timeout=GOODBYE_S)
         await self._session.__aexit__(*exc)
 
-    def want(self, epoch: int | None) -> None:
-        """Claim the gate, whose epoch is this; None gives it up."""
-        if epoch != self._epoch:
-            self._epoch = epoch
+    def want(self, state: GateState | None) -> None:
+        """Claim the gate, which stands at this state; None gives it up."""
+        if state != self._state:
+            self._state = state
             self._changed.set()
 
     # --- callbacks of the session ---
@@ -160,8 +167,12 @@ class _Gate(Peer):
     def _send_due(self, connection: Connection) -> list[asyncio.Future[bool]]:
         if not connection.send_room:
             return []
+        state = self._state
         notices = self.ownership.due(
-            self._clock.monotonic_ns(), is_wanted=self._epoch is not None, epoch=self._epoch or 0
+            self._clock.monotonic_ns(),
+            is_wanted=state is not None,
+            epoch=0 if state is None else state.epoch,
+            state=None if state is None else handed_over(state),
         )
         return [
             connection.publish(self._topic, encode_notice(notice), retain=notice.word in RETAINED) for notice in notices
@@ -184,6 +195,7 @@ def encode_notice(notice: Notice) -> bytes:
             "ep": notice.epoch,
             "n": notice.number,
             "state": notice.word.value,
+            "gate": None if notice.state is None else gate_record(notice.state),
         }
     )
 
@@ -201,7 +213,20 @@ def decode_notice(payload: bytes) -> Notice | None:
         return None
     agent, identity, session = texts
     term, epoch, number = numbers
-    return Notice(agent, identity, session, term, epoch, number, word)
+    return Notice(agent, identity, session, term, epoch, number, word, _state(table.get("gate")))
+
+
+def _state(record: Any) -> GateState | None:
+    """None if the owner tells no state, or one that this software can't read: its epoch still counts."""
+    with contextlib.suppress(ValueError):
+        return gate_from_record(record) if isinstance(record, dict) else None
+    return None
+
+
+def _owner(gate: str, notice: Notice | None) -> GateOwner | None:
+    if notice is None:
+        return None
+    return GateOwner(gate, notice.agent, notice.session, notice.epoch, identity=notice.identity, state=notice.state)
 
 
 def _is_count(number: Any) -> bool:

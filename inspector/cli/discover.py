@@ -61,7 +61,7 @@ def command(
     named = _ask(products) if given is None and not as_json and naming.can_ask() else given or {}
     enrolled: list[Enrolled] = []
     if enroll:
-        options = EnrolmentOptions(head=head, profile=profile)
+        options = EnrolmentOptions(head=head, profile=profile, measures_detectability=True)
         enrolled = _enrol(loaded, products, named, options, shadow=shadow, with_strays=with_strays, quiet=as_json)
     if as_json:
         console.print_json(_document(products, named, enrolled))

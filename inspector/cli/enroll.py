@@ -72,7 +72,7 @@ def command(
         str | None,
         typer.Option(
             metavar="SHARE",
-            help="Share of good parts that may be rejected, as 1% or 0.01; more finds smaller defects. Default 1%.",
+            help="Share of good parts that may be rejected, as 1% or 0.01, at most 20%; more finds more. Default 1%.",
         ),
     ] = None,
     input_px: Annotated[
@@ -87,7 +87,7 @@ def command(
     ] = None,
     detectability: Annotated[
         bool,
-        typer.Option(help="Draw defects on held-out images, to find the smallest that is seen. Doubles the time."),
+        typer.Option(help="Draw defects on good images: how small may they be, and is the head blind? Half the time."),
     ] = True,
     full_speed: Annotated[
         bool, typer.Option("--full-speed", help="Use all cores; else a line that runs on this machine comes first.")
@@ -96,7 +96,10 @@ def command(
         bool, typer.Option("--shadow", help="Store it beside the live version; it never decides.")
     ] = False,
     insist: Annotated[
-        bool, typer.Option("--insist", help="Make it live even if frames are misrouted, or images are dark or tiny.")
+        bool,
+        typer.Option(
+            "--insist", help="Make it live although something objects (blind, misrouted, dark, tiny); audited."
+        ),
     ] = False,
     report: Annotated[
         Path | None, typer.Option(help="File of the HTML report; else it is in the state folder and named at the end.")
@@ -158,7 +161,8 @@ def _named(ctx: typer.Context) -> frozenset[str]:
 
 
 def _say_frames(camera: str | None, count: int, folder: Path) -> None:
-    line = f"{count} frames of {camera} are kept in {folder}"
+    kept = "1 frame of {} is" if count == 1 else f"{count} frames of {{}} are"
+    line = f"{kept.format(camera)} kept in {folder}"
     console.err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -180,6 +184,8 @@ def _document(done: Enrolled) -> dict[str, Any]:
         "live": done.version.is_live,
         "shadow": done.version.is_shadow,
         "objections": list(done.objections),
+        "insisted_on": list(done.insisted),
+        "overkill": report.overkill,
         "digest": done.version.digest,
         "head": done.version.head,
         "profile": done.version.profile,

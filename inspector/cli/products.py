@@ -22,7 +22,7 @@ HELP: Final = "Show enrolled products and choose which version of each judges."
 ProductArgument = Annotated[str, typer.Argument(metavar="PRODUCT", help="Name of the product.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="The reason; it is kept in the audit.")]
 InsistOption = Annotated[
-    bool, typer.Option("--insist", help="Make it live even if its threshold is not what its good images give.")
+    bool, typer.Option("--insist", help="Make it live although something objects, as `products show` says; audited.")
 ]
 VersionOption = Annotated[int | None, typer.Option(min=1, help="This version; else the live or newest one.")]
 
@@ -92,6 +92,7 @@ def rollback(
     product: ProductArgument,
     *,
     reason: ReasonOption,
+    insist: InsistOption = False,
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
@@ -102,7 +103,8 @@ def rollback(
     from inspector.config.loading import load
     from inspector.operation import product_versions
 
-    changed = asyncio.run(product_versions.roll_back(load(config), product, by=current_user(), reason=reason))
+    work = product_versions.roll_back(load(config), product, by=current_user(), reason=reason, insists=insist)
+    changed = asyncio.run(work)
     place = "" if changed.replaced is None else f", in place of version {changed.replaced}"
     further = "There is no earlier version to go back to."
     if changed.earlier is not None:
@@ -308,12 +310,14 @@ def import_(
     """Take a version from a file as the product's next one; it judges once it is activated.
 
     The file is checked by the SHA-256 at its end, by FILE.sha256 beside it and by --sha256, as far as they are there.
-    A threshold that the version's own good images do not give goes live only with --insist.
+    A threshold that the version's own good images do not give, or a version that its enrolment held back, goes live
+    only with --insist.
     """
     from inspector.config.loading import load
     from inspector.errors import UsageError
     from inspector.operation.artifact_files import read_artifact
     from inspector.operation.product_versions import import_version
+    from inspector.vision.artifacts.eyesight import objections_of
 
     if trust and not reason.strip():
         raise UsageError(
@@ -328,7 +332,8 @@ def import_(
     if version.is_live:
         what = f"{arrived} and is live." if imported.was_there else "is live now."
     else:
-        command = f'`inspector products activate {version.product} {version.version} --reason "..."`'
+        insisting = " --insist" if objections_of(version.manifest) else ""
+        command = f'`inspector products activate {version.product} {version.version}{insisting} --reason "..."`'
         what = f"{arrived}; {command} makes it live."
     _say(version, what, as_json)
     if imported.lacks_graphs and not as_json:
@@ -366,6 +371,7 @@ def _say_threshold(version: ProductVersion, as_json: bool) -> None:
 
 
 def _say(version: ProductVersion, what: str, as_json: bool) -> None:
+    from inspector.vision.artifacts.eyesight import Eyesight
     from inspector.vision.artifacts.thresholds import moved_note
 
     if as_json:
@@ -374,12 +380,14 @@ def _say(version: ProductVersion, what: str, as_json: bool) -> None:
     console.out.print(
         f"{shown(version.product)} version {version.version} {shown(what)}", highlight=False, soft_wrap=True
     )
-    if note := moved_note(version):
-        _say_note(note)
+    for note in (moved_note(version), Eyesight.of(version.manifest).warning):
+        if note:
+            _say_note(note)
 
 
 def _document(version: ProductVersion) -> dict[str, Any]:
     from inspector.stream.verdict_record import format_time
+    from inspector.vision.artifacts.eyesight import Eyesight, objections_of
     from inspector.vision.artifacts.thresholds import moved_level
 
     return {
@@ -391,6 +399,8 @@ def _document(version: ProductVersion) -> dict[str, Any]:
         "profile": version.profile,
         "threshold": version.threshold,
         "threshold_moved_to_level": moved_level(version),
+        "eyesight": Eyesight.of(version.manifest).to_document(),
+        "objections": list(objections_of(version.manifest)),
         "digest": version.digest,
         "size_bytes": version.size_bytes,
         "created_at": format_time(version.created_at),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -118,11 +118,16 @@ class GoldenState:
 
 @dataclass(frozen=True, slots=True)
 class HoldNote:
-    """The beginning of a hold, as the journal keeps it. `releases`: the gate's count of releases before it."""
+    """The beginning of a hold, as the journal keeps it. `releases`: the gate's count of releases before it.
+
+    `since` and `by` (the agent that held the gate) are None in a journal of an earlier version.
+    """
 
     gate: str
     held_for: HeldFor
     releases: int
+    since: datetime | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -143,8 +148,12 @@ class GateState:
     earlier jobs and announced jobs, oldest first. `orders` counts the obeyed commands: of two states, the state with
     the higher count has the newer mode and jobs. `gaps`: skipped parts that have no row yet, in order.
 
-    `held` ends only with a release, which `releases` counts. `watched` counts the changes of the fields about holds:
-    of two states with equal `releases`, the state with the higher count has the newer counts.
+    `held` ends only with a release, which `releases` counts. `held_since` is when the hold began and `held_by` is the
+    agent that began it; another agent that takes the gate over keeps both. `watched` counts the changes of the fields
+    about holds: of two states with equal `releases`, the state with the higher count has the newer counts.
+
+    `epoch_of` is the identity of the agent that began the epoch ("": not known). Epochs of two agents without a common
+    ledger are the same only if both number and identity are.
     """
 
     name: str
@@ -162,6 +171,9 @@ class GateState:
     watched: int = 0
     golden: GoldenState = GoldenState()
     gaps: tuple[Gap, ...] = ()
+    held_since: datetime | None = None
+    held_by: str | None = None
+    epoch_of: str = ""
 
     def mode_at(self, now: datetime) -> GateMode:
         """The mode at this time: auto if the mode's time is over."""
@@ -178,7 +190,8 @@ class GateState:
 class GateOwner:
     """An agent that decides about the parts of a gate. `session` is one run of its process.
 
-    `seen_at`: when it last said so in the ledger, by its own clock; None if it was heard at the broker.
+    `seen_at`: when it last said so in the ledger, by its own clock; None if it was heard at the broker. `identity` and
+    `state`, what the gate stands at, are known of an owner that was heard at the broker ("" and None: not told).
     """
 
     gate: str
@@ -186,6 +199,8 @@ class GateOwner:
     session: str
     epoch: int
     seen_at: datetime | None = None
+    identity: str = field(default="", compare=False)
+    state: GateState | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.agent} (session {self.session})"

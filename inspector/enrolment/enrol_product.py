@@ -23,6 +23,7 @@ from inspector.enrolment.low_priority import Progress, Result, Work, run_at_low_
 from inspector.errors import ArtifactError, EngineError, EnrolmentError, InspectorError, UsageError
 from inspector.operation.graphs import cache_of, fetch_graphs, keep_graphs
 from inspector.operation.opening import registry_of
+from inspector.operation.product_versions import insisted_on
 from inspector.operation.report_page import ensure_page
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.dataset.folders import ImageSource, NotTaken
@@ -64,7 +65,7 @@ class Enrolled:
 
     `alike`: (product, likeness from 0 to 1) of products that the router may confuse with this one. `page`: file of the
     report. `objections`: why the version is stored but not live; empty if it is live or a shadow. `not_taken`: as in
-    the order.
+    the order. `insisted`: the objections in spite of which it is live, because the person insisted.
     """
 
     version: ProductVersion
@@ -74,6 +75,7 @@ class Enrolled:
     enrolment: Enrolment
     objections: tuple[str, ...] = ()
     not_taken: tuple[NotTaken, ...] = ()
+    insisted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +118,16 @@ async def enrol_product(
         plan = await _plan(config, registry, product, images, options, order)
         await fetch_graphs(registry, cache_of(config))
         enrolment = await _learn(config, product, plan, order, tell)
-        objections = () if order.shadow or order.insists else enrolment.evidence.objections
-        activate = not order.shadow and not objections
+        found = () if order.shadow else enrolment.evidence.objections
+        objections, insisted = ((), found) if order.insists else (found, ())
         finished = FinishedVersion(
-            product, enrolment.artifact, enrolment.manifest, by=order.by, activate=activate, shadow=order.shadow
+            product,
+            enrolment.artifact,
+            enrolment.manifest,
+            by=order.by,
+            activate=not order.shadow and not objections,
+            shadow=order.shadow,
+            insisted_on=insisted_on(insisted) if insisted else "",
         )
         with contextlib.suppress(InspectorError):  # the next agent with this state folder gives them to the registry
             await keep_graphs(registry, [enrolment.manifest], cache_of(config))
@@ -132,7 +140,7 @@ async def enrol_product(
     await asyncio.to_thread(_keep_list, config, product, enrolment, plan.sources)
     page = await _draw_page(config, enrolment, version, order, tell)
     alike = enrolment.evidence.routing.alike
-    return Enrolled(version, enrolment.report, alike, page, enrolment, objections, order.not_taken)
+    return Enrolled(version, enrolment.report, alike, page, enrolment, objections, order.not_taken, insisted)
 
 
 def ensure_name(product: str) -> None:

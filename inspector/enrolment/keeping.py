@@ -22,6 +22,8 @@ WAITS_FOR_STORE: Final = "waits for the database, which takes no writes now; the
 
 _ACTIVATES: Final = " --activate --reason enrolled"
 """What a person adds so that the imported version goes live as the enrolment meant it to."""
+_INSISTS: Final = " --insist"
+"""And this, where the enrolment was insisted on."""
 
 TRIED_FOR_S: Final = 120.0
 FIRST_PAUSE_S: Final = 0.5
@@ -36,13 +38,21 @@ class Versions(Protocol):
     async def products(self) -> list[ProductVersion]: ...
 
     async def add_version(
-        self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
+        self,
+        product: str,
+        artifact: bytes,
+        manifest: dict[str, Any],
+        *,
+        by: str,
+        activate: bool,
+        shadow: bool = False,
+        reason: str = "enrolled",
     ) -> ProductVersion: ...
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedVersion:
-    """The result of an enrolment, and how it is to be stored."""
+    """The result of an enrolment, and how it is to be stored. `insisted_on`: words for the audit; empty for none."""
 
     product: str
     artifact: bytes
@@ -50,6 +60,7 @@ class FinishedVersion:
     by: str
     activate: bool
     shadow: bool
+    insisted_on: str = ""
 
     @property
     def digest(self) -> str:
@@ -93,6 +104,7 @@ async def _added(registry: Versions, finished: FinishedVersion) -> ProductVersio
         by=finished.by,
         activate=finished.activate,
         shadow=finished.shadow,
+        reason=f"enrolled ({finished.insisted_on})" if finished.insisted_on else "enrolled",
     )
 
 
@@ -125,5 +137,6 @@ def _remove(file: Path) -> None:
 def _way_out(finished: FinishedVersion, file: Path | None) -> str:
     if file is None:
         return f"The finished version of {finished.product} could not be written to a file either; enrol it again."
-    what = f"inspector products import {shlex.quote(str(file))}" + (_ACTIVATES if finished.activate else "")
+    options = (_ACTIVATES if finished.activate else "") + (_INSISTS if finished.insisted_on else "")
+    what = f"inspector products import {shlex.quote(str(file))}{options}"
     return f"The finished version is kept in a file; `{what}` (with --config, where one was named) stores it later."

@@ -19,6 +19,7 @@ from inspector.operation.graphs import cache_of, graphs_of, lacking
 from inspector.operation.opening import registry_of
 from inspector.operation.reasons import ensure_reason
 from inspector.store.registry.registry import SqlRegistry
+from inspector.vision.artifacts.eyesight import advice_of, objections_of
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.artifacts.thresholds import HIGHEST_LEVEL, LOWEST_LEVEL, EnrolledThreshold
 
@@ -88,15 +89,15 @@ async def activate(
 ) -> ProductVersion:
     """The version, now live. Raises ArtifactError where no agent could load it.
 
-    Raises UsageError without a reason, and for an implausible threshold unless the person `insists`.
+    Raises UsageError without a reason, and where anything objects to the version unless the person `insists`. The audit
+    then says what was insisted on.
     """
     ensure_reason(reason, "A version that goes live")
     async with registry_of(config) as registry:
         version = chosen_version(await _versions(registry, product), number)
         await _ensure_loads(registry, version)
-        if not insists:
-            _ensure_plausible(version.manifest, version.threshold)
-        return await registry.activate(product, number, by=by, reason=reason)
+        motive = _motive(version.manifest, version.threshold, reason, insists=insists)
+        return await registry.activate(product, number, by=by, reason=motive)
 
 
 async def promote(config: Config, product: str, *, by: str, reason: str, insists: bool = False) -> ProductVersion:
@@ -127,15 +128,18 @@ async def set_shadow(
         return await registry.set_shadow(product, number, by=by, reason=reason)
 
 
-async def roll_back(config: Config, product: str, *, by: str, reason: str) -> RolledBack:
-    """The version that was live before, now live again. Raises ArtifactError for one that no agent could load."""
+async def roll_back(config: Config, product: str, *, by: str, reason: str, insists: bool = False) -> RolledBack:
+    """The version that was live before, now live again. Raises as `activate`."""
     ensure_reason(reason, "A rollback")
     async with registry_of(config) as registry:
         versions = await _versions(registry, product)
         previous = await registry.previous(product)
+        motive = reason
         if previous is not None:
-            await _ensure_loads(registry, chosen_version(versions, previous))
-        version = await registry.rollback(product, by=by, reason=reason)
+            earlier = chosen_version(versions, previous)
+            await _ensure_loads(registry, earlier)
+            motive = _motive(earlier.manifest, earlier.threshold, reason, insists=insists)
+        version = await registry.rollback(product, by=by, reason=motive)
         replaced = next((each.version for each in versions if each.is_live), None)
         return RolledBack(version, replaced, await registry.previous(product))
 
@@ -178,13 +182,13 @@ async def import_version(
 ) -> ImportedVersion:
     """The offered version as the next one of its product; the audit says where it came from.
 
-    Raises UsageError where the version is to go live without a reason, or with an implausible threshold unless the
+    Raises UsageError where the version is to go live without a reason, or where anything objects to it unless the
     person `insists`.
     """
+    motive = reason
     if activates:
         ensure_reason(reason, "A version that goes live")
-    if activates and not insists:
-        _ensure_plausible(offered.manifest, offered.threshold)
+        motive = _motive(offered.manifest, offered.threshold, reason, insists=insists)
     async with registry_of(config, creates=True) as registry:
         own = [version for version in await registry.products() if version.product == offered.product]
         known = next((version for version in own if version.digest == offered.digest), None)
@@ -195,7 +199,7 @@ async def import_version(
             await registry.add_graph(graph)
         version = known or await _added(registry, offered, by=by, reason=reason)
         if activates:
-            version = await registry.activate(version.product, version.version, by=by, reason=reason)
+            version = await registry.activate(version.product, version.version, by=by, reason=motive)
         return ImportedVersion(version, known is not None, lacking(offered.manifest, graphs))
 
 
@@ -205,20 +209,42 @@ async def _added(registry: SqlRegistry, offered: OfferedVersion, *, by: str, rea
     return added
 
 
-def _ensure_plausible(manifest: Mapping[str, Any], threshold: float) -> None:
-    """Raises UsageError for a threshold that agents use only if a person insists."""
+def _motive(manifest: Mapping[str, Any], threshold: float, reason: str, *, insists: bool) -> str:
+    """The reason for the audit of a version that goes live; it says what was insisted on.
+
+    Raises UsageError where anything objects to the version and nobody insists.
+    """
+    objections = [*_of_threshold(manifest, threshold), *objections_of(manifest)]
+    if not objections:
+        return reason
+    if insists:
+        return f"{reason} ({insisted_on(objections)})"
+    advice = f" What may help: {advice}." if (advice := advice_of(manifest)) else ""
+    raise UsageError(
+        f"It is not made live: {'; '.join(objections)}.{advice} Look at it (`inspector products show`), and add "
+        "--insist where it shall judge all the same; the --reason says why."
+    )
+
+
+def insisted_on(objections: Sequence[str]) -> str:
+    """What the audit says of a version that a person made live in spite of these objections."""
+    return f"insisted on although {'; '.join(objections)}"
+
+
+def _of_threshold(manifest: Mapping[str, Any], threshold: float) -> list[str]:
+    """The objection to a threshold that agents use only if a person insists, or none."""
     try:
         enrolled = EnrolledThreshold.of(manifest)
     except ArtifactError:
-        return  # the manifest has no threshold to compare with, and no agent could load the version
-    if not enrolled.is_plausible(threshold):
-        level = enrolled.level_shown(threshold)
-        whose = "its own good images give" if level == enrolled.level_given(threshold) else "its calibration says"
-        raise UsageError(
-            f"Its threshold, {threshold:.4g}, lies at level {level:.3g} of what {whose}, not from {LOWEST_LEVEL:g} to "
-            f"{HIGHEST_LEVEL:g}: look at it (`inspector products show`), and add --insist where it shall judge all the "
-            "same; the --reason says why."
-        )
+        return []  # the manifest has no threshold to compare with, and no agent could load the version
+    if enrolled.is_plausible(threshold):
+        return []
+    level = enrolled.level_shown(threshold)
+    whose = "its own good images give" if level == enrolled.level_given(threshold) else "its calibration says"
+    return [
+        f"its threshold, {threshold:.4g}, lies at level {level:.3g} of what {whose}, not from {LOWEST_LEVEL:g} to "
+        f"{HIGHEST_LEVEL:g}"
+    ]
 
 
 async def _ensure_loads(registry: SqlRegistry, version: ProductVersion, what: str = "made live") -> None:

@@ -19,7 +19,8 @@ from inspector.training.enrol import Enrolment
 from inspector.training.evidence.detectability import SIZES, BlindSpots, Detectability, Exhibit
 from inspector.training.evidence.evidence import Oddity, Shown
 from inspector.training.evidence.pictures import blind_heat, encoded, ringed
-from inspector.training.evidence.trade import TradePoint
+from inspector.training.evidence.report import asked, beyond_signing
+from inspector.training.evidence.trade import NOT_SUPPORTED, TradePoint, promised, remark_on
 from inspector.vision.health.statement import health_statement
 
 RING_SHARE = 0.08
@@ -53,6 +54,10 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Seq
         blind=None if found is None or found.blind_spots is None else _blind(found.blind_spots),
         routing=evidence.routing,
         objections=evidence.objections,
+        eyesight=evidence.eyesight,
+        advice=evidence.advice,
+        asked=asked(evidence.calibration),
+        beyond=beyond_signing(evidence),
         choices=_table(evidence.choices),
         health=manifest["frame_health"],
         health_statement=health_statement(manifest),
@@ -110,11 +115,19 @@ def _trade(points: Sequence[TradePoint]) -> dict[str, Any]:
     return {
         "kinds": [(KIND_NAMES[kind], kind) for kind in DefectKind if kind in points[0].by_kind_and_size],
         "sizes": sizes,
-        "points": points,
+        "points": [(point, promised(stored), remark_on(stored)) for point, stored in _stored(points)],
+        "note": NOT_SUPPORTED if any(point.needs_images for point in points) else "",
         "chart": line_chart(
-            curves, Axis("good parts rejected, %", 0.0, overkills[-1]), Axis("drawn defects found"), low_legend=True
+            curves,
+            Axis("good parts that may be rejected, %", 0.0, overkills[-1]),
+            Axis("drawn defects found"),
+            low_legend=True,
         ),
     }
+
+
+def _stored(points: Sequence[TradePoint]) -> list[tuple[TradePoint, Mapping[str, Any]]]:
+    return [(point, point.to_manifest()) for point in points]
 
 
 def _exhibit(exhibit: Exhibit) -> dict[str, Any]:

@@ -33,8 +33,13 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update({"figure": figure, "percent": percent, "share": share})
+    made.filters.update({"figure": figure, "percent": percent, "share": share, "capitalised": capitalised})
     return made
+
+
+def capitalised(text: str) -> str:
+    """The text with its first letter as at the beginning of a sentence. The rest stays as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def figure(value: float | None, places: int = 3) -> str:

@@ -203,6 +203,9 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
         "releases": gate.releases,
         "watched": gate.watched,
         "golden": {name: plain(value) for name, value in asdict(gate.golden).items()},
+        "held_since": gate.held_since,
+        "held_by": gate.held_by,
+        "epoch_of": gate.epoch_of,
         "gaps": [[gap.epoch, gap.first, gap.last] for gap in gate.gaps],
         "updated_at": now,
     }
@@ -237,6 +240,9 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         watched=row["watched"],
         golden=golden,
         gaps=gaps,
+        held_since=row["held_since"],
+        held_by=row["held_by"],
+        epoch_of=row["epoch_of"],
     )
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0009"
+SCHEMA_REVISION = "0010"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -185,6 +185,9 @@ gates = sa.Table(
     sa.Column("releases", BIG, nullable=False, server_default="0"),
     sa.Column("watched", BIG, nullable=False, server_default="0"),
     sa.Column("golden", JSON, nullable=False, server_default="{}"),
+    sa.Column("held_since", UtcTime),
+    sa.Column("held_by", sa.String),
+    sa.Column("epoch_of", sa.String, nullable=False, server_default=""),
 )
 
 challenges = sa.Table(

@@ -92,6 +92,12 @@ class OpenGaps:
         self._without_row.pop((epoch, count), None)
         self.close(epoch, count)
 
+    def forget(self, epoch: int) -> None:
+        """Forget the skipped parts of an epoch, because another agent accounts for them."""
+        for part in [part for part in self._waiting if part[0] == epoch]:
+            self.close(*part)
+        self._without_row = {part: None for part in self._without_row if part[0] != epoch}
+
     def take_due(self, progress: Progress) -> list[Part]:
         """The parts whose grace is over, in order. Each part is returned once."""
         due = sorted(part for part, opened in self._waiting.items() if self._is_due(part, opened, progress))

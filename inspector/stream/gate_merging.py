@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from inspector.domain import GateState, HoldNote
 
-WATCHED_FIELDS: Final = ("reject_streak", "held", "held_for", "storm", "releases", "watched", "golden")
+HOLD_FIELDS: Final = ("held_for", "held_since", "held_by")
+"""What is known about the hold of a gate."""
+
+WATCHED_FIELDS: Final = ("reject_streak", "held", *HOLD_FIELDS, "storm", "releases", "watched", "golden")
 """Fields of a gate's state about holds and challenges. Only a release ends a hold; no other state may undo it."""
 
 
@@ -21,8 +24,8 @@ def watched_fields(first: GateState, second: GateState) -> dict[str, Any]:
         newer = max(first, second, key=lambda state: state.releases)
         return _fields(newer)
     newer, older = (first, second) if first.watched >= second.watched else (second, first)
-    held_for = newer.held_for or older.held_for
-    return _fields(newer) | {"held": first.held or second.held, "held_for": held_for}
+    holds = {name: getattr(newer, name) or getattr(older, name) for name in HOLD_FIELDS}
+    return _fields(newer) | {"held": first.held or second.held} | holds
 
 
 def with_holds(gates: Mapping[str, GateState], holds: Iterable[HoldNote]) -> dict[str, GateState]:
@@ -31,9 +34,14 @@ def with_holds(gates: Mapping[str, GateState], holds: Iterable[HoldNote]) -> dic
     for hold in holds:
         state = states.get(hold.gate, GateState(hold.gate))
         if hold.releases >= state.releases and not state.held:
-            watched = state.watched + 1
             states[hold.gate] = replace(
-                state, held=True, held_for=hold.held_for, releases=hold.releases, watched=watched
+                state,
+                held=True,
+                held_for=hold.held_for,
+                held_since=hold.since,
+                held_by=hold.by,
+                releases=hold.releases,
+                watched=state.watched + 1,
             )
     return states
 

@@ -44,6 +44,9 @@ __all__ = [
     "nearest_count",
 ]
 
+EPOCHS_KEPT = 8
+"""Epochs of a camera that are remembered to find the one before the current epoch."""
+
 RESTART_RUN = 3
 """This many conflicts of one camera in a row, with rising numbers, mean a reset counter. Fewer may be retaken parts."""
 
@@ -149,6 +152,7 @@ class FrameMemory:
         # By result id: the SHA-256, and the connection that last brought the frame (None: an earlier run's connection).
         self._unacknowledged: OrderedDict[ResultId, tuple[str, int | None]] = OrderedDict()
         self._by_broker: OrderedDict[ResultId, None] = OrderedDict()
+        self._epochs: tuple[int, ...] = ()
 
     def fill(self, sightings: Iterable[Sighting]) -> None:
         """Add the frames that earlier runs knew, oldest first."""
@@ -212,7 +216,9 @@ class FrameMemory:
         epoch = self._counter.state.epoch
         count = None if ids.trigger_id is None else self._counter.place(ids.trigger_id)
         # Frames of the previous epoch are looked up by number alone, because that epoch's lap is no longer known.
-        for place in ((epoch, ids.frame_id, count, ids.sha256), (epoch - 1, ids.frame_id, ids.trigger_id, ids.sha256)):
+        # An agent that took its gate over from another one has skipped that one's epochs.
+        before = max((known for known in self._epochs if known < epoch), default=epoch - 1)
+        for place in ((epoch, ids.frame_id, count, ids.sha256), (before, ids.frame_id, ids.trigger_id, ids.sha256)):
             if place in self._known:
                 return self._known[place]
         return None
@@ -259,6 +265,8 @@ class FrameMemory:
         return [*names, f"trigger:{count}"] if count is not None else names
 
     def _remember(self, key: FrameKey, count: int | None, result_id: ResultId) -> None:
+        if key.epoch not in self._epochs:
+            self._epochs = tuple(sorted((*self._epochs, key.epoch))[-EPOCHS_KEPT:])
         if key.nonce:
             self._by_broker[result_id] = None
             while len(self._by_broker) > self._bound:

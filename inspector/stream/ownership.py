@@ -16,6 +16,9 @@ import enum
 from dataclasses import dataclass, replace
 from typing import Final
 
+from inspector.domain import GateState
+from inspector.stream.handover import is_news
+
 BEAT_S: Final = 0.3
 LEASE_S: Final = 1.4
 DEAD_S: Final = 1.5
@@ -59,7 +62,8 @@ RETAINED: Final = frozenset({Word.ONLINE, Word.FREE})
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One message about the ownership of a gate. `term` rises with each change of the owner, `number` with each notice
-    of a session. `identity` survives a restart of the agent, `session` does not.
+    of a session. `identity` survives a restart of the agent, `session` does not. `state`: what the gate stands at, told
+    by its owner; None in other notices.
     """
 
     agent: str
@@ -69,6 +73,7 @@ class Notice:
     epoch: int
     number: int
     word: Word
+    state: GateState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,9 @@ class Ownership:
         self._last: Notice | None = None
         self._last_ns = 0
         self._highest_term = 0
+        self._rivals_term = 0
+        self._returned_number = 0
+        self._returned_ns = 0
         self._since_ns = 0
         self._listen_until_ns = 0
         self._beat_ns = 0
@@ -111,6 +119,8 @@ class Ownership:
         self._is_answer_due = False
         self._heard_sessions: set[str] = set()
         self._asking: dict[str, _Asking] = {}
+        self._predecessor: Notice | None = None
+        self._state: GateState | None = None
 
     # --- what the agent wants to know ---
 
@@ -128,6 +138,23 @@ class Ownership:
         if self._phase is not _Phase.LISTENING or self._last is None or self._last.word is not Word.ONLINE:
             return None
         return self._last if now_ns - self._last_ns < DEAD_S * 1e9 and not self._is_mine(self._last) else None
+
+    @property
+    def predecessor(self) -> Notice | None:
+        """The last notice of the run that owned the gate before this one, until `succeed`; None if there was none.
+
+        It may be of an earlier run of this agent. What it says of the gate has to be taken over before the gate is
+        told anything.
+        """
+        return self._predecessor
+
+    def succeed(self) -> None:
+        """The predecessor's state of the gate has been taken over."""
+        self._predecessor = None
+
+    def is_predecessor_mine(self) -> bool:
+        """Whether the predecessor is an earlier run of this agent."""
+        return self._predecessor is not None and self._is_mine(self._predecessor)
 
     def contender(self, now_ns: int) -> Notice | None:
         """Another agent that waits for the gate which this agent owns; None if none was heard lately."""
@@ -176,14 +203,14 @@ class Ownership:
         self._phase = _Phase.IDLE
         self._lease_end_ns = 0
 
-    def due(self, now_ns: int, *, is_wanted: bool, epoch: int) -> list[Notice]:
-        """The notices to send now, in order. `epoch` is the gate's while it is wanted."""
+    def due(self, now_ns: int, *, is_wanted: bool, epoch: int, state: GateState | None = None) -> list[Notice]:
+        """The notices to send now, in order. `epoch` and `state` are the gate's while it is wanted."""
         if not self._is_connected:
             return []
         if not is_wanted:
             return self._give_up(now_ns)  # in the epoch in which it was owned
-        is_new = epoch != self._me.epoch
-        self._me = replace(self._me, epoch=epoch)
+        is_new = epoch != self._me.epoch or is_news(state, self._state)
+        self._me, self._state = replace(self._me, epoch=epoch), state
         match self._phase:
             case _Phase.OWNING if now_ns >= self._lease_end_ns:
                 # Another agent may have followed, and ONLINE must not hide that from the next start.
@@ -212,15 +239,19 @@ class Ownership:
         self._heard_sessions.add(notice.session)
         self._highest_term = max(self._highest_term, notice.term)
         self._note_asking(notice, now_ns)
+        if notice.word is Word.ONLINE and not self._is_mine(notice):
+            self._rivals_term = max(self._rivals_term, notice.term)
         if notice.session == self._me.session and notice.number in self._sent:
             if notice.word in RETAINED:
                 self._note_stored(notice, now_ns)
-            self._take_echo(*self._sent.pop(notice.number), now_ns)
+            self._take_echo(notice, *self._sent.pop(notice.number), now_ns)
         elif notice.session == self._me.session:
             self._note_stored(notice, now_ns)  # it was stored before this connection
         elif notice.word in RETAINED:
             self._note_stored(notice, now_ns)
             self._answer_stored(notice, now_ns)
+            if self._phase not in (_Phase.CONFIRMING, _Phase.OWNING):
+                self._predecessor = notice
         elif self._phase in (_Phase.CONFIRMING, _Phase.OWNING):
             self._is_answer_due = True
         elif notice.word is Word.CLAIM and self._phase in (_Phase.CLAIMING, _Phase.SETTLING):
@@ -231,7 +262,7 @@ class Ownership:
 
     # --- inside ---
 
-    def _take_echo(self, word: Word, sent_ns: int, now_ns: int) -> None:
+    def _take_echo(self, notice: Notice, word: Word, sent_ns: int, now_ns: int) -> None:
         self._losses = 0
         if word is Word.ASK and self._phase is _Phase.ASKING:
             self._answer_ask(now_ns)
@@ -240,17 +271,30 @@ class Ownership:
         elif word is Word.ONLINE and self._phase in (_Phase.CONFIRMING, _Phase.OWNING):
             self._phase = _Phase.OWNING
             self._lease_end_ns = max(self._lease_end_ns, sent_ns + int(LEASE_S * 1e9))
+            self._returned_number, self._returned_ns = notice.number, sent_ns
 
     def _answer_ask(self, now_ns: int) -> None:
         """Everything that the broker had stored has come before this agent's question came back."""
-        if self._last is not None and self._last.word is Word.ONLINE and self._is_mine(self._last):
-            # No other agent has owned the gate since, or its notice would be stored in place of this one.
+        if self._last is not None and self._was_owner_until_now(self._last, now_ns):
             self._me = replace(self._me, term=self._highest_term + 1)
             self._phase, self._since_ns, self._beat_ns = _Phase.CONFIRMING, now_ns, 0
         elif self._last is None or self._last.word is Word.FREE:
             self._phase, self._listen_until_ns = _Phase.LISTENING, now_ns
         else:
             self._phase, self._listen_until_ns = _Phase.LISTENING, self._last_ns + int(DEAD_S * 1e9)
+
+    def _was_owner_until_now(self, stored: Notice, now_ns: int) -> bool:
+        """Whether the stored notice proves that no other agent has owned the gate since, whose notice would be stored.
+
+        A notice that waited in a network that was cut proves nothing. It may have come to the broker long after it was
+        sent, and have replaced a later owner's. So a notice of this session has to have come back in time, or to have
+        been sent while nobody could follow yet.
+        """
+        if stored.word is not Word.ONLINE or not self._is_mine(stored) or stored.term < self._rivals_term:
+            return False
+        if stored.session != self._me.session or stored.number <= self._returned_number:
+            return True
+        return now_ns - self._returned_ns < DEAD_S * 1e9
 
     def _answer_stored(self, notice: Notice, now_ns: int) -> None:
         match self._phase:
@@ -299,7 +343,8 @@ class Ownership:
         return self._notice(word, now_ns)
 
     def _notice(self, word: Word, now_ns: int) -> Notice:
-        self._me = replace(self._me, number=self._me.number + 1, word=word)
+        told = self._state if word in RETAINED else None
+        self._me = replace(self._me, number=self._me.number + 1, word=word, state=told)
         self._sent[self._me.number] = word, now_ns
         self._sent.pop(self._me.number - MOST_UNDER_WAY, None)
         self._beat_ns = now_ns

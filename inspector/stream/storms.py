@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from inspector.config.sections import GateSection
 from inspector.domain import Action, Cause, CauseRun, GateState, HeldFor, StormCounts
-from inspector.stream.wording import causes_text
+from inspector.stream.verdict_record import format_time
+from inspector.stream.wording import HELD_WORDS, causes_text
 
 UNCOUNTED: Final = frozenset(
     {Cause.LATE, Cause.OVERLOAD, Cause.VIEW_MISSING, Cause.NOT_RECEIVED, Cause.BYPASS, Cause.NOT_RELEASED}
@@ -102,9 +104,17 @@ def reached(state: GateState, gate: GateSection, causes: Sequence[Cause | None] 
     return _by_streak(state, gate, causes) or _by_share(state, gate, causes) or _by_run(state, gate)
 
 
-def hold(state: GateState, held_for: HeldFor) -> GateState:
-    """The state of the held gate."""
-    return replace(state, held=True, held_for=held_for, watched=state.watched + 1)
+def hold(state: GateState, held_for: HeldFor, since: datetime, by: str) -> GateState:
+    """The state of the gate that the agent `by` holds."""
+    return replace(state, held=True, held_for=held_for, held_since=since, held_by=by, watched=state.watched + 1)
+
+
+def hold_words(state: GateState) -> str:
+    """Since when, by which agent and why a held gate is held, for people."""
+    since = "" if state.held_since is None else f" since {format_time(state.held_since)}"
+    by = "" if state.held_by is None else f" by the agent {state.held_by}"
+    why = "" if state.held_for is None else f": {HELD_WORDS[state.held_for]}"
+    return f"held{since}{by}{why}"
 
 
 def release(state: GateState) -> GateState:
@@ -113,6 +123,8 @@ def release(state: GateState) -> GateState:
         state,
         held=False,
         held_for=None,
+        held_since=None,
+        held_by=None,
         reject_streak=0,
         storm=StormCounts(),
         releases=state.releases + 1,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from inspector.domain import GateState
 from inspector.stream.gaps import UNGATED_GRACE, Grace, OpenGaps
 from inspector.stream.gate_merging import watched_fields
+from inspector.stream.handover import followed
 
 REMEMBERED_TRIGGERS = 4096
 NO_TRIGGER = -1
@@ -106,7 +107,48 @@ class TriggerCounter:
 
     def new_epoch(self) -> None:
         """Begin a new epoch. Counts of the old epoch no longer apply; its skipped parts still get their rows."""
-        self._state = replace(self._state, epoch=self._state.epoch + 1, last_trigger=None)
+        self._begin_epoch(self._state.epoch + 1, self._state.epoch_of)
+
+    def follow(self, owner: GateState, agent: str) -> bool:
+        """Take over what the gate's owner told while this agent, named `agent`, waits for the gate.
+
+        Returns whether the epoch is the owner's own: then a number of this epoch names the same part for both. An
+        epoch never goes back, so it is not while this agent has counted further than the owner.
+        """
+        is_unused = owner.epoch == self._state.epoch and self._state.last_trigger is None
+        if owner.epoch > self._state.epoch:
+            self._begin_epoch(owner.epoch, owner.epoch_of)
+        elif is_unused:
+            self._state = replace(self._state, epoch_of=owner.epoch_of)
+        self.update(followed(self._state, owner, agent))
+        is_same = (owner.epoch, owner.epoch_of) == (self._state.epoch, self._state.epoch_of)
+        return is_same and owner.epoch_of != ""
+
+    def take_over(self, epoch: int, identity: str, *, has_ledger: bool) -> None:
+        """Begin this epoch after another agent.
+
+        Parts that were skipped while that agent had the gate are its own to account for, unless its ledger is this
+        agent's too.
+        """
+        if not has_ledger:
+            self.gaps.forget(self._state.epoch)
+        self._begin_epoch(epoch, identity)
+
+    def resume(self, told: GateState) -> None:
+        """Add what an earlier run of this agent told last, which may be newer than what was stored."""
+        if told.epoch > self._state.epoch:
+            self._begin_epoch(told.epoch, told.epoch_of)
+        ordered = max(self._state, told, key=lambda state: state.orders)
+        commanded = {name: getattr(ordered, name) for name in COMMANDED_FIELDS}
+        self.update(replace(self._state, **commanded, **watched_fields(self._state, told)))
+
+    def name_epoch(self, identity: str) -> None:
+        """Note that the epoch is this agent's, if nobody's was noted before."""
+        if not self._state.epoch_of:
+            self._state = replace(self._state, epoch_of=identity)
+
+    def _begin_epoch(self, epoch: int, identity: str) -> None:
+        self._state = replace(self._state, epoch=epoch, last_trigger=None, epoch_of=identity)
         self._forget_epoch()
 
     @property

@@ -180,7 +180,13 @@ def decision_from_record(record: Mapping[str, Any]) -> Decision:
 
 def hold_record(hold: HoldNote) -> dict[str, Any]:
     """The beginning of a hold for the journal."""
-    return {"gate": hold.gate, "held_for": hold.held_for.value, "releases": hold.releases}
+    return {
+        "gate": hold.gate,
+        "held_for": hold.held_for.value,
+        "releases": hold.releases,
+        "since": None if hold.since is None else format_time(hold.since),
+        "by": hold.by,
+    }
 
 
 def hold_from_record(record: Mapping[str, Any]) -> HoldNote:
@@ -189,7 +195,10 @@ def hold_from_record(record: Mapping[str, Any]) -> HoldNote:
         gate, releases = record["gate"], record["releases"]
         if not isinstance(gate, str) or type(releases) is not int:
             raise ValueError("its gate or its count of releases is of another type")
-        return HoldNote(gate, HeldFor(record["held_for"]), releases)
+        since = record.get("since")
+        return HoldNote(
+            gate, HeldFor(record["held_for"]), releases, None if since is None else parse_time(since), record.get("by")
+        )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the record can't be read as a hold: {error!r}") from error
 

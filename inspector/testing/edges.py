@@ -17,6 +17,7 @@ from inspector.domain import (
     GateAction,
     GateOwner,
     GateReport,
+    GateState,
     Picture,
     Position,
     Verdict,
@@ -83,18 +84,19 @@ class FakeGateOwners(_Edge):
     def __init__(self, identity: str = "identity", session: str = "session") -> None:
         self.identity = identity
         self.session = session
-        self.wanted: dict[str, int] = {}
+        self.wanted: dict[str, GateState] = {}
+        self.predecessors: dict[str, GateOwner] = {}
         self.rivals: dict[str, GateOwner] = {}
         self.contenders: dict[str, GateOwner] = {}
         self.denied: set[str] = set()
         self.sessions: dict[str, frozenset[str]] = {}
         self.is_refused = False
 
-    def want(self, gates: Mapping[str, int]) -> None:
+    def want(self, gates: Mapping[str, GateState]) -> None:
         self.wanted = dict(gates)
 
     def owns(self, gate: str) -> bool:
-        return gate not in self.denied and self.is_claimed(gate)
+        return gate not in self.predecessors and gate not in self.denied and self.is_claimed(gate)
 
     def is_claimed(self, gate: str) -> bool:
         return gate in self.wanted and gate not in self.rivals and not self.is_refused
@@ -107,6 +109,12 @@ class FakeGateOwners(_Edge):
 
     def contender(self, gate: str) -> GateOwner | None:
         return self.contenders.get(gate) if self.owns(gate) else None
+
+    def predecessor(self, gate: str) -> GateOwner | None:
+        return self.rivals.get(gate) or self.predecessors.get(gate)
+
+    def succeed(self, gate: str) -> None:
+        self.predecessors.pop(gate, None)
 
     def is_settled(self, gate: str) -> bool:
         return not self.is_refused

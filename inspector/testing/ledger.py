@@ -123,11 +123,11 @@ class InMemoryLedger:
         self._check()
         frames = [row for row in self.rows.values() if row.camera == camera and row.frame_sha256 is not None]
         newest = frames[-limit:] if limit > 0 else []
-        current = max((row.epoch for row in newest), default=0)
+        epochs = sorted({row.epoch for row in newest})[-2:]
         return [
             sighting_of(row, row.frame_sha256, acknowledged=True)
             for row in newest
-            if row.frame_sha256 and row.epoch >= current - 1
+            if row.frame_sha256 and row.epoch in epochs
         ]
 
     async def record_events(self, events: Sequence[Event]) -> None:

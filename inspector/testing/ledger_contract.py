@@ -400,6 +400,18 @@ class LedgerContract(LedgerPartsSuite):
         await ledger.record([], [], [GateState("g1", 1, 10, 1, watched=3)])
         assert await ledger.load_gates() == {"g1": dataclasses.replace(kept, last_trigger=10)}
 
+    async def test_record_a_gate_keeps_when_and_by_whom_it_was_held_until_its_release(self, ledger: Ledger) -> None:
+        held = GateState("g1", 1, 9, held=True, held_for=HeldFor.ACCOUNT, held_since=START, held_by="a", epoch_of="i")
+        await ledger.record([], [], [held])
+        assert await ledger.load_gates() == {"g1": held}
+        await ledger.record([], [], [GateState("g1", 2, watched=1, epoch_of="j")])
+        (kept,) = (await ledger.load_gates()).values()
+        assert (kept.held, kept.held_since, kept.held_by) == (True, START, "a")
+        assert (kept.epoch, kept.epoch_of) == (2, "j")
+        await ledger.record([], [], [GateState("g1", 2, 1, watched=2, releases=1)])
+        (freed,) = (await ledger.load_gates()).values()
+        assert (freed.held, freed.held_since, freed.held_by) == (False, None, None)
+
     async def test_record_a_release_ends_a_hold_and_an_older_state_does_not_bring_it_back(self, ledger: Ledger) -> None:
         held = GateState("g1", 1, 9, 2, True, held_for=HeldFor.REJECT_SHARE, watched=7)
         await ledger.record([], [], [held])

@@ -76,7 +76,15 @@ class InMemoryRegistry:
             self.graphs[graph.key], self._graph_digests[graph.key] = graph, graph.sha256
 
     async def add_version(
-        self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
+        self,
+        product: str,
+        artifact: bytes,
+        manifest: dict[str, Any],
+        *,
+        by: str,
+        activate: bool,
+        shadow: bool = False,
+        reason: str = "enrolled",
     ) -> ProductVersion:
         if not re.fullmatch(NAME_PATTERN, product):
             raise UsageError(f"{product!r} can't name a product; use letters, digits, '_', '.' and '-'.")
@@ -98,7 +106,7 @@ class InMemoryRegistry:
         self.artifacts[product, number] = bytes(artifact)
         self.audit.append((by, f"product/{product}", None, f"version {number}", "enrolled"))
         if activate:
-            self._point(product, number, by, "enrolled")
+            self._point(product, number, by, reason)
         if shadow:
             self._shadow[product] = number
             self._revision += 1

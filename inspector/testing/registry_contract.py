@@ -61,6 +61,13 @@ class RegistryContract:
         assert await registry.products() == [version]
         assert await registry.artifact("bolt", 1) == b"weights"
 
+    async def test_add_version_live_says_why_in_the_audit(self, registry: Registry) -> None:
+        await enrol(registry)
+        why = "enrolled (insisted on although it is blind)"
+        await registry.add_version("bolt", b"blind", MANIFEST, by="anna", activate=True, reason=why)
+        live = [reason for _, what, _, _, reason in await self.audited(registry) if what == "product/bolt/live"]
+        assert live == ["enrolled", why]
+
     async def test_add_version_numbers_each_product_for_itself(self, registry: Registry) -> None:
         numbers = [(await enrol(registry, product)).version for product in ("bolt", "bolt", "nut", "bolt")]
         assert numbers == [1, 2, 1, 3]

@@ -34,9 +34,11 @@ from inspector.training.evidence.evidence import (
     pass_seconds,
     phases_of,
 )
+from inspector.training.evidence.eyesight_advice import advice_on, images_needed
 from inspector.training.evidence.hygiene import Hygiene, Suspect, inspect, suspects_among
 from inspector.training.evidence.report import ADVISED_IMAGES, EnrolmentReport, manifest_of, report_of
 from inspector.training.evidence.routing_check import Neighbour, check_routing, kept_frames
+from inspector.training.evidence.trade import OVERKILLS
 from inspector.training.heads.adapting import ensure_size
 from inspector.training.heads.base import Fitted, FittingInputs, HeadRecipe
 from inspector.training.heads.factory import AUTO, DEFAULT, recipe_for
@@ -45,6 +47,7 @@ from inspector.training.heads.student_plan import TrainingPlan
 from inspector.training.health.calibrating import calibrated
 from inspector.training.routing.product_anchors import anchors_of
 from inspector.training.statistics.calibrating import ALPHA
+from inspector.vision.artifacts.eyesight import NOTHING_PASSES, Sight
 from inspector.vision.artifacts.format import Artifact, Probe, digest_of, pack, unpack
 from inspector.vision.engines.protocols import Engine
 from inspector.vision.images.exposure import Exposure
@@ -277,13 +280,24 @@ def _frame_size(options: EnrolmentOptions, images: Sequence[ImageSource]) -> tup
 def _evidence(run: _Run, plan: _Plan, artifact: Artifact, examined: Examined) -> Evidence:
     """All evidence except the phases, which are not finished yet."""
     choices = tuple(choice.to_manifest() for choice in plan.choices)
-    evidence = replace(evidence_of(artifact.calibration, examined), choices=choices)
+    evidence = replace(
+        evidence_of(artifact.calibration, examined),
+        choices=choices,
+        images_needed=images_needed(plan.recipe.calibrating, run.options.alpha, len(plan.gathered)),
+        images_at_most=images_needed(plan.recipe.calibrating, max(OVERKILLS), len(plan.gathered)),
+    )
     if not run.options.measures_detectability:
         return evidence
     inspector = ProductInspector(artifact, run.engine)
     detectability = measure_detectability(inspector, plan.passes.embedder, examined, run.tell)
     run.clock.ended("detectability")
-    return replace(evidence, detectability=detectability)
+    if detectability is None:
+        return replace(evidence, why_not_drawn=NOTHING_PASSES)
+    evidence = replace(evidence, detectability=detectability)
+    if evidence.eyesight.sight in (Sight.SEES, Sight.NOT_CHECKED):
+        return evidence
+    frame_px = max(max(size) for size in plan.gathered.sizes)
+    return replace(evidence, advice=advice_on(evidence, frame_px=frame_px, seen_px=max(plan.recipe.preparation.canvas)))
 
 
 def _probes(

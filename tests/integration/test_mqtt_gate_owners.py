@@ -14,6 +14,7 @@ from connectors.mqtt.gate_line import MqttGateLine
 from connectors.mqtt.gate_owners import MqttGateOwners, decode_notice, ensure_identity
 from connectors.mqtt.owner_probe import probe_owners
 from inspector.config.config import Config
+from inspector.domain import GateState
 from tests.brokers import Mosquitto, Notebook, RunningClock, line_config, until
 from tests.integration.test_mqtt_gate_line import decide
 
@@ -45,7 +46,7 @@ async def test_gate_owners_retained_notice_names_agent_session_and_epoch(
 ) -> None:
     broker = mosquitto()
     async with owners_of(config_of(broker, tmp_path, "a", protocol), notebook) as owners:
-        owners.want({"g1": 3})
+        owners.want({"g1": GateState("g1", 3)})
         await until(lambda: owners.owns("g1"))
         notice = await asyncio.to_thread(retained, broker, OWNER)
         assert notice is not None
@@ -66,9 +67,9 @@ async def test_gate_owners_second_agent_is_refused_and_takes_over_after_the_firs
     first = owners_of(config_of(broker, tmp_path, "a", protocol), notebook)
     async with owners_of(config_of(broker, tmp_path, "b", protocol), notebook) as second:
         async with first:
-            first.want({"g1": 1})
+            first.want({"g1": GateState("g1", 1)})
             await until(lambda: first.owns("g1"))
-            second.want({"g1": 1})
+            second.want({"g1": GateState("g1", 1)})
             await until(lambda: second.rival("g1") is not None)
             rival = second.rival("g1")
             assert rival is not None
@@ -79,7 +80,13 @@ async def test_gate_owners_second_agent_is_refused_and_takes_over_after_the_firs
             contender = first.contender("g1")
             assert contender is not None
             assert (contender.agent, contender.session) == ("b", second.session)
-        await until(lambda: second.owns("g1"))
+        await until(lambda: second.is_claimed("g1"))
+        before = second.predecessor("g1")
+        assert before is not None
+        assert (before.agent, before.identity, before.epoch) == ("a", first.identity, 1)
+        assert not second.owns("g1"), "what the first one told is not taken over yet"
+        second.succeed("g1")
+        assert second.owns("g1")
 
 
 async def test_probe_of_the_owner_names_the_agent_that_waits_and_then_who_gave_the_gate_up(
@@ -88,12 +95,12 @@ async def test_probe_of_the_owner_names_the_agent_that_waits_and_then_who_gave_t
     broker = mosquitto()
     mine, others = (config_of(broker, tmp_path, name) for name in "ab")
     async with owners_of(mine, notebook) as first:
-        first.want({"g1": 3})
+        first.want({"g1": GateState("g1", 3)})
         await until(lambda: first.owns("g1"))
         (alone,) = await probe_owners(mine)
         assert alone.is_ok
         async with owners_of(others, notebook) as second:
-            second.want({"g1": 3})
+            second.want({"g1": GateState("g1", 3)})
             await until(lambda: second.rival("g1") is not None)
             (both,) = await probe_owners(mine)
             assert not both.is_ok
@@ -110,8 +117,8 @@ async def test_gate_owners_agents_that_start_together_are_not_both_owners(
     broker = mosquitto()
     first, second = (owners_of(config_of(broker, tmp_path, name), notebook) for name in "ab")
     async with first, second:
-        first.want({"g1": 1})
-        second.want({"g1": 1})
+        first.want({"g1": GateState("g1", 1)})
+        second.want({"g1": GateState("g1", 1)})
         await until(lambda: first.owns("g1") or second.owns("g1"))
         for _ in range(50):
             await asyncio.sleep(0.02)
@@ -130,13 +137,14 @@ async def test_gate_line_sends_no_decision_for_a_gate_that_another_agent_owns(
         owners_of(config, notebook) as second,
         MqttGateLine(config, RunningClock(), notebook, second.owns) as line,
     ):
-        first.want({"g1": 1})
+        first.want({"g1": GateState("g1", 1)})
         await until(lambda: first.owns("g1"))
-        second.want({"g1": 1})
+        second.want({"g1": GateState("g1", 1)})
         await until(lambda: second.rival("g1") is not None)
         assert not await line.publish(decide(1))
         first.want({})
-        await until(lambda: second.owns("g1"))
+        await until(lambda: second.is_claimed("g1"))
+        second.succeed("g1")
         assert await line.publish(decide(2))
         second.deny("g1", True)
         assert not await line.publish(decide(3))
@@ -148,7 +156,7 @@ async def test_gate_owners_keep_the_gate_over_a_restart_of_the_broker(
 ) -> None:
     broker = mosquitto()
     async with owners_of(config_of(broker, tmp_path, "a"), notebook) as owners:
-        owners.want({"g1": 1})
+        owners.want({"g1": GateState("g1", 1)})
         await until(lambda: owners.owns("g1"))
         broker.kill()
         await until(lambda: not owners.owns("g1"))
@@ -161,7 +169,7 @@ async def test_gate_owners_agent_that_vanished_is_marked_offline_by_the_broker(
 ) -> None:
     broker = mosquitto()
     async with owners_of(config_of(broker, tmp_path, "a"), notebook) as owners:
-        owners.want({"g1": 1})
+        owners.want({"g1": GateState("g1", 1)})
         await until(lambda: owners.owns("g1"))
         watcher = broker.receive("-t", f"{OWNER}/a", "-C", "2", "-W", "15")
         await until(
@@ -184,7 +192,7 @@ async def test_gate_owners_broker_that_forbids_the_topic_gives_no_gate(
     file.chmod(0o644)
     broker = mosquitto(f"acl_file {file}")
     async with owners_of(config_of(broker, tmp_path, "a"), notebook) as owners:
-        owners.want({"g1": 1})
+        owners.want({"g1": GateState("g1", 1)})
         await until(lambda: owners.is_unanswered("g1"))
         assert not owners.owns("g1")
 

@@ -14,16 +14,20 @@ from inspector.agent.clock import SystemClock
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
-from inspector.domain import LiveSet, ProductVersion
+from inspector.domain import UNRELEASED, LiveSet, ProductVersion
 from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
 from inspector.operation.graphs import cache_of
 from inspector.operation.opening import has_file, shown_url
 from inspector.store.database import Database, configured
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
+from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.ledger.owners import list_owners
 from inspector.store.ledger.queries import ResultFilter, list_results
 from inspector.store.registry.registry import SqlRegistry
 from inspector.stream.age import longest_proof_ms
+from inspector.stream.storms import hold_words
+from inspector.stream.verdict_record import format_time
+from inspector.vision.artifacts.eyesight import Eyesight, Sight, objections_of
 from inspector.vision.artifacts.thresholds import moved_note
 from inspector.vision.networks.graphs import cached_graph
 from inspector.vision.networks.torch_extra import INSTALL_TORCH, has_torch
@@ -83,6 +87,8 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
         yield finding
     yield _graphs(config, live, graphs)
     for finding in await _owners(config, database):
+        yield finding
+    for finding in await _held(config, database):
         yield finding
     for gate in config.gate:
         slowest_ms = await _slowest_ms(database, gate.name)
@@ -159,11 +165,33 @@ def _products(config: Config, live: LiveSet) -> list[Finding]:
 
 
 def _live(version: ProductVersion) -> Finding:
+    eyesight = Eyesight.of(version.manifest)
     what = f"version {version.version} is live, {version.head} head"
-    if not (moved := moved_note(version)):
+    if eyesight.sight is Sight.NOT_CHECKED and eyesight.objection is None:
+        what = f"{what} ({eyesight.sentence})"
+    faults = [*_of_threshold(version), *_of_evidence(version, eyesight)]
+    if not faults:
         return ok(PRODUCTS, version.product, what)
+    return warning(PRODUCTS, version.product, f"{what}, but {' Also: '.join(faults)}")
+
+
+def _of_threshold(version: ProductVersion) -> list[str]:
+    if not (moved := moved_note(version)):
+        return []
     back = f"`inspector products threshold {version.product} --level 1 --reason ...` moves it back."
-    return warning(PRODUCTS, version.product, f"{what}, but {moved}. {back}")
+    return [f"{moved}. {back}"]
+
+
+def _of_evidence(version: ProductVersion, eyesight: Eyesight) -> list[str]:
+    """What stands against a live version by its own enrolment. Somebody insisted, or nobody asked yet."""
+    against = [*objections_of(version.manifest)]
+    if eyesight.sight is Sight.WEAK:
+        against.append(eyesight.warning)
+    if not against:
+        return []
+    return [
+        f"{'; '.join(against)}. Its report and `inspector products show {version.product}` say more; enrol it anew."
+    ]
 
 
 def _missing(camera: CameraSection, names: list[str]) -> Finding:
@@ -209,6 +237,24 @@ async def _owners(config: Config, database: Database) -> list[Finding]:
         for owner, owners_identity in owners
         if owner.gate in names and owners_identity != identity
     ]
+
+
+async def _held(config: Config, database: Database) -> list[Finding]:
+    """Gates that are held, and those at which a golden challenge is due."""
+    states = await SqlLedger(database, SystemClock()).load_gates([gate.name for gate in config.gate])
+    found = []
+    for name, state in sorted(states.items()):
+        if state.held:
+            ends = "Find out why, then send the command release with your name and a reason"
+            if state.held_for in UNRELEASED:
+                ends += ", or hold a golden challenge (command golden)"
+            detail = f"{hold_words(state)}. It is not ready, and no part gets a pass. {ends}."
+            found.append(fault(GATES, f"{name} held", detail))
+        elif state.golden.due_at is not None:
+            since = format_time(state.golden.due_at)
+            detail = f"a golden challenge is due since {since} for {state.golden.due_for}. Send the command golden."
+            found.append(warning(GATES, f"{name} challenge", detail))
+    return found
 
 
 async def _slowest_ms(database: Database, gate: str) -> float | None:

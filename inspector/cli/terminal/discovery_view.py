@@ -62,7 +62,8 @@ def _table(found: Discovery, sheets: Mapping[str, Path]) -> Table:
 def _print_images(found: Discovery, not_taken: Sequence[NotTaken]) -> None:
     say = functools.partial(console.out.print, highlight=False, soft_wrap=True)
     if found.purity is not None and found.nmi is not None:
-        say(f"{len(found.categories)} categories, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
+        count = len(found.categories)
+        say(f"{count} {'category' if count == 1 else 'categories'}, purity {found.purity:.3f}, NMI {found.nmi:.3f}")
     for name, reason in found.unreadable:
         say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}")
     for thing in not_taken:

@@ -10,6 +10,8 @@ import typer
 
 from inspector.cli.terminal import console
 from inspector.cli.terminal.escapes import shown
+from inspector.training.defects.drawing import KIND_NAMES, DefectKind
+from inspector.training.evidence.report import asked
 from inspector.vision.health.statement import health_statement
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 
 WORTH_SAYING = 0.05
 """The gain in found defects from which on another share of rejected good parts is worth a line."""
-
-_KINDS = {"cut_paste": "piece in the wrong place", "missing": "missing piece"}
 
 
 def print_enrolled(done: Enrolled, store: Path | None) -> None:
@@ -30,7 +30,8 @@ def print_enrolled(done: Enrolled, store: Path | None) -> None:
     images = f"{report.n_used} of {offered} images"
     say(f"[bold]{shown(report.product)}[/] version {version.version} is {shown(state)}: {shown(images)}.")
     say(f"  {shown(report.statement)}", highlight=False)
-    for line in (*_choices(done), *_pose(done), *_detectability(done), health_statement(done.version.manifest)):
+    lines = (asked(done.enrolment.evidence.calibration), *_choices(done), *_pose(done), *_detectability(done))
+    for line in (*lines, health_statement(done.version.manifest)):
         say(f"  {shown(line)}", highlight=False)
     for name, reason in report.unreadable:
         say(f"  [yellow]left out[/] {shown(name)}: {shown(reason)}", highlight=False, soft_wrap=True)
@@ -59,7 +60,7 @@ def print_findings(done: Enrolled) -> None:
     report, say = done.report, console.out.print
     if report.suspects:
         say(
-            f"  [yellow]look at[/] {shown(', '.join(report.suspects))}: they score oddly among the good ones",
+            f"  [yellow]look at[/] {shown(', '.join(report.suspects))}: {shown(_odd(len(report.suspects)))}",
             highlight=False,
         )
     for name, likeness in done.alike:
@@ -74,10 +75,16 @@ def print_findings(done: Enrolled) -> None:
         say(f"  [yellow]note[/] {shown(warning)}", highlight=False)
 
 
+def _odd(count: int) -> str:
+    return "it scores oddly among the good ones" if count == 1 else "they score oddly among the good ones"
+
+
 def state_of(done: Enrolled) -> str:
     """Whether the version judges, in a word or two."""
     if done.objections:
         return "stored, not live"
+    if done.insisted:
+        return "live, as you insisted"
     return "shadow" if done.version.is_shadow else "live"
 
 
@@ -103,19 +110,30 @@ def _detectability(done: Enrolled) -> list[str]:
     """The smallest length at which drawn defects of each kind are found, and the kinds that are not found."""
     found = done.version.manifest["evidence"]["detectability"]
     if found is None:
-        return []
-    smallest = {_KINDS.get(kind, kind): step for kind, step in found["smallest_found"].items()}
+        return []  # the warnings say why
+    smallest = {KIND_NAMES[DefectKind(kind)]: step for kind, step in found["smallest_found"].items()}
     sizes = [f"{kind} from {step['size_px']:.0f} px" for kind, step in smallest.items() if step is not None]
     never = [kind for kind, step in smallest.items() if step is None]
-    lines = [f"drawn defects found in 90 % and more: {', '.join(sizes)}"] if sizes else []
+    lines = [f"defects were drawn on {_grounds(done)}"]
+    lines += [f"drawn defects found in 90 % and more: {', '.join(sizes)}"] if sizes else []
     lines += [f"drawn defects found less often at every size: {', '.join(never)}"] if never else []
     return [*lines, *_trade(found)]
+
+
+def _grounds(done: Enrolled) -> str:
+    """The images that defects were drawn on, and whether the head knew them."""
+    found = done.enrolment.evidence.detectability
+    assert found is not None  # noqa: S101 - the manifest's entry is made from it
+    images = f"{found.n_images} good {'image' if found.n_images == 1 else 'images'}"
+    if found.are_seen:
+        return f"{images} that the head has learnt (too few to hold any out); on new images the shares may differ"
+    return f"{images} that the head never saw"
 
 
 def _trade(found: Mapping[str, Any]) -> list[str]:
     """What a larger share of rejected good parts would find, where that is clearly more."""
     points = found.get("trade") or []
-    at_own = next((point for point in points if point["level"] <= 1.0), None)
+    at_own = next((point for point in points if point["is_deployed"]), None)
     if at_own is None or not at_own["total"]["n"] or not points[-1]["total"]["n"]:
         return []
     own, most = (point["total"]["found"] / point["total"]["n"] for point in (at_own, points[-1]))
@@ -132,8 +150,8 @@ def leave_if_held_back(enrolled: Sequence[Enrolled]) -> None:
         version = each.version
         console.err.print(
             f"{version.product} version {version.version} is stored but not live: {'; '.join(each.objections)}. "
-            f"Look at its images; if it is right, `inspector products activate {version.product} {version.version} "
-            '--reason "..."` makes it live.',
+            f"Look at its report; if it is right, `inspector products activate {version.product} {version.version} "
+            '--insist --reason "..."` makes it live.',
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
@@ -11,6 +11,9 @@ from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.escapes import shown
 from inspector.domain import ProductVersion
 from inspector.stream.verdict_record import format_time
+
+if TYPE_CHECKING:
+    from inspector.vision.artifacts.eyesight import Eyesight
 
 _LONGEST_VALUE: Final = 400
 """Most characters shown of one value of the manifest; `--json` has the whole value."""
@@ -29,7 +32,7 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
         return
     listed = versions if every else list(_one_each(versions))
     table = rendering.table(
-        "Product", "Version", "State", "Head", "Profile", "Threshold", "Size", "Enrolled", "By",
+        "Product", "Version", "State", "Sees drawn defects", "Head", "Profile", "Threshold", "Size", "Enrolled", "By",
         right=("Version", "Threshold", "Size"),
     )  # fmt: skip
     for version in listed:
@@ -37,6 +40,7 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
             version.product,
             str(version.version),
             _state(version),
+            _sight(version),
             version.head,
             version.profile,
             _threshold(version),
@@ -49,12 +53,24 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
 
 def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> None:
     """The versions, then all facts about one version."""
+    from inspector.vision.artifacts.eyesight import Eyesight, advice_of, objections_of
     from inspector.vision.artifacts.thresholds import moved_note
     from inspector.vision.health.statement import health_statement
 
+    eyesight = Eyesight.of(chosen.manifest)
     print_list(versions, every=True)
     rendering.show("", f"[bold]{shown(chosen.product)} version {chosen.version}[/]")
-    known = [("sha-256", chosen.digest), ("enrolled at", format_time(chosen.created_at))]
+    known: list[tuple[str, str | Text]] = [
+        ("sha-256", chosen.digest),
+        ("enrolled at", format_time(chosen.created_at)),
+        ("eyesight", _eyesight_told(eyesight)),
+    ]
+    if advice := advice_of(chosen.manifest):
+        known.append(("what may help", advice))
+    for objection in objections_of(chosen.manifest):
+        if objection == eyesight.objection:
+            continue  # said above
+        known.append(("goes live only with --insist", Text(objection, style="yellow")))
     if note := moved_note(chosen):
         known.append(("threshold now", f"{chosen.threshold:.4g}; {note}"))
     known.append(("frame health", health_statement(chosen.manifest)))
@@ -65,43 +81,54 @@ def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> Non
 
 
 def _trade_and_rest(manifest: Mapping[str, Any]) -> tuple[Sequence[Mapping[str, Any]], dict[str, Any]]:
-    """The rows of the trade, which have a table of their own, and the manifest without them."""
+    """The rows of the trade, which have tables of their own, and the manifest without them and without what is said."""
+    from inspector.training.evidence.trade import completed
+
     evidence = manifest.get("evidence")
-    found = evidence.get("detectability") if isinstance(evidence, Mapping) else None
-    if not isinstance(evidence, Mapping) or not isinstance(found, Mapping) or "trade" not in found:
+    if not isinstance(evidence, Mapping):
         return (), dict(manifest)
-    rest = {name: value for name, value in found.items() if name != "trade"}
-    return found["trade"], {**manifest, "evidence": {**evidence, "detectability": rest}}
+    evidence = {name: value for name, value in evidence.items() if name not in ("eyesight", "objections")}
+    found, calibration = evidence.get("detectability"), manifest.get("calibration")
+    trade: list[Mapping[str, Any]] = []
+    if isinstance(found, Mapping) and "trade" in found:
+        trade = [completed(point, calibration if isinstance(calibration, Mapping) else {}) for point in found["trade"]]
+        evidence["detectability"] = {name: value for name, value in found.items() if name != "trade"}
+    return trade, {**manifest, "evidence": evidence}
 
 
 def _show_trade(trade: Sequence[Mapping[str, Any]]) -> None:
-    """Drawn defects found at several shares of rejected good parts."""
+    """Drawn defects found at several shares of rejected good parts: over all, then by kind and by size."""
     from inspector.training.defects.drawing import KIND_NAMES, DefectKind
+    from inspector.training.evidence.trade import NOT_SUPPORTED, promised, remark_on
 
     kinds, sizes = list(trade[0]["by_kind"]), list(trade[0]["by_size"])
-    names = [KIND_NAMES[DefectKind(kind)] for kind in kinds]
-    columns = [
-        "Good rejected",
-        "Level",
-        "Signed: fewer than",
-        "Found",
-        *names,
-        *(f"{float(size):.0%} long" for size in sizes),
-    ]
+    asked = "May be rejected"
+    over_all = [asked, "Level", "Good parts rejected (95 %)", "Drawn defects found", "Remark"]
     rendering.show("", "Drawn defects found, if more or fewer good parts may be rejected (enroll --overkill):")
-    table = rendering.table(*columns, right=tuple(columns))
+    table = rendering.table(*over_all, right=over_all[:4])
     for point in trade:
-        cells = [
-            point["total"],
-            *(point["by_kind"][kind] for kind in kinds),
-            *(point["by_size"].get(size) for size in sizes),
-        ]
-        bound = "-" if point["bound"] is None else f"{point['bound']:.1%}"
-        row = [f"{point['overkill']:.1%}", f"{point['level']:.2f}", bound, *(_share(cell) for cell in cells)]
-        table.add_row(*row, style="" if point["is_signed"] else "dim")
+        total = point["total"]
+        found = f"{total['found']} of {total['n']} ({_share(total)})"
+        style = "dim" if point.get("needs_images") else ""
+        level = f"{point['level']:.2f}"
+        table.add_row(_asked(point), level, promised(point), found, remark_on(point), style=style)
     rendering.show(table)
-    if not all(point["is_signed"] for point in trade):
-        rendering.show("[dim]Grey rows ask for less than the good images can sign for.[/]")
+    if any(point.get("needs_images") for point in trade):
+        rendering.show(f"[dim]{shown(NOT_SUPPORTED)}[/]")
+    for title, names, cells in (
+        ("The same by kind:", [KIND_NAMES[DefectKind(kind)] for kind in kinds], [("by_kind", kind) for kind in kinds]),
+        ("The same by length, as a share of the frame's longer side:", [f"{float(each):.0%}" for each in sizes],
+         [("by_size", size) for size in sizes]),
+    ):  # fmt: skip
+        columns = [asked, *names]
+        table = rendering.table(*columns, right=columns)
+        for point in trade:
+            table.add_row(_asked(point), *(_share(point[key].get(name)) for key, name in cells))
+        rendering.show("", title, table)
+
+
+def _asked(point: Mapping[str, Any]) -> str:
+    return f"{100 * point['overkill']:.3g}%"
 
 
 def _share(cell: Mapping[str, Any] | None) -> str:
@@ -122,6 +149,21 @@ def _state(version: ProductVersion) -> Text:
     if version.is_shadow:
         return Text("shadow", style="cyan")
     return Text("off", style="dim")
+
+
+def _sight(version: ProductVersion) -> Text:
+    from inspector.vision.artifacts.eyesight import Eyesight, Sight
+
+    eyesight = Eyesight.of(version.manifest)
+    styles = {Sight.BLIND: "bold red", Sight.WEAK: "yellow", Sight.NOT_CHECKED: "dim"}
+    return Text(eyesight.mark, style=styles.get(eyesight.sight, ""))
+
+
+def _eyesight_told(eyesight: Eyesight) -> Text:
+    """The sentence, and what it means for going live."""
+    if eyesight.objection is None:
+        return Text(eyesight.sentence)
+    return Text(f"{eyesight.sentence}; such a version goes live only with --insist", style="yellow")
 
 
 def _threshold(version: ProductVersion) -> Text:

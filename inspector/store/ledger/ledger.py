@@ -68,7 +68,7 @@ from inspector.store.row_mapping import (
     verdict_from_row,
     verdict_row,
 )
-from inspector.stream.gate_merging import WATCHED_FIELDS
+from inspector.stream.gate_merging import HOLD_FIELDS, WATCHED_FIELDS
 from inspector.stream.identity import COMMANDED_FIELDS
 from inspector.stream.verdict_record import journal_record
 
@@ -168,8 +168,8 @@ class SqlLedger:
         )
         async with self.database.reading() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        current = max((row["epoch"] for row in rows), default=0)
-        return [sighting_of_row(row) for row in reversed(rows) if row["epoch"] >= current - 1]
+        newest = sorted({row["epoch"] for row in rows})[-2:]  # a gate that was another agent's has skipped epochs
+        return [sighting_of_row(row) for row in reversed(rows) if row["epoch"] in newest]
 
     async def record_events(self, events: Sequence[Event]) -> None:
         await self.database.ensure_current()
@@ -480,15 +480,14 @@ def _merged_holds(new: Any, old: Any, is_further: sa.ColumnElement[bool]) -> dic
     merged: dict[str, sa.ColumnElement[Any]] = {
         name: sa.case((is_ahead, new[name]), else_=old[name]) for name in WATCHED_FIELDS
     }
-    either = sa.case((is_ahead, sa.func.coalesce(new.held_for, old.held_for)), else_=old.held_for)
     merged["held"] = sa.case(
         (is_released_since, new.held), (is_as_released, sa.or_(old.held, new.held)), else_=old.held
     )
-    merged["held_for"] = sa.case(
-        (is_released_since, new.held_for),
-        (is_as_released, sa.func.coalesce(either, new.held_for)),
-        else_=old.held_for,
-    )
+    for name in HOLD_FIELDS:
+        either = sa.case((is_ahead, sa.func.coalesce(new[name], old[name])), else_=old[name])
+        merged[name] = sa.case(
+            (is_released_since, new[name]), (is_as_released, sa.func.coalesce(either, new[name])), else_=old[name]
+        )
     return merged
 
 

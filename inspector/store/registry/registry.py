@@ -113,7 +113,15 @@ class SqlRegistry:
             await graphs.add(connection, graph, self._clock.now())
 
     async def add_version(
-        self, product: str, artifact: bytes, manifest: dict[str, Any], *, by: str, activate: bool, shadow: bool = False
+        self,
+        product: str,
+        artifact: bytes,
+        manifest: dict[str, Any],
+        *,
+        by: str,
+        activate: bool,
+        shadow: bool = False,
+        reason: str = "enrolled",
     ) -> ProductVersion:
         """Add a version. Raises UsageError for a name that is not allowed, and for live and shadow at once.
 
@@ -135,7 +143,7 @@ class SqlRegistry:
             enrolled = Change(by, f"product/{product}", None, _named(number), f"enrolled, sha256 {row['digest']}")
             await audit.append(connection, self._clock.now(), enrolled)
             if activate:
-                await self._point(connection, product, number, _Motive(by, "enrolled"))
+                await self._point(connection, product, number, _Motive(by, reason))
             if shadow:
                 pointed = await _product(connection, product)
                 await self._move(connection, pointed, {"shadow_version": number}, _Motive(by, "enrolled as shadow"))

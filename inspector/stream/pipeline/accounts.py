@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,6 +20,7 @@ from inspector.ports import Ledger
 from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of_gate
 from inspector.stream.digest import ranges_text
 from inspector.stream.pipeline.alarms import Alarms, Sentence
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.pipeline.writing import Writing
@@ -67,11 +68,9 @@ class _EndedLot:
 class Accounts:
     """One task that looks at the parts of the gates that this agent has."""
 
-    def __init__(
-        self, shared: Shared, ledger: Ledger, writing: Writing, reports: Reports, owns: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, shared: Shared, ledger: Ledger, writing: Writing, reports: Reports, owning: Owning) -> None:
         self._shared = shared
-        self._owns = owns
+        self._owning = owning
         self._ledger = ledger
         self._writing = writing
         self._reports = reports
@@ -87,6 +86,7 @@ class Accounts:
         for gate in self._shared.config.gate:
             self._seen_through[gate.name] = began - timedelta(seconds=gate.ack_within_s)
         while True:
+            self._skip_others()
             for gate in self._served():
                 self._note_lots(gate)
             await self._look()
@@ -96,7 +96,16 @@ class Accounts:
     def _served(self) -> list[GateSection]:
         """The gates that this agent decides about now. The accounts of the others are another agent's."""
         gates = self._shared.config.gate
-        return [gate for gate in gates if self._shared.has_gate(gate.name) and self._owns(gate.name)]
+        return [gate for gate in gates if self._shared.has_gate(gate.name) and self._owning.owns(gate.name)]
+
+    def _skip_others(self) -> None:
+        """The parts and lots of a gate are its owner's to look at, also after this agent has followed it."""
+        now = self._shared.clock.now()
+        for gate in self._shared.config.gate:
+            if self._owning.is_anothers(gate.name):
+                self._seen_through[gate.name] = now - timedelta(seconds=gate.ack_within_s)
+                if not self._shared.is_of_group(gate.name):
+                    self._known_lots[gate.name] = set(self._ended_lots(gate))
 
     async def _look(self) -> None:
         if self._writing.waiting or self._reports.is_behind:
@@ -136,7 +145,10 @@ class Accounts:
     async def _judge(self, gate: GateSection, parts: Sequence[Part]) -> None:
         found: dict[PartClass, list[Part]] = {}
         recent = self._recent.setdefault(gate.name, deque(maxlen=gate.account_parts))
+        first_epoch = self._owning.succession.accounted_from(gate.name)
         for part in parts:
+            if part.epoch < first_epoch:
+                continue  # another agent told the gate of it
             part_class = classify(part.facts, has_sensor=gate.reject_sensor)
             is_wrong = is_contradiction(part.facts, part_class, sends_acks=gate.golden_acks)
             if part.facts.is_inspected:
@@ -167,7 +179,10 @@ class Accounts:
         recent.clear()  # told again after as many parts, if it goes on
         counter = self._shared.admission.counter(gate.name)
         if gate.account_holds and not counter.state.held:
-            counter.update(hold(counter.state, HeldFor.ACCOUNT))
+            counter.update(
+                hold(counter.state, HeldFor.ACCOUNT, self._shared.clock.now(), self._shared.config.agent.name)
+            )
+            self._shared.has_gate_change.set()
             detail += f"; {HELD_UNTIL}"
             self._shared.event("account_beyond_bound", Severity.ALARM, gate.name, detail)
             await self._ledger.record([], [], [counter.recorded_state])
@@ -176,10 +191,7 @@ class Accounts:
 
     def _note_lots(self, gate: GateSection) -> None:
         """Note the lots that the gate's next part no longer belongs to."""
-        counter = self._shared.admission.counter(gate.name)
-        next_part = (counter.state.epoch, counter.reached + 1)
-        begun = [job for job in counter.state.jobs if (job.from_epoch, job.from_count) <= next_part]
-        ended = [job.lot for job in begun[:-1] if job.lot is not None and job.lot != begun[-1].lot]
+        ended = self._ended_lots(gate)
         now = self._shared.clock.now()
         due = now + timedelta(seconds=gate.window_ms / 1000 + gate.ack_within_s + LOT_MARGIN_S)
         known = self._known_lots.get(gate.name)
@@ -188,6 +200,12 @@ class Accounts:
         else:
             self._ended += [_EndedLot(gate, lot, due) for lot in dict.fromkeys(ended) if lot not in known]
         self._known_lots[gate.name] = set(ended)
+
+    def _ended_lots(self, gate: GateSection) -> list[str]:
+        counter = self._shared.admission.counter(gate.name)
+        next_part = (counter.state.epoch, counter.reached + 1)
+        begun = [job for job in counter.state.jobs if (job.from_epoch, job.from_count) <= next_part]
+        return [job.lot for job in begun[:-1] if job.lot is not None and job.lot != begun[-1].lot]
 
     async def _close(self, ended: _EndedLot, now: datetime) -> None:
         terms = (terms_of_gate(ended.gate),)

@@ -35,6 +35,7 @@ from inspector.stream.challenges import ChallengeRun
 from inspector.stream.commands import Command
 from inspector.stream.gates import PartKey
 from inspector.stream.golden_duties import Made, due_for, has_duties
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared, Signal
 from inspector.stream.storms import hold, release
 from inspector.stream.verdict_record import format_time
@@ -46,6 +47,7 @@ TELLING_S: Final = 1.0
 """Time beyond the window after which a decision counts as not told, if nobody has said what became of it."""
 
 RESTARTED: Final = "the agent was stopped in the middle of it"
+TAKEN_OVER: Final = "another agent took the gate over in the middle of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,10 @@ class Challenging:
         channel: CommandChannel | None,
         products: Callable[[], tuple[str, ...]],
         versions: Callable[[], Sequence[str] | None],
+        owning: Owning,
     ) -> None:
         self._shared = shared
+        self._owning = owning
         self._ledger = ledger
         self._channel = channel
         self._products = products
@@ -78,6 +82,7 @@ class Challenging:
         self._ended: list[_Failed] = []
         self._has_news = Signal()
         shared.ack_listeners.append(self._hear)
+        owning.succession.listeners.append(self._fail_abandoned)
 
     def plan(self, command: Command, owner: str, state: GateState) -> Challenge:
         """The challenge that a command orders. Raises CommandRefused where it can't be held."""
@@ -143,10 +148,15 @@ class Challenging:
     async def run(self) -> None:
         """End challenges that are passed, failed or out of time, until cancelled."""
         while True:
-            self._fail_abandoned()
+            for section in self._shared.config.gate:
+                if self._owning.owns(section.name):
+                    self._fail_abandoned(section.name)
             self._check_duties()
             for gate, run in list(self._runs.items()):
-                await self._judge(gate, run)
+                if self._owning.is_anothers(gate):
+                    self._give_up(run)
+                else:
+                    await self._judge(gate, run)
             await self._store_ended()
             await self._store_states()
             await self._has_news.wait(TICK_S if not self._ended else RETRY_S)
@@ -181,7 +191,7 @@ class Challenging:
             state, now = counter.state, self._shared.clock.now()
             is_served = any(self._shared.serves(camera) for camera in section.cameras)
             is_over = state.golden.challenge is not None or state.held_for in UNRELEASED
-            if not has_duties(section) or not is_served or is_over:
+            if not has_duties(section) or not is_served or is_over or not self._owning.owns(section.name):
                 continue
             if state.golden.due_at is None:
                 why = due_for(state.golden, section, self._made(section.name), now)
@@ -204,7 +214,7 @@ class Challenging:
 
     def _hold_missing(self, gate: str) -> None:
         counter = self._shared.admission.counter(gate)
-        counter.update(hold(counter.state, HeldFor.GOLDEN_MISSING))
+        counter.update(self._held(counter.state, HeldFor.GOLDEN_MISSING))
         why = counter.state.golden.due_for
         detail = (
             f"no golden challenge was passed for {why}; the gate is held until one is, or until the command release"
@@ -270,7 +280,8 @@ class Challenging:
         gate = challenge.gate
         self._runs.pop(gate, None)
         counter = self._shared.admission.counter(gate)
-        counter.update(failed(counter.state))
+        counter.update(self._held(_closed(counter.state), HeldFor.GOLDEN_FAILED))
+        self._shared.has_gate_change.set()
         detail = f"{why}; the gate is held until a challenge is passed or the command release"
         self._shared.event("golden_failed", Severity.ALARM, gate, detail)
         # The part that fails a challenge has been judged, and its decision is only sent after that.
@@ -278,17 +289,20 @@ class Challenging:
         ended = self._ended_as(challenge, ChallengeResult.FAILED, why)
         self._ended.append(_Failed(ended, run, self._shared.clock.monotonic_ns() + window_ns))
 
-    def _fail_abandoned(self) -> None:
-        """Fail the challenges that an earlier run, or another agent, left open at gates that this agent has now."""
-        for section in self._shared.config.gate:
-            counter = self._shared.admission.counter(section.name)
-            left = counter.state.golden.challenge
-            is_served = any(self._shared.serves(camera) for camera in section.cameras)
-            if left is not None and section.name not in self._runs and is_served:
-                unknown = Challenge(
-                    left, section.name, self._shared.config.agent.name, "", "", self._shared.clock.now(), 0.0, ()
-                )
-                self._fail(unknown, RESTARTED)
+    def _held(self, state: GateState, held_for: HeldFor) -> GateState:
+        return hold(state, held_for, self._shared.clock.now(), self._shared.config.agent.name)
+
+    def _give_up(self, run: ChallengeRun) -> None:
+        """End a challenge whose gate another agent has taken over: that agent holds the gate for it."""
+        self._runs.pop(run.challenge.gate, None)
+        self._ended.append(_Failed(self._ended_as(run.challenge, ChallengeResult.FAILED, TAKEN_OVER), None, 0))
+
+    def _fail_abandoned(self, gate: str) -> None:
+        """Fail the challenge that an earlier run, or another agent, left open at a gate that this agent has now."""
+        left = self._shared.admission.counter(gate).state.golden.challenge
+        if left is not None and gate not in self._runs and self._shared.has_gate(gate):
+            unknown = Challenge(left, gate, self._shared.config.agent.name, "", "", self._shared.clock.now(), 0.0, ())
+            self._fail(unknown, RESTARTED)
 
     async def _store_ended(self) -> None:
         while self._ended:
@@ -354,11 +368,6 @@ def opened(state: GateState, challenge: Challenge) -> GateState:
 def passed(state: GateState) -> GateState:
     """The gate's state after a challenge was passed: in mode auto."""
     return replace(_closed(state), watched=state.watched + 1)  # no release: it was not held meanwhile
-
-
-def failed(state: GateState) -> GateState:
-    """The gate's state after a challenge failed: in mode auto, and held."""
-    return hold(_closed(state), HeldFor.GOLDEN_FAILED)
 
 
 def _closed(state: GateState) -> GateState:

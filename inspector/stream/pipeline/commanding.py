@@ -1,8 +1,8 @@
 """Obeys commands to the line: job, mode, resync, golden, release.
 
 A command is obeyed once, and it is stored before it takes effect. A command is refused when it is retained, used
-before, expired, malformed, or can't be stored; the reply gives the reason. In a group of agents only the agent that
-has the gate now obeys and answers.
+before, expired, malformed, or can't be stored; the reply gives the reason. Of several agents with one gate only the one
+that owns it now obeys and answers, so that two replies never contradict each other.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from inspector.ports import CommandChannel, Ledger
 from inspector.stream.commands import Command, check_time, cmd_id_of, read
 from inspector.stream.identity import TriggerCounter
 from inspector.stream.pipeline.challenging import Challenging, opened
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.storms import release
 from inspector.stream.verdict_record import format_time
@@ -68,8 +69,10 @@ class Commanding:
         channel: CommandChannel | None,
         products: Callable[[], tuple[str, ...]],
         challenging: Challenging,
+        owning: Owning,
     ) -> None:
         self._shared = shared
+        self._owning = owning
         self._ledger = ledger
         self._channel = channel
         self._products = products
@@ -89,7 +92,8 @@ class Commanding:
         while True:
             await self._shared.clock.sleep(EXPIRY_S)
             for owner in self._served():
-                await self._expire(owner)
+                if not self._owning.is_anothers(owner):
+                    await self._expire(owner)
 
     async def _expire(self, owner: str) -> None:
         counter = self._shared.admission.counter(owner)
@@ -113,13 +117,13 @@ class Commanding:
         return f", which {given.by} set at {format_time(given.at)}: {given.reason}"
 
     async def _answer(self, request: CommandRequest) -> dict[str, Any] | None:
-        """The reply; None if another agent of the group has to answer."""
+        """The reply; None if another agent has to answer."""
         cmd_id = cmd_id_of(request.payload)
         try:
             if request.is_retained:
                 raise CommandRefused("It is retained, so it may be of any age; send it without retain.")
             command = read(request)
-            owners = self._owners(command)
+            owners = await self._owned(request, self._owners(command))
             if not owners:
                 return None
             detail = await self._obey(command, request, owners)
@@ -129,6 +133,32 @@ class Commanding:
             )
             return self._reply(cmd_id, [], str(refusal), is_obeyed=False)
         return self._reply(cmd_id, owners, detail, is_obeyed=True)
+
+    async def _owned(self, request: CommandRequest, owners: list[str]) -> list[str]:
+        """Those of these gates (and cameras without a gate) that this agent may command. Another agent has the others.
+
+        Raises CommandRefused for a gate whose owner does not hear this command or is not known.
+        """
+        owned = []
+        for owner in owners:
+            if owner not in self._shared.gates or self._shared.is_of_group(owner):
+                owned.append(owner)
+                continue
+            await self._owning.ensure_known(owner)
+            if self._owning.owns(owner):
+                owned.append(owner)
+                continue
+            rival = self._owning.rival(owner)
+            if rival is None:
+                raise CommandRefused(
+                    f"It is not known now which agent decides about the parts of {owner}; send it again under a new "
+                    "cmd_id in a few seconds."
+                )
+            if not self._owning.is_silent(owner):  # the owner is at another broker and does not hear it
+                raise CommandRefused(f"The agent {rival} decides about the parts of {owner}, at another broker.")
+            detail = f"{cmd_id_of(request.payload)}: the agent {rival} decides about the parts and answers"
+            self._shared.event("command_left_to_owner", Severity.INFO, owner, detail)
+        return owned
 
     async def _obey(self, command: Command, request: CommandRequest, owners: list[str]) -> str:
         try:
@@ -168,6 +198,7 @@ class Commanding:
     def _apply(self, owner: str, plan: _Plan) -> None:
         counter = self._shared.admission.counter(owner)
         counter.update(plan.change(counter.state))
+        self._shared.has_gate_change.set()
         if plan.challenge is not None:
             self._challenging.begin(plan.challenge)
         if plan.is_resync:
@@ -250,6 +281,7 @@ class Commanding:
             gates = [owner for owner in served if owner in self._shared.gates]
             if command.name is not CommandName.GOLDEN:
                 return served
+            gates = [gate for gate in gates if not self._owning.is_anothers(gate)] or gates
             if len(gates) > 1:
                 raise CommandRefused(f"It names no gate; a challenge is of one of {', '.join(gates)}.")
             return gates

@@ -36,6 +36,8 @@ class Fault(enum.IntEnum):
     LATE = 7
     STOPPING = 8
     OWNED_BY_OTHER = 9
+    OWNER_UNKNOWN = 10
+    """Only in the state topic: no heartbeat is sent while it is not known who owns the gate."""
 
 
 class Heartbeats:

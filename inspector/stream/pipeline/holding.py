@@ -23,6 +23,7 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.stream.gates import may_be_told
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.storms import (
     ALARM_OF,
@@ -43,15 +44,16 @@ CAUSES_KEPT: Final = 1000
 class Holding:
     """Counts what was decided at each gate, and begins a hold at a bound of its `[[gate]]` section."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, owning: Owning) -> None:
         self._shared = shared
+        self._owning = owning
         self._alarms = TriggerAlarms()
         self._causes: dict[str, deque[Cause | None]] = {}
         """By gate: why the last parts were rejected, None for other parts. Only for the words of an alarm."""
 
     def count(self, gate: str, admitted: Admitted, verdict: Verdict, decision: Decision | None) -> HoldNote | None:
         """Count one frame and, if it decided its part, the part. Returns the hold that begins with it."""
-        if not may_be_told(admitted) or admitted.standing.mode is GateMode.GOLDEN:
+        if not may_be_told(admitted) or admitted.standing.mode is GateMode.GOLDEN or self._owning.is_anothers(gate):
             return None
         counter, section = self._shared.admission.counter(gate), self._shared.section_of(gate)
         state = count_frame(counter.state, verdict.camera, verdict.cause)
@@ -82,9 +84,11 @@ class Holding:
 
     def _begin(self, gate: str, storm: Storm) -> HoldNote:
         counter = self._shared.admission.counter(gate)
-        counter.update(hold(counter.state, storm.held_for))
+        since, agent = self._shared.clock.now(), self._shared.config.agent.name
+        counter.update(hold(counter.state, storm.held_for, since, agent))
+        self._shared.has_gate_change.set()
         self._shared.event(ALARM_OF[storm.held_for], Severity.ALARM, gate, storm.detail)
-        return HoldNote(gate, storm.held_for, counter.state.releases)
+        return HoldNote(gate, storm.held_for, counter.state.releases, since, agent)
 
     def _tell_missing_triggers(self, camera: str, gate: str) -> None:
         run = run_of(self._shared.admission.counter(gate).state, camera)

@@ -16,6 +16,7 @@ from inspector.domain import Correction, Delivery, Severity
 from inspector.stream.admission import MissedPart
 from inspector.stream.digest import Digest, ranges_text
 from inspector.stream.gaps import OpenGaps
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.wording import counted
 
@@ -34,8 +35,9 @@ STOP_PATIENCE_NS: Final = 2_000_000_000
 class Misses:
     """One task settles the missed parts of all gates, and raises one alarm for many of them."""
 
-    def __init__(self, shared: Shared, settle: Callable[[MissedPart], None]) -> None:
+    def __init__(self, shared: Shared, settle: Callable[[MissedPart], None], owning: Owning) -> None:
         self._shared = shared
+        self._owning = owning
         self._settle = settle
         self._generations: dict[str, int] = {}
         self._catching_up_until_ns: dict[str, int] = {}
@@ -77,6 +79,8 @@ class Misses:
     def _look(self, *, is_last: bool = False) -> None:
         now_ns = self._shared.clock.monotonic_ns()
         for gate in self._shared.config.gate:
+            if self._waits(gate) and self._owning.is_epoch_anothers(gate.name):
+                self._gaps_of(gate).forget(self._shared.admission.counter(gate.name).state.epoch)
             if self._waits(gate):
                 self._settle_due(gate, now_ns)
         self._take_corrections()

@@ -3,6 +3,9 @@
 A gate that another agent owns is told nothing by this one: no decision, and no heartbeat while the owner's can be heard
 at this broker, because the PLC would take it for the owner's. Agents that share a database but no broker see each other
 by the ledger. An agent that is started again owns its gates at once; another agent has to hear nothing of it first.
+
+An agent that waits follows what the owner tells of the gate: its epoch, hold, mode, jobs and challenges. When it comes
+to own the gate, it goes on from there in an epoch above all that are known (`succession`).
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from datetime import datetime
 from typing import Final
 
 from inspector.config.sections import GateSection
-from inspector.domain import AgentPresence, GateOwner, Severity
+from inspector.domain import AgentPresence, GateOwner, GateState, Severity
 from inspector.errors import LedgerUnavailable
 from inspector.ports import GateOwners, Ledger
+from inspector.stream.pipeline.succession import Succession
 from inspector.stream.pipeline.ticket import Shared
 
 STEP_S: Final = 0.1
@@ -29,6 +33,9 @@ SILENT_S: Final = 15.0
 """An owner says so in the ledger every `LEDGER_S`. One that has not for so long is gone."""
 
 SETTLED_S: Final = 2.0
+KNOWN_S: Final = 3.0
+"""Longer than another agent takes to follow an owner that died."""
+
 TELL_AFTER_S: Final = 1.5
 """A gate that moves within a group of agents is still with the other one for a moment, which is no news."""
 
@@ -62,6 +69,7 @@ class Owning:
             for gate in shared.config.gate:
                 owners.deny(gate.name, True)
         self._signs: dict[str, _Sign] = {}
+        self._succession = Succession(shared, owners, ledger)
         self._is_left = False
 
     def served(self) -> list[GateSection]:
@@ -78,6 +86,56 @@ class Owning:
             return None
         return self._elsewhere.get(gate) or self._owners.rival(gate)
 
+    def is_anothers(self, gate: str) -> bool:
+        """Whether another agent owns the gate, or did so last: parts that come now are not this agent's to account for.
+
+        False while nothing is known of another agent.
+        """
+        owners = self._owners
+        if owners is None or gate not in self._shared.gates or self.owns(gate):
+            return False
+        if self.rival(gate) is not None:
+            return True
+        before = owners.predecessor(gate)
+        return before is not None and before.identity != owners.identity
+
+    def is_epoch_anothers(self, gate: str) -> bool:
+        """Whether the parts of the gate's epoch are another agent's to account for, since this one follows it."""
+        owners = self._owners
+        if owners is None or self._shared.is_of_group(gate) or not self.is_anothers(gate):
+            return False
+        state = self._shared.admission.counter(gate).state
+        return state.epoch_of != owners.identity or self._succession.is_strange(gate, state.epoch)
+
+    def takes_report(self, gate: str, epoch: int) -> bool:
+        """Whether a PLC's report of this epoch is stored here. Else it is about a part of another agent, which has it.
+
+        An agent that waits stores what is about parts that it has seen under the owner's own epoch: so nothing is lost
+        that comes after the owner has died. It stores no report that could be about an older part of its own.
+        """
+        owners = self._owners
+        if owners is None or self._shared.is_of_group(gate):
+            return True
+        if self._succession.is_strange(gate, epoch):
+            return False
+        counter = self._shared.admission.counter(gate)
+        if epoch > counter.state.epoch and self.is_anothers(gate):
+            self._follow(owners)
+            return epoch <= counter.state.epoch and not self._succession.is_strange(gate, epoch)
+        return True
+
+    @property
+    def succession(self) -> Succession:
+        """What this agent has taken over from others."""
+        return self._succession
+
+    async def ensure_known(self, gate: str, limit_s: float = KNOWN_S) -> None:
+        """Returns when it is known who owns the gate, but after `limit_s` in any case."""
+        for _ in range(int(limit_s / STEP_S)):
+            if self._owners is None or self.owns(gate) or self.rival(gate) is not None:
+                return
+            await self._shared.clock.sleep(STEP_S)
+
     def is_silent(self, gate: str) -> bool:
         """Whether this agent must not be heard at the gate, because the heartbeat there is another agent's."""
         return not self.owns(gate) and gate not in self._elsewhere
@@ -92,7 +150,8 @@ class Owning:
     async def run(self, changed: Callable[[str], Awaitable[None]]) -> None:
         """Claim the served gates until cancelled. `changed` is awaited with each gate that this agent came to own."""
         while self._owners is not None and not self._is_left:
-            self._owners.want(self._epochs())
+            self._owners.want(self._states())
+            self._follow(self._owners)
             await self._clear(self._owners)
             for gate in self.served():
                 self._tell(gate.name)
@@ -103,13 +162,14 @@ class Owning:
                     self._owned.add(gate.name)
                     self._shared.has_news.set()
                     await changed(gate.name)
-            await self._shared.clock.sleep(STEP_S)
+            await self._shared.has_gate_change.wait(STEP_S)
 
     async def run_ledger(self) -> None:
         """Write into the ledger which gates this agent owns, and read who else does, until cancelled."""
         while self._owners is not None:
             await self._shared.clock.sleep(LEDGER_S)
             await self._ask_ledger()
+            await self._succession.store()
 
     async def leave(self) -> None:
         """Give all gates up, because the agent ends. The ledger is told if it is there."""
@@ -125,8 +185,17 @@ class Owning:
             async with asyncio.timeout(FIRST_LEDGER_S):
                 await self._ledger.record_owned(self._presence, {}, {})
 
+    def _states(self) -> dict[str, GateState]:
+        return {gate.name: self._shared.admission.counter(gate.name).state for gate in self.served()}
+
     def _epochs(self) -> dict[str, int]:
-        return {gate.name: self._shared.admission.counter(gate.name).state.epoch for gate in self.served()}
+        return {gate: state.epoch for gate, state in self._states().items()}
+
+    def _follow(self, owners: GateOwners) -> None:
+        for gate in self.served():
+            rival = owners.rival(gate.name)
+            if rival is not None:
+                self._succession.follow(rival)
 
     def _is_settled(self, owners: GateOwners, gate: str) -> bool:
         return owners.is_settled(gate) and (gate in self._cleared or not owners.is_claimed(gate))
@@ -138,13 +207,23 @@ class Owning:
             if section.name not in wanted or owners.rival(section.name) is not None:
                 self._cleared.discard(section.name)
                 owners.deny(section.name, True)
-        fresh = {gate for gate in wanted - self._cleared if owners.is_claimed(gate)}
-        if fresh:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FIRST_LEDGER_S):
-                    await self._ask_ledger()
-            self._cleared |= fresh
-            self._deny(owners)
+        fresh = {
+            gate
+            for gate in wanted
+            if owners.is_claimed(gate) and (gate not in self._cleared or owners.predecessor(gate) is not None)
+        }
+        if not fresh:
+            return
+        for gate in fresh:
+            owners.deny(gate, True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LEDGER_S):
+                await self._ask_ledger()
+        for gate in sorted(fresh - self._elsewhere.keys()):
+            await self._succession.take_over(gate)
+        self._cleared |= fresh
+        self._deny(owners)
+        await self._succession.store()
 
     def _deny(self, owners: GateOwners) -> None:
         for gate in self._cleared:
@@ -202,7 +281,11 @@ class Owning:
         except LedgerUnavailable:
             return
         self._note_signs(others)
-        self._elsewhere = {owner.gate: owner for owner in others}
+        before, self._elsewhere = self._elsewhere, {owner.gate: owner for owner in others}
+        for gate in before.keys() - self._elsewhere.keys():
+            self._succession.note_elsewhere(before[gate])
+            self._cleared.discard(gate)  # its state is taken over before it is told anything
+            owners.deny(gate, True)
         self._deny(owners)
 
     def _silent_sessions(self, gate: str) -> frozenset[str]:

@@ -26,10 +26,11 @@ afterwards.py judges it when the line has time (../spare_time.py), and adds what
 
 Parts whose trigger ids were skipped wait in ../gaps.py; misses.py settles those whose frames did not come.
 Beside the road run upkeep.py (live products, canary, events), camera_watch.py (silent cameras, rates), owning.py (which
-gates are this agent's), shadowing.py (the shadow versions, on frames that have their verdict, while no live frame
-waits; ../shadow_line.py), heartbeats.py, commanding.py (job, mode, epoch), challenging.py (golden challenges),
-reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), accounts.py (what became of each part;
-../accounting.py), states.py (state topics, gauges) and alarms.py (events that could come for every part).
+gates are this agent's), succession.py (what is taken over with a gate; ../handover.py), shadowing.py (the shadow
+versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
+commanding.py (job, mode, epoch), challenging.py (golden challenges), reports.py (what PLCs did: journal, record,
+acknowledge; ../acks.py), accounts.py (what became of each part; ../accounting.py), states.py (state topics, gauges) and
+alarms.py (events that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
@@ -76,6 +77,7 @@ from inspector.stream.pipeline.challenging import Challenging
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.heartbeats import Heartbeats
+from inspector.stream.pipeline.holding import Holding
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Judging
 from inspector.stream.pipeline.misses import Misses
@@ -142,7 +144,12 @@ class Pipeline:
             self._shared, adapters.decode, self._current_lineup, adapters.images, adapters.ledger
         )
         self._challenging = Challenging(
-            self._shared, adapters.ledger, adapters.command_channel, self._live_products, lambda: self._lineups.versions
+            self._shared,
+            adapters.ledger,
+            adapters.command_channel,
+            self._live_products,
+            lambda: self._lineups.versions,
+            self._owning,
         )
         self._settling = Settling(self._shared, signature, self._room, self._recording, self._make_outlets())
         frozen = FrozenCameras(self._shared)
@@ -151,18 +158,25 @@ class Pipeline:
         )
         self._afterwards = self._make_afterwards()
         takeover = Takeover(self._shared, adapters.ledger)
-        self._misses = Misses(self._shared, self._settling.settle_missed)
+        self._misses = Misses(self._shared, self._settling.settle_missed, self._owning)
         self._camera_watch = CameraWatch(self._shared)
         self._intake = Intake(
             self._shared, self._settling, self._recording, takeover, frozen, self._misses, self._camera_watch
         )
-        self._reports = Reports(self._shared, adapters.ledger, self._room, adapters.ack_line, self._camera_watch)
-        self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports, self._owning.owns)
+        self._reports = Reports(
+            self._shared, adapters.ledger, self._room, adapters.ack_line, self._camera_watch, self._owning
+        )
+        self._accounts = Accounts(self._shared, adapters.ledger, self._writing, self._reports, self._owning)
         self._states = States(
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )
         self._commanding = Commanding(
-            self._shared, adapters.ledger, adapters.command_channel, self._live_products, self._challenging
+            self._shared,
+            adapters.ledger,
+            adapters.command_channel,
+            self._live_products,
+            self._challenging,
+            self._owning,
         )
         self._stop = asyncio.Event()
         self.has_started = asyncio.Event()
@@ -178,6 +192,7 @@ class Pipeline:
             self._heartbeats,
             self._shadowing,
             self._challenging,
+            Holding(self._shared, self._owning),
         )
 
     def _make_afterwards(self) -> Afterwards:

@@ -22,6 +22,7 @@ from inspector.stream.accounting import ACTIONS
 from inspector.stream.acks import NoSuchPart, PartFinder, Redeliveries, is_doubtful, names_no_part
 from inspector.stream.pipeline.alarms import Alarms
 from inspector.stream.pipeline.camera_watch import CameraWatch
+from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import Shared, Signal
 from inspector.stream.wording import counted
@@ -49,9 +50,16 @@ class Reports:
     """One task takes reports, one makes them durable and acknowledges them, one writes their rows."""
 
     def __init__(
-        self, shared: Shared, ledger: Ledger, room: JournalRoom, ack_line: AckLine | None, camera_watch: CameraWatch
+        self,
+        shared: Shared,
+        ledger: Ledger,
+        room: JournalRoom,
+        ack_line: AckLine | None,
+        camera_watch: CameraWatch,
+        owning: Owning,
     ) -> None:
         self._shared = shared
+        self._owning = owning
         self._camera_watch = camera_watch
         self._ledger = ledger
         self._room = room
@@ -129,6 +137,7 @@ class Reports:
                 continue
             group = list(itertools.islice(self._taken, GROUP))
             new = [taken.report.action for taken in group if not taken.is_known]
+            await self._ensure_owners_known({action.gate for action in new})
             ids = [action.report_id for each in new if (action := await self._journaled(each)) is not None]
             await self._ensure_durable(ids)
             for _ in ids:
@@ -136,6 +145,12 @@ class Reports:
             for _ in group:
                 self._taken.popleft()
             await self._acknowledge(ack_line, [taken.report for taken in group])
+
+    async def _ensure_owners_known(self, gates: set[str]) -> None:
+        """Until it is known who owns these gates, nobody can say whose parts the reports are about."""
+        for gate in gates:
+            if self._shared.has_gate(gate) and not self._shared.is_of_group(gate):
+                await self._owning.ensure_known(gate)
 
     async def _acknowledge(self, ack_line: AckLine, group: list[GateReport]) -> None:
         last: dict[int, Position] = {report.position.generation: report.position for report in group}
@@ -148,15 +163,21 @@ class Reports:
 
     async def _journaled(self, received: GateAction) -> GateAction | None:
         """The report with its part, in the journal; None if it is about no part of this gate."""
+        if not self._owning.takes_report(received.gate, received.epoch):
+            self._shared.telemetry.count("acks_of_another_agent", gate=received.gate)
+            return None
+        is_anothers = self._owning.is_anothers(received.gate)
         try:
             action = await self._placed(received)
         except NoSuchPart as fault:
             self._shared.telemetry.count("acks_of_no_part", gate=received.gate)
-            self._alarms.tell("ack_of_no_part", Severity.WARNING, received.gate, str(fault), sentence=_of_no_part)
+            if not is_anothers:  # the owner tells it
+                self._alarms.tell("ack_of_no_part", Severity.WARNING, received.gate, str(fault), sentence=_of_no_part)
             return None
         await self._room.taken(lambda: self._journal.append_gate_action(action))
         self._shared.checkpoint("ack_journaled")
-        self._camera_watch.note_report(action)
+        if not is_anothers:
+            self._camera_watch.note_report(action)
         return action
 
     async def _placed(self, received: GateAction) -> GateAction:
@@ -237,6 +258,8 @@ class Reports:
     def _tell(self, contradiction: AckContradiction) -> None:
         report = contradiction.report
         self._shared.telemetry.count("acks_contradicting", gate=report.gate)
+        if self._owning.is_anothers(report.gate) and not self._shared.is_of_group(report.gate):
+            return  # the owner of the gate tells it
         first, then = _words(contradiction.first), _words(report.done_as)
         case = f"trigger {report.trigger_id} of epoch {report.epoch} first as {first}, then as {then}"
         self._alarms.tell("ack_contradicts", Severity.ALARM, report.gate, case, sentence=_contradicted)

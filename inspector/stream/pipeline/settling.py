@@ -33,7 +33,7 @@ from inspector.domain import (
 from inspector.errors import InspectorError, JournalFull
 from inspector.ports import DeadLetters, GateLine, Images, LateFrames, VerdictSink
 from inspector.stream.admission import MissedPart
-from inspector.stream.deciding import Ruling, decide, rule
+from inspector.stream.deciding import Policy, Ruling, decide, rule
 from inspector.stream.gates import Gate, MissingView
 from inspector.stream.pipeline.challenging import Challenging
 from inspector.stream.pipeline.heartbeats import Heartbeats
@@ -70,6 +70,7 @@ class Outlets:
     heartbeats: Heartbeats
     shadowing: Shadowing
     challenging: Challenging
+    holding: Holding
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Settling:
         self._told: dict[Ticket, _Announcement] = {}
         self.deferring = 0
         """Late frames whose bytes are still in memory."""
-        self._holding = Holding(shared)
+        self._holding = outlets.holding
         self._holds: dict[ResultId, HoldNote] = {}
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
@@ -175,11 +176,13 @@ class Settling:
         mode, admitted = facts.admitted.standing.mode, facts.admitted
         if ticket.decide_by_ns is not None and not admitted.is_late:
             self._shared.headroom.note(ticket.decide_by_ns - self._shared.clock.monotonic_ns())
+        policy, seen = self._shared.policies[ticket.camera], facts
         if gate is not None:
-            facts = self._at_gate(gate, facts)
-        ruling = decide(facts, self._shared.policies[ticket.camera], mode, is_late)
+            facts = self._at_gate(gate, facts, policy)
+        ruling = decide(facts, policy, mode, is_late)
         verdict = self._verdict(facts, ruling, gate.name if gate else None)
-        self._note_frame_health(facts, verdict.cause)
+        is_unreleased = verdict.cause is Cause.NOT_RELEASED  # the camera is watched all the same
+        self._note_frame_health(seen, decide(seen, policy, mode, is_late).cause if is_unreleased else verdict.cause)
         if gate is not None and not facts.admitted.delivery.backlog:
             self._count_late(gate.name, verdict.cause)
             self._note_spare_time(ticket, facts)
@@ -190,13 +193,19 @@ class Settling:
             self._keep_hold(verdict, decision, hold)
         return verdict, decision
 
-    def _at_gate(self, gate: Gate, facts: FrameFacts) -> FrameFacts:
+    def _at_gate(self, gate: Gate, facts: FrameFacts, policy: Policy) -> FrameFacts:
         """The facts as this gate sees them: no reference part but those of a challenge, no part while unreleased."""
         if facts.admitted.standing.mode is GateMode.GOLDEN:
             return self._outlets.challenging.settled_facts(gate.name, gate.part_of(facts.admitted), facts)
         unreleased = self._holding.unreleased(gate.name)
         is_unreadable = facts.failure is not None and facts.failure.cause in (Cause.UNDECODABLE, Cause.OVERLOAD)
-        return facts if unreleased is None or is_unreadable else replace(facts, failure=unreleased)
+        if unreleased is None or is_unreadable:
+            return facts
+        own = decide(facts, policy, facts.admitted.standing.mode, is_late=False)
+        if own.cause is not Cause.OK:
+            shown = own.cause.value if own.detail is None else f"{own.cause.value} ({own.detail})"
+            unreleased = replace(unreleased, detail=f"{unreleased.detail}; the frame itself: {shown}")
+        return replace(facts, failure=unreleased)
 
     def _keep_hold(self, verdict: Verdict, decision: Decision | None, hold: HoldNote) -> None:
         """Journal the hold before anyone can see it, with the verdict that begins it: both survive kill -9."""

@@ -163,6 +163,8 @@ class Shared:
     has_deadline: Signal = field(default_factory=Signal)
     has_news: Signal = field(default_factory=Signal)
     has_gap: Signal = field(default_factory=Signal)
+    has_gate_change: Signal = field(default_factory=Signal)
+    """A hold, a mode or a job has changed, which other agents have to hear."""
     decoding: int = 0
     journal_has_room: bool = True
     ledger_is_away: bool = False
@@ -220,6 +222,11 @@ class Shared:
     def has_gate(self, name: str) -> bool:
         """Whether this agent has the gate now: frames of one of its cameras come to this agent."""
         return any(self.serves(camera) for gate in self.config.gate if gate.name == name for camera in gate.cameras)
+
+    def is_of_group(self, gate: str) -> bool:
+        """Whether all frames of the gate come by Kafka: a group of agents shares them and a ledger, one at a time."""
+        cameras = self.section_of(gate).cameras
+        return all(self.config.camera_named(camera).source == "kafka" for camera in cameras)
 
     def ungated_sources(self) -> list[FrameSource]:
         """The sources without any camera at a gate, without duplicates."""

@@ -134,7 +134,7 @@ class Upkeep:
     def fault(self, gate: str | None = None) -> Fault:
         """The first fault that makes verdicts untrustworthy now."""
         if gate is not None and not self._owning.owns(gate):
-            return Fault.OWNED_BY_OTHER
+            return Fault.OWNER_UNKNOWN if self._owning.rival(gate) is None else Fault.OWNED_BY_OTHER
         lineup = self._lineups.current
         if lineup is None or not lineup.products:
             return Fault.NO_PRODUCT

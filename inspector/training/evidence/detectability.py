@@ -1,8 +1,9 @@
 """How small a drawn defect the deployed head still finds, and where in the picture it finds none.
 
-Defects of growing size are drawn on held-out good images, at their own resolution, and take the road that frames
-take: prepared, embedded, judged at the deployed threshold. A share of them found is evidence about drawn defects of
-these kinds on parts like these, with its binomial interval; it is no plant's escape rate.
+Defects of growing size are drawn on good images, at their own resolution, and take the road that frames take: prepared,
+embedded, judged at the deployed threshold. The images are held-out ones; where none was held out, because they are few,
+the head has learnt them. A share of defects found is evidence about drawn defects of these kinds on parts like these,
+with its binomial interval; it is no plant's escape rate.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from inspector.training.dataset.gathering import Progress
 from inspector.training.defects.drawing import DefectKind
 from inspector.training.defects.planting import Ground, plant
 from inspector.training.evidence.trade import (
-    LARGE_SIZES,
     NONE_DRAWN,
     DrawnDefect,
     Found,
@@ -29,6 +29,7 @@ from inspector.training.evidence.trade import (
 )
 from inspector.training.statistics.binomial import clopper_pearson
 from inspector.training.statistics.calibrating import CONFIDENCE
+from inspector.vision.artifacts.eyesight import LARGE_SIZES
 from inspector.vision.engines.protocols import Embedder
 from inspector.vision.heads.base import Judgement
 from inspector.vision.images.preparation import prepare
@@ -44,11 +45,6 @@ LEAST_PER_CELL = 8
 FULL_FROM = 100
 """With fewer enrolled images fewer defects are drawn, so that the cost stays in proportion to the enrolment."""
 FOUND_SHARE = 0.9
-BLIND_BELOW = 0.1
-"""A head that finds a smaller share of the large drawn defects does not go live unless a person insists."""
-WEAK_BELOW = 0.3
-"""A head that finds a smaller share of them goes live with a warning. Of twelve products under
-an earlier head, six lay above; of the six below, five missed more than half of their real defects."""
 BLIND_GRID = 6
 BLIND_IMAGES = 3
 BATCH = 8
@@ -125,25 +121,9 @@ class Detectability:
     large: Found = NONE_DRAWN
 
     @property
-    def objection(self) -> str | None:
-        """Why a version needs a person's word to go live: most defects, even large ones, would pass."""
-        share = self.large.share
-        return self._told if share is not None and share < BLIND_BELOW else None
-
-    @property
-    def warning(self) -> str | None:
-        """The same sentence where the head finds some defects, and misses most."""
-        share = self.large.share
-        return self._told if share is not None and share < WEAK_BELOW else None
-
-    @property
-    def _told(self) -> str:
-        return (
-            f"at its threshold the head finds {self.large.found} of {self.large.n} large drawn defects "
-            f"({LARGE_SIZES[-1]:.0%} to {LARGE_SIZES[0]:.0%} of the frame's longer side): most defective parts would "
-            "pass. Its good images differ too much, or another head is needed: try --head auto, a fixture or a region "
-            "of interest, or a larger --overkill"
-        )
+    def drawn_on(self) -> str:
+        """The images that the defects were drawn on. The head is more certain of an image that it has learnt."""
+        return "images of the bank" if self.are_seen else "held-out images"
 
     def of(self, kind: DefectKind) -> list[Step]:
         """The steps of one kind, smallest first."""
@@ -163,7 +143,7 @@ class Detectability:
         spots = self.blind_spots
         return {
             "n_images": self.n_images,
-            "drawn_on": "images of the bank" if self.are_seen else "held-out images",
+            "drawn_on": self.drawn_on,
             "confidence": CONFIDENCE,
             "smallest_found": {
                 kind.value: None if step is None else _described(step) for kind, step in smallest.items()
@@ -267,7 +247,7 @@ class DetectabilityTrial:
         return replace(measured, blind_spots=blind)
 
     def _accepted(self) -> list[tuple[Ground, float]]:
-        """Held-out images that pass as they are, with their scores, at most as many as one cell needs, spread over the
+        """Images that pass as they are, with their scores, at most as many as one cell needs, spread over the
         set.
         """
         count = min(len(self._grounds), self._per_cell)

@@ -24,6 +24,7 @@ from inspector.training.evidence.routing_check import RoutingCheck
 from inspector.training.heads.base import Fitted
 from inspector.training.statistics.calibrating import without_the_largest
 from inspector.vision.artifacts.calibration import Calibration
+from inspector.vision.artifacts.eyesight import LEFT_OUT, NOTHING_DRAWN, Eyesight
 from inspector.vision.engines.protocols import Embedder
 from inspector.vision.serving.product_inspector import ProductInspector
 
@@ -112,6 +113,9 @@ class Evidence:
 
     `keystone`: None where one image alone calibrated.
     `choices`: one mapping for each choice, with its candidates and reason.
+    `why_not_drawn`: the reason where there is no detectability. `advice`: what may help a head that finds few drawn
+    defects. `images_needed`: the number of good images from which the share of rejected good parts that was asked for
+    can be signed for; None where there are as many. `images_at_most`: the same for the largest share of the trade.
     """
 
     hygiene: Hygiene
@@ -126,13 +130,29 @@ class Evidence:
     phases: tuple[Phase, ...] = ()
     choices: tuple[Mapping[str, Any], ...] = ()
     pose: Pose | None = None
+    why_not_drawn: str = LEFT_OUT
+    advice: str = ""
+    images_needed: int | None = None
+    images_at_most: int | None = None
+
+    @property
+    def eyesight(self) -> Eyesight:
+        """Whether the head was found to see defects."""
+        if self.detectability is None:
+            return Eyesight(0, 0, self.why_not_drawn)
+        large = self.detectability.large
+        return Eyesight(large.found, large.n, "" if large.n else NOTHING_DRAWN)
 
     @property
     def objections(self) -> tuple[str, ...]:
         """The reasons why this version does not go live unless a person insists."""
+        of_eyesight = self.eyesight.objection
+        return (*self._other_objections, *([of_eyesight] if of_eyesight else []))
+
+    @property
+    def _other_objections(self) -> tuple[str, ...]:
         of_keystone = None if self.keystone is None else self.keystone.objection
-        of_eyesight = None if self.detectability is None else self.detectability.objection
-        of_head = [objection for objection in (of_keystone, of_eyesight) if objection]
+        of_head = [of_keystone] if of_keystone else []
         return (*self.hygiene.objections, *of_head, *self.routing.objections)
 
     def to_manifest(self) -> dict[str, Any]:
@@ -145,6 +165,8 @@ class Evidence:
             "pose": None if self.pose is None else self.pose.to_manifest(),
             "routing": self.routing.to_manifest(),
             "choices": [dict(each) for each in self.choices],
+            "eyesight": self.eyesight.to_document() | {"advice": self.advice},
+            "objections": list(self._other_objections),  # that of the eyesight is told by its figures
         }
 
     def _suspects(self) -> list[dict[str, Any]]:

@@ -167,8 +167,12 @@ def _of_unlike(unlike: Sequence[str]) -> list[str]:
     named = ", ".join(unlike[:MOST_NAMED]) + (f" and {len(unlike) - MOST_NAMED} more" * (len(unlike) > MOST_NAMED))
     return [
         f"unlike all the other images: {named}; a frame without a part, or of another "
-        "one, would pass as good from now on: if they are not this product, enrol again with --exclude"
+        "one, would pass as good from now on: what is not this product, leave out by --exclude and enrol again"
     ]
+
+
+def _are(count: int, total: int) -> str:
+    return f"{count} of {total} images {'is' if count == 1 else 'are'}"
 
 
 def _of_count(usable: int) -> list[str]:
@@ -248,9 +252,8 @@ def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
     ((height, width), usual), *others = Counter(sizes).most_common() or [((0, 0), 0)]
     odd = sum(count for _, count in others)
     if 0 < odd <= ODD_SHARE * (usual + odd):
-        found.append(
-            f"{odd} of {usual + odd} images are not {width}x{height} px like the others: crops, or another camera?"
-        )
+        which = _are(odd, usual + odd)
+        found.append(f"{which} not {width}x{height} px like the others: crops, or another camera?")
     return found
 
 
@@ -260,22 +263,22 @@ def _of_encodings(encodings: Sequence[Encoding], sizes: Sequence[tuple[int, int]
     turned = sum(each.orientation != UPRIGHT for each in encodings)
     if turned and len({each.orientation for each in encodings}) > 1:
         found.append(
-            f"{turned} of {total} images carry an EXIF rotation, which is ignored here as on the line: beside the "
-            "others they are learnt as turned parts; turn their pixels, or leave them out"
+            f"{_are(turned, total)} stored with an EXIF rotation, which is ignored here as on the line: beside the "
+            "others they show turned parts; turn the pixels, or leave such images out"
         )
     lying = sum(width > height for height, width in sizes)
     standing = sum(width < height for height, width in sizes)
     if lying and standing and len({frozenset(size) for size in sizes}) == 1:
-        found.append(f"{lying} images lie and {standing} of the same sides stand: a camera that was turned?")
+        found.append(f"of images with the same sides {lying} lie and {standing} stand: a camera that was turned?")
     for count, what, others in (
-        (sum(each.bits == 16 for each in encodings), "have 16 bits", "8 bits"),
-        (sum(each.is_gray for each in encodings), "are gray", "coloured"),
-        (sum(each.channels == CMYK_CHANNELS for each in encodings), "are CMYK", "not"),
+        (sum(each.bits == 16 for each in encodings), "of 16 bits", "of 8"),
+        (sum(each.is_gray for each in encodings), "gray", "coloured"),
+        (sum(each.channels == CMYK_CHANNELS for each in encodings), "CMYK", "not"),
     ):
         if 0 < count < total:
-            found.append(f"{count} of {total} images {what}, the others {others}: another camera, or another setting?")
+            found.append(f"{_are(count, total)} {what}, the others {others}: another camera, or another setting?")
     if moving := sum(each.is_animated for each in encodings):
-        found.append(f"{moving} of {total} images are animated: only the first picture of each is looked at")
+        found.append(f"{_are(moving, total)} animated: only the first picture of each is looked at")
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import math
 import platform
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from inspector.training.dataset.gathering import Gathered
 from inspector.training.evidence.evidence import Evidence, Phase
 from inspector.training.heads.base import HeadRecipe
 from inspector.training.statistics.calibrating import ALPHA
-from inspector.vision.artifacts.calibration import Calibration, rank_of
+from inspector.vision.artifacts.calibration import Calibration, scores_needed
 from inspector.vision.artifacts.format import Artifact
 from inspector.vision.engines.protocols import Engine
 from inspector.vision.serving.tiling import backbone_passes
@@ -25,6 +24,7 @@ class EnrolmentReport:
     """What a person should read before activating. Names are those the images came with.
 
     `unreadable`: (name, reason); `duplicates`: (name, of which); `suspects`: good images that score oddly;
+    `overkill`: the share of good parts that may be rejected, as it was asked for;
     `left_out`: (name, reason) of near-identical images and of those that another product claims; `seconds` per phase,
     `phases` the same with their cost in backbone passes. `backbone_passes`: what one frame costs, counted at 256 px.
     """
@@ -39,6 +39,7 @@ class EnrolmentReport:
     warnings: tuple[str, ...]
     statement: str
     threshold: float
+    overkill: float
     seconds: dict[str, float]
     phases: tuple[Phase, ...]
     backbone_passes: float
@@ -69,14 +70,34 @@ def _is_installed() -> bool:
     return bool(list(importlib.metadata.distributions(name="inspector")))
 
 
-def beyond_signing(calibration: Calibration) -> str:
-    """What to know where a person asked for a smaller share of rejected good parts than the images can sign for."""
-    if calibration.alpha >= ALPHA or rank_of(calibration.n, calibration.alpha) <= calibration.n:
+def beyond_signing(evidence: Evidence) -> str:
+    """What to know where the good images are too few to sign for the share of rejected good parts that was asked for.
+
+    Empty where they are enough.
+    """
+    calibration, needed = evidence.calibration, scores_needed(evidence.calibration.alpha)
+    is_estimate = calibration.kind == "estimate"
+    if calibration.n >= needed and not is_estimate:
         return ""
+    in_all = "" if evidence.images_needed is None else f" ({evidence.images_needed} good images in all)"
+    if is_estimate:
+        stands = f"none of the {calibration.n} was held out, so the statement is an estimate"
+    else:
+        stands = f"there are {calibration.n}, so the statement says {calibration.false_reject_bound:.1%}"
     return (
-        f"an overkill of {calibration.alpha:.3g} needs {math.ceil(1 / calibration.alpha) - 1} held-out good images; "
-        f"there are {calibration.n}, so the threshold is the largest score of theirs with a margin"
+        f"to sign that {_percent(calibration.alpha)} of good parts are rejected takes {needed} held-out images"
+        f"{in_all}; {stands}, and the threshold is {calibration.rule}"
     )
+
+
+def asked(calibration: Calibration) -> str:
+    """The share of good parts that may be rejected, as it was asked for."""
+    usual = ", the default" if calibration.alpha == ALPHA else ""
+    return f"{_percent(calibration.alpha)} of good parts may be rejected (--overkill{usual})"
+
+
+def _percent(share: float) -> str:
+    return f"{100.0 * share:.3g}%"
 
 
 def report_of(
@@ -94,13 +115,11 @@ def report_of(
     warnings += [*hygiene.warnings, *evidence.routing.warnings]
     if evidence.pose is not None and (advice := evidence.pose.advice):
         warnings.append(advice)
-    if evidence.detectability is not None and (weak := evidence.detectability.warning):
-        warnings.append(weak)
+    if weak := evidence.eyesight.warning:
+        warnings.append(f"{weak}. What may help: {evidence.advice}" if evidence.advice else weak)
     if evidence.keystone is not None and evidence.keystone.stands_apart:
         warnings.append(evidence.keystone.warning)
-    if artifact.calibration.provisional:
-        warnings.append(f"the threshold is provisional; {ADVISED_IMAGES} and more good images make it firmer")
-    if beyond := beyond_signing(artifact.calibration):
+    if beyond := beyond_signing(evidence):
         warnings.append(beyond)
     return EnrolmentReport(
         product=artifact.product,
@@ -113,6 +132,7 @@ def report_of(
         warnings=tuple(warnings),
         statement=artifact.calibration.statement,
         threshold=artifact.calibration.threshold,
+        overkill=artifact.calibration.alpha,
         seconds=dict(seconds),
         phases=evidence.phases,
         backbone_passes=backbone_passes(artifact.preparation),

@@ -45,7 +45,6 @@ def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool
     rank = rank_of(n, alpha)
     is_sure = rank <= n and not is_cross_fit
     rank = min(rank, n)
-    widened = not is_sure
     threshold, median = threshold_of(ordered.tolist(), alpha, is_cross_fit=is_cross_fit)
     above = n - rank
     return Calibration(
@@ -57,11 +56,17 @@ def calibrate(scores: NDArray[np.floating], *, held_out: str, is_cross_fit: bool
         held_out=held_out,
         alpha=alpha,
         confidence=CONFIDENCE,
-        rule=f"the largest score times {MARGIN}" if widened and rank == n else f"order statistic {rank} of {n}",
+        rule=_rule(rank, n, widened=not is_sure),
         false_reject_bound=None if is_cross_fit else upper_bound(above, n, CONFIDENCE),
         false_reject_interval=clopper_pearson(above, n, CONFIDENCE) if is_cross_fit else None,
         expected_false_reject=None if is_cross_fit else (above + 1) / (n + 1),
     )
+
+
+def _rule(rank: int, n: int, *, widened: bool) -> str:
+    """How the threshold was made, in words."""
+    score = "the largest score" if rank == n and widened else f"order statistic {rank} of {n}"
+    return f"{score} times {MARGIN}" if widened else score
 
 
 def without_the_largest(scores: NDArray[np.floating], calibration: Calibration, count: int = 1) -> Calibration:

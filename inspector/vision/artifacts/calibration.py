@@ -28,6 +28,14 @@ def rank_of(n: int, alpha: float) -> int:
     return math.ceil((n + 1) * (1.0 - alpha))
 
 
+def scores_needed(alpha: float) -> int:
+    """The number of scores from which there is an order statistic for this alpha: 99 for 1 %."""
+    n = max(1, math.ceil(1.0 / alpha) - 1)
+    while rank_of(n, alpha) > n:  # rounding of floats
+        n += 1
+    return n
+
+
 def threshold_of(scores: Sequence[float], alpha: float, *, is_cross_fit: bool) -> tuple[float, float]:
     """The threshold that the scores of good images give, and their median. `scores` holds at least one score."""
     ordered = sorted(scores)

@@ -171,8 +171,12 @@ def unpack(content: bytes, digest: str | None = None) -> Artifact:
 
 
 def read_manifest(content: bytes) -> dict[str, Any]:
-    """The manifest in the form of version 4, read without the tensors. Raises ArtifactError."""
-    return _current(_stored_manifest(content))
+    """The manifest in the form of version 4, read without the tensors. Raises ArtifactError.
+
+    Its `format_version` is the one in the bytes, 3 or 4: these bytes stay as they are, and people see the entry.
+    """
+    stored = _stored_manifest(content)
+    return {**_current(stored), "format_version": stored["format_version"]}
 
 
 def _current(stored: dict[str, Any]) -> dict[str, Any]:

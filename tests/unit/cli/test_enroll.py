@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,8 +19,11 @@ from inspector.config.config import Config
 from inspector.enrolment import enrol_product as enrolling
 from inspector.enrolment import keeping
 from inspector.errors import EnrolmentError
+from inspector.operation.opening import database_of
+from inspector.store import audit
 from inspector.store import database as databases
 from inspector.training.evidence import detectability
+from inspector.vision.artifacts import eyesight
 from tests.unit.drawings import FakeEngine, draw, encode
 
 
@@ -28,7 +32,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, enrols_here: None) -> None:
     """An engine without a network, and few drawn defects: what is tested here is how it all hangs together."""
     monkeypatch.setattr(enrolling, "create_engine", lambda *_: FakeEngine())
     monkeypatch.setattr(detectability, "PER_CELL", 2)
-    monkeypatch.setattr(detectability, "SIZES", (0.3,))
+    monkeypatch.setattr(detectability, "SIZES", (0.16,))
     monkeypatch.setattr(detectability, "BLIND_GRID", 2)
 
 
@@ -320,12 +324,15 @@ def test_enroll_of_what_the_router_takes_for_another_is_stored_but_not_live(
     assert (held.document["live"], held.document["version"]) == (False, 1)
     assert "good frames of" in held.document["objections"][0]
     assert "double version 1 is stored but not live: " in held.err
-    assert "`inspector products activate double 1 " in held.err
+    assert "`inspector products activate double 1 --insist --reason" in held.err
+    refused = shell("products", "activate", "double", "1", "--reason", "they are double")
+    assert (refused.code, "good frames of" in refused.err, "--insist" in refused.err) == (2, True, True)
     assert "For this the version was stored but not made live" in Path(held.document["report"]).read_text()
     live = {each["product"]: each["live"] for each in shell("products", "list", "--json").document}
     assert live == {"disc": True, "double": False}
     insisted = shell("enroll", "double", discs, *quick, "--insist", "--json")
     assert (insisted.code, insisted.document["live"], insisted.document["objections"]) == (0, True, [])
+    assert "good frames of" in insisted.document["insisted_on"][0]
     assert shell("enroll", "third", discs, *quick, "--shadow").code == 0
 
 
@@ -444,6 +451,10 @@ def test_enroll_overkill_sets_the_threshold_and_products_show_has_the_trade(
     assert made.code == 0, made.err
     trade = made.document["evidence"]["detectability"]["trade"]
     assert [point["overkill"] for point in trade] == [0.001, 0.005, 0.01, 0.02, 0.05]
+    assert [point["is_deployed"] for point in trade] == [False] * 4 + [True]
+    assert made.document["overkill"] == 0.05
+    (beyond,) = [each for each in made.document["warnings"] if "to sign that" in each]
+    assert "to sign that 5% of good parts are rejected takes 19 held-out images (95 good images in all)" in beyond
     assert trade[-1]["level"] == pytest.approx(1.0)
     assert trade[0]["threshold"] >= trade[-1]["threshold"]
     assert made.document["evidence"]["pose"]["statement"]
@@ -454,6 +465,10 @@ def test_enroll_overkill_sets_the_threshold_and_products_show_has_the_trade(
     assert shown.code == 0, shown.err
     text = " ".join(shown.out.split())
     assert "Drawn defects found, if more or fewer good parts may be rejected" in text
+    assert "enrolled with this" in text
+    assert "needs 999 images" in text
+    assert "enrolled with this" in page
+    assert "5% of good parts may be rejected" in page
     assert "missing piece" in text
     added = shell(
         "enroll", "disc", str(folder_of_discs(tmp_path / "more", range(40, 44))), "--add", "--no-detectability"
@@ -471,16 +486,79 @@ def test_enroll_of_an_impossible_overkill_is_wrong_use(shell: Callable[..., Any]
     assert "no share of good parts to reject" in " ".join(answer.err.split())
 
 
-@pytest.mark.usefixtures("line")
-def test_enroll_of_a_head_that_finds_hardly_any_drawn_defect_is_held_back(
-    shell: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_enroll_of_a_head_that_finds_hardly_any_drawn_defect_is_held_back_until_a_person_insists(
+    shell: Callable[..., Any], line: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(detectability, "SIZES", (0.16,))
-    monkeypatch.setattr(detectability, "BLIND_BELOW", 1.1)
+    monkeypatch.setattr(eyesight, "BLIND_BELOW", 1.1)
     folder = folder_of_discs(tmp_path / "good", range(12))
     held = shell("enroll", "disc", str(folder), "--profile", "fast", "--json")
     assert (held.code, held.document["live"]) == (1, False)
     assert "large drawn defects" in held.err
-    assert "most defective parts would pass" in held.document["objections"][0]
+    assert "it is all but blind" in held.document["objections"][0]
+    (advised,) = [each for each in held.document["warnings"] if "What may help" in each]
+    assert "from 495 good images on (95 with --overkill 5%) it need not" in advised
+    assert "--head auto" not in advised
+    assert advised.split("What may help: ")[1] in held.document["evidence"]["eyesight"]["advice"] + "."
+    assert "all but blind" in Path(held.document["report"]).read_text()
+
+    assert ": blind" in shell("products", "list").out
+    assert "all but blind" in shell("products", "show", "disc").out
+    (row,) = shell("products", "list", "--json").document
+    assert (row["eyesight"]["sight"], len(row["objections"])) == ("blind", 1)
+    refused = shell("products", "activate", "disc", "1", "--reason", "a trial")
+    assert (refused.code, refused.out) == (2, "")
+    assert "all but blind" in refused.err
+    assert "What may help: " in refused.err
+    assert shell("products", "export", "disc", "--version", "1").code == 0
+    activates = ("products", "import", "disc-1.artifact", "--activate", "--reason", "from line 2")
+    assert "--insist" in shell(*activates).err
+    assert not shell("products", "list", "--json").document[0]["live"]
+    shell("products", "shadow", "disc", "1", "--reason", "beside")
+    assert "--insist" in shell("products", "promote", "disc", "--reason", "it did well").err
+    assert shell("products", "promote", "disc", "--reason", "it did well", "--insist").code == 0
+    assert "all but blind" in " ".join(shell("doctor").out.split())
     made = shell("enroll", "disc", str(folder), "--profile", "fast", "--insist", "--json")
-    assert (made.code, made.document["live"]) == (0, True)
+    assert (made.code, made.document["live"], len(made.document["insisted_on"])) == (0, True, 1)
+    assert "--insist" in shell("products", "rollback", "disc", "--reason", "as before").err
+    back = shell("products", "rollback", "disc", "--reason", "as before", "--insist")
+    assert (back.code, "all but blind" in back.out) == (0, True)
+    of_live = [reason for what, reason in _audited(line) if what == "product/disc/live"]
+    assert [each.split(" (insisted on although ")[0] for each in of_live] == ["it did well", "enrolled", "as before"]
+    assert all("all but blind" in each for each in of_live)
+
+
+def _audited(line: Config) -> list[tuple[str, str]]:
+    async def read() -> list[tuple[str, str]]:
+        async with database_of(line) as database:
+            return [(entry.object, entry.reason) for entry in await audit.entries(database)]
+
+    return asyncio.run(read())
+
+
+@pytest.mark.usefixtures("line")
+def test_enroll_without_drawn_defects_says_wherever_the_version_is_that_its_eyesight_was_not_checked(
+    shell: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = str(folder_of_discs(tmp_path / "good", range(6)))
+    told = "it was not checked whether the head sees defects: no defects were drawn on its images; `enroll` without"
+    made = shell("enroll", "disc", folder, "--profile", "fast", "--no-detectability")
+    assert made.code == 0, made.err
+    assert told in " ".join(made.out.split())
+    assert "not checked" in shell("products", "list").out
+    for command in (("products", "show", "disc"), ("doctor",)):
+        assert told in " ".join(shell(*command).out.split()), command
+    document = shell("products", "show", "disc", "--json").document
+    assert document["manifest"]["evidence"]["eyesight"]["sight"] == "not_checked"
+    again = shell("products", "activate", "disc", "1", "--reason", "once more")
+    assert (again.code, told in again.out) == (0, True)
+
+
+@pytest.mark.usefixtures("line")
+def test_enroll_where_no_large_defect_can_be_drawn_is_held_back(
+    shell: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(detectability, "SIZES", (0.02,))
+    folder = str(folder_of_discs(tmp_path / "good", range(6)))
+    held = shell("enroll", "disc", folder, "--profile", "fast", "--json")
+    assert (held.code, held.document["live"]) == (1, False)
+    assert "no large defect could be drawn on its images" in held.document["objections"][0]

@@ -386,3 +386,16 @@ async def test_activation_makes_a_challenge_due_and_the_line_goes_on_meanwhile()
         await until(lambda: len(plant.line.told) == 1)
         await until(lambda: beat(plant) == READY)
     assert "golden_missing" not in plant.telemetry.kinds()
+
+
+async def test_frame_at_a_gate_that_is_not_released_keeps_its_own_cause_in_the_detail() -> None:
+    plant = Plant(settings(golden_at=["00:00"], golden_zone="UTC", golden_within_min=0))
+    async with plant.running():
+        await until(lambda: beat(plant) == HELD)
+        show(plant, [UNKNOWN, BAD, GOOD])
+        await plant.has_rows(3)
+    assert {row.cause for row in plant.rows()} == {Cause.NOT_RELEASED}
+    details = {row.trigger_id: row.cause_detail or "" for row in plant.rows()}
+    assert "the frame itself: unknown_product" in details[1]
+    assert "the frame itself: anomaly" in details[2]
+    assert "the frame itself" not in details[3]

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inspector.stream.ownership import DEAD_S, RETAINED, SETTLE_S, Notice, Ownership, Word
@@ -255,6 +255,26 @@ def test_ownership_two_owners_of_one_term_come_down_to_one() -> None:
     assert [agent.is_owned(now_ns) for agent in agents] == [True, False]
 
 
+@pytest.mark.parametrize("hears_the_rival", [True, False])
+def test_ownership_notice_that_waited_in_a_cut_network_proves_nothing(hears_the_rival: bool) -> None:
+    world = World("a")
+    world.run(1)
+    first = world.agents["a"]
+    second = world.agents["b"] = Agent(world.broker, "b")
+    world.run(1)
+    first.is_cut_off = True
+    assert world.run(DEAD_S + 1) == ["a", "b"]
+    if not hears_the_rival:
+        first.inbox.clear()
+    second.is_stopped = True
+    first.is_cut_off = False  # what it has sent meanwhile comes now, and replaces the stored notice of the other
+    world.run(0.5)
+    assert world.owners() in ([], ["b"])
+    second.is_stopped = False
+    world.run(2 * DEAD_S)
+    assert len(world.owners()) == 1
+
+
 FAULTS = ["kill", "stop", "cut", "stall", "restart", "forget", "old", "unwant"]
 events = st.lists(
     st.tuples(st.sampled_from(FAULTS), st.integers(0, 2), st.floats(0.02, 4.0), st.floats(0.0, 2.5)), max_size=12
@@ -262,6 +282,7 @@ events = st.lists(
 
 
 @given(events)
+@example([("cut", 2, 1.0, 1.0), ("stop", 1, 1.0, 0.0), ("cut", 2, 1.0, 0.0)])
 @settings(max_examples=300, deadline=None)
 def test_ownership_never_has_two_owners_and_finds_one_when_all_faults_are_over(
     faults: list[tuple[str, int, float, float]],

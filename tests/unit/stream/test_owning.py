@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from inspector.domain import AgentPresence, GateOwner
+from inspector.domain import AgentPresence, GateMode, GateOwner, GateState, HeldFor
 from inspector.stream.pipeline import owning
 from inspector.stream.pipeline.heartbeats import Fault
+from inspector.stream.storms import hold
 from inspector.testing.edges import FakeGateOwners
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.source import FakeBroker
@@ -33,7 +35,7 @@ async def test_agent_that_owns_its_gate_claims_it_with_its_epoch_and_beats() -> 
     agent = agent_of(owners)
     async with agent.running():
         await wait_until(lambda: bool(agent.line.beats))
-        assert owners.wanted == {"gate": 1}
+        assert {gate: state.epoch for gate, state in owners.wanted.items()} == {"gate": 1}
     assert owners.wanted == {}
     assert "gate_owned_by_other" not in agent.telemetry.kinds()
 
@@ -156,3 +158,65 @@ async def test_agent_wants_only_the_gates_whose_cameras_it_serves(serves: bool) 
     agent.source.serves = lambda camera: serves  # type: ignore[method-assign, assignment]
     async with agent.running():
         await wait_until(lambda: bool(owners.wanted) is serves)
+
+
+NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
+STATE = replace(hold(GateState("gate", 4, epoch_of="i"), HeldFor.ACCOUNT, NOON, "other"), mode=GateMode.CLEAN)
+KNOWN = GateOwner("gate", "other", "session-of-other", 4, identity="i", state=STATE)
+
+
+async def test_agent_says_that_the_owner_is_not_known_until_it_is() -> None:
+    owners = FakeGateOwners()
+    owners.is_refused = True
+    agent = agent_of(owners)
+    async with agent.running():
+        await wait_until(lambda: "agent/agent/state" in agent.sink.states)
+        assert agent.sink.states["agent/agent/state"]["gates"] == {"gate": {"fault": "owner_unknown", "owner": None}}
+
+
+async def test_agent_that_waits_follows_the_owner_and_goes_on_from_there_above_its_epoch() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    owners.rivals["gate"] = KNOWN
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        await wait_until(lambda: "gate" in ledger.gates and ledger.gates["gate"].held)
+        assert ledger.gates["gate"].epoch == 4
+        owners.predecessors["gate"] = owners.rivals.pop("gate")
+        await wait_until(lambda: Fault.HELD in faults(agent))
+        assert {(beat["ready"], beat["mode"], beat["ep"]) for _, beat in agent.line.beats} == {(0, 4, 5)}
+        await wait_until(lambda: ledger.gates["gate"].epoch == 5)
+    held = ledger.gates["gate"]
+    assert (held.held_for, held.held_since, held.held_by, held.epoch_of) == (
+        HeldFor.ACCOUNT,
+        NOON,
+        "other",
+        owners.identity,
+    )
+    assert "gate_taken_over" in agent.telemetry.kinds()
+
+
+async def test_agent_that_waits_makes_no_row_and_no_alarm_of_parts_that_it_did_not_see() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    owners.rivals["gate"] = replace(OTHER, identity="i", state=GateState("gate", 4, epoch_of="i"))
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        await wait_until(lambda: "gate" in ledger.gates)
+        for trigger in (1, 4, *range(5, 40)):
+            push(agent.source, trigger)
+        await wait_until(lambda: len(ledger.rows) >= 37)
+        owners.predecessors["gate"] = owners.rivals.pop("gate")
+        await wait_until(lambda: "gate_taken_over" in agent.telemetry.kinds())
+        push(agent.source, 40)
+        await wait_until(lambda: len(ledger.rows) >= 38)
+    assert len(ledger.rows) == 38
+    assert "uninspected" not in agent.telemetry.kinds()
+
+
+async def test_agent_that_comes_back_to_its_own_gate_goes_on_in_the_epoch_that_it_told_last() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    owners.predecessors["gate"] = replace(KNOWN, agent="agent", identity=owners.identity)
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        await wait_until(lambda: Fault.HELD in faults(agent))
+        assert {(beat["ready"], beat["ep"]) for _, beat in agent.line.beats} == {(0, 4)}
+    assert "gate_taken_over" not in agent.telemetry.kinds()

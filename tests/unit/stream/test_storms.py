@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from inspector.stream.storms import (
 )
 
 START = GateState("gate")
+BEGAN = datetime(2025, 3, 1, 6, tzinfo=UTC)
 
 
 def gate(**keys: Any) -> GateSection:
@@ -139,7 +141,7 @@ def test_count_of_a_cause_that_says_nothing_of_the_part_changes_nothing(cause: C
 def test_reached_of_a_held_gate_is_nothing_and_release_begins_all_counts_again() -> None:
     section = gate(storm_consecutive=2)
     state = after_parts("RR")
-    held = hold(state, HeldFor.CONSECUTIVE_REJECTS)
+    held = hold(state, HeldFor.CONSECUTIVE_REJECTS, BEGAN, "agent")
     assert reached(held, section) is None
     freed = release(held)
     assert (freed.held, freed.held_for, freed.reject_streak, freed.storm) == (False, None, 0, StormCounts())

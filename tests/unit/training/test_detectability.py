@@ -12,8 +12,18 @@ from inspector.training.defects.drawing import DefectKind
 from inspector.training.defects.planting import Ground, drawn_side_px
 from inspector.training.enrol import Enrolment
 from inspector.training.evidence import detectability
-from inspector.training.evidence.detectability import BLIND_BELOW, SIZES, Detectability, DetectabilityTrial, Step
-from inspector.training.evidence.trade import LARGE_SIZES, OVERKILLS, Found
+from inspector.training.evidence.detectability import SIZES, Detectability, DetectabilityTrial, Step
+from inspector.training.evidence.trade import (
+    OVERKILLS,
+    TradePoint,
+    completed,
+    promised,
+    remark_on,
+    trade_of,
+)
+from inspector.training.statistics.calibrating import calibrate
+from inspector.vision.artifacts.calibration import Calibration
+from inspector.vision.artifacts.eyesight import BLIND_BELOW, LARGE_SIZES
 from inspector.vision.artifacts.format import Artifact, MapScale, unpack
 from inspector.vision.engines.protocols import Patches
 from inspector.vision.heads.base import Judgement
@@ -144,8 +154,6 @@ def test_detectability_of_a_head_that_finds_nothing_tries_large_sizes_and_object
     assert all(found.smallest_found(kind) is None for kind in DefectKind)
     assert found.large.found == 0
     assert found.large.n == sum(step.n for step in found.steps if step.size_share in LARGE_SIZES)
-    assert found.objection is not None
-    assert f"0 of {found.large.n} large drawn defects" in found.objection
 
 
 def test_detectability_of_a_head_that_sees_does_not_object(artifact: Artifact) -> None:
@@ -153,16 +161,6 @@ def test_detectability_of_a_head_that_sees_does_not_object(artifact: Artifact) -
     assert found is not None
     assert found.large.share is not None
     assert found.large.share >= BLIND_BELOW
-    assert found.objection is None
-
-
-@pytest.mark.parametrize(
-    ("found", "objects", "warns"), [(9, True, True), (10, False, True), (29, False, True), (30, False, False)]
-)
-def test_detectability_of_a_weak_head_warns_and_of_a_blind_one_objects(found: int, objects: bool, warns: bool) -> None:
-    measured = Detectability((), None, (), 16, are_seen=False, large=Found(found, 100))
-    assert (measured.objection is not None) == objects
-    assert (measured.warning is not None) == warns
 
 
 def test_detectability_trade_finds_more_where_more_good_parts_are_rejected(artifact: Artifact) -> None:
@@ -183,6 +181,50 @@ def test_detectability_trade_finds_more_where_more_good_parts_are_rejected(artif
     stored = found.to_manifest()["trade"]
     assert [point["overkill"] for point in stored] == list(OVERKILLS)
     assert stored[2]["total"]["n"] == sum(step.n for step in found.steps)
+
+
+def _calibration(n: int, alpha: float, *, is_cross_fit: bool) -> tuple[list[float], Calibration]:
+    scores = [10.0 + number / n for number in range(n)]
+    return scores, calibrate(np.array(scores), held_out="drawn", is_cross_fit=is_cross_fit, alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("n", "is_cross_fit", "needs", "signed"),
+    [
+        (60, False, [999, 199, 99, None, None], [False, False, False, True, True]),
+        (60, True, [999, 199, 99, None, None], [False] * 5),
+        (1000, False, [None] * 5, [True] * 5),
+        (1000, True, [None] * 5, [False] * 5),
+    ],
+)
+def test_trade_says_which_rows_the_scores_are_too_few_for_and_signs_nothing_of_a_cross_fit(
+    n: int, is_cross_fit: bool, needs: list[int | None], signed: list[bool]
+) -> None:
+    scores, calibration = _calibration(n, 0.01, is_cross_fit=is_cross_fit)
+    points = trade_of([], scores, calibration)
+    assert [point.needs_images for point in points] == needs
+    assert [point.is_signed for point in points] == signed
+    for point in points:
+        assert (point.bound is None, point.interval is None) == (is_cross_fit, not is_cross_fit)
+        assert ("estimate" in promised(point.to_manifest())) == is_cross_fit
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.03])
+def test_trade_marks_the_row_of_the_enrolment_also_where_its_share_is_none_of_the_usual(alpha: float) -> None:
+    scores, calibration = _calibration(200, alpha, is_cross_fit=False)
+    points = trade_of([], scores, calibration)
+    assert [point.overkill for point in points] == sorted({*OVERKILLS, alpha})
+    (deployed,) = [point for point in points if point.is_deployed]
+    assert (deployed.overkill, deployed.level) == (alpha, pytest.approx(1.0))
+    assert remark_on(deployed.to_manifest()) == "enrolled with this"
+    assert remark_on(points[0].to_manifest()) == "needs 999 held-out images"
+
+
+def test_trade_of_an_older_manifest_gets_the_entries_that_it_lacks() -> None:
+    scores, calibration = _calibration(60, 0.01, is_cross_fit=False)
+    for point in map(TradePoint.to_manifest, trade_of([], scores, calibration)):
+        older = {name: value for name, value in point.items() if name not in ("needs_images", "is_deployed")}
+        assert completed(older, calibration.to_manifest()) == point
 
 
 def test_detectability_draws_on_no_image_that_is_rejected_as_it_is(artifact: Artifact) -> None:

@@ -66,7 +66,7 @@ def test_enrol_a_set_of_which_a_part_is_turned_by_exif_says_how_many(fake_engine
     turned = [ImageSource(f"t{seed}.jpg", payload=saved("JPEG", orientation=6, seed=seed)) for seed in range(50, 54)]
     found = enrol("disc", [*good_images("disc", 20), *turned], FAST, fake_engine)
     (said,) = [each for each in found.report.warnings if "EXIF" in each]
-    assert said.startswith("4 of 24 images carry an EXIF rotation, which is ignored")
+    assert said.startswith("4 of 24 images are stored with an EXIF rotation, which is ignored")
     whole = [ImageSource(each.name, payload=saved("JPEG", orientation=6, seed=n)) for n, each in enumerate(turned * 6)]
     assert not [each for each in enrol("disc", whole, FAST, fake_engine).report.warnings if "EXIF" in each]
 
@@ -77,7 +77,7 @@ def test_enrol_a_set_of_which_a_part_stands_says_so(fake_engine: FakeEngine) -> 
 
     images = [sized(seed, (96, 128) if seed % 2 else (128, 96)) for seed in range(20)]
     found = enrol("disc", images, FAST, fake_engine)
-    assert "10 images lie and 10 of the same sides stand: a camera that was turned?" in found.report.warnings
+    assert "of images with the same sides 10 lie and 10 stand: a camera that was turned?" in found.report.warnings
 
 
 def test_enrol_a_set_of_two_depths_or_with_moving_pictures_says_so(fake_engine: FakeEngine) -> None:
@@ -87,6 +87,6 @@ def test_enrol_a_set_of_two_depths_or_with_moving_pictures_says_so(fake_engine: 
     gray = cv2.imencode(".png", draw("disc", 71)[..., 0])[1].tobytes()
     found = enrol("disc", [*images, ImageSource("gray.png", payload=gray)], FAST, fake_engine).report.warnings
     said = " ".join(found)
-    assert "1 of 23 images have 16 bits, the others 8 bits" in said
-    assert "1 of 23 images are gray, the others coloured" in said
-    assert "1 of 23 images are animated" in said
+    assert "1 of 23 images is of 16 bits, the others of 8" in said
+    assert "1 of 23 images is gray, the others coloured" in said
+    assert "1 of 23 images is animated" in said

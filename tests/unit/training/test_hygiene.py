@@ -157,7 +157,7 @@ def test_enrol_names_images_of_another_size_and_frames_too_small_to_see_in(fake_
     images = good_images("disc", 25)
     images[3] = ImageSource("crop.png", payload=encode(draw("disc", 3, size=(80, 96))))
     (said,) = [each for each in enrol("disc", images, FAST, fake_engine).report.warnings if "px" in each]
-    assert said == "1 of 25 images are not 96x96 px like the others: crops, or another camera?"
+    assert said == "1 of 25 images is not 96x96 px like the others: crops, or another camera?"
     small = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(40, 50)))) for i in range(25)]
     assert any("images of 40 px on a side" in each for each in enrol("disc", small, FAST, fake_engine).report.warnings)
     varied = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(90 + i, 96)))) for i in range(25)]

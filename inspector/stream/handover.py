@@ -1,0 +1,57 @@
+"""What one agent hands over to another with a gate: epoch, hold, mode, jobs, challenges. It needs no common ledger.
+
+Pure. The owner of a gate tells its state with each notice (`ownership`). An agent that waits for the gate follows that
+state, so that nothing changes with the owner: a hold stays until a person releases it, a mode until its time is over,
+and a challenge stays due, failed or under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, Final
+
+from inspector.domain import GateState
+from inspector.stream.gate_merging import HOLD_FIELDS
+
+_COUNTED: Final = ("reject_streak", "storm", "watched", "last_trigger", "gaps")
+"""Fields that change with the parts. All others are news for an agent that follows."""
+
+_FOLLOWED_ORDERS: Final = ("mode", "mode_expires_at", "jobs")
+_FOLLOWED_WATCH: Final = ("reject_streak", "storm", "golden")
+
+
+def handed_over(state: GateState) -> GateState:
+    """The part of a gate's state that another agent can use. Counts of triggers are each agent's own."""
+    return replace(state, last_trigger=None, gaps=())
+
+
+def is_news(state: GateState | None, told: GateState | None) -> bool:
+    """Whether more than the counts of parts has changed since a state was told."""
+    if state is None or told is None:
+        return state is not told
+    names = [field.name for field in fields(GateState) if field.name not in _COUNTED]
+    return any(getattr(state, name) != getattr(told, name) for name in names)
+
+
+def followed(own: GateState, owner: GateState, agent: str) -> GateState:
+    """The state of the agent that waits, after the owner told its state. Epoch and count stay as they are.
+
+    A hold of this agent's own stays too, unless the gate has been released since. `agent`: this agent's name.
+    """
+    keeps = own.held and own.held_by == agent and owner.releases <= own.releases
+    hold = own if keeps and not owner.held else owner
+    ends = own.held and not hold.held
+    watch = {name: getattr(owner, name) for name in _FOLLOWED_WATCH}
+    watch |= {name: getattr(hold, name) for name in ("held", *HOLD_FIELDS)}
+    orders = {name: getattr(owner, name) for name in _FOLLOWED_ORDERS}
+    releases = max(own.releases + ends, owner.releases)
+    if releases != own.releases or _differs(own, watch):
+        watch |= {"releases": releases, "watched": max(own.watched, owner.watched) + 1}
+    if _differs(own, orders):
+        orders |= {"orders": max(own.orders, owner.orders) + 1}
+    return replace(own, **watch, **orders)
+
+
+def _differs(state: GateState, values: Mapping[str, Any]) -> bool:
+    return any(getattr(state, name) != value for name, value in values.items())

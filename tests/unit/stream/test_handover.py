@@ -1,0 +1,141 @@
+"""What is handed over with a gate: an agent that waits follows its owner, and no epoch ever goes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from inspector.domain import CauseRun, Gap, GateMode, GateState, GoldenState, HeldFor, Job, StormCounts
+from inspector.stream.gate_record import gate_from_record, gate_record
+from inspector.stream.handover import followed, handed_over, is_news
+from inspector.stream.identity import FrameIds, FrameMemory, Known
+from inspector.stream.storms import hold, hold_words, release
+from inspector.stream.trigger_counter import TriggerCounter
+
+NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
+OWNER = GateState("gate", 3, epoch_of="id-a")
+HELD = hold(OWNER, HeldFor.CONSECUTIVE_REJECTS, NOON, "a")
+FULL = replace(
+    HELD,
+    reject_streak=4,
+    storm=StormCounts("0110", (CauseRun("cam", "unknown_product", 2),)),
+    releases=2,
+    mode=GateMode.BYPASS,
+    mode_expires_at=NOON,
+    jobs=(Job("J1", "L1", None, 2, -1),),
+    orders=7,
+    golden=GoldenState("c1", ("G1",), True, NOON, "disc", ("disc:1",), NOON, "the shift"),
+)
+
+
+def counter(epoch: int = 1, last: int | None = None, **more: Any) -> TriggerCounter:
+    return TriggerCounter(GateState("gate", epoch, last, **more), None, 100)
+
+
+def test_state_handed_over_comes_back_from_its_record_without_counts_of_triggers() -> None:
+    told = handed_over(replace(FULL, last_trigger=9, gaps=(Gap(3, 1, 2),)))
+    assert told == FULL
+    assert gate_from_record(orjson.loads(orjson.dumps(gate_record(told)))) == told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"held_for": "tired"},
+        {"epoch": -1},
+        {"epoch": True},
+        {"mode": 3},
+        {"jobs": [1]},
+        {"golden": None},
+        {"storm": {}},
+    ],
+)
+def test_record_that_can_not_be_read_is_a_value_error(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError):
+        gate_from_record(gate_record(FULL) | changes)
+
+
+def test_followed_owner_hands_over_its_hold_with_cause_time_and_agent_whatever_was_released_before() -> None:
+    own = GateState("gate", releases=9, watched=50, orders=20)
+    taken = followed(own, FULL, "b")
+    assert (taken.held, taken.held_for, taken.held_since, taken.held_by) == (True, FULL.held_for, NOON, "a")
+    assert (taken.mode, taken.mode_expires_at, taken.jobs, taken.golden) == (
+        FULL.mode,
+        FULL.mode_expires_at,
+        FULL.jobs,
+        FULL.golden,
+    )
+    assert taken.releases >= own.releases
+    assert taken.watched > own.watched
+    assert taken.orders > own.orders, "else the ledger would keep the older mode"
+    assert followed(taken, FULL, "b") == taken
+
+
+def test_followed_owner_that_was_released_ends_the_hold_that_was_followed() -> None:
+    taken = followed(GateState("gate", releases=9), HELD, "b")
+    freed = followed(taken, release(HELD), "b")
+    assert not freed.held
+    assert freed.releases > taken.releases, "else the ledger would keep the hold"
+
+
+def test_followed_owner_that_never_knew_of_this_agents_own_hold_does_not_end_it() -> None:
+    own = hold(GateState("gate"), HeldFor.ACCOUNT, NOON, "b")
+    assert followed(own, OWNER, "b").held
+    assert not followed(own, release(OWNER), "b").held, "a person has released the gate since"
+
+
+def test_is_news_counts_of_parts_are_none() -> None:
+    assert not is_news(replace(OWNER, reject_streak=3, watched=3), OWNER)
+    assert is_news(HELD, OWNER)
+    assert is_news(None, OWNER)
+
+
+@pytest.mark.parametrize(
+    ("own", "is_common", "epoch"),
+    [
+        (counter(1, 5, epoch_of="id-b"), True, 3),
+        (counter(3, 5, epoch_of="id-a"), True, 3),
+        (counter(3, 5, epoch_of="id-b"), False, 3),
+        (counter(3, None), True, 3),
+        (counter(7, 5, epoch_of="id-b"), False, 7),
+    ],
+)
+def test_follow_takes_a_later_epoch_and_says_whether_its_numbers_name_the_same_parts(
+    own: TriggerCounter, is_common: bool, epoch: int
+) -> None:
+    assert own.follow(OWNER, "b") is is_common
+    assert own.state.epoch == epoch
+
+
+def test_resume_takes_what_this_agent_told_last_and_no_older_epoch() -> None:
+    behind, ahead = counter(1, 5, epoch_of="id-a"), counter(4, 5, epoch_of="id-a")
+    behind.resume(FULL)
+    ahead.resume(FULL)
+    assert (behind.state.epoch, behind.state.held, behind.state.mode) == (3, True, GateMode.BYPASS)
+    assert ahead.state.epoch == 4
+
+
+def test_take_over_forgets_what_was_skipped_under_the_other_agent_and_keeps_own_parts() -> None:
+    made = counter(3, 5, epoch_of="id-a", gaps=(Gap(2, 8, 8),))
+    made.step(8, can_be_reset=False)
+    assert made.gaps.waiting() == [(2, 8), (3, 6), (3, 7)]
+    made.take_over(4, "id-b", has_ledger=False)
+    assert made.gaps.waiting() == [(2, 8)]
+    assert (made.recorded_state.epoch, made.recorded_state.epoch_of) == (4, "id-b")
+
+
+def test_frame_that_comes_again_after_epochs_were_skipped_is_known() -> None:
+    made = counter(1, 5)
+    memory = FrameMemory("cam", "", made, 100)
+    ids = FrameIds(None, 6, None, "sha")
+    assert not isinstance(memory.classify(ids), Known)
+    made.take_over(9, "id-b", has_ledger=False)
+    assert isinstance(memory.classify(replace(ids, is_redelivered=True)), Known)
+
+
+def test_hold_words_say_since_when_by_which_agent_and_why() -> None:
+    assert hold_words(HELD) == ("held since 2025-03-01T12:00:00.000Z by the agent a: too many rejects in a row")

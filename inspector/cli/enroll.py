@@ -66,7 +66,10 @@ def command(
     mask: Annotated[Path | None, typer.Option(help="PNG over the whole frame, dark where nothing counts.")] = None,
     exposure: Annotated[
         str,
-        typer.Option(help="auto, as_is, normalised (one brightness and contrast) or levelled (also no large shadows)."),
+        typer.Option(
+            help="auto (as_is or levelled, chosen by the good images), as_is, normalised (one brightness and contrast) "
+            "or levelled (also no large shadows)."
+        ),
     ] = "auto",
     overkill: Annotated[
         str | None,

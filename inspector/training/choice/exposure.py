@@ -19,6 +19,10 @@ LEAST_GAIN = 0.015
 EXPOSURES: tuple[Exposure, ...] = ("as_is", "normalised", "levelled")
 """All exposures; the one that changes the frame least comes first."""
 
+CANDIDATES: tuple[Exposure, ...] = ("as_is", "levelled")
+"""Those among which the good images choose. Drawn defects can't tell `normalised` from `levelled`: they tie on all four
+products that gain by either, where real defects are told as well or better with `levelled` (docs/measurements.md)."""
+
 
 def parse_exposure(text: str) -> Exposure | None:
     """The exposure that a person wrote; None where the good images choose. Raises UsageError."""
@@ -33,7 +37,7 @@ def choose_exposure(judge: HeadRecipe, trial: Trial, inputs: FittingInputs) -> t
     if not trial.parts.planted:
         return unchosen_exposure("no defect could be drawn so that it shows")
     evidence: dict[Exposure, float] = {}
-    for exposure in EXPOSURES:
+    for exposure in CANDIDATES:
         canvases = Exposed(trial.canvases, judge.preparation, exposure)
         evidence[exposure] = judge.judge_trial(replace(inputs, canvases=canvases), trial.parts).mean_auroc_of_views
     best = max(evidence, key=evidence.__getitem__)

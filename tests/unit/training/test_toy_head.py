@@ -147,7 +147,7 @@ def test_toy_head_is_enrolled_loaded_and_gives_the_verdict_of_a_running_lineup(
     assert (done.manifest["head"], done.manifest["model"]["kind"]) == ("toy", "mean")
     assert done.manifest["learnt"] == "a mean"
     assert [choice["what"] for choice in done.manifest["evidence"]["choices"]] == ["exposure"]
-    assert done.manifest["evidence"]["choices"][0]["evidence"].keys() == {"as_is", "normalised", "levelled"}
+    assert done.manifest["evidence"]["choices"][0]["evidence"].keys() == {"as_is", "levelled"}
     assert done.manifest["evidence"]["detectability"] is not None
     assert pack(unpack(done.artifact))[0] == done.artifact
 

@@ -257,7 +257,10 @@ class Admission:
         if frame.count is None:
             return times
         order, part = self._orders[delivery.camera], (frame.key.epoch, frame.count)
-        if not order.note(part, delivery.received_ns):
+        captured_at = times.captured_at if times.source is TimeSource.CAMERA else None
+        if not order.note(part, delivery.received_ns, captured_at):
+            return times
+        if captured_at is not None and order.is_captured_in_order(captured_at):
             return times
         return overtaken_times(times, delivery, gate, order.not_before_ns(part))
 

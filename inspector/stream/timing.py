@@ -3,7 +3,7 @@
 At a gate no frame counts as younger than its source can prove (`Delivery.not_before_ns`). A frame without such a bound
 is late, and so is a frame whose bound leaves no time within the window. A trusted `captured-at` that is older than the
 allowed skew makes a frame late as well. A `captured-at` later than the receipt is ignored. A frame that a later part's
-frame has overtaken, and whose camera's clock is not used, is as old as `overtaking` bounds it.
+frame has overtaken is as old as `overtaking` bounds it, unless its camera's clock says that it was taken before.
 """
 
 from __future__ import annotations
@@ -73,10 +73,8 @@ def overtaken_times(times: FrameTimes, delivery: Delivery, gate: GateSection, no
     """The times of a frame that came after the frame of a later part of its camera.
 
     `not_before_ns`: the receipt of the nearest earlier part's frame; None: no such frame is known, so nothing bounds
-    the age. A frame whose time of capture is known keeps its times.
+    the age.
     """
-    if times.source is TimeSource.CAMERA:
-        return times
     if not_before_ns is None:
         return replace(times, is_late=True)
     left_ms = gate.window_ms - (delivery.received_ns - not_before_ns) / 1e6

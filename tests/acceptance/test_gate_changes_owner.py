@@ -112,7 +112,7 @@ def test_gate_that_is_held_stays_held_for_the_agent_that_takes_it_over_until_a_p
     held = state(first)
     told = finding(first.config, "gate1 held")
     assert not told["ok"]
-    assert all(word in str(told["detail"]) for word in ("rejected", "first", held["held_since"], "release"))
+    assert all(word in str(told["detail"]) for word in ("rejects", "first", held["held_since"], "release"))
 
     first.end(signal.SIGKILL)
     line.beats.clear()

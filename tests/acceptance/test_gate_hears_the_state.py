@@ -60,7 +60,7 @@ def test_run_heartbeat_with_the_new_epoch_comes_before_its_first_decision(
     agent: Callable[[str], Agent], mosquitto: Callable[..., Mosquitto]
 ) -> None:
     broker = mosquitto()
-    rarely = "heartbeat_ms = 5000\n"
+    rarely = "heartbeat_ms = 1400\n"
     with shop_floor(broker) as floor:
         running = agent(rarely + LINE.format(port=broker.port, window_ms=30000)).start()
         running.until(floor.is_ready, 60, "the gate is ready")

@@ -115,17 +115,25 @@ class Challenging:
             deadline_ns=self._shared.clock.monotonic_ns() + int(challenge.within_s * 1e9),
         )
 
-    def settled_facts(self, gate: str, part: PartKey | None, facts: FrameFacts) -> FrameFacts:
-        """The facts of a frame in mode golden; a frame that is no reference part of the challenge is marked so."""
-        admitted = facts.admitted
-        if not admitted.standing.is_master:
-            return facts
+    def arrived(self, gate: str, part: PartKey | None, admitted: Admitted) -> bool:
+        """Whether this frame shows a reference part of the challenge under way.
+
+        Called first when the frame has come, so that parts have their places in the order in which they were shown.
+        Frames are judged side by side, and the second may be ready first.
+        """
         run = self._runs.get(gate)
         is_waiting = admitted.delivery.backlog  # it may have been shown before the challenge began
-        if run is not None and part is not None and not is_waiting and run.takes(part, admitted.key.part_id):
-            self._note_collecting(gate, run)
+        if not admitted.standing.is_master or run is None or part is None or is_waiting:
+            return False
+        is_taken = run.takes(part, admitted.key.part_id)
+        self._note_collecting(gate, run)
+        return is_taken
+
+    def settled_facts(self, gate: str, part: PartKey | None, facts: FrameFacts) -> FrameFacts:
+        """The facts of a frame in mode golden; a frame that is no reference part of the challenge is marked so."""
+        if not facts.admitted.standing.is_master or self.arrived(gate, part, facts.admitted):
             return facts
-        return replace(facts, admitted=_without_master(admitted))
+        return replace(facts, admitted=_without_master(facts.admitted))
 
     def judged(self, gate: str, part: PartKey | None, verdict: Verdict, decision: Decision | None) -> None:
         """Note a verdict in mode golden, and the decision that is sent after it."""

@@ -89,6 +89,7 @@ class Intake:
         self._note_clock(arrival)
         self._note_seen(arrival.admitted)
         ticket = self._ticket(source, arrival)
+        self._settling.note_arrival(arrival.admitted)
         self._shared.checkpoint("admitted")
         admitted = arrival.admitted
         if admitted.fault is not None or admitted.missing_trigger:

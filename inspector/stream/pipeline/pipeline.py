@@ -25,12 +25,12 @@ A late frame at a gate goes from admission to its journaled row at once (settlin
 afterwards.py judges it when the line has time (../spare_time.py), and adds what it showed to its row.
 
 Parts whose trigger ids were skipped wait in ../gaps.py; misses.py settles those whose frames did not come.
-Beside the road run upkeep.py (live products, canary, events), camera_watch.py (silent cameras, rates), owning.py (which
-gates are this agent's), succession.py (what is taken over with a gate; ../handover.py), shadowing.py (the shadow
-versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
-commanding.py (job, mode, epoch), challenging.py (golden challenges), reports.py (what PLCs did: journal, record,
-acknowledge; ../acks.py), accounts.py (what became of each part; ../accounting.py), states.py (state topics, gauges) and
-alarms.py (events that could come for every part).
+Beside the road run upkeep.py (live products, canary, events), graph_exchange.py (exported graphs of the registry),
+camera_watch.py (silent cameras, rates), owning.py (which gates are this agent's), succession.py (what is taken over
+with a gate; ../handover.py), shadowing.py (the shadow versions, on frames that have their verdict, while no live frame
+waits; ../shadow_line.py), heartbeats.py, commanding.py (job, mode, epoch), challenging.py (golden challenges),
+reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), accounts.py (what became of each part;
+../accounting.py), states.py (state topics, gauges) and alarms.py (events that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A

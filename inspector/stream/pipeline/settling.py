@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from inspector.domain import (
+    Admitted,
     Cause,
     DeadLetter,
     Decision,
@@ -118,6 +119,12 @@ class Settling:
         """Give up the frames that are still being journaled or published; they stay unacknowledged."""
         for task in list(self._under_way):
             task.cancel()
+
+    def note_arrival(self, admitted: Admitted) -> None:
+        """A frame has come. Among the reference parts of a challenge its part has the next place."""
+        gate = self._shared.gate_of(admitted.delivery.camera)
+        if gate is not None and admitted.standing.mode is GateMode.GOLDEN:
+            self._outlets.challenging.arrived(gate.name, gate.part_of(admitted), admitted)
 
     def settle(self, ticket: Ticket, facts: FrameFacts) -> None:
         """Decide a frame, and start to journal and publish. A settled ticket only takes a late score."""

@@ -42,6 +42,25 @@ def test_admit_frame_that_a_later_part_has_overtaken_is_as_old_as_the_part_befor
     assert arrive(admission, delivery("left", at_ms=1210, headers={"trigger_id": 20})).admitted.is_late
 
 
+@pytest.mark.parametrize(("captured_ms", "is_late"), [(1185, False), (1200, True), (1205, True)])
+def test_admit_overtaken_frame_of_a_trusted_clock_keeps_a_time_of_capture_that_can_be_its_own(
+    gated: Config, delivery: Make, captured_ms: int, is_late: bool
+) -> None:
+    cameras = tuple(each.model_copy(update={"clock": "trusted"}) for each in gated.camera)
+    admission = Admission(gated.model_copy(update={"camera": cameras}))
+
+    admission.assign({"pair": GateState("pair", epoch=3, last_trigger=18)}, {})
+
+    def shown(trigger: int, at_ms: int, captured_ms: int) -> Arrival:
+        at, captured_at = (START + timedelta(milliseconds=each) for each in (at_ms, captured_ms))
+        headers = {"trigger_id": trigger, "captured_at": captured_at.isoformat()}
+        return arrive(admission, delivery("left", at_ms=at_ms, received_at=at, headers=headers))
+
+    shown(19, 1000, 995)
+    shown(21, 1205, 1200)
+    assert shown(20, 1210, captured_ms).admitted.is_late == is_late
+
+
 def test_admit_frame_is_not_overtaken_by_another_camera(admission: Admission, delivery: Make) -> None:
     arrive(admission, delivery("left", at_ms=1000, headers={"trigger_id": 18}))
     behind = arrive(admission, delivery("right", at_ms=1040, headers={"trigger_id": 17})).admitted

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from inspector.config.sections import CameraSection
 from inspector.domain import Action, Cause, Challenge, ChallengeResult, GateAction, GateMode, HeldFor, Outcome
+from tests.unit.stream import test_pipeline
 from tests.unit.stream.test_commanding import Talker, later
 from tests.unit.stream.test_holding import HELD, READY, beat
 from tests.unit.stream.test_pipeline import BAD, GOOD, UNKNOWN, Plant, settings, until
@@ -187,6 +190,29 @@ async def test_challenge_at_a_gate_for_one_part_at_a_time_takes_acks_in_their_or
             plant.push(payload + b"#%d" % number)
             await until(lambda: len(plant.line.told) == number)  # noqa: B023 - of this turn
             ack(plant, 0, act)
+        await until(lambda: ended(plant) is not None)
+    assert plant.ledger.challenges[-1].result is ChallengeResult.PASSED
+
+
+async def test_reference_parts_have_their_places_in_the_order_in_which_they_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first_may_go, plain = threading.Event(), test_pipeline.decode
+
+    def decode(payload: bytes, camera: CameraSection) -> Any:
+        if payload.startswith(GOOD):
+            assert first_may_go.wait(30)
+        return plain(payload, camera)
+
+    monkeypatch.setattr(test_pipeline, "decode", decode)
+    plant = Plant(settings())
+    async with plant.running():
+        await Talker(plant).tell("golden", **ORDER | {"good": 1})
+        show(plant, [GOOD, BAD])
+        await until(lambda: [told.trigger_id for told in plant.line.told] == [2])
+        first_may_go.set()
+        await until(lambda: len(plant.line.told) == 2)
+        ack(plant, 2, 2)
         await until(lambda: ended(plant) is not None)
     assert plant.ledger.challenges[-1].result is ChallengeResult.PASSED
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from inspector.stream.overtaking import REMEMBERED_FRAMES, ReceiptOrder
 
 
@@ -33,6 +35,17 @@ def test_an_overtaken_frame_without_an_earlier_part_of_its_epoch_has_no_bound() 
     order.note((2, 2), 20)
     assert order.note((2, 1), 30)
     assert order.not_before_ns((2, 1)) is None
+
+
+def test_an_overtaken_frame_is_captured_in_order_only_if_the_same_clock_says_so() -> None:
+    order, now = ReceiptOrder(), datetime(2025, 3, 1, tzinfo=UTC)
+    order.note((1, 1), 10, now)
+    order.note((1, 3), 30, now + timedelta(seconds=2))
+    assert order.note((1, 2), 40, now + timedelta(seconds=1))
+    assert order.is_captured_in_order(now + timedelta(seconds=1))
+    assert not order.is_captured_in_order(now + timedelta(seconds=2)), "no part is taken when a later one is"
+    order.note((1, 4), 50)
+    assert not order.is_captured_in_order(now), "the later frame has no time"
 
 
 def test_the_memory_of_frames_is_bounded() -> None:

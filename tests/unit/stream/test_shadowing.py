@@ -160,9 +160,10 @@ async def test_score_next_shadow_that_hangs_is_not_waited_for(monkeypatch: pytes
         assert [row.published for row in plant.rows()] == [True] * 5
         assert plant.ledger.shadow_results == []
         assert shadows.scored == [], "no other frame beside the one that hangs"
-        assert plant.telemetry.kinds().count("shadow_slow") == 1
+        await until(lambda: "shadow_slow" in plant.telemetry.kinds())
         may_go_on.set()
         await until(lambda: len(plant.ledger.shadow_results) == 5)
+    assert plant.telemetry.kinds().count("shadow_slow") == 1
 
 
 async def test_patience_is_half_of_the_smallest_time_to_spare() -> None:

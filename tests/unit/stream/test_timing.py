@@ -120,9 +120,3 @@ def test_overtaken_times_never_give_more_time_than_the_bound_of_the_markers() ->
     frame, single = delivery(60), gate("single_in_flight")
     times = times_of(frame, None, camera(), single)
     assert overtaken_times(times, frame, single, RECEIVED_NS - 20 * MS) == times
-
-
-def test_overtaken_times_of_a_trusted_clock_stay() -> None:
-    frame = delivery(1)
-    times = times_of(frame, NOW - timedelta(milliseconds=30), camera("trusted"), gate())
-    assert overtaken_times(times, frame, gate(), None) == times

@@ -32,6 +32,9 @@ BEHIND: Final = (
 PERIODS_ON_TIME: Final = 3
 """Markers count as on time while the age of a frame is bounded by this many of their periods."""
 
+PERIODS_OPEN: Final = 2
+"""The bound of a frame that did not wait lies up to so many periods back."""
+
 
 @dataclass(frozen=True, slots=True)
 class FrameTimes:
@@ -116,9 +119,10 @@ def _age_ms(delivery: Delivery, captured_at: datetime | None, gate: GateSection 
     bound_ms = (delivery.received_ns - delivery.not_before_ns) / 1e6
     if gate.match == "single_in_flight":
         return bound_ms
-    on_time_ms = PERIODS_ON_TIME * marker_period_ms(gate.window_ms, is_told_by_bound=False)
+    period_ms = marker_period_ms(gate.window_ms, is_told_by_bound=False)
     # When a decision comes too late, the slot of its trigger is already closed, so the decision hits no other part.
-    return 0.0 if bound_ms <= on_time_ms else bound_ms
+    # So what markers on time leave open need not count. What is more than that, the frame has waited for certain.
+    return bound_ms if bound_ms > PERIODS_ON_TIME * period_ms else max(0.0, bound_ms - PERIODS_OPEN * period_ms)
 
 
 def _is_beyond(delivery: Delivery, gate: GateSection) -> bool:

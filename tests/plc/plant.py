@@ -36,6 +36,7 @@ clock = "{clock}"
 name = "{gate}"
 cameras = ["{camera}"]
 window_ms = {window_ms}
+transport_ms = 20
 match = "{match}"
 trigger_modulus = {modulus}
 """

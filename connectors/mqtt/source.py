@@ -311,12 +311,13 @@ class MqttSource(Peer):
             received_ns=self._last_message_ns,
             redelivered=message.is_duplicate,
             backlog=self.has_backlog,
-            not_before_ns=self._not_before_ns(envelope.properties),
+            not_before_ns=self._not_before_ns(envelope.properties, is_redelivered=message.is_duplicate),
         )
 
-    def _not_before_ns(self, properties: Mapping[str, str]) -> int | None:
+    def _not_before_ns(self, properties: Mapping[str, str], *, is_redelivered: bool) -> int | None:
         """The earliest time at which the frame that came last can have been taken; None if nothing proves any."""
-        may_have_waited = self._outage.doubts(self._last_message_ns)
+        is_from_store = is_redelivered or self.has_backlog
+        may_have_waited = self._outage.doubts(self._last_message_ns, is_from_store=is_from_store)
         if self._markers is None:
             return None
         has_time = self._camera.clock == "trusted" and "captured-at" in properties

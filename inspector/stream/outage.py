@@ -31,10 +31,16 @@ class OutageDoubt:
         self._is_in_doubt = True
         self._first_ns = None
 
-    def doubts(self, received_ns: int) -> bool:
-        """Whether the frame that comes now may have waited in its camera."""
+    def doubts(self, received_ns: int, *, is_from_store: bool = False) -> bool:
+        """Whether the frame that comes now may have waited in its camera.
+
+        `is_from_store`: the broker had it before the outage, or kept it since. It says nothing about the camera, which
+        may come back later than the agent, so the pause behind it is no pause of the camera.
+        """
         if not self._is_in_doubt:
             return False
+        if is_from_store:
+            return True
         first_ns, last_ns = self._first_ns, self._last_ns
         self._last_ns = received_ns
         if first_ns is None:

@@ -44,3 +44,12 @@ def test_doubts_again_after_the_next_outage() -> None:
     assert [doubt.doubts(0), doubt.doubts(PAUSE_NS)] == [True, False]
     doubt.begin()
     assert doubt.doubts(2 * PAUSE_NS)
+
+
+def test_frames_from_the_brokers_store_do_not_end_the_doubt_about_the_camera() -> None:
+    doubt = OutageDoubt()
+    doubt.begin()
+    assert all(doubt.doubts(at, is_from_store=True) for at in (0, PAUSE_NS, 2 * LONGEST_NS))
+    came_back = 2 * LONGEST_NS + PAUSE_NS
+    assert [doubt.doubts(came_back + number * MS) for number in range(4)] == [True] * 4, "kept by the camera"
+    assert not doubt.doubts(came_back + 3 * MS + PAUSE_NS)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from tests.plc.gate import Done, Told, is_by_decision
-from tests.plc.matching import Row, match_rows
+from tests.plc.matching import Row, match_rows, seconds
 from tests.plc.slots import Effect
 from tests.plc.wire import ACTIONS, BY_DECISION, PASS, REJECT, Ack, cause_of
 
@@ -46,7 +46,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One decision about a part. Times in ms from the part's trigger; `hit_part` is the part whose slot it found."""
+    """One decision about a part. Times in ms from the part's trigger; `hit_part` is the part whose slot it found.
+
+    `was_held_up`: it came after its part had left, but was decided before that. A broker that stands still with a
+    decision inside delivers it when it goes on, and nobody can call it back.
+    """
 
     after_ms: float
     action: str
@@ -55,6 +59,7 @@ class Word:
     in_time: bool
     effect: str
     hit_part: int | None
+    was_held_up: bool = False
 
 
 @dataclass(slots=True)
@@ -111,9 +116,9 @@ def settle_account(evidence: Evidence) -> Account:
     began_s = min((done.triggered_s for done in evidence.done), default=0.0)
     parts = {done.part.number: _open(done, setters, began_s) for done in evidence.done}
     done_of = {done.part.number: done for done in evidence.done}
-    for message, number in zip(evidence.told, about, strict=True):
-        if number in parts:
-            parts[number].words.append(_word(message, done_of[number]))
+    for message, row, number in zip(evidence.told, matched, about, strict=True):
+        if row is not None and number in parts:
+            parts[number].words.append(_word(message, row, done_of[number]))
     _add_rows(evidence, parts)
     stored = _add_acks(evidence, parts)
     ordered = [parts[number] for number in sorted(parts)]
@@ -148,16 +153,19 @@ def _open(done: Done, setters: Mapping[int, int | None], began_s: float) -> Part
     )
 
 
-def _word(message: Told, done: Done) -> Word:
+def _word(message: Told, row: Row, done: Done) -> Word:
     decision = message.decision
+    in_time = message.at_s <= done.left_s
+    decided_s = seconds(row["decided_at"]) - (message.wall_s - message.at_s)  # by the clock of the line
     return Word(
         after_ms=_ms(message.at_s - done.triggered_s),
         action=ACTIONS[decision.action],
         cause=cause_of(decision.code),
         left_ms=decision.left_ms,
-        in_time=message.at_s <= done.left_s,
+        in_time=in_time,
         effect=message.effect.value,
         hit_part=message.slot_part,
+        was_held_up=not in_time and decided_s <= done.left_s,
     )
 
 
@@ -215,7 +223,10 @@ def _count_messages(
         "frames_delivered": len(evidence.delivered),
         "frames_without_row": sum(sha not in with_row for sha in evidence.delivered),
         "decisions": len(evidence.told),
-        "decisions_after_their_part_left": sum(not word.in_time for part in parts for word in part.words),
+        "decisions_after_their_part_left": sum(
+            not (word.in_time or word.was_held_up) for part in parts for word in part.words
+        ),
+        "decisions_held_up_on_their_way": sum(word.was_held_up for part in parts for word in part.words),
         "decisions_dropped": sum(message.effect is Effect.DROPPED for message in evidence.told),
         "decisions_on_another_part": sum(
             word.hit_part not in (None, part.number) for part in parts for word in part.words

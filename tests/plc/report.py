@@ -41,7 +41,7 @@ def lines_of_parts(parts: Sequence[PartAccount]) -> Iterator[str]:
         by = "" if part.decided_by is None else str(part.decided_by)
         words = "; ".join(
             f"{word.action} ({word.cause}) after {word.after_ms:.0f} ms"
-            f"{'' if word.in_time else ', TOO LATE'}"
+            f"{'' if word.in_time else ', held up on its way' if word.was_held_up else ', TOO LATE'}"
             f"{'' if word.hit_part in (None, part.number) else f', ON PART {word.hit_part}'}"
             for word in part.words
         )

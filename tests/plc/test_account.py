@@ -36,7 +36,11 @@ def told(at_s: float, trigger: int, hit: int | None, *, left_ms: int = 100, effe
 
 
 def row(seq: int, shown: int | None, act_before_s: float | None, *, trigger: int | None = None) -> dict[str, Any]:
-    at = None if act_before_s is None else datetime.fromtimestamp(START_S + act_before_s, UTC).isoformat()
+    """Decided 100 ms before its time was over."""
+
+    def moment(at_s: float) -> str:
+        return datetime.fromtimestamp(START_S + at_s, UTC).isoformat()
+
     is_frame = shown is not None
     return {
         "seq": seq,
@@ -46,8 +50,8 @@ def row(seq: int, shown: int | None, act_before_s: float | None, *, trigger: int
         "outcome": "pass" if is_frame else "uninspected",
         "cause": "ok" if is_frame else "not_received",
         "action": "pass" if is_frame else "none",
-        "act_before": at,
-        "decided_at": f"{seq:04}",
+        "act_before": None if act_before_s is None else moment(act_before_s),
+        "decided_at": moment(seq if act_before_s is None else act_before_s - 0.1),
     }
 
 
@@ -140,8 +144,19 @@ def test_account_decision_that_a_broker_held_up_finds_its_row() -> None:
             [row(1, 1, first.gate_s), row(2, 2, second.gate_s)],
         )
     )
+    assert broken == []
+    assert [(word.in_time, word.was_held_up) for word in account.parts[0].words] == [(False, True)]
+    assert account.totals["decisions_held_up_on_their_way"] == 1
+
+
+def test_account_decision_that_was_made_after_its_part_had_left_is_not_held_up() -> None:
+    first = part(1)
+    late = told(first.trigger_s + 0.9, 101, None, left_ms=100)
+    account, broken = broken_of(
+        evidence([done(first, REJECT, BY_DEFAULT)], [late], [row(1, 1, first.trigger_s + 1.0, trigger=101)])
+    )
     assert broken == ["decisions_after_their_part_left"]
-    assert [word.in_time for word in account.parts[0].words] == [False]
+    assert account.totals["decisions_held_up_on_their_way"] == 0
 
 
 def test_account_default_though_told_in_time_is_counted() -> None:

@@ -29,7 +29,8 @@ from inspector.stream.ownership import RETAINED, Notice, Ownership, Word
 VERSION: Final = 1
 TICK_S: Final = 0.05
 GOODBYE_S: Final = 1.0
-LARGEST: Final = 2**63 - 1
+LARGEST: Final = 2**53
+"""Terms, epochs and numbers beyond are refused, so that the next one is a number too."""
 
 
 class MqttGateOwners:

@@ -39,7 +39,8 @@ def followed(own: GateState, owner: GateState, agent: str) -> GateState:
 
     A hold of this agent's own stays too, unless the gate has been released since. `agent`: this agent's name.
     """
-    keeps = own.held and own.held_by == agent and owner.releases <= own.releases
+    # A hold without a name is from before holds had one, so it may be this agent's.
+    keeps = own.held and own.held_by in (None, agent) and owner.releases <= own.releases
     hold = own if keeps and not owner.held else owner
     ends = own.held and not hold.held
     watch = {name: getattr(owner, name) for name in _FOLLOWED_WATCH}

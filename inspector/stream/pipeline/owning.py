@@ -281,7 +281,10 @@ class Owning:
         except LedgerUnavailable:
             return
         self._note_signs(others)
-        before, self._elsewhere = self._elsewhere, {owner.gate: owner for owner in others}
+        # A gate that was not asked about, because this agent lost its own broker for a moment, is still the other's.
+        served = {gate.name for gate in self.served()}
+        kept = {gate: owner for gate, owner in self._elsewhere.items() if gate in served and gate not in claimed}
+        before, self._elsewhere = self._elsewhere, kept | {owner.gate: owner for owner in others}
         for gate in before.keys() - self._elsewhere.keys():
             self._succession.note_elsewhere(before[gate])
             self._cleared.discard(gate)  # its state is taken over before it is told anything

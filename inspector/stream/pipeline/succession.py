@@ -73,11 +73,15 @@ class Succession:
         """Returns when the gate's state is what it was under the owner before, in an epoch that never was."""
         if self._owners is None:
             return
+        self._told.pop(gate, None)  # what was followed may have been changed here since
         before, counter = self._owners.predecessor(gate), self._shared.admission.counter(gate)
         elsewhere = self._elsewhere.pop(gate, None)
-        if before is not None and before.identity == self._owners.identity:
+        if before is not None and self._is_mine(before):
             if before.state is not None:
                 counter.resume(before.state)
+                self._unstored.add(gate)
+            elif before.epoch > counter.state.epoch:  # of software that did not tell the state
+                counter.take_over(before.epoch + 1, self._owners.identity, has_ledger=True)
                 self._unstored.add(gate)
         elif before is not None or elsewhere is not None:
             await self._succeed(gate, before, elsewhere)
@@ -87,7 +91,14 @@ class Succession:
         for listen in self.listeners:
             listen(gate)
         self._told.pop(gate, None)
-        self._owners.succeed(gate)
+        later = self._owners.predecessor(gate)
+        if later == before and _state_of(later) == _state_of(before):
+            self._owners.succeed(gate)  # else another agent has owned it meanwhile, and its state comes next
+
+    def _is_mine(self, owner: GateOwner) -> bool:
+        """Whether an earlier run of this agent is meant. A cloned machine has the identity too, but not the name."""
+        identity = "" if self._owners is None else self._owners.identity
+        return (owner.agent, owner.identity) == (self._shared.config.agent.name, identity)
 
     async def store(self) -> None:
         """Store the states that were taken over. What can't be stored now is stored by the next call."""
@@ -104,10 +115,15 @@ class Succession:
             if self._shared.is_of_group(gate) and stored is not None and _is_same_epoch(stored, before):
                 counter.adopt(stored)  # the frames that it knows are loaded with the first delivery of the stream
                 counter.name_epoch(stored.epoch_of)
+                if before.state is not None:  # told, and perhaps not stored before its agent ended
+                    counter.resume(before.state)
+                    self._unstored.add(gate)
                 return
             self.follow(before)
-        if elsewhere is not None and stored is not None:
+        if stored is not None and elsewhere is not None:
             counter.adopt(stored)
+        elif stored is not None:
+            counter.resume(stored)  # a hold that is stored and was not told, if the ledger is the owner's too
         known = [owner for owner in (before, elsewhere) if owner is not None]
         epochs = [counter.state.epoch, *(owner.epoch for owner in known), stored.epoch if stored else 0]
         epoch = max(epochs) + 1
@@ -125,6 +141,10 @@ class Succession:
             async with asyncio.timeout(PATIENCE_S):
                 return (await self._ledger.load_gates([gate])).get(gate)
         return None
+
+
+def _state_of(owner: GateOwner | None) -> GateState | None:
+    return None if owner is None else owner.state
 
 
 def _is_same_epoch(stored: GateState, owner: GateOwner) -> bool:

@@ -36,6 +36,12 @@ def counter(epoch: int = 1, last: int | None = None, **more: Any) -> TriggerCoun
     return TriggerCounter(GateState("gate", epoch, last, **more), None, 100)
 
 
+def received(changes: dict[str, Any]) -> dict[str, Any]:
+    """The record of `FULL` as it comes from the broker, with these changes."""
+    record: dict[str, Any] = orjson.loads(orjson.dumps(gate_record(FULL)))
+    return record | changes
+
+
 def test_state_handed_over_comes_back_from_its_record_without_counts_of_triggers() -> None:
     told = handed_over(replace(FULL, last_trigger=9, gaps=(Gap(3, 1, 2),)))
     assert told == FULL
@@ -45,18 +51,39 @@ def test_state_handed_over_comes_back_from_its_record_without_counts_of_triggers
 @pytest.mark.parametrize(
     "changes",
     [
-        {"held_for": "tired"},
+        {"held": "yes"},
+        {"held_by": []},
+        {"held_by": "a\0b"},
+        {"held_since": "0001-01-01T00:00:00Z"},
         {"epoch": -1},
+        {"epoch": 2**60},
         {"epoch": True},
         {"mode": 3},
         {"jobs": [1]},
+        {"jobs": [{"job_id": "J", "lot": None, "product": None, "from_epoch": "x", "from_count": 0}]},
+        {"jobs": [{"job_id": "J"}]},
         {"golden": None},
+        {"golden": {"due_at": "9999-12-31T23:59:59Z"}},
+        {"golden": {"masters": "G1"}},
         {"storm": {}},
+        {"storm": {"recent": "", "runs": [{"camera": "cam", "cause": "bogus", "count": 1}]}},
+        {"storm": {"recent": "", "runs": [{"camera": "cam", "cause": "unknown_product", "count": -1}]}},
     ],
 )
 def test_record_that_can_not_be_read_is_a_value_error(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
-        gate_from_record(gate_record(FULL) | changes)
+        gate_from_record(received(changes))
+
+
+def test_record_of_later_software_is_read_as_far_as_it_is_known_and_a_hold_stays_one() -> None:
+    golden = {"challenge": "c1", "is_collecting": True, "of_later_software": 7}
+    read = gate_from_record(received({"held_for": "a reason of later software", "golden": golden}))
+    assert (read.held, read.held_for) == (True, None)
+    assert read.golden == GoldenState("c1", is_collecting=True)
+
+
+def test_followed_owner_does_not_end_a_hold_from_before_holds_had_a_name() -> None:
+    assert followed(replace(HELD, held_by=None), OWNER, "b").held
 
 
 def test_followed_owner_hands_over_its_hold_with_cause_time_and_agent_whatever_was_released_before() -> None:

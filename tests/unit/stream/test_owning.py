@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -220,3 +221,54 @@ async def test_agent_that_comes_back_to_its_own_gate_goes_on_in_the_epoch_that_i
         await wait_until(lambda: Fault.HELD in faults(agent))
         assert {(beat["ready"], beat["ep"]) for _, beat in agent.line.beats} == {(0, 4)}
     assert "gate_taken_over" not in agent.telemetry.kinds()
+
+
+@pytest.mark.parametrize("told", [None, GateState("gate", 4, epoch_of="i")])
+async def test_hold_that_is_stored_and_was_not_told_is_taken_over(told: GateState | None) -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    stored = hold(GateState("gate", 4, epoch_of="i"), HeldFor.ACCOUNT, NOON, "other")
+    owners.rivals["gate"] = replace(OTHER, identity="i", state=told)
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        await wait_until(lambda: "gate_owned_by_other" in agent.telemetry.kinds())
+        ledger.gates["gate"] = stored
+        owners.predecessors["gate"] = owners.rivals.pop("gate")
+        await wait_until(lambda: Fault.HELD in faults(agent))
+    assert ledger.gates["gate"].held
+    assert ledger.gates["gate"].epoch == 5
+
+
+async def test_agent_of_a_cloned_machine_begins_an_epoch_of_its_own() -> None:
+    owners = FakeGateOwners()
+    owners.predecessors["gate"] = replace(OTHER, identity=owners.identity, state=GateState("gate", 4))
+    agent = agent_of(owners)
+    async with agent.running():
+        await wait_until(lambda: bool(agent.line.beats))
+        assert {beat["ep"] for _, beat in agent.line.beats} == {5}
+    assert "gate_taken_over" in agent.telemetry.kinds()
+
+
+async def test_epoch_that_earlier_software_told_without_a_state_does_not_come_again() -> None:
+    owners = FakeGateOwners()
+    owners.predecessors["gate"] = GateOwner("gate", "agent", "earlier", 7, identity=owners.identity)
+    agent = agent_of(owners)
+    async with agent.running():
+        await wait_until(lambda: bool(agent.line.beats))
+        assert {beat["ep"] for _, beat in agent.line.beats} == {8}
+
+
+async def test_owner_that_comes_while_a_gate_is_taken_over_is_followed_next() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    owners.predecessors["gate"] = replace(OTHER, identity="i", state=GateState("gate", 4))
+    load = ledger.load_gates
+
+    async def loaded(names: Sequence[str] | None = None) -> dict[str, GateState]:
+        if "gate" in owners.wanted and owners.predecessors.get("gate") == OTHER:
+            owners.predecessors["gate"] = replace(KNOWN, agent="third", session="third", epoch=6)
+        return await load(names)
+
+    ledger.load_gates = loaded  # type: ignore[method-assign]
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        await wait_until(lambda: Fault.HELD in faults(agent))
+        assert {beat["ep"] for _, beat in agent.line.beats} == {7}

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from connectors.mqtt.listener import MqttListener
+from inspector.agent.telemetry import configure_logging
 from inspector.benching.commands import run_to_end
 from inspector.benching.line import Line
 from inspector.benching.machine import this_machine
@@ -66,6 +67,7 @@ class Soak:
 
 def main() -> int:
     options = _options()
+    configure_logging("warning")  # to standard error: standard output is the result's
     soak = run_to_end(_soaked(options))
     print(json.dumps(_document(soak, options)) if options.json else _table(soak, options))
     return 1 if soak.lost or soak.grown(options.settle_minutes, options.memory_share) else 0
@@ -95,7 +97,7 @@ async def _watched(made: Plant, line: Line, options: argparse.Namespace) -> Soak
 
     agent = made.config.agent
     topic = f"{agent.prefix}/agent/{agent.name}/state"
-    async with MqttListener(made.broker, f"{agent.name}:soak", [topic], read):
+    async with MqttListener(made.broker, f"{agent.name}:soak", [topic], read, hears_retained=True):
         seed = 0
         while (minutes := (loop.time() - began) / 60) < options.minutes:
             piece_s = min(PIECE_S, (options.minutes - minutes) * 60)

@@ -24,7 +24,11 @@ RETAINED_S: Final = 0.3
 class MqttListener(Peer):
     """Entered means subscribed. `hear` is called with topic and payload. Raises BrokerRefused, BrokerUnavailable."""
 
-    def __init__(self, settings: MqttSection, client_id: str, filters: Sequence[str], hear: Hear) -> None:
+    def __init__(
+        self, settings: MqttSection, client_id: str, filters: Sequence[str], hear: Hear, *, hears_retained: bool = False
+    ) -> None:
+        """`hears_retained`: states are published as retained messages, and are left out otherwise."""
+        self._hears_retained = hears_retained
         self._filters = list(filters)
         self._hear = hear
         self._session = Session(settings, Role(client_id), peer=self, is_broker_required=True)
@@ -42,7 +46,7 @@ class MqttListener(Peer):
         await connection.subscribe(self._filters)
 
     def received(self, connection: Connection, message: Message) -> None:
-        if not message.is_retained and message.topic is not None:
+        if (self._hears_retained or not message.is_retained) and message.topic is not None:
             self._hear(message.topic, message.payload)
         if message.packet_id:
             connection.acknowledge(message.packet_id)

@@ -40,6 +40,9 @@ UNANSWERED_LOSSES: Final = 3
 MOST_UNDER_WAY: Final = 64
 """Notices whose return still counts."""
 
+MOST_SESSIONS: Final = 256
+"""Sessions that are remembered, the latest ones: an agent that starts again and again has a new one each time."""
+
 CONFLICTS: Final = 2
 """Notices of another owner, one of which may have been under way when that agent gave up."""
 
@@ -117,7 +120,7 @@ class Ownership:
         self._conflicts = 0
         self._conflict_ns = 0
         self._is_answer_due = False
-        self._heard_sessions: set[str] = set()
+        self._heard_sessions: dict[str, None] = {}
         self._asking: dict[str, _Asking] = {}
         self._predecessor: Notice | None = None
         self._state: GateState | None = None
@@ -181,7 +184,7 @@ class Ownership:
 
     @property
     def heard_sessions(self) -> frozenset[str]:
-        """The sessions that were heard on this topic, so that their silence means something."""
+        """The latest sessions that were heard on this topic, so that their silence means something."""
         return frozenset(self._heard_sessions)
 
     # --- what happens ---
@@ -236,7 +239,10 @@ class Ownership:
 
     def hear(self, notice: Notice, now_ns: int) -> None:
         """Take a notice from the topic: one of this agent that came back, or another agent's."""
-        self._heard_sessions.add(notice.session)
+        self._heard_sessions.pop(notice.session, None)
+        self._heard_sessions[notice.session] = None
+        if len(self._heard_sessions) > MOST_SESSIONS:
+            del self._heard_sessions[next(iter(self._heard_sessions))]
         self._highest_term = max(self._highest_term, notice.term)
         self._note_asking(notice, now_ns)
         if notice.word is Word.ONLINE and not self._is_mine(notice):

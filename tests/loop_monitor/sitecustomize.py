@@ -34,5 +34,5 @@ def _measured(self: asyncio.events.Handle) -> None:
 
 
 if report := os.environ.get("LOOP_REPORT"):
-    asyncio.events.Handle._run = _measured  # type: ignore[method-assign]
+    asyncio.events.Handle._run = _measured  # type: ignore[method-assign]  # to measure every callback
     atexit.register(lambda: Path(report).write_text(json.dumps(_found), "utf-8"))

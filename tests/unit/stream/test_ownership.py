@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from inspector.stream.ownership import DEAD_S, RETAINED, SETTLE_S, Notice, Ownership, Word
+from inspector.stream.ownership import DEAD_S, MOST_SESSIONS, RETAINED, SETTLE_S, Notice, Ownership, Word
 
 STEP_S = 0.02
 
@@ -273,6 +273,14 @@ def test_ownership_notice_that_waited_in_a_cut_network_proves_nothing(hears_the_
     second.is_stopped = False
     world.run(2 * DEAD_S)
     assert len(world.owners()) == 1
+
+
+def test_ownership_remembers_the_latest_sessions_and_no_more() -> None:
+    ownership = Ownership("a", "id", "session")
+    for number in range(MOST_SESSIONS + 5):
+        ownership.hear(Notice("b", "id-b", f"session {number}", term=0, epoch=0, number=1, word=Word.ASK), number)
+    assert len(ownership.heard_sessions) == MOST_SESSIONS
+    assert f"session {MOST_SESSIONS + 4}" in ownership.heard_sessions
 
 
 FAULTS = ["kill", "stop", "cut", "stall", "restart", "forget", "old", "unwant"]

@@ -267,7 +267,7 @@ async def test_owner_that_comes_while_a_gate_is_taken_over_is_followed_next() ->
             owners.predecessors["gate"] = replace(KNOWN, agent="third", session="third", epoch=6)
         return await load(names)
 
-    ledger.load_gates = loaded  # type: ignore[method-assign]
+    ledger.load_gates = loaded  # type: ignore[method-assign]  # a fake for this test alone
     agent = agent_of(owners, ledger)
     async with agent.running():
         await wait_until(lambda: Fault.HELD in faults(agent))

@@ -60,7 +60,7 @@ def pixels(count: int) -> np.ndarray:
 
 def load(enrolment: Enrolment, cache: Path, engine: str, precision: str) -> tuple[tuple[str, ...], list[Event]]:
     version = version_of(enrolment, "disc")
-    section = EngineSection(name=engine, precision=precision, threads=2)  # type: ignore[arg-type]
+    section = EngineSection(name=engine, precision=precision, threads=2)  # type: ignore[arg-type]  # names as text
     live = LiveSet("r1", (version,))
     lineup, events = VisionLoader(section, cache).load(live, {version.digest: enrolment.artifact}, None)
     return lineup.products, events

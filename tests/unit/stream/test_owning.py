@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import orjson
 import pytest
 
-from inspector.domain import AgentPresence, GateMode, GateOwner, GateState, HeldFor
+from inspector.domain import AgentPresence, CommandName, CommandRequest, GateMode, GateOwner, GateState, HeldFor
 from inspector.stream.pipeline import owning
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.storms import hold
+from inspector.stream.verdict_record import format_time
 from inspector.testing.edges import FakeGateOwners
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.source import FakeBroker
@@ -272,3 +275,30 @@ async def test_owner_that_comes_while_a_gate_is_taken_over_is_followed_next() ->
     async with agent.running():
         await wait_until(lambda: Fault.HELD in faults(agent))
         assert {beat["ep"] for _, beat in agent.line.beats} == {7}
+
+
+async def test_command_whose_gate_is_lost_while_it_is_stored_changes_nothing_and_says_so() -> None:
+    class SlowLedger(InMemoryLedger):
+        async def record_command(self, *args: Any) -> bool:
+            owners.rivals["gate"] = OTHER  # as when another agent claims the gate meanwhile
+            return await super().record_command(*args)
+
+    owners, ledger = FakeGateOwners(), SlowLedger()
+    agent = agent_of(owners, ledger)
+    now = datetime.now(UTC)
+    table = {"v": 1, "cmd_id": "c1", "sent_at": format_time(now), "by": "ada", "reason": "a test", "mode": "bypass"}
+    table["expires_at"] = format_time(now + timedelta(minutes=5))
+    async with agent.running():
+        await wait_until(lambda: bool(agent.line.beats))
+        agent.commands.asked.put_nowait(CommandRequest(CommandName.MODE, orjson.dumps(table), now, False))
+        await wait_until(lambda: bool(agent.commands.replies))
+        ((_, reply),) = agent.commands.replies
+        assert reply["ok"] == 0
+        assert "while this was stored" in reply["detail"]
+        assert {"command_refused"} <= set(agent.telemetry.kinds())
+        assert "command_obeyed" not in agent.telemetry.kinds()
+        del owners.rivals["gate"]
+        push(agent.source, 1)
+        await wait_until(lambda: len(ledger.rows) == 1)
+    (row,) = ledger.rows.values()
+    assert row.mode is GateMode.AUTO

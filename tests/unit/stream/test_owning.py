@@ -19,13 +19,17 @@ from inspector.testing.edges import FakeGateOwners
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.source import FakeBroker
 from inspector.testing.source_contract import wait_until
-from tests.unit.stream.test_takeover import GroupAgent, push
+from tests.unit.stream.test_takeover import CONFIG, GroupAgent, push
 
+GROUPED = CONFIG.model_copy(
+    update={"camera": tuple(camera.model_copy(update={"source": "kafka"}) for camera in CONFIG.camera)}
+)
 OTHER = GateOwner("gate", "other", "session-of-other", 4)
 
 
-def agent_of(owners: FakeGateOwners, ledger: InMemoryLedger | None = None) -> GroupAgent:
-    agent = GroupAgent(FakeBroker(), ledger or InMemoryLedger(), owners=owners)
+def agent_of(owners: FakeGateOwners, ledger: InMemoryLedger | None = None, *, is_grouped: bool = False) -> GroupAgent:
+    config = GROUPED if is_grouped else CONFIG
+    agent = GroupAgent(FakeBroker(), ledger or InMemoryLedger(), config, owners)
     agent.source.restore_link()
     return agent
 
@@ -302,3 +306,42 @@ async def test_command_whose_gate_is_lost_while_it_is_stored_changes_nothing_and
         await wait_until(lambda: len(ledger.rows) == 1)
     (row,) = ledger.rows.values()
     assert row.mode is GateMode.AUTO
+
+
+class GroupOwners(FakeGateOwners):
+    """Hears of the other agent of a group once the gate is wanted, as after its share of the stream came here."""
+
+    def __init__(self, before: GateOwner) -> None:
+        super().__init__()
+        self.predecessors["gate"] = before
+
+
+@pytest.mark.parametrize("told", [None, replace(STATE, mode=GateMode.AUTO)])
+async def test_agent_of_a_group_goes_on_in_the_others_epoch_and_keeps_what_was_told(told: GateState | None) -> None:
+    ledger = InMemoryLedger()
+    stored = GateState("gate", 4, 9, epoch_of="i")
+    ledger.gates["gate"] = stored
+    owners = GroupOwners(replace(OTHER, identity="i", state=told))
+    agent = agent_of(owners, ledger, is_grouped=True)
+    async with agent.running():
+        await wait_until(lambda: owners.owns("gate") and bool(agent.line.beats))
+        push(agent.source, 10)
+        await wait_until(lambda: len(ledger.rows) == 1)
+        assert {beat["ep"] for _, beat in agent.line.beats} == {4}
+        await wait_until(lambda: told is None or Fault.HELD in faults(agent))
+    (row,) = ledger.rows.values()
+    assert (row.epoch, row.trigger_id) == (4, 10)
+    assert ledger.gates["gate"].held == (told is not None)
+    assert "gate_taken_over" not in agent.telemetry.kinds()
+    assert "uninspected" not in agent.telemetry.kinds()
+
+
+async def test_agent_of_a_group_with_a_ledger_of_its_own_begins_an_epoch_above_the_others() -> None:
+    ledger = InMemoryLedger()
+    ledger.gates["gate"] = GateState("gate", 2, 9, epoch_of="identity")
+    owners = GroupOwners(replace(OTHER, identity="i", state=GateState("gate", 4, epoch_of="i")))
+    agent = agent_of(owners, ledger, is_grouped=True)
+    async with agent.running():
+        await wait_until(lambda: bool(agent.line.beats))
+        assert {beat["ep"] for _, beat in agent.line.beats} == {5}
+    assert "gate_taken_over" in agent.telemetry.kinds()

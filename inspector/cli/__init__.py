@@ -12,6 +12,7 @@ import sys
 import typer
 
 from inspector.cli import (
+    audit,
     bench,
     capacity,
     db,
@@ -20,6 +21,7 @@ from inspector.cli import (
     doctor,
     enroll,
     evaluate,
+    events,
     golden,
     init,
     parts,
@@ -66,10 +68,11 @@ for module in (
     parts,
     golden,
     review,
+    events,
     capacity,
 ):
     app.command(module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)
-for group in (products, results, db, bench):
+for group in (products, results, audit, db, bench):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)
 
 

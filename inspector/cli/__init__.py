@@ -15,6 +15,7 @@ from inspector.cli import (
     audit,
     bench,
     capacity,
+    contain,
     db,
     demo,
     discover,
@@ -68,6 +69,7 @@ for module in (
     parts,
     golden,
     review,
+    contain,
     events,
     capacity,
 ):

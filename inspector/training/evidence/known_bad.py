@@ -23,6 +23,7 @@ from inspector.training.statistics.calibrating import CONFIDENCE
 from inspector.vision.artifacts.eyesight import Eyesight
 from inspector.vision.engines.protocols import Embedder
 from inspector.vision.images.preparation import prepare
+from inspector.vision.images.resizing import Pyramid
 from inspector.vision.serving.product_inspector import ProductInspector
 
 BATCH: Final = 8
@@ -118,7 +119,7 @@ def judge_known_bad(
             except (OSError, UndecodableFrame) as error:
                 unreadable.append((part, getattr(error, "strerror", None) or str(error)))
             else:
-                readable.append((part, prepare(pixels, inspector.artifact.preparation)))
+                readable.append((part, prepare(Pyramid(pixels), inspector.artifact.preparation)))
         if readable:
             embedded = embedder(np.stack([prepared for _, prepared in readable]))
             limit = inspector.artifact.calibration.threshold

@@ -16,6 +16,7 @@ from inspector.config.sections import (
     ImagesSection,
     JournalSection,
     KafkaSection,
+    MetricsSection,
     MqttSection,
     RetentionSection,
     Section,
@@ -34,6 +35,7 @@ class Config(Section):
     journal: JournalSection = Field(default_factory=JournalSection)
     engine: EngineSection = Field(default_factory=EngineSection)
     images: ImagesSection = Field(default_factory=ImagesSection)
+    metrics: MetricsSection = Field(default_factory=MetricsSection)
     camera: tuple[CameraSection, ...] = Field(default=(), description="The cameras.")
     gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
 
@@ -79,7 +81,14 @@ class Config(Section):
 
 
 RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
-    {"agent": AgentSection, "engine": EngineSection, "mqtt": MqttSection, "kafka": KafkaSection, "store": StoreSection},
+    {
+        "agent": AgentSection,
+        "engine": EngineSection,
+        "mqtt": MqttSection,
+        "kafka": KafkaSection,
+        "store": StoreSection,
+        "metrics": MetricsSection,
+    },
     {"camera": CameraSection, "gate": GateSection},
 )
 """The sections whose keys have rules between them: sections that come once, and sections that come several times."""

@@ -65,6 +65,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "retention.decisions_days": 730,
     "retention.events_days": 365,
     "retention.pictures_days": 365,
+    "metrics.listen": "127.0.0.1:9464",
     "camera.name": "cam1",
     "camera.on_unjudged": "reject",
     "camera.topic": "line1/camera1/frame",

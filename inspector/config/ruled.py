@@ -11,6 +11,7 @@ from inspector.config.sections import (
     EngineSection,
     GateSection,
     KafkaSection,
+    MetricsSection,
     MqttSection,
     StoreSection,
 )
@@ -33,6 +34,8 @@ class Ruled(Protocol):
     def kafka(self) -> KafkaSection: ...
     @property
     def store(self) -> StoreSection: ...
+    @property
+    def metrics(self) -> MetricsSection: ...
 
 
 class Unknown(Exception):

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from inspector.config import never_works
 from inspector.config.ruled import Ruled, Unknown
-from inspector.config.sections import CameraSection, GateSection, KafkaSection, StoreSection
+from inspector.config.sections import CameraSection, GateSection, KafkaSection, MetricsSection, StoreSection
 from inspector.config.store_url import is_postgresql, is_socket, url_faults
 
 
@@ -26,7 +26,8 @@ def broken_rules(config: Ruled) -> list[str]:
         said += [fault for rule in _OF_CAMERAS for fault in _said(rule, config, camera)]
     said += [fault for rule in _OF_MQTT for fault in _said(rule, config.mqtt)]
     said += [fault for rule in _OF_KAFKA for fault in _said(rule, config.kafka)]
-    return said + [fault for rule in _OF_STORE for fault in _said(rule, config.store)]
+    said += [fault for rule in _OF_STORE for fault in _said(rule, config.store)]
+    return said + list(_said(_metrics_in_network, config.metrics))
 
 
 def _said(rule: Callable[..., Iterator[str]], *asked: object) -> list[str]:
@@ -262,6 +263,14 @@ def _store_tls(store: StoreSection) -> Iterator[str]:
         yield "store.tls belongs to a store.url of PostgreSQL"
     elif store.tls and is_socket(store.url):
         yield "store.tls is of no use on a socket of this machine; remove it"
+
+
+def _metrics_in_network(metrics: MetricsSection) -> Iterator[str]:
+    if metrics.address is not None and not metrics.address.is_loopback and not metrics.open_to_network:
+        yield (
+            f"metrics.listen {metrics.listen} can be reached by other machines, without a password; listen on "
+            "127.0.0.1, or set metrics.open_to_network = true if they may read the figures"
+        )
 
 
 def _is_read(kafka: KafkaSection, topic: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from inspector.config.loading import parse
 from inspector.domain import AgentPresence, CommandName, CommandRequest, GateMode, GateOwner, GateState, HeldFor
 from inspector.stream.pipeline import owning
 from inspector.stream.pipeline.heartbeats import Fault
@@ -23,6 +25,17 @@ from tests.unit.stream.test_takeover import CONFIG, GroupAgent, push
 
 GROUPED = CONFIG.model_copy(
     update={"camera": tuple(camera.model_copy(update={"source": "kafka"}) for camera in CONFIG.camera)}
+)
+TWO_GATES = parse(
+    {
+        "agent": {"name": "agent", "drain_s": 2},
+        "camera": [{"name": name, "on_unjudged": "quarantine"} for name in ("cam", "cam2")],
+        "gate": [
+            {"name": "gate", "cameras": ["cam"], "window_ms": 5000},
+            {"name": "gate2", "cameras": ["cam2"], "window_ms": 5000},
+        ],
+    },
+    None,
 )
 OTHER = GateOwner("gate", "other", "session-of-other", 4)
 
@@ -345,3 +358,33 @@ async def test_agent_of_a_group_with_a_ledger_of_its_own_begins_an_epoch_above_t
         await wait_until(lambda: bool(agent.line.beats))
         assert {beat["ep"] for _, beat in agent.line.beats} == {5}
     assert "gate_taken_over" in agent.telemetry.kinds()
+
+
+async def test_gates_that_come_to_an_agent_together_wait_for_a_slow_database_together() -> None:
+    class HangingLedger(InMemoryLedger):
+        asked = 0
+        most = 0
+
+        async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
+            if names not in (["gate"], ["gate2"]):
+                return await super().load_gates(names)
+            self.asked += 1
+            self.most = max(self.most, self.asked)
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                self.asked -= 1
+            return {}
+
+    owners, ledger = FakeGateOwners(), HangingLedger()
+    for gate in ("gate", "gate2"):
+        owners.predecessors[gate] = replace(OTHER, gate=gate, identity="i", state=GateState(gate, 4, epoch_of="i"))
+    agent = GroupAgent(FakeBroker(), ledger, TWO_GATES, owners)
+    agent.source.serves = lambda camera: True  # type: ignore[method-assign, assignment]
+    agent.source.restore_link()
+    async with agent.running():
+        await wait_until(lambda: {gate for gate, _ in agent.line.beats} == {"gate", "gate2"})
+        await wait_until(
+            lambda: {name for name, state in ledger.gates.items() if state.epoch == 5} == {"gate", "gate2"}
+        )
+    assert ledger.most == 2

@@ -70,7 +70,7 @@ class GroupAgent:
             Adapters(
                 clock=clock,
                 telemetry=self.telemetry,
-                sources={"cam": self.source},
+                sources={camera.name: self.source for camera in config.camera},
                 journal=InMemoryJournal(),
                 ledger=ledger,
                 registry=InMemoryRegistry(),

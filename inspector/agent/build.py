@@ -52,11 +52,12 @@ START_RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A pipeline with open adapters, the telemetry that it reports to, and the task that prunes its store."""
+    """A pipeline with open adapters, its telemetry and database, and the task that prunes its store."""
 
     pipeline: Pipeline
     telemetry: LogTelemetry
     housekeeping: Housekeeping
+    database: Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             store.held,
             [routing_profile().graph.to_manifest()],
         )
-        yield Agent(pipeline, telemetry, housekeeping)
+        yield Agent(pipeline, telemetry, housekeeping, store.database)
 
 
 @dataclass(frozen=True, slots=True)

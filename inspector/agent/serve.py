@@ -10,6 +10,7 @@ from inspector import __version__
 from inspector.agent.build import Agent, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
 from inspector.agent.garbage import set_start_apart, watched
+from inspector.agent.presence import watch_presence
 from inspector.agent.process_figures import watch_process
 from inspector.agent.systemd import Notifier
 from inspector.agent.telemetry import LogTelemetry
@@ -74,6 +75,9 @@ async def _run(
             tasks.create_task(_stop_when(stop, agent, notifier)),
             tasks.create_task(agent.housekeeping.run(), name="housekeeping"),
             tasks.create_task(watch_process(telemetry), name="process figures"),
+            tasks.create_task(
+                watch_presence(agent.database, config, f"inspector {__version__}", SystemClock()), name="presence"
+            ),
         ]
         await agent.pipeline.run()
         for task in side:

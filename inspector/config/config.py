@@ -11,6 +11,7 @@ from inspector.config.rules import broken_rules
 from inspector.config.sections import (
     AgentSection,
     CameraSection,
+    ConsoleSection,
     EngineSection,
     GateSection,
     ImagesSection,
@@ -34,6 +35,7 @@ class Config(Section):
     journal: JournalSection = Field(default_factory=JournalSection)
     engine: EngineSection = Field(default_factory=EngineSection)
     images: ImagesSection = Field(default_factory=ImagesSection)
+    console: ConsoleSection = Field(default_factory=ConsoleSection)
     camera: tuple[CameraSection, ...] = Field(default=(), description="The cameras.")
     gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
 
@@ -79,7 +81,14 @@ class Config(Section):
 
 
 RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
-    {"agent": AgentSection, "engine": EngineSection, "mqtt": MqttSection, "kafka": KafkaSection, "store": StoreSection},
+    {
+        "agent": AgentSection,
+        "engine": EngineSection,
+        "mqtt": MqttSection,
+        "kafka": KafkaSection,
+        "store": StoreSection,
+        "console": ConsoleSection,
+    },
     {"camera": CameraSection, "gate": GateSection},
 )
 """The sections whose keys have rules between them: sections that come once, and sections that come several times."""

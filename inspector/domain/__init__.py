@@ -42,6 +42,7 @@ from inspector.domain.gates import (
 )
 from inspector.domain.graphs import ExportedGraph
 from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
+from inspector.domain.people import BrowserSession, Person, Role
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
 from inspector.domain.shadows import ShadowResult
@@ -73,6 +74,7 @@ __all__ = [
     "Action",
     "Admitted",
     "AgentPresence",
+    "BrowserSession",
     "Cause",
     "CauseRun",
     "Challenge",
@@ -117,11 +119,13 @@ __all__ = [
     "PartCount",
     "PartFacts",
     "PartSelection",
+    "Person",
     "Picture",
     "Position",
     "ProductVersion",
     "Region",
     "ResultId",
+    "Role",
     "Route",
     "RouteFacts",
     "Routed",

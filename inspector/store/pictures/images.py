@@ -2,9 +2,9 @@
 and each frame that the shadow version judges otherwise.
 
 `<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the unchanged bytes, `.heat.jpg` the frame
-with the heat map drawn over it, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame. One
-thread draws and writes. The road only puts pictures into a bounded queue; when the queue is full, passes are
-skipped first.
+with the heat map drawn over it, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame with
+the result id as its note, its heat map drawn over it if it has one. One thread draws and writes. The road only
+puts pictures into a bounded queue; when the queue is full, passes are skipped first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from inspector.domain import Outcome, Picture, ResultId
 from inspector.errors import StateUnusable
 from inspector.ports import Clock
 from inspector.store.pictures.folders import BoundedFolder, Held, safe_name, write_whole
-from inspector.store.pictures.overlay import Undrawable, overlay_jpeg, small_jpeg, suffix_of
+from inspector.store.pictures.overlay import SMALL_SIDE_PX, Undrawable, overlay_jpeg, small_jpeg, suffix_of
 
 _LOG = logging.getLogger(__name__)
 _LATEST_PERIOD_NS: Final = 500_000_000
@@ -122,9 +122,16 @@ class FolderImages:
     def _write_latest(self, picture: Picture) -> None:
         camera = picture.verdict.camera
         try:
-            write_whole(self._path / "latest" / f"{safe_name(camera)}.jpg", small_jpeg(picture.payload))
+            write_whole(self._path / "latest" / f"{safe_name(camera)}.jpg", _latest(picture))
         except Undrawable as error:
             _LOG.warning("no latest picture of %s: %s", camera, error)
+
+
+def _latest(picture: Picture) -> bytes:
+    """The small copy. It says whose picture it is, so that a reader can't take it for another part's."""
+    if picture.heat_map is None:
+        return small_jpeg(picture.payload, note=picture.verdict.result_id)
+    return overlay_jpeg(picture.payload, picture.heat_map, SMALL_SIDE_PX, note=picture.verdict.result_id)
 
 
 def give_way() -> None:

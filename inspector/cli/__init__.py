@@ -25,8 +25,10 @@ from inspector.cli import (
     parts,
     products,
     results,
+    review,
     run,
     simulate,
+    worker,
 )
 from inspector.cli.terminal import console, streams
 
@@ -51,7 +53,21 @@ def root(
     del version  # an option that was answered already
 
 
-for module in (demo, init, doctor, enroll, discover, evaluate, run, simulate, parts, golden, capacity):
+for module in (
+    demo,
+    init,
+    doctor,
+    enroll,
+    discover,
+    evaluate,
+    run,
+    worker,
+    simulate,
+    parts,
+    golden,
+    review,
+    capacity,
+):
     app.command(module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)
 for group in (products, results, db, bench):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.cli.enroll import not_taken_document
 from inspector.cli.terminal import console, naming
 from inspector.operation.user import current_user
 
@@ -108,6 +107,7 @@ def _enrol(
 
 def _document(products: DiscoveredProducts, names: Mapping[str, str], enrolled: list[Enrolled]) -> dict[str, Any]:
     from inspector.domain import printable
+    from inspector.enrolment.enrolled_document import not_taken_document
 
     found = products.discovery
     return {

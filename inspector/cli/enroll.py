@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from inspector.cli.terminal import console
 from inspector.operation.user import current_user
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from inspector.enrolment.enrol_product import Enrolled
-    from inspector.training.dataset.folders import NotTaken
 
 NAME = "enroll"
 HELP = "Enrol a product from good images; running agents take it up within seconds."
@@ -113,6 +107,7 @@ def command(
     from inspector.agent.telemetry import configure_logging
     from inspector.cli.terminal import enrolment_view
     from inspector.config.loading import find, load
+    from inspector.enrolment.enrolled_document import enrolled_document
     from inspector.enrolment.enrolment_request import EnrolmentRequest, enrol_on_request
 
     loaded = load(config)
@@ -149,7 +144,7 @@ def command(
     with console.progress(f"Enrolling {product}", quiet=as_json) as tell:
         done = asyncio.run(enrol_on_request(loaded, request, tell, partial(_say_frames, camera)))
     if as_json:
-        console.print_json(_document(done))
+        console.print_json(enrolled_document(done))
     else:
         enrolment_view.print_enrolled(done, loaded.agent.state_dir if find(config) is None else None)
     enrolment_view.leave_if_held_back([done])
@@ -167,46 +162,3 @@ def _say_frames(camera: str | None, count: int, folder: Path) -> None:
     kept = "1 frame of {} is" if count == 1 else f"{count} frames of {{}} are"
     line = f"{kept.format(camera)} kept in {folder}"
     console.err.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def not_taken_document(not_taken: Sequence[NotTaken]) -> dict[str, Any]:
-    """The files besides images in the folders. `other_kinds` leaves out files of the operating system."""
-    return {
-        "other_kinds": [thing.name for thing in not_taken if not thing.is_litter],
-        "not_taken": [{"name": thing.name, "reason": thing.reason} for thing in not_taken],
-    }
-
-
-def _document(done: Enrolled) -> dict[str, Any]:
-    from inspector.domain import printable
-
-    report = done.report
-    return {
-        "product": report.product,
-        "version": done.version.version,
-        "live": done.version.is_live,
-        "shadow": done.version.is_shadow,
-        "objections": list(done.objections),
-        "insisted_on": list(done.insisted),
-        "overkill": report.overkill,
-        "digest": done.version.digest,
-        "head": done.version.head,
-        "profile": done.version.profile,
-        "images": report.n_images,
-        "used": report.n_used,
-        "unreadable": [{"image": name, "reason": reason} for name, reason in report.unreadable],
-        **not_taken_document(done.not_taken),
-        "duplicates": [{"image": name, "of": of} for name, of in report.duplicates],
-        "left_out": [{"image": name, "reason": reason} for name, reason in report.left_out],
-        "suspects": list(report.suspects),
-        "look_alikes": [{"product": name, "likeness": round(likeness, 3)} for name, likeness in done.alike],
-        "warnings": list(report.warnings),
-        "statement": report.statement,
-        "threshold": report.threshold,
-        "seconds": report.seconds,
-        "passes": {phase.name: phase.passes for phase in report.phases},
-        "evidence": done.version.manifest["evidence"],
-        "frame_health": done.version.manifest["frame_health"],
-        "report": printable(str(done.page)),
-        "backbone_passes": report.backbone_passes,
-    }

@@ -50,11 +50,11 @@ def list_(
 
     wanted = ResultFilter(
         product=product,
-        outcome=_word(Outcome, outcome, "--outcome"),
-        cause=_word(Cause, cause, "--cause"),
+        outcome=word_of(Outcome, outcome, "--outcome"),
+        cause=word_of(Cause, cause, "--cause"),
         camera=camera,
         lot=lot,
-        late_outcome=_word(LateOutcome, late, "--late"),
+        late_outcome=word_of(LateOutcome, late, "--late"),
         since=since_time(since, datetime.now(UTC)) if since else None,
     )
     verdicts = asyncio.run(newest_results(load(config), wanted, limit))
@@ -101,7 +101,8 @@ def since_time(text: str, now: datetime, option: str = "--since") -> datetime:
         ) from None
 
 
-def _word(words: type[Word], text: str | None, option: str) -> Word | None:
+def word_of(words: type[Word], text: str | None, option: str) -> Word | None:
+    """The word of that spelling; None for None. Raises UsageError with all words."""
     from inspector.errors import UsageError
 
     if text is None:

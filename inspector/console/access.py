@@ -44,7 +44,6 @@ class Denied(Exception):
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
-        self.sentence = sentence
 
 
 @dataclass(frozen=True, slots=True)

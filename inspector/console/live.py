@@ -61,7 +61,7 @@ class Viewer:
     """One open page: the events that it has not been sent yet."""
 
     def __init__(self) -> None:
-        self._events: asyncio.Queue[bytes | None] = asyncio.Queue(_QUEUED_EVENTS)
+        self._events: asyncio.Queue[bytes] = asyncio.Queue(_QUEUED_EVENTS)
         self.is_dropped = False
 
     def put(self, event: bytes) -> None:
@@ -71,7 +71,7 @@ class Viewer:
         except asyncio.QueueFull:
             self.is_dropped = True
 
-    async def take(self) -> bytes | None:
+    async def take(self) -> bytes:
         """The next event, once there is one."""
         return await self._events.get()
 
@@ -318,7 +318,4 @@ async def stream(live: Live, rendering: Rendering, limit_s: float) -> AsyncItera
         for event in live.state(rendering):
             yield event
         while not viewer.is_dropped and time.monotonic() < ends_s:
-            event = await viewer.take()
-            if event is None:
-                return
-            yield event
+            yield await viewer.take()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -49,7 +49,11 @@ class Pages:
             "epoch_ms": lambda moment: int(moment.timestamp() * 1000),
         }
 
-    def text(self, name: str, **values: object) -> str:
+    def add_global(self, name: str, function: Callable[..., Any]) -> None:
+        """Let templates call a function by this name."""
+        self._environment.globals[name] = function
+
+    def text(self, name: str, /, **values: object) -> str:
         """The text of that name. Raises KeyError for a name without a text."""
         return self._texts[name].format(**values) if values else self._texts[name]
 

@@ -41,10 +41,12 @@ from inspector.domain.gates import (
     StormCounts,
 )
 from inspector.domain.graphs import ExportedGraph
+from inspector.domain.long_jobs import JobProgress, JobState, LongJob
 from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
 from inspector.domain.people import BrowserSession, Person, Role
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
+from inspector.domain.reviews import Review, ReviewLabel, label_of
 from inspector.domain.shadows import ShadowResult
 from inspector.domain.verdicts import (
     SCHEMA_VERSION,
@@ -107,9 +109,12 @@ __all__ = [
     "HoldNote",
     "Identity",
     "Job",
+    "JobProgress",
+    "JobState",
     "LateFrame",
     "LateOutcome",
     "LiveSet",
+    "LongJob",
     "Master",
     "MasterAck",
     "Order",
@@ -125,6 +130,8 @@ __all__ = [
     "ProductVersion",
     "Region",
     "ResultId",
+    "Review",
+    "ReviewLabel",
     "Role",
     "Route",
     "RouteFacts",
@@ -139,6 +146,7 @@ __all__ = [
     "StormCounts",
     "TimeSource",
     "Verdict",
+    "label_of",
     "missed_result_id",
     "part_result_id",
     "printable",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from inspector.config.config import Config
-from inspector.domain import Cause, Outcome, ProductVersion
+from inspector.domain import Cause, Outcome, ProductVersion, ReviewLabel, label_of
 from inspector.errors import RegistryError
 from inspector.operation.opening import database_of, registry_of
 from inspector.operation.product_versions import chosen_version
@@ -28,9 +28,6 @@ from inspector.training.statistics.binomial import binomial_cdf
 
 SIGNIFICANCE: Final = 0.05
 """A difference this unlikely by chance, on labelled flips, is called one (two-sided sign test)."""
-
-_GOOD: Final = frozenset({"good", "ok", "pass"})
-_BAD: Final = frozenset({"bad", "defect", "defective", "nok", "reject"})
 
 Pair = tuple[Outcome, Outcome]
 PASS, REJECT = Outcome.PASS, Outcome.REJECT
@@ -258,10 +255,10 @@ def _has_moved(groups: Sequence[FrameGroup], live: ProductVersion | None, shadow
     return bool(of_live - {live.threshold if live else None}) or bool(of_shadow - {shadow.threshold})
 
 
-def is_good(label: str | None) -> bool | None:
+def is_good(word: str | None) -> bool | None:
     """Whether a person called the part good; None without a word, and for words such as `unsure`."""
-    word = (label or "").strip().lower()
-    return True if word in _GOOD else False if word in _BAD else None
+    label = ReviewLabel.UNSURE if word is None else label_of(word)
+    return None if label is ReviewLabel.UNSURE else label is ReviewLabel.GOOD
 
 
 def _labelled(groups: Sequence[FrameGroup]) -> LabelledFlips:

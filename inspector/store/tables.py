@@ -153,6 +153,13 @@ results = sa.Table(
         postgresql_where=sa.text("lot IS NOT NULL"),
         sqlite_where=sa.text("lot IS NOT NULL"),
     ),
+    sa.Index(
+        "ix_results_product_received_at",
+        "product",
+        "received_at",
+        postgresql_where=sa.text("product IS NOT NULL"),
+        sqlite_where=sa.text("product IS NOT NULL"),
+    ),
     sa.Index("ix_results_outcome_received_at", "outcome", "received_at"),  # retention is by outcome
     sa.Index(
         "ix_results_part",
@@ -446,7 +453,7 @@ audit = sa.Table(
     sqlite_autoincrement=True,
 )
 
-# Reserved for reviews, a person's word on a result: written by nothing yet.
+# A person's word on a result. Every review is kept; the newest one of a result that was not undone counts.
 reviews = sa.Table(
     "reviews",
     metadata,
@@ -456,6 +463,34 @@ reviews = sa.Table(
     sa.Column("result_id", sa.String, nullable=False, index=True),
     sa.Column("label", sa.String, nullable=False),
     sa.Column("comment", sa.String, nullable=False),
+    sa.Column("kind", sa.String),  # of the defect, or of what was taken for one
+    sa.Column("is_blind", sa.Boolean, nullable=False, server_default=sa.false()),  # said without the heat map
+    sa.Column("undone_at", UtcTime),
+    sa.Column("undone_by", sa.String),
+    sa.Index("ix_reviews_label", "label"),
+    sa.Index("ix_reviews_at", "at"),
+)
+
+# Work of minutes that a person has asked for in the console. `inspector worker` does it.
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    _number(),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("request", JSON, nullable=False),
+    sa.Column("asked_by", sa.String, nullable=False),
+    sa.Column("asked_at", UtcTime, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("progress", JSON, nullable=False),
+    sa.Column("result", JSON),
+    sa.Column("detail", sa.String, nullable=False),
+    sa.Column("worker", sa.String),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("started_at", UtcTime),
+    sa.Column("heard_at", UtcTime),  # the worker's last sign of life
+    sa.Column("ended_at", UtcTime),
+    sa.Index("ix_jobs_state_id", "state", "id"),
+    sqlite_autoincrement=True,
 )
 
 commands = sa.Table(

@@ -22,8 +22,8 @@ async def show(request: Request) -> Response:
     page = console.pages.render(
         "line.html.j2",
         **context_of(request),
-        strip=Markup(rendering.strip(live)),  # noqa: S704 - rendered by a template, which has escaped it
-        grid=Markup(rendering.grid(live)),  # noqa: S704 - likewise
+        strip=Markup(rendering.strip(live)),
+        grid=Markup(rendering.grid(live)),
         count=len(live.board.cameras),
     )
     return HTMLResponse(page)

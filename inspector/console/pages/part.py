@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -37,12 +38,7 @@ async def show(request: Request) -> Response:
     where = (verdict.result_id, verdict.camera, verdict.decided_at)
     frame = await asyncio.to_thread(console.pictures.frame, *where)
     heat = await asyncio.to_thread(console.pictures.heat, *where)
-    size = None
-    if frame is not None:
-        try:
-            size = await asyncio.to_thread(lambda: size_of(frame.read_bytes()))
-        except (Undrawable, OSError):
-            frame = None
+    size = None if frame is None else await asyncio.to_thread(_size_px, frame)
     seq = await seq_of(console.database, verdict.result_id) or 0
     before = await list_rows(console.database, RowFilter(camera=verdict.camera, before=seq), NEIGHBOURS)
     after = await list_rows(console.database, RowFilter(camera=verdict.camera, after=seq), NEIGHBOURS)
@@ -56,8 +52,16 @@ async def show(request: Request) -> Response:
         before=before[::-1],
         after=after[::-1],
         fields=fields_of(verdict),
+        reviewed=None,
     )
     return HTMLResponse(page)
+
+
+def _size_px(frame: Path) -> tuple[int, int] | None:
+    try:
+        return size_of(frame.read_bytes())
+    except (Undrawable, OSError):
+        return None
 
 
 def slices_of(verdict: Verdict) -> list[Slice]:
@@ -79,8 +83,4 @@ def slices_of(verdict: Verdict) -> list[Slice]:
 
 def fields_of(verdict: Verdict) -> list[tuple[str, Any]]:
     """Every field of the row, under its name in the record."""
-    return [
-        (name, plain(getattr(verdict, name)))
-        for name in (*RECORD_KEYS[1:], *EXTRA_KEYS)
-        if name != "regions"
-    ]
+    return [(name, plain(getattr(verdict, name))) for name in (*RECORD_KEYS[1:], *EXTRA_KEYS) if name != "regions"]

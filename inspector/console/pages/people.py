@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from re import fullmatch
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -14,7 +15,6 @@ from inspector.domain import Role
 from inspector.errors import UsageError
 from inspector.operation.reasons import ensure_reason
 from inspector.store.console import people
-from re import fullmatch
 
 
 async def show(request: Request) -> Response:

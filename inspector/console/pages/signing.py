@@ -52,7 +52,11 @@ async def take_form(request: Request) -> Response:
         return response
     console.failed.note(name, address, time.monotonic())  # before the slow comparison, so that many at once count
     known = await credentials_of(console.database, name)
-    if not await asyncio.to_thread(is_right, password, known[1] if known else None) or known is None or known[0].is_locked:
+    if (
+        not await asyncio.to_thread(is_right, password, known[1] if known else None)
+        or known is None
+        or known[0].is_locked
+    ):
         return _form(request, console.pages.text("sign_in.wrong"), target, 401, name)
     console.failed.forget(name, address)
     response = RedirectResponse(target, 303)

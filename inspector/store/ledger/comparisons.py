@@ -16,6 +16,7 @@ from inspector.domain import Cause, Outcome
 from inspector.errors import RowDamaged
 from inspector.store import tables
 from inspector.store.database import Database
+from inspector.store.reviews import counts
 
 T = TypeVar("T")
 
@@ -165,9 +166,8 @@ def _understood(make: Callable[[Any], T], row: Any) -> T:
 
 
 def _newest_labels() -> sa.Subquery:
-    newest = sa.select(sa.func.max(tables.reviews.c.id)).group_by(tables.reviews.c.result_id)
-    reviewed = sa.select(tables.reviews.c.result_id, tables.reviews.c.label)
-    return reviewed.where(tables.reviews.c.id.in_(newest)).subquery("newest_labels")
+    reviewed = sa.select(tables.reviews.c.result_id, tables.reviews.c.label).where(counts())
+    return reviewed.subquery("newest_labels")
 
 
 def _paired(labels: sa.Subquery) -> sa.Join:

@@ -62,7 +62,6 @@ async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIt
         after = page[-1]["seq"]
 
 
-# Reserved for reviews: the result that a person has given a word on.
 async def get_result(database: Database, result_id: str) -> Verdict | None:
     """The result with this id, or None."""
     rows = await _rows(database, sa.select(tables.results).where(_RESULTS.result_id == storable(result_id)))

@@ -28,6 +28,7 @@ from inspector.cli import (
     review,
     run,
     simulate,
+    web,
     worker,
 )
 from inspector.cli.terminal import console, streams
@@ -61,6 +62,7 @@ for module in (
     discover,
     evaluate,
     run,
+    web,
     worker,
     simulate,
     parts,

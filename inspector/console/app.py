@@ -22,7 +22,7 @@ from inspector.console import rendering
 from inspector.console.access import Console, Denied, context_of, is_fragment, needs
 from inspector.console.guard import Guard
 from inspector.console.live import Live
-from inspector.console.pages import audit, health, line, part, people, pictures, results, signing
+from inspector.console.pages import audit, health, line, nearest, part, people, pictures, results, signing
 from inspector.console.passwords import FailedSignIns
 from inspector.console.rendering import Pages
 from inspector.domain import BrowserSession, Role
@@ -44,7 +44,7 @@ MENU: Final = (
 
 
 def application(config: Config, database: Database) -> Starlette:
-    """The console over this database, which stays open as long as the application runs."""
+    """The console over this database, which it closes when it ends."""
     zone = ZoneInfo(config.console.zone or "UTC")
     pictures_kept = KeptPictures(config.agent.state_dir)
     pages = Pages(zone)
@@ -61,8 +61,10 @@ def application(config: Config, database: Database) -> Starlette:
         },
         lifespan=_lifespan,
     )
+    app.router.redirect_slashes = False
     app.state.console = Console(config, database, live, pictures_kept, pages, pages.live(), FailedSignIns())
     app.state.chain = audit.Chain()
+    app.state.nearest = nearest.NearestGoods(config)
     return app
 
 
@@ -76,6 +78,8 @@ def _routes() -> list[Route]:
         Route("/", needs(VIEWER)(line.show)),
         Route("/line/events", needs(VIEWER)(line.events)),
         Route("/part/{result_id}", needs(VIEWER)(part.show)),
+        Route("/part/{result_id}/nearest", needs(VIEWER)(nearest.show)),
+        Route("/part/{result_id}/nearest/{which}", needs(VIEWER)(nearest.picture)),
         Route("/pictures/{result_id}/{kind}", needs(VIEWER)(pictures.show)),
         Route("/results", needs(VIEWER)(results.show)),
         Route("/health", needs(VIEWER)(health.show)),
@@ -93,12 +97,13 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     console: Console = app.state.console
     poller = asyncio.create_task(console.live.run(console.rendering), name="poller")
     poller.add_done_callback(_say_how_it_ended)
-    try:
-        yield
-    finally:
-        poller.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await poller
+    async with console.database:
+        try:
+            yield
+        finally:
+            console.live.stop()
+            await asyncio.wait({poller})
+            app.state.nearest.close()
 
 
 def _say_how_it_ended(poller: asyncio.Task[Any]) -> None:

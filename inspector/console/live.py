@@ -100,6 +100,13 @@ class Hub:
         finally:
             self._viewers.discard(viewer)
 
+    def close(self) -> None:
+        """Drop all viewers."""
+        for viewer in [*self._viewers]:
+            viewer.is_dropped = True
+            viewer.put(b"")
+        self._viewers.clear()
+
     def send(self, event: bytes) -> None:
         """Queue the event for all viewers."""
         for viewer in [*self._viewers]:
@@ -142,6 +149,7 @@ class Live:
         self._seq = 0
         self._holes: dict[int, float] = {}
         self._small: OrderedDict[str, bytes] = OrderedDict()
+        self._stopped = asyncio.Event()
         self._latest_ns: dict[str, int] = {}
         self._shift: Shift = shift_at(self.now(), config.console.shifts, zone)
 
@@ -186,9 +194,9 @@ class Live:
         return sign is not None and time.monotonic() - sign.since_s <= SILENT_AFTER_S
 
     async def run(self, rendering: Rendering) -> None:
-        """Polls until it is cancelled. While the database is away, pages say so."""
+        """Polls until `stop` is called. While the database is away, pages say so."""
         looked_s = 0.0
-        while True:
+        while not self._stopped.is_set():
             try:
                 if not self.is_ready:
                     await self._begin()
@@ -203,7 +211,13 @@ class Live:
                 self.hub.send(encoded_event("strip", rendering.strip(self)))
                 await asyncio.sleep(1.0)
             self.hub.send(encoded_event("beat", str(int(time.time() * 1000))))
-            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), POLL_S)
+
+    def stop(self) -> None:
+        """End the polling after its present look, and all streams."""
+        self._stopped.set()
+        self.hub.close()
 
     def state(self, rendering: Rendering) -> list[bytes]:
         """Everything that a page shows, for a viewer that has just connected."""

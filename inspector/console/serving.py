@@ -7,9 +7,11 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
+from types import FrameType
 from typing import Final
 
 import uvicorn
+from starlette.applications import Starlette
 
 from inspector.agent.clock import SystemClock
 from inspector.agent.systemd import Notifier
@@ -80,7 +82,8 @@ async def serve(config: Config, on_start: Say = lambda _address: None) -> None:
     async with database_of(config, creates=True) as database:
         listener = _listener(config)
         with contextlib.closing(listener):
-            server = _Server(_settings(config, database))
+            app = application(config, database)
+            server = _Server(_settings(config, app), app.state.console.live.stop)
             started = asyncio.create_task(_announce(server, listener, config, on_start))
             try:
                 await server.serve(sockets=[listener])
@@ -89,7 +92,16 @@ async def serve(config: Config, on_start: Say = lambda _address: None) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server; open streams end when it is told to stop."""
+    """uvicorn's server, which ends open streams when it is told to stop; they would end by no other means."""
+
+    def __init__(self, settings: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(settings)
+        self._end_streams = end_streams
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._end_streams)
+        super().handle_exit(sig, frame)
 
 
 async def _announce(server: uvicorn.Server, listener: socket.socket, config: Config, on_start: Say) -> None:
@@ -115,12 +127,12 @@ def _listener(config: Config) -> socket.socket:
     return listener
 
 
-def _settings(config: Config, database: Database) -> uvicorn.Config:
+def _settings(config: Config, app: Starlette) -> uvicorn.Config:
     section = config.console
     if section.cert_file is not None:
         _check_certificate(config)
     return uvicorn.Config(
-        application(config, database),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -43,7 +43,7 @@ class PeerModel:
     def judge(self, square: NDArray[np.uint8]) -> tuple[float, NDArray[np.float32]]:
         """uint8 [S, S, 3] -> the image score, and the map float32 [S, S]."""
         with torch.inference_mode():
-            found = self.model(_tensor([square]))
+            found = self.model(peer_tensor([square]))
         return float(found.pred_score.reshape(-1)[0]), found.anomaly_map.reshape(square.shape[:2]).numpy()
 
 
@@ -54,7 +54,7 @@ def fit_peer(name: str, squares: Sequence[NDArray[np.uint8]]) -> PeerModel:
     model.train()
     with torch.no_grad():
         for start in range(0, len(squares), BATCH):
-            model(_tensor(squares[start : start + BATCH]))
+            model(peer_tensor(squares[start : start + BATCH]))
         if name == "PatchCore":
             model.subsample_embedding(CORESET_SHARE)
             learnt = [model.memory_bank]
@@ -90,7 +90,8 @@ def _with_our_weights(model: Any, strides: tuple[int, ...]) -> Any:
     return model
 
 
-def _tensor(squares: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+def peer_tensor(squares: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+    """uint8 [B] of [S, S, 3] -> the float32 [B, 3, S, S] that the models take."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in normalisation(Backbone()))
     planes = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float() / 255.0  # [B, 3, S, S]
     return (planes - mean) / std

@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from inspector.domain import GateState, HoldNote
 
+COMMANDED_FIELDS = ("mode", "mode_expires_at", "jobs", "orders")
+"""Fields of a gate's state that only commands change."""
+
 HOLD_FIELDS: Final = ("held_for", "held_since", "held_by")
 """What is known about the hold of a gate."""
 
@@ -26,6 +29,13 @@ def watched_fields(first: GateState, second: GateState) -> dict[str, Any]:
     newer, older = (first, second) if first.watched >= second.watched else (second, first)
     holds = {name: getattr(newer, name) or getattr(older, name) for name in HOLD_FIELDS}
     return _fields(newer) | {"held": first.held or second.held} | holds
+
+
+def undone(changed: GateState, before: GateState) -> GateState:
+    """A state that a ledger takes after `changed`, with mode, jobs, holds and challenges as they were `before` it."""
+    own = {name: getattr(before, name) for name in (*COMMANDED_FIELDS, *WATCHED_FIELDS)}
+    counts = {"orders": changed.orders + 1, "releases": changed.releases, "watched": changed.watched + 1}
+    return replace(changed, **own | counts)
 
 
 def with_holds(gates: Mapping[str, GateState], holds: Iterable[HoldNote]) -> dict[str, GateState]:

@@ -34,13 +34,16 @@ def is_news(state: GateState | None, told: GateState | None) -> bool:
     return any(getattr(state, name) != getattr(told, name) for name in names)
 
 
-def followed(own: GateState, owner: GateState, agent: str) -> GateState:
+def followed(own: GateState, owner: GateState, agent: str, *, is_first: bool = False) -> GateState:
     """The state of the agent that waits, after the owner told its state. Epoch and count stay as they are.
 
     A hold of this agent's own stays too, unless the gate has been released since. `agent`: this agent's name.
+    `is_first`: this agent hears of the gate's owner for the first time since it started. The two may have counted
+    releases apart until then, so that their counts say nothing of each other.
     """
     # A hold without a name is from before holds had one, so it may be this agent's.
-    keeps = own.held and own.held_by in (None, agent) and owner.releases <= own.releases
+    is_released = owner.releases > own.releases and not is_first
+    keeps = own.held and own.held_by in (None, agent) and not is_released
     hold = own if keeps and not owner.held else owner
     ends = own.held and not hold.held
     watch = {name: getattr(owner, name) for name in _FOLLOWED_WATCH}

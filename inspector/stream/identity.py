@@ -24,7 +24,6 @@ from dataclasses import dataclass
 
 from inspector.domain import FrameKey, GateState, ResultId, Sighting
 from inspector.stream.trigger_counter import (
-    COMMANDED_FIELDS,
     NO_TRIGGER,
     Motion,
     TriggerCounter,
@@ -33,7 +32,6 @@ from inspector.stream.trigger_counter import (
 )
 
 __all__ = [
-    "COMMANDED_FIELDS",
     "FrameIds",
     "FrameMemory",
     "Known",

@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 
 from inspector.domain import GateState
 from inspector.stream.gaps import UNGATED_GRACE, Grace, OpenGaps
-from inspector.stream.gate_merging import watched_fields
+from inspector.stream.gate_merging import COMMANDED_FIELDS, watched_fields
 from inspector.stream.handover import followed
 
 REMEMBERED_TRIGGERS = 4096
 NO_TRIGGER = -1
 """Count of an epoch in which no trigger has come yet; lower than every other count."""
-
-COMMANDED_FIELDS = ("mode", "mode_expires_at", "jobs", "orders")
-"""Fields of a gate's state that only commands change."""
 
 
 class Motion(enum.Enum):
@@ -59,6 +56,7 @@ class TriggerCounter:
         self._recorded = _reach(state)
         self._lowest = state.last_trigger
         self._began_ns: int | None = None
+        self._has_followed = False
         self.gaps = OpenGaps(grace)
         self._adopt_gaps(state, replaces=True)
 
@@ -120,7 +118,8 @@ class TriggerCounter:
             self._begin_epoch(owner.epoch, owner.epoch_of)
         elif is_unused:
             self._state = replace(self._state, epoch_of=owner.epoch_of)
-        self.update(followed(self._state, owner, agent))
+        self.update(followed(self._state, owner, agent, is_first=not self._has_followed))
+        self._has_followed = True
         is_same = (owner.epoch, owner.epoch_of) == (self._state.epoch, self._state.epoch_of)
         return is_same and owner.epoch_of != ""
 

@@ -42,8 +42,7 @@ from inspector.ports import OWNER_FORGOTTEN_S, Clock
 from inspector.store.row_mapping import FINDING_COLUMNS, LATE_COLUMNS
 from inspector.store.stored_records import Conflict, StoredDecision
 from inspector.stream.ack_merging import AckRow, merge, part_of
-from inspector.stream.gate_merging import watched_fields
-from inspector.stream.identity import COMMANDED_FIELDS
+from inspector.stream.gate_merging import COMMANDED_FIELDS, watched_fields
 from inspector.stream.verdict_record import sighting_of
 from inspector.testing.account import join_parts
 

@@ -29,6 +29,8 @@ def stepped(seconds: int, scene: Scene) -> None:
         FAKETIME_NO_CACHE="1",
         FAKETIME_DONT_FAKE_MONOTONIC="1",
     )
+    # On a busy machine the agent owns the gate later than the first frames come, and tells nothing before.
+    line.agent.until(lambda: any(_ready(scene)), 60, "the gate is ready")
     line.camera.shoot(20)
     line.settle()
     with line.shooting(100, 0.05):
@@ -43,10 +45,13 @@ def stepped(seconds: int, scene: Scene) -> None:
     scene.check(abs(seen_s - seconds) < HOUR_S / 2, f"the agent's clock is {seen_s:.0f} s off, not {seconds}")
     scene.check({row["cause"] for row in rows} <= {"ok", "anomaly"}, "the step made frames late or shed")
     scene.check(all(row["published"] for row in rows), "the step kept decisions from the gate")
-    beats = scene.account.heard("gate1/heartbeat")
-    is_ready = [beat["ready"] for beat in beats]
-    scene.check(0 not in is_ready[is_ready.index(1) :], "the step made the gate not ready")
+    told = _ready(scene)
+    scene.check(0 not in told[told.index(1) :], "the step made the gate not ready")
     line.finish()
+
+
+def _ready(scene: Scene) -> list[int]:
+    return [beat["ready"] for beat in scene.account.heard("gate1/heartbeat")]
 
 
 register("wall clock steps an hour ahead", functools.partial(stepped, HOUR_S))

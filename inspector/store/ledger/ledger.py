@@ -68,8 +68,7 @@ from inspector.store.row_mapping import (
     verdict_from_row,
     verdict_row,
 )
-from inspector.stream.gate_merging import HOLD_FIELDS, WATCHED_FIELDS
-from inspector.stream.identity import COMMANDED_FIELDS
+from inspector.stream.gate_merging import COMMANDED_FIELDS, HOLD_FIELDS, WATCHED_FIELDS
 from inspector.stream.verdict_record import journal_record
 
 _LOG = logging.getLogger(__name__)

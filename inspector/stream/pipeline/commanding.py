@@ -28,6 +28,7 @@ from inspector.domain import (
 from inspector.errors import CommandRefused, LedgerUnavailable
 from inspector.ports import CommandChannel, Ledger
 from inspector.stream.commands import Command, check_time, cmd_id_of, read
+from inspector.stream.gate_merging import undone
 from inspector.stream.identity import TriggerCounter
 from inspector.stream.pipeline.challenging import Challenging, opened
 from inspector.stream.pipeline.owning import Owning
@@ -180,12 +181,36 @@ class Commanding:
             raise CommandRefused(AWAY) from None
         if not is_new:
             raise CommandRefused("Its cmd_id was used before; each command needs one of its own.")
+        lost = [owner for owner in plans if not self._still_owns(owner)]
+        if lost:
+            # A command never holds at some of its gates only.
+            await self._undo(states, challenge)
+            raise CommandRefused(
+                f"Another agent came to decide about the parts of {', '.join(lost)} while this was stored, so it "
+                "changes nothing; send it again under a new cmd_id."
+            )
         for owner, plan in plans.items():
             self._apply(owner, plan)
             self._shared.event(
                 "command_obeyed", Severity.INFO, owner, f"{plan.said}. By {command.by}: {command.reason}"
             )
         return detail
+
+    def _still_owns(self, owner: str) -> bool:
+        """Whether a gate that was this agent's before the database was asked is so still."""
+        return owner not in self._shared.gates or self._shared.is_of_group(owner) or not self._owning.is_silent(owner)
+
+    async def _undo(self, states: list[GateState], challenge: Challenge | None) -> None:
+        """Store the gates as they were before a command, else an agent that starts would find the command obeyed."""
+        before = [undone(state, self._shared.admission.counter(state.name).recorded_state) for state in states]
+        if challenge is not None:
+            self._challenging.end_taken_over(challenge)
+        try:
+            await self._ledger.record([], [], before)
+        except LedgerUnavailable:
+            detail = "the database has a command that was refused, and went away; send mode auto when it is back"
+            for state in before:
+                self._shared.event("command_not_undone", Severity.ALARM, state.name, detail)
 
     def _planned(self, owner: str, plan: _Plan) -> GateState:
         """The state to store, which counts only frames that have rows. Frames under way advance it later."""

@@ -219,8 +219,10 @@ class Owning:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LEDGER_S):
                 await self._ask_ledger()
-        for gate in sorted(fresh - self._elsewhere.keys()):
-            await self._succession.take_over(gate)
+        # Together, because a database that is away holds up each of them, and no other gate may be told late for that.
+        async with asyncio.TaskGroup() as takeovers:
+            for gate in sorted(fresh - self._elsewhere.keys()):
+                takeovers.create_task(self._succession.take_over(gate))
         self._cleared |= fresh
         self._deny(owners)
         await self._succession.store()

@@ -102,11 +102,15 @@ class Succession:
 
     async def store(self) -> None:
         """Store the states that were taken over. What can't be stored now is stored by the next call."""
-        for gate in sorted(self._unstored):
-            with contextlib.suppress(TimeoutError, LedgerUnavailable):
-                async with asyncio.timeout(PATIENCE_S):
-                    await self._ledger.record([], [], [self._shared.admission.counter(gate).recorded_state])
-                    self._unstored.discard(gate)
+        gates, self._unstored = self._unstored, set()  # a state that is followed meanwhile is stored by the next call
+        if not gates:
+            return
+        states = [self._shared.admission.counter(gate).recorded_state for gate in sorted(gates)]
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._ledger.record([], [], states)
+        except (TimeoutError, LedgerUnavailable):
+            self._unstored |= gates
 
     async def _succeed(self, gate: str, before: GateOwner | None, elsewhere: GateOwner | None) -> None:
         counter = self._shared.admission.counter(gate)

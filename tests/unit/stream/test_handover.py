@@ -115,6 +115,16 @@ def test_followed_owner_that_never_knew_of_this_agents_own_hold_does_not_end_it(
     assert not followed(own, release(OWNER), "b").held, "a person has released the gate since"
 
 
+def test_follow_hears_of_releases_before_its_first_contact_and_keeps_its_own_hold() -> None:
+    waits = TriggerCounter(hold(GateState("gate"), HeldFor.ACCOUNT, NOON, "b"), None, 100)
+    released_often = replace(OWNER, releases=5)
+    waits.follow(released_often, "b")
+    waits.follow(released_often, "b")
+    assert waits.state.held, "the five releases were of holds that the other agent had before"
+    waits.follow(replace(OWNER, releases=6), "b")
+    assert not waits.state.held
+
+
 def test_is_news_counts_of_parts_are_none() -> None:
     assert not is_news(replace(OWNER, reject_streak=3, watched=3), OWNER)
     assert is_news(HELD, OWNER)

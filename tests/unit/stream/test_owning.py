@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import orjson
 import pytest
 
-from inspector.domain import AgentPresence, GateMode, GateOwner, GateState, HeldFor
+from inspector.config.loading import parse
+from inspector.domain import AgentPresence, CommandName, CommandRequest, GateMode, GateOwner, GateState, HeldFor
 from inspector.stream.pipeline import owning
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.storms import hold
+from inspector.stream.verdict_record import format_time
 from inspector.testing.edges import FakeGateOwners
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.source import FakeBroker
 from inspector.testing.source_contract import wait_until
-from tests.unit.stream.test_takeover import GroupAgent, push
+from tests.unit.stream.test_takeover import CONFIG, GroupAgent, push
 
+GROUPED = CONFIG.model_copy(
+    update={"camera": tuple(camera.model_copy(update={"source": "kafka"}) for camera in CONFIG.camera)}
+)
+TWO_GATES = parse(
+    {
+        "agent": {"name": "agent", "drain_s": 2},
+        "camera": [{"name": name, "on_unjudged": "quarantine"} for name in ("cam", "cam2")],
+        "gate": [
+            {"name": "gate", "cameras": ["cam"], "window_ms": 5000},
+            {"name": "gate2", "cameras": ["cam2"], "window_ms": 5000},
+        ],
+    },
+    None,
+)
 OTHER = GateOwner("gate", "other", "session-of-other", 4)
 
 
-def agent_of(owners: FakeGateOwners, ledger: InMemoryLedger | None = None) -> GroupAgent:
-    agent = GroupAgent(FakeBroker(), ledger or InMemoryLedger(), owners=owners)
+def agent_of(owners: FakeGateOwners, ledger: InMemoryLedger | None = None, *, is_grouped: bool = False) -> GroupAgent:
+    config = GROUPED if is_grouped else CONFIG
+    agent = GroupAgent(FakeBroker(), ledger or InMemoryLedger(), config, owners)
     agent.source.restore_link()
     return agent
 
@@ -272,3 +292,99 @@ async def test_owner_that_comes_while_a_gate_is_taken_over_is_followed_next() ->
     async with agent.running():
         await wait_until(lambda: Fault.HELD in faults(agent))
         assert {beat["ep"] for _, beat in agent.line.beats} == {7}
+
+
+async def test_command_whose_gate_is_lost_while_it_is_stored_changes_nothing_and_says_so() -> None:
+    class SlowLedger(InMemoryLedger):
+        async def record_command(self, *args: Any) -> bool:
+            owners.rivals["gate"] = OTHER  # as when another agent claims the gate meanwhile
+            return await super().record_command(*args)
+
+    owners, ledger = FakeGateOwners(), SlowLedger()
+    agent = agent_of(owners, ledger)
+    now = datetime.now(UTC)
+    table = {"v": 1, "cmd_id": "c1", "sent_at": format_time(now), "by": "ada", "reason": "a test", "mode": "bypass"}
+    table["expires_at"] = format_time(now + timedelta(minutes=5))
+    async with agent.running():
+        await wait_until(lambda: bool(agent.line.beats))
+        agent.commands.asked.put_nowait(CommandRequest(CommandName.MODE, orjson.dumps(table), now, False))
+        await wait_until(lambda: bool(agent.commands.replies))
+        ((_, reply),) = agent.commands.replies
+        assert reply["ok"] == 0
+        assert "while this was stored" in reply["detail"]
+        assert {"command_refused"} <= set(agent.telemetry.kinds())
+        assert "command_obeyed" not in agent.telemetry.kinds()
+        del owners.rivals["gate"]
+        push(agent.source, 1)
+        await wait_until(lambda: len(ledger.rows) == 1)
+    (row,) = ledger.rows.values()
+    assert row.mode is GateMode.AUTO
+
+
+class GroupOwners(FakeGateOwners):
+    """Hears of the other agent of a group once the gate is wanted, as after its share of the stream came here."""
+
+    def __init__(self, before: GateOwner) -> None:
+        super().__init__()
+        self.predecessors["gate"] = before
+
+
+@pytest.mark.parametrize("told", [None, replace(STATE, mode=GateMode.AUTO)])
+async def test_agent_of_a_group_goes_on_in_the_others_epoch_and_keeps_what_was_told(told: GateState | None) -> None:
+    ledger = InMemoryLedger()
+    stored = GateState("gate", 4, 9, epoch_of="i")
+    ledger.gates["gate"] = stored
+    owners = GroupOwners(replace(OTHER, identity="i", state=told))
+    agent = agent_of(owners, ledger, is_grouped=True)
+    async with agent.running():
+        await wait_until(lambda: owners.owns("gate") and bool(agent.line.beats))
+        push(agent.source, 10)
+        await wait_until(lambda: len(ledger.rows) == 1)
+        assert {beat["ep"] for _, beat in agent.line.beats} == {4}
+        await wait_until(lambda: told is None or Fault.HELD in faults(agent))
+    (row,) = ledger.rows.values()
+    assert (row.epoch, row.trigger_id) == (4, 10)
+    assert ledger.gates["gate"].held == (told is not None)
+    assert "gate_taken_over" not in agent.telemetry.kinds()
+    assert "uninspected" not in agent.telemetry.kinds()
+
+
+async def test_agent_of_a_group_with_a_ledger_of_its_own_begins_an_epoch_above_the_others() -> None:
+    ledger = InMemoryLedger()
+    ledger.gates["gate"] = GateState("gate", 2, 9, epoch_of="identity")
+    owners = GroupOwners(replace(OTHER, identity="i", state=GateState("gate", 4, epoch_of="i")))
+    agent = agent_of(owners, ledger, is_grouped=True)
+    async with agent.running():
+        await wait_until(lambda: bool(agent.line.beats))
+        assert {beat["ep"] for _, beat in agent.line.beats} == {5}
+    assert "gate_taken_over" in agent.telemetry.kinds()
+
+
+async def test_gates_that_come_to_an_agent_together_wait_for_a_slow_database_together() -> None:
+    class HangingLedger(InMemoryLedger):
+        asked = 0
+        most = 0
+
+        async def load_gates(self, names: Sequence[str] | None = None) -> dict[str, GateState]:
+            if names not in (["gate"], ["gate2"]):
+                return await super().load_gates(names)
+            self.asked += 1
+            self.most = max(self.most, self.asked)
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                self.asked -= 1
+            return {}
+
+    owners, ledger = FakeGateOwners(), HangingLedger()
+    for gate in ("gate", "gate2"):
+        owners.predecessors[gate] = replace(OTHER, gate=gate, identity="i", state=GateState(gate, 4, epoch_of="i"))
+    agent = GroupAgent(FakeBroker(), ledger, TWO_GATES, owners)
+    agent.source.serves = lambda camera: True  # type: ignore[method-assign, assignment]
+    agent.source.restore_link()
+    async with agent.running():
+        await wait_until(lambda: {gate for gate, _ in agent.line.beats} == {"gate", "gate2"})
+        await wait_until(
+            lambda: {name for name, state in ledger.gates.items() if state.epoch == 5} == {"gate", "gate2"}
+        )
+    assert ledger.most == 2

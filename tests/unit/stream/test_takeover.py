@@ -18,6 +18,7 @@ from inspector.domain import GateState, Outcome, StormCounts, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New, TriggerCounter
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.testing.edges import (
+    FakeCommandChannel,
     FakeDeadLetters,
     FakeGateLine,
     FakeGateOwners,
@@ -63,12 +64,13 @@ class GroupAgent:
         self.telemetry = FakeTelemetry()
         self.sink = FakeSink()
         self.line = FakeGateLine(clock)
+        self.commands = FakeCommandChannel()
         self.pipeline = Pipeline(
             config,
             Adapters(
                 clock=clock,
                 telemetry=self.telemetry,
-                sources={"cam": self.source},
+                sources={camera.name: self.source for camera in config.camera},
                 journal=InMemoryJournal(),
                 ledger=ledger,
                 registry=InMemoryRegistry(),
@@ -81,6 +83,7 @@ class GroupAgent:
                 decode=decode,
                 take_events=self.telemetry.take_events,
                 gate_owners=owners,
+                command_channel=self.commands,
             ),
             "test",
         )

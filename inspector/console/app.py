@@ -22,7 +22,19 @@ from inspector.console import rendering
 from inspector.console.access import Console, Denied, context_of, is_fragment, needs
 from inspector.console.guard import Guard
 from inspector.console.live import Live
-from inspector.console.pages import audit, health, line, nearest, part, people, pictures, results, signing
+from inspector.console.pages import (
+    audit,
+    health,
+    line,
+    nearest,
+    part,
+    people,
+    pictures,
+    products,
+    results,
+    review,
+    signing,
+)
 from inspector.console.passwords import FailedSignIns
 from inspector.console.rendering import Pages
 from inspector.domain import BrowserSession, Role
@@ -35,6 +47,8 @@ _LOG = logging.getLogger(__name__)
 VIEWER, OPERATOR, ENGINEER = Role
 MENU: Final = (
     ("line", "/", VIEWER),
+    ("review", "/review", OPERATOR),
+    ("products", "/products", VIEWER),
     ("results", "/results", VIEWER),
     ("health", "/health", VIEWER),
     ("audit", "/audit", VIEWER),
@@ -64,6 +78,7 @@ def application(config: Config, database: Database) -> Starlette:
     app.router.redirect_slashes = False
     app.state.console = Console(config, database, live, pictures_kept, pages, pages.live(), FailedSignIns())
     app.state.chain = audit.Chain()
+    app.state.seen = review.SeenPictures()
     app.state.nearest = nearest.NearestGoods(config)
     return app
 
@@ -81,6 +96,16 @@ def _routes() -> list[Route]:
         Route("/part/{result_id}/nearest", needs(VIEWER)(nearest.show)),
         Route("/part/{result_id}/nearest/{which}", needs(VIEWER)(nearest.picture)),
         Route("/pictures/{result_id}/{kind}", needs(VIEWER)(pictures.show)),
+        Route("/review", needs(OPERATOR)(review.show), methods=["GET"]),
+        Route("/review", needs(OPERATOR)(review.take), methods=["POST"]),
+        Route("/review/undo", needs(OPERATOR)(review.undo), methods=["POST"]),
+        Route("/products", needs(VIEWER)(products.show_all)),
+        Route("/products/{product}", needs(VIEWER)(products.show)),
+        Route("/products/{product}/rollback", needs(ENGINEER)(products.roll_back), methods=["POST"]),
+        Route("/products/{product}/{version}/preview", needs(VIEWER)(products.preview)),
+        Route("/products/{product}/{version}/report", needs(VIEWER)(products.report)),
+        Route("/products/{product}/{version}/threshold", needs(ENGINEER)(products.move_threshold), methods=["POST"]),
+        Route("/products/{product}/{version}/activate", needs(ENGINEER)(products.activate), methods=["POST"]),
         Route("/results", needs(VIEWER)(results.show)),
         Route("/health", needs(VIEWER)(health.show)),
         Route("/audit", needs(VIEWER)(audit.show)),

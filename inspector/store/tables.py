@@ -554,7 +554,7 @@ hour_counts = sa.Table(
     "hour_counts",
     metadata,
     _number(),
-    sa.Column("hour", UtcTime, nullable=False),
+    sa.Column("hour", sa.String, nullable=False),  # its beginning, UTC, for example 2025-03-01T06
     sa.Column("camera", sa.String, nullable=False),
     sa.Column("product", sa.String),
     sa.Column("product_version", sa.Integer),
@@ -570,6 +570,6 @@ hour_counts = sa.Table(
 counted_hours = sa.Table(
     "counted_hours",
     metadata,
-    sa.Column("hour", UtcTime, primary_key=True),
+    sa.Column("hour", sa.String, primary_key=True),
     sa.Column("counted_at", UtcTime, nullable=False),
 )

@@ -39,7 +39,7 @@ def upgrade() -> None:
     op.create_table(
         "hour_counts",
         sa.Column("id", big(), autoincrement=True, nullable=False),
-        sa.Column("hour", utc_time(), nullable=False),
+        sa.Column("hour", sa.String, nullable=False),
         sa.Column("camera", sa.String, nullable=False),
         sa.Column("product", sa.String),
         sa.Column("product_version", sa.Integer),
@@ -53,7 +53,7 @@ def upgrade() -> None:
     op.create_index("ix_hour_counts_hour", "hour_counts", ["hour"])
     op.create_table(
         "counted_hours",
-        sa.Column("hour", utc_time(), nullable=False),
+        sa.Column("hour", sa.String, nullable=False),
         sa.Column("counted_at", utc_time(), nullable=False),
         sa.PrimaryKeyConstraint("hour", name="pk_counted_hours"),
     )

@@ -10,9 +10,11 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from inspector.console.access import console_of, context_of
+from inspector.console.access import console_of, context_of, session_of
 from inspector.console.pages.pictures import verdict_of
-from inspector.domain import Verdict
+from inspector.console.pages.review import seen_of
+from inspector.domain import Role, Verdict
+from inspector.store import reviews
 from inspector.store.console.rows import RowFilter, list_rows, seq_of
 from inspector.store.pictures.overlay import Undrawable, size_of
 from inspector.stream.verdict_record import EXTRA_KEYS, RECORD_KEYS, plain
@@ -39,6 +41,8 @@ async def show(request: Request) -> Response:
     frame = await asyncio.to_thread(console.pictures.frame, *where)
     heat = await asyncio.to_thread(console.pictures.heat, *where)
     size = None if frame is None else await asyncio.to_thread(_size_px, frame)
+    if size is not None:
+        seen_of(request).note(session_of(request).person.name, verdict.result_id)
     seq = await seq_of(console.database, verdict.result_id) or 0
     before = await list_rows(console.database, RowFilter(camera=verdict.camera, before=seq), NEIGHBOURS)
     after = await list_rows(console.database, RowFilter(camera=verdict.camera, after=seq), NEIGHBOURS)
@@ -52,7 +56,8 @@ async def show(request: Request) -> Response:
         before=before[::-1],
         after=after[::-1],
         fields=fields_of(verdict),
-        reviewed=None,
+        reviewed=(await reviews.counting_of(console.database, [verdict.result_id])).get(verdict.result_id),
+        may_review=size is not None and session_of(request).person.role.covers(Role.OPERATOR),
     )
     return HTMLResponse(page)
 

@@ -42,9 +42,46 @@
     if (of) for (const each of document.querySelectorAll(of)) each.style.opacity = event.target.value / 100;
   });
 
+  // Nothing can be said of a part before its picture is there.
+  function ensureSeen() {
+    const picture = document.querySelector("[data-must-load]");
+    const answers = document.querySelectorAll("[data-review] button");
+    if (!picture) return;
+    const show = () => { for (const each of answers) each.disabled = !(picture.complete && picture.naturalWidth); };
+    picture.addEventListener("load", show);
+    picture.addEventListener("error", show);
+    show();
+  }
+  ensureSeen();
+  document.body.addEventListener("htmx:afterSwap", ensureSeen);
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+    const button = document.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+    if (button && !button.disabled) { event.preventDefault(); button.click(); }
+  });
+
+  // The threshold's slider moves its line, and its dialog repeats what would change.
+  document.addEventListener("input", (event) => {
+    if (!("movesThreshold" in (event.target.dataset ?? {}))) return;
+    const x = Math.min(Number(event.target.value) / 2, 1) * 800;
+    const mark = document.querySelector("[data-threshold]");
+    mark.setAttribute("x1", x);
+    mark.setAttribute("x2", x);
+    document.querySelector("[data-needs-move]").disabled = false;
+    document.querySelector("[data-level]").textContent = event.target.value;
+    document.querySelector("[data-level-field]").value = event.target.value;
+  });
+
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-opens]");
-    if (opener) document.getElementById(opener.dataset.opens).showModal();
+    if (opener) {
+      const dialog = document.getElementById(opener.dataset.opens);
+      for (const each of dialog.querySelectorAll("[data-copies]")) {
+        each.textContent = document.querySelector(each.dataset.copies).textContent;
+      }
+      dialog.showModal();
+    }
     const closer = event.target.closest("[data-closes]");
     if (closer) closer.closest("dialog").close();
     const printer = event.target.closest("[data-prints]");

@@ -92,9 +92,9 @@ class RowFilter:
 
 async def list_rows(database: Database, wanted: RowFilter, limit: int) -> list[SeenRow]:
     """At most `limit` rows, newest first; with `after`, those that come next after it, newest first."""
-    query = sa.select(*(_R[name] for name in _COLUMNS)).where(*_conditions(wanted)).limit(limit)
+    query = sa.select(*listed_columns()).where(*_conditions(wanted)).limit(limit)
     query = query.order_by(_R.seq if wanted.after is not None else _R.seq.desc())
-    rows = [_row(row) for row in await _read(database, query)]
+    rows = [row_of(row) for row in await _read(database, query)]
     return rows[::-1] if wanted.after is not None else rows
 
 
@@ -115,14 +115,14 @@ async def seq_of(database: Database, result_id: str) -> int | None:
 
 async def rows_after(database: Database, seq: int, limit: int) -> list[SeenRow]:
     """The next `limit` rows after that number, oldest first."""
-    query = sa.select(*(_R[name] for name in _COLUMNS)).where(_R.seq > seq).order_by(_R.seq).limit(limit)
-    return [_row(row) for row in await _read(database, query)]
+    query = sa.select(*listed_columns()).where(_R.seq > seq).order_by(_R.seq).limit(limit)
+    return [row_of(row) for row in await _read(database, query)]
 
 
 async def rows_numbered(database: Database, numbers: Sequence[int]) -> list[SeenRow]:
     """The rows with these numbers, as far as they are there, oldest first."""
-    query = sa.select(*(_R[name] for name in _COLUMNS)).where(_R.seq.in_(numbers)).order_by(_R.seq)
-    return [_row(row) for row in await _read(database, query)]
+    query = sa.select(*listed_columns()).where(_R.seq.in_(numbers)).order_by(_R.seq)
+    return [row_of(row) for row in await _read(database, query)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,13 @@ def _conditions(wanted: RowFilter) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-def _row(row: Mapping[Any, Any]) -> SeenRow:
+def listed_columns() -> list[sa.Column[Any]]:
+    """The columns that `row_of` reads."""
+    return [_R[name] for name in _COLUMNS]
+
+
+def row_of(row: Mapping[Any, Any]) -> SeenRow:
+    """The row with these columns."""
     return SeenRow(**{name: row[name] for name in _COLUMNS})
 
 

@@ -1,4 +1,4 @@
-"""Keeps pictures by the retention rule: every reject, every unjudged frame, a sample of the passes,
+"""Keeps pictures by the retention rule: every reject, every unjudged frame, near misses, a sample of the passes,
 and each frame that the shadow version judges otherwise.
 
 `<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the unchanged bytes, `.heat.jpg` the frame
@@ -28,6 +28,9 @@ from inspector.store.pictures.folders import BoundedFolder, Held, safe_name, wri
 from inspector.store.pictures.overlay import SMALL_SIDE_PX, Undrawable, overlay_jpeg, small_jpeg, suffix_of
 
 _LOG = logging.getLogger(__name__)
+NEAR_MISS_LEVEL: Final = 0.9
+"""A pass from this level on is kept: people who move a threshold have to see what lies just below it."""
+
 _LATEST_PERIOD_NS: Final = 500_000_000
 _QUEUED_PICTURES: Final = 64
 _QUEUED_BYTES: Final = 64 * 1024 * 1024
@@ -82,8 +85,12 @@ class FolderImages:
         # A flip is known some time after its frame, which is no longer the newest one.
         is_due = now_ns - self._latest_ns.get(verdict.camera, -_LATEST_PERIOD_NS) >= _LATEST_PERIOD_NS
         is_latest = is_due and not picture.is_flip
+        is_near = verdict.level is not None and verdict.level >= NEAR_MISS_LEVEL
         is_kept = (
-            picture.is_flip or verdict.outcome is not Outcome.PASS or is_sampled(verdict.result_id, self._keep_passes)
+            picture.is_flip
+            or verdict.outcome is not Outcome.PASS
+            or is_near
+            or is_sampled(verdict.result_id, self._keep_passes)
         )
         if is_latest:
             self._latest_ns[verdict.camera] = now_ns

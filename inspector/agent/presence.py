@@ -6,7 +6,7 @@ import contextlib
 from typing import Final
 
 from inspector.config.config import Config
-from inspector.errors import LedgerUnavailable
+from inspector.errors import InspectorError
 from inspector.ports import Clock
 from inspector.store.console.agents import SeenAgent, note_alive
 from inspector.store.database import Database
@@ -15,10 +15,10 @@ EVERY_S: Final = 1.0
 
 
 async def watch_presence(database: Database, config: Config, software: str, clock: Clock) -> None:
-    """Runs until it is cancelled. While the database is away nothing is said."""
+    """Runs until it is cancelled. Where the database takes nothing, nothing is said: no line ends for that."""
     started_at = clock.now()
     while True:
         agent = SeenAgent(config.agent.name, software, started_at, clock.now())
-        with contextlib.suppress(LedgerUnavailable):
+        with contextlib.suppress(InspectorError):
             await note_alive(database, agent, config.digest)
         await clock.sleep(EVERY_S)

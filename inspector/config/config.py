@@ -17,6 +17,7 @@ from inspector.config.sections import (
     ImagesSection,
     JournalSection,
     KafkaSection,
+    MetricsSection,
     MqttSection,
     RetentionSection,
     Section,
@@ -36,6 +37,7 @@ class Config(Section):
     engine: EngineSection = Field(default_factory=EngineSection)
     images: ImagesSection = Field(default_factory=ImagesSection)
     console: ConsoleSection = Field(default_factory=ConsoleSection)
+    metrics: MetricsSection = Field(default_factory=MetricsSection)
     camera: tuple[CameraSection, ...] = Field(default=(), description="The cameras.")
     gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
 
@@ -88,6 +90,7 @@ RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
         "kafka": KafkaSection,
         "store": StoreSection,
         "console": ConsoleSection,
+        "metrics": MetricsSection,
     },
     {"camera": CameraSection, "gate": GateSection},
 )

@@ -12,6 +12,7 @@ from inspector.config.sections import (
     EngineSection,
     GateSection,
     KafkaSection,
+    MetricsSection,
     MqttSection,
     StoreSection,
 )
@@ -36,6 +37,8 @@ class Ruled(Protocol):
     def store(self) -> StoreSection: ...
     @property
     def console(self) -> ConsoleSection: ...
+    @property
+    def metrics(self) -> MetricsSection: ...
 
 
 class Unknown(Exception):

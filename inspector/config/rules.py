@@ -13,7 +13,14 @@ from typing import Any, Final
 
 from inspector.config import never_works
 from inspector.config.ruled import Ruled, Unknown
-from inspector.config.sections import CameraSection, ConsoleSection, GateSection, KafkaSection, StoreSection
+from inspector.config.sections import (
+    CameraSection,
+    ConsoleSection,
+    GateSection,
+    KafkaSection,
+    MetricsSection,
+    StoreSection,
+)
 from inspector.config.store_url import is_postgresql, is_socket, url_faults
 
 
@@ -27,7 +34,8 @@ def broken_rules(config: Ruled) -> list[str]:
     said += [fault for rule in _OF_MQTT for fault in _said(rule, config.mqtt)]
     said += [fault for rule in _OF_KAFKA for fault in _said(rule, config.kafka)]
     said += [fault for rule in _OF_CONSOLE for fault in _said(rule, config.console)]
-    return said + [fault for rule in _OF_STORE for fault in _said(rule, config.store)]
+    said += [fault for rule in _OF_STORE for fault in _said(rule, config.store)]
+    return said + list(_said(_metrics_in_network, config.metrics))
 
 
 def _said(rule: Callable[..., Iterator[str]], *asked: object) -> list[str]:
@@ -275,6 +283,14 @@ def _console_plain(console: ConsoleSection) -> Iterator[str]:
         yield (
             f"console.listen {console.listen!r} can be reached from other machines, and passwords would go there in "
             "plain text; set console.cert_file and console.key_file, or console.allow_plain = true"
+        )
+
+
+def _metrics_in_network(metrics: MetricsSection) -> Iterator[str]:
+    if metrics.address is not None and not metrics.address.is_loopback and not metrics.open_to_network:
+        yield (
+            f"metrics.listen {metrics.listen} can be reached by other machines, without a password; listen on "
+            "127.0.0.1, or set metrics.open_to_network = true if they may read the figures"
         )
 
 

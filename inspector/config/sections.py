@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from inspector.config.addresses import LARGEST_PORT, host_fault
+from inspector.config.addresses import LARGEST_PORT, ListenAddress, host_fault, listen_address
 from inspector.domain import Action
 
 NO_NUMBER: Final = "bool_for_number"
@@ -490,6 +490,33 @@ class ConsoleSection(Section):
         if value is not None and not is_zone(value):
             raise PydanticCustomError("zone", "is no time zone that this machine knows; name one such as Europe/Berlin")
         return value
+
+
+class MetricsSection(Section):
+    """Figures for a monitoring system, in the format of Prometheus (docs/metrics.md)."""
+
+    listen: str | None = Field(
+        default=None,
+        description="Address on which the agent answers GET /metrics, as host:port; unset = it listens nowhere.",
+    )
+    open_to_network: bool = Field(
+        default=False,
+        description="Whether `listen` may be an address that other machines reach. Anyone there reads the names of "
+        "products, cameras and gates, and how the line runs: there is neither a password nor encryption.",
+    )
+
+    @property
+    def address(self) -> ListenAddress | None:
+        """Where to listen; None for nowhere."""
+        return None if self.listen is None else listen_address(self.listen)
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else str(listen_address(value))
+        except ValueError as error:
+            raise PydanticCustomError("listen", _as_template(f"{error}; write, for example, 127.0.0.1:9464")) from None
 
 
 class CameraSection(Section):

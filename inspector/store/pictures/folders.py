@@ -35,19 +35,30 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write the whole file, or leave it as it was. `durable`: the file survives power loss. Raises StateUnusable."""
     partial = path.with_name(path.name + _PARTIAL)
     with translated(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open("wb") as file:
-                file.write(content)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+            _write(partial, os.O_TRUNC, content, durable=durable)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(partial, os.O_TRUNC, content, durable=durable)
         partial.replace(path)
         if durable:
             _sync_folder(path.parent)
+
+
+def _write(path: Path, how: int, content: bytes, *, durable: bool = False) -> None:
+    """Make the file and write it. On an error no file is left that this call has made."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o666)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(file, left) :]
+        if durable:
+            os.fsync(file)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(file)
 
 
 def _sync_folder(folder: Path) -> None:

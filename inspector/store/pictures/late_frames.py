@@ -1,8 +1,10 @@
 """Keeps late frames until the line has time to judge them, and what they showed until the ledger has it.
 
-A frame that waits is `<folder>/<result id>.jpg` or `.png` with the unchanged bytes, and `.json` with everything else. A
-finding is the `.json` alone. Files are whole and survive kill -9 when a method returns. At the bound the oldest frames
-are given up, each with a finding that says so. One thread reads and writes, so the road never waits for the disk.
+A frame that waits is `<folder>/<result id>.jpg` or `.png`: its bytes, and behind them everything else (see
+`recorded_picture`). Earlier software wrote everything else into a `.json` beside it, which is still read. A finding is
+a `.json` alone. Files are whole and survive kill -9 when a method returns. At the bound the oldest frames are given up,
+each with a finding that says so. One thread reads and writes, so the road never waits for the disk; frames that come
+while it writes are its next group.
 """
 
 from __future__ import annotations
@@ -24,6 +26,13 @@ from inspector.errors import StateUnusable
 from inspector.ports import Clock
 from inspector.store.pictures.folders import remove_partial, safe_name, translated, write_whole
 from inspector.store.pictures.overlay import suffix_of
+from inspector.store.pictures.recorded_picture import (
+    RecordedPicture,
+    note_tries,
+    read_recorded,
+    size_of_picture,
+    write_recorded,
+)
 from inspector.stream.late_record import (
     finding_from_record,
     finding_record,
@@ -55,7 +64,10 @@ class FolderLateFrames:
         self._clock = clock
         self._sizes: dict[ResultId, int] = {}  # frames that wait, oldest first
         self._found: dict[ResultId, Verdict | None] = {}  # None: the finding is on disk
+        self._paired: set[ResultId] = set()  # frames of earlier software, in two files each
         self._taken: LateFrame | None = None
+        self._queued: list[tuple[LateFrame, asyncio.Future[None]]] = []
+        self._keeping: asyncio.Task[None] | None = None
         self._queued_bytes = 0
         self._is_failing = False
         self._size_bytes = 0
@@ -68,6 +80,8 @@ class FolderLateFrames:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        if self._keeping is not None:
+            await self._keeping
         await self._on_disk(self._return_taken)
         await asyncio.to_thread(self._resources.close)
 
@@ -88,10 +102,11 @@ class FolderLateFrames:
             self._found[frame.verdict.result_id] = given_up(frame.verdict, TOO_SLOW, self._clock.now())
             return
         self._queued_bytes += size_bytes
-        try:
-            await self._on_disk(self._keep, frame)
-        finally:
-            self._queued_bytes -= size_bytes
+        is_kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queued.append((frame, is_kept))
+        if self._keeping is None:
+            self._keeping = asyncio.create_task(self._keep_queued(), name="late frames")
+        await is_kept
 
     async def take(self) -> LateFrame | None:
         return await self._on_disk(self._take)
@@ -108,6 +123,25 @@ class FolderLateFrames:
     async def forget(self, result_ids: Sequence[ResultId]) -> None:
         await self._on_disk(self._forget, result_ids)
 
+    async def _keep_queued(self) -> None:
+        """Keep the frames that wait for the disk, group by group. A group costs the event loop as much as one frame."""
+        try:
+            while self._queued:
+                group, self._queued = self._queued, []
+                # After a fault of ours, whoever waits has to know of it, else it waits for ever.
+                frames = [frame for frame, _ in group]
+                (error,) = await asyncio.gather(self._on_disk(self._keep_group, frames), return_exceptions=True)
+                for frame, is_kept in group:
+                    self._queued_bytes -= len(frame.admitted.delivery.payload)
+                    if is_kept.done():
+                        continue
+                    if error is None:
+                        is_kept.set_result(None)
+                    else:
+                        is_kept.set_exception(error)
+        finally:
+            self._keeping = None
+
     # --- on the worker thread ---
 
     async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -121,14 +155,30 @@ class FolderLateFrames:
             self._found = {ResultId(path.stem): None for _, _, path in files if path.suffix == ".json"}
             for stamp_ns, _, path in files:
                 self._last_ns = max(self._last_ns, stamp_ns)
-                result_id = ResultId(path.stem)
-                if path.suffix == ".json":
-                    continue
-                if result_id in self._found:
-                    del self._found[result_id]
-                    self._count(result_id, path.stat().st_size)
-                else:  # it was not kept to the end, so its broker still has it
-                    path.unlink()
+                if path.suffix != ".json":
+                    self._find_picture(ResultId(path.stem), path)
+
+    def _find_picture(self, result_id: ResultId, path: Path) -> None:
+        """Take a picture of an earlier process into account."""
+        file_bytes, has_record = path.stat().st_size, result_id in self._found
+        try:
+            size_bytes = size_of_picture(path, file_bytes)
+        except ValueError:
+            if has_record:
+                del self._found[result_id]
+                self._paired.add(result_id)
+                self._count(result_id, file_bytes)
+            else:  # it was not kept to the end, so its broker still has it
+                path.unlink()
+            return
+        if has_record:  # its finding was written, and it was not removed
+            path.unlink()
+        else:
+            self._count(result_id, size_bytes)
+
+    def _keep_group(self, frames: Sequence[LateFrame]) -> None:
+        for frame in frames:
+            self._keep(frame)
 
     def _keep(self, frame: LateFrame) -> None:
         verdict, payload = frame.verdict, frame.admitted.delivery.payload
@@ -137,14 +187,14 @@ class FolderLateFrames:
             self._put_finding(given_up(verdict, DROPPED, self._clock.now()))
             return
         try:
-            write_whole(self._picture_of(result_id, payload), payload)
-            self._stamp(self._picture_of(result_id, payload))
-            self._write_record(result_id, late_record(frame))
+            picture = RecordedPicture(payload, orjson.dumps(late_record(frame)), frame.tries)
+            write_recorded(self._picture_of(result_id, payload), picture, self._next_stamp_ns())
         except StateUnusable as error:
             self._put_finding(given_up(verdict, f"its picture could not be kept: {error}", self._clock.now()))
             return
-        self._found.pop(result_id, None)
-        self._size_bytes -= self._sizes.pop(result_id, 0)
+        if result_id in self._found or result_id in self._paired:  # the frame has come again
+            self._remove_record(result_id)
+        self._uncount(result_id)
         self._count(result_id, len(payload))
         while self._size_bytes > self._max_bytes:
             taken = None if self._taken is None else self._taken.verdict.result_id
@@ -161,32 +211,44 @@ class FolderLateFrames:
             frame = self._read(result_id)
             if frame is not None:
                 self._taken = frame
-                with contextlib.suppress(StateUnusable):  # on a full disk a frame that ends the agent is tried again
-                    self._write_record(result_id, late_record(frame) | {"tries": frame.tries + 1})
+                self._note_tries(frame, frame.tries + 1)
                 return frame
         return None
 
     def _return_taken(self) -> None:
         """An orderly end is no try that ended the agent."""
         if self._taken is not None and self._taken.verdict.result_id in self._sizes:
-            with contextlib.suppress(StateUnusable):
-                self._write_record(self._taken.verdict.result_id, late_record(self._taken))
+            self._note_tries(self._taken, self._taken.tries)
+
+    def _note_tries(self, frame: LateFrame, tries: int) -> None:
+        result_id = frame.verdict.result_id
+        with contextlib.suppress(StateUnusable, OSError):  # on a full disk a frame that ends the agent is tried again
+            if result_id in self._paired:
+                self._write_record(result_id, late_record(frame) | {"tries": tries})
+            else:
+                note_tries(self._picture_of(result_id, frame.admitted.delivery.payload), tries)
 
     def _read(self, result_id: ResultId) -> LateFrame | None:
         """The frame that waits under this id; None if it can't be read or its finding was written already."""
         try:
-            record = orjson.loads(self._record_of(result_id).read_bytes())
-            if finding_from_record(record).late_outcome is not LateOutcome.WAITING:
-                self._uncount(result_id)
-                self._found[result_id] = None
-                self._remove_pictures(result_id)
-                return None
             picture = next(path for path in self._pictures_of(result_id) if path.exists())
-            return late_frame_from_record(record, picture.read_bytes())
+            if result_id in self._paired:
+                return self._read_paired(result_id, picture)
+            found = read_recorded(picture)
+            return late_frame_from_record(orjson.loads(found.record) | {"tries": found.tries}, found.payload)
         except (OSError, ValueError, StopIteration) as error:
             _LOG.error("the late frame %s can't be read and stays unjudged: %r", result_id, error)
             self._remove(result_id)
             return None
+
+    def _read_paired(self, result_id: ResultId, picture: Path) -> LateFrame | None:
+        record = orjson.loads(self._record_of(result_id).read_bytes())
+        if finding_from_record(record).late_outcome is LateOutcome.WAITING:
+            return late_frame_from_record(record, picture.read_bytes())
+        self._uncount(result_id)
+        self._found[result_id] = None
+        self._remove_pictures(result_id)
+        return None
 
     def _put_finding(self, finding: Verdict) -> None:
         result_id = finding.result_id
@@ -198,7 +260,9 @@ class FolderLateFrames:
             self._is_failing = True
             self._found[result_id] = finding
         else:
-            self._stamp(self._record_of(result_id))
+            stamp_ns = self._next_stamp_ns()
+            with contextlib.suppress(OSError):
+                os.utime(self._record_of(result_id), ns=(stamp_ns, stamp_ns))
             self._is_failing = False
             self._found[result_id] = None
             self._remove_pictures(result_id)
@@ -228,9 +292,7 @@ class FolderLateFrames:
 
     def _remove(self, result_id: ResultId) -> None:
         self._uncount(result_id)
-        self._found.pop(result_id, None)
-        with contextlib.suppress(OSError):
-            self._record_of(result_id).unlink(missing_ok=True)
+        self._remove_record(result_id)
         self._remove_pictures(result_id)
 
     def _remove_pictures(self, result_id: ResultId) -> None:
@@ -238,17 +300,22 @@ class FolderLateFrames:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _stamp(self, path: Path) -> None:
-        """Give the file the latest time of all files, because the next process orders them by their times."""
-        self._last_ns = max(time.time_ns(), self._last_ns + 1000)
+    def _remove_record(self, result_id: ResultId) -> None:
+        self._found.pop(result_id, None)
         with contextlib.suppress(OSError):
-            os.utime(path, ns=(self._last_ns, self._last_ns))
+            self._record_of(result_id).unlink(missing_ok=True)
+
+    def _next_stamp_ns(self) -> int:
+        """The latest time of all files: the next process orders them by their times."""
+        self._last_ns = max(time.time_ns(), self._last_ns + 1000)
+        return self._last_ns
 
     def _count(self, result_id: ResultId, size_bytes: int) -> None:
         self._sizes[result_id] = size_bytes
         self._size_bytes += size_bytes
 
     def _uncount(self, result_id: ResultId) -> None:
+        self._paired.discard(result_id)
         self._size_bytes -= self._sizes.pop(result_id, 0)
 
     def _write_record(self, result_id: ResultId, record: dict[str, Any]) -> None:

@@ -114,7 +114,19 @@ def test_every_text_is_used() -> None:
     """A text that nothing shows is removed."""
     sources = [*ROOM.rglob("*.py"), *ROOM.rglob("*.j2")]
     code = "\n".join(path.read_text() for path in sources if path.name != "texts.py")
-    made = ("outcome.", "cause.", "action.", "mode.", "role.", "severity.", "menu.", "stage.", "label.", "line.", "queue.")
+    made = (
+        "outcome.",
+        "cause.",
+        "action.",
+        "mode.",
+        "role.",
+        "severity.",
+        "menu.",
+        "stage.",
+        "label.",
+        "line.",
+        "queue.",
+    )
     unused = [name for name in TEXTS if f'"{name}"' not in code and not name.startswith(made)]
     assert unused == []
 

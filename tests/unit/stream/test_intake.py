@@ -1,15 +1,17 @@
-"""Frames are hashed on a thread, and admitted in the order in which their source delivered them all the same."""
+"""Large frames are hashed on a thread, and every frame is admitted in the order in which its source delivered it."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import itertools
 import threading
 from typing import Any
 
 import pytest
 
 from inspector.domain import Outcome
-from inspector.stream.pipeline.intake import SMALL_BYTES
+from inspector.stream.pipeline.intake import MOST_AT_ONCE, SMALL_BYTES
 from tests.unit.stream.test_pipeline import FREE, GOOD, Plant, settings, until
 
 LARGE = GOOD + b"#" + bytes(SMALL_BYTES)
@@ -77,3 +79,21 @@ async def test_stop_frame_that_is_being_hashed_is_drained(monkeypatch: pytest.Mo
         watch.may_go_on.set()
     assert [row.frame_id for row in plant.rows()] == ["1"]
     assert not plant.source.broker.kept
+
+
+async def test_run_many_frames_at_once_lets_the_loop_go_on_between_them() -> None:
+    plant = Plant(settings(window_ms=10_000))
+    for number in range(1, 51):
+        plant.push(GOOD, number)
+    admitted = [0]
+
+    async def count() -> None:
+        while True:
+            await asyncio.sleep(0)
+            admitted.append(plant.reached.count("admitted"))
+
+    counting = asyncio.ensure_future(count())
+    async with plant.running():
+        await plant.has_rows(50)
+    counting.cancel()
+    assert max(now - before for before, now in itertools.pairwise(admitted)) <= MOST_AT_ONCE

@@ -14,7 +14,7 @@ COMMANDED_FIELDS = ("mode", "mode_expires_at", "jobs", "orders")
 HOLD_FIELDS: Final = ("held_for", "held_since", "held_by")
 """What is known about the hold of a gate."""
 
-WATCHED_FIELDS: Final = ("reject_streak", "held", *HOLD_FIELDS, "storm", "releases", "watched", "golden")
+WATCHED_FIELDS: Final = ("reject_streak", "held", *HOLD_FIELDS, "storm", "releases", "watched", "golden", "ended_holds")
 """Fields of a gate's state about holds and challenges. Only a release ends a hold; no other state may undo it."""
 
 

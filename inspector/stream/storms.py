@@ -35,6 +35,9 @@ ALARM_OF: Final[dict[HeldFor, str]] = {
 }
 """The kind of the event with which a hold begins."""
 
+ENDED_KEPT: Final = 16
+"""Names of ended holds that are remembered for a gate, the last ones."""
+
 _HELD_BY_RUN: Final[dict[Cause, HeldFor]] = {
     Cause.NO_TRIGGER_ID: HeldFor.NO_TRIGGER_ID,
     Cause.UNKNOWN_PRODUCT: HeldFor.UNKNOWN_PRODUCT,
@@ -117,10 +120,19 @@ def hold_words(state: GateState) -> str:
     return f"held{since}{by}{why}"
 
 
+def hold_name(state: GateState) -> str | None:
+    """The name of the hold that a gate is under, the same for all agents; None for no hold, or one of old software."""
+    if not state.held or state.held_by is None or state.held_since is None:
+        return None
+    return f"{state.held_by}@{format_time(state.held_since)}"
+
+
 def release(state: GateState) -> GateState:
     """The state of the released gate. All counts begin again."""
+    ended = hold_name(state)
     return replace(
         state,
+        ended_holds=state.ended_holds if ended is None else (*state.ended_holds, ended)[-ENDED_KEPT:],
         held=False,
         held_for=None,
         held_since=None,

@@ -61,7 +61,7 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A pipeline with open adapters, the telemetry that it reports to, and the task that prunes its store.
+    """A pipeline with open adapters, its telemetry and database, and the task that prunes its store.
 
     `told`: what its adapters tell of themselves.
     """
@@ -69,6 +69,7 @@ class Agent:
     pipeline: Pipeline
     telemetry: LogTelemetry
     housekeeping: Housekeeping
+    database: Database
     told: Told
 
 
@@ -133,7 +134,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             store.held,
             [routing_profile().graph.to_manifest()],
         )
-        yield Agent(pipeline, telemetry, housekeeping, common.told)
+        yield Agent(pipeline, telemetry, housekeeping, store.database, common.told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,17 @@ WATCHED_FIELDS: Final = ("reject_streak", "held", *HOLD_FIELDS, "storm", "releas
 """Fields of a gate's state about holds and challenges. Only a release ends a hold; no other state may undo it."""
 
 
+ENDED_KEPT: Final = 16
+"""Names of ended holds that are remembered for a gate, the last ones."""
+
+
+def hold_name(state: GateState) -> str | None:
+    """The name of the hold that a gate is under, the same for all agents; None for no hold, or one of old software."""
+    if not state.held or state.held_by is None or state.held_since is None:
+        return None
+    return f"{state.held_by}@{state.held_since.isoformat(timespec='milliseconds')}"
+
+
 def watched_fields(first: GateState, second: GateState) -> dict[str, Any]:
     """The fields about holds of both states together: a hold of either, unless the other has been released since.
 

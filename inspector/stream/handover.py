@@ -12,8 +12,7 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from inspector.domain import GateState
-from inspector.stream.gate_merging import HOLD_FIELDS
-from inspector.stream.storms import ENDED_KEPT, hold_name
+from inspector.stream.gate_merging import ENDED_KEPT, HOLD_FIELDS, hold_name
 
 _COUNTED: Final = ("reject_streak", "storm", "watched", "last_trigger", "gaps")
 """Fields that change with the parts. All others are news for an agent that follows."""

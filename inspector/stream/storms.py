@@ -13,6 +13,7 @@ from typing import Final
 
 from inspector.config.sections import GateSection
 from inspector.domain import Action, Cause, CauseRun, GateState, HeldFor, StormCounts
+from inspector.stream.gate_merging import ENDED_KEPT, hold_name
 from inspector.stream.verdict_record import format_time
 from inspector.stream.wording import HELD_WORDS, causes_text
 
@@ -34,9 +35,6 @@ ALARM_OF: Final[dict[HeldFor, str]] = {
     HeldFor.FRAME_HEALTH: "storm_frame_health",
 }
 """The kind of the event with which a hold begins."""
-
-ENDED_KEPT: Final = 16
-"""Names of ended holds that are remembered for a gate, the last ones."""
 
 _HELD_BY_RUN: Final[dict[Cause, HeldFor]] = {
     Cause.NO_TRIGGER_ID: HeldFor.NO_TRIGGER_ID,
@@ -118,13 +116,6 @@ def hold_words(state: GateState) -> str:
     by = "" if state.held_by is None else f" by the agent {state.held_by}"
     why = "" if state.held_for is None else f": {HELD_WORDS[state.held_for]}"
     return f"held{since}{by}{why}"
-
-
-def hold_name(state: GateState) -> str | None:
-    """The name of the hold that a gate is under, the same for all agents; None for no hold, or one of old software."""
-    if not state.held or state.held_by is None or state.held_since is None:
-        return None
-    return f"{state.held_by}@{format_time(state.held_since)}"
 
 
 def release(state: GateState) -> GateState:

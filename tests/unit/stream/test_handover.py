@@ -10,10 +10,11 @@ import orjson
 import pytest
 
 from inspector.domain import CauseRun, Gap, GateMode, GateState, GoldenState, HeldFor, Job, StormCounts
+from inspector.stream.gate_merging import ENDED_KEPT
 from inspector.stream.gate_record import gate_from_record, gate_record
 from inspector.stream.handover import followed, handed_over, is_news
 from inspector.stream.identity import FrameIds, FrameMemory, Known
-from inspector.stream.storms import ENDED_KEPT, hold, hold_words, release
+from inspector.stream.storms import hold, hold_words, release
 from inspector.stream.trigger_counter import TriggerCounter
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -130,7 +131,7 @@ def test_names_of_ended_holds_are_kept_by_all_and_bounded() -> None:
     for second in range(40):
         state = release(hold(state, HeldFor.ACCOUNT, NOON + timedelta(seconds=second), "b"))
     assert len(state.ended_holds) == ENDED_KEPT
-    assert state.ended_holds[-1].endswith("12:00:39.000Z")
+    assert state.ended_holds[-1].endswith("T12:00:39.000+00:00")
     other = release(HELD)
     taken = followed(state, other, "b")
     assert (taken.ended_holds[-1], len(taken.ended_holds)) == (other.ended_holds[-1], ENDED_KEPT)

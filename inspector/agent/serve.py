@@ -69,6 +69,7 @@ async def _serve(config: Config, warnings: Sequence[Event]) -> None:
                 "announce": _announce(agent, notifier, watchdog_s),
                 "stop": _stop_when(stop, agent, notifier),
                 "housekeeping": agent.housekeeping.run(),
+                "drift watch": agent.drift_watch.run(),
                 "process figures": watch_process(telemetry, config.agent.state_dir),
             }
             if exposition is not None:

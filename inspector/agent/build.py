@@ -62,7 +62,7 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A pipeline with open adapters, the telemetry that it reports to, and the tasks that look after its store.
+    """A pipeline with open adapters, its telemetry and database, and the tasks that look after the store.
 
     `told`: what its adapters tell of themselves.
     """
@@ -71,6 +71,7 @@ class Agent:
     telemetry: LogTelemetry
     housekeeping: Housekeeping
     drift_watch: DriftWatch
+    database: Database
     told: Told
 
 
@@ -136,7 +137,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             [routing_profile().graph.to_manifest()],
         )
         watch = DriftWatch(store.database, store.registry, common.clock, telemetry, config.agent)
-        yield Agent(pipeline, telemetry, housekeeping, watch, common.told)
+        yield Agent(pipeline, telemetry, housekeeping, watch, store.database, common.told)
 
 
 @dataclass(frozen=True, slots=True)

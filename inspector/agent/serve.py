@@ -12,6 +12,7 @@ from inspector.agent.build import Agent, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
 from inspector.agent.garbage import set_start_apart, watched
 from inspector.agent.metrics.serving import served, show
+from inspector.agent.presence import watch_presence
 from inspector.agent.process_figures import watch_process
 from inspector.agent.systemd import Notifier
 from inspector.agent.telemetry import LogTelemetry
@@ -70,6 +71,7 @@ async def _serve(config: Config, warnings: Sequence[Event]) -> None:
                 "stop": _stop_when(stop, agent, notifier),
                 "housekeeping": agent.housekeeping.run(),
                 "drift watch": agent.drift_watch.run(),
+                "presence": watch_presence(agent.database, config, f"inspector {__version__}", SystemClock()),
                 "process figures": watch_process(telemetry, config.agent.state_dir),
             }
             if exposition is not None:

@@ -31,6 +31,7 @@ from inspector.cli import (
     review,
     run,
     simulate,
+    web,
     worker,
 )
 from inspector.cli.terminal import console, streams
@@ -64,6 +65,7 @@ for module in (
     discover,
     evaluate,
     run,
+    web,
     worker,
     simulate,
     parts,

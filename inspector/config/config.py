@@ -11,6 +11,7 @@ from inspector.config.rules import broken_rules
 from inspector.config.sections import (
     AgentSection,
     CameraSection,
+    ConsoleSection,
     EngineSection,
     GateSection,
     ImagesSection,
@@ -35,6 +36,7 @@ class Config(Section):
     journal: JournalSection = Field(default_factory=JournalSection)
     engine: EngineSection = Field(default_factory=EngineSection)
     images: ImagesSection = Field(default_factory=ImagesSection)
+    console: ConsoleSection = Field(default_factory=ConsoleSection)
     metrics: MetricsSection = Field(default_factory=MetricsSection)
     camera: tuple[CameraSection, ...] = Field(default=(), description="The cameras.")
     gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
@@ -87,6 +89,7 @@ RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
         "mqtt": MqttSection,
         "kafka": KafkaSection,
         "store": StoreSection,
+        "console": ConsoleSection,
         "metrics": MetricsSection,
     },
     {"camera": CameraSection, "gate": GateSection},

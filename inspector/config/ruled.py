@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from inspector.config.sections import (
     AgentSection,
     CameraSection,
+    ConsoleSection,
     EngineSection,
     GateSection,
     KafkaSection,
@@ -34,6 +35,8 @@ class Ruled(Protocol):
     def kafka(self) -> KafkaSection: ...
     @property
     def store(self) -> StoreSection: ...
+    @property
+    def console(self) -> ConsoleSection: ...
     @property
     def metrics(self) -> MetricsSection: ...
 

@@ -138,17 +138,41 @@ async def count(database: Database) -> int:
         return int((await connection.execute(sa.select(sa.func.count()).select_from(audit))).scalar_one())
 
 
+async def newest_entries(database: Database, *, before: int | None = None, limit: int) -> list[AuditEntry]:
+    """Up to `limit` rows before the row with that number (None: the newest), newest first."""
+    query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.seq < before)
+    async with database.reading() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    return [_entry(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """How many rows the chain has, and the numbers of those at which it is broken."""
+
+    count: int
+    broken: tuple[int, ...]
+
+
 async def verify(database: Database) -> list[int]:
     """Numbers of the rows at which the chain is broken: changed rows, and rows that follow a removed row."""
+    return list((await state(database)).broken)
+
+
+async def state(database: Database) -> ChainState:
+    """The chain, read from its first row to its last."""
     broken: list[int] = []
-    prev_hash, after = FIRST_HASH, 0
+    prev_hash, after, count = FIRST_HASH, 0, 0
     while page := await entries(database, after=after):
+        count += len(page)
         for entry in page:
             values = [entry.user, entry.object, entry.old, entry.new, entry.reason]
             if entry.prev_hash != prev_hash or entry.hash != _hash(entry.prev_hash, entry.at, values):
                 broken.append(entry.seq)
             prev_hash, after = entry.hash, entry.seq
-    return broken
+    return ChainState(count, tuple(broken))
 
 
 def _hash(prev_hash: str, at: datetime, values: Sequence[str | None]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -76,21 +77,22 @@ def test_40_reviews_with_a_wrong_one_hold_the_new_version_back_and_name_the_part
     assert [each["version"] for each in listed if each["product"] == "disc" and each["live"]] == [1]
 
 
-def test_worker_once_does_what_waits_and_says_how_it_ended(agent: Callable[[str], Agent]) -> None:
-    line = agent("")
+def test_worker_once_does_what_waits_and_says_how_it_ended(tmp_path: Path) -> None:
+    file = tmp_path / "inspector.toml"
+    file.write_text(f'[agent]\nstate_dir = "{tmp_path / "state"}"\n')
 
     async def ask() -> int:
-        async with database_of(load(line.config)) as database:
+        async with database_of(load(file), creates=True) as database:
             request = {"product": "disc", "images": ["/nowhere/at/all"]}
             return (await jobs.ask(database, SystemClock(), "enrol", request, by="ada")).number
 
     async def state(number: int) -> tuple[JobState, str]:
-        async with database_of(load(line.config)) as database:
+        async with database_of(load(file)) as database:
             job = await jobs.job_of(database, number)
             return job.state, job.detail
 
     number = asyncio.run(ask())
-    done = inspector("worker", "--once", "--config", line.config)
+    done = inspector("worker", "--once", "--config", file)
     assert done.returncode == 0, done.stderr
     ended, detail = asyncio.run(state(number))
     assert ended is JobState.FAILED

@@ -38,6 +38,7 @@ class Pages:
             "t": self.text,
             "static": static_url,
             "zone_name": zone.key,
+            "span": wording.span,
             "now": lambda: datetime.now(UTC),
         }
         self._environment.filters |= {

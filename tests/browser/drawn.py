@@ -1,4 +1,4 @@
-"""Drawn parts for screenshots: a turned ring and a punched plate, 480 px, with grain; bad ones have a scratch or dent."""
+"""Drawn parts for screenshots: a turned ring and a punched plate, 480 px, with grain, good or scratched."""
 
 from __future__ import annotations
 

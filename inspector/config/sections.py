@@ -118,6 +118,13 @@ class AgentSection(Section):
     max_mode_h: float = Field(
         default=12, ge=0.1, le=168, description="Longest time that a command may set a mode other than auto for."
     )
+    threshold_share: float = Field(
+        default=0.25,
+        ge=0,
+        le=10,
+        description="A person alone may move a product's threshold by at most this share of the last approved level; "
+        "beyond it a second person has to agree.",
+    )
 
 
 class MqttSection(Section):

@@ -63,12 +63,51 @@ async def append(connection: AsyncConnection, at: datetime, change: Change) -> N
     await connection.execute(audit.insert().values(**row, hash=_hash(prev_hash, at, values)))
 
 
+async def record(database: Database, at: datetime, change: Change) -> None:
+    """Add one row to the chain, in a transaction of its own."""
+    async with database.writing() as connection:
+        await append(connection, at, change)
+
+
 async def entries(database: Database, *, after: int = 0, limit: int = _PAGE_ROWS) -> list[AuditEntry]:
     """Up to `limit` rows after the row with the number `after`, oldest first."""
     query = sa.select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
     async with database.reading() as connection:
         rows = (await connection.execute(query)).mappings().all()
     return [_entry(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Selects entries; None means any. `about`: the object, or its beginning up to a slash. `until` is not included.
+
+    `before`: only entries with a smaller number, for the next page.
+    """
+
+    user: str | None = None
+    about: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None
+
+
+async def listed(database: Database, wanted: AuditFilter, *, limit: int) -> list[AuditEntry]:
+    """The newest `limit` entries, newest first."""
+    conditions: list[sa.ColumnElement[bool]] = []
+    if wanted.user is not None:
+        conditions.append(audit.c.user_name == storable(wanted.user))
+    if wanted.about is not None:
+        about = storable(wanted.about.rstrip("/"))
+        conditions.append(sa.or_(audit.c.object == about, audit.c.object.startswith(f"{about}/", autoescape=True)))
+    if wanted.since is not None:
+        conditions.append(audit.c.at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(audit.c.at < wanted.until)
+    if wanted.before is not None:
+        conditions.append(audit.c.seq < wanted.before)
+    query = sa.select(audit).where(*conditions).order_by(audit.c.seq.desc()).limit(limit)
+    async with database.reading() as connection:
+        return [_entry(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def newest(database: Database, what: str) -> AuditEntry | None:
@@ -91,6 +130,12 @@ def _entry(row: Mapping[Any, Any]) -> AuditEntry:
         prev_hash=row["prev_hash"],
         hash=row["hash"],
     )
+
+
+async def count(database: Database) -> int:
+    """How many entries there are."""
+    async with database.reading() as connection:
+        return int((await connection.execute(sa.select(sa.func.count()).select_from(audit))).scalar_one())
 
 
 async def newest_entries(database: Database, *, before: int | None = None, limit: int) -> list[AuditEntry]:

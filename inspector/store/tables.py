@@ -154,9 +154,9 @@ results = sa.Table(
         sqlite_where=sa.text("lot IS NOT NULL"),
     ),
     sa.Index(
-        "ix_results_product_received_at",
+        "ix_results_product_seq",
         "product",
-        "received_at",
+        "seq",
         postgresql_where=sa.text("product IS NOT NULL"),
         sqlite_where=sa.text("product IS NOT NULL"),
     ),

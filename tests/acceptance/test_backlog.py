@@ -15,6 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from inspector.store.pictures.recorded_picture import size_of_picture
 from inspector.stream.verdict_record import format_time
 from tests.agents import Agent
 from tests.brokers import Mosquitto
@@ -199,8 +200,8 @@ def test_late_frames_beyond_their_bound_are_given_up_and_say_so(
     parts.show(range(1, 301))
     running.start(wait=False)
     running.has_rows(301, 120)
-    kept = sum(file.stat().st_size for file in (running.state / "late").iterdir() if file.suffix == ".jpg")
-    assert kept <= 2**20
+    files = [file for file in (running.state / "late").iterdir() if file.suffix == ".jpg"]
+    assert sum(size_of_picture(file, file.stat().st_size) for file in files) <= 2**20, "without their records"
     running.until(lambda: any(row["late_cause"] is None for row in judged(running.rows())), 60, "some are given up")
     given_up = [row for row in judged(running.rows()) if row["late_cause"] is None]
     assert all("images.late_mib" in str(row["late_detail"]) and row["level"] is None for row in given_up)

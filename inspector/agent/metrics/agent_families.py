@@ -6,7 +6,18 @@ from typing import Final
 
 from inspector.agent.garbage import GAUGE as GC_GAUGE
 from inspector.agent.metrics.family import Family, Kind, Part
-from inspector.agent.metrics.readers import DROPS, build, counted, dropped, gauged, links, one_of, shown, versions
+from inspector.agent.metrics.readers import (
+    DROPS,
+    build,
+    counted,
+    dropped,
+    gauged,
+    links,
+    one_of,
+    shown,
+    timed,
+    versions,
+)
 from inspector.stream.pipeline.heartbeats import Fault
 
 LINKS: Final = {
@@ -67,7 +78,7 @@ AGENT: Final = Part(
             "inspector_event_last_timestamp_seconds",
             Kind.GAUGE,
             "When the last event of this kind was, in Unix time.",
-            lambda sources: sources.timed("event", "kind"),
+            timed("event", "kind"),
             ("kind",),
         ),
     ),

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from inspector.agent.metrics.families import FAMILIES
-from inspector.agent.metrics.family import Family
+from inspector.agent.metrics.family import Family, Kind
 from inspector.agent.metrics.sources import Sources, View
 from inspector.agent.tallies import Reading
 from inspector.agent.telemetry import LogTelemetry
@@ -26,6 +26,12 @@ from inspector.config.config import Config
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 PIECE_SAMPLES: Final = 100
 """So many values take about a millisecond."""
+
+HISTOGRAM_SAMPLES: Final = 16
+"""About so many values has one histogram."""
+
+HEAD_LINES: Final = 2
+"""HELP and TYPE."""
 
 
 class Exposition:
@@ -57,10 +63,11 @@ class Exposition:
     def pieces(self) -> Iterator[bytes]:
         """The whole text in pieces of some `PIECE_SAMPLES` values, which are those of the time of the first piece."""
         silent_s = max(0, self._now_ns() - self._beat_ns) / 1e9
-        sources = Sources(self._config, self._software, self._telemetry.figures(), self._view, silent_s)
-        metrics = itertools.chain((_metric(family, sources) for family in FAMILIES), self._process.collect())
+        sources = Sources.of(self._config, self._software, self._telemetry.figures(), self._view, silent_s)
+        texts = itertools.chain.from_iterable(_written(family, sources) for family in FAMILIES)
+        standard = ((generate_latest(_Alone(metric)), len(metric.samples)) for metric in self._process.collect())
         piece, count = [], 0
-        for text, samples in itertools.chain.from_iterable(map(_written, metrics)):
+        for text, samples in itertools.chain(texts, standard):
             piece.append(text)
             count += samples
             if count >= PIECE_SAMPLES:
@@ -79,10 +86,20 @@ class _Alone(Collector):
         return (self._metric,)
 
 
-def _metric(family: Family, sources: Sources) -> Metric:
-    """Without samples if nothing is known."""
+def _written(family: Family, sources: Sources) -> Iterator[tuple[bytes, int]]:
+    """The text of some `PIECE_SAMPLES` values after the other, each with their number; the first with the head."""
+    rows = iter(sorted(family.values(sources).items()))
+    size = PIECE_SAMPLES // HISTOGRAM_SAMPLES if family.kind is Kind.HISTOGRAM else PIECE_SAMPLES
+    metric = _metric(family, itertools.islice(rows, size))
+    yield generate_latest(_Alone(metric)), len(metric.samples)
+    while (metric := _metric(family, itertools.islice(rows, size))).samples:
+        *_head, lines = generate_latest(_Alone(metric)).split(b"\n", HEAD_LINES)
+        yield lines, len(metric.samples)
+
+
+def _metric(family: Family, rows: Iterable[tuple[tuple[str, ...], float | Reading]]) -> Metric:
     metric = Metric(family.name.removesuffix("_total"), family.meaning, family.kind.value)
-    for values, value in sorted(family.values(sources).items()):
+    for values, value in rows:
         labels = dict(zip(family.labels, values, strict=True))
         if isinstance(value, Reading):
             _add_histogram(metric, labels, value)
@@ -97,14 +114,3 @@ def _add_histogram(metric: Metric, labels: dict[str, str], reading: Reading) -> 
         metric.add_sample(f"{metric.name}_bucket", {**labels, "le": bound}, count)
     metric.add_sample(f"{metric.name}_count", labels, sums[-1])
     metric.add_sample(f"{metric.name}_sum", labels, reading.total)
-
-
-def _written(metric: Metric) -> Iterator[tuple[bytes, int]]:
-    """The text of at most `PIECE_SAMPLES` values after the other, each with their number."""
-    samples = metric.samples
-    metric.samples = samples[:PIECE_SAMPLES]
-    yield generate_latest(_Alone(metric)), len(metric.samples)
-    for start in range(PIECE_SAMPLES, len(samples), PIECE_SAMPLES):
-        metric.samples = samples[start : start + PIECE_SAMPLES]
-        _help, _type, lines = generate_latest(_Alone(metric)).split(b"\n", 2)
-        yield lines, len(metric.samples)

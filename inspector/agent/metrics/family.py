@@ -32,7 +32,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Families that belong together, for the documentation and the dashboard."""
+    """Families that belong together."""
 
     title: str
     families: tuple[Family, ...]

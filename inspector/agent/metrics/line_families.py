@@ -18,6 +18,7 @@ from inspector.agent.metrics.readers import (
     one_of,
     ready,
     tallied,
+    timed,
 )
 from inspector.domain import Cause, FrameFault, GateMode, HeldFor, Outcome
 from inspector.stream.pipeline.snapshot import UNKNOWN
@@ -153,7 +154,7 @@ CAMERAS: Final = Part(
             "inspector_camera_last_frame_timestamp_seconds",
             Kind.GAUGE,
             "When the camera's last new frame came, in Unix time.",
-            lambda sources: sources.timed("frame", "camera"),
+            timed("frame", "camera"),
             ("camera",),
         ),
         Family(

@@ -43,21 +43,21 @@ ODD: Final = {kind: part_class for part_class, (kind, _, _) in CONTRADICTIONS.it
 def counted(name: str, *labels: str, zeros: Callable[[Sources], Iterable[tuple[str, ...]]] | None = None) -> Reader:
     def read(sources: Sources) -> Values:
         known = dict.fromkeys(zeros(sources) if zeros else (), 0.0)
-        return known | sources.counted(name, labels)
+        return known | sources.counters.by(name, labels)
 
     return read
 
 
 def gauged(name: str, *labels: str, unit: float = 1.0) -> Reader:
-    return lambda sources: {key: value * unit for key, value in sources.gauged(name, labels).items()}
+    return lambda sources: {key: value * unit for key, value in sources.gauges.by(name, labels).items()}
 
 
 def tallied(name: str, label: str) -> Reader:
-    def read(sources: Sources) -> Values:
-        found = ((dict(pairs), reading) for (own, pairs), reading in sources.figures.tallies.items() if own == name)
-        return {(values[label],): reading for values, reading in found}
+    return lambda sources: sources.tallies.by(name, (label,))
 
-    return read
+
+def timed(name: str, label: str) -> Reader:
+    return lambda sources: sources.times.by(name, (label,))
 
 
 def shown(look: Callable[[Snapshot], float]) -> Reader:
@@ -94,20 +94,15 @@ def versions(pick: Callable[[Snapshot], Iterable[ProductVersion]]) -> Reader:
 
 
 def dropped(sources: Sources) -> Values:
-    values = {(what,): float(sum(_all(sources, name))) for what, (name, _) in DROPS.items()}
+    values = {(what,): sum(value for _, value in sources.counters.get(name, ())) for what, (name, _) in DROPS.items()}
     values[PICTURES,] = float(sources.view.pictures_skipped) if sources.view else 0.0
     return values
-
-
-def _all(sources: Sources, name: str) -> list[float]:
-    """The counter's values, whatever its labels are."""
-    return [value for (own, _), value in sources.figures.counters.items() if own == name]
 
 
 def at_odds(sources: Sources) -> Values:
     values = dict.fromkeys(itertools.product(sources.gates, map(str, ODD.values())), 0.0)
     for kind, part_class in ODD.items():
-        values |= {(gate, str(part_class)): value for (gate,), value in sources.counted(kind, ("gate",)).items()}
+        values |= {(gate, str(part_class)): value for (gate,), value in sources.counters.by(kind, ("gate",)).items()}
     return values
 
 

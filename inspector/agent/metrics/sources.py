@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from inspector.agent.telemetry import Figures
+from inspector.agent.tallies import Reading
+from inspector.agent.telemetry import Figures, Key, Labels
 from inspector.config.config import Config
 from inspector.stream.pipeline.snapshot import Snapshot
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,23 @@ class View:
     pictures_skipped: int
 
 
+class Named(dict[str, list[tuple[Labels, Value]]]):
+    """Values with their labels, by name."""
+
+    @classmethod
+    def of(cls, values: Mapping[Key, Value]) -> Named[Value]:
+        named: Named[Value] = cls()
+        for (name, labels), value in values.items():
+            named.setdefault(name, []).append((labels, value))
+        return named
+
+    def by(self, name: str, labels: Iterable[str] = ()) -> dict[tuple[str, ...], Value]:
+        """By the values of these labels, in this order. A value with other labels is left out."""
+        wanted = tuple(labels)
+        found = ((dict(pairs), value) for pairs, value in self.get(name, ()))
+        return {tuple(own[label] for label in wanted): value for own, value in found if own.keys() == set(wanted)}
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Everything that one reading of all families needs. `view` None: the agent has not come so far.
@@ -29,9 +50,25 @@ class Sources:
 
     config: Config
     software: str
-    figures: Figures
     view: View | None
     silent_s: float
+    counters: Named[float] = field(default_factory=Named)
+    gauges: Named[float] = field(default_factory=Named)
+    tallies: Named[Reading] = field(default_factory=Named)
+    times: Named[float] = field(default_factory=Named)
+
+    @classmethod
+    def of(cls, config: Config, software: str, figures: Figures, view: View | None, silent_s: float) -> Sources:
+        return cls(
+            config,
+            software,
+            view,
+            silent_s,
+            Named.of(figures.counters),
+            Named.of(figures.gauges),
+            Named.of(figures.tallies),
+            Named.of(figures.times),
+        )
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -40,22 +77,3 @@ class Sources:
     @property
     def gates(self) -> tuple[str, ...]:
         return tuple(gate.name for gate in self.config.gate)
-
-    def counted(self, name: str, labels: Iterable[str] = ()) -> dict[tuple[str, ...], float]:
-        """The counter of this name by the values of these labels. A count without such labels is left out."""
-        return _by_values(self.figures.counters, name, tuple(labels))
-
-    def gauged(self, name: str, labels: Iterable[str] = ()) -> dict[tuple[str, ...], float]:
-        """The same for a gauge."""
-        return _by_values(self.figures.gauges, name, tuple(labels))
-
-    def timed(self, name: str, label: str) -> dict[tuple[str, ...], float]:
-        """The same for the time at which something was last."""
-        return _by_values(self.figures.times, name, (label,))
-
-
-def _by_values(
-    figures: Mapping[tuple[str, tuple[tuple[str, str], ...]], float], name: str, labels: tuple[str, ...]
-) -> dict[tuple[str, ...], float]:
-    found = ((dict(pairs), value) for (own, pairs), value in figures.items() if own == name)
-    return {tuple(values[label] for label in labels): value for values, value in found if values.keys() == set(labels)}

@@ -86,6 +86,7 @@ TEXTS: Final[dict[str, str]] = {
     "line.late": "told late or never",
     "line.held": "Gate {gate} HELD",
     "line.ownerless": "Gate {gate} has no agent",
+    "line.ownerless.many": "{count} gates have no agent",
     "line.silent": "Agent {agent} is silent since {since}",
     "line.since": "since {time}, when the shift began",
     "line.no_camera": "No camera is configured yet.",

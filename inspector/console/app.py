@@ -115,6 +115,8 @@ def _routes() -> list[Route]:
         Route("/products/{product}/{version}/preview", needs(VIEWER)(products.preview)),
         Route("/products/{product}/{version}/report", needs(VIEWER)(products.report)),
         Route("/products/{product}/{version}/threshold", needs(ENGINEER)(products.move_threshold), methods=["POST"]),
+        Route("/products/{product}/{version}/proposal", needs(ENGINEER)(products.propose), methods=["POST"]),
+        Route("/products/{product}/{version}/approval", needs(ENGINEER)(products.approve), methods=["POST"]),
         Route("/products/{product}/{version}/activate", needs(ENGINEER)(products.activate), methods=["POST"]),
         Route("/enrol", needs(ENGINEER)(enrol.show), methods=["GET"]),
         Route("/enrol", needs(ENGINEER)(enrol.ask), methods=["POST"]),

@@ -28,6 +28,7 @@ from inspector.store.pictures.overlay import suffix_of
 
 MOST_FILE_BYTES: Final = 64 * 1024 * 1024
 MOST_FILES: Final = 2000
+MOST_BATCH_BYTES: Final = 4 * 2**30
 MOST_FROM_CAMERA: Final = 1000
 HEADS: Final = ("auto", "prototype", "protoad", "student")
 PROFILES: Final = ("standard", "fast", "fine")
@@ -54,8 +55,12 @@ async def upload(request: Request) -> Response:
     if suffix is None:
         raise Denied(415, console.pages.text("enrol.no_picture"))
     name = safe_name(Path(request.query_params.get("name", "")).stem or "picture")[:60]
-    if not await asyncio.to_thread(_keep, folder, f"{name}.{suffix}", bytes(content)):
+    files, size_bytes = await asyncio.to_thread(_held, folder)
+    if files >= MOST_FILES:
         raise Denied(409, console.pages.text("enrol.too_many", most=MOST_FILES))
+    if size_bytes + len(content) > MOST_BATCH_BYTES:
+        raise Denied(409, console.pages.text("enrol.full", most=MOST_BATCH_BYTES // 2**30))
+    await asyncio.to_thread(write_whole, folder / f"{files:04}-{name}.{suffix}", bytes(content))
     return PlainTextResponse("taken")
 
 
@@ -126,13 +131,10 @@ def _folder(console: Console, batch: str) -> Path:
     return console.config.agent.state_dir / "enrolment" / ".uploaded" / batch
 
 
-def _keep(folder: Path, name: str, content: bytes) -> bool:
-    """Store the file; False if the batch is full."""
-    number = len(list(folder.iterdir())) if folder.is_dir() else 0
-    if number >= MOST_FILES:
-        return False
-    write_whole(folder / f"{number:04}-{name}", content)
-    return True
+def _held(folder: Path) -> tuple[int, int]:
+    """Files of a batch, and their bytes together."""
+    sizes = [path.stat().st_size for path in folder.iterdir()] if folder.is_dir() else []
+    return len(sizes), sum(sizes)
 
 
 def _product(job: LongJob) -> str:

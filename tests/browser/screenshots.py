@@ -126,6 +126,8 @@ async def shoot(address: str, target: Path) -> None:
                 part = await visitor.page.locator("tbody a").nth(2).get_attribute("href")
                 for name, path in {**PAGES, "part": part or "/"}.items():
                     await visitor.go(path)
+                    if name == "part":
+                        await visitor.page.wait_for_selector("#nearest", timeout=60_000)
                     await visitor.page.wait_for_timeout(1500)
                     await visitor.page.screenshot(path=target / f"{name}-{width}-{scheme}.png")
                 assert visitor.faults == [], visitor.faults

@@ -35,7 +35,7 @@ async def test_live_reject_is_seen_opened_reviewed_and_audited(line: Line, visit
         await expect(good).to_be_visible(timeout=PATIENCE_MS)
         assert await good.evaluate("image => image.naturalWidth") > 0
         await page.get_by_role("button", name="Bad").click()
-        await expect(page.locator(".said.good")).to_contain_text("bad said otto")
+        await expect(page.locator(".said.good")).to_contain_text("otto said bad")
         await visitor.go("/audit")
         await expect(page.locator("tbody tr").first).to_contain_text(f"result/{verdict.result_id}/review")
         assert visitor.faults == []

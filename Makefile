@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd maven default-jre-headless
+SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd maven default-jre-headless prometheus
 
 # Needed by some faults besides.
 FAULT_PARTS := faketime libfaketime util-linux

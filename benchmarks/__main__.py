@@ -20,6 +20,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import metrics_cost
+from connectors.mqtt.broker import mosquitto_binary
 from inspector.errors import WeightsMissing
 from inspector.training.heads.factory import PROFILES
 from inspector.training.heads.prototype import prototype_recipe
@@ -38,6 +40,10 @@ def main() -> None:
     console.print(_startup())
     with tempfile.TemporaryDirectory() as folder:
         console.print(_passes(Path(folder)))
+    if mosquitto_binary() is None:
+        console.print("What metrics cost is not measured: mosquitto is not installed.")
+    else:
+        console.print(metrics_cost.table(metrics_cost.Request(rounds=2, windows=2, window_s=10.0)))
 
 
 def _startup() -> Table:

@@ -114,6 +114,17 @@ class StateUnusable(InspectorError):
     """A folder of the agent's state can't be locked, read or written; the agent can't run without it."""
 
 
+class AddressUnusable(InspectorError):
+    """The agent can't listen on the configured address: it is in use, or no address of this machine.
+
+    `errno`: why, as the operating system says it; None where it can't.
+    """
+
+    def __init__(self, sentence: str, errno: int | None = None) -> None:
+        self.errno = errno
+        super().__init__(sentence)
+
+
 class BrokerUnavailable(InspectorError):
     """The broker does not answer; the connector goes on trying."""
 

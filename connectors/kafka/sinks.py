@@ -58,6 +58,10 @@ class KafkaVerdictSink:
         self._is_dropping = False
 
     @property
+    def is_connected(self) -> bool:
+        return self._link.is_up
+
+    @property
     def unsent(self) -> int:
         """The number of records that the cluster has not taken yet."""
         return len(self._waiting)

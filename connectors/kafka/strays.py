@@ -41,6 +41,7 @@ class Strays:
         try:
             await self._letters.put(letter)
         except InspectorError as error:
+            self._telemetry.count("dead_letters_lost")
             self._tell("dead_letter_lost", record.topic, str(error))
 
     def commit_refused(self, reason: str) -> None:

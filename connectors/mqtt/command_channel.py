@@ -43,6 +43,10 @@ class MqttCommandChannel(Peer):
         self._is_deaf = False
         self._is_overrun = False
 
+    @property
+    def is_connected(self) -> bool:
+        return self._session.connection is not None
+
     async def __aenter__(self) -> Self:
         await self._session.__aenter__()
         return self

@@ -288,6 +288,7 @@ class MqttSource(Peer):
                 connection.unsubscribe(message.topic)
             return False
         if message.is_retained:
+            self._telemetry.count("retained_dropped", camera=self._camera.name)
             self._report("retained_dropped", f"a retained frame on {message.topic}; publish frames without retain")
             return False
         return True

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 from connectors.folder import FolderSource
 from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
@@ -50,13 +52,37 @@ from inspector.vision.serving.lineup import VisionLoader
 START_RETRY_S = 1.0
 
 
+class Link(Protocol):
+    """A connection to a broker."""
+
+    @property
+    def is_connected(self) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A pipeline with open adapters, the telemetry that it reports to, and the task that prunes its store."""
+    """A pipeline with open adapters, its telemetry and database, and the task that prunes its store.
+
+    `told`: what its adapters tell of themselves.
+    """
 
     pipeline: Pipeline
     telemetry: LogTelemetry
     housekeeping: Housekeeping
+    database: Database
+    told: Told
+
+
+@dataclass(slots=True)
+class Told:
+    """What the adapters tell of themselves besides their ports, for figures. Filled while they are opened.
+
+    `links`: whether each connection to a broker stands, by its name. `unsent`: records that wait for a broker.
+    """
+
+    links: dict[str, Callable[[], bool]] = field(default_factory=dict)
+    unsent: list[Callable[[], int]] = field(default_factory=list)
+    pictures_skipped: Callable[[], int] = int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +92,7 @@ class Common:
     config: Config
     clock: SystemClock
     telemetry: LogTelemetry
+    told: Told = field(default_factory=Told)
 
     def tell(self, kind: str, severity: Severity, subject: str, detail: str) -> None:
         """Report an event, at the current time, that a person may have to know."""
@@ -107,7 +134,7 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             store.held,
             [routing_profile().graph.to_manifest()],
         )
-        yield Agent(pipeline, telemetry, housekeeping)
+        yield Agent(pipeline, telemetry, housekeeping, store.database, common.told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +167,7 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
         state / "images", max_bytes=kept.max_mib * MIB, keep_passes=kept.keep_passes, clock=clock, held=held
     )
     await stack.enter_async_context(images)
+    common.told.pictures_skipped = lambda: images.skipped
     late_frames = FolderLateFrames(state / "late", max_bytes=kept.late_mib * MIB, clock=clock)
     await stack.enter_async_context(late_frames)
     return _Store(database, journal, ledger, registry, images, late_frames, held)
@@ -156,6 +184,10 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
     for line in (owners, gate_line, command_channel):
         if line is not None:
             await stack.enter_async_context(line)
+    ack_line = MqttAckLine(config, clock, telemetry) if config.gate else None
+    for name, link in (("gates", gate_line), ("commands", command_channel), ("acks", ack_line)):
+        if link is not None:
+            common.told.links[name] = partial(_is_up, link)
     kafka = KafkaSource(config, clock, telemetry, letters)
     return Adapters(
         clock=clock,
@@ -174,7 +206,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
         take_events=telemetry.take_events,
         command_channel=command_channel,
         gate_owners=owners,
-        ack_line=MqttAckLine(config, clock, telemetry) if config.gate else None,
+        ack_line=ack_line,
     )
 
 
@@ -210,12 +242,23 @@ async def _open_dead_letters(stack: contextlib.AsyncExitStack, common: Common, h
 def _sink(common: Common) -> VerdictSink:
     """Records go to MQTT if this agent uses it, and to Kafka if a topic is configured."""
     config, clock, telemetry = common.config, common.clock, common.telemetry
-    sinks: list[VerdictSink] = []
+    sinks: dict[str, MqttVerdictSink | KafkaVerdictSink] = {}
     if uses_mqtt(config):
-        sinks.append(MqttVerdictSink(config, clock, telemetry))
+        sinks["records"] = MqttVerdictSink(config, clock, telemetry)
     if config.kafka.verdict_topic is not None:
-        sinks.append(KafkaVerdictSink(config, clock, telemetry))
-    return FanOutSink(sinks)
+        sinks["records_kafka"] = KafkaVerdictSink(config, clock, telemetry)
+    for name, sink in sinks.items():
+        common.told.links[name] = partial(_is_up, sink)
+        common.told.unsent.append(partial(_unsent, sink))
+    return FanOutSink(list(sinks.values()))
+
+
+def _is_up(link: Link) -> bool:
+    return link.is_connected
+
+
+def _unsent(sink: MqttVerdictSink | KafkaVerdictSink) -> int:
+    return sink.unsent
 
 
 def uses_mqtt(config: Config) -> bool:

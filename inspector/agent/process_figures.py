@@ -1,9 +1,14 @@
-"""What the agent's process holds, as gauges: memory, descriptors, threads, tasks. None of them may grow day by day."""
+"""What the agent's process holds, as gauges: memory, descriptors, threads, tasks. None of them may grow day by day.
+
+The free space of its disk goes with them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -15,11 +20,20 @@ _STATM = Path("/proc/self/statm")
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
-async def watch_process(telemetry: Telemetry) -> None:
+async def watch_process(telemetry: Telemetry, state_dir: Path) -> None:
     """Set the gauges every `PERIOD_S`, for ever."""
     while True:
         measure_process(telemetry)
+        await measure_disk(telemetry, state_dir)
         await asyncio.sleep(PERIOD_S)
+
+
+async def measure_disk(telemetry: Telemetry, folder: Path) -> None:
+    """Set the gauges of the disk on which this folder lies. On a thread, since a disk that hangs may not answer."""
+    with contextlib.suppress(OSError):
+        usage = await asyncio.to_thread(shutil.disk_usage, folder)
+        telemetry.gauge("state_disk_free_bytes", usage.free)
+        telemetry.gauge("state_disk_bytes", usage.total)
 
 
 def measure_process(telemetry: Telemetry) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 from inspector import __version__
 from inspector.agent.build import Agent, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
 from inspector.agent.garbage import set_start_apart, watched
+from inspector.agent.metrics.serving import served, show
+from inspector.agent.presence import watch_presence
 from inspector.agent.process_figures import watch_process
 from inspector.agent.systemd import Notifier
 from inspector.agent.telemetry import LogTelemetry
@@ -62,21 +65,25 @@ async def _serve(config: Config, warnings: Sequence[Event]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with watched(telemetry):
-        await _run(config, telemetry, stop, notifier, watchdog_s)
+        async with served(config, telemetry) as exposition, opened(config, telemetry, stop.is_set) as agent:
+            side = {
+                "announce": _announce(agent, notifier, watchdog_s),
+                "stop": _stop_when(stop, agent, notifier),
+                "housekeeping": agent.housekeeping.run(),
+                "presence": watch_presence(agent.database, config, f"inspector {__version__}", SystemClock()),
+                "process figures": watch_process(telemetry, config.agent.state_dir),
+            }
+            if exposition is not None:
+                side["metrics"] = show(exposition, agent)
+            await _run(agent, side)
 
 
-async def _run(
-    config: Config, telemetry: LogTelemetry, stop: asyncio.Event, notifier: Notifier, watchdog_s: float | None
-) -> None:
-    async with opened(config, telemetry, stop.is_set) as agent, asyncio.TaskGroup() as tasks:
-        side = [
-            tasks.create_task(_announce(agent, notifier, watchdog_s)),
-            tasks.create_task(_stop_when(stop, agent, notifier)),
-            tasks.create_task(agent.housekeeping.run(), name="housekeeping"),
-            tasks.create_task(watch_process(telemetry), name="process figures"),
-        ]
+async def _run(agent: Agent, side: Mapping[str, Coroutine[Any, Any, None]]) -> None:
+    """Carry frames until the pipeline has drained. One of the tasks beside it that dies ends it."""
+    async with asyncio.TaskGroup() as tasks:
+        beside = [tasks.create_task(work, name=name) for name, work in side.items()]
         await agent.pipeline.run()
-        for task in side:
+        for task in beside:
             task.cancel()
 
 

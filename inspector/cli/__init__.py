@@ -12,14 +12,17 @@ import sys
 import typer
 
 from inspector.cli import (
+    audit,
     bench,
     capacity,
+    contain,
     db,
     demo,
     discover,
     doctor,
     enroll,
     evaluate,
+    events,
     golden,
     init,
     parts,
@@ -28,6 +31,7 @@ from inspector.cli import (
     review,
     run,
     simulate,
+    web,
     worker,
 )
 from inspector.cli.terminal import console, streams
@@ -61,15 +65,18 @@ for module in (
     discover,
     evaluate,
     run,
+    web,
     worker,
     simulate,
     parts,
     golden,
     review,
+    contain,
+    events,
     capacity,
 ):
     app.command(module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)
-for group in (products, results, db, bench):
+for group in (products, results, audit, db, bench):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)
 
 

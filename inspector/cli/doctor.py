@@ -45,7 +45,7 @@ async def _look(config: Config, where: str) -> list[Finding]:
 
 
 async def _findings(config: Config, where: str) -> AsyncIterator[Finding]:
-    from inspector.cli.checks import capacity, line, machine, state, store
+    from inspector.cli.checks import capacity, line, machine, metrics, state, store
     from inspector.cli.checks.finding import ok
 
     yield ok("configuration", "file", where)
@@ -57,7 +57,14 @@ async def _findings(config: Config, where: str) -> AsyncIterator[Finding]:
         yield finding
     async for finding in line.check_kafka(config):
         yield finding
-    for checks in (line.check_cameras, line.check_gates, capacity.check, machine.check_engine, machine.check_clock):
+    for checks in (
+        line.check_cameras,
+        line.check_gates,
+        capacity.check,
+        metrics.check,
+        machine.check_engine,
+        machine.check_clock,
+    ):
         for finding in checks(config):
             yield finding
 

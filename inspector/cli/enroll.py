@@ -42,6 +42,14 @@ def command(
         bool,
         typer.Option("--add", help="Add to the images of the live version, with its settings; name --camera again."),
     ] = False,
+    with_reviews: Annotated[
+        bool,
+        typer.Option(
+            "--with-reviews",
+            help="Also learn parts that people called good; what would pass one that they called bad does not go live. "
+            "Without images, adds to those of the live version.",
+        ),
+    ] = False,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this image out, by path or file name.")] = None,
     strict: Annotated[
         bool,
@@ -136,6 +144,7 @@ def command(
         at_low_priority=not full_speed,
         shadow=shadow,
         insists=insist,
+        with_reviews=with_reviews,
         page=report,
         named=_named(ctx),
     )

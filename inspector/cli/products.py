@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -14,6 +14,7 @@ from inspector.cli.terminal.escapes import shown
 from inspector.operation.user import current_user
 
 if TYPE_CHECKING:
+    from inspector.config.config import Config
     from inspector.domain import ProductVersion
 
 NAME: Final = "products"
@@ -207,23 +208,61 @@ def threshold(
         float | None,
         typer.Option(min=0.01, max=10, help="Reject from this level on; 1 is where the enrolment put the threshold."),
     ] = None,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Agree to the level that somebody else proposed; needs a --reason.")
+    ] = False,
     version: VersionOption = None,
     reason: ReasonOption = "",
     config: console.ConfigOption = None,
     as_json: console.JsonOption = False,
 ) -> None:
-    """Show or move the level from which parts are rejected; running agents follow within seconds."""
+    """Show or move the level from which parts are rejected; running agents follow within seconds.
+
+    A level that is further from the last approved one than agent.threshold_share is only proposed: it takes effect once
+    a second person says --approve.
+    """
     from inspector.config.loading import load
     from inspector.errors import UsageError
     from inspector.operation import product_versions
+    from inspector.operation.threshold_approval import SecondPersonNeeded, approve_threshold
 
-    if level is None and reason:
+    if level is None and reason and not approve:
         raise UsageError("A --reason goes with the --level that the threshold shall move to.")
+    if level is not None and approve:
+        raise UsageError("--approve agrees to the level that was proposed; leave --level out.")
+    loaded, user = load(config), current_user()
     if level is None:
-        work = product_versions.version_of(load(config), product, version)
-    else:
-        work = product_versions.move_threshold(load(config), product, version, level, by=current_user(), reason=reason)
-    _say_threshold(asyncio.run(work), as_json)
+        found = asyncio.run(product_versions.version_of(loaded, product, version))
+        if approve:
+            found = asyncio.run(approve_threshold(loaded, found, by=user, reason=reason))
+        _say_threshold(found, as_json)
+        return
+    try:
+        work = product_versions.move_threshold(loaded, product, version, level, by=user, reason=reason)
+        _say_threshold(asyncio.run(work), as_json)
+    except SecondPersonNeeded as needed:
+        _propose(loaded, (product, version), level, reason, str(needed), as_json)
+
+
+def _propose(
+    config: Config, which: tuple[str, int | None], level: float, reason: str, why: str, as_json: bool
+) -> NoReturn:
+    """Proposes the level to a second person, and leaves with exit code 1: the threshold stays as it is."""
+    from inspector.operation import product_versions
+    from inspector.operation.threshold_approval import propose_threshold
+
+    version = asyncio.run(product_versions.version_of(config, *which))
+    proposal = asyncio.run(propose_threshold(config, version, level, by=current_user(), reason=reason))
+    if as_json:
+        console.print_json(_document(version) | {"proposed_level": proposal.level, "approved_level": proposal.approved})
+    command = f'`inspector products threshold {proposal.product} --version {proposal.version} --approve --reason "..."`'
+    console.err.print(
+        f"{why} It is proposed, and takes effect when somebody else says {command}.",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    raise typer.Exit(1)
 
 
 @app.command(epilog='Example: inspector products remove bottle --yes --reason "no longer made"')

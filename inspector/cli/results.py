@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import re
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
@@ -85,6 +88,83 @@ def show(
         console.print_json(journal_record(result.verdict) | {"files": [str(path) for path in result.files]})
     else:
         results_view.print_one(result.verdict, result.files)
+
+
+@app.command(epilog="Example: inspector results export --since 1d --output results.jsonl")
+def export(
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; else standard output.")] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="jsonl, or csv as for a file of that name. Else jsonl.")
+    ] = None,
+    outcome: Annotated[str | None, typer.Option(help="pass, reject, unjudged or uninspected.")] = None,
+    product: Annotated[str | None, typer.Option(help="Only this product.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Only this camera.")] = None,
+    lot: Annotated[str | None, typer.Option(help="Only this lot.")] = None,
+    since: Annotated[str | None, typer.Option(help="An age (30m, 1h, 2d) or a time (2025-03-01T06:00).")] = None,
+    until: Annotated[str | None, typer.Option(help="An age or a time; results before it.")] = None,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Write results to a file, in the order of recording, with every field; any number of them."""
+    from inspector.config.loading import load
+    from inspector.domain import Outcome
+    from inspector.errors import UsageError
+    from inspector.operation.report_page import ensure_page
+    from inspector.operation.result_export import ExportForm, export_results
+    from inspector.store.ledger.queries import ResultFilter
+
+    if as_json and output is None:
+        raise UsageError("--json says what was written to a file; name the file with --output.")
+    ensure_page(output)
+    usual = ExportForm.CSV if output is not None and output.suffix.lower() == ".csv" else ExportForm.JSONL
+    chosen = word_of(ExportForm, form, "--format") or usual
+    now = datetime.now(UTC)
+    wanted = ResultFilter(
+        product=product,
+        outcome=word_of(Outcome, outcome, "--outcome"),
+        camera=camera,
+        lot=lot,
+        since=since_time(since, now) if since else None,
+        until=since_time(until, now, "--until") if until else None,
+    )
+    loaded = load(config)
+    with console.progress("Exporting", quiet=as_json or output is None) as tell, contextlib.ExitStack() as opened:
+        file = sys.stdout
+        if output is not None:
+            file = opened.enter_context(output.open("w", encoding="utf-8", newline=""))
+        rows = asyncio.run(export_results(loaded, wanted, chosen, file, tell))
+    if as_json:
+        from inspector.domain import printable
+
+        console.print_json({"results": rows, "format": chosen.value, "file": printable(str(output))})
+    elif output is not None:
+        console.out.print(f"{rows} results are in {output}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: inspector results replay 1f3c9a")
+def replay(
+    result_id: Annotated[str, typer.Argument(metavar="ID", help="A result's id, or enough of its start.")],
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Judge the kept frame of a result again by the version that judged it, and say whether the score is the same.
+
+    On the same engine and processor the bits are the same. Elsewhere the levels agree within the tolerance by which a
+    version is checked when it is loaded; beyond it the exit code is 1.
+    """
+    from inspector.cli.terminal import replay_view
+    from inspector.config.loading import load
+    from inspector.operation.replaying import Sameness
+    from inspector.operation.replaying import replay as judge_again
+
+    found = judge_again(load(config), result_id)
+    if as_json:
+        console.print_json(found.to_document())
+    else:
+        replay_view.print_replay(found)
+    if found.sameness is Sameness.DIFFERS:
+        raise typer.Exit(1)
 
 
 def since_time(text: str, now: datetime, option: str = "--since") -> datetime:

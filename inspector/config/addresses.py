@@ -1,4 +1,4 @@
-"""Parses hosts, ports and broker URLs as people write them. A fault is described in one phrase. Pure."""
+"""Parses hosts, ports, broker URLs and addresses to listen on, as people write them. A fault is one phrase. Pure."""
 
 from __future__ import annotations
 
@@ -23,6 +23,43 @@ class Address:
     host: str
     port: int | None
     names_user: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """An address of this machine on which a server listens. `host` is in lower case without brackets."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs on this machine reach it. A name other than localhost may stand for any address."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def listen_address(text: str) -> ListenAddress:
+    """The parts of `host:port`. Raises ValueError with a phrase that describes the fault."""
+    found = _NETLOC.fullmatch(text)
+    if found is None or not found["port"]:
+        raise ValueError("is no host:port; an IPv6 address stands in [ ]")
+    host = found["host"].lower()
+    if host.startswith("["):
+        host = host[1:-1]
+        if ":" not in host:
+            raise ValueError("has something in [ ] that is no IPv6 address")
+    if (wrong := host_fault(host)) is not None:
+        raise ValueError(f"names a host that {wrong}")
+    port = int(found["port"]) if len(found["port"]) <= 9 else 0
+    if not 1 <= port <= LARGEST_PORT:
+        raise ValueError(f"has no port from 1 to {LARGEST_PORT}")
+    return ListenAddress(host, port)
 
 
 def broker_address(url: str) -> Address:

@@ -11,11 +11,13 @@ from inspector.config.rules import broken_rules
 from inspector.config.sections import (
     AgentSection,
     CameraSection,
+    ConsoleSection,
     EngineSection,
     GateSection,
     ImagesSection,
     JournalSection,
     KafkaSection,
+    MetricsSection,
     MqttSection,
     RetentionSection,
     Section,
@@ -34,6 +36,8 @@ class Config(Section):
     journal: JournalSection = Field(default_factory=JournalSection)
     engine: EngineSection = Field(default_factory=EngineSection)
     images: ImagesSection = Field(default_factory=ImagesSection)
+    console: ConsoleSection = Field(default_factory=ConsoleSection)
+    metrics: MetricsSection = Field(default_factory=MetricsSection)
     camera: tuple[CameraSection, ...] = Field(default=(), description="The cameras.")
     gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
 
@@ -79,7 +83,15 @@ class Config(Section):
 
 
 RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
-    {"agent": AgentSection, "engine": EngineSection, "mqtt": MqttSection, "kafka": KafkaSection, "store": StoreSection},
+    {
+        "agent": AgentSection,
+        "engine": EngineSection,
+        "mqtt": MqttSection,
+        "kafka": KafkaSection,
+        "store": StoreSection,
+        "console": ConsoleSection,
+        "metrics": MetricsSection,
+    },
     {"camera": CameraSection, "gate": GateSection},
 )
 """The sections whose keys have rules between them: sections that come once, and sections that come several times."""

@@ -48,6 +48,7 @@ _PATTERNS: Final = {
     "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name is 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first",
     r"^[^+#\x00]{1,200}$": "write 1 to 200 characters without + and #, which are wildcards of MQTT",
     "^[A-Za-z0-9._-]{1,249}$": "a topic of Kafka is 1 to 249 letters, digits, '.', '_' or '-'",
+    "^[A-Za-z0-9.:-]{1,253}$": "write the name of a host, or its address, without scheme and port",
     r"^([01][0-9]|2[0-3]):[0-5][0-9]$": "write a time of day as HH:MM, from 00:00 to 23:59",
     r"^[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*$": "write host:port, several separated by commas",
 }

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 from inspector.config.sections import (
     AgentSection,
     CameraSection,
+    ConsoleSection,
     EngineSection,
     GateSection,
     KafkaSection,
+    MetricsSection,
     MqttSection,
     StoreSection,
 )
@@ -33,6 +35,10 @@ class Ruled(Protocol):
     def kafka(self) -> KafkaSection: ...
     @property
     def store(self) -> StoreSection: ...
+    @property
+    def console(self) -> ConsoleSection: ...
+    @property
+    def metrics(self) -> MetricsSection: ...
 
 
 class Unknown(Exception):

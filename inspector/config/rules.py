@@ -13,7 +13,14 @@ from typing import Any, Final
 
 from inspector.config import never_works
 from inspector.config.ruled import Ruled, Unknown
-from inspector.config.sections import CameraSection, GateSection, KafkaSection, StoreSection
+from inspector.config.sections import (
+    CameraSection,
+    ConsoleSection,
+    GateSection,
+    KafkaSection,
+    MetricsSection,
+    StoreSection,
+)
 from inspector.config.store_url import is_postgresql, is_socket, url_faults
 
 
@@ -26,7 +33,9 @@ def broken_rules(config: Ruled) -> list[str]:
         said += [fault for rule in _OF_CAMERAS for fault in _said(rule, config, camera)]
     said += [fault for rule in _OF_MQTT for fault in _said(rule, config.mqtt)]
     said += [fault for rule in _OF_KAFKA for fault in _said(rule, config.kafka)]
-    return said + [fault for rule in _OF_STORE for fault in _said(rule, config.store)]
+    said += [fault for rule in _OF_CONSOLE for fault in _said(rule, config.console)]
+    said += [fault for rule in _OF_STORE for fault in _said(rule, config.store)]
+    return said + list(_said(_metrics_in_network, config.metrics))
 
 
 def _said(rule: Callable[..., Iterator[str]], *asked: object) -> list[str]:
@@ -264,6 +273,27 @@ def _store_tls(store: StoreSection) -> Iterator[str]:
         yield "store.tls is of no use on a socket of this machine; remove it"
 
 
+def _console_certificate(console: ConsoleSection) -> Iterator[str]:
+    if (console.cert_file is None) != (console.key_file is None):
+        yield "console.cert_file and console.key_file go together"
+
+
+def _console_plain(console: ConsoleSection) -> Iterator[str]:
+    if not console.is_loopback and console.cert_file is None and not console.allow_plain:
+        yield (
+            f"console.listen {console.listen!r} can be reached from other machines, and passwords would go there in "
+            "plain text; set console.cert_file and console.key_file, or console.allow_plain = true"
+        )
+
+
+def _metrics_in_network(metrics: MetricsSection) -> Iterator[str]:
+    if metrics.address is not None and not metrics.address.is_loopback and not metrics.open_to_network:
+        yield (
+            f"metrics.listen {metrics.listen} can be reached by other machines, without a password; listen on "
+            "127.0.0.1, or set metrics.open_to_network = true if they may read the figures"
+        )
+
+
 def _is_read(kafka: KafkaSection, topic: str) -> bool:
     """Whether the section's own keys make this a topic of frames."""
     if kafka.topic_pattern is not None:
@@ -279,6 +309,7 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
+_OF_CONSOLE: Final = (_console_certificate, _console_plain)
 _OF_ALL: Final = (
     _repeated,
     _precision,

@@ -9,6 +9,7 @@ Every field has its unit in its name and its meaning in its description. `inspec
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
@@ -25,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from inspector.config.addresses import LARGEST_PORT, host_fault
+from inspector.config.addresses import LARGEST_PORT, ListenAddress, host_fault, listen_address
 from inspector.domain import Action
 
 NO_NUMBER: Final = "bool_for_number"
@@ -116,6 +117,13 @@ class AgentSection(Section):
     )
     max_mode_h: float = Field(
         default=12, ge=0.1, le=168, description="Longest time that a command may set a mode other than auto for."
+    )
+    threshold_share: float = Field(
+        default=0.25,
+        ge=0,
+        le=10,
+        description="A person alone may move a product's threshold by at most this share of the last approved level; "
+        "beyond it a second person has to agree.",
     )
 
 
@@ -397,6 +405,127 @@ class ImagesSection(Section):
     )
 
 
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+
+def is_zone(name: str) -> bool:
+    """Whether this machine knows a time zone of this name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+
+
+class ConsoleSection(Section):
+    """The web console, `inspector console`. It is a process of its own and reads the store."""
+
+    listen: str = Field(
+        default="127.0.0.1:8420",
+        max_length=300,
+        description="Address and port on which browsers reach it, as host:port.",
+    )
+    cert_file: Path | None = Field(default=None, description="Certificate for TLS; unset = plain HTTP.")
+    key_file: Path | None = Field(default=None, description="Key of the certificate.")
+    allow_plain: bool = Field(
+        default=False,
+        description="Whether it may listen beyond this machine without TLS, for example behind a reverse proxy on "
+        "another machine that speaks TLS to the browsers.",
+    )
+    is_proxied: bool = Field(
+        default=False,
+        description="Whether browsers reach it through a reverse proxy that speaks TLS, so that cookies are sent over "
+        "TLS alone.",
+    )
+    hosts: tuple[HostName, ...] = Field(
+        default=(),
+        description="Names by which browsers may call it, without port; empty = only this machine's own names, or any "
+        "name if it listens beyond this machine.",
+    )
+    zone: str | None = Field(
+        default=None,
+        description="Time zone of the times on its pages, as the IANA names it, such as Europe/Berlin; unset = UTC.",
+    )
+    shifts: tuple[TimeOfDay, ...] = Field(
+        default=("06:00", "14:00", "22:00"),
+        min_length=1,
+        max_length=12,
+        description="Times of day at which a shift begins, HH:MM in the zone.",
+    )
+    session_h: float = Field(default=12, ge=0.1, le=720, description="Time after which a person has to sign in again.")
+    viewers: int = Field(
+        default=100, ge=1, le=1000, description="Most pages that are kept up to date at once; further ones are refused."
+    )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of `listen`."""
+        host, _, port = self.listen.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        host = self.address[0]
+        if host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def has_tls(self) -> bool:
+        return self.cert_file is not None
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= LARGEST_PORT:
+            raise PydanticCustomError("listen_form", "must be host:port, for example 127.0.0.1:8420")
+        if (wrong := host_fault(host.removeprefix("[").removesuffix("]"))) is not None:
+            raise PydanticCustomError("host_form", _as_template(f"the host {wrong}"))
+        return value
+
+    @field_validator("zone")
+    @classmethod
+    def _is_zone(cls, value: str | None) -> str | None:
+        if value is not None and not is_zone(value):
+            raise PydanticCustomError("zone", "is no time zone that this machine knows; name one such as Europe/Berlin")
+        return value
+
+
+class MetricsSection(Section):
+    """Figures for a monitoring system, in the format of Prometheus (docs/metrics.md)."""
+
+    listen: str | None = Field(
+        default=None,
+        description="Address on which the agent answers GET /metrics, as host:port; unset = it listens nowhere.",
+    )
+    open_to_network: bool = Field(
+        default=False,
+        description="Whether `listen` may be an address that other machines reach. Anyone there reads the names of "
+        "products, cameras and gates, and how the line runs: there is neither a password nor encryption.",
+    )
+
+    @property
+    def address(self) -> ListenAddress | None:
+        """Where to listen; None for nowhere."""
+        return None if self.listen is None else listen_address(self.listen)
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else str(listen_address(value))
+        except ValueError as error:
+            raise PydanticCustomError("listen", _as_template(f"{error}; write, for example, 127.0.0.1:9464")) from None
+
+
 class CameraSection(Section):
     """One camera: where its frames come from, what they look like, and what happens to parts without a judgement."""
 
@@ -492,18 +621,6 @@ class CameraSection(Section):
         le=1_000_000,
         description="Number of frames that the agent remembers to recognise redeliveries.",
     )
-
-
-TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-
-
-def is_zone(name: str) -> bool:
-    """Whether this machine knows a time zone of this name."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
 
 
 class GateSection(Section):

@@ -43,6 +43,7 @@ from inspector.domain.gates import (
 from inspector.domain.graphs import ExportedGraph
 from inspector.domain.long_jobs import JobProgress, JobState, LongJob
 from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
+from inspector.domain.people import BrowserSession, Person, Role
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
 from inspector.domain.reviews import Review, ReviewLabel, label_of
@@ -75,6 +76,7 @@ __all__ = [
     "Action",
     "Admitted",
     "AgentPresence",
+    "BrowserSession",
     "Cause",
     "CauseRun",
     "Challenge",
@@ -122,6 +124,7 @@ __all__ = [
     "PartCount",
     "PartFacts",
     "PartSelection",
+    "Person",
     "Picture",
     "Position",
     "ProductVersion",
@@ -129,6 +132,7 @@ __all__ = [
     "ResultId",
     "Review",
     "ReviewLabel",
+    "Role",
     "Route",
     "RouteFacts",
     "Routed",

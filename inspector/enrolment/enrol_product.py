@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list,
 from inspector.enrolment.inherited_options import differing, inherited
 from inspector.enrolment.keeping import FinishedVersion, stored
 from inspector.enrolment.low_priority import Progress, Result, Work, run_at_low_priority
+from inspector.enrolment.reviewed_parts import only_new, reviewed_parts, without_bad
 from inspector.errors import ArtifactError, EngineError, EnrolmentError, InspectorError, UsageError
 from inspector.operation.graphs import cache_of, fetch_graphs, keep_graphs
 from inspector.operation.opening import registry_of
@@ -28,8 +29,10 @@ from inspector.operation.report_page import ensure_page
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.dataset.folders import ImageSource, NotTaken
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
+from inspector.training.evidence.known_bad import Brakes
 from inspector.training.evidence.report import EnrolmentReport
 from inspector.training.evidence.routing_check import Neighbour
+from inspector.vision.artifacts.eyesight import Eyesight
 from inspector.vision.artifacts.thresholds import moved_note
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.networks.graphs import ensure_graph
@@ -44,7 +47,8 @@ class EnrolmentOrder:
     live version's images come before the new ones, and options that are not in `named` (of
     `inherited_options.NAMEABLE`) are the live version's. `page`: file of the report, None for the state folder.
     `not_taken`: offered entries that are not images; the report lists them. `excluded`: images to leave out, by path or
-    file name. `at_low_priority`: the work does not slow down a line that runs on this machine. `insists`: the version
+    file name. `with_reviews`: parts that people called good are learnt, and the version must reject those that they
+    called bad. `at_low_priority`: the work does not slow down a line that runs on this machine. `insists`: the version
     goes live although its evidence objects.
     """
 
@@ -56,6 +60,7 @@ class EnrolmentOrder:
     excluded: tuple[str, ...] = ()
     at_low_priority: bool = False
     insists: bool = False
+    with_reviews: bool = False
     named: frozenset[str] = frozenset()
 
 
@@ -89,6 +94,7 @@ class _Plan:
     options: EnrolmentOptions
     live: list[Neighbour]
     warnings: list[str]
+    brakes: Brakes = field(default_factory=Brakes)
 
 
 async def enrol_product(
@@ -167,15 +173,22 @@ async def _plan(
         before = await asyncio.to_thread(load_list, config.agent.state_dir, product, current.digest)
         options = inherited(options, current.manifest, order.named)
         notes += _notes_of_inherited(current, options)
-    sources, unknown = without([*before, *images], order.excluded)
+    offered, brakes = [*before, *images], Brakes()
+    if order.with_reviews:
+        parts = await reviewed_parts(registry.database, config.agent.state_dir, product)
+        offered += only_new(parts.good, offered)
+        offered, left_out = await asyncio.to_thread(without_bad, offered, parts)
+        notes += [*parts.notes, *left_out]
+        brakes = Brakes(parts.bad, None if current is None else Eyesight.of(current.manifest))
+    sources, unknown = without(offered, order.excluded)
     if unknown:
         raise UsageError(f"There is no image {unknown[0]} among those given; name it by its path or file name.")
-    return _Plan(sources, options, live, [*notes, *refusals])
+    return _Plan(sources, options, live, [*notes, *refusals], brakes)
 
 
 async def _learn(config: Config, product: str, plan: _Plan, order: EnrolmentOrder, progress: Progress) -> Enrolment:
     own = _one_thread(config) if order.at_low_priority else config
-    work = partial(_enrol, own, product, plan.sources, plan.options, plan.live)
+    work = partial(_enrol, own, product, plan)
     enrolment = await _run(work, order, progress)
     report = enrolment.report
     return replace(enrolment, report=replace(report, warnings=(*report.warnings, *plan.warnings)))
@@ -236,17 +249,16 @@ def _notes_of_current(current: ProductVersion | None) -> list[str]:
 def _enrol(
     config: Config,
     product: str,
-    images: Sequence[ImageSource],
-    options: EnrolmentOptions,
-    live: Sequence[Neighbour],
+    plan: _Plan,
     progress: Progress,
 ) -> Enrolment:
+    options = plan.options
     cache = cache_of(config)
     engine = create_engine(config.engine.name, cache, config.engine.threads, config.engine.precision)
     # Training that was interrupted resumes when the same images are enrolled again.
     training = replace(options.training, folder=options.training.folder or config.agent.state_dir / "training")
     options = replace(options, training=training, scratch=options.scratch or folder_of(config.agent.state_dir, product))
-    enrolment = enrol(product, images, options, engine, progress, live)
+    enrolment = enrol(product, plan.sources, options, engine, progress, plan.live, plan.brakes)
     return enrolment if engine.needs_graphs else _exported(enrolment, options, cache)
 
 

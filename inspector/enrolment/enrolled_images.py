@@ -59,6 +59,25 @@ def load_list(state_dir: Path, product: str, digest: str) -> list[ImageSource]:
     return sources
 
 
+def enrolled_image(state_dir: Path, product: str, digest: str, index: int) -> tuple[str, bytes]:
+    """Name and bytes of one image of the version with that digest, by its place among the images that were used.
+
+    Raises EnrolmentError if there is no list, or if the file is gone or changed.
+    """
+    try:
+        image = json.loads(_list_of(state_dir, product, digest).read_text())["images"][index]
+    except (FileNotFoundError, IndexError):
+        raise EnrolmentError("the list of its enrolled images is not on this machine.") from None
+    source = ImageSource.of(_path_of(image))
+    try:
+        content = source.read()
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != image["sha256"]:
+        raise EnrolmentError(f"the image {Path(image['path']).name} has gone or changed since the enrolment.")
+    return Path(image["path"]).name, content
+
+
 def without(images: Sequence[ImageSource], excluded: Sequence[str]) -> tuple[list[ImageSource], list[str]]:
     """The images without those excluded by path or file name, as it is or as it is printed; the exclusions that match
     no image.

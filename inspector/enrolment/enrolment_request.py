@@ -62,6 +62,7 @@ class EnrolmentRequest:
     at_low_priority: bool = True
     shadow: bool = False
     insists: bool = False
+    with_reviews: bool = False
     page: Path | None = None
     named: frozenset[str] = frozenset()
 
@@ -83,6 +84,8 @@ async def enrol_on_request(
     """
     ensure_name(request.product)
     ensure_page(request.page)
+    if request.with_reviews and not request.measures_detectability:
+        raise UsageError("--with-reviews draws defects too, to see that no bad part was called good; leave it on.")
     offered = await asyncio.to_thread(load_paths, request.images)
     if request.is_strict and (refused := offered.refused):
         rest = f" ({len(refused)} in all)" if len(refused) > 1 else ""
@@ -93,9 +96,14 @@ async def enrol_on_request(
         sources += await _camera_frames(config, request, request.count, progress, on_frames)
     if not sources and offered.not_taken:
         raise UsageError(f"Nothing of what was named is taken as an image: {listed(offered.not_taken)}.")
-    if not sources and not request.adds:
+    if not sources and not _adds(request):
         raise UsageError("Name good images, or take them from a running camera with --camera and --count.")
     return await enrol_product(config, request.product, sources, options, _order(request, offered.not_taken), progress)
+
+
+def _adds(request: EnrolmentRequest) -> bool:
+    """Whether the images of the live version come first: reviews alone are no whole set of good images."""
+    return request.adds or (request.with_reviews and not request.images and request.count is None)
 
 
 def _options(config: Config, request: EnrolmentRequest) -> EnrolmentOptions:
@@ -130,12 +138,13 @@ def _order(request: EnrolmentRequest, not_taken: Sequence[NotTaken]) -> Enrolmen
     return EnrolmentOrder(
         by=request.by,
         shadow=request.shadow,
-        adds=request.adds,
+        adds=_adds(request),
         page=request.page,
         not_taken=tuple(not_taken),
         excluded=request.excluded,
         at_low_priority=request.at_low_priority,
         insists=request.insists,
+        with_reviews=request.with_reviews,
         named=request.named,
     )
 

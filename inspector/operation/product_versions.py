@@ -18,6 +18,7 @@ from inspector.operation.artifact_files import OfferedVersion
 from inspector.operation.graphs import cache_of, graphs_of, lacking
 from inspector.operation.opening import registry_of
 from inspector.operation.reasons import ensure_reason
+from inspector.operation.threshold_approval import ensure_near
 from inspector.store.registry.registry import SqlRegistry
 from inspector.vision.artifacts.eyesight import advice_of, objections_of
 from inspector.vision.artifacts.format import unpack
@@ -152,10 +153,14 @@ async def version_of(config: Config, product: str, number: int | None) -> Produc
 async def move_threshold(
     config: Config, product: str, number: int | None, level: float, *, by: str, reason: str
 ) -> ProductVersion:
-    """Make the version reject frames above `level`, and return it. Level 1 is the threshold that enrolment chose."""
+    """Make the version reject frames above `level`, and return it. Level 1 is the threshold that enrolment chose.
+
+    Raises SecondPersonNeeded for a level that is too far from the last approved one, and changes nothing then.
+    """
     ensure_reason(reason, "A moved threshold")
     async with registry_of(config) as registry:
         version = chosen_version(await _versions(registry, product), number)
+        await ensure_near(registry.database, version, level, config.agent.threshold_share)
         score = EnrolledThreshold.of(version.manifest).score_at(level)
         return await registry.move_threshold(product, version.version, score, by=by, reason=reason)
 

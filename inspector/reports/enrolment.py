@@ -18,6 +18,7 @@ from inspector.training.defects.drawing import KIND_NAMES, DefectKind
 from inspector.training.enrol import Enrolment
 from inspector.training.evidence.detectability import SIZES, BlindSpots, Detectability, Exhibit
 from inspector.training.evidence.evidence import Oddity, Shown
+from inspector.training.evidence.known_bad import MOST_SHOWN, JudgedPart
 from inspector.training.evidence.pictures import blind_heat, encoded, ringed
 from inspector.training.evidence.report import asked, beyond_signing
 from inspector.training.evidence.trade import NOT_SUPPORTED, TradePoint, promised, remark_on
@@ -53,6 +54,8 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Seq
         trade=None if found is None or not found.trade else _trade(found.trade),
         blind=None if found is None or found.blind_spots is None else _blind(found.blind_spots),
         routing=evidence.routing,
+        known_bad=evidence.known_bad,
+        passing=[_passing(each) for each in evidence.known_bad.passing[:MOST_SHOWN]],
         objections=evidence.objections,
         eyesight=evidence.eyesight,
         advice=evidence.advice,
@@ -67,6 +70,10 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Seq
 
 def _shown(shown: Shown) -> dict[str, Any]:
     return {"name": _file(shown.name), "uri": frame_uri(encoded(shown.picture))}
+
+
+def _passing(judged: JudgedPart) -> dict[str, Any]:
+    return {"said": judged.part.said, "level": judged.level, "uri": frame_uri(encoded(judged.picture))}
 
 
 def _file(name: str) -> str:

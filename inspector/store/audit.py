@@ -63,12 +63,51 @@ async def append(connection: AsyncConnection, at: datetime, change: Change) -> N
     await connection.execute(audit.insert().values(**row, hash=_hash(prev_hash, at, values)))
 
 
+async def record(database: Database, at: datetime, change: Change) -> None:
+    """Add one row to the chain, in a transaction of its own."""
+    async with database.writing() as connection:
+        await append(connection, at, change)
+
+
 async def entries(database: Database, *, after: int = 0, limit: int = _PAGE_ROWS) -> list[AuditEntry]:
     """Up to `limit` rows after the row with the number `after`, oldest first."""
     query = sa.select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)
     async with database.reading() as connection:
         rows = (await connection.execute(query)).mappings().all()
     return [_entry(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Selects entries; None means any. `about`: the object, or its beginning up to a slash. `until` is not included.
+
+    `before`: only entries with a smaller number, for the next page.
+    """
+
+    user: str | None = None
+    about: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None
+
+
+async def listed(database: Database, wanted: AuditFilter, *, limit: int) -> list[AuditEntry]:
+    """The newest `limit` entries, newest first."""
+    conditions: list[sa.ColumnElement[bool]] = []
+    if wanted.user is not None:
+        conditions.append(audit.c.user_name == storable(wanted.user))
+    if wanted.about is not None:
+        about = storable(wanted.about.rstrip("/"))
+        conditions.append(sa.or_(audit.c.object == about, audit.c.object.startswith(f"{about}/", autoescape=True)))
+    if wanted.since is not None:
+        conditions.append(audit.c.at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(audit.c.at < wanted.until)
+    if wanted.before is not None:
+        conditions.append(audit.c.seq < wanted.before)
+    query = sa.select(audit).where(*conditions).order_by(audit.c.seq.desc()).limit(limit)
+    async with database.reading() as connection:
+        return [_entry(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def newest(database: Database, what: str) -> AuditEntry | None:
@@ -93,17 +132,47 @@ def _entry(row: Mapping[Any, Any]) -> AuditEntry:
     )
 
 
+async def count(database: Database) -> int:
+    """How many entries there are."""
+    async with database.reading() as connection:
+        return int((await connection.execute(sa.select(sa.func.count()).select_from(audit))).scalar_one())
+
+
+async def newest_entries(database: Database, *, before: int | None = None, limit: int) -> list[AuditEntry]:
+    """Up to `limit` rows before the row with that number (None: the newest), newest first."""
+    query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.seq < before)
+    async with database.reading() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    return [_entry(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """How many rows the chain has, and the numbers of those at which it is broken."""
+
+    count: int
+    broken: tuple[int, ...]
+
+
 async def verify(database: Database) -> list[int]:
     """Numbers of the rows at which the chain is broken: changed rows, and rows that follow a removed row."""
+    return list((await state(database)).broken)
+
+
+async def state(database: Database) -> ChainState:
+    """The chain, read from its first row to its last."""
     broken: list[int] = []
-    prev_hash, after = FIRST_HASH, 0
+    prev_hash, after, count = FIRST_HASH, 0, 0
     while page := await entries(database, after=after):
+        count += len(page)
         for entry in page:
             values = [entry.user, entry.object, entry.old, entry.new, entry.reason]
             if entry.prev_hash != prev_hash or entry.hash != _hash(entry.prev_hash, entry.at, values):
                 broken.append(entry.seq)
             prev_hash, after = entry.hash, entry.seq
-    return broken
+    return ChainState(count, tuple(broken))
 
 
 def _hash(prev_hash: str, at: datetime, values: Sequence[str | None]) -> str:

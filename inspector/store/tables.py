@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0011"
+SCHEMA_REVISION = "0012"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -154,9 +154,9 @@ results = sa.Table(
         sqlite_where=sa.text("lot IS NOT NULL"),
     ),
     sa.Index(
-        "ix_results_product_received_at",
+        "ix_results_product_seq",
         "product",
-        "received_at",
+        "seq",
         postgresql_where=sa.text("product IS NOT NULL"),
         sqlite_where=sa.text("product IS NOT NULL"),
     ),
@@ -523,4 +523,53 @@ holds = sa.Table(
     sa.Column("held_at", UtcTime, nullable=False),
     sa.Column("released_at", UtcTime),
     sa.Column("released_by", sa.String),
+)
+
+# People who may use the console, and their sessions. A session is known by the SHA-256 of its token alone.
+people = sa.Table(
+    "people",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("role", sa.String, nullable=False),
+    sa.Column("password_hash", sa.String, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("changed_at", UtcTime, nullable=False),
+    _flag("is_locked"),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("token_sha256", sa.String, primary_key=True),
+    sa.Column("person", sa.String, nullable=False),
+    sa.Column("csrf", sa.String, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False),
+    sa.Index("ix_sessions_person", "person"),
+    sa.Index("ix_sessions_expires_at", "expires_at"),
+)
+
+# Results of each whole hour, counted once and kept after the rows are pruned: for shift sheets and yields.
+hour_counts = sa.Table(
+    "hour_counts",
+    metadata,
+    _number(),
+    sa.Column("hour", sa.String, nullable=False),  # its beginning, UTC, for example 2025-03-01T06
+    sa.Column("camera", sa.String, nullable=False),
+    sa.Column("product", sa.String),
+    sa.Column("product_version", sa.Integer),
+    sa.Column("outcome", sa.String, nullable=False),
+    sa.Column("cause", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    _flag("is_first"),
+    sa.Column("results", BIG, nullable=False),
+    sa.Index("ix_hour_counts_hour", "hour"),
+)
+
+# The hours that `hour_counts` has whole, also those in which nothing came.
+counted_hours = sa.Table(
+    "counted_hours",
+    metadata,
+    sa.Column("hour", sa.String, primary_key=True),
+    sa.Column("counted_at", UtcTime, nullable=False),
 )

@@ -172,11 +172,12 @@ class FakeDeadLetters(_Edge):
 
 
 class FakeTelemetry:
-    """Keeps events, counters and gauges."""
+    """Keeps events, counters and gauges. `labelled`: the counters by their name and their labels' values."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.counters: Counter[str] = Counter()
+        self.labelled: Counter[tuple[str, ...]] = Counter()
         self.values: dict[str, float] = {}
         self.reports = 0
         self.lines: list[Verdict] = []
@@ -192,6 +193,7 @@ class FakeTelemetry:
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
         self.counters[name] += amount
+        self.labelled[name, *labels.values()] += amount
 
     def observe_ms(self, name: str, value: float) -> None:
         self.counters[name] += 1

@@ -36,6 +36,7 @@ from inspector.training.evidence.evidence import (
 )
 from inspector.training.evidence.eyesight_advice import advice_on, images_needed
 from inspector.training.evidence.hygiene import Hygiene, Suspect, inspect, suspects_among
+from inspector.training.evidence.known_bad import Brakes, judge_known_bad
 from inspector.training.evidence.report import ADVISED_IMAGES, EnrolmentReport, manifest_of, report_of
 from inspector.training.evidence.routing_check import Neighbour, check_routing, kept_frames
 from inspector.training.evidence.trade import OVERKILLS
@@ -99,14 +100,16 @@ def enrol(
     engine: Engine,
     progress: Progress | None = None,
     live: Sequence[Neighbour] = (),
+    brakes: Brakes | None = None,
 ) -> Enrolment:
     """A version of `product` from its good images. Blocks for about a minute for 200 images on two cores.
 
-    `live`: the live products, including an earlier version of this product. Raises EnrolmentError where
-    fewer than 5 usable images remain or, if strict, where anything is wrong with them; UsageError for an unknown head
-    or profile, WeightsMissing, EngineError.
+    `live`: the live products, including an earlier version of this product. `brakes`: what people said of the product's
+    parts, which the version has to stand. Raises EnrolmentError where fewer than 5 usable images remain or, if strict,
+    where anything is wrong with them; UsageError for an unknown head or profile, WeightsMissing, EngineError.
     """
-    run = _Run(product, images, options, engine, progress or (lambda _phase, _done, _total: None), PhaseClock())
+    tell = progress or (lambda _phase, _done, _total: None)
+    run = _Run(product, images, options, engine, tell, PhaseClock(), brakes or Brakes())
     recipe = _recipe(run)
     _check_count(product, len(images))
     passes = run.passes(recipe)
@@ -142,6 +145,7 @@ class _Run:
     engine: Engine
     tell: Progress
     clock: PhaseClock
+    brakes: Brakes
 
     def passes(self, recipe: HeadRecipe) -> Passes:
         """Raises WeightsMissing, EngineError."""
@@ -285,10 +289,18 @@ def _evidence(run: _Run, plan: _Plan, artifact: Artifact, examined: Examined) ->
         choices=choices,
         images_needed=images_needed(plan.recipe.calibrating, run.options.alpha, len(plan.gathered)),
         images_at_most=images_needed(plan.recipe.calibrating, max(OVERKILLS), len(plan.gathered)),
+        found_before=run.brakes.found_before,
     )
-    if not run.options.measures_detectability:
+    bad = run.brakes.known_bad
+    if not run.options.measures_detectability and not bad:
         return evidence
     inspector = ProductInspector(artifact, run.engine)
+    if bad:
+        known_bad = judge_known_bad(inspector, plan.passes.embedder, bad, run.options.limits, run.tell)
+        evidence = replace(evidence, known_bad=known_bad)
+        run.clock.ended("known_bad")
+    if not run.options.measures_detectability:
+        return evidence
     detectability = measure_detectability(inspector, plan.passes.embedder, examined, run.tell)
     run.clock.ended("detectability")
     if detectability is None:

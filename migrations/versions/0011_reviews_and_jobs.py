@@ -1,4 +1,4 @@
-"""Reviews with their kind, blind or not, undone or not; long jobs; an index of a product's results by time."""
+"""Reviews with their kind, blind or not, undone or not; long jobs; an index of a product's results in their order."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def upgrade() -> None:
     op.create_index("ix_reviews_label", "reviews", ["label"])
     op.create_index("ix_reviews_at", "reviews", ["at"])
     op.create_index(
-        "ix_results_product_received_at",
+        "ix_results_product_seq",
         "results",
-        ["product", "received_at"],
+        ["product", "seq"],
         postgresql_where=sa.text("product IS NOT NULL"),
         sqlite_where=sa.text("product IS NOT NULL"),
     )
@@ -53,7 +53,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drops what this revision added, rows and all."""
     op.drop_table("jobs")
-    op.drop_index("ix_results_product_received_at", "results")
+    op.drop_index("ix_results_product_seq", "results")
     for name in ("ix_reviews_at", "ix_reviews_label"):
         op.drop_index(name, "reviews")
     for name in ("undone_by", "undone_at", "is_blind", "kind"):

@@ -21,6 +21,7 @@ __all__ = ["listen"]  # a fixture
 
 LINE = """
 registry_poll_s = 0.2
+threshold_share = 10
 [mqtt]
 port = {port}
 [images]

@@ -137,6 +137,21 @@ class TestFolderLateFrames(LateFramesContract):
             assert await frames.take() == late_frame(number)
             await frames.put_finding(finding_of(late_frame(number)))
 
+    async def test_keep_that_fails_by_a_fault_of_ours_fails_for_each_that_waits(
+        self, box: Box, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: object) -> None:
+            raise LookupError("a fault")
+
+        frames = await box.open()
+        with monkeypatch.context() as patch:
+            patch.setattr(folder_module, "write_recorded", broken)
+            keeping = [frames.keep(late_frame(number)) for number in (1, 2, 3)]
+            found = await asyncio.wait_for(asyncio.gather(*keeping, return_exceptions=True), 10)
+        assert [type(each) for each in found] == [LookupError] * 3
+        await frames.keep(late_frame(4))
+        assert await frames.take() == late_frame(4)
+
     async def test_exit_while_frames_wait_for_the_disk_keeps_them(self, box: Box) -> None:
         frames = await box.open()
         keeping = [asyncio.ensure_future(frames.keep(late_frame(number))) for number in (1, 2)]

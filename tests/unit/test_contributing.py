@@ -14,7 +14,7 @@ ROWS = dict(re.findall(r"^\| ([a-z][^|]*?) \| (.+) \|$", TABLE, re.MULTILINE))
 ROWS.pop("change")
 PLANNED = re.compile(r"`([^`]+)` \(planned\)")
 PATH = re.compile(
-    r"`((?:inspector|connectors|tests|docs|migrations|configs|systemd|benchmarks)/[\w./-]*|pyproject\.toml)`"
+    r"`((?:inspector|connectors|tests|docs|migrations|configs|systemd|deploy|benchmarks)/[\w./-]*|pyproject\.toml)`"
 )
 CHANGES = (
     "a metric",

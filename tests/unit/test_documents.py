@@ -24,7 +24,7 @@ PAGES = [
 ]
 CODE = ("benchmarks", "connectors", "docs", "inspector")
 SOURCES = [str(path) for room in (*CODE, "tests") for path in (ROOT / room).rglob("*.py")]
-ROOMS = "benchmarks|configs|connectors|docs|inspector|migrations|systemd|tests"
+ROOMS = "benchmarks|configs|connectors|deploy|docs|inspector|migrations|systemd|tests"
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(rf"(?<![\w./{{-])((?:{ROOMS})/[\w./-]*\w/?)")

@@ -21,6 +21,18 @@ from inspector.store.row_mapping import storable, verdict_from_row
 
 _PAGE_ROWS = 500
 _RESULTS = tables.results.c
+_EQUAL = (
+    "product",
+    "product_version",
+    "outcome",
+    "cause",
+    "camera",
+    "gate",
+    "part_id",
+    "lot",
+    "simulated",
+    "late_outcome",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,7 @@ class ResultFilter:
     """Selects results; None means any. `since` and `until` refer to `received_at`, `until` not included."""
 
     product: str | None = None
+    product_version: int | None = None
     outcome: Outcome | None = None
     cause: Cause | None = None
     camera: str | None = None
@@ -52,8 +65,10 @@ async def list_results(database: Database, wanted: ResultFilter = ANY, *, limit:
 async def each_result(database: Database, wanted: ResultFilter = ANY) -> AsyncIterator[Verdict]:
     """All results in the order of recording. Results that are recorded meanwhile come at the end."""
     after = 0
+    # Walked in the order of the key: another index would have to sort everything it finds again for each page.
+    conditions = _conditions(wanted, is_walked=True)
     while True:
-        query = sa.select(tables.results).where(_RESULTS.seq > after, *_conditions(wanted))
+        query = sa.select(tables.results).where(_RESULTS.seq > after, *conditions)
         page = await _rows(database, query.order_by(_RESULTS.seq).limit(_PAGE_ROWS))
         for row in page:
             yield verdict_from_row(row)
@@ -93,19 +108,27 @@ async def count_by_product(database: Database, wanted: ResultFilter = ANY) -> di
     return await _count_by(database, "product", wanted)
 
 
-def _conditions(wanted: ResultFilter) -> list[sa.ColumnElement[bool]]:
+def _conditions(wanted: ResultFilter, *, is_walked: bool = False) -> list[sa.ColumnElement[bool]]:
+    """`is_walked`: the rows are read in the order of the key, so that no index of these columns shall be used."""
+    column = without_index if is_walked else sa.type_coerce
     conditions: list[sa.ColumnElement[bool]] = []
-    for name in ("product", "outcome", "cause", "camera", "gate", "part_id", "lot", "simulated", "late_outcome"):
+    for name in _EQUAL:
         value = getattr(wanted, name)
         if value is not None:
-            conditions.append(_RESULTS[name] == storable(value))
+            conditions.append(column(_RESULTS[name], _RESULTS[name].type) == storable(value))
+    received_at = column(_RESULTS.received_at, _RESULTS.received_at.type)
     if wanted.outcome is Outcome.UNINSPECTED:
         conditions.append(_RESULTS.corrected_by.is_(None))
     if wanted.since is not None:
-        conditions.append(_RESULTS.received_at >= wanted.since)
+        conditions.append(received_at >= wanted.since)
     if wanted.until is not None:
-        conditions.append(_RESULTS.received_at < wanted.until)
+        conditions.append(received_at < wanted.until)
     return conditions
+
+
+def without_index(column: sa.ColumnElement[Any], kind: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
+    """The column as an expression that has its values and that no index serves."""
+    return sa.func.coalesce(column, sa.null(), type_=kind)
 
 
 async def _count_by(database: Database, column: str, wanted: ResultFilter) -> dict[Any, int]:

@@ -1,10 +1,10 @@
-"""Keeps pictures by the retention rule: every reject, every unjudged frame, a sample of the passes,
+"""Keeps pictures by the retention rule: every reject, every unjudged frame, near misses, a sample of the passes,
 and each frame that the shadow version judges otherwise.
 
 `<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the unchanged bytes, `.heat.jpg` the frame
-with the heat map drawn over it, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame. One
-thread draws and writes. The road only puts pictures into a bounded queue; when the queue is full, passes are
-skipped first.
+with the heat map drawn over it, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame with
+the result id as its note, its heat map drawn over it if it has one. One thread draws and writes. The road only
+puts pictures into a bounded queue; when the queue is full, passes are skipped first.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from inspector.domain import Outcome, Picture, ResultId
 from inspector.errors import StateUnusable
 from inspector.ports import Clock
 from inspector.store.pictures.folders import BoundedFolder, Held, safe_name, write_whole
-from inspector.store.pictures.overlay import Undrawable, overlay_jpeg, small_jpeg, suffix_of
+from inspector.store.pictures.overlay import SMALL_SIDE_PX, Undrawable, overlay_jpeg, small_jpeg, suffix_of
 
 _LOG = logging.getLogger(__name__)
+NEAR_MISS_LEVEL: Final = 0.9
+"""A pass from this level on is kept: people who move a threshold have to see what lies just below it."""
+
 _LATEST_PERIOD_NS: Final = 500_000_000
 _QUEUED_PICTURES: Final = 64
 _QUEUED_BYTES: Final = 64 * 1024 * 1024
@@ -82,8 +85,12 @@ class FolderImages:
         # A flip is known some time after its frame, which is no longer the newest one.
         is_due = now_ns - self._latest_ns.get(verdict.camera, -_LATEST_PERIOD_NS) >= _LATEST_PERIOD_NS
         is_latest = is_due and not picture.is_flip
+        is_near = verdict.level is not None and verdict.level >= NEAR_MISS_LEVEL
         is_kept = (
-            picture.is_flip or verdict.outcome is not Outcome.PASS or is_sampled(verdict.result_id, self._keep_passes)
+            picture.is_flip
+            or verdict.outcome is not Outcome.PASS
+            or is_near
+            or is_sampled(verdict.result_id, self._keep_passes)
         )
         if is_latest:
             self._latest_ns[verdict.camera] = now_ns
@@ -122,9 +129,16 @@ class FolderImages:
     def _write_latest(self, picture: Picture) -> None:
         camera = picture.verdict.camera
         try:
-            write_whole(self._path / "latest" / f"{safe_name(camera)}.jpg", small_jpeg(picture.payload))
+            write_whole(self._path / "latest" / f"{safe_name(camera)}.jpg", _latest(picture))
         except Undrawable as error:
             _LOG.warning("no latest picture of %s: %s", camera, error)
+
+
+def _latest(picture: Picture) -> bytes:
+    """The small copy. It says whose picture it is, so that a reader can't take it for another part's."""
+    if picture.heat_map is None:
+        return small_jpeg(picture.payload, note=picture.verdict.result_id)
+    return overlay_jpeg(picture.payload, picture.heat_map, SMALL_SIDE_PX, note=picture.verdict.result_id)
 
 
 def give_way() -> None:

@@ -128,11 +128,17 @@ class FolderLateFrames:
         try:
             while self._queued:
                 group, self._queued = self._queued, []
-                await self._on_disk(self._keep_group, [frame for frame, _ in group])
+                # After a fault of ours, whoever waits has to know of it, else it waits for ever.
+                frames = [frame for frame, _ in group]
+                (error,) = await asyncio.gather(self._on_disk(self._keep_group, frames), return_exceptions=True)
                 for frame, is_kept in group:
                     self._queued_bytes -= len(frame.admitted.delivery.payload)
-                    if not is_kept.done():
+                    if is_kept.done():
+                        continue
+                    if error is None:
                         is_kept.set_result(None)
+                    else:
+                        is_kept.set_exception(error)
         finally:
             self._keeping = None
 

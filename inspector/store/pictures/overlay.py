@@ -37,18 +37,56 @@ def suffix_of(payload: bytes) -> str | None:
     return "png" if payload.startswith(PNG) else None
 
 
-def overlay_jpeg(payload: bytes, heat_map: NDArray[np.uint8], longest_px: int = LONGEST_SIDE_PX) -> bytes:
-    """A JPEG of at most `longest_px`. `heat_map`: uint8 [h, w], 128 = threshold, any size.
+def overlay_jpeg(
+    payload: bytes, heat_map: NDArray[np.uint8], longest_px: int = LONGEST_SIDE_PX, note: str = ""
+) -> bytes:
+    """A JPEG of at most `longest_px`. `heat_map`: uint8 [h, w], 128 = threshold, any size. `note`: as `note_of` reads.
 
     The map is yellow at the threshold and red from twice the threshold on. Raises Undrawable.
     A PNG would say no more: the frame's own bytes are kept beside it, and it takes a hundred times as long to write.
     """
-    return _encoded(_overlaid(payload, heat_map, longest_px), quality=90)
+    return _encoded(_overlaid(payload, heat_map, longest_px), 90, note)
 
 
-def small_jpeg(payload: bytes, longest_px: int = SMALL_SIDE_PX) -> bytes:
-    """A JPEG of at most `longest_px`. Raises Undrawable."""
-    return _encoded(_opened(payload, longest_px), quality=75)
+def small_jpeg(payload: bytes, longest_px: int = SMALL_SIDE_PX, note: str = "") -> bytes:
+    """A JPEG of at most `longest_px`. `note`: as `note_of` reads. Raises Undrawable."""
+    return _encoded(_opened(payload, longest_px), 75, note)
+
+
+def note_of(jpeg: bytes) -> str:
+    """The note in a JPEG's comment, empty without one. Raises Undrawable."""
+    from PIL import Image
+
+    try:
+        comment = Image.open(io.BytesIO(jpeg)).info.get("comment", b"")
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise Undrawable(str(error)) from error
+    return comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
+
+
+def size_of(payload: bytes) -> tuple[int, int]:
+    """Width and height of an image in pixels, read from its header. Raises Undrawable."""
+    from PIL import Image
+
+    try:
+        width, height = Image.open(io.BytesIO(payload)).size
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise Undrawable(str(error)) from error
+    return width, height
+
+
+def cropped_jpeg(payload: bytes, box: tuple[int, int, int, int], longest_px: int) -> bytes:
+    """A part of the image, enlarged or reduced to `longest_px`. `box`: left, top, right, bottom. Raises Undrawable."""
+    from PIL import Image
+
+    whole = _opened(payload, max(size_of(payload)))
+    left, top, right, bottom = box
+    cut = whole.crop((max(0, left), max(0, top), min(whole.width, right), min(whole.height, bottom)))
+    if not cut.width or not cut.height:
+        raise Undrawable("the part that was asked for lies outside the image")
+    scale = longest_px / max(cut.size)
+    size = (max(1, round(cut.width * scale)), max(1, round(cut.height * scale)))
+    return _encoded(cut.resize(size, Image.Resampling.BICUBIC), 90, "")
 
 
 def _overlaid(payload: bytes, heat_map: NDArray[np.uint8], longest_px: int) -> Image:
@@ -89,7 +127,7 @@ def _opened(payload: bytes, longest_px: int) -> Image:
     return image
 
 
-def _encoded(image: Image, quality: int) -> bytes:
+def _encoded(image: Image, quality: int, note: str) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=quality)
+    image.save(stream, "JPEG", quality=quality, comment=note.encode("utf-8", "replace"))
     return stream.getvalue()

@@ -160,6 +160,7 @@ class Afterwards:
         try:
             await self._outlets.dead_letters.put(letter)
         except InspectorError as error:
+            self._shared.telemetry.count("dead_letters_lost")
             self._shared.event("dead_letter_lost", Severity.ALARM, finding.camera, str(error))
 
     async def _amend_oldest(self) -> bool:
@@ -172,6 +173,7 @@ class Afterwards:
         for finding in findings:
             self._shared.checkpoint("amended")
             if finding.result_id not in missing:  # a frame without a row was not acknowledged, and comes again
+                self._count_given_up(finding)
                 await self._outlets.sink.publish(finding)
         await self._late_frames.forget(ids)
         return True
@@ -192,7 +194,12 @@ class Afterwards:
             lost = [given_up(row, LOST, now) for row in waiting if not self._is_known(row.result_id)]
             await self._ledger.amend(lost)
             for finding in lost:
+                self._count_given_up(finding)
                 await self._outlets.sink.publish(finding)
+
+    def _count_given_up(self, finding: Verdict) -> None:
+        if finding.late_cause is None:
+            self._shared.telemetry.count("late_given_up")
 
     def _is_known(self, result_id: ResultId) -> bool:
         return self._late_frames.has(result_id) or result_id in self._shared.in_flight

@@ -30,7 +30,8 @@ camera_watch.py (silent cameras, rates), owning.py (which gates are this agent's
 with a gate; ../handover.py), shadowing.py (the shadow versions, on frames that have their verdict, while no live frame
 waits; ../shadow_line.py), heartbeats.py, commanding.py (job, mode, epoch), challenging.py (golden challenges),
 reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), accounts.py (what became of each part;
-../accounting.py), states.py (state topics, gauges) and alarms.py (events that could come for every part).
+../accounting.py), states.py (state topics, gauges), snapshot.py (the whole agent at one moment) and alarms.py (events
+that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
@@ -87,6 +88,7 @@ from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Outlets, Settling
 from inspector.stream.pipeline.shadowing import Shadowing
+from inspector.stream.pipeline.snapshot import Snapshot, Snapshots
 from inspector.stream.pipeline.states import States
 from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Decode, Row, Shared
@@ -170,6 +172,7 @@ class Pipeline:
         self._states = States(
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )
+        self._snapshots = Snapshots(self._shared, self._lineups, self._upkeep, self._owning)
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,
@@ -223,6 +226,10 @@ class Pipeline:
     def fault(self) -> str:
         """The first fault that makes verdicts untrustworthy now, or `none`."""
         return self._upkeep.fault().name.lower()
+
+    def snapshot(self) -> Snapshot:
+        """The agent as it is now, for figures. Call on the event loop."""
+        return self._snapshots.take(is_taking_frames=self.has_started.is_set() and not self._stop.is_set())
 
     async def recover(self) -> int:
         """Write rows and records for verdicts that an earlier run journaled and did not record. Returns their number.

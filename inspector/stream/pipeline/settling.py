@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from inspector.domain import (
+    Action,
     Admitted,
     Cause,
     DeadLetter,
@@ -54,6 +55,8 @@ from inspector.stream.pipeline.verdicts import (
 from inspector.stream.wording import FAULT_WORDS, counted
 
 T = TypeVar("T")
+
+_TOLD: Final = {True: "in_time", False: "not_in_time", None: "unknown"}
 
 DISK_PATIENCE_S = 1.0
 """Longest time that the row of a late frame waits for its picture, so that a slow disk never holds up live frames."""
@@ -285,7 +288,7 @@ class Settling:
             return verdict
         await self._outlets.heartbeats.ensure_epoch(decision.gate, decision.epoch)
         is_dropped = self._shared.gates[decision.gate].is_dropped(decision) or self._holding.withholds(decision)
-        is_published = False if is_dropped else await self._outlets.gate_line.publish(decision)
+        is_published = False if is_dropped else await self._publish(self._outlets.gate_line, decision)
         self._shared.checkpoint("published")
         self._outlets.challenging.told(decision, is_published is True)
         self._room.journal.append_published(verdict.result_id, is_published)
@@ -293,9 +296,21 @@ class Settling:
             # The decision speaks for a view that came earlier, whose row must not deny it.
             self._room.journal.append_published(decision.result_id, is_published)
             self._recording.note_published(decision.result_id, is_published)
-        published = "unknown" if is_published is None else str(is_published).lower()
-        self._shared.telemetry.count("decisions", action=decision.action.value, published=published)
+        self._count(decision, is_published, is_dropped=is_dropped)
         return replace(verdict, published=is_published)
+
+    async def _publish(self, gate_line: GateLine, decision: Decision) -> bool | None:
+        began_ns = self._shared.clock.monotonic_ns()
+        is_published = await gate_line.publish(decision)
+        if is_published is not False:
+            self._shared.telemetry.observe_ms("publish", (self._shared.clock.monotonic_ns() - began_ns) / 1e6)
+        return is_published
+
+    def _count(self, decision: Decision, is_published: bool | None, *, is_dropped: bool) -> None:
+        told = "withheld" if is_dropped else _TOLD[is_published]
+        self._shared.telemetry.count("decisions", gate=decision.gate, action=decision.action.value, told=told)
+        if decision.action is Action.PASS and decision.cause is not Cause.OK and is_published is not False:
+            self._shared.telemetry.count("unjudged_passes", gate=decision.gate)
 
     async def _append(self, verdict: Verdict, decision: Decision | None) -> None:
         # While the journal is full no decision is sent, and the gate's own default holds.
@@ -331,6 +346,7 @@ class Settling:
             await self._outlets.dead_letters.put(letter)
         except InspectorError as error:
             # The row still says what happened; the bytes are lost, and somebody has to know.
+            self._shared.telemetry.count("dead_letters_lost")
             self._shared.event("dead_letter_lost", Severity.ALARM, verdict.camera, str(error))
 
     async def _finish_frameless(self, verdict: Verdict, decision: Decision | None) -> None:

@@ -43,6 +43,8 @@ class LineupWatch:
         self._loader = loader
         self._lineup: Lineup | None = None
         self._versions: tuple[str, ...] | None = None
+        self._live: tuple[ProductVersion, ...] = ()
+        self._shadows: tuple[ProductVersion, ...] = ()
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._graphs = GraphExchange(shared, registry, loader, self._on_thread)
 
@@ -55,6 +57,16 @@ class LineupWatch:
         """The live versions as `product:version`; None before the first are loaded."""
         return self._versions
 
+    @property
+    def live(self) -> tuple[ProductVersion, ...]:
+        """The versions that judge now. A version that was refused is not among them."""
+        return self._live
+
+    @property
+    def shadows(self) -> tuple[ProductVersion, ...]:
+        """The versions that are scored beside them."""
+        return self._shadows
+
     async def load(self) -> None:
         """Load the live versions unless they are loaded already. Raises LedgerUnavailable, EngineError."""
         live = await self._registry.live()
@@ -65,8 +77,11 @@ class LineupWatch:
         artifacts = {digest: content for digest, content in fetched.items() if content is not None}
         lineup, events = await self._on_thread(self._loader.load, live, artifacts, self._lineup)
         self._lineup = lineup
-        live_now = [version for version in live.versions if version.product in lineup.products]
-        self._versions = tuple(sorted(f"{version.product}:{version.version}" for version in live_now))
+        self._live = tuple(version for version in live.versions if version.product in lineup.products)
+        self._shadows = tuple(
+            shadow for shadow in live.shadows if lineup.shadows.version_of(shadow.product) is not None
+        )
+        self._versions = tuple(sorted(f"{version.product}:{version.version}" for version in self._live))
         for event in events:
             self._shared.telemetry.event(event)
         self._shared.event(

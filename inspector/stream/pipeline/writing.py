@@ -99,6 +99,7 @@ class Writing:
     async def _record(self, rows: Sequence[Row]) -> bool:
         """Write rows; returns False if the ledger is unavailable. Its loss and its return are one event each."""
         decisions = [(row.decision, row.verdict.published) for row in rows if row.decision is not None]
+        began_ns = self._shared.clock.monotonic_ns()
         try:
             conflicts = await self._ledger.record(
                 [row.verdict for row in rows], decisions, self._shared.admission.recorded(row.verdict for row in rows)
@@ -106,6 +107,7 @@ class Writing:
         except LedgerUnavailable as away:
             self._shared.note_ledger(is_away=True, detail=str(away))
             return False
+        self._shared.telemetry.observe_ms("record", (self._shared.clock.monotonic_ns() - began_ns) / 1e6)
         self._shared.note_ledger(is_away=False, detail=f"{len(self._waiting)} rows wait to be written")
         if corrections := self._ledger.take_corrections():
             self._shared.corrections += corrections

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePath
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from inspector.training.dataset.gathering import Gathered, Progress
 from inspector.training.evidence.detectability import Detectability, DetectabilityTrial
 from inspector.training.evidence.hygiene import SUSPECT_SPREADS, Hygiene, Suspect, nearest_usual
+from inspector.training.evidence.known_bad import KnownBad, weakened
 from inspector.training.evidence.pose import Pose, pose_of
 from inspector.training.evidence.routing_check import RoutingCheck
 from inspector.training.heads.base import Fitted
@@ -116,6 +117,8 @@ class Evidence:
     `why_not_drawn`: the reason where there is no detectability. `advice`: what may help a head that finds few drawn
     defects. `images_needed`: the number of good images from which the share of rejected good parts that was asked for
     can be signed for; None where there are as many. `images_at_most`: the same for the largest share of the trade.
+    `known_bad`: what it says of parts that people called bad. `found_before`: the eyesight of the live version, where
+    the version has to stand the comparison.
     """
 
     hygiene: Hygiene
@@ -134,6 +137,8 @@ class Evidence:
     advice: str = ""
     images_needed: int | None = None
     images_at_most: int | None = None
+    known_bad: KnownBad = field(default_factory=KnownBad)
+    found_before: Eyesight | None = None
 
     @property
     def eyesight(self) -> Eyesight:
@@ -153,7 +158,9 @@ class Evidence:
     def _other_objections(self) -> tuple[str, ...]:
         of_keystone = None if self.keystone is None else self.keystone.objection
         of_head = [of_keystone] if of_keystone else []
-        return (*self.hygiene.objections, *of_head, *self.routing.objections)
+        weaker = weakened(self.found_before, self.eyesight)
+        of_people = (*self.known_bad.objections, *([weaker] if weaker else []))
+        return (*self.hygiene.objections, *of_head, *self.routing.objections, *of_people)
 
     def to_manifest(self) -> dict[str, Any]:
         """The evidence for the manifest, without pictures and times. The manifest holds the rest under other keys."""
@@ -166,6 +173,7 @@ class Evidence:
             "routing": self.routing.to_manifest(),
             "choices": [dict(each) for each in self.choices],
             "eyesight": self.eyesight.to_document() | {"advice": self.advice},
+            "known_bad": self.known_bad.to_manifest(),
             "objections": list(self._other_objections),  # that of the eyesight is told by its figures
         }
 

@@ -247,6 +247,10 @@ class PrototypeHead:
         """The raw maps of one member, float32 [B, covers, g, g], or [B, covers, g, g / 2] of a checkered embedding."""
         return self._as_maps(index, self._searches[index].distances(patches))
 
+    def nearest(self, index: int, patches: Patches) -> NDArray[np.int64]:
+        """The number of the nearest prototype of one member for each patch, int64 [B, P]. Slow, for people."""
+        return self._searches[index].indices(patches)
+
     def _as_maps(self, index: int, distances: NDArray[np.float32]) -> NDArray[np.float32]:
         member = self.members[index]
         rows = member.grid if distances.shape[2] % member.grid == 0 else 1  # a checkered grid of odd side has no rows

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import socket
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inspector.agent.metrics.serving import served
+from inspector.agent.telemetry import LogTelemetry, configure_logging
 from inspector.cli.checks import line as line_checks
-from inspector.cli.checks import machine, state, store
+from inspector.cli.checks import machine, metrics, state, store
 from inspector.cli.checks.finding import Finding, Level
 from inspector.config.config import Config
 from inspector.config.loading import parse
@@ -399,3 +402,72 @@ def test_two_agents_of_one_name_are_told_by_their_rows(
     if is_told:
         assert told["agent's name"]["level"] == "fault"
         assert "agent.name" in told["agent's name"]["detail"]
+
+
+def metrics_config(tmp_path: Path, port: int, host: str = "127.0.0.1", **keys: Any) -> Config:
+    return parse(
+        {
+            "agent": {"name": "agent1", "state_dir": str(tmp_path / "state")},
+            "metrics": {"listen": f"{host}:{port}", **keys},
+        },
+        None,
+    )
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_metrics_without_an_address_are_not_looked_at(tmp_path: Path) -> None:
+    assert list(metrics.check(config_of(tmp_path))) == []
+
+
+def test_metrics_on_a_free_address_are_ok_and_the_address_stays_free(tmp_path: Path) -> None:
+    port = free_port()
+    for _ in range(2):
+        (finding,) = metrics.check(metrics_config(tmp_path, port))
+        assert (finding.level, str(port) in finding.detail) == (Level.OK, True)
+
+
+def test_metrics_on_an_address_of_another_program_are_a_fault(
+    tmp_path: Path, taken_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "ANSWER_S", 0.2)
+    (finding,) = metrics.check(metrics_config(tmp_path, taken_port))
+    assert finding.level is Level.FAULT
+    assert "Address already in use" in finding.detail
+    assert finding.detail.endswith("end what listens there, or set another one.")
+
+
+@pytest.mark.parametrize(("name", "level"), [("agent1", Level.OK), ("agent2", Level.FAULT)])
+def test_metrics_on_the_address_of_a_running_agent_are_ok_if_it_is_this_one(
+    tmp_path: Path, name: str, level: Level
+) -> None:
+    config = metrics_config(tmp_path, free_port())
+    served_by = config.model_copy(update={"agent": config.agent.model_copy(update={"name": name})})
+
+    async def look() -> Finding:
+        async with served(served_by, LogTelemetry()):
+            (finding,) = await asyncio.to_thread(lambda: list(metrics.check(config)))
+            return finding
+
+    configure_logging("critical")
+    assert asyncio.run(look()).level is level
+
+
+def test_metrics_for_other_machines_are_a_warning(tmp_path: Path) -> None:
+    listening, network = metrics.check(metrics_config(tmp_path, free_port(), "0.0.0.0", open_to_network=True))
+    assert (listening.level, network.level) == (Level.OK, Level.WARNING)
+    assert "without a password" in network.detail
+
+
+def test_metrics_on_an_address_of_another_machine_are_a_fault(tmp_path: Path) -> None:
+    listening, _ = metrics.check(metrics_config(tmp_path, 9464, "192.0.2.1", open_to_network=True))
+    assert listening.level is Level.FAULT

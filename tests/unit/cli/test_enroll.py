@@ -194,6 +194,14 @@ def test_enroll_of_pictures_that_show_nothing_is_held_back(
     assert "12 of 12 images show nothing" in held.err
 
 
+@pytest.fixture
+def alone(line: Config) -> None:
+    """One person may move a threshold as far as they like."""
+    text = Path("inspector.toml").read_text()
+    Path("inspector.toml").write_text(text.replace("[agent]\n", "[agent]\nthreshold_share = 10\n", 1))
+
+
+@pytest.mark.usefixtures("alone")
 def test_products_threshold_moves_with_a_reason_and_says_what_is_left_of_the_promise(
     shell: Callable[..., Any], line: Config, tmp_path: Path
 ) -> None:
@@ -225,6 +233,7 @@ def test_products_threshold_moves_with_a_reason_and_says_what_is_left_of_the_pro
     assert (again["threshold"], again["statement"]) == (born["threshold"], born["statement"])
 
 
+@pytest.mark.usefixtures("alone")
 def test_products_threshold_that_was_moved_is_seen_wherever_the_version_is(
     shell: Callable[..., Any], line: Config, tmp_path: Path
 ) -> None:
@@ -276,6 +285,7 @@ def test_enroll_a_head_of_one_profile_refuses_another(shell: Callable[..., Any],
     assert (refused.code, "comes in one profile, standard" in refused.err) == (2, True)
 
 
+@pytest.mark.usefixtures("alone")
 def test_evaluate_registry_judges_at_the_moved_threshold_and_says_so(
     shell: Callable[..., Any], line: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -417,7 +427,7 @@ def test_enroll_whose_database_is_locked_at_the_end_loses_no_work(
     [
         ("products", "activate", "disc", "1", "--reason", "x"),
         ("products", "rollback", "disc", "--reason", "x"),
-        ("products", "threshold", "disc", "--level", "0.5", "--reason", "x"),
+        ("products", "threshold", "disc", "--level", "0.8", "--reason", "x"),
         ("products", "remove", "disc", "--yes", "--reason", "x"),
         ("db", "hold", "add", "--product", "disc", "--reason", "x"),
         ("db", "prune"),

@@ -68,6 +68,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     **{f"kafka.{name}": SCRAM for name in ("username", "password_secret")},
     **{f"store.{name}": STORE_TLS for name in ("tls", "ca_file", "cert_file", "key_file")},
     **{f"mqtt.{name}": MQTT_TLS for name in ("ca_file", "cert_file", "key_file")},
+    **{f"console.{name}": {"cert_file": "c.pem", "key_file": "c.key"} for name in ("cert_file", "key_file")},
     "mqtt.password_secret": {"username": "agent"},
     "camera.folder": {"source": "folder"},
     "gate.golden_zone": {"golden_at": ["06:00"]},

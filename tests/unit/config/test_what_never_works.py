@@ -27,8 +27,11 @@ def two(**second: Any) -> dict[str, Any]:
 
 FOLDER = {"source": "folder", "folder": "/frames"}
 TRUSTED = {"clock": "trusted"}
+OPEN = {"listen": "0.0.0.0:9464"}
 
 REFUSED: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+    ({"metrics": OPEN}, "without a password", {"metrics": OPEN | {"open_to_network": True}}),
+    ({"metrics": OPEN}, "without a password", {"metrics": {"listen": "[::1]:9464"}}),
     (line(TRUSTED, mqtt=OLD), "carry no captured-at", line(TRUSTED, mqtt={"protocol": "5"})),
     (line(TRUSTED, mqtt=OLD), "carry no captured-at", line(TRUSTED | {"encoding": "json"}, mqtt=OLD)),
     (line(TRUSTED, mqtt=OLD), "carry no captured-at", line(TRUSTED | FOLDER, mqtt=OLD)),

@@ -1,0 +1,111 @@
+"""Signs of life of agents, and the state of gates, as the console shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from inspector.domain import Event, Severity
+from inspector.store import tables
+from inspector.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class SeenAgent:
+    """An agent with its last sign of life, by its own clock."""
+
+    name: str
+    software: str
+    started_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SeenGate:
+    """A gate. `owner`: the agent that decides about its parts, None if none has ever said so; `owned_at`: when last."""
+
+    name: str
+    held: bool
+    held_for: str | None
+    held_since: datetime | None
+    mode: str
+    owner: str | None
+    owned_at: datetime | None
+
+
+async def note_alive(database: Database, agent: SeenAgent, config_digest: str) -> None:
+    """Note that the agent lives."""
+    row = {
+        "name": agent.name,
+        "software": agent.software,
+        "config_digest": config_digest,
+        "started_at": agent.started_at,
+        "seen_at": agent.seen_at,
+    }
+    async with database.writing() as connection:
+        insert = (sqlite if database.is_sqlite else postgresql).insert(tables.agents)
+        await connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=row), row)
+
+
+async def list_agents(database: Database) -> list[SeenAgent]:
+    """All agents that ever said something, by name."""
+    columns = tables.agents.c
+    query = sa.select(columns.name, columns.software, columns.started_at, columns.seen_at).order_by(columns.name)
+    async with database.reading() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    return [SeenAgent(row["name"], row["software"], row["started_at"], row["seen_at"]) for row in rows]
+
+
+async def list_gates(database: Database) -> list[SeenGate]:
+    """All gates that have a state or an owner, by name."""
+    gates, owners = tables.gates.c, tables.gate_owners.c
+    query = (
+        sa.select(gates.name, gates.held, gates.held_for, gates.held_since, gates.mode, owners.agent, owners.seen_at)
+        .select_from(tables.gates.outerjoin(tables.gate_owners, owners.gate == gates.name))
+        .order_by(gates.name)
+    )
+    async with database.reading() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    return [
+        SeenGate(
+            name=row["name"],
+            held=row["held"],
+            held_for=row["held_for"],
+            held_since=row["held_since"],
+            mode=row["mode"],
+            owner=row["agent"],
+            owned_at=row["seen_at"],
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedEvent:
+    """An event with its number, by which lists are paged."""
+
+    number: int
+    event: Event
+
+
+async def list_events(
+    database: Database, *, severity: Severity | None = None, before: int | None = None, limit: int
+) -> list[NumberedEvent]:
+    """The newest events, newest first."""
+    columns = tables.events.c
+    query = sa.select(tables.events).order_by(columns.id.desc()).limit(limit)
+    if severity is not None:
+        query = query.where(columns.severity == severity.value)
+    if before is not None:
+        query = query.where(columns.id < before)
+    async with database.reading() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    return [
+        NumberedEvent(
+            row["id"], Event(row["at"], row["kind"], Severity(row["severity"]), row["subject"], row["detail"])
+        )
+        for row in rows
+    ]

@@ -1,0 +1,36 @@
+"""Finds the kept pictures of a result, for people who look. A path is made of the row alone, never of a request."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from inspector.store.pictures.folders import safe_name
+
+SUFFIXES = (".jpg", ".png")
+
+
+class KeptPictures:
+    """The picture folders below a state folder. All functions block: call them on worker threads."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._images = state_dir / "images"
+        self._late = state_dir / "late"
+
+    def frame(self, result_id: str, camera: str, decided_at: datetime) -> Path | None:
+        """The unchanged frame of the result; None where it was not kept, was pruned, or lies on another machine."""
+        bases = [self._base(camera, decided_at), self._late]
+        paths = (base / f"{safe_name(result_id)}{suffix}" for base in bases for suffix in SUFFIXES)
+        return next((path for path in paths if path.is_file()), None)
+
+    def heat(self, result_id: str, camera: str, decided_at: datetime) -> Path | None:
+        """The frame with the heat map drawn over it, or None."""
+        path = self._base(camera, decided_at) / f"{safe_name(result_id)}.heat.jpg"
+        return path if path.is_file() else None
+
+    def latest(self, camera: str) -> Path:
+        """Where the small copy of the camera's newest frame is, if there is one."""
+        return self._images / "latest" / f"{safe_name(camera)}.jpg"
+
+    def _base(self, camera: str, decided_at: datetime) -> Path:
+        return self._images / f"{decided_at:%Y-%m-%d}" / safe_name(camera)

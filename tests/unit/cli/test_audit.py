@@ -1,0 +1,98 @@
+"""`inspector audit` and `inspector events`: what was done and what happened, and whether the record is whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from inspector.agent.clock import SystemClock
+from inspector.config.config import Config
+from inspector.domain import Event, Severity
+from inspector.operation.opening import database_of
+from inspector.store import audit
+from inspector.store.audit import Change
+from inspector.store.ledger.ledger import SqlLedger
+from inspector.testing.clock import START
+
+Shell = Callable[..., Any]
+CHANGES = [
+    Change("ada", "product/bolt/live", None, "version 1", "first"),
+    Change("bo", "product/bolt_2/live", None, "version 1", "first"),
+    Change("ada", "product/bolt/version 1/threshold", "2.5", "2", "a [red]scratch[/] passed"),
+]
+
+
+@pytest.fixture
+def chain(line: Config) -> None:
+    async def write() -> None:
+        async with database_of(line, creates=True) as database:
+            for number, change in enumerate(CHANGES):
+                await audit.record(database, START + timedelta(hours=number), change)
+
+    asyncio.run(write())
+
+
+@pytest.mark.usefixtures("chain")
+def test_audit_list_is_newest_first_and_selected(shell: Shell) -> None:
+    def numbers(*options: str) -> list[int]:
+        return [entry["seq"] for entry in shell("audit", "list", *options, "--json").document]
+
+    assert numbers() == [3, 2, 1]
+    assert numbers("--about", "product/bolt") == [3, 1]
+    assert numbers("--about", "product/bolt/") == [3, 1]
+    assert numbers("--user", "bo") == [2]
+    assert numbers("--since", "2025-01-01T01:00:00+00:00") == [3, 2]
+    assert numbers("--until", "2025-01-01T01:00:00+00:00") == [1]
+    assert numbers("--limit", "1") == [3]
+    shown = shell("audit", "list").out
+    assert "a [red]scratch[/] passed" in shown
+
+
+@pytest.mark.usefixtures("chain")
+def test_audit_verify_tells_a_whole_chain_from_a_changed_one(shell: Shell, line: Config) -> None:
+    whole = shell("audit", "verify", "--json")
+    assert (whole.code, whole.document["holds"], whole.document["entries"]) == (0, True, 3)
+    assert whole.document["last_hash"] in shell("audit", "verify").out
+    with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db")) as connection, connection:
+        connection.execute("UPDATE audit SET reason = 'another' WHERE seq = 2")
+    changed = shell("audit", "verify", "--json")
+    assert (changed.code, changed.document["broken"]) == (1, [2])
+    with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db")) as connection, connection:
+        connection.execute("DELETE FROM audit WHERE seq = 2")
+    removed = shell("audit", "verify")
+    assert (removed.code, "broken at 3" in removed.out) == (1, True)
+
+
+def test_events_are_newest_first_and_selected(shell: Shell, line: Config) -> None:
+    async def write() -> None:
+        async with database_of(line, creates=True) as database, SqlLedger(database, SystemClock()) as ledger:
+            told = [
+                ("gate_held", Severity.ALARM, "gate1"),
+                ("link", Severity.INFO, "mqtt"),
+                ("link", Severity.WARNING, "db"),
+            ]
+            events = [
+                Event(START + timedelta(hours=number), kind, severity, subject, "so it is")
+                for number, (kind, severity, subject) in enumerate(told)
+            ]
+            await ledger.record_events(events)
+
+    asyncio.run(write())
+
+    def subjects(*options: str) -> list[str]:
+        return [event["subject"] for event in shell("events", *options, "--json").document]
+
+    assert subjects() == ["db", "mqtt", "gate1"]
+    assert subjects("--kind", "link") == ["db", "mqtt"]
+    assert subjects("--severity", "alarm") == ["gate1"]
+    assert subjects("--subject", "db") == ["db"]
+    assert subjects("--since", "2025-01-01T01:00:00+00:00") == ["db", "mqtt"]
+    assert subjects("--until", "2025-01-01T01:00:00+00:00") == ["gate1"]
+    assert "gate_held" in shell("events").out
+    assert shell("events", "--kind", "none").out == "There is no event like that.\n"

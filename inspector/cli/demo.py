@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,9 +35,10 @@ def command(
 ) -> None:
     from inspector.cli.terminal.demo_view import TerminalDisplay, print_run
     from inspector.demo.run import DemoRequest, run_demo
+    from inspector.lifetime import run_to_end
 
     request = DemoRequest(frames=frames, rate_fps=rate, train=train, folder=state)
-    run = asyncio.run(run_demo(request, TerminalDisplay(is_quiet=as_json)))
+    run = run_to_end(run_demo(request, TerminalDisplay(is_quiet=as_json)))
     if as_json:
         console.print_json(_document(run))
         return

@@ -52,9 +52,10 @@ def _serve_console(run: DemoRun) -> None:
     from inspector.config.loading import load
     from inspector.console import serving
     from inspector.errors import StateUnusable
+    from inspector.lifetime import run_to_end
 
     config = load(run.config)
-    password = asyncio.run(serving.first_password(config))
+    password = run_to_end(serving.first_password(config))
 
     def say(address: str) -> None:
         console.out.print(f"\nLook at it in a browser: [bold]{shown(address)}[/]", highlight=False, soft_wrap=True)
@@ -66,10 +67,10 @@ def _serve_console(run: DemoRun) -> None:
         )
 
     try:
-        asyncio.run(serving.serve(config, say))
+        run_to_end(serving.serve(config, say))
     except StateUnusable:  # another console has the usual port
         section = config.console.model_copy(update={"listen": "127.0.0.1:0"})
-        asyncio.run(serving.serve(config.model_copy(update={"console": section}), say))
+        run_to_end(serving.serve(config.model_copy(update={"console": section}), say))
 
 
 def _document(run: DemoRun) -> dict[str, Any]:

@@ -103,6 +103,15 @@ def modulus_within_gap(_: Ruled, gate: GateSection) -> Iterator[str]:
         )
 
 
+def session_forgotten(config: Ruled) -> Iterator[str]:
+    """A broker that keeps nothing while the agent is away loses the PLC's acknowledgements, the only count of parts."""
+    if config.gate and config.mqtt.session_expiry_s == 0:
+        yield (
+            "mqtt.session_expiry_s is 0, so that the broker keeps no acknowledgement of a gate while the agent is "
+            "away; give the seconds of the longest outage, such as 86400"
+        )
+
+
 def account_without_share(_: Ruled, gate: GateSection) -> Iterator[str]:
     if gate.account_holds and gate.account_share is None:
         yield f"gate {gate.name!r} has account_holds, which holds it beyond account_share only; set account_share"

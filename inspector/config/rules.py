@@ -318,6 +318,7 @@ _OF_ALL: Final = (
     _same_folder,
     never_works.same_mqtt_topic,
     never_works.slow_heartbeat,
+    never_works.session_forgotten,
 )
 _OF_GATES: Final = (
     _cameras_of_gate,

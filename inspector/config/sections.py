@@ -125,6 +125,15 @@ class AgentSection(Section):
         description="A person alone may move a product's threshold by at most this share of the last approved level; "
         "beyond it a second person has to agree.",
     )
+    drift_every_min: float = Field(
+        default=15,
+        ge=0,
+        le=1440,
+        description="Time between two looks whether accepted parts still look as the good images did; 0 = never.",
+    )
+    drift_hours: float = Field(
+        default=4, ge=0.1, le=168, description="Length of time before each look whose parts are compared."
+    )
 
 
 class MqttSection(Section):

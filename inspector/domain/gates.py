@@ -152,6 +152,9 @@ class GateState:
     agent that began it; another agent that takes the gate over keeps both. `watched` counts the changes of the fields
     about holds: of two states with equal `releases`, the state with the higher count has the newer counts.
 
+    `ended_holds` names the last holds that a person ended, oldest first, so that an agent which did not hear of it does
+    not hold the gate again. `modulus`: the camera's modulus that `last_trigger` was counted with (None: not known).
+
     `epoch_of` is the identity of the agent that began the epoch ("": not known). Epochs of two agents without a common
     ledger are the same only if both number and identity are.
     """
@@ -174,6 +177,8 @@ class GateState:
     held_since: datetime | None = None
     held_by: str | None = None
     epoch_of: str = ""
+    ended_holds: tuple[str, ...] = ()
+    modulus: int | None = None
 
     def mode_at(self, now: datetime) -> GateMode:
         """The mode at this time: auto if the mode's time is over."""

@@ -206,6 +206,8 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
         "held_since": gate.held_since,
         "held_by": gate.held_by,
         "epoch_of": gate.epoch_of,
+        "ended_holds": list(gate.ended_holds),
+        "modulus": storable(gate.modulus),
         "gaps": [[gap.epoch, gap.first, gap.last] for gap in gate.gaps],
         "updated_at": now,
     }
@@ -243,6 +245,8 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         held_since=row["held_since"],
         held_by=row["held_by"],
         epoch_of=row["epoch_of"],
+        ended_holds=tuple(map(str, row["ended_holds"])),
+        modulus=row["modulus"],
     )
 
 

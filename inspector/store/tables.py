@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0012"
+SCHEMA_REVISION = "0013"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -195,6 +195,8 @@ gates = sa.Table(
     sa.Column("held_since", UtcTime),
     sa.Column("held_by", sa.String),
     sa.Column("epoch_of", sa.String, nullable=False, server_default=""),
+    sa.Column("ended_holds", JSON, nullable=False, server_default="[]"),
+    sa.Column("modulus", BIG),
 )
 
 challenges = sa.Table(

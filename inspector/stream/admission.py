@@ -99,6 +99,8 @@ class Admission:
         self._last_captured: dict[str, datetime] = {}
         self._clocks_off: set[str] = set()
         self._orders: defaultdict[str, ReceiptOrder] = defaultdict(ReceiptOrder)
+        self.moduli_changed: list[tuple[str, int]] = []
+        """Gates whose stored counts were made with another modulus, and that modulus."""
 
     def assign(self, gates: dict[str, GateState], sightings: dict[str, list[Sighting]]) -> None:
         """Load what earlier runs stored: states by gate (or camera without a gate), frames by camera. Call first."""
@@ -108,8 +110,18 @@ class Admission:
             if owner not in self._counters:
                 state = gates.get(owner, GateState(owner))
                 modulus, max_gap = (gate.trigger_modulus, gate.max_gap) if gate else (None, None)
+                state = self._recounted(state, modulus)
                 self._counters[owner] = TriggerCounter(state, modulus, max_gap, grace_of(gate))
             self._remember(camera, self._counters[owner], sightings.get(camera.name, []))
+
+    def _recounted(self, state: GateState, modulus: int | None) -> GateState:
+        """The state in a new epoch if it was counted with another modulus: its counts name other parts now."""
+        before, is_used = state.modulus, state.last_trigger is not None
+        state = replace(state, modulus=modulus)
+        if before is None or before == modulus or not is_used:
+            return state
+        self.moduli_changed.append((state.name, before))
+        return replace(state, epoch=state.epoch + 1, epoch_of="", last_trigger=None, gaps=())
 
     def _remember(self, camera: CameraSection, counter: TriggerCounter, sightings: list[Sighting]) -> None:
         rehearsal = TriggerCounter(replace(counter.state, last_trigger=None), counter.modulus, None, counter.gaps.grace)

@@ -14,8 +14,19 @@ COMMANDED_FIELDS = ("mode", "mode_expires_at", "jobs", "orders")
 HOLD_FIELDS: Final = ("held_for", "held_since", "held_by")
 """What is known about the hold of a gate."""
 
-WATCHED_FIELDS: Final = ("reject_streak", "held", *HOLD_FIELDS, "storm", "releases", "watched", "golden")
+WATCHED_FIELDS: Final = ("reject_streak", "held", *HOLD_FIELDS, "storm", "releases", "watched", "golden", "ended_holds")
 """Fields of a gate's state about holds and challenges. Only a release ends a hold; no other state may undo it."""
+
+
+ENDED_KEPT: Final = 16
+"""Names of ended holds that are remembered for a gate, the last ones."""
+
+
+def hold_name(state: GateState) -> str | None:
+    """The name of the hold that a gate is under, the same for all agents; None for no hold, or one of old software."""
+    if not state.held or state.held_by is None or state.held_since is None:
+        return None
+    return f"{state.held_by}@{state.held_since.isoformat(timespec='milliseconds')}"
 
 
 def watched_fields(first: GateState, second: GateState) -> dict[str, Any]:

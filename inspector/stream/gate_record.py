@@ -38,6 +38,7 @@ def gate_record(state: GateState) -> dict[str, Any]:
         "reject_streak": state.reject_streak,
         "storm": {"recent": state.storm.recent, "runs": [asdict(run) for run in state.storm.runs]},
         "releases": state.releases,
+        "ended_holds": list(state.ended_holds),
         "watched": state.watched,
         "mode": state.mode.value,
         "mode_expires_at": _text(state.mode_expires_at),
@@ -74,6 +75,8 @@ def gate_from_record(record: Mapping[str, Any]) -> GateState:
             epoch=_count(record["epoch"]),
             reject_streak=min(_count(record["reject_streak"]), LARGEST_STREAK),
             releases=_count(record["releases"]),
+            # Software before ended holds had names does not tell them.
+            ended_holds=tuple(_text_of(name) for name in _list(record.get("ended_holds", []))),
             watched=_count(record["watched"]),
             orders=_count(record["orders"]),
         )

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from inspector.domain import GateState
-from inspector.stream.gate_merging import HOLD_FIELDS
+from inspector.stream.gate_merging import ENDED_KEPT, HOLD_FIELDS, hold_name
 
 _COUNTED: Final = ("reject_streak", "storm", "watched", "last_trigger", "gaps")
 """Fields that change with the parts. All others are news for an agent that follows."""
@@ -34,20 +34,20 @@ def is_news(state: GateState | None, told: GateState | None) -> bool:
     return any(getattr(state, name) != getattr(told, name) for name in names)
 
 
-def followed(own: GateState, owner: GateState, agent: str, *, is_first: bool = False) -> GateState:
+def followed(own: GateState, owner: GateState, agent: str) -> GateState:
     """The state of the agent that waits, after the owner told its state. Epoch and count stay as they are.
 
-    A hold of this agent's own stays too, unless the gate has been released since. `agent`: this agent's name.
-    `is_first`: this agent hears of the gate's owner for the first time since it started. The two may have counted
-    releases apart until then, so that their counts say nothing of each other.
+    A hold of this agent's own stays too, unless a person has ended it at the owner. Counts of releases can't say that:
+    the two agents may have counted apart. `agent`: this agent's name.
     """
-    # A hold without a name is from before holds had one, so it may be this agent's.
-    is_released = owner.releases > own.releases and not is_first
-    keeps = own.held and own.held_by in (None, agent) and not is_released
+    # A hold without an agent is from before holds had one, so it may be this agent's.
+    keeps = own.held and own.held_by in (None, agent) and hold_name(own) not in owner.ended_holds
     hold = own if keeps and not owner.held else owner
     ends = own.held and not hold.held
     watch = {name: getattr(owner, name) for name in _FOLLOWED_WATCH}
     watch |= {name: getattr(hold, name) for name in ("held", *HOLD_FIELDS)}
+    strange = [name for name in own.ended_holds if name not in owner.ended_holds]
+    watch["ended_holds"] = (*strange, *owner.ended_holds)[-ENDED_KEPT:]
     orders = {name: getattr(owner, name) for name in _FOLLOWED_ORDERS}
     releases = max(own.releases + ends, owner.releases)
     if releases != own.releases or _differs(own, watch):

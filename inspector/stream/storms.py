@@ -13,6 +13,7 @@ from typing import Final
 
 from inspector.config.sections import GateSection
 from inspector.domain import Action, Cause, CauseRun, GateState, HeldFor, StormCounts
+from inspector.stream.gate_merging import ENDED_KEPT, hold_name
 from inspector.stream.verdict_record import format_time
 from inspector.stream.wording import HELD_WORDS, causes_text
 
@@ -119,8 +120,10 @@ def hold_words(state: GateState) -> str:
 
 def release(state: GateState) -> GateState:
     """The state of the released gate. All counts begin again."""
+    ended = hold_name(state)
     return replace(
         state,
+        ended_holds=state.ended_holds if ended is None else (*state.ended_holds, ended)[-ENDED_KEPT:],
         held=False,
         held_for=None,
         held_since=None,

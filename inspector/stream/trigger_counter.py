@@ -56,7 +56,6 @@ class TriggerCounter:
         self._recorded = _reach(state)
         self._lowest = state.last_trigger
         self._began_ns: int | None = None
-        self._has_followed = False
         self.gaps = OpenGaps(grace)
         self._adopt_gaps(state, replaces=True)
 
@@ -118,8 +117,7 @@ class TriggerCounter:
             self._begin_epoch(owner.epoch, owner.epoch_of)
         elif is_unused:
             self._state = replace(self._state, epoch_of=owner.epoch_of)
-        self.update(followed(self._state, owner, agent, is_first=not self._has_followed))
-        self._has_followed = True
+        self.update(followed(self._state, owner, agent))
         is_same = (owner.epoch, owner.epoch_of) == (self._state.epoch, self._state.epoch_of)
         return is_same and owner.epoch_of != ""
 

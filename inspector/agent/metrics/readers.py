@@ -18,6 +18,7 @@ Values = Mapping[Any, float | Reading]
 """By tuples of the labels' values, in their order. Any, because a Mapping's key can't be a tuple of any length."""
 
 Reader = Callable[[Sources], Values]
+"""What a family has now."""
 
 DROPS: Final[dict[str, tuple[str, str]]] = {
     "records": ("records_dropped", "verdict records for dashboards, because the broker was away or slow"),
@@ -41,6 +42,8 @@ ODD: Final = {kind: part_class for part_class, (kind, _, _) in CONTRADICTIONS.it
 
 
 def counted(name: str, *labels: str, zeros: Callable[[Sources], Iterable[tuple[str, ...]]] | None = None) -> Reader:
+    """The counter of this name by these labels. `zeros`: the series that are there before they count anything."""
+
     def read(sources: Sources) -> Values:
         known = dict.fromkeys(zeros(sources) if zeros else (), 0.0)
         return known | sources.counters.by(name, labels)
@@ -49,22 +52,28 @@ def counted(name: str, *labels: str, zeros: Callable[[Sources], Iterable[tuple[s
 
 
 def gauged(name: str, *labels: str, unit: float = 1.0) -> Reader:
+    """The gauge of this name by these labels, in another unit that is so many times its own."""
     return lambda sources: {key: value * unit for key, value in sources.gauges.by(name, labels).items()}
 
 
 def tallied(name: str, label: str) -> Reader:
+    """The histogram of this name by this label."""
     return lambda sources: sources.tallies.by(name, (label,))
 
 
 def timed(name: str, label: str) -> Reader:
+    """When something of this name was last, by this label, in Unix time."""
     return lambda sources: sources.times.by(name, (label,))
 
 
 def shown(look: Callable[[Snapshot], float]) -> Reader:
+    """One value of the agent as a whole; none before it has come so far."""
     return lambda sources: {} if sources.view is None else {(): float(look(sources.view.snapshot))}
 
 
 def of_cameras(look: Callable[[CameraSnapshot], Mapping[tuple[str, ...], float]]) -> Reader:
+    """The values that `look` finds at each camera of this agent, by its name and the labels of `look`."""
+
     def read(sources: Sources) -> Values:
         cameras = sources.view.snapshot.cameras if sources.view else ()
         return {(camera.name, *rest): value for camera in cameras for rest, value in look(camera).items()}
@@ -73,6 +82,8 @@ def of_cameras(look: Callable[[CameraSnapshot], Mapping[tuple[str, ...], float]]
 
 
 def of_gates(look: Callable[[GateSnapshot], Mapping[tuple[str, ...], float]]) -> Reader:
+    """The values that `look` finds at each gate of this agent, by its name and the labels of `look`."""
+
     def read(sources: Sources) -> Values:
         gates = sources.view.snapshot.gates if sources.view else ()
         return {(gate.name, *rest): value for gate in gates for rest, value in look(gate).items()}
@@ -86,6 +97,8 @@ def one_of(words: Iterable[str], current: str | None) -> dict[tuple[str, ...], f
 
 
 def versions(pick: Callable[[Snapshot], Iterable[ProductVersion]]) -> Reader:
+    """1 for each of the picked versions, of the first `MOST_PRODUCTS` products."""
+
     def read(sources: Sources) -> Values:
         versions = sorted(pick(sources.view.snapshot), key=lambda each: each.product) if sources.view else []
         return {(each.product, str(each.version)): 1.0 for each in versions[:MOST_PRODUCTS]}
@@ -100,6 +113,7 @@ def dropped(sources: Sources) -> Values:
 
 
 def at_odds(sources: Sources) -> Values:
+    """Parts by gate and by how their end contradicts what the gate was told. Each is counted under its event's kind."""
     values = dict.fromkeys(itertools.product(sources.gates, map(str, ODD.values())), 0.0)
     for kind, part_class in ODD.items():
         values |= {(gate, str(part_class)): value for (gate,), value in sources.counters.by(kind, ("gate",)).items()}

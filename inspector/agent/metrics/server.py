@@ -28,6 +28,7 @@ FRESH_S: Final = 1.0
 """A text serves all that ask within this time."""
 
 PAUSE_S: Final = 0.0005
+START_S: Final = 10.0
 END_S: Final = 2.0
 
 _HINT: Final = b"The figures of this agent are at /metrics.\n"
@@ -40,9 +41,8 @@ def bound_socket(address: ListenAddress) -> socket.socket:
         family, place = found[0][0], found[0][4]
         return socket.create_server(place[:2], family=family, backlog=MOST_CONNECTIONS)
     except OSError as error:
-        why = (
-            os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        )  # look-ups have negative ones
+        is_of_system = error.errno is not None and error.errno > 0  # a look-up that fails has a negative number
+        why = os.strerror(error.errno or 0) if is_of_system else error.strerror
         raise AddressUnusable(
             f"The agent can't listen on metrics.listen {address} ({why}); end what listens there, or set another one.",
             error.errno,
@@ -58,6 +58,7 @@ class MetricsServer:
         self._pieces = pieces
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="metrics", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_started = threading.Event()
         self._is_over = asyncio.Event()
         self._open = 0
         self._making = asyncio.Lock()
@@ -71,6 +72,7 @@ class MetricsServer:
 
     async def __aenter__(self) -> Self:
         self._thread.start()
+        await asyncio.to_thread(self._has_started.wait, START_S)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -88,6 +90,7 @@ class MetricsServer:
         server = await asyncio.start_server(
             self._serve, sock=self._listening, limit=MOST_REQUEST_BYTES, backlog=MOST_CONNECTIONS
         )
+        self._has_started.set()
         await self._is_over.wait()
         server.close()  # asyncio.run cancels what is under way
 

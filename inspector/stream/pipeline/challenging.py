@@ -37,7 +37,7 @@ from inspector.stream.gates import PartKey
 from inspector.stream.golden_duties import Made, due_for, has_duties
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared, Signal
-from inspector.stream.storms import hold, release
+from inspector.stream.storms import hold, hold_words, release
 from inspector.stream.verdict_record import format_time
 
 TICK_S: Final = 0.25
@@ -89,7 +89,7 @@ class Challenging:
         if owner not in self._shared.gates:
             raise CommandRefused(f"{owner} is a camera without a gate; a challenge needs a gate that rejects.")
         if state.held and state.held_for not in UNRELEASED:
-            raise CommandRefused(f"The gate {owner} is held ({state.held_for or 'storm'}); release it first.")
+            raise CommandRefused(f"The gate {owner} is {hold_words(state)}; release it first.")
         product = command.product or self._made(owner).product
         if product is not None and product not in self._products():
             raise CommandRefused(f"No version of {product} is live, so its reference parts can't pass.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from inspector.domain import (
@@ -124,8 +125,9 @@ class Commanding:
             if request.is_retained:
                 raise CommandRefused("It is retained, so it may be of any age; send it without retain.")
             command = read(request)
-            owners = await self._owned(request, self._owners(command))
+            owners, left = await self._owned(request, self._owners(command))
             if not owners:
+                await self._note_left(command, request, left)
                 return None
             detail = await self._obey(command, request, owners)
         except CommandRefused as refusal:
@@ -135,12 +137,13 @@ class Commanding:
             return self._reply(cmd_id, [], str(refusal), is_obeyed=False)
         return self._reply(cmd_id, owners, detail, is_obeyed=True)
 
-    async def _owned(self, request: CommandRequest, owners: list[str]) -> list[str]:
-        """Those of these gates (and cameras without a gate) that this agent may command. Another agent has the others.
+    async def _owned(self, request: CommandRequest, owners: list[str]) -> tuple[list[str], str]:
+        """Those of these gates (and cameras without a gate) that this agent may command, and who has the others.
 
         Raises CommandRefused for a gate whose owner does not hear this command or is not known.
         """
-        owned = []
+        owned: list[str] = []
+        left: list[str] = []
         for owner in owners:
             if owner not in self._shared.gates or self._shared.is_of_group(owner):
                 owned.append(owner)
@@ -159,7 +162,14 @@ class Commanding:
                 raise CommandRefused(f"The agent {rival} decides about the parts of {owner}, at another broker.")
             detail = f"{cmd_id_of(request.payload)}: the agent {rival} decides about the parts and answers"
             self._shared.event("command_left_to_owner", Severity.INFO, owner, detail)
-        return owned
+            left.append(f"{owner} to {rival}")
+        return owned, "; ".join(left)
+
+    async def _note_left(self, command: Command, request: CommandRequest, left: str) -> None:
+        """Store the id of a command that others obey: this agent must not obey the same message when it comes again."""
+        detail = f"left: {left or 'another agent of the group has its gates'}"
+        with contextlib.suppress(LedgerUnavailable):
+            await self._ledger.record_command(self._record(command, request, detail, is_obeyed=False), [])
 
     async def _obey(self, command: Command, request: CommandRequest, owners: list[str]) -> str:
         try:
@@ -245,19 +255,24 @@ class Commanding:
                 said = f"epoch {epoch + 1} begins; decisions about parts of epoch {epoch} are dropped"
                 return _Plan(order, lambda state: replace(state, orders=state.orders + 1), said, is_resync=True)
             case CommandName.RELEASE:
-                return self._plan_release(owner, counter.state)
+                return self._plan_release(owner, counter.state, command.sent_at)
             case CommandName.MODE:
                 return _plan_mode(command, owner, counter.state)
             case CommandName.GOLDEN:
                 return self._plan_challenge(command, owner, counter.state)
 
-    def _plan_release(self, owner: str, state: GateState) -> _Plan:
+    def _plan_release(self, owner: str, state: GateState, sent_at: datetime) -> _Plan:
         def change(state: GateState) -> GateState:
             # Whoever releases a gate that a challenge holds answers for the challenge that is due.
             freed = self._challenging.settled(owner, state) if state.held_for in UNRELEASED else state
             return replace(release(freed), orders=state.orders + 1)
 
         said = "it was not held; its counts of rejects and frames in a row begin again at 0"
+        if state.held_since is not None and state.held and sent_at < state.held_since:
+            since = format_time(state.held_since)
+            raise CommandRefused(
+                f"It was sent before {owner} was held ({since}); whoever sent it can't have known why."
+            )
         if state.held:
             why = "" if state.held_for is None else f" ({HELD_WORDS[state.held_for]})"
             said = f"released; it was held{why}"
@@ -277,6 +292,12 @@ class Commanding:
         return _Plan(order, lambda state: opened(state, challenge), said, challenge=challenge)
 
     def _plan_job(self, command: Command, owner: str, counter: TriggerCounter) -> _Plan:
+        modulus, wanted_trigger = counter.modulus, command.from_trigger
+        if modulus is not None and wanted_trigger is not None and wanted_trigger >= modulus:
+            raise CommandRefused(
+                f"Its effective_from_trig is {wanted_trigger}, but the last trigger of {owner} is {modulus - 1} "
+                "(trigger_modulus)."
+            )
         next_count = counter.reached + 1 if counter.state.last_trigger is not None else counter.reached
         wanted = next_count if command.from_trigger is None else counter.place(command.from_trigger)
         count = max(wanted, next_count)

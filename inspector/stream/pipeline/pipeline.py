@@ -240,6 +240,7 @@ class Pipeline:
         gates = with_holds(await self._adapters.ledger.load_gates(), self._adapters.journal.holds())
         sightings = await self._load_sightings()
         self._shared.admission.assign(gates, sightings)
+        self._tell_changed_moduli()
         for at in range(0, len(left), self._config.store.commit_rows):
             entries = self._adapters.journal.read(left[at : at + self._config.store.commit_rows])
             for verdict, _ in entries:
@@ -249,6 +250,15 @@ class Pipeline:
             await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in entries])
         await self._reports.recover()
         return len(left)
+
+    def _tell_changed_moduli(self) -> None:
+        for gate, before in self._shared.admission.moduli_changed:
+            counter = self._shared.admission.counter(gate)
+            detail = (
+                f"trigger_modulus was {before} and is {counter.modulus}, so that the same number is another part; "
+                f"epoch {counter.state.epoch} begins. Parts that were awaited before it are not told as missed"
+            )
+            self._shared.event("modulus_changed", Severity.WARNING, gate, detail)
 
     async def run(self) -> None:
         """Carry frames until `stop`. Raises the error that killed a stage, as an ExceptionGroup."""

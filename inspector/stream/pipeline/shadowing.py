@@ -159,7 +159,7 @@ class Shadowing:
         self._forget_slowest(waiting, version, shadows)
         if version.digest not in self._short_of_time:
             self._short_of_time.add(version.digest)
-            spare_ms = (self._shared.headroom.smallest_ns or 0) / 1e6
+            spare_ms = max(0, self._shared.headroom.smallest_ns or 0) / 1e6
             detail = (
                 f"{_named(version)} is not scored in shadow: it takes {cost_ms:.0f} ms, and live frames have only "
                 f"{spare_ms:.0f} ms to spare"

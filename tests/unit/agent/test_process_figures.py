@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.agent.process_figures import measure_process
+from inspector.agent.process_figures import measure_disk, measure_process
 from inspector.agent.telemetry import LogTelemetry
 
 
@@ -50,3 +50,12 @@ def test_gauges_follow_descriptors_and_memory(tmp_path: Path) -> None:
     before, more = asyncio.run(scenario())
     assert more["process_descriptors"] == before["process_descriptors"] + 5
     assert more["process_resident_mib"] >= before["process_resident_mib"] + 60
+
+
+async def test_disk_of_the_state_folder_is_measured_and_one_that_is_gone_changes_nothing(tmp_path: Path) -> None:
+    telemetry = LogTelemetry()
+    await measure_disk(telemetry, tmp_path / "none")
+    assert telemetry.gauges() == {}
+    await measure_disk(telemetry, tmp_path)
+    gauges = telemetry.gauges()
+    assert 0 < gauges["state_disk_free_bytes"] <= gauges["state_disk_bytes"]

@@ -55,6 +55,7 @@ REFUSED: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     (two(topic=f"{P}/c/frame"), "judged twice", two(topic=f"{P}/d/frame")),
     (line({}, {}, agent={"heartbeat_ms": 1500}), "for not ready", line({}, {}, agent={"heartbeat_ms": 700})),
     (line({}, {}, agent={"heartbeat_ms": 2000}), "for not ready", line({}, agent={"heartbeat_ms": 2000})),
+    (line({}, {}, mqtt={"session_expiry_s": 0}), "no acknowledgement", line({}, mqtt={"session_expiry_s": 0})),
     (line({}, {"trigger_modulus": 200}), "less than half", line({}, {"trigger_modulus": 201})),
     (line({}, {"trigger_modulus": 64}), "less than half", line({}, {"trigger_modulus": 64, "max_gap": 31})),
     (line({}, {"account_holds": True}), "set account_share", line({}, {"account_holds": True, "account_share": 0.1})),

@@ -236,7 +236,8 @@ async def test_command_for_what_another_agent_has_is_left_to_it() -> None:
         reply = await Talker(plant).tell("resync", gate="nowhere", cmd_id="c2")
     assert reply["cmd_id"] == "c2"
     assert [answer["cmd_id"] for _, answer in plant.commands.replies] == ["c2"]
-    assert not plant.ledger.commands
+    noted = [(command.cmd_id, command.is_obeyed) for command in plant.ledger.commands]
+    assert noted == [("c1", False)], "the same message must not be obeyed when the gate has come here"
 
 
 async def test_mode_until_9999_is_refused_with_its_reason_and_the_line_stays_in_auto() -> None:
@@ -268,9 +269,49 @@ async def test_storm_holds_the_gate_until_a_person_releases_it() -> None:
         await plant.has_rows(6)
     async with plant.running():
         await until(lambda: is_told(0, 5))
+        before = plant.ledger.gates["gate"].held_since
+        assert before is not None
+        early = format_time(before - timedelta(seconds=2))
+        reply = await Talker(plant).tell("release", gate="gate", cmd_id="early", sent_at=early)
+        assert (reply["ok"], "was sent before gate was held" in reply["detail"]) == (0, True)
+        assert is_told(0, 5)
         reply = await Talker(plant).tell("release", gate="gate")
         assert (reply["ok"], reply["detail"]) == (1, "gate: released; it was held (too many rejects in a row)")
         await until(lambda: is_told(1, 0))
     (record,) = plant.ledger.commands
     assert (record.name, record.by, record.reason) == (CommandName.RELEASE, "ada", "a test")
     assert plant.ledger.gates["gate"].held is False
+
+
+async def test_job_from_a_trigger_that_the_gate_can_not_have_is_refused() -> None:
+    plant = Plant(settings(trigger_modulus=256))
+    async with plant.running():
+        talker = Talker(plant)
+        reply = await talker.tell("job", gate="gate", job_id="J1", lot="L1", effective_from_trig=256)
+        assert (reply["ok"], "the last trigger of gate is 255" in reply["detail"]) == (0, True)
+        reply = await talker.tell("job", gate="gate", job_id="J1", lot="L1", effective_from_trig=255)
+        assert reply["ok"] == 1
+
+
+async def test_counts_of_another_modulus_end_with_their_epoch() -> None:
+    plant = Plant(settings(trigger_modulus=1024))
+    async with plant.running():
+        plant.push(GOOD, 300)
+        await plant.has_rows(1)
+    again = Plant(settings(trigger_modulus=256), earlier=plant)
+    async with again.running():
+        again.push(GOOD, 46)
+        await again.has_rows(2)
+        again.push(GOOD, 47)
+        await again.has_rows(3)
+    assert [(row.epoch, row.trigger_id, row.outcome) for row in again.rows()][1:] == [
+        (2, 46, Outcome.PASS),
+        (2, 47, Outcome.PASS),
+    ]
+    (event,) = [event for event in again.telemetry.events if event.kind == "modulus_changed"]
+    assert "was 1024 and is 256" in event.detail
+    third = Plant(settings(trigger_modulus=256), earlier=again)
+    async with third.running():
+        third.push(GOOD, 48)
+        await third.has_rows(4)
+    assert "modulus_changed" not in third.telemetry.kinds()

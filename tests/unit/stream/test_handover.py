@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
 
 from inspector.domain import CauseRun, Gap, GateMode, GateState, GoldenState, HeldFor, Job, StormCounts
+from inspector.stream.gate_merging import ENDED_KEPT
 from inspector.stream.gate_record import gate_from_record, gate_record
 from inspector.stream.handover import followed, handed_over, is_news
 from inspector.stream.identity import FrameIds, FrameMemory, Known
@@ -112,17 +113,29 @@ def test_followed_owner_that_was_released_ends_the_hold_that_was_followed() -> N
 def test_followed_owner_that_never_knew_of_this_agents_own_hold_does_not_end_it() -> None:
     own = hold(GateState("gate"), HeldFor.ACCOUNT, NOON, "b")
     assert followed(own, OWNER, "b").held
-    assert not followed(own, release(OWNER), "b").held, "a person has released the gate since"
+    assert followed(own, release(replace(HELD, releases=9)), "b").held, "a person has ended another hold there"
 
 
-def test_follow_hears_of_releases_before_its_first_contact_and_keeps_its_own_hold() -> None:
-    waits = TriggerCounter(hold(GateState("gate"), HeldFor.ACCOUNT, NOON, "b"), None, 100)
-    released_often = replace(OWNER, releases=5)
-    waits.follow(released_often, "b")
-    waits.follow(released_often, "b")
-    assert waits.state.held, "the five releases were of holds that the other agent had before"
-    waits.follow(replace(OWNER, releases=6), "b")
-    assert not waits.state.held
+def test_followed_owner_that_ended_this_agents_own_hold_ends_it_whatever_both_have_counted() -> None:
+    own = hold(GateState("gate", releases=40), HeldFor.ACCOUNT, NOON, "b")
+    owner = release(followed(GateState("gate"), own, "a"))
+    freed = followed(own, owner, "b")
+    assert not freed.held
+    assert freed.releases > own.releases, "else the ledger would keep the hold"
+    later = hold(freed, HeldFor.ACCOUNT, NOON + timedelta(seconds=1), "b")
+    assert followed(later, owner, "b").held, "its next hold is another one"
+
+
+def test_names_of_ended_holds_are_kept_by_all_and_bounded() -> None:
+    state = GateState("gate")
+    for second in range(40):
+        state = release(hold(state, HeldFor.ACCOUNT, NOON + timedelta(seconds=second), "b"))
+    assert len(state.ended_holds) == ENDED_KEPT
+    assert state.ended_holds[-1].endswith("T12:00:39.000+00:00")
+    other = release(HELD)
+    taken = followed(state, other, "b")
+    assert (taken.ended_holds[-1], len(taken.ended_holds)) == (other.ended_holds[-1], ENDED_KEPT)
+    assert gate_from_record(orjson.loads(orjson.dumps(gate_record(taken)))).ended_holds == taken.ended_holds
 
 
 def test_is_news_counts_of_parts_are_none() -> None:

@@ -15,7 +15,7 @@ from inspector.config.loading import parse
 from inspector.domain import AgentPresence, CommandName, CommandRequest, GateMode, GateOwner, GateState, HeldFor
 from inspector.stream.pipeline import owning
 from inspector.stream.pipeline.heartbeats import Fault
-from inspector.stream.storms import hold
+from inspector.stream.storms import hold, release
 from inspector.stream.verdict_record import format_time
 from inspector.testing.edges import FakeGateOwners
 from inspector.testing.ledger import InMemoryLedger
@@ -388,3 +388,36 @@ async def test_gates_that_come_to_an_agent_together_wait_for_a_slow_database_tog
             lambda: {name for name, state in ledger.gates.items() if state.epoch == 5} == {"gate", "gate2"}
         )
     assert ledger.most == 2
+
+
+async def test_command_that_was_left_to_the_owner_is_not_obeyed_when_it_comes_again_after_a_take_over() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    owners.rivals["gate"] = OTHER
+    agent = agent_of(owners, ledger)
+    now = datetime.now(UTC)
+    table = {"v": 1, "cmd_id": "c1", "sent_at": format_time(now), "by": "ada", "reason": "a test"}
+    request = CommandRequest(CommandName.RELEASE, orjson.dumps(table), now, False)
+    async with agent.running():
+        await wait_until(lambda: "gate_owned_by_other" in agent.telemetry.kinds())
+        agent.commands.asked.put_nowait(request)
+        await wait_until(lambda: "command_left_to_owner" in agent.telemetry.kinds())
+        del owners.rivals["gate"]
+        await wait_until(lambda: owners.owns("gate"))
+        agent.commands.asked.put_nowait(request)
+        await wait_until(lambda: bool(agent.commands.replies))
+    ((_, reply),) = agent.commands.replies
+    assert (reply["ok"], "was used before" in reply["detail"]) == (0, True)
+
+
+async def test_release_at_the_other_agent_holds_for_the_one_that_comes_back_with_a_database_of_its_own() -> None:
+    ledger = InMemoryLedger()
+    ledger.gates["gate"] = hold(GateState("gate", 3, 7, epoch_of="identity"), HeldFor.ACCOUNT, NOON, "agent")
+    ended = release(replace(ledger.gates["gate"], epoch=4, last_trigger=None, epoch_of="i"))
+    owners = FakeGateOwners()
+    owners.predecessors["gate"] = replace(OTHER, identity="i", state=ended)
+    agent = agent_of(owners, ledger)
+    async with agent.running():
+        await wait_until(lambda: any(beat["ep"] == 5 for _, beat in agent.line.beats))
+        await wait_until(lambda: ledger.gates["gate"].epoch == 5)
+    assert Fault.HELD not in faults(agent)
+    assert not ledger.gates["gate"].held

@@ -97,6 +97,7 @@ def test_each_alert_says_what_to_do() -> None:
         for rule in group["rules"]:
             assert rule["labels"]["severity"] in {"page", "warning", "info"}
             assert rule["annotations"]["action"].endswith(".")
+            assert not set("|{}") & set(rule["annotations"]["action"]), "it stands in a table of the documentation"
             assert rule["annotations"]["summary"]
 
 

@@ -27,9 +27,10 @@ GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 Pieces = Callable[[], Iterator[bytes]]
 
 
-def free_address() -> ListenAddress:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return ListenAddress("127.0.0.1", probe.getsockname()[1])
+def listening() -> tuple[socket.socket, ListenAddress]:
+    """A socket on a port that the system has chosen."""
+    bound = bound_socket(ListenAddress("127.0.0.1", 0))
+    return bound, ListenAddress("127.0.0.1", bound.getsockname()[1])
 
 
 def text() -> Iterator[bytes]:
@@ -39,8 +40,8 @@ def text() -> Iterator[bytes]:
 
 @contextlib.asynccontextmanager
 async def served(pieces: Pieces = text) -> AsyncIterator[ListenAddress]:
-    address = free_address()
-    async with MetricsServer(bound_socket(address), TYPE, pieces):
+    bound, address = listening()
+    async with MetricsServer(bound, TYPE, pieces):
         yield address
 
 
@@ -133,8 +134,8 @@ async def test_client_that_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatc
 
 async def test_client_that_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "ANSWER_S", 0.3)
-    size, address = 64 * 1024 * 1024, free_address()
-    async with MetricsServer(bound_socket(address), TYPE, lambda: iter([b"x" * size])) as serving:
+    size, (bound, address) = 64 * 1024 * 1024, listening()
+    async with MetricsServer(bound, TYPE, lambda: iter([b"x" * size])) as serving:
         with socket.create_connection((address.host, address.port), 30) as client:
             client.sendall(GET)
             for wanted in (1, 0):  # it is answered, and has not read a byte when the server gives up

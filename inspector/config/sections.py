@@ -306,7 +306,7 @@ class StoreSection(Section):
         description="Most connections of this agent to the database at once; usually 3 are used.",
     )
     commit_wait_ms: float = Field(
-        default=5.0, ge=0, le=1000, description="Longest time that a row waits for its group commit."
+        default=20.0, ge=0, le=1000, description="Longest time that a row waits for its group commit."
     )
     commit_rows: int = Field(default=128, ge=1, le=10_000, description="Most rows in one group commit.")
 

@@ -45,7 +45,7 @@ VIEWS_APART = timedelta(seconds=60)
 async def count_parts(database: Database, wanted: PartSelection) -> list[PartCount]:
     """How many of the selected parts have which facts, by gate and hour of their beginning."""
     parts = _parts(wanted).subquery("parts")
-    hour = hour_of(parts.c.at, is_sqlite=database.is_sqlite).label("hour")
+    hour = _hour(parts.c.at, is_sqlite=database.is_sqlite).label("hour")
     by = [parts.c.gate, hour, *(parts.c[name] for name in _FACTS)]
     query = sa.select(*by, sa.func.count().label("parts")).group_by(*by).order_by(parts.c.gate, hour)
     return [
@@ -286,8 +286,7 @@ def _has(columns: Any, facts: PartFacts) -> sa.ColumnElement[bool]:
     return sa.and_(*(columns[n].is_(None) if value is None else columns[n] == value for n, value in values.items()))
 
 
-def hour_of(at: Any, *, is_sqlite: bool) -> sa.ColumnElement[str]:
-    """The hour of a time in UTC, as in 2025-03-01T06."""
+def _hour(at: Any, *, is_sqlite: bool) -> sa.ColumnElement[str]:
     if is_sqlite:
         return sa.func.substr(sa.type_coerce(at, sa.String), 1, 13, type_=sa.String)
     return sa.func.to_char(sa.func.timezone("UTC", at), 'YYYY-MM-DD"T"HH24', type_=sa.String)

@@ -10,7 +10,7 @@ import pytest
 from tests.plc.contradictions import CLOCK_OFF, DONE_OTHERWISE, PASSED_UNSEEN, SECOND_REPORT, answered
 from tests.plc.faults import parse_fault
 from tests.plc.lanes import FAULTS, Lane, PlantPlan, plan_lanes
-from tests.plc.whole_plant import Outcome, main
+from tests.plc.whole_plant import LOOK_S, Outcome, main, until_answered
 
 PLAN = PlantPlan(2000, 12.0, 150.0, 400.0, 40.0, frozenset(FAULTS))
 
@@ -99,3 +99,15 @@ def test_outcome_with_a_contradiction_without_event_is_broken() -> None:
     outcome = Outcome({"a": nothing}, unanswered, [], {}, frozenset({"a"}))
     assert outcome.broken == ["contradictions_without_event"]
     assert replace(outcome, contradictions=[]).broken == []
+
+
+@pytest.mark.parametrize(("looks_without", "slept"), [(0, 0), (3, 3), (99, 20)])
+def test_run_ends_when_each_contradiction_has_its_event_or_the_wait_is_over(looks_without: int, slept: int) -> None:
+    said = {"kind": "ack_other_than_told", "subject": "gate-a"}
+    looks: list[float] = []
+
+    def events() -> list[dict[str, Any]]:
+        return [said] if len(looks) >= looks_without else []
+
+    until_answered([("gate-a", "cam-a", DONE_OTHERWISE, 1)], events, 20 * LOOK_S, looks.append)
+    assert len(looks) == slept

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,11 +36,15 @@ from tests.plc.wire import BY_DEFAULT, PASS
 
 READY_S: Final = 120.0
 SETTLE_S: Final = 120.0
+LOOK_S: Final = 0.5
 AFTER_S: Final = 1.5
 """Time after the last part in which what comes too late still comes."""
 
 UNSAVED_S: Final = 2.0
 """mosquitto acknowledges a message before it has saved it, so a kill -9 loses the latest ones."""
+
+ANSWERED_S: Final = 30.0
+"""Longest wait for the events about contradictions: the agent looks at a part `ack_within_s` (10 s) after its ack."""
 
 UNANSWERED: Final = "contradictions_without_event"
 
@@ -128,8 +132,32 @@ def run_plant(
         incidents = runner.join()
         time.sleep(AFTER_S)
         plant.settle({sha for _, _, camera in lines for sha in _kept(camera, incidents, origin_s)}, SETTLE_S)
+        caused = _all_caused(lines)
+        until_answered(caused, lambda: plant.agent.rows("events"), ANSWERED_S)
         plant.agent.end()
         return _read(plant, lines, incidents, origin_s)
+
+
+def until_answered(
+    caused: Sequence[tuple[str, str, str, int]],
+    events: Callable[[], Sequence[Mapping[str, Any]]],
+    limit_s: float,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Returns when each contradiction has its event, but after `limit_s` in any case."""
+    for _ in range(int(limit_s / LOOK_S)):
+        if all(each.seen_as for each in answered(caused, events())):
+            return
+        sleep(LOOK_S)
+
+
+def _all_caused(lines: Sequence[tuple[Lane, Gate, Camera]]) -> list[tuple[str, str, str, int]]:
+    """Gate, camera, contradiction and how often it was caused."""
+    return [
+        (lane.station.gate, lane.station.camera, what, count)
+        for lane, gate, camera in lines
+        for what, count in _caused(lane, gate, camera).items()
+    ]
 
 
 def _kept(camera: Camera, incidents: Sequence[Incident], origin_s: float) -> dict[str, int]:
@@ -146,7 +174,7 @@ def _read(
     plant: Plant, lines: Sequence[tuple[Lane, Gate, Camera]], incidents: list[Incident], origin_s: float
 ) -> Outcome:
     rows, actions, events = (plant.agent.rows(table) for table in ("results", "gate_actions", "events"))
-    accounts, caused = {}, []
+    accounts = {}
     for lane, gate, camera in lines:
         station = lane.station
         evidence = Evidence(
@@ -160,13 +188,11 @@ def _read(
             actions=[action for action in actions if action["gate"] == station.gate],
         )
         accounts[lane.name] = settle_account(evidence)
-        for what, count in _caused(lane, gate, camera).items():
-            caused.append((station.gate, station.camera, what, count))
     began_s = min(account.began_s for account in accounts.values())
     moved = [Incident(i.kind, i.began_s - began_s, i.ended_s - began_s, i.failure) for i in incidents]
     tellable = frozenset(lane.name for lane, _, _ in lines if lane.is_tellable)
     kinds = Counter(event["kind"] for event in events)
-    return Outcome(accounts, answered(caused, events), moved, kinds, tellable)
+    return Outcome(accounts, answered(_all_caused(lines), events), moved, kinds, tellable)
 
 
 def _caused(lane: Lane, gate: Gate, camera: Camera) -> dict[str, int]:

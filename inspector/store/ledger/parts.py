@@ -8,7 +8,7 @@ for one part at a time each row is a part. A report without any row is a part to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,6 +66,16 @@ async def list_parts(
         have = [_has(parts.c, facts) for facts in having[start : start + _COMBINATIONS_PER_QUERY]]
         found += [_part(row) for row in await _rows(database, query.where(sa.or_(*have)))]
     return sorted(found, key=lambda part: part.latest, reverse=True)[:limit]
+
+
+async def last_sign(database: Database, gate: str, before: datetime) -> datetime | None:
+    """When the last frame or report of the gate before that time was received; None if none was."""
+    times: list[datetime] = []
+    for columns in (_R, _A):
+        at = columns.received_at
+        query = sa.select(at).where(columns.gate == storable(gate), at < before).order_by(at.desc()).limit(1)
+        times += [row["received_at"] for row in await _rows(database, query)]
+    return max(times, default=None)
 
 
 def _parts(wanted: PartSelection) -> sa.CompoundSelect[Any]:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from inspector.errors import EnrolmentError
+from inspector.stream.decode import DecodeLimits
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.framing import Framing
-from inspector.training.dataset.gathering import Gathered
+from inspector.training.dataset.gathering import Gathered, Gatherer, gather
 from inspector.training.dataset.spill import Spill
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
 from inspector.training.evidence.hygiene import (
+    Hygiene,
     blanks_among,
     descriptors_of,
     featureless_among,
@@ -119,23 +121,55 @@ def cloud(degrees: float, count: int, seed: int) -> np.ndarray:
     return unit_length((centre + np.random.default_rng(seed).normal(0, 0.01, (count, 40))).astype(np.float32))
 
 
-@pytest.mark.parametrize("insisted_share", [0.5, 0.25])
-def test_enrol_two_products_in_one_set_is_held_back_and_says_what_lies_in_which_group(
-    fake_engine: FakeEngine, insisted_share: float
+@pytest.mark.parametrize("few", [12, 6])
+def test_inspect_two_products_in_one_set_objects_and_says_what_lies_in_which_group(
+    fake_engine: FakeEngine, few: int
 ) -> None:
-    few = round(24 * insisted_share)
-    mixed = [*good_images("disc", 24 - few), *renamed(good_images("mesh", few), "m")]
-    found = enrol("both", mixed, FAST, fake_engine)
-    (said,) = [each for each in found.evidence.objections if "look like 2 products" in each]
-    assert f"groups of {24 - few} and {few}" in said
+    found = inspected([*good_images("disc", 24 - few), *renamed(good_images("mesh", few), "m")], fake_engine)
+    (said,) = found.objections
+    assert f"look like 2 products, in groups of {24 - few} and {few}" in said
     assert "m0.png, m1.png, m2.png, ..." in said
+    assert said in found.warnings
+    assert [each["images"] for each in found.to_manifest()["groups"]] == [24 - few, few]
+    alone = inspected(good_images("disc", 24), fake_engine)
+    assert (alone.warnings, alone.objections, alone.apart) == ((), (), (24,))
+
+
+def test_enrol_two_products_in_one_set_is_held_back_and_has_no_pose(fake_engine: FakeEngine) -> None:
+    found = enrol("both", [*good_images("disc", 6), *renamed(good_images("mesh", 6), "m")], FAST, fake_engine)
+    (said,) = [each for each in found.evidence.objections if "look like 2 products" in each]
     assert said in found.report.warnings
+    assert said in found.manifest["evidence"]["objections"]
     assert found.evidence.pose is None
-    stored = found.manifest["evidence"]
-    assert said in stored["objections"]
-    assert [each["images"] for each in stored["hygiene"]["groups"]] == [24 - few, few]
-    alone = enrol("disc", good_images("disc", 24), FAST, fake_engine)
-    assert not [each for each in alone.report.warnings if "group" in each]
+
+
+def test_inspect_tells_how_many_images_have_which_size(fake_engine: FakeEngine) -> None:
+    def sized(name: str, seed: int, height: int) -> ImageSource:
+        return ImageSource(name, payload=encode(draw("disc", seed, size=(height, 96))))
+
+    one_odd = [*good_images("disc", 24), sized("crop.png", 3, 80)]
+    assert "the images differ in size: 24 of 96x96 px, 1 of 96x80 px; crops, or another camera?" in (
+        inspected(one_odd, fake_engine).warnings
+    )
+    halves = [*good_images("disc", 13), *(sized(f"b{seed}.png", seed, 64) for seed in range(12))]
+    found = inspected(halves, fake_engine)
+    assert any("13 of 96x96 px, 12 of 96x64 px" in each for each in found.warnings)
+    assert found.to_manifest()["sizes"] == [[96, 96, 13], [96, 64, 12]]
+
+
+def test_inspect_of_parts_that_are_cut_out_remarks_on_their_sizes_and_finds_no_fault(fake_engine: FakeEngine) -> None:
+    varied = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(90 + i, 96)))) for i in range(25)]
+    found = inspected(varied, fake_engine)
+    (said,) = found.remarks
+    assert said.startswith("the images have 25 sizes, as parts that are cut out of their frames: 1 of 96x90 px, 1 of ")
+    assert said.endswith(" px, 22 of 22 more sizes")
+    assert not any("px" in each for each in found.warnings)
+
+
+def inspected(images: list[ImageSource], engine: FakeEngine) -> Hygiene:
+    preparation = Preparation()
+    gatherer = Gatherer([preparation], DecodeLimits(), RoutingPass.on(engine))
+    return inspect(gather(images, gatherer, lambda *_: None), [], preparation)
 
 
 def renamed(images: list[ImageSource], prefix: str) -> list[ImageSource]:
@@ -209,28 +243,9 @@ def test_enrol_strict_stops_and_names_everything(fake_engine: FakeEngine) -> Non
         enrol("disc", images, strict, fake_engine)
 
 
-def test_enrol_names_images_of_another_size_and_frames_too_small_to_see_in(fake_engine: FakeEngine) -> None:
-    images = good_images("disc", 25)
-    images[3] = ImageSource("crop.png", payload=encode(draw("disc", 3, size=(80, 96))))
-    (said,) = [each for each in enrol("disc", images, FAST, fake_engine).report.warnings if "px" in each]
-    assert said == "the images differ in size: 24 of 96x96 px, 1 of 96x80 px; crops, or another camera?"
-    images[:12] = [ImageSource(f"b{i}.png", payload=encode(draw("disc", i, size=(64, 96)))) for i in range(12)]
-    found = enrol("disc", images, FAST, fake_engine)
-    (said,) = [each for each in found.report.warnings if "differ in size" in each]
-    assert "13 of 96x96 px, 12 of 96x64 px" in said
-    assert found.manifest["evidence"]["hygiene"]["sizes"] == [[96, 96, 13], [96, 64, 12]]
-    assert found.evidence.pose is not None
-    assert found.evidence.pose.of_px == (96, 96)
-    assert found.evidence.pose.n == 13
+def test_inspect_names_frames_too_small_to_see_in(fake_engine: FakeEngine) -> None:
     small = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(40, 50)))) for i in range(25)]
-    assert any("images of 40 px on a side" in each for each in enrol("disc", small, FAST, fake_engine).report.warnings)
-    varied = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(90 + i, 96)))) for i in range(25)]
-    cut_out = enrol("disc", varied, FAST, fake_engine)
-    (said,) = [each for each in cut_out.report.warnings if "px" in each]
-    assert said.startswith("the images have 25 sizes, as parts that are cut out of their frames: 1 of 96x90 px, 1 of ")
-    assert said.endswith(" px, 22 of 22 more sizes")
-    assert said not in cut_out.evidence.hygiene.warnings  # no fault that `--strict` would stop for
-    assert cut_out.evidence.pose is None
+    assert any("images of 40 px on a side" in each for each in inspected(small, fake_engine).warnings)
 
 
 def test_enrol_of_a_region_too_small_to_see_in_is_not_made_live(fake_engine: FakeEngine) -> None:

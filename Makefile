@@ -3,15 +3,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd maven default-jre-headless prometheus
+SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd maven default-jre-headless prometheus chromium
 
 # Needed by some faults besides.
 FAULT_PARTS := faketime libfaketime util-linux
 
-.PHONY: demo test check bench fuzz faults install system-parts clean
+.PHONY: demo screenshots test check bench fuzz faults install system-parts clean
 
 demo: $(VENV)/.installed
 	$(BIN)/inspector demo
+
+# Pictures of every page of the console over a drawn line, for docs/console.md and for a look at them.
+screenshots: system-parts $(VENV)/.installed
+	$(BIN)/python -m tests.browser.screenshots $(or $(TO),screenshots)
 
 # One worker for each core, at most four: each of them has brokers and databases of its own.
 test: system-parts check

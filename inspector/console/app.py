@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -24,31 +25,40 @@ from inspector.console.guard import Guard
 from inspector.console.live import Live
 from inspector.console.pages import (
     audit,
+    enrol,
     health,
     line,
     nearest,
     part,
+    parts,
     people,
     pictures,
     products,
     results,
     review,
+    shift,
     signing,
 )
 from inspector.console.passwords import FailedSignIns
 from inspector.console.rendering import Pages
 from inspector.domain import BrowserSession, Role
 from inspector.errors import InspectorError, LedgerUnavailable, RegistryError, UsageError
+from inspector.store.console.hours import keep_hour
 from inspector.store.database import Database
 from inspector.store.pictures.kept import KeptPictures
 
 _LOG = logging.getLogger(__name__)
+
+KEPT_BACK: Final = timedelta(days=7)
+"""Hours are counted for so long back; the sheets of older shifts count their rows when somebody asks."""
 
 VIEWER, OPERATOR, ENGINEER = Role
 MENU: Final = (
     ("line", "/", VIEWER),
     ("review", "/review", OPERATOR),
     ("products", "/products", VIEWER),
+    ("shift", "/shift", VIEWER),
+    ("parts", "/parts", VIEWER),
     ("results", "/results", VIEWER),
     ("health", "/health", VIEWER),
     ("audit", "/audit", VIEWER),
@@ -105,7 +115,17 @@ def _routes() -> list[Route]:
         Route("/products/{product}/{version}/preview", needs(VIEWER)(products.preview)),
         Route("/products/{product}/{version}/report", needs(VIEWER)(products.report)),
         Route("/products/{product}/{version}/threshold", needs(ENGINEER)(products.move_threshold), methods=["POST"]),
+        Route("/products/{product}/{version}/proposal", needs(ENGINEER)(products.propose), methods=["POST"]),
+        Route("/products/{product}/{version}/approval", needs(ENGINEER)(products.approve), methods=["POST"]),
         Route("/products/{product}/{version}/activate", needs(ENGINEER)(products.activate), methods=["POST"]),
+        Route("/enrol", needs(ENGINEER)(enrol.show), methods=["GET"]),
+        Route("/enrol", needs(ENGINEER)(enrol.ask), methods=["POST"]),
+        Route("/uploads/{batch}", needs(ENGINEER)(enrol.upload), methods=["POST"]),
+        Route("/jobs/{number}", needs(ENGINEER)(enrol.show_job), methods=["GET"]),
+        Route("/jobs/{number}/cancel", needs(ENGINEER)(enrol.cancel), methods=["POST"]),
+        Route("/parts", needs(VIEWER)(parts.show)),
+        Route("/shift", needs(VIEWER)(shift.show)),
+        Route("/shift.csv", needs(VIEWER)(shift.as_csv)),
         Route("/results", needs(VIEWER)(results.show)),
         Route("/health", needs(VIEWER)(health.show)),
         Route("/audit", needs(VIEWER)(audit.show)),
@@ -122,13 +142,26 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     console: Console = app.state.console
     poller = asyncio.create_task(console.live.run(console.rendering), name="poller")
     poller.add_done_callback(_say_how_it_ended)
+    keeper = asyncio.create_task(_keep_hours(console), name="hours")
     async with console.database:
         try:
             yield
         finally:
             console.live.stop()
-            await asyncio.wait({poller})
+            keeper.cancel()
+            await asyncio.wait({poller, keeper})
             app.state.nearest.close()
+
+
+async def _keep_hours(console: Console) -> None:
+    """Count each hour that is over, newest first, with pauses that leave the database to the line."""
+    while True:
+        try:
+            is_more = await keep_hour(console.database, console.live.now(), KEPT_BACK)
+        except InspectorError as error:
+            _LOG.warning("hours are not counted: %s", error)
+            is_more = False
+        await asyncio.sleep(1.0 if is_more else 60.0)
 
 
 def _say_how_it_ended(poller: asyncio.Task[Any]) -> None:

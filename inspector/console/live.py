@@ -23,6 +23,7 @@ from inspector.console.shifts import Shift, shift_at
 from inspector.errors import InspectorError
 from inspector.store.console.agents import SeenAgent, SeenGate, list_agents, list_gates
 from inspector.store.console.rows import (
+    Place,
     RowFilter,
     SeenRow,
     count_minutes,
@@ -245,7 +246,7 @@ class Live:
         board = LineBoard([camera.name for camera in self._config.camera])
         board.take_counts(await count_minutes(self._database, min(self._shift.begin, now - HOUR), seq))
         for camera in board.cameras:
-            newest = await list_rows(self._database, RowFilter(camera=camera, before=seq + 1), 20)
+            newest = await list_rows(self._database, RowFilter(camera=camera, before=Place(seq + 1, now)), 20)
             board.take_newest(newest[::-1])
         self.board, self._seq, self.is_ready = board, seq, True
 

@@ -38,10 +38,12 @@ class Pages:
             "t": self.text,
             "static": static_url,
             "zone_name": zone.key,
+            "span": wording.span,
             "now": lambda: datetime.now(UTC),
         }
         self._environment.filters |= {
             "clock_time": functools.partial(wording.clock_time, zone=zone),
+            "to_the_minute": functools.partial(wording.to_the_minute, zone=zone),
             "date_time": functools.partial(wording.date_time, zone=zone),
             "ago": lambda moment: wording.ago(moment, datetime.now(UTC)),
             "percent": wording.percent,

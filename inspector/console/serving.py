@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import ssl
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import uvicorn
@@ -83,7 +83,8 @@ async def serve(config: Config, on_start: Say = lambda _address: None) -> None:
         listener = _listener(config)
         with contextlib.closing(listener):
             app = application(config, database)
-            server = _Server(_settings(config, app), app.state.console.live.stop)
+            server = _Server(_settings(config, app))
+            server.stop_on_signals(app.state.console.live.stop)
             started = asyncio.create_task(_announce(server, listener, config, on_start))
             try:
                 await server.serve(sockets=[listener])
@@ -92,16 +93,21 @@ async def serve(config: Config, on_start: Say = lambda _address: None) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which ends open streams when it is told to stop; they would end by no other means."""
+    """uvicorn's server without its own handling of signals, which ends the process by the signal and not with 0."""
 
-    def __init__(self, settings: uvicorn.Config, end_streams: Callable[[], None]) -> None:
-        super().__init__(settings)
-        self._end_streams = end_streams
-        self._loop = asyncio.get_running_loop()
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._end_streams)
-        super().handle_exit(sig, frame)
+    def stop_on_signals(self, end_streams: Callable[[], None]) -> None:
+        """Stop at SIGTERM and SIGINT. Open streams are ended, since nothing else ends them."""
+
+        def stop() -> None:
+            self.should_exit = True
+            end_streams()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 async def _announce(server: uvicorn.Server, listener: socket.socket, config: Config, on_start: Say) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from typing import Final
 
 UNKNOWN: Final = "\u2013"
@@ -41,6 +40,11 @@ def date_time(moment: datetime | None, zone: tzinfo) -> str:
     return "" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
 
+def to_the_minute(moment: datetime | None, zone: tzinfo) -> str:
+    """Day and time without seconds."""
+    return "" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
+
+
 def percent(share: float | None) -> str:
     """With as many digits as make a difference: 99.2 %, 99.98 %, 3 %. A dash where the share is not known."""
     if share is None:
@@ -60,19 +64,3 @@ def number(value: float | None, digits: int = 0) -> str:
     if value is None:
         return UNKNOWN
     return f"{value:,.{digits}f}".replace(",", "\u202f")
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """ "1 part", "2 parts"."""
-    return f"{number(count)} {one if count == 1 else many}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def milliseconds(length: timedelta) -> float:
-    return length.total_seconds() * 1e3

@@ -1,4 +1,4 @@
-"""The unit is one that systemd takes without a warning, and keeps the agent away from what it does not need."""
+"""The units are ones that systemd takes without a warning, and keep their programs away from what they don't need."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from inspector.config.sections import AgentSection
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "inspector.service"
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
 MOST_EXPOSURE = "20"
 """In tenths, of 100: what systemd itself calls OK ends at 4.0."""
 
@@ -25,11 +26,11 @@ def analyze() -> str:
     return command
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit with a program that is there: systemd looks for the one of ExecStart."""
-    path = tmp_path / UNIT.name
-    path.write_text(UNIT.read_text().replace("ExecStart=/usr/bin/inspector", "ExecStart=/bin/true"))
+@pytest.fixture(params=UNITS, ids=lambda unit: unit.name)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Each unit with a program that is there: systemd looks for the one of ExecStart."""
+    path = tmp_path / request.param.name
+    path.write_text(request.param.read_text().replace("ExecStart=/usr/bin/inspector", "ExecStart=/bin/true"))
     return path
 
 

@@ -15,7 +15,7 @@ from inspector.console.pages.pictures import verdict_of
 from inspector.console.pages.review import seen_of
 from inspector.domain import Role, Verdict
 from inspector.store import reviews
-from inspector.store.console.rows import RowFilter, list_rows, seq_of
+from inspector.store.console.rows import RowFilter, list_rows, place_of
 from inspector.store.pictures.overlay import Undrawable, size_of
 from inspector.stream.verdict_record import EXTRA_KEYS, RECORD_KEYS, plain
 
@@ -43,9 +43,9 @@ async def show(request: Request) -> Response:
     size = None if frame is None else await asyncio.to_thread(_size_px, frame)
     if size is not None:
         seen_of(request).note(session_of(request).person.name, verdict.result_id)
-    seq = await seq_of(console.database, verdict.result_id) or 0
-    before = await list_rows(console.database, RowFilter(camera=verdict.camera, before=seq), NEIGHBOURS)
-    after = await list_rows(console.database, RowFilter(camera=verdict.camera, after=seq), NEIGHBOURS)
+    place = await place_of(console.database, verdict.result_id)
+    before = await list_rows(console.database, RowFilter(camera=verdict.camera, before=place), NEIGHBOURS)
+    after = await list_rows(console.database, RowFilter(camera=verdict.camera, after=place), NEIGHBOURS)
     page = console.pages.render(
         "part.html.j2",
         **context_of(request),

@@ -20,6 +20,12 @@ from inspector.enrolment.enrolled_images import folder_of
 from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.operation import product_versions
 from inspector.operation.product_versions import chosen_version
+from inspector.operation.threshold_approval import (
+    SecondPersonNeeded,
+    approve_threshold,
+    open_proposal,
+    propose_threshold,
+)
 from inspector.store.console.levels import ScoredPart, newest_scores
 from inspector.store.registry.registry import SqlRegistry
 from inspector.vision.artifacts.eyesight import objections_of
@@ -98,6 +104,23 @@ async def move_threshold(request: Request) -> Response:
     return await _done(request, version.product, work)
 
 
+async def propose(request: Request) -> Response:
+    """Ask a second person for a level that is too far for one person alone."""
+    console, form, version = console_of(request), await form_of(request), await _chosen(request)
+    level, by = _level(console, field(form, "level")), session_of(request).person.name
+    work = propose_threshold(console.config, version, level, by=by, reason=field(form, "reason"))
+    return await _done(request, version.product, work)
+
+
+async def approve(request: Request) -> Response:
+    """Move the threshold to what another person has proposed."""
+    console, form, version = console_of(request), await form_of(request), await _chosen(request)
+    by = session_of(request).person.name
+    return await _done(
+        request, version.product, approve_threshold(console.config, version, by=by, reason=field(form, "reason"))
+    )
+
+
 async def activate(request: Request) -> Response:
     """Make a version live."""
     console, form, version = console_of(request), await form_of(request), await _chosen(request)
@@ -141,12 +164,15 @@ async def _done(request: Request, product: str, work: Any) -> Response:
     """Do it and show the product again; show what speaks against it where it was refused."""
     try:
         await work
+    except SecondPersonNeeded as error:
+        form = await form_of(request)
+        return await _page(request, str(error), 400, asked=(field(form, "level"), field(form, "reason")))
     except (UsageError, RegistryError, ArtifactError) as error:
         return await _page(request, str(error), 400)
     return RedirectResponse(f"/products/{quote(product, safe='')}", 303)
 
 
-async def _page(request: Request, said: str, status: int = 200) -> Response:
+async def _page(request: Request, said: str, status: int = 200, asked: tuple[str, str] | None = None) -> Response:
     console, product = console_of(request), request.path_params["product"]
     versions = [each for each in await _versions(console) if each.product == product]
     if not versions:
@@ -164,6 +190,8 @@ async def _page(request: Request, said: str, status: int = 200) -> Response:
         objections={each.version: objections_of(each.manifest) for each in versions},
         trade=_trade(shown.manifest),
         said=said,
+        asked=asked,
+        proposal=await open_proposal(console.database, shown),
         x_of=x_of,
         lowest=LOWEST_LEVEL,
         highest=min(HIGHEST_LEVEL, MOST_LEVEL),

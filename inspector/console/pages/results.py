@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from inspector.console.access import console_of, context_of
 from inspector.console.board import TOO_LATE
 from inspector.domain import Cause, Outcome
-from inspector.store.console.rows import RowFilter, list_rows
+from inspector.store.console.rows import Place, RowFilter, SeenRow, list_rows
 from inspector.stream.verdict_record import parse_time
 
 PAGE_ROWS: Final = 50
@@ -34,7 +34,7 @@ async def show(request: Request) -> Response:
         chosen=kept,
         cameras=console.live.board.cameras,
         newest=f"/results?{urlencode(kept)}",
-        older=f"/results?{urlencode({**kept, 'before': rows[-1].seq})}" if has_more else None,
+        older=f"/results?{urlencode({**kept, 'before': _written(rows[-1])})}" if has_more else None,
         is_first="before" not in query,
         outcomes=list(Outcome),
     )
@@ -58,7 +58,7 @@ def filter_of(query: dict[str, str]) -> RowFilter:
         lot=query.get("lot") or None,
         since=_time(query.get("since")),
         until=_time(query.get("until")),
-        before=_whole(query.get("before")),
+        before=_place(query.get("before")),
     )
 
 
@@ -69,5 +69,13 @@ def _time(text: str | None) -> datetime | None:
         return None
 
 
-def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 19 else None
+def _written(row: SeenRow) -> str:
+    return f"{row.seq}.{int(row.received_at.timestamp() * 1000)}"
+
+
+def _place(text: str | None) -> Place | None:
+    """The place in a list that `_written` wrote."""
+    seq, _, at_ms = (text or "").partition(".")
+    if not all(part.isascii() and part.isdigit() and len(part) < 15 for part in (seq, at_ms)):
+        return None
+    return Place(int(seq), datetime.fromtimestamp(int(at_ms) / 1000, UTC))

@@ -73,6 +73,29 @@
     document.querySelector("[data-level-field]").value = event.target.value;
   });
 
+  // Pictures for an enrolment go up one by one, then the form.
+  document.addEventListener("submit", async (event) => {
+    const form = event.target.closest("[data-uploads]");
+    if (!form || form.dataset.sent) return;
+    const files = [...form.querySelectorAll("[data-files]")].flatMap((each) => [...each.files]);
+    const pictures = files.filter((file) => /\.(jpe?g|png)$/i.test(file.name));
+    if (!pictures.length) return;
+    event.preventDefault();
+    const box = document.getElementById("upload");
+    const [bar, count] = [box.querySelector("progress"), box.querySelector("[data-uploaded]")];
+    box.hidden = false;
+    for (const [number, file] of pictures.entries()) {
+      const answer = await fetch(`${form.dataset.uploads}?name=${encodeURIComponent(file.name)}`,
+        { method: "POST", body: file, headers: { "X-CSRF": form.dataset.csrf } });
+      if (!answer.ok) { count.textContent = `${file.name}: ${await answer.text()}`; return; }
+      bar.value = (number + 1) / pictures.length;
+      count.textContent = `${number + 1} / ${pictures.length}`;
+    }
+    form.dataset.sent = "1";
+    for (const each of form.querySelectorAll("[data-files]")) each.disabled = true;
+    form.requestSubmit();
+  });
+
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-opens]");
     if (opener) {

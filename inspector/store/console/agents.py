@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -109,3 +110,17 @@ async def list_events(
         )
         for row in rows
     ]
+
+
+async def events_between(database: Database, kinds: Sequence[str], since: datetime, until: datetime) -> list[Event]:
+    """The events of these kinds from `since` until `until`, oldest first."""
+    columns = tables.events.c
+    query = (
+        sa.select(tables.events)
+        .where(columns.at >= since, columns.at < until, columns.kind.in_(kinds))
+        .order_by(columns.at, columns.id)
+        .limit(10_000)
+    )
+    async with database.reading() as connection:
+        rows = (await connection.execute(query)).mappings().all()
+    return [Event(row["at"], row["kind"], Severity(row["severity"]), row["subject"], row["detail"]) for row in rows]

@@ -1,6 +1,6 @@
 """Results for the console's lists and its live page: a few columns of each row, by the number of recording.
 
-Lists are paged by `seq`, never by an offset, so that the last page costs what the first one costs.
+Lists are paged by the place of a row, never by an offset, so that the last page costs what the first one costs.
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ class SeenRow:
 
 @dataclass(frozen=True, slots=True)
 class RowFilter:
-    """Selects rows; None means any. `before` and `after`: rows with a lower or a higher `seq`, for paging."""
+    """Selects rows; None means any.
+
+    `before` and `after`: rows that come before or after this place in the list, for paging.
+    """
 
     camera: str | None = None
     product: str | None = None
@@ -86,16 +89,34 @@ class RowFilter:
     lot: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    before: int | None = None
-    after: int | None = None
+    before: Place | None = None
+    after: Place | None = None
+
+    @property
+    def is_by_time(self) -> bool:
+        """Whether rows are listed by the time when they were received: the indexes of these filters have that order."""
+        return bool(self.outcomes or self.product or self.lot)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A row's place in a list. `at` counts only in lists by time."""
+
+    seq: int
+    at: datetime
 
 
 async def list_rows(database: Database, wanted: RowFilter, limit: int) -> list[SeenRow]:
-    """At most `limit` rows, newest first; with `after`, those that come next after it, newest first."""
+    """At most `limit` rows, newest first; with `after`, those that come next after it, newest first.
+
+    They are in the order of recording, or by the time when they were received (`RowFilter.is_by_time`).
+    """
+    order = [_R.received_at, _R.seq] if wanted.is_by_time else [_R.seq]
+    is_up = wanted.after is not None
     query = sa.select(*listed_columns()).where(*_conditions(wanted)).limit(limit)
-    query = query.order_by(_R.seq if wanted.after is not None else _R.seq.desc())
+    query = query.order_by(*(column if is_up else column.desc() for column in order))
     rows = [row_of(row) for row in await _read(database, query)]
-    return rows[::-1] if wanted.after is not None else rows
+    return rows[::-1] if is_up else rows
 
 
 async def newest_seq(database: Database) -> int:
@@ -105,12 +126,10 @@ async def newest_seq(database: Database) -> int:
     return int(found or 0)
 
 
-async def seq_of(database: Database, result_id: str) -> int | None:
-    """The number of this result's row, or None."""
-    async with database.reading() as connection:
-        query = sa.select(_R.seq).where(_R.result_id == storable(result_id))
-        found: int | None = (await connection.execute(query)).scalar_one_or_none()
-    return found
+async def place_of(database: Database, result_id: str) -> Place | None:
+    """The place of this result's row, or None."""
+    rows = await _read(database, sa.select(_R.seq, _R.received_at).where(_R.result_id == storable(result_id)))
+    return Place(rows[0]["seq"], rows[0]["received_at"]) if rows else None
 
 
 async def rows_after(database: Database, seq: int, limit: int) -> list[SeenRow]:
@@ -193,10 +212,19 @@ def _conditions(wanted: RowFilter) -> list[sa.ColumnElement[bool]]:
     if wanted.until is not None:
         conditions.append(_R.received_at < wanted.until)
     if wanted.before is not None:
-        conditions.append(_R.seq < wanted.before)
+        conditions.append(_beyond(wanted, wanted.before, is_before=True))
     if wanted.after is not None:
-        conditions.append(_R.seq > wanted.after)
+        conditions.append(_beyond(wanted, wanted.after, is_before=False))
     return conditions
+
+
+def _beyond(wanted: RowFilter, place: Place, *, is_before: bool) -> sa.ColumnElement[bool]:
+    is_beyond = _R.seq < place.seq if is_before else _R.seq > place.seq
+    if not wanted.is_by_time:
+        return is_beyond
+    is_later = _R.received_at < place.at if is_before else _R.received_at > place.at
+    is_near = _R.received_at <= place.at if is_before else _R.received_at >= place.at  # what an index can begin with
+    return sa.and_(is_near, sa.or_(is_later, is_beyond))
 
 
 def listed_columns() -> list[sa.Column[Any]]:

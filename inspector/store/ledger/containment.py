@@ -17,7 +17,6 @@ from inspector.domain import Cause, FrameFault, Outcome, Verdict
 from inspector.errors import RowDamaged
 from inspector.store import tables
 from inspector.store.database import Database
-from inspector.store.ledger.parts import hour_of
 from inspector.store.ledger.queries import without_index
 from inspector.store.row_mapping import storable, verdict_from_row
 
@@ -41,10 +40,10 @@ class Suspicion:
 
 @dataclass(frozen=True, slots=True)
 class JudgedGroup:
-    """Rows of one hour that are alike in all that is named here. `near`: passes from `NEAR_LEVEL` on.
+    """Rows that are alike in all that is named here. `near`: passes from `NEAR_LEVEL` on.
 
-    `fault`: of a row with the cause `frame_health`; None for others. `hour`: UTC, as in 2025-03-01T06. `highest`: the
-    highest level that passed; None where none did.
+    `fault`: of a row with the cause `frame_health`; None for others. `highest`: the highest level that passed; None
+    where none did.
     """
 
     product: str | None
@@ -52,7 +51,6 @@ class JudgedGroup:
     threshold: float | None
     lot: str | None
     camera: str
-    hour: str
     outcome: Outcome
     cause: Cause
     fault: FrameFault | None
@@ -64,7 +62,10 @@ class JudgedGroup:
 
 
 async def judged_groups(database: Database, wanted: Suspicion) -> list[JudgedGroup]:
-    """All rows in question, in groups. Raises RowDamaged for a row with an unknown word."""
+    """All rows in question, in groups. Raises RowDamaged for a row with an unknown word.
+
+    Ask for an hour at a time: groups say nothing of when, except their first and last row.
+    """
     passed = _R.outcome == Outcome.PASS.value
     keys = {
         "product": _R.product,
@@ -72,10 +73,9 @@ async def judged_groups(database: Database, wanted: Suspicion) -> list[JudgedGro
         "threshold": _R.threshold,
         "lot": _R.lot,
         "camera": _R.camera,
-        "hour": hour_of(_R.received_at, is_sqlite=database.is_sqlite),
         "outcome": _R.outcome,
         "cause": _R.cause,
-        "fault": _fault(),
+        "fault": fault_word(),
     }
     # Grouped by the labels: PostgreSQL would not recognise the expressions, whose parameters it counts apart.
     labels = [expression.label(name) for name, expression in keys.items()]
@@ -131,7 +131,8 @@ def _in_question(wanted: Suspicion) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-def _fault() -> sa.ColumnElement[Any]:
+def fault_word() -> sa.ColumnElement[Any]:
+    """The fault of a row with the cause `frame_health`; NULL for others."""
     is_health = _R.cause == Cause.FRAME_HEALTH.value
     words = [(sa.and_(is_health, _R.cause_detail.startswith(fault.value)), fault.value) for fault in FrameFault]
     return sa.case(*words, else_=sa.null())

@@ -11,12 +11,14 @@ import pytest
 from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.console.histogram import histogram
-from inspector.domain import Action, Cause, Outcome, Verdict
+from inspector.console.passwords import hashed
+from inspector.domain import Action, Cause, Outcome, Role, Verdict
+from inspector.store.console import people
 from inspector.store.database import configured
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.enrol import Enrolment
 from inspector.vision.artifacts.thresholds import EnrolledThreshold
-from tests.unit.console.conftest import Browser
+from tests.unit.console.conftest import PASSWORD, Browser
 from tests.unit.console.test_pages import now_rows
 
 Store = Callable[[Sequence[Verdict]], None]
@@ -76,6 +78,26 @@ def test_threshold_is_moved_with_a_reason_and_audited(
     page = engineer.get("/audit")
     assert "false rejects on Monday" in page
     assert "eva" in page
+
+
+def test_threshold_far_away_needs_a_second_person(
+    disc: EnrolledThreshold, signed_in: Callable[[str], Browser], console_config: Config
+) -> None:
+    async def add_nora() -> None:
+        async with configured(console_config) as database:
+            now = SystemClock().now()
+            await people.add_person(
+                database, "nora", Role.ENGINEER, hashed(PASSWORD), now=now, by="test", reason="for the test"
+            )
+
+    asyncio.run(add_nora())
+    first, second = signed_in("eva"), signed_in("nora")
+    assert first.post("/products/disc/2/threshold", level="1.9", reason="large defects only") == 400
+    assert first.post("/products/disc/2/proposal", level="1.9", reason="large defects only") == 303
+    assert first.post("/products/disc/2/approval", reason="I agree with me") == 400
+    assert "eva asks a second person for level 1.90" in second.get("/products/disc")
+    assert second.post("/products/disc/2/approval", reason="agreed, see the trial") == 303
+    assert "level 1.90 of the enrolment" in second.get("/products/disc")
 
 
 def test_rollback_brings_the_version_before_back(disc: EnrolledThreshold, signed_in: Callable[[str], Browser]) -> None:

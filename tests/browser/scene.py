@@ -19,11 +19,14 @@ from inspector.config.sections import EngineSection
 from inspector.domain import (
     Action,
     Admitted,
+    AgentPresence,
     Cause,
+    Decision,
     Delivery,
     Failure,
     Frame,
     FrameKey,
+    GateAction,
     GateState,
     Identity,
     Outcome,
@@ -83,6 +86,7 @@ class Line:
         self._draw = draw
         self._clock = SystemClock()
         self._number = 0
+        self._began = self._clock.now()
 
     async def __aenter__(self) -> Line:
         self.database: Database = await configured(self.config).__aenter__()
@@ -117,7 +121,10 @@ class Line:
                 at = now - timedelta(seconds=plan.ended_s + plan.gap_s * (plan.parts - 1 - number) + camera_number / 9)
                 verdicts.append(self._judged(camera, product, number + camera_number, at, plan.lot))
             for start in range(0, len(verdicts), 100):
-                await self._ledger.record(verdicts[start : start + 100], [], [GateState(f"gate-{camera}")])
+                some = verdicts[start : start + 100]
+                told = [(_decision(each), True) for each in some if each.published]
+                await self._ledger.record(some, told, [GateState(f"gate-{camera}")])
+                await self._ledger.record_gate_actions([_report(each) for each in some])
         await self.live()
 
     async def reject(self, camera: str, product: str) -> Verdict:
@@ -127,10 +134,22 @@ class Line:
         await self._ledger.record([verdict], [], [])
         return verdict
 
+    async def part(self, camera: str, product: str) -> Verdict:
+        """A good part, now, as its gate is told and acknowledges it."""
+        self._number += 1
+        verdict = self._judged(camera, product, 8000 + self._number, datetime.now(UTC), "L-2071", is_good=True)
+        await self._ledger.record([verdict], [(_decision(verdict), True)], [])
+        await self._ledger.record_gate_actions([_report(verdict)])
+        return verdict
+
     async def live(self) -> None:
-        """The agent's sign of life, now."""
+        """The agent's sign of life, now, and its gates."""
         now = self._clock.now()
-        await note_alive(self.database, SeenAgent(self.config.agent.name, "inspector 0.1.0", now, now), "c" * 64)
+        presence = AgentPresence(self.config.agent.name, "i", "s", "inspector 0.1.0", "c" * 64, self._began)
+        await self._ledger.record_owned(presence, {gate.name: 1 for gate in self.config.gate}, {})
+        await note_alive(
+            self.database, SeenAgent(self.config.agent.name, "inspector 0.1.0", self._began, now), "c" * 64
+        )
 
     def _judged(
         self, camera: str, product: str, number: int, at: datetime, lot: str | None, *, is_good: bool | None = None
@@ -217,6 +236,26 @@ class Line:
             frame_sha256=key.sha256,
             registry_revision="1",
         )
+
+
+def _decision(verdict: Verdict) -> Decision:
+    return Decision(
+        gate=verdict.gate or "",
+        epoch=1,
+        trigger_id=verdict.trigger_id or 0,
+        action=verdict.action,
+        cause=verdict.cause,
+        result_id=verdict.result_id,
+        act_before=verdict.decided_at + timedelta(seconds=1),
+        act_before_ns=0,
+    )
+
+
+def _report(verdict: Verdict) -> GateAction:
+    """What the PLC did: as told, and the gate's default, a reject, where it was told nothing."""
+    trigger, at = verdict.trigger_id or 0, verdict.decided_at + timedelta(seconds=0.5)
+    action, source = (list(Action).index(verdict.action), 1) if verdict.published else (2, 2)
+    return GateAction(verdict.gate or "", 1, trigger, action, source, 1, at, report_id=verdict.result_id, agent="line1")
 
 
 class _NoPause(SystemClock):

@@ -1,0 +1,142 @@
+"""The shift sheet and its CSV, the account of parts, and enrolments asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import pytest
+
+from inspector.config.config import Config
+from inspector.console.pages.shift import table
+from inspector.domain import Action, Cause, LongJob, Outcome, Verdict
+from inspector.store import jobs
+from inspector.store.console.hours import HourCount
+from inspector.store.database import configured
+from tests.parts import encoded
+from tests.unit.console.conftest import Browser
+from tests.unit.console.test_pages import EVIL, now_rows
+
+Store = Callable[[Sequence[Verdict]], None]
+REJECT = {"outcome": Outcome.REJECT, "cause": Cause.ANOMALY, "action": Action.REJECT, "level": 1.5}
+
+
+def test_shift_counts_its_parts_by_product_and_camera(store: Store, signed_in: Callable[[str], Browser]) -> None:
+    store([*now_rows(3), *now_rows(1, **REJECT, camera="cam2", product="nut")])
+    page = signed_in("vera").get("/shift")
+    assert "75.0 %" in page
+    for name in ("bolt", "nut", "cam1", "cam2"):
+        assert name in page
+
+
+def test_shift_that_was_long_ago_is_empty_and_says_so(store: Store, signed_in: Callable[[str], Browser]) -> None:
+    store(now_rows(3))
+    begin = (datetime.now(UTC) - timedelta(days=40)).isoformat()
+    assert "Nothing was recorded in this shift." in signed_in("vera").get(f"/shift?begin={quote(begin)}")
+
+
+@pytest.mark.parametrize("begin", ["x", "0001-01-01T00:00:00%2B00:00", "9999-12-31T23:59:59Z", "%00"])
+def test_shift_of_a_time_that_is_none_is_the_present_one(signed_in: Callable[[str], Browser], begin: str) -> None:
+    assert signed_in("vera").status(f"/shift?begin={begin}") == 200
+
+
+def test_csv_holds_every_count(store: Store, signed_in: Callable[[str], Browser]) -> None:
+    store([*now_rows(3), *now_rows(2, **REJECT, camera="cam2")])
+    answer = signed_in("vera").client.get("/shift.csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert sum(int(row["results"]) for row in rows) == 5
+
+
+@pytest.mark.parametrize("name", ['=HYPERLINK("http://evil")', "+1", "-1", "@SUM(A1)", "\tx"])
+def test_csv_holds_no_formula(name: str) -> None:
+    text = table([HourCount("2026-03-02T06", name, name, 1, "pass", "ok", "pass", True, 1)])
+    (row,) = list(csv.DictReader(io.StringIO(text)))
+    assert row["camera"] == row["product"] == f"'{name}"
+
+
+def test_parts_without_gates_say_so(signed_in: Callable[[str], Browser]) -> None:
+    assert "No gate is configured." in signed_in("vera").get("/parts")
+
+
+def upload(engineer: Browser, batch: str, name: str, content: bytes) -> int:
+    return engineer.client.post(
+        f"/uploads/{batch}?name={quote(name)}", content=content, headers={"x-csrf": engineer.csrf}
+    ).status_code
+
+
+def batch_of(engineer: Browser) -> str:
+    found = re.search(r'name="batch" value="([0-9a-f]{32})"', engineer.get("/enrol"))
+    assert found is not None
+    return found[1]
+
+
+def listed(config: Config) -> list[LongJob]:
+    async def read() -> list[LongJob]:
+        async with configured(config) as database:
+            return await jobs.listed(database)
+
+    return asyncio.run(read())
+
+
+def test_enrolment_is_a_job_in_the_persons_name_over_what_was_uploaded(
+    signed_in: Callable[[str], Browser], console_config: Config
+) -> None:
+    engineer = signed_in("eva")
+    batch = batch_of(engineer)
+    for name in ("a.jpg", "../../../etc/passwd.jpg", EVIL, "b.jpg"):
+        assert upload(engineer, batch, name, encoded("disc", 1)) == 200
+    form = {"product": "washer", "batch": batch, "head": "prototype", "profile": "fast"}
+    assert engineer.post("/enrol", **form) == 303
+    (job,) = listed(console_config)
+    assert (job.by, job.kind, job.request["product"]) == ("eva", "enrol", "washer")
+    folder = console_config.agent.state_dir / "enrolment" / ".uploaded" / batch
+    assert job.request["images"] == [str(folder)]
+    files = sorted(path.name for path in folder.iterdir())
+    assert len(files) == 4
+    assert all(re.fullmatch(r"\d{4}-[A-Za-z0-9_.-]+\.jpg", name) for name in files), files
+    assert "washer" in engineer.get(f"/jobs/{job.number}")
+    assert engineer.post(f"/jobs/{job.number}/cancel") == 303
+    assert "cancelled" in engineer.get(f"/jobs/{job.number}")
+
+
+@pytest.mark.parametrize(
+    ("content", "status"), [(b"MZ\x90", 415), (b"", 415), (b"<svg onload=alert(1)>", 415), (encoded("disc", 1), 200)]
+)
+def test_upload_takes_pictures_alone(signed_in: Callable[[str], Browser], content: bytes, status: int) -> None:
+    engineer = signed_in("eva")
+    assert upload(engineer, batch_of(engineer), "x.jpg", content) == status
+
+
+@pytest.mark.parametrize("batch", ["%2e%2e%2fx", "0" * 31, "Z" * 32])
+def test_upload_goes_nowhere_else(signed_in: Callable[[str], Browser], batch: str) -> None:
+    engineer = signed_in("eva")
+    assert upload(engineer, batch, "x.jpg", encoded("disc", 1)) == 404
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"product": "../x"},
+        {"product": ""},
+        {"head": "none"},
+        {"profile": "none"},
+        {"batch": "1" * 32},
+        {"batch": "", "camera": "cam9", "count": "5"},
+        {"batch": "", "camera": "cam1", "count": "x"},
+    ],
+)
+def test_enrolment_that_no_worker_could_do_is_refused(
+    signed_in: Callable[[str], Browser], console_config: Config, changes: dict[str, str]
+) -> None:
+    engineer = signed_in("eva")
+    batch = batch_of(engineer)
+    upload(engineer, batch, "a.jpg", encoded("disc", 1))
+    form = {"product": "washer", "batch": batch, "head": "prototype", "profile": "fast"}
+    assert engineer.post("/enrol", **form | changes) == 400
+    assert listed(console_config) == []

@@ -31,8 +31,8 @@ from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.splitting import held_out
 from inspector.training.enrol import EnrolmentOptions, enrol
 from inspector.training.heads.prototype import PrototypeFitter, PrototypeRecipe, prototype_recipe
-from inspector.training.statistics.binomial import binomial_cdf, clopper_pearson
 from inspector.training.statistics.calibrating import calibrate
+from inspector.vision.artifacts.binomial import binomial_cdf, clopper_pearson
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Embedder, Engine, Patches, on_host

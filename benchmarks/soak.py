@@ -23,13 +23,13 @@ import orjson
 
 from connectors.mqtt.listener import MqttListener
 from inspector.agent.telemetry import configure_logging
-from inspector.benching.commands import run_to_end
 from inspector.benching.line import Line
 from inspector.benching.machine import this_machine
 from inspector.benching.pipeline import waiting_frames
 from inspector.benching.plant import Plant, PlantSetting, plant, running
 from inspector.benching.schedule import Arrivals, schedule
 from inspector.config.loading import load
+from inspector.lifetime import run_to_end
 
 FIGURES = ("process_resident_mib", "process_descriptors", "process_threads", "process_tasks")
 MEMORY_SHARE = 0.02

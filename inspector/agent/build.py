@@ -27,6 +27,7 @@ from connectors.mqtt.verdict_sink import MqttVerdictSink
 from inspector import __version__
 from inspector.agent.camera_limits import MIB
 from inspector.agent.clock import SystemClock
+from inspector.agent.drift_watch import DriftWatch
 from inspector.agent.fan_out import FanOutSink, FirstDeadLetters
 from inspector.agent.fault_injection import checkpoint, decoder
 from inspector.agent.telemetry import LogTelemetry
@@ -61,7 +62,7 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A pipeline with open adapters, its telemetry and database, and the task that prunes its store.
+    """A pipeline with open adapters, its telemetry and database, and the tasks that look after the store.
 
     `told`: what its adapters tell of themselves.
     """
@@ -69,6 +70,7 @@ class Agent:
     pipeline: Pipeline
     telemetry: LogTelemetry
     housekeeping: Housekeeping
+    drift_watch: DriftWatch
     database: Database
     told: Told
 
@@ -134,7 +136,8 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             store.held,
             [routing_profile().graph.to_manifest()],
         )
-        yield Agent(pipeline, telemetry, housekeeping, store.database, common.told)
+        watch = DriftWatch(store.database, store.registry, common.clock, telemetry, config.agent)
+        yield Agent(pipeline, telemetry, housekeeping, watch, store.database, common.told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ async def _serve(config: Config, warnings: Sequence[Event]) -> None:
                 "announce": _announce(agent, notifier, watchdog_s),
                 "stop": _stop_when(stop, agent, notifier),
                 "housekeeping": agent.housekeeping.run(),
+                "drift watch": agent.drift_watch.run(),
                 "presence": watch_presence(agent.database, config, f"inspector {__version__}", SystemClock()),
                 "process figures": watch_process(telemetry, config.agent.state_dir),
             }

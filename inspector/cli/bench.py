@@ -212,7 +212,7 @@ def products(
 
 def measured(title: str, work: Callable[[Say], Coroutine[Any, Any, Any]], page: Path | None, as_json: bool) -> Any:
     from inspector.agent.telemetry import configure_logging
-    from inspector.benching.commands import run_to_end
+    from inspector.lifetime import run_to_end
     from inspector.operation.report_page import ensure_page
 
     ensure_page(page)

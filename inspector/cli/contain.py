@@ -75,7 +75,7 @@ def command(
 
 
 def _write_csv(config: Config, found: Containment, path: Path) -> None:
-    from inspector.operation.containment import write_csv
+    from inspector.operation.containment_table import write_csv
 
     with path.open("w", encoding="utf-8", newline="") as file:
         write_csv(config, found, file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,9 +35,10 @@ def command(
 ) -> None:
     from inspector.cli.terminal.demo_view import TerminalDisplay, print_run
     from inspector.demo.run import DemoRequest, run_demo
+    from inspector.lifetime import run_to_end
 
     request = DemoRequest(frames=frames, rate_fps=rate, train=train, folder=state)
-    run = asyncio.run(run_demo(request, TerminalDisplay(is_quiet=as_json)))
+    run = run_to_end(run_demo(request, TerminalDisplay(is_quiet=as_json)))
     if as_json:
         console.print_json(_document(run))
         return
@@ -52,9 +52,10 @@ def _serve_console(run: DemoRun) -> None:
     from inspector.config.loading import load
     from inspector.console import serving
     from inspector.errors import StateUnusable
+    from inspector.lifetime import run_to_end
 
     config = load(run.config)
-    password = asyncio.run(serving.first_password(config))
+    password = run_to_end(serving.first_password(config))
 
     def say(address: str) -> None:
         console.out.print(f"\nLook at it in a browser: [bold]{shown(address)}[/]", highlight=False, soft_wrap=True)
@@ -66,10 +67,10 @@ def _serve_console(run: DemoRun) -> None:
         )
 
     try:
-        asyncio.run(serving.serve(config, say))
+        run_to_end(serving.serve(config, say))
     except StateUnusable:  # another console has the usual port
         section = config.console.model_copy(update={"listen": "127.0.0.1:0"})
-        asyncio.run(serving.serve(config.model_copy(update={"console": section}), say))
+        run_to_end(serving.serve(config.model_copy(update={"console": section}), say))
 
 
 def _document(run: DemoRun) -> dict[str, Any]:

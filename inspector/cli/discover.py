@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,13 +95,14 @@ def _enrol(
 ) -> list[Enrolled]:
     from inspector.enrolment.discover_products import enrol_products, images_by_product
     from inspector.enrolment.enrol_product import EnrolmentOrder
+    from inspector.lifetime import run_to_end
 
     def progress_of(product: str) -> AbstractContextManager[Progress]:
         return console.progress(f"Enrolling {product}", quiet=quiet)
 
     images = images_by_product(products.discovery, names, with_strays=with_strays)
     order = EnrolmentOrder(by=current_user(), shadow=shadow, at_low_priority=True)
-    return asyncio.run(enrol_products(config, images, options, order, progress_of))
+    return run_to_end(enrol_products(config, images, options, order, progress_of))
 
 
 def _document(products: DiscoveredProducts, names: Mapping[str, str], enrolled: list[Enrolled]) -> dict[str, Any]:

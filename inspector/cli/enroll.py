@@ -117,6 +117,7 @@ def command(
     from inspector.config.loading import find, load
     from inspector.enrolment.enrolled_document import enrolled_document
     from inspector.enrolment.enrolment_request import EnrolmentRequest, enrol_on_request
+    from inspector.lifetime import run_to_end
 
     loaded = load(config)
     request = EnrolmentRequest(
@@ -150,8 +151,10 @@ def command(
     )
     if count is not None:
         configure_logging("error")  # the error at the end says why no frames came
+    # At full speed the work is a thread of this process: only the signal's own effect ends it at once.
+    run = asyncio.run if full_speed else run_to_end
     with console.progress(f"Enrolling {product}", quiet=as_json) as tell:
-        done = asyncio.run(enrol_on_request(loaded, request, tell, partial(_say_frames, camera)))
+        done = run(enrol_on_request(loaded, request, tell, partial(_say_frames, camera)))
     if as_json:
         console.print_json(enrolled_document(done))
     else:

@@ -265,6 +265,32 @@ def _propose(
     raise typer.Exit(1)
 
 
+@app.command(epilog="Example: inspector products drift bottle --since 8h")
+def drift(
+    product: Annotated[str | None, typer.Argument(metavar="[PRODUCT]", help="Only this product.")] = None,
+    since: Annotated[str, typer.Option(help="An age (30m, 1h, 2d) or a time (2025-03-01T06:00).")] = "4h",
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Compare the levels of accepted parts with those of the good images that set the threshold, camera by camera.
+
+    It says what has changed and where to look first. No threshold is moved.
+    """
+    from datetime import UTC, datetime
+
+    from inspector.cli.results import since_time
+    from inspector.cli.terminal import drift_view
+    from inspector.config.loading import load
+    from inspector.operation.drift import drift_of_products
+
+    begin = since_time(since, datetime.now(UTC))
+    found = asyncio.run(drift_of_products(load(config), begin, product))
+    if as_json:
+        console.print_json([each.to_document() for each in found])
+    else:
+        drift_view.print_drift(found)
+
+
 @app.command(epilog='Example: inspector products remove bottle --yes --reason "no longer made"')
 def remove(
     product: ProductArgument,

@@ -125,6 +125,15 @@ class AgentSection(Section):
         description="A person alone may move a product's threshold by at most this share of the last approved level; "
         "beyond it a second person has to agree.",
     )
+    drift_every_min: float = Field(
+        default=15,
+        ge=0,
+        le=1440,
+        description="Time between two looks whether accepted parts still look as the good images did; 0 = never.",
+    )
+    drift_hours: float = Field(
+        default=4, ge=0.1, le=168, description="Length of time before each look whose parts are compared."
+    )
 
 
 class MqttSection(Section):
@@ -297,7 +306,7 @@ class StoreSection(Section):
         description="Most connections of this agent to the database at once; usually 3 are used.",
     )
     commit_wait_ms: float = Field(
-        default=5.0, ge=0, le=1000, description="Longest time that a row waits for its group commit."
+        default=20.0, ge=0, le=1000, description="Longest time that a row waits for its group commit."
     )
     commit_rows: int = Field(default=128, ge=1, le=10_000, description="Most rows in one group commit.")
 

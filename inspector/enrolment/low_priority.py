@@ -3,7 +3,8 @@
 The child computes with one thread, in the idle class of the scheduler, so that its disk access comes last as well. It
 leads a session of its own, because Linux shares the cores between sessions first: niceness inside a terminal's session
 has no effect on an agent in another session. The process that waits for the child keeps its priority, so that a
-process that gets no processor time never holds a lock of the database.
+process that gets no processor time never holds a lock of the database. The child ends with the process that waits for
+it, however that one ends.
 """
 
 from __future__ import annotations
@@ -54,8 +55,10 @@ async def run_at_low_priority(work: Work[Result], progress: Progress) -> Result:
 
 
 _CHILD = """import sys
-source, wire = sys.argv[1:]
+source, wire, parent = sys.argv[1:]
 sys.path.insert(0, source)
+from inspector.lifetime import end_with_parent
+end_with_parent(int(parent))
 from inspector.enrolment.low_priority import work_in_child
 work_in_child(int(wire))
 """
@@ -63,7 +66,7 @@ work_in_child(int(wire))
 
 def _start(wire: Connection) -> subprocess.Popen[bytes]:
     # A bare interpreter in place of `multiprocessing`, which would first load the command's own modules again.
-    command = [sys.executable, "-c", _CHILD, str(Path(__file__).parents[2]), str(wire.fileno())]
+    command = [sys.executable, "-c", _CHILD, str(Path(__file__).parents[2]), str(wire.fileno()), str(os.getpid())]
     one_thread = os.environ | dict.fromkeys(THREAD_VARIABLES, "1")
     return subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[wire.fileno()], env=one_thread)
 

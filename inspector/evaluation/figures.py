@@ -12,8 +12,8 @@ from inspector.evaluation import metrics
 from inspector.evaluation.contenders import Arena, Result
 from inspector.evaluation.layouts import LabelledProduct
 from inspector.evaluation.masks import MaskFindings
-from inspector.training.statistics.binomial import clopper_pearson
 from inspector.training.statistics.ranking import image_auroc
+from inspector.vision.artifacts.binomial import clopper_pearson
 
 INTERVAL_CONFIDENCE = 0.95
 

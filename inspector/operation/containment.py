@@ -7,18 +7,16 @@ version; only those whose picture is on this machine can, and how many that are 
 from __future__ import annotations
 
 import asyncio
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from inspector.config.config import Config
 from inspector.domain import FrameFault, Outcome, ProductVersion, Verdict, printable
 from inspector.errors import UndecodableFrame, UsageError
-from inspector.operation.csv_cells import cell
 from inspector.operation.opening import database_of, registry_of
 from inspector.operation.product_versions import versions_of
 from inspector.operation.rejudging import JudgedAgain, Rejudge
@@ -30,7 +28,6 @@ from inspector.store.ledger.containment import (
     nearest_passes,
     scored_in,
 )
-from inspector.store.ledger.queries import ResultFilter, each_result
 from inspector.store.pictures.reviewed import kept_frame
 from inspector.stream.verdict_record import format_time
 
@@ -221,20 +218,6 @@ def contain(
     return replace(found, rescored=_rescored(config, suspicion, rescore, progress))
 
 
-def write_csv(config: Config, found: Containment, file: TextIO) -> int:
-    """One line for each frame in question, oldest first. Returns their number. Blocks."""
-    again = {} if found.rescored is None else {flip.verdict.result_id: flip.again for flip in found.rescored.flips}
-    writer = csv.writer(file)
-    writer.writerow(CSV_COLUMNS)
-    return asyncio.run(_write_rows(config, found, again, writer.writerow))
-
-
-CSV_COLUMNS: Final = (
-    "lot", "part_id", "gate", "epoch", "trigger_id", "camera", "received_at", "shift", "product", "product_version",
-    "threshold", "outcome", "cause", "cause_detail", "action", "level", "near", "result_id", "flipped_to_level",
-)  # fmt: skip
-
-
 def shift_of(at: datetime, shifts: Sequence[int]) -> tuple[str, int]:
     """The local day on which the shift of this moment began, and its hour."""
     local = at.astimezone()
@@ -353,34 +336,3 @@ def _kept(state_dir: Path, verdicts: Iterable[Verdict]) -> Iterator[tuple[Verdic
         picture = kept_frame(state_dir, verdict)
         if picture is not None:
             yield verdict, picture
-
-
-async def _write_rows(
-    config: Config, found: Containment, again: dict[Any, JudgedAgain], write: Callable[[list[Any]], Any]
-) -> int:
-    wanted, rows = found.suspicion, 0
-    selected = ResultFilter(
-        camera=wanted.camera, lot=wanted.lot, simulated=False, since=wanted.since, until=wanted.until
-    )
-    async with database_of(config) as database:
-        async for verdict in each_result(database, selected):
-            if wanted.product is not None and verdict.product not in (None, wanted.product):
-                continue
-            if wanted.version is not None and verdict.product_version not in (None, wanted.version):
-                continue
-            write(_row(verdict, again.get(verdict.result_id), found.shifts))
-            rows += 1
-    return rows
-
-
-def _row(verdict: Verdict, again: JudgedAgain | None, shifts: Sequence[int]) -> list[Any]:
-    is_near = verdict.outcome is Outcome.PASS and verdict.level is not None and verdict.level >= NEAR_LEVEL
-    day, hour = shift_of(verdict.received_at, shifts)
-    values = {
-        **{name: getattr(verdict, name) for name in CSV_COLUMNS if hasattr(verdict, name)},
-        "received_at": format_time(verdict.received_at),
-        "shift": f"{day} {hour:02d}:00",
-        "near": int(is_near),
-        "flipped_to_level": None if again is None else again.level,
-    }
-    return [cell(values[name]) for name in CSV_COLUMNS]

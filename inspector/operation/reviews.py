@@ -10,7 +10,7 @@ from typing import Any, Final
 from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.domain import Outcome, Review, ReviewLabel, Verdict
-from inspector.errors import UsageError
+from inspector.errors import StateUnusable, UsageError
 from inspector.operation.opening import database_of
 from inspector.operation.reasons import ensure_reason
 from inspector.operation.results import find_result
@@ -51,7 +51,8 @@ async def give_review(
     """Store what a person says of the result whose id starts with `start`. It counts from now on.
 
     The picture of a part called good or bad is kept apart, where this machine has it: an enrolment may need it when the
-    folder of pictures has long lost it. Raises UsageError for an unknown result and for texts that are too long.
+    folder of pictures has long lost it. Raises UsageError for an unknown result and for texts that are too long,
+    StateUnusable for a picture that can't be kept: the review is stored then.
     """
     kind = _kind(kind)
     if len(note) > MOST_NOTE:
@@ -66,7 +67,10 @@ async def give_review(
         review = await reviews.add(database, clock, wanted)
     frame = None
     if label is not ReviewLabel.UNSURE:
-        frame = await asyncio.to_thread(keep_reviewed, config.agent.state_dir, verdict)
+        try:
+            frame = await asyncio.to_thread(keep_reviewed, config.agent.state_dir, verdict)
+        except StateUnusable as error:
+            raise StateUnusable(f"The review is stored, but the part's picture is not kept for it: {error}") from error
     return GivenReview(review, verdict, frame, before)
 
 

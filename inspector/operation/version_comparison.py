@@ -24,7 +24,7 @@ from inspector.store.database import Database
 from inspector.store.ledger import comparisons
 from inspector.store.ledger.comparisons import Flip, FrameGroup, JudgedFrame, ShadowSelection
 from inspector.stream.verdict_record import format_time
-from inspector.training.statistics.binomial import binomial_cdf
+from inspector.vision.artifacts.binomial import binomial_cdf
 
 SIGNIFICANCE: Final = 0.05
 """A difference this unlikely by chance, on labelled flips, is called one (two-sided sign test)."""

@@ -7,6 +7,8 @@ PostgreSQL runs with its defaults. `translated` turns all errors of the drivers 
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import getpass
 import importlib.resources
@@ -14,9 +16,9 @@ import os
 import sqlite3
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import asyncpg
 import orjson
@@ -49,6 +51,12 @@ LOCK_WAIT_S: Final = 5.0
 """Longest wait for rows that another session has locked; after this time the lock is reported."""
 
 _WRITES: Final = "inspector_writes"
+_JSON: Final[dict[str, Any]] = {
+    "json_serializer": lambda value: orjson.dumps(value).decode(),
+    "json_deserializer": orjson.loads,
+}
+
+T = TypeVar("T")
 
 
 class Database:
@@ -71,6 +79,7 @@ class Database:
     ) -> None:
         self.url = database_url(url, user=user, password=password)
         self._engine = _engine(self.url, connections, tls)
+        self._writer = _Writer(self.url) if self.is_sqlite else None
         self._is_current = False
 
     @property
@@ -86,6 +95,8 @@ class Database:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        if self._writer is not None:
+            await asyncio.to_thread(self._writer.close)
         await self._engine.dispose()
 
     @contextlib.asynccontextmanager
@@ -107,6 +118,18 @@ class Database:
         """One read-only transaction on one consistent state. Raises as `writing` does."""
         async with self._transaction(self._engine) as connection:
             yield connection
+
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction, as `writing`, and return its result. Raises as `writing` does.
+
+        On SQLite it runs on a thread from BEGIN to COMMIT, so the event loop is woken once and not at each statement.
+        A caller that is cancelled meanwhile does not stop it.
+        """
+        if self._writer is None:
+            async with self.writing() as connection:
+                return await connection.run_sync(work)
+        with translated(self.path):
+            return await self._writer.run(work)
 
     def check_place(self) -> None:
         """Raises DatabaseUnusable if the path of the SQLite file is a folder."""
@@ -156,6 +179,30 @@ class Database:
         with translated(self.path):
             async with engine.begin() as connection:
                 yield connection
+
+
+class _Writer:
+    """One thread with one connection to a SQLite file, which is opened when first used, and anew after an error."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self._engine = _writing_engine(url)
+        self._worker = concurrent.futures.ThreadPoolExecutor(1, "database")
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._run, work)
+
+    def close(self) -> None:
+        """Wait for what runs, at most as long as SQLite waits for another process, then close."""
+        self._worker.shutdown()
+        self._engine.dispose()
+
+    def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        try:
+            with self._engine.begin() as connection:
+                return work(connection)
+        except BaseException:
+            self._engine.dispose()  # a connection that was opened while the file was read-only stays read-only
+            raise
 
 
 @contextlib.contextmanager
@@ -282,8 +329,7 @@ def _connect_arguments(url: sa.URL, tls: ssl.SSLContext | bool | None) -> dict[s
 def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) -> AsyncEngine:
     kept = min(KEPT_CONNECTIONS, connections)
     options: dict[str, Any] = {
-        "json_serializer": lambda value: orjson.dumps(value).decode(),
-        "json_deserializer": orjson.loads,
+        **_JSON,
         "pool_timeout": CONNECT_TIMEOUT_S,
         "pool_size": kept,
         "max_overflow": connections - kept,
@@ -291,9 +337,21 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url.set(query={}), connect_args=_connect_arguments(url, tls), **options)
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
-    sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    _listen(engine.sync_engine)
     return engine
+
+
+def _writing_engine(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(
+        url.set(drivername="sqlite+pysqlite"), connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, pool_size=1, **_JSON
+    ).execution_options(**{_WRITES: True})
+    _listen(engine)
+    return engine
+
+
+def _listen(engine: sa.Engine) -> None:
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
 
 
 def _switch_to_wal(cursor: Any) -> None:

@@ -1,7 +1,8 @@
 """The rules of a golden challenge: which parts are reference parts, and when it is passed or failed. Pure.
 
 A reference part is right when its outcome is the expected one, its decision was sent in time, and the PLC has
-acknowledged its reject as seen by the sensor. The first thing that is wrong fails the challenge.
+acknowledged its reject as seen by the sensor. Every acknowledgement counts, also a second one of the same part. The
+first thing that is wrong fails the challenge.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ REJECTED, PASSED, BY_DECISION, SEEN = 2, 1, 1, 1
 
 @dataclass(slots=True)
 class _Shown:
-    """One part that was shown as a reference part, with the verdicts of its views by camera."""
+    """One part that was shown as a reference part, with the verdicts of its views by camera.
+
+    `acks`: what the PLC said of it, each different acknowledgement once, in the order in which they came.
+    """
 
     part: PartKey
     master: Master
@@ -26,7 +30,7 @@ class _Shown:
     views: dict[str, Verdict] = field(default_factory=dict)
     is_to_be_told: bool = False
     told: bool | None = None
-    ack: MasterAck | None = None
+    acks: list[MasterAck] = field(default_factory=list)
 
     def verdict(self, cameras: int) -> Verdict | None:
         """The verdict that decides: a reject of any view, else the worst of all views; None while views are open."""
@@ -64,7 +68,7 @@ class ChallengeRun:
             product=self._challenge.product or (next(iter(products)) if len(products) == 1 else None),
             version=next(iter(versions)) if len(versions) == 1 else None,
             seen=tuple(seen for each in shown if (seen := self._seen(each)) is not None),
-            acks=tuple(each.ack for each in shown if each.ack is not None),
+            acks=tuple(ack for each in shown for ack in each.acks),
         )
 
     @property
@@ -99,7 +103,7 @@ class ChallengeRun:
         """How far it came, for a person."""
         expected = self._challenge.expected
         rejects = sum(master.expected is Outcome.REJECT for master in expected)
-        acked = sum(each.ack is not None and each.master.expected is Outcome.REJECT for each in self.parts())
+        acked = sum(bool(each.acks) and each.master.expected is Outcome.REJECT for each in self.parts())
         said = f"{len(self._shown)} of {len(expected)} reference parts came"
         return f"{said}, {acked} of {rejects} rejects were acknowledged" if self._needs_ack else said
 
@@ -136,17 +140,20 @@ class ChallengeRun:
                     self._fail(f"the decision about {_name(shown)} could not be sent in time")
 
     def heard(self, action: GateAction) -> None:
-        """Note the PLC's report on a part."""
+        """Note the PLC's report on a part. A report that contradicts an earlier one is kept beside it."""
         shown = self._acknowledged(action)
         if shown is None:
             return
-        ack = shown.ack = MasterAck(action.epoch, action.trigger_id, action.action, action.source, action.done)
+        ack = MasterAck(action.epoch, action.trigger_id, action.action, action.source, action.done)
+        if ack in shown.acks:
+            return  # the same again says nothing new
+        shown.acks.append(ack)
         wanted = (REJECTED, BY_DECISION, SEEN) if shown.master.expected is Outcome.REJECT else None
         done_as = (ack.action, ack.source, ack.done)
         is_right = done_as == wanted if wanted is not None else done_as[:2] == (PASSED, BY_DECISION)
         if self._needs_ack and not is_right:
-            words = f"act {ack.action}, src {ack.source}, done {ack.done}"
-            self._fail(f"the PLC acknowledged {_name(shown)} with {words}")
+            after = f", after {_said(shown.acks[0])}" if len(shown.acks) > 1 else ""
+            self._fail(f"the PLC acknowledged {_name(shown)} with {_said(ack)}{after}")
 
     def _next(self, part_id: str | None) -> Master | None:
         """The reference part that comes next, or the one with this part id; None for an ordinary part."""
@@ -169,16 +176,25 @@ class ChallengeRun:
             self._fail("another version of the product became live in the middle of it")
 
     def _acknowledged(self, action: GateAction) -> _Shown | None:
-        """The part that a report is about: by its number, or the first one decided where parts have no numbers."""
-        for shown in self.parts():
-            if shown.ack is not None or (shown.part.epoch, shown.part.number) != (action.epoch, action.trigger_id):
-                continue
-            if not shown.part.solo or shown.verdict(self._cameras) is not None:
+        """The part that a report is about; None for an ordinary part.
+
+        Where parts have numbers, the report names its part. Elsewhere it is about the frame before it. If no frame came
+        since the report before, it is about the first part that was decided and not acknowledged; if there is none, it
+        is one more report on the last part.
+        """
+        named = [each for each in self.parts() if _number(each.part) == (action.epoch, action.trigger_id)]
+        if action.result_id is not None and any(each.part.solo for each in named):
+            return next((each for each in named if each.part.solo == action.result_id), None)
+        for shown in named:
+            if not shown.part.solo:
                 return shown
-        return None
+            if not shown.acks and shown.verdict(self._cameras) is not None:
+                return shown
+        acknowledged = [each for each in named if each.acks]
+        return acknowledged[-1] if acknowledged else None
 
     def _is_done(self, shown: _Shown) -> bool:
-        is_confirmed = shown.ack is not None or not self._needs_ack or shown.master.expected is not Outcome.REJECT
+        is_confirmed = bool(shown.acks) or not self._needs_ack or shown.master.expected is not Outcome.REJECT
         return shown.verdict(self._cameras) is not None and shown.told is True and is_confirmed
 
     def _seen(self, shown: _Shown) -> SeenMaster | None:
@@ -201,3 +217,11 @@ class ChallengeRun:
 
 def _name(shown: _Shown) -> str:
     return f"reference part {shown.number}" if shown.part_id is None else f"reference part {shown.part_id}"
+
+
+def _number(part: PartKey) -> tuple[int, int]:
+    return part.epoch, part.number
+
+
+def _said(ack: MasterAck) -> str:
+    return f"act {ack.action}, src {ack.source}, done {ack.done}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,25 +13,27 @@ import sqlalchemy as sa
 from inspector.domain import Outcome
 from inspector.errors import ConfigError, LedgerUnavailable, SchemaOutdated
 from inspector.store import database as databases
+from inspector.store import tables
 from inspector.store.database import Database
 from inspector.store.ledger import queries
 from inspector.store.ledger.ledger import SqlLedger
-from inspector.testing.clock import FakeClock
+from inspector.testing.clock import START, FakeClock
 from inspector.testing.postgres import PostgresServer
 from inspector.testing.samples import verdict_of_part
 from tests.contract import stored
+
+CAMERA = {"name": "cam", "agent": "agent", "seen_at": START}
 
 
 async def test_sqlite_of_another_process_holding_it_is_unavailable(
     sqlite: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert sqlite.path is not None
+    await sqlite.write(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout=1"))
     holder = sqlite3.connect(sqlite.path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     try:
         async with SqlLedger(sqlite, FakeClock()) as ledger:
-            async with sqlite.reading() as connection:
-                await connection.exec_driver_sql("PRAGMA busy_timeout=1")  # the pool hands the same one out again
             with pytest.raises(LedgerUnavailable, match="locked by another process"):
                 await ledger.record([verdict_of_part(1)], [], [])
     finally:
@@ -38,12 +42,55 @@ async def test_sqlite_of_another_process_holding_it_is_unavailable(
 
 async def test_sqlite_full_disk_is_unavailable_and_leaves_no_half_batch(sqlite: Database) -> None:
     async with SqlLedger(sqlite, FakeClock()) as ledger:
-        async with sqlite.reading() as connection:
-            pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
-            await connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 4}")
+
+        def fill(connection: sa.Connection) -> None:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 4}")
+
+        await sqlite.write(fill)
         with pytest.raises(LedgerUnavailable, match="disk of the database is full"):
             await ledger.record([verdict_of_part(number) for number in range(500)], [], [])
     assert await stored.count_results(sqlite) == 0
+
+
+async def test_write_on_sqlite_leaves_nothing_of_work_that_fails(sqlite: Database) -> None:
+    await _fail_in_the_middle(sqlite)
+
+
+async def test_write_on_postgres_leaves_nothing_of_work_that_fails(postgres: Database) -> None:
+    await _fail_in_the_middle(postgres)
+
+
+async def _fail_in_the_middle(database: Database) -> None:
+    def fail(connection: sa.Connection) -> None:
+        connection.execute(tables.cameras.insert(), CAMERA)
+        raise ValueError("in the middle")
+
+    with pytest.raises(ValueError, match="in the middle"):
+        await database.write(fail)
+    assert await database.write(lambda connection: connection.execute(sa.select(tables.cameras)).all()) == []
+
+
+async def test_write_on_sqlite_keeps_the_event_loop_free(sqlite: Database) -> None:
+    threads = [await sqlite.write(lambda _: threading.get_ident()) for _ in range(2)]
+    assert threads[0] == threads[1] != threading.get_ident()
+
+
+async def test_write_whose_caller_is_cancelled_is_committed_before_the_database_is_closed(sqlite: Database) -> None:
+    has_begun, may_go_on = threading.Event(), threading.Event()
+
+    def write(connection: sa.Connection) -> None:
+        has_begun.set()
+        may_go_on.wait(10)
+        connection.execute(tables.cameras.insert(), CAMERA)
+
+    async with Database(sqlite.url) as other:
+        writing = asyncio.ensure_future(other.write(write))
+        await asyncio.to_thread(has_begun.wait, 10)
+        writing.cancel()
+        may_go_on.set()
+    async with sqlite.reading() as connection:
+        assert (await connection.execute(sa.select(tables.cameras.c.name))).scalars().all() == ["cam"]
 
 
 async def test_sqlite_file_of_something_else_is_unavailable(tmp_path: Path) -> None:

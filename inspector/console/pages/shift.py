@@ -26,7 +26,7 @@ from inspector.store.ledger.challenges import list_challenges
 from inspector.store.pictures.overlay import Undrawable, size_of
 from inspector.store.reviews import ReviewedResult, ReviewFilter
 from inspector.stream.verdict_record import parse_time
-from inspector.training.statistics.binomial import clopper_pearson
+from inspector.vision.artifacts.binomial import clopper_pearson
 
 OFFERED: Final = 10
 SHOWN_REJECTS: Final = 3000

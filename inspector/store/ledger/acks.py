@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import AckContradiction, GateAction, GateMode, ResultId
 from inspector.store.row_mapping import storable
@@ -18,19 +17,19 @@ PART, IN_FLIGHT = "part", "in_flight"
 _IS_PART = gate_actions.c.kind == PART
 
 
-async def write_acks(connection: AsyncConnection, actions: Sequence[GateAction]) -> list[AckContradiction]:
+def write_acks(connection: sa.Connection, actions: Sequence[GateAction]) -> list[AckContradiction]:
     """Write the reports in their order, in the caller's transaction. Returns the new contradictions."""
     nameless = [action for action in actions if action.in_flight]
     named = [action for action in actions if not action.in_flight]
     if nameless:
-        await _insert(connection, nameless, ["report_id"], IN_FLIGHT)
+        _insert(connection, nameless, ["report_id"], IN_FLIGHT)
     if not named:
         return []
     first: dict[Part, GateAction] = {}
     for action in named:
         first.setdefault(part_of(action), action)
-    await _insert(connection, first.values(), ["gate", "epoch", "lap", "trigger_id"], PART)
-    before = await _rows(connection, first)
+    _insert(connection, first.values(), ["gate", "epoch", "lap", "trigger_id"], PART)
+    before = _rows(connection, first)
     after = {part: row for part, (_, row) in before.items()}
     contradictions = []
     for action in named:
@@ -39,18 +38,18 @@ async def write_acks(connection: AsyncConnection, actions: Sequence[GateAction])
             contradictions.append(contradiction)
     for part, (number, row) in before.items():
         if after[part] != row:
-            await _update(connection, number, after[part])
+            _update(connection, number, after[part])
     return contradictions
 
 
-async def _insert(connection: AsyncConnection, actions: Iterable[GateAction], key: list[str], kind: str) -> None:
+def _insert(connection: sa.Connection, actions: Iterable[GateAction], key: list[str], kind: str) -> None:
     insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(gate_actions)
     rows = [_row(action) for action in actions]
     is_kind = sa.text(f"kind = '{kind}'")  # the condition of the index; SQLAlchemy takes no parameter here
-    await connection.execute(insert.on_conflict_do_nothing(index_elements=key, index_where=is_kind), rows)
+    connection.execute(insert.on_conflict_do_nothing(index_elements=key, index_where=is_kind), rows)
 
 
-async def _rows(connection: AsyncConnection, parts: Iterable[Part]) -> dict[Part, tuple[int, AckRow]]:
+def _rows(connection: sa.Connection, parts: Iterable[Part]) -> dict[Part, tuple[int, AckRow]]:
     """Number and content of each part's row, locked until the transaction ends."""
     triggers: dict[tuple[str, int, int], list[int]] = {}
     for gate, epoch, lap, trigger in parts:
@@ -61,14 +60,14 @@ async def _rows(connection: AsyncConnection, parts: Iterable[Part]) -> dict[Part
         query = sa.select(gate_actions).where(
             _IS_PART, columns.gate == gate, columns.epoch == epoch, columns.lap == lap, columns.trigger_id.in_(numbers)
         )
-        for row in (await connection.execute(query.with_for_update())).mappings():
+        for row in connection.execute(query.with_for_update()).mappings():
             found[gate, epoch, lap, row["trigger_id"]] = row["id"], ack_row(row)
     return found
 
 
-async def _update(connection: AsyncConnection, number: int, row: AckRow) -> None:
+def _update(connection: sa.Connection, number: int, row: AckRow) -> None:
     changed = {"repeats": row.repeats, "others": list(row.others), "report_id": row.report_id}
-    await connection.execute(sa.update(gate_actions).where(gate_actions.c.id == number).values(changed))
+    connection.execute(sa.update(gate_actions).where(gate_actions.c.id == number).values(changed))
 
 
 def _row(action: GateAction) -> dict[str, Any]:

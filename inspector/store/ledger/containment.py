@@ -75,7 +75,7 @@ async def judged_groups(database: Database, wanted: Suspicion) -> list[JudgedGro
         "hour": hour_of(_R.received_at, is_sqlite=database.is_sqlite),
         "outcome": _R.outcome,
         "cause": _R.cause,
-        "fault": _fault(),
+        "fault": fault_word(),
     }
     # Grouped by the labels: PostgreSQL would not recognise the expressions, whose parameters it counts apart.
     labels = [expression.label(name) for name, expression in keys.items()]
@@ -131,7 +131,8 @@ def _in_question(wanted: Suspicion) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-def _fault() -> sa.ColumnElement[Any]:
+def fault_word() -> sa.ColumnElement[Any]:
+    """The fault of a row with the cause `frame_health`; NULL for others."""
     is_health = _R.cause == Cause.FRAME_HEALTH.value
     words = [(sa.and_(is_health, _R.cause_detail.startswith(fault.value)), fault.value) for fault in FrameFault]
     return sa.case(*words, else_=sa.null())

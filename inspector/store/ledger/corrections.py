@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import Cause, Correction, ResultId, Verdict, missed_result_id
 from inspector.store.tables import results
@@ -19,41 +18,43 @@ _IDS_PER_QUERY: Final = 500
 RECENT_ROWS: Final = 10_000
 """Rows in which the frame of a missed part is looked up. Its row can be older only by another agent's delay."""
 
+_UNCORRECTED = sa.select(results.c.result_id).where(
+    results.c.result_id.in_(sa.bindparam("ids", expanding=True)), results.c.corrected_by.is_(None)
+)
+
 Part = tuple[str, int, int, int]
 """Gate, epoch, lap and trigger id."""
 
 
-async def correct_misses(connection: AsyncConnection, verdicts: Sequence[Verdict]) -> list[Correction]:
+def correct_misses(connection: sa.Connection, verdicts: Sequence[Verdict]) -> list[Correction]:
     """Correct the rows of missed parts by the frames among these verdicts. Call after their rows are inserted."""
     frames = {part: verdict.result_id for verdict in verdicts if (part := _part_of_frame(verdict)) is not None}
     parts = (_part(verdict) for verdict in verdicts if verdict.cause is Cause.NOT_RECEIVED)
     missed = {part for part in parts if part is not None}
-    frames = {**await _recent_frames(connection, missed), **frames}
-    rows = await _uncorrected(connection, {missed_result_id(*part): part for part in frames})
+    frames = {**_recent_frames(connection, missed), **frames}
+    rows = _uncorrected(connection, {missed_result_id(*part): part for part in frames})
     corrections = [
         Correction(gate, epoch, trigger_id, missed_id, frames[gate, epoch, lap, trigger_id])
         for missed_id, (gate, epoch, lap, trigger_id) in rows.items()
     ]
     if corrections:
         row = results.update().where(results.c.result_id == sa.bindparam("missed"))
-        await connection.execute(
+        connection.execute(
             row.values(corrected_by=sa.bindparam("by")),
             [{"missed": each.missed_id, "by": each.result_id} for each in corrections],
         )
     return corrections
 
 
-async def _uncorrected(connection: AsyncConnection, wanted: dict[ResultId, Part]) -> dict[ResultId, Part]:
+def _uncorrected(connection: sa.Connection, wanted: dict[ResultId, Part]) -> dict[ResultId, Part]:
     ids, found = list(wanted), dict[ResultId, Part]()
     for start in range(0, len(ids), _IDS_PER_QUERY):
-        query = sa.select(results.c.result_id).where(
-            results.c.result_id.in_(ids[start : start + _IDS_PER_QUERY]), results.c.corrected_by.is_(None)
-        )
-        found.update({row.result_id: wanted[row.result_id] for row in await connection.execute(query)})
+        rows = connection.execute(_UNCORRECTED, {"ids": ids[start : start + _IDS_PER_QUERY]})
+        found.update({row.result_id: wanted[row.result_id] for row in rows})
     return found
 
 
-async def _recent_frames(connection: AsyncConnection, missed: set[Part]) -> dict[Part, ResultId]:
+def _recent_frames(connection: sa.Connection, missed: set[Part]) -> dict[Part, ResultId]:
     """Frames of these parts that have rows already, for example the rows of an agent that had the gate before."""
     if not missed:
         return {}
@@ -67,7 +68,7 @@ async def _recent_frames(connection: AsyncConnection, missed: set[Part]) -> dict
         column.frame_sha256.is_not(None),
         column.simulated.is_(False),
     )
-    rows = [((row.gate, row.epoch, row.lap, row.trigger_id), row.result_id) for row in await connection.execute(query)]
+    rows = [((row.gate, row.epoch, row.lap, row.trigger_id), row.result_id) for row in connection.execute(query)]
     return {part: ResultId(result_id) for part, result_id in reversed(rows) if part in missed}
 
 

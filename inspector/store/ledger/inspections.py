@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.store.tables import results
 
@@ -19,14 +18,14 @@ Trigger = tuple[int, int, int]
 _PARTS_PER_QUERY = 500
 
 
-async def numbered(connection: AsyncConnection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def numbered(connection: sa.Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Set `inspection_no` in rows with a part id and no number yet. Call in the transaction of the insert."""
     part_ids = sorted({row["part_id"] for row in rows if _wants_number(row)})
     if not part_ids:
         return rows
     count = _Count()
     for start in range(0, len(part_ids), _PARTS_PER_QUERY):
-        for earlier in await _inspections(connection, part_ids[start : start + _PARTS_PER_QUERY]):
+        for earlier in _inspections(connection, part_ids[start : start + _PARTS_PER_QUERY]):
             count.add(earlier)
     for row in rows:
         if _wants_number(row):
@@ -71,7 +70,7 @@ def _trigger(row: Mapping[Any, Any]) -> Trigger | None:
     return None if row["trigger_id"] is None else (row["epoch"], row["lap"], row["trigger_id"])
 
 
-async def _inspections(connection: AsyncConnection, part_ids: list[str]) -> list[Mapping[Any, Any]]:
+def _inspections(connection: sa.Connection, part_ids: list[str]) -> list[Mapping[Any, Any]]:
     column = results.c
     query = sa.select(
         column.result_id,
@@ -84,4 +83,4 @@ async def _inspections(connection: AsyncConnection, part_ids: list[str]) -> list
         column.trigger_id,
         column.inspection_no,
     ).where(column.part_id.in_(part_ids))
-    return list((await connection.execute(query)).mappings())
+    return list(connection.execute(query).mappings())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, Self
 
@@ -73,6 +74,9 @@ from inspector.stream.verdict_record import journal_record
 
 _LOG = logging.getLogger(__name__)
 _IDS_PER_QUERY = 500
+_OUTCOMES = sa.select(tables.results.c.result_id, tables.results.c.outcome, tables.results.c.agent).where(
+    tables.results.c.result_id.in_(sa.bindparam("ids", expanding=True))
+)
 _WORSE = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}
 
 
@@ -124,9 +128,13 @@ class SqlLedger:
         values |= {name: sa.func.coalesce(columns[name], _parameter(name)) for name in FINDING_COLUMNS}
         is_waiting = columns.late_outcome == LateOutcome.WAITING.value
         statement = sa.update(tables.results).where(columns.result_id == sa.bindparam("its_id"), is_waiting)
-        async with self.database.writing() as connection:
-            await connection.execute(statement.values(values), rows)
-            stored = await _stored_outcomes(connection, [finding.result_id for finding in findings])
+        changing = statement.values(values)
+
+        def write(connection: sa.Connection) -> dict[ResultId, tuple[str, str]]:
+            connection.execute(changing, rows)
+            return _stored_outcomes(connection, [finding.result_id for finding in findings])
+
+        stored = await self.database.write(write)
         return [finding.result_id for finding in findings if finding.result_id not in stored]
 
     async def waiting(self, agent: str, limit: int, after: ResultId | None = None) -> list[Verdict]:
@@ -172,8 +180,7 @@ class SqlLedger:
 
     async def record_events(self, events: Sequence[Event]) -> None:
         await self.database.ensure_current()
-        async with self.database.writing() as connection:
-            await _insert_events(connection, events)
+        await self.database.write(lambda connection: _insert_events(connection, events))
 
     async def record_command(
         self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
@@ -193,7 +200,7 @@ class SqlLedger:
                 change = audit.Change(command.by, _object(order.owner, order.what), order.old, order.new, why)
                 await audit.append(connection, now, change)
             if gates:
-                await _upsert_gates(connection, [gate_row(state, now) for state in gates])
+                await connection.run_sync(_upsert_gates, [gate_row(state, now) for state in gates])
             if challenge is not None:
                 await insert_challenge(connection, challenge)
         return True
@@ -217,7 +224,7 @@ class SqlLedger:
                 change = audit.Change(challenge.by, named, ChallengeResult.OPEN.value, challenge.result.value, why)
                 await audit.append(connection, now, change)
             if is_ended or challenge.result is ChallengeResult.FAILED:
-                await _upsert_gates(connection, [gate_row(gate, now)])
+                await connection.run_sync(_upsert_gates, [gate_row(gate, now)])
         return is_ended
 
     async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:
@@ -228,8 +235,7 @@ class SqlLedger:
         await self.database.ensure_current()
         if not actions:
             return []
-        async with self.database.writing() as connection:
-            return await write_acks(connection, actions)
+        return await self.database.write(lambda connection: write_acks(connection, actions))
 
     async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
         await self.database.ensure_current()
@@ -274,39 +280,30 @@ class SqlLedger:
         self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool | None]], states: Sequence[GateState]
     ) -> list[ResultId]:
         now = self._clock.now()
-        async with self.database.writing() as connection:
-            conflicting = await self._insert_verdicts(connection, verdicts)
-            corrections = await correct_misses(connection, verdicts)
+
+        def write(connection: sa.Connection) -> tuple[list[ResultId], list[Correction]]:
+            conflicting = self._insert_verdicts(connection, verdicts)
+            corrections = correct_misses(connection, verdicts)
             if decided:
-                at_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
-                await _upsert_decisions(
-                    connection,
-                    [
-                        decision_row(
-                            decision,
-                            is_sent=is_published is True,  # what is unknown, the ack of the part shows
-                            in_flight=decision.trigger_id == 0 and decision.result_id not in at_zero,
-                            now=now,
-                        )
-                        for decision, is_published in decided
-                    ],
-                )
-                await _note_published(connection, verdicts, decided)
+                _write_decisions(connection, verdicts, decided, now)
             if states:
-                await _upsert_gates(connection, [gate_row(state, now) for state in states])
+                _upsert_gates(connection, [gate_row(state, now) for state in states])
+            return conflicting, corrections
+
+        conflicting, corrections = await self.database.write(write)
         self._corrections += corrections
         return conflicting
 
-    async def _insert_verdicts(self, connection: AsyncConnection, verdicts: Sequence[Verdict]) -> list[ResultId]:
+    def _insert_verdicts(self, connection: sa.Connection, verdicts: Sequence[Verdict]) -> list[ResultId]:
         if not verdicts:
             return []
-        rows = await numbered(connection, [verdict_row(verdict) for verdict in verdicts])
-        await connection.execute(_results_insert(connection.dialect.name), rows)
-        stored = await _stored_outcomes(connection, [verdict.result_id for verdict in verdicts])
+        rows = numbered(connection, [verdict_row(verdict) for verdict in verdicts])
+        connection.execute(_results_insert(connection.dialect.name), rows)
+        stored = _stored_outcomes(connection, [verdict.result_id for verdict in verdicts])
         refused = [verdict for verdict in verdicts if stored[verdict.result_id][0] != verdict.outcome.value]
         if refused:
             found = [self._conflict_row(verdict, *stored[verdict.result_id]) for verdict in refused]
-            await connection.execute(_insert(connection, tables.conflicts).on_conflict_do_nothing(), found)
+            connection.execute(_insert(connection, tables.conflicts).on_conflict_do_nothing(), found)
         return [verdict.result_id for verdict in refused]
 
     def _conflict_row(self, verdict: Verdict, outcome: str, agent: str) -> dict[str, Any]:
@@ -329,17 +326,19 @@ class SqlLedger:
                 raise
             why = str(error.__cause__).splitlines()[0]
         try:
-            async with self.database.writing() as connection:
-                await connection.execute(_results_insert(connection.dialect.name), reduced_row(verdict, why))
-                return []
+            await self.database.write(
+                lambda connection: connection.execute(
+                    _results_insert(connection.dialect.name), reduced_row(verdict, why)
+                )
+            )
+            return []
         except LedgerUnavailable as error:
             if not _is_refusal(error):
                 raise
         lost = Event(
             self._clock.now(), "row_refused", Severity.ALARM, verdict.camera, f"{why}: {journal_record(verdict)}"
         )
-        async with self.database.writing() as connection:
-            await _insert_events(connection, [lost])
+        await self.database.write(lambda connection: _insert_events(connection, [lost]))
         return []
 
 
@@ -347,7 +346,7 @@ def _is_refusal(error: LedgerUnavailable) -> bool:
     return isinstance(error.__cause__, Exception) and is_refused_row(error.__cause__)
 
 
-def _insert(connection: AsyncConnection, table: sa.Table) -> Any:
+def _insert(connection: sa.Connection | AsyncConnection, table: sa.Table) -> Any:
     """INSERT with ON CONFLICT in the dialect of the database; both dialects have the same methods."""
     return _insert_in(connection.dialect.name, table)
 
@@ -370,21 +369,17 @@ def _renamed(row: dict[str, Any]) -> dict[str, Any]:
     return {f"new_{name}": value for name, value in row.items()}
 
 
-async def _stored_outcomes(
-    connection: AsyncConnection, result_ids: Sequence[ResultId]
-) -> dict[ResultId, tuple[str, str]]:
+def _stored_outcomes(connection: sa.Connection, result_ids: Sequence[ResultId]) -> dict[ResultId, tuple[str, str]]:
     """Outcome and agent of the rows that exist already, by result id."""
     stored: dict[ResultId, tuple[str, str]] = {}
     for start in range(0, len(result_ids), _IDS_PER_QUERY):
-        query = sa.select(tables.results.c.result_id, tables.results.c.outcome, tables.results.c.agent).where(
-            tables.results.c.result_id.in_(result_ids[start : start + _IDS_PER_QUERY])
-        )
-        stored.update({row.result_id: (row.outcome, row.agent) for row in await connection.execute(query)})
+        rows = connection.execute(_OUTCOMES, {"ids": result_ids[start : start + _IDS_PER_QUERY]})
+        stored.update({row.result_id: (row.outcome, row.agent) for row in rows})
     return stored
 
 
-async def _note_published(
-    connection: AsyncConnection, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool | None]]
+def _note_published(
+    connection: sa.Connection, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool | None]]
 ) -> None:
     """Note in the rows of other views that a decision which names them went out, or may have."""
     own = {verdict.result_id: verdict.published for verdict in verdicts}
@@ -394,7 +389,7 @@ async def _note_published(
         if is_published is not False and own.get(decision.result_id, False) is False
     ]
     if rows:
-        await connection.execute(_publication(), rows)
+        connection.execute(_publication(), rows)
 
 
 @cache
@@ -406,14 +401,34 @@ def _publication() -> sa.Update:
     return statement.values(published=_parameter("published"))
 
 
-async def _upsert_decisions(connection: AsyncConnection, rows: Iterable[dict[str, Any]]) -> None:
+def _write_decisions(
+    connection: sa.Connection,
+    verdicts: Sequence[Verdict],
+    decided: Sequence[tuple[Decision, bool | None]],
+    now: datetime,
+) -> None:
+    at_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
+    rows = [
+        decision_row(
+            decision,
+            is_sent=is_published is True,  # what is unknown, the ack of the part shows
+            in_flight=decision.trigger_id == 0 and decision.result_id not in at_zero,
+            now=now,
+        )
+        for decision, is_published in decided
+    ]
+    _upsert_decisions(connection, rows)
+    _note_published(connection, verdicts, decided)
+
+
+def _upsert_decisions(connection: sa.Connection, rows: Iterable[dict[str, Any]]) -> None:
     """Keep the worst action of a part, with its cause and result. `sent` counts all decisions that were sent."""
     by_key: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for row in rows:
         by_key[row["trigger_id"] is None].append(row)
     for in_flight, same_key in by_key.items():
         if same_key:
-            await connection.execute(_decisions_upsert(connection.dialect.name, in_flight), same_key)
+            connection.execute(_decisions_upsert(connection.dialect.name, in_flight), same_key)
 
 
 @cache
@@ -443,12 +458,12 @@ def _object(owner: str, what: str) -> str:
     return f"gate/{owner}/{what}"
 
 
-async def _upsert_gates(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+def _upsert_gates(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Keep the state with the higher count. A state that is behind comes from an agent that has lost the gate.
 
     What is known about holds is merged in any case, as `gate_merging` says: only a release ends a hold.
     """
-    await connection.execute(_gates_upsert(connection.dialect.name), rows)
+    connection.execute(_gates_upsert(connection.dialect.name), rows)
 
 
 @cache
@@ -490,7 +505,7 @@ def _merged_holds(new: Any, old: Any, is_further: sa.ColumnElement[bool]) -> dic
     return merged
 
 
-async def _insert_events(connection: AsyncConnection, happened: Sequence[Event]) -> None:
+def _insert_events(connection: sa.Connection, happened: Sequence[Event]) -> None:
     rows = [
         {
             "at": event.at,
@@ -502,4 +517,4 @@ async def _insert_events(connection: AsyncConnection, happened: Sequence[Event])
         for event in happened
     ]
     if rows:
-        await connection.execute(tables.events.insert(), rows)
+        connection.execute(tables.events.insert(), rows)

@@ -16,6 +16,9 @@ from inspector.ports import Journal
 from inspector.stream.pipeline.ticket import Receipt, Row, Shared, Signal, Ticket
 from inspector.stream.pipeline.writing import Writing
 
+ENOUGH: Final = 16
+"""So many rows wait for no more: a row of a larger transaction costs hardly less."""
+
 MOST_PUBLISHED: Final = 4096
 """Rows of other views that are remembered as published until they are written."""
 
@@ -35,6 +38,7 @@ class Recording:
         self._journal = journal
         self._entries: deque[_Entry] = deque()
         self._has_entry = Signal()
+        self._has_enough = Signal()
         self._published: dict[ResultId, bool | None] = {}
 
     @property
@@ -53,7 +57,7 @@ class Recording:
     def add(self, row: Row) -> None:
         """Hand over a row without a delivery."""
         self._entries.append(_Entry(row, None))
-        self._has_entry.set()
+        self._note_entries()
 
     def note_published(self, result_id: ResultId, published: bool | None) -> None:
         """Note that a decision which names this row went out, or may have (None). The row may be handed over already.
@@ -70,8 +74,8 @@ class Recording:
         while True:
             if not self._entries:
                 await self._has_entry.wait()
-            if self._entries and len(self._entries) < store.commit_rows:
-                await self._shared.clock.sleep(store.commit_wait_ms / 1000)
+            if self._entries and len(self._entries) < min(ENOUGH, store.commit_rows):
+                await self._has_enough.wait(store.commit_wait_ms / 1000)
             await self.write_once()
 
     async def write_once(self) -> None:
@@ -97,7 +101,12 @@ class Recording:
     def _release(self, receipt: Receipt, row: Row | None) -> None:
         for released in self._shared.watermark.finish(receipt.position, row):
             self._entries.append(_Entry(released.value, Receipt(receipt.source, released.position)))
+        self._note_entries()
+
+    def _note_entries(self) -> None:
         self._has_entry.set()
+        if len(self._entries) >= ENOUGH:
+            self._has_enough.set()
 
     def _let_followers_go(self, rows: list[Row]) -> None:
         for row in rows:

@@ -114,7 +114,7 @@ class Reports:
             self._shared.checkpoint("ack_received")
             taken = self._met(report)
             for listen in self._shared.ack_listeners if not taken.is_known else ():
-                listen(report.action)
+                listen(taken.report.action)
             self._taken.append(taken)
             self._has_taken.set()
 

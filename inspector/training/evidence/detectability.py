@@ -27,8 +27,8 @@ from inspector.training.evidence.trade import (
     thresholds_of,
     trade_of,
 )
-from inspector.training.statistics.binomial import clopper_pearson
 from inspector.training.statistics.calibrating import CONFIDENCE
+from inspector.vision.artifacts.binomial import clopper_pearson
 from inspector.vision.artifacts.eyesight import LARGE_SIZES
 from inspector.vision.engines.protocols import Embedder
 from inspector.vision.heads.base import Judgement

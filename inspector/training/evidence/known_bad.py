@@ -18,8 +18,8 @@ from inspector.errors import UndecodableFrame
 from inspector.stream.decode import DecodeLimits, decode
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.gathering import Progress
-from inspector.training.statistics.binomial import clopper_pearson
 from inspector.training.statistics.calibrating import CONFIDENCE
+from inspector.vision.artifacts.binomial import clopper_pearson
 from inspector.vision.artifacts.eyesight import Eyesight
 from inspector.vision.engines.protocols import Embedder
 from inspector.vision.images.preparation import prepare

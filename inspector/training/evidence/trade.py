@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from inspector.training.defects.drawing import DefectKind
-from inspector.training.statistics.binomial import clopper_pearson, upper_bound
 from inspector.training.statistics.calibrating import CONFIDENCE
+from inspector.vision.artifacts.binomial import clopper_pearson, upper_bound
 from inspector.vision.artifacts.calibration import Calibration, rank_of, scores_needed, threshold_of
 from inspector.vision.artifacts.eyesight import LARGE_SIZES
 

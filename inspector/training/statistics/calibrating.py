@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import UsageError
-from inspector.training.statistics.binomial import clopper_pearson, upper_bound
+from inspector.vision.artifacts.binomial import clopper_pearson, upper_bound
 from inspector.vision.artifacts.calibration import MARGIN, Calibration, rank_of, threshold_of
 
 ALPHA = 0.01

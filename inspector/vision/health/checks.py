@@ -23,6 +23,7 @@ from inspector.vision.health.measures import (
     Look,
     block_distance,
     largest_area,
+    most_shift_gain,
     shift_gain,
     spectrum,
 )
@@ -40,6 +41,9 @@ BLACK: Final = 1 / 32
 MOST_GOOD: Final = 4096
 """Most good images in an artifact."""
 _NUMBERS: Final = ("brightness", "fineness", "far_from")
+
+_ROUNDING: Final = 1e-3
+"""More than a shift's gain can be off by its computation."""
 
 _LEVELS_ALIKE: Final = 2.0
 """Brightness alone may differ this many times as far as a whole block: the fault changes it a little too."""
@@ -100,6 +104,12 @@ class Measuring:
     def measure(self, fault: FrameFault, look: Look) -> float:
         """How strongly a frame shows the fault, 0 or less for an ordinary frame."""
         return self._of[fault](look)
+
+    def is_beyond(self, fault: FrameFault, look: Look, limit: float) -> bool:
+        """Whether `measure` is above the limit. A shift costs two Fourier transforms, made only where it can be."""
+        if fault is FrameFault.MOVED and most_shift_gain(look.edges(), self.good.template) < limit - _ROUNDING:
+            return False
+        return self.measure(fault, look) > limit
 
     def distances(self, look: Look) -> Floats:
         """How far each block is from every good image, [16, 16]."""
@@ -177,8 +187,10 @@ class HealthChecks:
             return None
         look = Look(copy, self._measuring.good.counted)
         for fault, check in self.checks.items():
-            value = self._measuring.measure(fault, look)
-            if value > check.limit and (is_known or self._measuring.resemblance(look, fault) >= LEAST_ALIKE):
+            if not self._measuring.is_beyond(fault, look, check.limit):
+                continue
+            if is_known or self._measuring.resemblance(look, fault) >= LEAST_ALIKE:
+                value = self._measuring.measure(fault, look)
                 return FoundFault(fault, _MEASURES[fault].format(value, check.limit))
         return None
 

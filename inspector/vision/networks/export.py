@@ -1,8 +1,8 @@
 """`python -m inspector.vision.networks.export ORDER`: writes one pass as an ONNX graph into the cache.
 
 `graphs.ensure_graph` runs this module as a process of its own, so that the agent never imports torch. ORDER is JSON
-with graph, cache and weights_file. Exit codes: 0 done, 3 weights missing, 4 torch missing, 1 any other fault. The last
-line on stderr names the fault.
+with graph, cache, weights_file and parent, the id of the process that waits for it and with which it ends. Exit codes:
+0 done, 3 weights missing, 4 torch missing, 1 any other fault. The last line on stderr names the fault.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inspector.errors import EngineError, InspectorError, TorchMissing, WeightsMissing
+from inspector.lifetime import end_with_parent
 from inspector.vision.networks.backbone import Backbone, weights_digest
 from inspector.vision.networks.graphs import (
     INPUT,
@@ -69,6 +70,7 @@ def versions() -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     order: dict[str, Any] = json.loads(arguments[0])
+    end_with_parent(order["parent"])
     graph = Graph.from_manifest(order["graph"])
     weights_file = Path(order["weights_file"]) if order["weights_file"] else None
     try:

@@ -242,6 +242,7 @@ def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) 
         "graph": graph.to_manifest(),
         "cache": str(cache.resolve()),
         "weights_file": str(weights_file.resolve()) if weights_file else None,
+        "parent": os.getpid(),
     }
     # -W ignore: the exporter's deprecation warnings mean nothing to the operator.
     command = [sys.executable, "-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order)]

@@ -24,6 +24,8 @@ from inspector.enrolment.low_priority import (
 )
 from inspector.errors import EnrolmentError, UsageError
 
+ROOT = Path(__file__).parents[3]
+
 
 def looks_around(progress: Progress) -> dict[str, Any]:
     progress("looking", 1, 2)
@@ -45,8 +47,18 @@ def dies(_progress: Progress) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+HELPER = """import sys, time
+from inspector.lifetime import end_with_parent
+end_with_parent(int(sys.argv[1]))
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
 def waits(named: Path, progress: Progress) -> None:
-    helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    helper = subprocess.Popen([sys.executable, "-c", HELPER, str(os.getpid())], stdout=subprocess.PIPE, cwd=ROOT)
+    assert helper.stdout is not None
+    helper.stdout.readline()
     named.write_text(f"{os.getpid()} {helper.pid}")
     progress("waiting", 0, 1)
     time.sleep(600)
@@ -113,3 +125,33 @@ async def test_low_priority_cancelled_leaves_no_process_behind(tmp_path: Path) -
     async with asyncio.timeout(60):  # it dies when it comes to run, and it comes last
         while is_running(helper):
             await asyncio.sleep(0.05)
+
+
+PARENT = """import asyncio, sys
+from functools import partial
+from pathlib import Path
+from inspector.enrolment.low_priority import run_at_low_priority
+from tests.unit.enrolment.test_low_priority import quiet, waits
+asyncio.run(run_at_low_priority(partial(waits, Path(sys.argv[1])), quiet))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with a parent that was killed")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_low_priority_work_ends_with_a_parent_that_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+    named = tmp_path / "pid"
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, str(named), cwd=ROOT)
+    try:
+        async with asyncio.timeout(120):
+            while not named.exists() or not (written := named.read_text()):
+                await asyncio.sleep(0.05)
+        parent.send_signal(number)
+        assert await parent.wait() == -number
+        worker, helper = (int(each) for each in written.split())
+        async with asyncio.timeout(120):  # they die when they come to run, and they come last
+            while is_running(worker) or is_running(helper):
+                await asyncio.sleep(0.05)
+    finally:
+        if parent.returncode is None:
+            parent.kill()
+            await parent.wait()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from inspector.domain import Cause, Challenge, GateAction, Master, Outcome, Verdict
+from inspector.domain import Cause, Challenge, GateAction, Master, Outcome, ResultId, Verdict
 from inspector.stream.challenges import ChallengeRun
 from inspector.stream.gates import PartKey
 from inspector.testing.clock import START
@@ -132,3 +133,59 @@ def test_run_without_acks_ignores_what_the_plc_says() -> None:
     show(run, 2, Outcome.REJECT)
     run.heard(report(2, 1, 2, 0))
     assert run.is_passed
+
+
+GOOD_DONE, BAD_DONE = (1, 1, 1), (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "done_as", "again"),
+    [
+        (2, BAD_DONE, (1, 4, 1)),
+        (2, BAD_DONE, (1, 2, 0)),
+        (2, BAD_DONE, (2, 1, 0)),
+        (1, GOOD_DONE, (2, 2, 1)),
+        (1, GOOD_DONE, (2, 4, 1)),
+    ],
+)
+def test_run_fails_with_a_second_ack_that_contradicts_the_first(
+    number: int, done_as: tuple[int, int, int], again: tuple[int, int, int]
+) -> None:
+    run = run_of(challenge_of("c1", expected=(*ORDER, Master(Outcome.REJECT)), product=None))
+    show(run, 1)
+    show(run, 2, Outcome.REJECT)
+    for said in (done_as, done_as, again):
+        run.heard(report(number, *said))
+    assert run.fault is not None
+    assert f"reference part {number}" in run.fault
+    run.heard(report(2, *BAD_DONE))
+    assert not run.takes(part(3), None), "none after a fault"
+    assert not run.is_passed
+    acks = [ack for ack in run.challenge.acks if ack.trigger_id == number]
+    assert [(ack.action, ack.source, ack.done) for ack in acks][:2] == [done_as, again]
+
+
+def test_run_takes_a_repeated_ack_for_nothing_new() -> None:
+    run = run_of()
+    show(run, 1)
+    show(run, 2, Outcome.REJECT)
+    for number, said in ((1, GOOD_DONE), (1, GOOD_DONE), (2, BAD_DONE), (2, BAD_DONE)):
+        run.heard(report(number, *said))
+    assert run.is_passed
+    assert len(run.challenge.acks) == 2
+    assert "1 of 1 rejects" in run.progress()
+
+
+def test_run_of_parts_without_numbers_takes_a_second_ack_for_the_part_before_it() -> None:
+    run = run_of(challenge_of("c1", expected=(*ORDER, Master(Outcome.REJECT)), product=None))
+    shown = [PartKey(1, 0, 0, solo=f"r{number}") for number in (1, 2)]
+    for key, outcome in zip(shown, (Outcome.PASS, Outcome.REJECT), strict=True):
+        cause = Cause.OK if outcome is Outcome.PASS else Cause.ANOMALY
+        verdict = verdict_of_part(0, outcome=outcome, cause=cause, product="bolt", product_version=2)
+        assert run.takes(key, None)
+        run.judged(key, verdict, is_to_be_told=True)
+    for said, about in (((1, 1, 1), "r1"), ((2, 1, 1), "r2"), ((1, 1, 1), "of an ordinary frame")):
+        run.heard(replace(report(0, *said), result_id=ResultId(about)))
+    assert run.fault is None
+    run.heard(report(0, 1, 4))
+    assert run.fault == ("the PLC acknowledged reference part 2 with act 1, src 4, done 1, after act 2, src 1, done 1")

@@ -82,6 +82,22 @@ async def test_challenge_passed_is_stored_and_the_line_goes_on() -> None:
     assert "golden_passed" in plant.telemetry.kinds()
 
 
+@pytest.mark.parametrize(("trigger", "acts"), [(2, [(2, 1), (1, 4)]), (1, [(1, 1), (2, 2)])])
+async def test_challenge_with_acks_that_contradict_each_other_fails_and_keeps_both(
+    trigger: int, acts: list[tuple[int, int]]
+) -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        await Talker(plant).tell("golden", good=1, bad=2, within_s=60, gate="gate")
+        show(plant, [GOOD, BAD])
+        await until(lambda: len(plant.line.told) == 2)
+        for act, src in acts:
+            ack(plant, trigger, act, src)
+        challenge = await has_failed(plant, f"the PLC acknowledged reference part {trigger} with act {acts[1][0]}")
+        assert "ack_contradicts" in plant.telemetry.kinds()
+    assert [(found.action, found.source) for found in challenge.acks] == acts
+
+
 async def test_challenge_by_part_ids_takes_them_in_any_order_and_tells_nothing_of_other_parts() -> None:
     plant = Plant(settings())
     async with plant.running():

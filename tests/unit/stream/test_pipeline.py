@@ -40,6 +40,7 @@ from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream import spare_time
 from inspector.stream.pipeline import Adapters, Pipeline, afterwards
 from inspector.stream.pipeline.heartbeats import Fault
+from inspector.stream.pipeline.recording import ENOUGH
 from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.clock import START
 from inspector.testing.edges import (
@@ -195,6 +196,16 @@ async def test_run_each_frame_has_one_row_one_record_and_is_acknowledged() -> No
     assert sum(row.outcome is Outcome.REJECT for row in plant.rows()) == 10
     assert len(plant.sink.verdicts) == 40
     assert all(row.published is None for row in plant.rows()), "no gate, nothing published to one"
+
+
+async def test_run_enough_rows_for_a_group_are_written_without_a_wait() -> None:
+    patient = FREE.store.model_copy(update={"commit_wait_ms": 3_600_000.0})
+    plant = Plant(FREE.model_copy(update={"store": patient}))
+    async with plant.running():
+        for number in range(ENOUGH):
+            plant.push(GOOD, frame_id=number)
+        await plant.has_rows(ENOUGH)
+        await until(lambda: not plant.source.broker.kept)
 
 
 async def test_run_every_kind_of_bad_frame_fails_alone_with_its_cause() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.errors import ArtifactError, UsageError
-from inspector.training.statistics.binomial import binomial_cdf, clopper_pearson, upper_bound
 from inspector.training.statistics.calibrating import calibrate, parse_overkill, without_the_largest
+from inspector.vision.artifacts.binomial import binomial_cdf, clopper_pearson, upper_bound
 from inspector.vision.artifacts.calibration import Calibration
 
 

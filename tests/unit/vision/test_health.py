@@ -19,12 +19,14 @@ from inspector.training.dataset.folders import ImageSource
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
 from inspector.training.health.faults import make_faulty
 from inspector.vision.artifacts.format import Artifact, digest_of, pack, unpack
+from inspector.vision.health import checks as checks_module
 from inspector.vision.health.checks import HealthChecks
 from inspector.vision.health.measures import (
     BLOCKS,
     Look,
     block_distance,
     largest_area,
+    most_shift_gain,
     shift_gain,
     spectrum,
 )
@@ -88,6 +90,26 @@ def test_shift_gain_is_none_where_a_part_lies_as_it_should_and_large_where_it_do
     moved = np.roll(part, 20, axis=1)
     assert shift_gain(look(moved).edges(), template) > 0.3
     assert shift_gain(look(even(90)).edges(), template) == pytest.approx(0.0), "an even frame has no edges to shift"
+
+
+def test_most_shift_gain_is_a_bound_of_it_whatever_the_frame_shows() -> None:
+    template = np.mean([look(draw("disc", seed, size=(128, 128))).edges() for seed in range(9)], axis=0)
+    others = [draw("disc", 20), draw("plate", 3), draw("mesh", 5), scene(4), even(0), even(90)]
+    for frame in [*others, *(np.roll(others[0], (4 * step, 9 * step), axis=(0, 1)) for step in range(1, 12))]:
+        edges = look(frame).edges()
+        assert shift_gain(edges, spectrum(template)) <= most_shift_gain(edges, template) + 1e-5
+    assert most_shift_gain(look(others[0]).edges(), template) < 0.4, "it rules out a shift where there is none"
+
+
+def test_find_of_a_part_in_its_place_makes_no_fourier_transform(
+    checks: HealthChecks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(checks_module, "shift_gain", lambda *_: made.append(1) or 0.0)
+    assert checks.find(routing_copy(scene(100))) is None
+    assert not made
+    checks.find(routing_copy(make_faulty(FrameFault.MOVED, scene(100), np.random.default_rng(9))))
+    assert made
 
 
 def test_block_distance_is_to_the_nearest_good_image_at_the_same_place() -> None:

@@ -1,0 +1,63 @@
+"""Processes that end together: a child with the process that started it, and a command's children with the command.
+
+A process that is killed can end nothing itself, so its child asks the kernel to be killed with it. A process that is
+asked to end is given the time to end its children.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+Result = TypeVar("Result")
+
+ORPHANED: Final = 1
+"""Exit code of a child whose parent was gone before the child began."""
+_SET_PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+
+
+def end_with_parent(parent: int) -> None:
+    """This process is killed when its parent ends, in whatever way; if the parent has ended already, it exits.
+
+    `parent`: the parent's process id, as the parent knows it. Call it first in the child; processes that the child
+    starts need a call of their own. The kernel watches the thread that started the child, so that thread must live as
+    long as the child shall. Linux only; elsewhere nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)
+    # The parent may have ended before the kernel was asked; then another process is the parent, and no signal comes.
+    if os.getppid() != parent:
+        os._exit(ORPHANED)
+
+
+def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of `work`. SIGINT, SIGTERM and SIGHUP cancel it, so that it can end its children.
+
+    A signal that the process was started to ignore, as by `nohup`, stays ignored. Raises KeyboardInterrupt after a
+    signal, when the work has ended.
+    """
+    return asyncio.run(_until_signalled(work))
+
+
+async def _until_signalled(work: Coroutine[Any, Any, Result]) -> Result:
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(work)
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in signals:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        for number in signals:
+            with contextlib.suppress(ValueError):
+                loop.remove_signal_handler(number)

@@ -302,6 +302,12 @@ class Ledger(Adapter, Protocol):
 
     async def record_events(self, events: Sequence[Event]) -> None: ...
 
+    async def events_of(self, subject: str, kinds: Collection[str], since: datetime) -> list[Event]:
+        """The events of these kinds about a subject since that time, newest first."""
+
+    async def last_sign(self, gate: str, before: datetime) -> datetime | None:
+        """When the last frame or report of the gate before that time was received; None if none was."""
+
     async def record_command(
         self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
     ) -> bool:

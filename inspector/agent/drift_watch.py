@@ -36,6 +36,11 @@ class DriftWatch:
         self._section = section
         self._found: dict[tuple[str, int, str], Drift] = {}
 
+    @property
+    def found(self) -> tuple[tuple[str, str, Drift], ...]:
+        """The drift that is there now: product, camera, and what was found."""
+        return tuple((product, camera, drift) for (product, _, camera), drift in self._found.items())
+
     async def run(self) -> None:
         """Look in rounds until cancelled. A round that the database does not allow is left out."""
         if not self._section.drift_every_min:

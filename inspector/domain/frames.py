@@ -7,6 +7,7 @@ An acknowledgement is a `Position`, a value: no frame carries a callback.
 from __future__ import annotations
 
 import enum
+import functools
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,12 +107,17 @@ class FrameKey:
         # new trigger shows a new part, which must get a verdict.
         parts = (self.camera, self.view, self.epoch, self.lap, self.frame_id or "", trigger, self.sha256, self.nonce)
         name = "\x1f".join(map(str, (*parts, "simulated") if self.simulated else parts))
-        return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, name)))
+        return _named(name)
+
+
+@functools.lru_cache(maxsize=256)  # a frame's id is asked for several times on its way
+def _named(name: str) -> ResultId:
+    return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, name)))
 
 
 def part_result_id(owner: str, epoch: int, trigger_id: int, what: str) -> ResultId:
     """The id of a row without a frame (a missed part, a missing view). Each part and reason `what` has its own id."""
-    return ResultId(str(uuid.uuid5(_RESULT_NAMESPACE, "\x1f".join((owner, str(epoch), str(trigger_id), what)))))
+    return _named("\x1f".join((owner, str(epoch), str(trigger_id), what)))
 
 
 def missed_result_id(gate: str, epoch: int, lap: int, trigger_id: int) -> ResultId:

@@ -165,7 +165,7 @@ class Containment:
     @property
     def by_shift(self) -> dict[Key, Tally]:
         """By the local day on which the shift began, and the hour."""
-        return self._by(lambda group: shift_of(hour_at(group.hour), self.shifts))
+        return self._by(lambda group: shift_of(group.first_at, self.shifts))
 
     def to_document(self) -> dict[str, Any]:
         """For `--json` and the report."""
@@ -227,11 +227,6 @@ def shift_of(at: datetime, shifts: Sequence[int]) -> tuple[str, int]:
     return f"{local - timedelta(days=1):%Y-%m-%d}", max(shifts)
 
 
-def hour_at(hour: str) -> datetime:
-    """The beginning of an hour in UTC, as groups name it."""
-    return datetime.fromisoformat(f"{hour}:00:00+00:00")
-
-
 async def _found(
     config: Config, wanted: Suspicion, shifts: tuple[int, ...], limit: int, progress: Progress
 ) -> Containment:
@@ -289,10 +284,12 @@ def _rescored_document(rescored: Rescored) -> dict[str, Any]:
 
 
 def _slices(wanted: Suspicion) -> Iterator[Suspicion]:
+    """Pieces that lie in one hour of the day each, so that each lies in one shift."""
     begin = wanted.since
     while begin < wanted.until:
-        yield replace(wanted, since=begin, until=min(begin + SLICE, wanted.until))
-        begin += SLICE
+        end = min(begin.replace(minute=0, second=0, microsecond=0) + SLICE, wanted.until)
+        yield replace(wanted, since=begin, until=end)
+        begin = end
 
 
 def _rescored(config: Config, wanted: Suspicion, number: int, progress: Progress) -> Rescored:

@@ -133,6 +133,17 @@ class InMemoryLedger:
         self._check()
         self.events.extend(events)
 
+    async def events_of(self, subject: str, kinds: Collection[str], since: datetime) -> list[Event]:
+        self._check()
+        wanted = [event for event in self.events if event.subject == subject and event.kind in kinds]
+        return [event for event in reversed(wanted) if event.at >= since]
+
+    async def last_sign(self, gate: str, before: datetime) -> datetime | None:
+        self._check()
+        times = [row.received_at for row in self.rows.values() if row.gate == gate]
+        times += [action.received_at for action in self.gate_actions if action.gate == gate]
+        return max((at for at in times if at < before), default=None)
+
     async def record_command(
         self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None
     ) -> bool:

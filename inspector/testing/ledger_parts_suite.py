@@ -12,6 +12,7 @@ from inspector.domain import (
     Action,
     AgentPresence,
     Cause,
+    Event,
     GateMode,
     GateOwner,
     GateTerms,
@@ -20,6 +21,7 @@ from inspector.domain import (
     PartFacts,
     PartSelection,
     Seen,
+    Severity,
 )
 from inspector.ports import OWNER_FORGOTTEN_S, Ledger
 from inspector.testing.clock import START, FakeClock
@@ -54,6 +56,24 @@ class LedgerPartsSuite(LedgerSuite):
         (row,) = (await self.stored(ledger)).acks
         assert (row.repeats, row.report_id) == (2, "a3")
         assert firsts([row]) == without_ids([first])
+
+    async def test_last_sign_is_the_last_row_or_report_of_the_gate_before_a_time(self, ledger: Ledger) -> None:
+        assert await ledger.last_sign("g1", START + timedelta(days=1)) is None
+        times = [START + timedelta(seconds=second) for second in range(6)]
+        rows = [verdict_of_part(1, received_at=times[1]), verdict_of_part(2, received_at=times[3])]
+        await ledger.record([*rows, verdict_of_part(3, gate="g2", received_at=times[5])], [], [])
+        await ledger.record_gate_actions([gate_action_of(1, received_at=times[2])])
+        assert [await ledger.last_sign("g1", before) for before in times] == [None, None, *times[1:4], times[3]]
+
+    async def test_events_of_a_subject_are_those_of_the_kinds_since_a_time(self, ledger: Ledger) -> None:
+        events = [
+            Event(START + timedelta(seconds=second), kind, Severity.ALARM, subject, f"{second}")
+            for second, (kind, subject) in enumerate([("a", "g1"), ("b", "g1"), ("c", "g1"), ("a", "g2"), ("a", "g1")])
+        ]
+        await ledger.record_events(events)
+        assert await ledger.events_of("g1", {"a", "b"}, START) == [events[4], events[1], events[0]]
+        assert await ledger.events_of("g1", {"a", "b"}, START + timedelta(seconds=1)) == [events[4], events[1]]
+        assert await ledger.events_of("g3", {"a"}, START) == []
 
     async def test_record_gate_actions_keeps_each_contradiction_once_and_names_it(self, ledger: Ledger) -> None:
         first = gate_action_of(1, report_id="a1")

@@ -56,10 +56,10 @@ class ContainmentContract:
             return [each for each in groups if all(getattr(each, name) == value for name, value in wanted.items())]
 
         (first,) = only(version=3, lot="L1", outcome=Outcome.PASS, threshold=3.0)
-        assert (first.rows, first.near, first.highest, first.hour) == (2, 1, 0.9, f"{START:%Y-%m-%dT%H}")
+        assert (first.rows, first.near, first.highest) == (2, 1, 0.9)
         assert (first.first_at, first.last_at) == (START + timedelta(minutes=1), START + timedelta(minutes=2))
         (moved,) = only(threshold=2.5)
-        assert (moved.near, moved.hour) == (1, f"{START + timedelta(hours=1):%Y-%m-%dT%H}")
+        assert (moved.near, moved.first_at) == (1, START + timedelta(minutes=61))
         (rejected,) = only(outcome=Outcome.REJECT)
         assert (rejected.near, rejected.highest) == (0, None)
         (dark,) = only(cause=Cause.FRAME_HEALTH)

@@ -79,6 +79,7 @@ CASES = (
     Case("InspectorTakesNoFrames", {"inspector_agent_taking_frames": ENDS}),
     Case("InspectorStands", {"inspector_agent_silent_seconds": "0+0x12 0+5x120"}, fires="90s"),
     Case("InspectorFault", {'inspector_agent_fault{fault="canary"}': BEGINS}),
+    Case("InspectorDrift", {'inspector_product_drift{product="bolt",camera="cam1",direction="up"}': BEGINS}),
     Case(
         "InspectorLevelsDrift",
         {

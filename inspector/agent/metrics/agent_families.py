@@ -10,6 +10,7 @@ from inspector.agent.metrics.readers import (
     DROPS,
     build,
     counted,
+    drifts,
     dropped,
     gauged,
     links,
@@ -199,6 +200,14 @@ PRODUCTS: Final = Part(
             "1 for the version of each product that is scored beside the live one and decides nothing.",
             versions(lambda snapshot: snapshot.shadows),
             ("product", "version"),
+        ),
+        Family(
+            "inspector_product_drift",
+            Kind.GAUGE,
+            "1 while the accepted parts of a product at a camera do not look as its good images did: up (nearer to the "
+            "threshold), down or shape. Its event drift has the likely cause (docs/drift.md).",
+            drifts,
+            ("product", "camera", "direction"),
         ),
         Family(
             "inspector_shadow_results_total",

@@ -120,6 +120,10 @@ def at_odds(sources: Sources) -> Values:
     return values
 
 
+def drifts(sources: Sources) -> Values:
+    return dict.fromkeys(sources.view.drifts[:MOST_PRODUCTS], 1.0) if sources.view else {}
+
+
 def links(sources: Sources) -> Values:
     return {(name,): float(is_up) for name, is_up in sources.view.links.items()} if sources.view else {}
 

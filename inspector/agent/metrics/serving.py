@@ -64,6 +64,7 @@ def view_of(agent: Agent) -> View:
         links={name: is_up() for name, is_up in told.links.items()},
         records_unsent=sum(unsent() for unsent in told.unsent),
         pictures_skipped=told.pictures_skipped(),
+        drifts=tuple((product, camera, drift.direction.value) for product, camera, drift in agent.drift_watch.found),
     )
 
 

@@ -16,12 +16,16 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The agent at one moment, as the event loop shows it. `links`: whether each connection to a broker stands."""
+    """The agent at one moment, as the event loop shows it. `links`: whether each connection to a broker stands.
+
+    `drifts`: product, camera and direction of each drift that is there.
+    """
 
     snapshot: Snapshot
     links: Mapping[str, bool]
     records_unsent: int
     pictures_skipped: int
+    drifts: tuple[tuple[str, str, str], ...] = ()
 
 
 class Named(dict[str, list[tuple[Labels, Value]]]):

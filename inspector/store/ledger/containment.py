@@ -17,7 +17,6 @@ from inspector.domain import Cause, FrameFault, Outcome, Verdict
 from inspector.errors import RowDamaged
 from inspector.store import tables
 from inspector.store.database import Database
-from inspector.store.ledger.parts import hour_of
 from inspector.store.ledger.queries import without_index
 from inspector.store.row_mapping import storable, verdict_from_row
 
@@ -41,10 +40,10 @@ class Suspicion:
 
 @dataclass(frozen=True, slots=True)
 class JudgedGroup:
-    """Rows of one hour that are alike in all that is named here. `near`: passes from `NEAR_LEVEL` on.
+    """Rows that are alike in all that is named here. `near`: passes from `NEAR_LEVEL` on.
 
-    `fault`: of a row with the cause `frame_health`; None for others. `hour`: UTC, as in 2025-03-01T06. `highest`: the
-    highest level that passed; None where none did.
+    `fault`: of a row with the cause `frame_health`; None for others. `highest`: the highest level that passed; None
+    where none did.
     """
 
     product: str | None
@@ -52,7 +51,6 @@ class JudgedGroup:
     threshold: float | None
     lot: str | None
     camera: str
-    hour: str
     outcome: Outcome
     cause: Cause
     fault: FrameFault | None
@@ -64,7 +62,10 @@ class JudgedGroup:
 
 
 async def judged_groups(database: Database, wanted: Suspicion) -> list[JudgedGroup]:
-    """All rows in question, in groups. Raises RowDamaged for a row with an unknown word."""
+    """All rows in question, in groups. Raises RowDamaged for a row with an unknown word.
+
+    Ask for an hour at a time: groups say nothing of when, except their first and last row.
+    """
     passed = _R.outcome == Outcome.PASS.value
     keys = {
         "product": _R.product,
@@ -72,7 +73,6 @@ async def judged_groups(database: Database, wanted: Suspicion) -> list[JudgedGro
         "threshold": _R.threshold,
         "lot": _R.lot,
         "camera": _R.camera,
-        "hour": hour_of(_R.received_at, is_sqlite=database.is_sqlite),
         "outcome": _R.outcome,
         "cause": _R.cause,
         "fault": fault_word(),

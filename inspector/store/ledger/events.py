@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -37,6 +39,16 @@ async def newest_events(database: Database, wanted: EventFilter, *, limit: int) 
     if wanted.until is not None:
         conditions.append(events.c.at < wanted.until)
     query = sa.select(events).where(*conditions).order_by(events.c.id.desc()).limit(limit)
+    return await _read(database, query)
+
+
+async def events_about(database: Database, subject: str, kinds: Collection[str], since: datetime) -> list[Event]:
+    """The events of these kinds about a subject since that time, newest first. Raises RowDamaged as above."""
+    conditions = (events.c.subject == storable(subject), events.c.kind.in_(sorted(kinds)), events.c.at >= since)
+    return await _read(database, sa.select(events).where(*conditions).order_by(events.c.id.desc()))
+
+
+async def _read(database: Database, query: sa.Select[Any]) -> list[Event]:
     async with database.reading() as connection:
         rows = (await connection.execute(query)).mappings().all()
     try:

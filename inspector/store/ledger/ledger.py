@@ -51,9 +51,10 @@ from inspector.store.faults import is_refused_row
 from inspector.store.ledger.acks import write_acks
 from inspector.store.ledger.challenges import end_challenge, find_challenge, insert_challenge
 from inspector.store.ledger.corrections import correct_misses
+from inspector.store.ledger.events import events_about
 from inspector.store.ledger.inspections import numbered
 from inspector.store.ledger.owners import record_owned
-from inspector.store.ledger.parts import count_parts, list_parts
+from inspector.store.ledger.parts import count_parts, last_sign, list_parts
 from inspector.store.row_mapping import (
     FINDING_COLUMNS,
     LATE_COLUMNS,
@@ -181,6 +182,14 @@ class SqlLedger:
     async def record_events(self, events: Sequence[Event]) -> None:
         await self.database.ensure_current()
         await self.database.write(lambda connection: _insert_events(connection, events))
+
+    async def events_of(self, subject: str, kinds: Collection[str], since: datetime) -> list[Event]:
+        await self.database.ensure_current()
+        return await events_about(self.database, subject, kinds, since)
+
+    async def last_sign(self, gate: str, before: datetime) -> datetime | None:
+        await self.database.ensure_current()
+        return await last_sign(self.database, gate, before)
 
     async def record_command(
         self, command: CommandRecord, gates: Sequence[GateState], challenge: Challenge | None = None

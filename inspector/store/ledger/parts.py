@@ -8,7 +8,7 @@ for one part at a time each row is a part. A report without any row is a part to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,7 +44,7 @@ VIEWS_APART = timedelta(seconds=60)
 async def count_parts(database: Database, wanted: PartSelection) -> list[PartCount]:
     """How many of the selected parts have which facts, by gate and hour of their beginning."""
     parts = _parts(wanted).subquery("parts")
-    hour = hour_of(parts.c.at, is_sqlite=database.is_sqlite).label("hour")
+    hour = _hour(parts.c.at, is_sqlite=database.is_sqlite).label("hour")
     by = [parts.c.gate, hour, *(parts.c[name] for name in _FACTS)]
     query = sa.select(*by, sa.func.count().label("parts")).group_by(*by).order_by(parts.c.gate, hour)
     return [
@@ -66,6 +66,16 @@ async def list_parts(
         have = [_has(parts.c, facts) for facts in having[start : start + _COMBINATIONS_PER_QUERY]]
         found += [_part(row) for row in await _rows(database, query.where(sa.or_(*have)))]
     return sorted(found, key=lambda part: part.latest, reverse=True)[:limit]
+
+
+async def last_sign(database: Database, gate: str, before: datetime) -> datetime | None:
+    """When the last frame or report of the gate before that time was received; None if none was."""
+    times: list[datetime] = []
+    for columns in (_R, _A):
+        at = columns.received_at
+        query = sa.select(at).where(columns.gate == storable(gate), at < before).order_by(at.desc()).limit(1)
+        times += [row["received_at"] for row in await _rows(database, query)]
+    return max(times, default=None)
 
 
 def _parts(wanted: PartSelection) -> sa.CompoundSelect[Any]:
@@ -247,8 +257,7 @@ def _has(columns: Any, facts: PartFacts) -> sa.ColumnElement[bool]:
     return sa.and_(*(columns[n].is_(None) if value is None else columns[n] == value for n, value in values.items()))
 
 
-def hour_of(at: Any, *, is_sqlite: bool) -> sa.ColumnElement[str]:
-    """The hour of a time in UTC, as in 2025-03-01T06."""
+def _hour(at: Any, *, is_sqlite: bool) -> sa.ColumnElement[str]:
     if is_sqlite:
         return sa.func.substr(sa.type_coerce(at, sa.String), 1, 13, type_=sa.String)
     return sa.func.to_char(sa.func.timezone("UTC", at), 'YYYY-MM-DD"T"HH24', type_=sa.String)

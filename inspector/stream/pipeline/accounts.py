@@ -1,25 +1,27 @@
 """Watches the account of parts: tells each kind of contradiction, holds a gate beyond its bound, and closes lots.
 
 A part is looked at once, when nothing more has come about it for the gate's `ack_within_s`. A part about which
-something comes later is looked at again. Parts that nobody inspects (other modes, bypass) are left out.
+something comes later is looked at again; so is one that waits to be told, because events come at a bounded rate. Parts
+that nobody inspects (other modes, bypass) are left out. An agent that starts, or comes to own a gate, goes back to what
+was not told before: the stored events say which parts and lots were.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from inspector.config.sections import GateSection
-from inspector.domain import HeldFor, Part, PartClass, PartFacts, PartSelection, Severity
+from inspector.domain import HeldFor, Part, PartClass, PartFacts, PartSelection, ResultId, Severity
 from inspector.errors import LedgerUnavailable, RowDamaged
 from inspector.ports import Ledger
+from inspector.stream.account_events import ToldParts, parts_text
 from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of_gate
-from inspector.stream.digest import ranges_text
-from inspector.stream.pipeline.alarms import Alarms, Sentence
+from inspector.stream.pipeline.alarms import LONGEST_PAUSE_S, Alarms, Sentence
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.ticket import Shared
@@ -52,7 +54,16 @@ EVENTS: Final[dict[PartClass, tuple[str, Severity, str]]] = {
 
 
 AFTER_RESTART: Final = timedelta(hours=1)
-"""An agent that starts can't know whether the last lot was closed. It closes it again if it had parts in this time."""
+"""A lot of an earlier run is closed after a start if something came about its parts in this time, and no event has."""
+
+UNTOLD: Final = timedelta(seconds=2 * LONGEST_PAUSE_S)
+"""An event may wait for `LONGEST_PAUSE_S`. Parts that are older, before the last sign of a gate, have been told."""
+
+LOTS_KNOWN: Final = timedelta(days=30)
+"""A lot whose event is older than this may be told again, if something still comes about its parts."""
+
+PartId = tuple[int, int, int | None, ResultId | None]
+"""Epoch, lap and trigger of a part; the result too where parts have no triggers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,22 @@ class _EndedLot:
     lot: str
     due: datetime
     since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """What was at a gate before this agent had it. `last_sign`: when the last frame or report came until then."""
+
+    last_sign: datetime
+    told: ToldParts
+
+
+@dataclass(slots=True)
+class _Untold:
+    """Contradictions of one class that wait for their event. `are_old`: something may have come about them since."""
+
+    parts: dict[PartId, Part] = field(default_factory=dict)
+    are_old: bool = False
 
 
 class Accounts:
@@ -79,12 +106,15 @@ class Accounts:
         self._recent: dict[str, deque[bool]] = {}
         self._known_lots: dict[str, set[str]] = {}
         self._ended: list[_EndedLot] = []
+        self._untold: dict[tuple[str, PartClass], _Untold] = {}
+        self._earlier: dict[str, _Earlier | None] = {}
+        now = shared.clock.now()
+        self._begun = {gate.name: now for gate in shared.config.gate}
 
     async def run(self) -> None:
         """Look at what has become of parts, again and again, until cancelled."""
-        began = self._shared.clock.now()
         for gate in self._shared.config.gate:
-            self._seen_through[gate.name] = began - timedelta(seconds=gate.ack_within_s)
+            self._seen_through[gate.name] = self._begun[gate.name] - timedelta(seconds=gate.ack_within_s)
         while True:
             self._skip_others()
             for gate in self._served():
@@ -104,6 +134,8 @@ class Accounts:
         for gate in self._shared.config.gate:
             if self._owning.is_anothers(gate.name):
                 self._seen_through[gate.name] = now - timedelta(seconds=gate.ack_within_s)
+                self._earlier.pop(gate.name, None)
+                self._begun[gate.name] = now
                 if not self._shared.is_of_group(gate.name):
                     self._known_lots[gate.name] = set(self._ended_lots(gate))
 
@@ -130,38 +162,89 @@ class Accounts:
             self._alarms.tell("account_unreadable", Severity.WARNING, gate, str(damage))
 
     async def _look_at(self, gate: GateSection) -> None:
-        now = self._shared.clock.now()
-        end = now - timedelta(seconds=gate.ack_within_s)
+        if gate.name not in self._earlier:
+            self._earlier[gate.name] = await self._resumed(gate)
+        now, within = self._shared.clock.now(), timedelta(seconds=gate.ack_within_s)
+        end, earlier = now - within, self._earlier[gate.name]
+        begun = self._begun[gate.name] - within
         while (after := self._seen_through[gate.name]) < end:
             through = min(end, after + STEP)
-            since = after - BEFORE - timedelta(seconds=gate.ack_within_s)
+            if earlier is not None and earlier.last_sign <= after < begun:
+                through = min(end, begun)  # nothing came in this time
             wanted = PartSelection(
-                now, (terms_of_gate(gate),), gate=gate.name, since=since, after=after, through=through
+                now,
+                (terms_of_gate(gate),),
+                gate=gate.name,
+                since=after - BEFORE - within,
+                after=after,
+                through=through,
             )
             parts = await self._ledger.parts(wanted, MOST_PARTS)
             self._seen_through[gate.name] = through
             await self._judge(gate, parts[::-1])
+        await self._tell(gate)
+
+    async def _resumed(self, gate: GateSection) -> _Earlier | None:
+        """Go back to what may not have been told when an earlier run ended, and read what was told."""
+        last_sign = await self._ledger.last_sign(gate.name, self._begun[gate.name])
+        if last_sign is None:
+            return None
+        begin = last_sign - timedelta(seconds=gate.ack_within_s) - UNTOLD
+        kinds = {kind for kind, _, _ in EVENTS.values()}
+        events = await self._ledger.events_of(gate.name, kinds, begin)
+        self._seen_through[gate.name] = min(self._seen_through[gate.name], begin)
+        return _Earlier(last_sign, ToldParts(events))
 
     async def _judge(self, gate: GateSection, parts: Sequence[Part]) -> None:
-        found: dict[PartClass, list[Part]] = {}
         recent = self._recent.setdefault(gate.name, deque(maxlen=gate.account_parts))
         first_epoch = self._owning.succession.accounted_from(gate.name)
+        earlier = self._earlier[gate.name]
         for part in parts:
             if part.epoch < first_epoch:
                 continue  # another agent told the gate of it
             part_class = classify(part.facts, has_sensor=gate.reject_sensor)
             is_wrong = is_contradiction(part.facts, part_class, sends_acks=gate.golden_acks)
-            if part.facts.is_inspected:
-                recent.append(is_wrong)
-            if is_wrong:
-                found.setdefault(part_class, []).append(part)
-        for part_class, wrong in found.items():
-            kind, severity, what = EVENTS[part_class]
-            self._shared.telemetry.count(kind, len(wrong), gate=gate.name)
-            sentence = _sentence(gate.name, part_class, what)
-            self._alarms.tell(kind, severity, gate.name, _named(wrong), len(wrong), sentence)
+            due = part.latest + timedelta(seconds=gate.ack_within_s)
+            if part.facts.is_inspected and (earlier is None or due > earlier.last_sign):
+                recent.append(is_wrong)  # an earlier run has counted those that were due before it ended
+            is_told = is_wrong and earlier is not None and earlier.told.has(EVENTS[part_class][0], part, due)
+            if is_wrong and not is_told:
+                self._shared.telemetry.count(EVENTS[part_class][0], gate=gate.name)
+                self._untold.setdefault((gate.name, part_class), _Untold()).parts[_id_of(part)] = part
         if gate.account_share is not None and len(recent) == gate.account_parts:
             await self._check_share(gate, recent, gate.account_share)
+
+    async def _tell(self, gate: GateSection) -> None:
+        """Tell the contradictions whose time has come. What was settled while they waited is left out."""
+        for part_class, (kind, severity, what) in EVENTS.items():
+            untold = self._untold.get((gate.name, part_class))
+            if untold is None:
+                continue
+            if not self._alarms.is_due(kind, gate.name):
+                untold.are_old = True
+                continue
+            parts = await self._still_wrong(gate, part_class, untold.parts) if untold.are_old else untold.parts
+            del self._untold[gate.name, part_class]
+            if parts:
+                sentence = _sentence(gate.name, part_class, what)
+                wrong = list(parts.values())
+                self._alarms.tell(kind, severity, gate.name, parts_text(wrong), len(wrong), sentence)
+
+    async def _still_wrong(
+        self, gate: GateSection, part_class: PartClass, parts: Mapping[PartId, Part]
+    ) -> dict[PartId, Part]:
+        """Those of the parts that are still of this class."""
+        times = [part.at for part in parts.values()]
+        until = max(times) + timedelta(milliseconds=1)
+        wanted = PartSelection(
+            self._shared.clock.now(), (terms_of_gate(gate),), gate=gate.name, since=min(times), until=until
+        )
+        now = {_id_of(part): part for part in await self._ledger.parts(wanted, MOST_PARTS)}
+        is_same = {
+            part_id: part_id in now and classify(now[part_id].facts, has_sensor=gate.reject_sensor) is part_class
+            for part_id in parts
+        }
+        return {part_id: now[part_id] for part_id in parts if is_same[part_id]}
 
     @staticmethod
     def _is_wrong(gate: GateSection, facts: PartFacts) -> bool:
@@ -196,7 +279,7 @@ class Accounts:
         due = now + timedelta(seconds=gate.window_ms / 1000 + gate.ack_within_s + LOT_MARGIN_S)
         known = self._known_lots.get(gate.name)
         if known is None:
-            self._ended += [_EndedLot(gate, lot, due, now - AFTER_RESTART) for lot in ended[-1:]]
+            self._ended += [_EndedLot(gate, lot, due, now - AFTER_RESTART) for lot in dict.fromkeys(ended)]
         else:
             self._ended += [_EndedLot(gate, lot, due) for lot in dict.fromkeys(ended) if lot not in known]
         self._known_lots[gate.name] = set(ended)
@@ -210,7 +293,7 @@ class Accounts:
     async def _close(self, ended: _EndedLot, now: datetime) -> None:
         terms = (terms_of_gate(ended.gate),)
         wanted = PartSelection(now, terms, gate=ended.gate.name, lot=ended.lot)
-        if ended.since is not None and not await self._ledger.parts(replace(wanted, after=ended.since), 1):
+        if ended.since is not None and not await self._is_to_be_closed(ended, wanted, ended.since):
             return
         counts = await self._ledger.count_parts(wanted)
         classes = count_classes(counts, terms)
@@ -222,8 +305,20 @@ class Accounts:
             "lot_account",
             severity,
             ended.gate.name,
-            f"lot {ended.lot} has ended: {counted(classes.total(), 'part')}{said}",
+            f"{_lot_has_ended(ended.lot)}{counted(classes.total(), 'part')}{said}",
         )
+
+    async def _is_to_be_closed(self, ended: _EndedLot, wanted: PartSelection, since: datetime) -> bool:
+        """Whether a lot of an earlier run had parts lately, and its end was not told or more parts came after that."""
+        if not await self._ledger.parts(replace(wanted, after=since), 1):
+            return False
+        events = await self._ledger.events_of(ended.gate.name, {"lot_account"}, wanted.now - LOTS_KNOWN)
+        told = next((event for event in events if event.detail.startswith(_lot_has_ended(ended.lot))), None)
+        return told is None or bool(await self._ledger.parts(replace(wanted, since=told.at), 1))
+
+
+def _id_of(part: Part) -> PartId:
+    return part.epoch, part.lap, part.trigger_id, None if part.trigger_id is not None else part.result_id
 
 
 def _sentence(gate: str, part_class: PartClass, what: str) -> Sentence:
@@ -231,11 +326,5 @@ def _sentence(gate: str, part_class: PartClass, what: str) -> Sentence:
     return lambda count, cases: f"{counted(count, 'part')} {what}: {cases}; {look}"
 
 
-def _named(parts: Sequence[Part]) -> str:
-    if any(part.trigger_id is None for part in parts):
-        return f"the first at {min(part.at for part in parts):%H:%M:%S} UTC"
-    said = []
-    for epoch in sorted({part.epoch for part in parts}):
-        triggers = sorted({part.trigger_id for part in parts if part.epoch == epoch and part.trigger_id is not None})
-        said.append(f"trigger{'' if len(triggers) == 1 else 's'} {ranges_text(triggers)} of epoch {epoch}")
-    return "; ".join(said)
+def _lot_has_ended(lot: str) -> str:
+    return f"lot {lot} has ended: "

@@ -32,7 +32,7 @@ def as_it_is(_count: int, cases: str) -> str:
 class _Kind:
     severity: Severity
     told_ns: int
-    pause_s: float = FIRST_PAUSE_S
+    pause_s: float
     left_out: int = 0
     cases: dict[str, None] = field(default_factory=dict)
     sentence: Sentence = as_it_is
@@ -56,7 +56,7 @@ class Alarms:
         now_ns = self._shared.clock.monotonic_ns()
         known = self._kinds.get((kind, subject))
         if known is None or now_ns - known.told_ns >= 2 * known.pause_s * 1e9:
-            self._kinds[kind, subject] = _Kind(severity, now_ns)
+            self._kinds[kind, subject] = _Kind(severity, now_ns, FIRST_PAUSE_S)
             self._shared.event(kind, severity, subject, sentence(count, case))
             return
         known.left_out += count
@@ -66,6 +66,11 @@ class Alarms:
         elif case not in known.cases:
             known.is_cut = True
         self.tell_due()
+
+    def is_due(self, kind: str, subject: str) -> bool:
+        """Whether an event of this kind would be told at once. What waits until then can still be taken back."""
+        known = self._kinds.get((kind, subject))
+        return known is None or self._shared.clock.monotonic_ns() - known.told_ns >= known.pause_s * 1e9
 
     def tell_due(self, *, is_last: bool = False) -> None:
         """Tell what was kept and whose pause is over. `is_last`: without waiting for the pause."""

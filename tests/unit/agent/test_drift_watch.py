@@ -18,6 +18,7 @@ from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.registry.registry import SqlRegistry
 from inspector.testing.clock import FakeClock
 from inspector.testing.samples import verdict_of_part
+from inspector.vision.artifacts.drift import Direction
 from tests.unit.vision.test_drift import manifest_of, usual
 
 MANIFEST = manifest_of(usual(60, 1)) | {"head": "prototype", "threshold": 4.0}
@@ -70,10 +71,14 @@ async def test_drift_is_told_when_it_begins_and_when_it_is_over(line: Line) -> N
     assert (begun.kind, begun.subject) == ("drift", "bolt")
     assert "version 1 at cam1: parts come nearer to the threshold" in begun.detail
     assert await line.told() == [], "it is told once"
+    assert [(product, camera, drift.direction) for product, camera, drift in line.watch.found] == [
+        ("bolt", "cam1", Direction.UP)
+    ]
     line.clock.advance(7200)
     await line.inspect(usual(400, 4))
     (over,) = await line.told()
     assert over.kind == "drift_over"
+    assert line.watch.found == ()
 
 
 async def test_drift_of_rows_of_another_agent_is_its_own_matter(line: Line) -> None:

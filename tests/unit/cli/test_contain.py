@@ -137,6 +137,26 @@ def test_contain_of_nothing_and_of_what_is_not_there(shell: Shell, versions: lis
     assert shell("contain", "--since", "1h", "--until", "2h").code == 2
 
 
+def test_contain_counts_each_shift_for_itself(
+    shell: Shell, versions: list[ProductVersion], record: Callable[..., None]
+) -> None:
+    local = datetime(2026, 3, 2, 13, 30).astimezone()
+    moments = [local, local + timedelta(minutes=25), local + timedelta(minutes=40), local + timedelta(hours=9)]
+    record([verdict_of_part(number, product="disc", received_at=at) for number, at in enumerate(moments)])
+    span = (
+        "--since",
+        f"{local - timedelta(minutes=1):%Y-%m-%dT%H:%M}",
+        "--until",
+        f"{local + timedelta(days=1):%Y-%m-%d}",
+    )
+    found = shell("contain", *span, "--product", "disc", "--json").document
+    assert [(shift["shift"], shift["pass"]) for shift in found["shifts"]] == [
+        ("2026-03-02 06:00", 2),
+        ("2026-03-02 14:00", 1),
+        ("2026-03-02 22:00", 1),
+    ]
+
+
 @pytest.mark.parametrize(
     ("hour", "shift"),
     [(5, ("2026-03-01", 22)), (6, ("2026-03-02", 6)), (21, ("2026-03-02", 14)), (23, ("2026-03-02", 22))],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from inspector.config.config import Config
 from inspector.domain import CommandName, Part, Severity
 from inspector.errors import RowDamaged
+from inspector.stream.pipeline import alarms
 from inspector.stream.pipeline.heartbeats import Fault
 from tests.unit.stream.test_commanding import Talker
 from tests.unit.stream.test_pipeline import BAD, GOOD, UNKNOWN, Plant, settings, until
@@ -111,7 +113,7 @@ async def test_account_share_beyond_its_bound_holds_the_gate_until_it_is_release
         await until(lambda: beats(0, Fault.HELD))
         await until(lambda: plant.ledger.gates["gate"].held, 5)
         reply = await Talker(plant).tell(CommandName.RELEASE, gate="gate")
-        assert reply["ok"] == 1
+        assert reply["ok"] == 1, reply
         await until(lambda: beats(1, 0))
     assert plant.telemetry.kinds().count("account_beyond_bound") == 1
 
@@ -184,3 +186,91 @@ async def test_account_of_a_lot_that_ended_before_a_restart_is_told_after_it() -
         await told(again, "lot_account")
     (event,) = [event for event in again.telemetry.events if event.kind == "lot_account"]
     assert event.detail == ("lot L1 has ended: 1 part, 1 never acknowledged; see: inspector parts --lot L1")
+
+
+def events_of(plant: Plant, kind: str) -> list[str]:
+    return [event.detail for event in plant.telemetry.events if event.kind == kind]
+
+
+async def test_account_contradiction_before_a_restart_is_told_after_it_and_only_once() -> None:
+    plant = Plant(line())
+    async with plant.running():
+        plant.push(BAD, 3)
+        await until(lambda: len(plant.line.told) == 1)
+        plant.acks.reported.put_nowait(fresh(plant, 3, action=1))
+        await until(lambda: len(plant.ledger.acks) == 1)
+    assert events_of(plant, "ack_other_than_told") == []
+    await asyncio.sleep(1.2)  # the agent is away for longer than ack_within_s
+    again = Plant(line(), earlier=plant)
+    async with again.running():
+        await told(again, "ack_other_than_told")
+        await until(lambda: any(event.kind == "ack_other_than_told" for event in again.ledger.events))
+    (detail,) = events_of(again, "ack_other_than_told")
+    assert "trigger 3 of epoch 1" in detail
+    third = Plant(line(), earlier=again)
+    async with third.running():
+        third.push(GOOD, 4)
+        await told(third, "ack_missing")  # parts are looked at in order
+    assert events_of(third, "ack_other_than_told") == []
+    assert third.telemetry.counters["ack_other_than_told"] == 0
+
+
+async def test_account_contradiction_whose_event_waited_when_the_agent_ended_is_told_by_the_next_run() -> None:
+    plant = Plant(line())
+    async with plant.running():
+        plant.push(GOOD, 1)
+        await plant.has_rows(1)
+        plant.acks.reported.put_nowait(fresh(plant, 2, action=1, source=2))
+        await told(plant, "ack_without_frame")
+        plant.acks.reported.put_nowait(fresh(plant, 3, action=1, source=2))
+        await until(lambda: plant.telemetry.counters["ack_without_frame"] == 2)
+    again = Plant(line(), earlier=plant)
+    async with again.running():
+        await told(again, "ack_without_frame")
+    assert [
+        detail.split(";")[0]
+        for detail in (*events_of(plant, "ack_without_frame"), *events_of(again, "ack_without_frame"))
+    ] == [
+        "1 part passed without any picture: trigger 2 of epoch 1",
+        "1 part passed without any picture: trigger 3 of epoch 1",
+    ]
+
+
+async def test_account_part_acknowledged_while_its_event_waits_is_not_told_as_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alarms, "FIRST_PAUSE_S", 3.0)
+    plant = Plant(line())
+    async with plant.running():
+        plant.push(GOOD, 1)
+        await told(plant, "ack_missing")
+        for trigger in (2, 3, 4):
+            plant.push(GOOD, trigger)
+        await until(lambda: plant.telemetry.counters["ack_missing"] == 4)
+        for trigger in (2, 3):
+            plant.acks.reported.put_nowait(fresh(plant, trigger, action=1))
+        await until(lambda: len(events_of(plant, "ack_missing")) == 2, 30)
+    assert events_of(plant, "ack_missing")[1].split(";")[0] == (
+        "since the last such event: 1 part never acknowledged by the PLC: trigger 4 of epoch 1"
+    )
+
+
+async def test_account_of_a_lot_is_told_once_over_restarts() -> None:
+    plant = Plant(line())
+    async with plant.running():
+        talker = Talker(plant)
+        await talker.tell("job", job_id="J1", lot="L1")
+        plant.push(GOOD, 1)
+        await plant.has_rows(1)
+        await talker.tell("job", job_id="J2", lot="L2")
+        await told(plant, "lot_account")
+        await until(lambda: any(event.kind == "lot_account" for event in plant.ledger.events))
+    again = Plant(line(), earlier=plant)
+    async with again.running():
+        talker = Talker(again)
+        again.push(GOOD, 2)
+        await again.has_rows(2)
+        await talker.tell("job", job_id=None, cmd_id="of the second run")
+        await told(again, "lot_account")
+        await until(lambda: sum(event.kind == "lot_account" for event in again.ledger.events) == 2)
+    assert [detail.split(":")[0] for detail in events_of(again, "lot_account")] == ["lot L2 has ended"]

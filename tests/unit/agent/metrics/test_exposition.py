@@ -231,6 +231,12 @@ def test_live_versions_and_shadows_are_named(telemetry: LogTelemetry) -> None:
     assert found.value("inspector_products_live") == 1
 
 
+def test_drift_is_shown_while_it_is_there(telemetry: LogTelemetry) -> None:
+    name, labels = "inspector_product_drift", {"product": "bolt", "camera": "cam1", "direction": "up"}
+    assert scrape(telemetry, replace(VIEW, drifts=(("bolt", "cam1", "up"),))).value(name, **labels) == 1
+    assert scrape(telemetry, VIEW).value(name, **labels) is None
+
+
 def test_text_of_many_cameras_comes_in_small_pieces_that_make_one_text(telemetry: LogTelemetry) -> None:
     cameras = [{"name": f"cam{number}", "on_unjudged": "reject"} for number in range(300)]
     for number in range(300):

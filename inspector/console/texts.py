@@ -79,6 +79,7 @@ TEXTS: Final[dict[str, str]] = {
     # the line
     "line": "Line",
     "line.strip": "What needs a person",
+    "line.reading": "Reading what was recorded in this shift. Nothing is known yet.",
     "line.calm": "All quiet: nothing uninspected, nothing late, every gate has its agent.",
     "line.calm.no_gates": "All quiet: nothing uninspected, nothing late.",
     "line.uninspected": "uninspected",

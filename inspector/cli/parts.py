@@ -15,7 +15,8 @@ NAME: Final = "parts"
 HELP: Final = """Account for every part: what was told, what was done, and what was acknowledged.
 
 Each part is in one class: done_as_told, done_otherwise, default_though_told, passed_unjudged, passed_without_frame,
-never_acknowledged, never_told, or open while its acknowledgement may still come. Without --lot and --since it is the
+never_acknowledged, never_told, told_elsewhere (another agent owned the gate then; ask for the account there), or open
+while its acknowledgement may still come. Without --lot and --since it is the
 last hour. The newest contradictions are listed: parts that were done otherwise than told, left to the default though
 told, passed unjudged or unseen, or never acknowledged. --class lists all parts of one class, each table has its
 number."""

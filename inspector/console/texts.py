@@ -292,6 +292,7 @@ TEXTS: Final[dict[str, str]] = {
     "class.passed_without_frame": "passed without any frame",
     "class.never_acknowledged": "never acknowledged",
     "class.never_told": "never told",
+    "class.told_elsewhere": "told by another agent",
     "class.open": "too young to say",
     # enrolment and jobs
     "enrol.product": "Name of the product",

@@ -42,7 +42,17 @@ from inspector.domain.gates import (
 )
 from inspector.domain.graphs import ExportedGraph
 from inspector.domain.long_jobs import JobProgress, JobState, LongJob
-from inspector.domain.parts import Ack, GateTerms, Part, PartClass, PartCount, PartFacts, PartSelection, Seen
+from inspector.domain.parts import (
+    WAITED_ELSEWHERE,
+    Ack,
+    GateTerms,
+    Part,
+    PartClass,
+    PartCount,
+    PartFacts,
+    PartSelection,
+    Seen,
+)
 from inspector.domain.people import BrowserSession, Person, Role
 from inspector.domain.printing import printable
 from inspector.domain.products import LiveSet, ProductVersion
@@ -71,6 +81,7 @@ __all__ = [
     "NOTHING_TOLD",
     "SCHEMA_VERSION",
     "UNRELEASED",
+    "WAITED_ELSEWHERE",
     "Ack",
     "AckContradiction",
     "Action",

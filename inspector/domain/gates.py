@@ -152,6 +152,9 @@ class GateState:
     agent that began it; another agent that takes the gate over keeps both. `watched` counts the changes of the fields
     about holds: of two states with equal `releases`, the state with the higher count has the newer counts.
 
+    `elsewhere` holds the epochs, first and last of each run, that agents with ledgers of their own have begun: their
+    parts are not this ledger's to account for.
+
     `ended_holds` names the last holds that a person ended, oldest first, so that an agent which did not hear of it does
     not hold the gate again. `modulus`: the camera's modulus that `last_trigger` was counted with (None: not known).
 
@@ -178,6 +181,7 @@ class GateState:
     held_by: str | None = None
     epoch_of: str = ""
     ended_holds: tuple[str, ...] = ()
+    elsewhere: tuple[tuple[int, int], ...] = ()
     modulus: int | None = None
 
     def mode_at(self, now: datetime) -> GateMode:

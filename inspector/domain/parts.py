@@ -5,9 +5,13 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from inspector.domain.frames import ResultId
 from inspector.domain.gates import Action
+
+WAITED_ELSEWHERE: Final = "waited in the broker while another agent had the gate"
+"""The detail of a late frame whose part another agent may have told, before this one took the gate over."""
 
 
 class PartClass(enum.StrEnum):
@@ -20,6 +24,9 @@ class PartClass(enum.StrEnum):
     PASSED_WITHOUT_FRAME = "passed_without_frame"
     NEVER_ACKNOWLEDGED = "never_acknowledged"
     NEVER_TOLD = "never_told"
+    TOLD_ELSEWHERE = "told_elsewhere"
+    """Another agent, which has a ledger of its own, owned the gate: what it told of the part is not known here."""
+
     OPEN = "open"
 
 
@@ -50,7 +57,7 @@ class PartFacts:
 
     `decided`: the worst action that was decided for the gate (None: nothing was); `is_told`: it was sent in time.
     `is_young`: the last that is known of the part is younger than the gate's `ack_within_s`. `is_inspected`: the line
-    was in mode auto.
+    was in mode auto. `is_elsewhere`: another agent owned the gate, and has the part in a ledger of its own.
     """
 
     decided: Action | None
@@ -59,6 +66,7 @@ class PartFacts:
     ack: Ack | None
     is_young: bool = False
     is_inspected: bool = True
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,8 @@ class GateTerms:
     """How the parts of a gate are told apart, and how long their acknowledgement may take.
 
     `is_solo`: one part at a time is under way, and frames need no trigger id. `has_sensor`: a sensor confirms rejects.
-    `sends_acks` False: the gate's PLC sends no acknowledgements at all.
+    `sends_acks` False: the gate's PLC sends no acknowledgements at all. `elsewhere`: the epochs, first and last of each
+    run, in which another agent owned the gate and whose parts no decision of this ledger names.
     """
 
     name: str
@@ -102,6 +111,11 @@ class GateTerms:
     is_solo: bool = False
     has_sensor: bool = False
     sends_acks: bool = True
+    elsewhere: tuple[tuple[int, int], ...] = ()
+
+    def has_elsewhere(self, epoch: int) -> bool:
+        """Whether another agent owned the gate in this epoch."""
+        return any(first <= epoch <= last for first, last in self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)

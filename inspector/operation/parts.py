@@ -13,7 +13,7 @@ from inspector.domain import GateTerms, Part, PartClass, PartCount, PartFacts, P
 from inspector.errors import UsageError
 from inspector.operation.opening import database_of
 from inspector.store.database import Database
-from inspector.store.ledger.parts import count_parts, list_parts
+from inspector.store.ledger.parts import count_parts, epochs_elsewhere, list_parts
 from inspector.stream.accounting import CONTRADICTIONS, classify, count_classes, is_contradiction, terms_of
 
 SLICE: Final = timedelta(hours=1)
@@ -115,6 +115,10 @@ async def account_in(
     progress: Progress = lambda _phase, _done, _total: None,
 ) -> PartsAccount:
     """The account of the parts in a database that is open. `wanted` has the terms of all gates."""
+    elsewhere = await epochs_elsewhere(database)
+    wanted = replace(
+        wanted, terms=tuple(replace(each, elsewhere=elsewhere.get(each.name, ())) for each in wanted.terms)
+    )
     counts = await _count(database, wanted, progress)
     contradicted = await _list(database, wanted, counts, _contradicts, limit)
     listed: list[AccountedPart] = []

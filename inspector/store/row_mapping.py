@@ -199,7 +199,8 @@ def gate_row(gate: GateState, now: datetime) -> dict[str, Any]:
         "jobs": [{name: storable(value) for name, value in asdict(job).items()} for job in gate.jobs],
         "orders": gate.orders,
         "held_for": None if gate.held_for is None else gate.held_for.value,
-        "storm": {"recent": gate.storm.recent, "runs": [asdict(run) for run in gate.storm.runs]},
+        "storm": {"recent": gate.storm.recent, "runs": [asdict(run) for run in gate.storm.runs]}
+        | {"elsewhere": [list(run) for run in gate.elsewhere]},  # beside the counts, for they are kept as these are
         "releases": gate.releases,
         "watched": gate.watched,
         "golden": {name: plain(value) for name, value in asdict(gate.golden).items()},
@@ -220,6 +221,7 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         gaps = tuple(Gap(*map(int, gap)) for gap in row["gaps"])
         held_for = None if row["held_for"] is None else HeldFor(row["held_for"])
         storm = StormCounts(row["storm"].get("recent", ""), _runs(row["storm"].get("runs", [])))
+        elsewhere = tuple((int(first), int(last)) for first, last in row["storm"].get("elsewhere", []))
         golden = _golden(row["golden"])
     except (ValueError, TypeError, AttributeError) as error:
         raise RowDamaged(
@@ -238,6 +240,7 @@ def gate_of(row: Mapping[Any, Any]) -> GateState:
         orders=row["orders"],
         held_for=held_for,
         storm=storm,
+        elsewhere=elsewhere,
         releases=row["releases"],
         watched=row["watched"],
         golden=golden,

@@ -2,6 +2,7 @@
 
 The rules, in this order:
 
+* A part of an epoch that another agent began is that agent's: what it told is in its own ledger.
 * Without an acknowledgement the part is open while it is young, and never acknowledged after that.
 * A part that was told, and on which the PLC did something else than it was told, was done otherwise. Where the PLC took
   its default, the part fell to the default though it was told in time.
@@ -21,7 +22,7 @@ from typing import Final
 
 from inspector.config.config import Config
 from inspector.config.sections import GateSection
-from inspector.domain import Ack, Action, GateTerms, PartClass, PartCount, PartFacts, Seen
+from inspector.domain import Ack, Action, GateState, GateTerms, PartClass, PartCount, PartFacts, Seen
 
 ACTIONS: Final = (Action.NONE, Action.PASS, Action.REJECT, Action.QUARANTINE)
 """The action of each number on the wire."""
@@ -43,6 +44,8 @@ CONTRADICTIONS: Final = frozenset(
 def classify(facts: PartFacts, *, has_sensor: bool = False) -> PartClass:
     """The class of a part. `has_sensor`: a reject counts as done only if the gate's sensor has seen it."""
     ack = facts.ack
+    if facts.is_elsewhere:
+        return PartClass.TOLD_ELSEWHERE
     if facts.is_young and (ack is None or not facts.is_told):
         return PartClass.OPEN  # its row, its decision or its acknowledgement may still be on the way
     if ack is None:
@@ -87,9 +90,15 @@ def terms_of(config: Config) -> tuple[GateTerms, ...]:
     return tuple(terms_of_gate(gate) for gate in config.gate)
 
 
-def terms_of_gate(gate: GateSection) -> GateTerms:
+def terms_of_gate(gate: GateSection, state: GateState | None = None) -> GateTerms:
+    """The terms of a gate. `state`: the stored or current one, which says what another agent had."""
     return GateTerms(
-        gate.name, gate.ack_within_s, gate.match == "single_in_flight", gate.reject_sensor, gate.golden_acks
+        gate.name,
+        gate.ack_within_s,
+        gate.match == "single_in_flight",
+        gate.reject_sensor,
+        gate.golden_acks,
+        () if state is None else state.elsewhere,
     )
 
 

@@ -36,10 +36,11 @@ def watched_fields(first: GateState, second: GateState) -> dict[str, Any]:
     """
     if first.releases != second.releases:
         newer = max(first, second, key=lambda state: state.releases)
-        return _fields(newer)
+        return _fields(newer) | {"elsewhere": newer.elsewhere or first.elsewhere or second.elsewhere}
     newer, older = (first, second) if first.watched >= second.watched else (second, first)
     holds = {name: getattr(newer, name) or getattr(older, name) for name in HOLD_FIELDS}
-    return _fields(newer) | {"held": first.held or second.held} | holds
+    elsewhere = newer.elsewhere or older.elsewhere  # the owner of a gate does not tell its own
+    return _fields(newer) | {"held": first.held or second.held, "elsewhere": elsewhere} | holds
 
 
 def undone(changed: GateState, before: GateState) -> GateState:

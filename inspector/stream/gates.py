@@ -9,6 +9,7 @@ replaces a pass, never the reverse, and no decision is sent twice.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from inspector.config.sections import GateSection
@@ -59,6 +60,11 @@ class Gate:
     @property
     def name(self) -> str:
         return self._section.name
+
+    @property
+    def cameras(self) -> Sequence[str]:
+        """The cameras whose views make a part."""
+        return self._section.cameras
 
     def decide_by_ns(self, admitted: Admitted) -> int | None:
         """When this frame must be decided to leave time for publishing and transport. None: it has no window."""

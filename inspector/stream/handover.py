@@ -17,13 +17,16 @@ from inspector.stream.gate_merging import ENDED_KEPT, HOLD_FIELDS, hold_name
 _COUNTED: Final = ("reject_streak", "storm", "watched", "last_trigger", "gaps")
 """Fields that change with the parts. All others are news for an agent that follows."""
 
+ELSEWHERE_KEPT: Final = 64
+"""Runs of epochs of other agents that are remembered."""
+
 _FOLLOWED_ORDERS: Final = ("mode", "mode_expires_at", "jobs")
 _FOLLOWED_WATCH: Final = ("reject_streak", "storm", "golden")
 
 
 def handed_over(state: GateState) -> GateState:
     """The part of a gate's state that another agent can use. Counts of triggers are each agent's own."""
-    return replace(state, last_trigger=None, gaps=())
+    return replace(state, last_trigger=None, gaps=(), elsewhere=())
 
 
 def is_news(state: GateState | None, told: GateState | None) -> bool:
@@ -59,3 +62,14 @@ def followed(own: GateState, owner: GateState, agent: str) -> GateState:
 
 def _differs(state: GateState, values: Mapping[str, Any]) -> bool:
     return any(getattr(state, name) != value for name, value in values.items())
+
+
+def with_elsewhere(state: GateState, first: int, last: int) -> GateState:
+    """The state with one more run of epochs that another agent has begun, whose ledger is not this agent's."""
+    if first > last or any(begin <= first and last <= end for begin, end in state.elsewhere):
+        return state
+    apart = [run for run in state.elsewhere if run[1] + 1 < first or last + 1 < run[0]]
+    touching = [run for run in state.elsewhere if run not in apart]
+    joined = min([first, *(run[0] for run in touching)]), max([last, *(run[1] for run in touching)])
+    runs = tuple(sorted([*apart, joined])[-ELSEWHERE_KEPT:])
+    return replace(state, elsewhere=runs, watched=state.watched + 1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from inspector.domain import (
+    WAITED_ELSEWHERE,
     Ack,
     GateAction,
     GateMode,
@@ -41,7 +42,8 @@ def join_parts(
         result_id = action.result_id or ResultId(f"report {number}")
         trigger_id = None if action.in_flight else action.trigger_id
         acks[_key(action.gate, action.epoch, action.lap, trigger_id, result_id)] = action
-    parts = [_part(key, views.get(key, []), decided.get(key), acks.get(key), wanted) for key in {**views, **acks}]
+    told = {(decision.gate, decision.epoch) for decision in decided.values() if decision.sent}
+    parts = [_part(key, views.get(key, []), decided.get(key), acks.get(key), wanted, told) for key in {**views, **acks}]
     return sorted((part for part in parts if _is_wanted(part, wanted)), key=lambda part: part.latest, reverse=True)
 
 
@@ -55,12 +57,15 @@ def _part(
     decision: StoredDecision | None,
     action: GateAction | None,
     wanted: PartSelection,
+    told_in: Collection[tuple[str, int]],
 ) -> Part:
     times = [view.received_at for view in views]
     at, latest = (min(times), max(times)) if times else (action.received_at, action.received_at)  # type: ignore[union-attr]  # a part has a row or a report
     latest = latest if action is None else max(latest, action.received_at)
     modes = [view.mode for view in views] or [action.mode if action else GateMode.AUTO]
     within = next((terms for terms in wanted.terms if terms.name == key[0]), None)
+    has_waited = bool(views) and action is None and all(view.cause_detail == WAITED_ELSEWHERE for view in views)
+    is_of_another = within is not None and within.has_elsewhere(key[1])
     facts = PartFacts(
         decided=None if decision is None else decision.action,
         is_told=decision is not None and decision.sent > 0,
@@ -68,6 +73,7 @@ def _part(
         ack=None if action is None else Ack(action.action, action.source, action.done),
         is_young=within is not None and latest > wanted.young_since(within),
         is_inspected=GateMode.AUTO in modes,
+        is_elsewhere=has_waited or (is_of_another and (key[0], key[1]) not in told_in),
     )
     lot = next((view.lot for view in views if view.lot is not None), action.lot if action and not views else None)
     return Part(key[0], key[1], key[2], key[3], decision.result_id if decision else key[4], lot, at, latest, facts)

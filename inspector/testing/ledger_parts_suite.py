@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from inspector.domain import (
+    WAITED_ELSEWHERE,
     Ack,
     AckContradiction,
     Action,
@@ -15,6 +16,7 @@ from inspector.domain import (
     Event,
     GateMode,
     GateOwner,
+    GateState,
     GateTerms,
     Outcome,
     PartCount,
@@ -64,6 +66,32 @@ class LedgerPartsSuite(LedgerSuite):
         await ledger.record([*rows, verdict_of_part(3, gate="g2", received_at=times[5])], [], [])
         await ledger.record_gate_actions([gate_action_of(1, received_at=times[2])])
         assert [await ledger.last_sign("g1", before) for before in times] == [None, None, *times[1:4], times[3]]
+
+    async def test_parts_of_epochs_in_which_nothing_was_told_here_may_be_another_agents(self, ledger: Ledger) -> None:
+        told, untold = verdict_of_part(1, epoch=2), verdict_of_part(2, epoch=3)
+        waited = {"epoch": 5, "cause": Cause.LATE, "outcome": Outcome.UNJUDGED, "cause_detail": WAITED_ELSEWHERE}
+        rows = [told, untold, verdict_of_part(3, **waited), verdict_of_part(4, **waited)]
+        await ledger.record(rows, [(decision_for(told), True), (decision_for(untold), False)], [])
+        await ledger.record_gate_actions(
+            [
+                gate_action_of(1, epoch=2),
+                gate_action_of(9, epoch=2),
+                gate_action_of(9, epoch=3),
+                gate_action_of(4, epoch=5),
+            ]
+        )
+        terms = GateTerms("g1", elsewhere=((2, 3),))
+        wanted = PartSelection(START + timedelta(hours=1), (terms,))
+        parts = {(part.epoch, part.trigger_id): part.facts.is_elsewhere for part in await ledger.parts(wanted, 10)}
+        assert parts == {(2, 1): False, (2, 9): False, (3, 2): True, (3, 9): True, (5, 3): True, (5, 4): False}
+        assert sum(each.count for each in await ledger.count_parts(wanted) if each.facts.is_elsewhere) == 3
+
+    async def test_gate_keeps_the_epochs_that_were_another_agents(self, ledger: Ledger) -> None:
+        state = GateState("g1", 5, elsewhere=((2, 3),), watched=2)
+        await ledger.record([], [], [state])
+        assert (await ledger.load_gates(["g1"]))["g1"].elsewhere == ((2, 3),)
+        await ledger.record([], [], [dataclasses.replace(state, elsewhere=((2, 4),), watched=3)])
+        assert (await ledger.load_gates(["g1"]))["g1"].elsewhere == ((2, 4),)
 
     async def test_events_of_a_subject_are_those_of_the_kinds_since_a_time(self, ledger: Ledger) -> None:
         events = [

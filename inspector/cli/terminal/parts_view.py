@@ -16,6 +16,7 @@ from inspector.domain import PartClass
 from inspector.operation.parts import AccountedPart, PartsAccount
 from inspector.stream.accounting import ACTIONS, CONTRADICTIONS
 from inspector.stream.verdict_record import format_time
+from inspector.stream.wording import counted
 
 _SOURCES: Final = {1: "decision", 2: "default", 3: "bypass", 4: "by hand"}
 
@@ -33,6 +34,8 @@ def print_account(account: PartsAccount, *, with_hours: bool, part_class: PartCl
         )
     if account.excused:
         rendering.show("", f"[dim]{shown(_excuse(account))}[/]")
+    if elsewhere := account.classes[PartClass.TOLD_ELSEWHERE]:
+        rendering.show("", f"[dim]{shown(_of_another(elsewhere))}[/]")
     if with_hours:
         rendering.show("", _hours_table(account))
     if part_class is not None:
@@ -67,6 +70,13 @@ def _excuse(account: PartsAccount) -> str:
         f"Not among the contradictions: {counted}. They came in bypass or another mode than auto, passed by a policy "
         'such as on_unjudged = "pass", or are of a gate whose PLC sends no acknowledgements. --class lists all parts '
         "of a class."
+    )
+
+
+def _of_another(number: int) -> str:
+    return (
+        f"{counted(number, 'part')} told elsewhere: another agent owned the gate then, and has them in its own "
+        "database. inspector parts there says what became of them."
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from inspector.domain import (
+    WAITED_ELSEWHERE,
     Ack,
     Action,
     GateMode,
@@ -29,10 +30,10 @@ from inspector.errors import RowDamaged
 from inspector.store.database import Database
 from inspector.store.ledger.acks import IN_FLIGHT, PART
 from inspector.store.row_mapping import storable
-from inspector.store.tables import UtcTime, decisions, gate_actions, results
+from inspector.store.tables import UtcTime, decisions, gate_actions, gates, results
 
 _R, _D, _A = results.c, decisions.c, gate_actions.c
-_FACTS = ("decided", "is_told", "seen", "act", "src", "done", "is_young", "is_inspected")
+_FACTS = ("decided", "is_told", "seen", "act", "src", "done", "is_young", "is_inspected", "is_elsewhere")
 _SEEN = (Seen.NO_FRAME, Seen.UNJUDGED, Seen.JUDGED)
 _JUDGED = (Outcome.PASS.value, Outcome.REJECT.value)
 _JUDGED_CAUSES = ("ok", "anomaly", "wrong_product")
@@ -68,6 +69,12 @@ async def list_parts(
     return sorted(found, key=lambda part: part.latest, reverse=True)[:limit]
 
 
+async def epochs_elsewhere(database: Database) -> dict[str, tuple[tuple[int, int], ...]]:
+    """The runs of epochs, by gate, in which another agent with a ledger of its own owned the gate."""
+    rows = await _rows(database, sa.select(gates.c.name, gates.c.storm))
+    return {row["name"]: tuple((run[0], run[1]) for run in row["storm"].get("elsewhere", [])) for row in rows}
+
+
 async def last_sign(database: Database, gate: str, before: datetime) -> datetime | None:
     """When the last frame or report of the gate before that time was received; None if none was."""
     times: list[datetime] = []
@@ -96,6 +103,7 @@ def _seen_parts(wanted: PartSelection) -> sa.Select[Any]:
             _R.lot,
             _seen_rank().label("seen"),
             sa.case((_R.mode == GateMode.AUTO.value, 1), else_=0).label("is_inspected"),
+            sa.case((_R.cause_detail == WAITED_ELSEWHERE, 1), else_=0).label("waited"),
         )
         .where(_R.gate.is_not(None), _R.trigger_id.is_not(None), ~_R.simulated, ~_R.shadow, *_selected(wanted, _R))
         .cte("rows")
@@ -111,6 +119,7 @@ def _seen_parts(wanted: PartSelection) -> sa.Select[Any]:
             sa.func.min(row.lot).label("lot"),
             sa.func.max(row.seen).label("seen"),
             sa.func.max(row.is_inspected).label("is_inspected"),
+            sa.func.min(row.waited).label("waited"),
         )
         .group_by(*key)
         .subquery("seen")
@@ -129,6 +138,9 @@ def _seen_parts(wanted: PartSelection) -> sa.Select[Any]:
         seen.c.at,
         latest.label("latest"),
         *_columns(seen.c.seen, seen.c.is_inspected, _is_young(seen.c.gate, latest, wanted)),
+        sa.case(
+            (sa.and_(seen.c.waited == 1, _A.id.is_(None)), 1), else_=_is_elsewhere(seen.c.gate, seen.c.epoch, wanted)
+        ).label("is_elsewhere"),
     ).select_from(joined)
 
 
@@ -150,6 +162,7 @@ def _solo_parts(wanted: PartSelection, solo: Sequence[str]) -> sa.Select[Any]:
             _R.received_at.label("at"),
             latest.label("latest"),
             *_columns(_seen_rank(), is_inspected, _is_young(_R.gate, latest, wanted)),
+            _is_elsewhere(_R.gate, _R.epoch, wanted).label("is_elsewhere"),
         )
         .select_from(joined)
         .where(_R.gate.in_(solo), _R.trigger_id.is_(None), ~_R.simulated, ~_R.shadow, *_selected(wanted, _R))
@@ -178,6 +191,7 @@ def _unseen_parts(wanted: PartSelection, solo: Sequence[str]) -> sa.Select[Any]:
             _A.received_at.label("at"),
             _A.received_at.label("latest"),
             *_columns(seen, is_inspected, _is_young(_A.gate, _A.received_at, wanted)),
+            _is_elsewhere(_A.gate, _A.epoch, wanted).label("is_elsewhere"),
         )
         .select_from(joined)
         .where(sa.or_(sa.and_(_A.kind == PART, ~has_row), is_solo), *_selected(wanted, _A))
@@ -214,6 +228,20 @@ def _later(known: Any, reported: Any) -> sa.ColumnElement[Any]:
 def _is_young(gate: Any, latest: Any, wanted: PartSelection) -> sa.ColumnElement[int]:
     young = [sa.and_(gate == terms.name, latest > wanted.young_since(terms)) for terms in wanted.terms]
     return sa.case((sa.or_(sa.false(), *young), 1), else_=0)
+
+
+def _is_elsewhere(gate: Any, epoch: Any, wanted: PartSelection) -> sa.ColumnElement[int]:
+    """1 for a part of an epoch that another agent began and in which no decision of this ledger was sent."""
+    of = decisions.alias("of_epoch")
+    told = sa.select(of.c.id).where(of.c.gate == gate, of.c.epoch == epoch, of.c.sent > 0).correlate_except(of)
+    runs = [
+        sa.and_(gate == terms.name, epoch.between(first, last))
+        for terms in wanted.terms
+        for first, last in terms.elsewhere
+    ]
+    if not runs:
+        return sa.literal(0)
+    return sa.case((sa.and_(sa.or_(*runs), ~sa.exists(told)), 1), else_=0)
 
 
 def _selected(wanted: PartSelection, columns: Any) -> list[sa.ColumnElement[bool]]:
@@ -253,6 +281,7 @@ def _has(columns: Any, facts: PartFacts) -> sa.ColumnElement[bool]:
         "done": None if facts.ack is None else facts.ack.done,
         "is_young": int(facts.is_young),
         "is_inspected": int(facts.is_inspected),
+        "is_elsewhere": int(facts.is_elsewhere),
     }
     return sa.and_(*(columns[n].is_(None) if value is None else columns[n] == value for n, value in values.items()))
 
@@ -272,6 +301,7 @@ def _facts(row: Mapping[Any, Any]) -> PartFacts:
             ack=None if row["act"] is None else Ack(row["act"], row["src"], row["done"]),
             is_young=bool(row["is_young"]),
             is_inspected=bool(row["is_inspected"]),
+            is_elsewhere=bool(row["is_elsewhere"]),
         )
     except ValueError as error:
         raise RowDamaged(

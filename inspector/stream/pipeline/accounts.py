@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from inspector.config.sections import GateSection
-from inspector.domain import HeldFor, Part, PartClass, PartFacts, PartSelection, ResultId, Severity
+from inspector.domain import GateTerms, HeldFor, Part, PartClass, PartFacts, PartSelection, ResultId, Severity
 from inspector.errors import LedgerUnavailable, RowDamaged
 from inspector.ports import Ledger
 from inspector.stream.account_events import ToldParts, parts_text
@@ -173,7 +173,7 @@ class Accounts:
                 through = min(end, begun)  # nothing came in this time
             wanted = PartSelection(
                 now,
-                (terms_of_gate(gate),),
+                (self._terms(gate),),
                 gate=gate.name,
                 since=after - BEFORE - within,
                 after=after,
@@ -183,6 +183,9 @@ class Accounts:
             self._seen_through[gate.name] = through
             await self._judge(gate, parts[::-1])
         await self._tell(gate)
+
+    def _terms(self, gate: GateSection) -> GateTerms:
+        return terms_of_gate(gate, self._shared.admission.counter(gate.name).state)
 
     async def _resumed(self, gate: GateSection) -> _Earlier | None:
         """Go back to what may not have been told when an earlier run ended, and read what was told."""
@@ -237,7 +240,7 @@ class Accounts:
         times = [part.at for part in parts.values()]
         until = max(times) + timedelta(milliseconds=1)
         wanted = PartSelection(
-            self._shared.clock.now(), (terms_of_gate(gate),), gate=gate.name, since=min(times), until=until
+            self._shared.clock.now(), (self._terms(gate),), gate=gate.name, since=min(times), until=until
         )
         now = {_id_of(part): part for part in await self._ledger.parts(wanted, MOST_PARTS)}
         is_same = {
@@ -291,7 +294,7 @@ class Accounts:
         return [job.lot for job in begun[:-1] if job.lot is not None and job.lot != begun[-1].lot]
 
     async def _close(self, ended: _EndedLot, now: datetime) -> None:
-        terms = (terms_of_gate(ended.gate),)
+        terms = (self._terms(ended.gate),)
         wanted = PartSelection(now, terms, gate=ended.gate.name, lot=ended.lot)
         if ended.since is not None and not await self._is_to_be_closed(ended, wanted, ended.since):
             return

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from inspector.domain import (
+    WAITED_ELSEWHERE,
     Cause,
     DeadLetter,
     Failure,
@@ -20,13 +22,15 @@ from inspector.domain import (
     GateMode,
     LateFrame,
     LateOutcome,
+    PartSelection,
     Picture,
     ResultId,
     Severity,
     Verdict,
 )
-from inspector.errors import InspectorError, LedgerUnavailable
+from inspector.errors import InspectorError, LedgerUnavailable, RowDamaged
 from inspector.ports import DeadLetters, Images, LateFrames, Ledger, Lineup, VerdictSink
+from inspector.stream.accounting import BY_DECISION, terms_of_gate
 from inspector.stream.deciding import decide
 from inspector.stream.late_record import given_up
 from inspector.stream.pipeline.judging import MOST_KILLED_TRIES, Judging
@@ -45,6 +49,9 @@ MOST_FINDINGS: Final = 256
 
 REJECTS_EVERY_S: Final = 60.0
 """Seconds between two events of one camera about late frames that showed a reject."""
+
+ACKS_BEFORE: Final = timedelta(hours=1)
+MOST_PARTS: Final = 100_000
 
 LOST: Final = "its picture is gone from this machine"
 
@@ -138,8 +145,35 @@ class Afterwards:
         await self._late_frames.put_finding(finding)
         self._shared.telemetry.count("late_judged", outcome=ruling.outcome.value)
         await self._keep_picture(frame, finding, facts)
-        self._rejects.note(finding)
+        if finding.late_outcome is LateOutcome.REJECT and await self._is_told_elsewhere(finding):
+            self._shared.telemetry.count("late_rejects_elsewhere", camera=finding.camera)
+        else:
+            self._rejects.note(finding)
         self._shared.has_finding.set()
+
+    async def _is_told_elsewhere(self, finding: Verdict) -> bool:
+        """Whether the part is known to be another agent's: by its epoch, or by an ack for a decision of that agent."""
+        gate = next((each for each in self._shared.config.gate if each.name == finding.gate), None)
+        if gate is None:
+            return False
+        terms = terms_of_gate(gate, self._shared.admission.counter(gate.name).state)
+        if terms.has_elsewhere(finding.epoch):
+            return True
+        if finding.cause_detail != WAITED_ELSEWHERE:
+            return False
+        now = self._shared.clock.now()
+        wanted = PartSelection(now, (terms,), gate=gate.name, since=finding.received_at - ACKS_BEFORE)
+        try:
+            parts = await self._ledger.parts(wanted, MOST_PARTS)
+        except (LedgerUnavailable, RowDamaged):
+            return False  # a false alarm is better than none
+        return any(
+            part.facts.is_elsewhere
+            and part.trigger_id == finding.trigger_id
+            and part.facts.ack is not None
+            and part.facts.ack.source == BY_DECISION
+            for part in parts
+        )
 
     async def _keep_picture(self, frame: LateFrame, finding: Verdict, facts: FrameFacts) -> None:
         delivery = frame.admitted.delivery

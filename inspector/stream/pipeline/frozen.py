@@ -1,26 +1,32 @@
 """Finds the frames of frozen cameras. The first frames of a repetition are judged; the fifth and later ones are not.
 
-A simulated camera is exempt: it may send the same file many times.
+A picture that another camera has sent of the same part is found at once (`views`). A simulated camera is exempt: it may
+send the same file many times.
 """
 
 from __future__ import annotations
 
 from inspector.domain import Admitted, Failure, FrameFault, Severity
 from inspector.stream.pipeline.ticket import Shared
+from inspector.stream.pipeline.views import Views
 from inspector.stream.repetition import Repetition, RepetitionWatch
 
 
 class FrozenCameras:
     """Looks at the bytes of every new frame, and at the pixels of every decoded one."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, views: Views) -> None:
         self._shared = shared
+        self._views = views
         self._bytes = RepetitionWatch()
         self._pixels = RepetitionWatch()
 
     def note_bytes(self, admitted: Admitted) -> Failure | None:
-        """Note a new frame. Returns the failure of a frame whose bytes the camera repeats."""
-        return None if admitted.simulated else self._note(self._bytes, admitted, admitted.key.sha256)
+        """Note a new frame. Returns the failure of one that the camera repeats, or that is no view of its part."""
+        if admitted.simulated:
+            return None
+        repeated = self._note(self._bytes, admitted, admitted.key.sha256)
+        return self._views.note(admitted) or repeated
 
     def note_pixels(self, admitted: Admitted, pixels_print: str) -> Failure | None:
         """Note a decoded frame. Returns the failure of a frame whose pixels the camera repeats in other bytes."""

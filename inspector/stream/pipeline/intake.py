@@ -92,7 +92,7 @@ class Intake:
             return
         self._note_count(arrival)
         self._camera_watch.note_frame(arrival.admitted)
-        frozen = self._frozen.note_bytes(arrival.admitted)
+        unseen = self._frozen.note_bytes(arrival.admitted)
         self._note_clock(arrival)
         self._note_seen(arrival.admitted)
         ticket = self._ticket(source, arrival)
@@ -102,8 +102,8 @@ class Intake:
         if admitted.fault is not None or admitted.missing_trigger:
             self._settling.settle(ticket, ticket.facts)
             return
-        if frozen is not None:
-            self._settling.settle(ticket, replace(ticket.facts, failure=frozen))
+        if unseen is not None:
+            self._settling.settle(ticket, replace(ticket.facts, failure=unseen))
             return
         if admitted.is_late and self._is_deferred(ticket):
             self._settling.defer(ticket)

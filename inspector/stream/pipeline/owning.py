@@ -71,6 +71,7 @@ class Owning:
         self._signs: dict[str, _Sign] = {}
         self._succession = Succession(shared, owners, ledger)
         self._is_left = False
+        shared.is_anothers = self.is_anothers
 
     def served(self) -> list[GateSection]:
         """The gates that this agent has now. In a group of agents the others have the rest."""

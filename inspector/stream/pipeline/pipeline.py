@@ -6,7 +6,7 @@ The way of one frame, stage by stage, with the files that hold it:
                and hashes its bytes on a thread (workers.py). takeover.py has loaded the state that another agent left.
  2. admission  ../admission.py, ../identity.py: gives the frame its identity, epoch and deadline, or finds that
                it is known. The frame gets a `Ticket` (ticket.py) and waits in line (../batching.py).
-               A frame of a frozen camera ends here (frozen.py).
+               A frame of a frozen camera ends here (frozen.py), and a view that is not of its part (views.py).
  3. decode     judging.py: a worker turns the bytes into pixels (../decode.py).
  4. route      judging.py: the same worker asks the lineup's router for the product, and prepares the frame. The router
                refuses a frame that does not show its part well enough; frozen.py knows repeated pixels.
@@ -94,6 +94,7 @@ from inspector.stream.pipeline.takeover import Takeover
 from inspector.stream.pipeline.ticket import Decode, Row, Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 from inspector.stream.pipeline.verdicts import Signature
+from inspector.stream.pipeline.views import Views
 from inspector.stream.pipeline.writing import Writing
 from inspector.stream.spare_time import SpareTime
 from inspector.stream.watermark import Watermark
@@ -154,7 +155,8 @@ class Pipeline:
             self._owning,
         )
         self._settling = Settling(self._shared, signature, self._room, self._recording, self._make_outlets())
-        frozen = FrozenCameras(self._shared)
+        self._views = Views(self._shared)
+        frozen = FrozenCameras(self._shared, self._views)
         self._judging = Judging(
             self._shared, self._settling, self._room, adapters.decode, self._current_lineup, frozen, self._shadowing
         )
@@ -163,7 +165,13 @@ class Pipeline:
         self._misses = Misses(self._shared, self._settling.settle_missed, self._owning)
         self._camera_watch = CameraWatch(self._shared)
         self._intake = Intake(
-            self._shared, self._settling, self._recording, takeover, frozen, self._misses, self._camera_watch
+            self._shared,
+            self._settling,
+            self._recording,
+            takeover,
+            frozen,
+            self._misses,
+            self._camera_watch,
         )
         self._reports = Reports(
             self._shared, adapters.ledger, self._room, adapters.ack_line, self._camera_watch, self._owning
@@ -320,6 +328,7 @@ class Pipeline:
         return {
             "lineups": self._lineups.run(),
             "rhythms": self._camera_watch.run(),
+            "views": self._views.run(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
             "owners": self._owning.run(self._heartbeats.send),
             "owners in the ledger": self._owning.run_ledger(),

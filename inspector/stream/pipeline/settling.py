@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from inspector.domain import (
+    WAITED_ELSEWHERE,
     Action,
     Admitted,
     Cause,
@@ -108,6 +109,7 @@ class Settling:
         """Late frames whose bytes are still in memory."""
         self._holding = outlets.holding
         self._holds: dict[ResultId, HoldNote] = {}
+        self._first_generations: dict[tuple[str, int], int] = {}
 
     def attach(self, tasks: asyncio.TaskGroup) -> None:
         """Set the task group in which publishing tasks run. Call once, before the first frame."""
@@ -126,6 +128,9 @@ class Settling:
     def note_arrival(self, admitted: Admitted) -> None:
         """A frame has come. Among the reference parts of a challenge its part has the next place."""
         gate = self._shared.gate_of(admitted.delivery.camera)
+        if gate is not None and self._shared.taken_over.get(gate.name) == admitted.key.epoch:
+            generation = admitted.delivery.position.generation
+            self._first_generations.setdefault((admitted.key.camera, admitted.key.epoch), generation)
         if gate is not None and admitted.standing.mode is GateMode.GOLDEN:
             self._outlets.challenging.arrived(gate.name, gate.part_of(admitted), admitted)
 
@@ -152,7 +157,26 @@ class Settling:
         verdict, _ = self._rule(ticket, ticket.facts, is_late=True)
         self._shared.spare_time.note_arrival(self._shared.clock.monotonic_ns())
         self.deferring += 1
+        verdict = self._of_earlier_owner(ticket.facts.admitted, verdict)
         self._spawn(self._finish_deferred(ticket, replace(verdict, late_outcome=LateOutcome.WAITING)))
+
+    def _of_earlier_owner(self, admitted: Admitted, verdict: Verdict) -> Verdict:
+        """The row of a frame that had waited before this agent owned the gate: its part may be another agent's.
+
+        Its lot is that of its number before the takeover, since a job may have begun at a later part.
+        """
+        if verdict.gate is None or not admitted.delivery.backlog:
+            return verdict
+        if self._shared.is_anothers(verdict.gate):
+            return replace(verdict, cause_detail=WAITED_ELSEWHERE)
+        key, first = admitted.key, self._first_generations.get((admitted.key.camera, admitted.key.epoch))
+        if first != admitted.delivery.position.generation:
+            return verdict
+        standing = self._shared.admission.standing(
+            verdict.gate, key.epoch - 1, key.lap, key.trigger_id, verdict.received_at
+        )
+        lots = {name: value for name, value in standing_fields(standing).items() if name != "mode"}
+        return replace(verdict, cause_detail=WAITED_ELSEWHERE, **lots)
 
     def overload(self, ticket: Ticket, detail: str) -> None:
         """Shed a frame: it gets a row without a score."""

@@ -16,7 +16,7 @@ from typing import Final
 from inspector.domain import GateMode, GateOwner, GateState, Severity
 from inspector.errors import LedgerUnavailable
 from inspector.ports import GateOwners, Ledger
-from inspector.stream.handover import is_news
+from inspector.stream.handover import is_news, with_elsewhere
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.storms import hold_words
 from inspector.stream.verdict_record import format_time
@@ -38,6 +38,10 @@ class Succession:
         self._elsewhere: dict[str, GateOwner] = {}
         self._unstored: set[str] = set()
         self.listeners: list[Callable[[str], None]] = []
+
+    @property
+    def _identity(self) -> str:
+        return "" if self._owners is None else self._owners.identity
 
     def accounted_from(self, gate: str) -> int:
         """The first epoch in which this agent owned the gate, since it last followed another one; 0: always."""
@@ -65,6 +69,9 @@ class Succession:
             self._strange[gate] = counter.state.epoch
         if told is not None:
             self._told[gate] = told
+        state = counter.state
+        if not self._shared.is_of_group(gate) and state.epoch_of == owner.identity != self._identity:
+            counter.update(with_elsewhere(state, owner.epoch, owner.epoch))
         if is_news(counter.state, before):
             self._unstored.add(gate)
             self._shared.has_news.set()
@@ -114,6 +121,7 @@ class Succession:
 
     async def _succeed(self, gate: str, before: GateOwner | None, elsewhere: GateOwner | None) -> None:
         counter = self._shared.admission.counter(gate)
+        own = counter.state
         stored = await self._stored(gate)
         if before is not None:
             if self._shared.is_of_group(gate) and stored is not None and _is_same_epoch(stored, before):
@@ -131,10 +139,12 @@ class Succession:
         known = [owner for owner in (before, elsewhere) if owner is not None]
         epochs = [counter.state.epoch, *(owner.epoch for owner in known), stored.epoch if stored else 0]
         epoch = max(epochs) + 1
-        identity = "" if self._owners is None else self._owners.identity
-        counter.take_over(epoch, identity, has_ledger=elsewhere is not None)
+        if elsewhere is None and not self._shared.is_of_group(gate):
+            first = own.epoch + (own.epoch_of in ("", self._identity))
+            counter.update(with_elsewhere(counter.state, max(first, 1), epoch - 1))
+        counter.take_over(epoch, self._identity, has_ledger=elsewhere is not None)
         self._shared.gates[gate].forget_epochs_before(epoch)
-        self._accounted_from[gate] = epoch
+        self._accounted_from[gate] = self._shared.taken_over[gate] = epoch
         self._unstored.add(gate)
         kept = "; ".join(_kept(counter.state, self._shared.clock.now()))
         detail = f"this agent follows the agent {known[0]}; epoch {epoch} begins; {kept or 'the gate is not held'}"

@@ -179,6 +179,10 @@ class Shared:
     frame_faults: FaultWatch = field(default_factory=FaultWatch)
     last_seen: dict[str, ResultId] = field(default_factory=dict)
     """By gate for one part at a time: the result of the last frame that came, until a report is about it."""
+    taken_over: dict[str, int] = field(default_factory=dict)
+    """By gate: the epoch in which this agent came to own it after another one."""
+    is_anothers: Callable[[str], bool] = lambda _gate: False
+    """Whether another agent owns the gate, or did so last. Set by `owning`."""
     ack_listeners: list[Callable[[GateAction], None]] = field(default_factory=list)
     """Called with each report of a PLC when it comes. They must not wait and must not raise."""
 

@@ -69,6 +69,7 @@ NONE = dict.fromkeys(
         "passed_without_frame",
         "never_acknowledged",
         "never_told",
+        "told_elsewhere",
         "open",
     ),
     0,

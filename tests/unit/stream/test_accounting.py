@@ -112,3 +112,11 @@ def test_count_classes_adds_up_over_gates_and_hours() -> None:
     facts = PartFacts(Action.REJECT, True, Seen.JUDGED, Ack(2, 1, 0))
     counts = [PartCount("g1", "h1", facts, 2), PartCount("g1", "h2", facts, 3), PartCount("g2", "h1", facts, 4)]
     assert count_classes(counts, [GateTerms("g2", has_sensor=True)]) == {TOLD: 5, OTHER: 4}
+
+
+@pytest.mark.parametrize("ack", [None, Ack(1, 1, 0), Ack(1, 2, 0), Ack(2, 1, 1)])
+def test_classify_part_of_another_agents_epoch_is_that_agents(ack: Ack | None) -> None:
+    facts = PartFacts(None, False, Seen.NO_FRAME, ack, is_elsewhere=True)
+    part_class = classify(facts)
+    assert part_class is PartClass.TOLD_ELSEWHERE
+    assert not is_contradiction(facts, part_class)

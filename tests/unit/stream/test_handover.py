@@ -12,7 +12,7 @@ import pytest
 from inspector.domain import CauseRun, Gap, GateMode, GateState, GoldenState, HeldFor, Job, StormCounts
 from inspector.stream.gate_merging import ENDED_KEPT
 from inspector.stream.gate_record import gate_from_record, gate_record
-from inspector.stream.handover import followed, handed_over, is_news
+from inspector.stream.handover import followed, handed_over, is_news, with_elsewhere
 from inspector.stream.identity import FrameIds, FrameMemory, Known
 from inspector.stream.storms import hold, hold_words, release
 from inspector.stream.trigger_counter import TriggerCounter
@@ -189,3 +189,25 @@ def test_frame_that_comes_again_after_epochs_were_skipped_is_known() -> None:
 
 def test_hold_words_say_since_when_by_which_agent_and_why() -> None:
     assert hold_words(HELD) == ("held since 2025-03-01T12:00:00.000Z by the agent a: too many rejects in a row")
+
+
+@pytest.mark.parametrize(
+    ("known", "run", "after"),
+    [
+        ((), (4, 3), ()),
+        ((), (2, 4), ((2, 4),)),
+        (((4, 4),), (2, 4), ((2, 4),)),
+        (((2, 4),), (3, 4), ((2, 4),)),
+        (((2, 4),), (5, 5), ((2, 5),)),
+        (((2, 4),), (6, 7), ((2, 4), (6, 7))),
+        (((2, 4), (8, 8)), (5, 7), ((2, 8),)),
+    ],
+)
+def test_epochs_of_other_agents_are_joined_and_handed_over_to_nobody(
+    known: tuple[tuple[int, int], ...], run: tuple[int, int], after: tuple[tuple[int, int], ...]
+) -> None:
+    state = with_elsewhere(replace(OWNER, elsewhere=known), *run)
+    assert state.elsewhere == after
+    assert (state.watched > OWNER.watched) is (after != known)
+    assert handed_over(state).elsewhere == ()
+    assert followed(state, OWNER, "b").elsewhere == after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,15 +13,32 @@ import orjson
 import pytest
 
 from inspector.config.loading import parse
-from inspector.domain import AgentPresence, CommandName, CommandRequest, GateMode, GateOwner, GateState, HeldFor
+from inspector.domain import (
+    AgentPresence,
+    CommandName,
+    CommandRequest,
+    GateMode,
+    GateOwner,
+    GateState,
+    HeldFor,
+    Job,
+    LateOutcome,
+    PartClass,
+    PartSelection,
+)
+from inspector.stream.accounting import classify, terms_of_gate
 from inspector.stream.pipeline import owning
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.storms import hold, release
 from inspector.stream.verdict_record import format_time
-from inspector.testing.edges import FakeGateOwners
+from inspector.testing.account import join_parts
+from inspector.testing.edges import FakeAckLine, FakeGateOwners
 from inspector.testing.ledger import InMemoryLedger
+from inspector.testing.lineup import paint
 from inspector.testing.source import FakeBroker
 from inspector.testing.source_contract import wait_until
+from tests.unit.stream import test_takeover
+from tests.unit.stream.test_reports import report
 from tests.unit.stream.test_takeover import CONFIG, GroupAgent, push
 
 GROUPED = CONFIG.model_copy(
@@ -421,3 +439,78 @@ async def test_release_at_the_other_agent_holds_for_the_one_that_comes_back_with
         await wait_until(lambda: ledger.gates["gate"].epoch == 5)
     assert Fault.HELD not in faults(agent)
     assert not ledger.gates["gate"].held
+
+
+class Returned:
+    """An agent that comes back to a gate which another agent, with a ledger of its own, has owned in epoch 4."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(test_takeover, "decode", lambda payload, _: paint(0, float(payload.split(b":")[1])))
+        config = CONFIG.model_copy(
+            update={"gate": tuple(gate.model_copy(update={"ack_within_s": 1.0}) for gate in CONFIG.gate)}
+        )
+        self.ledger, broker, owners = InMemoryLedger(), FakeBroker(), FakeGateOwners()
+        job = Job("J", "L", None, 4, 12)
+        state = GateState("gate", 4, epoch_of="i", jobs=(job,))
+        owners.predecessors["gate"] = replace(OTHER, identity="i", state=state)
+        self.broker = broker
+        self.acks = FakeAckLine()
+        self.agent = GroupAgent(broker, self.ledger, config, owners, self.acks)
+        self.agent.source.restore_link()
+
+    def come_back(self) -> None:
+        """Three parts were shown while the agent was away from its camera."""
+        self.agent.source.lose_link()
+        for trigger in (10, 11, 12):
+            self.broker.put(b"%d:1.5" % trigger, {"trigger-id": str(trigger)})
+        self.agent.source.restore_link()
+
+    def report(self, trigger: int, action: int, source: int) -> None:
+        """An ack of the other agent's epoch."""
+        made = report(trigger, epoch=4, action=action, source=source, received_at=datetime.now(UTC))
+        self.acks.reported.put_nowait(made)
+
+    def classes(self) -> Counter[PartClass]:
+        terms = terms_of_gate(CONFIG.gate[0], self.ledger.gates["gate"])
+        wanted = PartSelection(datetime.now(UTC) + timedelta(minutes=1), (terms,))
+        parts = join_parts(self.ledger.rows.values(), self.ledger.decisions.values(), self.ledger.gate_actions, wanted)
+        return Counter(classify(part.facts) for part in parts)
+
+
+async def test_agent_that_comes_back_does_not_account_for_parts_that_another_agent_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    returned = Returned(monkeypatch)
+    agent, ledger = returned.agent, returned.ledger
+    async with agent.running():
+        await wait_until(lambda: "gate_taken_over" in agent.telemetry.kinds())
+        returned.come_back()
+        for trigger in (8, 10, 11):
+            returned.report(trigger, 2 if trigger > 8 else 1, 1)
+        await wait_until(lambda: len(ledger.acks) == 3 and len(ledger.rows) == 3)
+        assert returned.classes() == {PartClass.TOLD_ELSEWHERE: 6}
+        assert [row.lot for row in ledger.rows.values()] == [None, None, "L"]
+        assert ledger.gates["gate"].elsewhere == ((2, 4),)
+        agent.source.push(b"13:0.2", {"trigger-id": "13"})
+        await wait_until(lambda: "ack_missing" in agent.telemetry.kinds())
+        (event,) = (event for event in agent.telemetry.events if event.kind == "ack_missing")
+        assert "trigger 13 of epoch 5" in event.detail
+    kinds = {kind for kind in agent.telemetry.kinds() if kind.startswith(("ack_", "passed_"))}
+    assert kinds == {"ack_missing"}
+
+
+async def test_late_reject_of_a_part_that_another_agent_told_is_no_alarm_and_one_that_nobody_told_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    returned = Returned(monkeypatch)
+    agent, ledger = returned.agent, returned.ledger
+    async with agent.running():
+        await wait_until(lambda: "gate_taken_over" in agent.telemetry.kinds())
+        returned.come_back()
+        returned.report(10, 2, 1)
+        returned.report(11, 1, 2)  # by the PLC's default: nobody told it
+        await wait_until(lambda: len(ledger.acks) == 2)
+        await wait_until(lambda: sum(row.late_outcome is LateOutcome.REJECT for row in ledger.rows.values()) == 3)
+    assert agent.telemetry.counters["late_rejects_elsewhere"] == 1
+    assert agent.telemetry.counters["late_rejects"] == 2
+    assert "late_reject" in agent.telemetry.kinds()

@@ -18,6 +18,7 @@ from inspector.domain import GateState, Outcome, StormCounts, Verdict
 from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New, TriggerCounter
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.testing.edges import (
+    FakeAckLine,
     FakeCommandChannel,
     FakeDeadLetters,
     FakeGateLine,
@@ -58,6 +59,7 @@ class GroupAgent:
         ledger: InMemoryLedger,
         config: Config = CONFIG,
         owners: FakeGateOwners | None = None,
+        acks: FakeAckLine | None = None,
     ) -> None:
         clock = SystemClock()
         self.source = FakeSource("cam", clock, broker, is_shared=True)
@@ -83,6 +85,7 @@ class GroupAgent:
                 decode=decode,
                 take_events=self.telemetry.take_events,
                 gate_owners=owners,
+                ack_line=acks,
                 command_channel=self.commands,
             ),
             "test",

@@ -103,7 +103,8 @@ def command(
     insist: Annotated[
         bool,
         typer.Option(
-            "--insist", help="Make it live although something objects (blind, misrouted, dark, tiny); audited."
+            "--insist",
+            help="Make it live although something objects (blind, two products, misrouted, dark, tiny); audited.",
         ),
     ] = False,
     report: Annotated[

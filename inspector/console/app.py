@@ -111,6 +111,7 @@ def _routes() -> list[Route]:
         Route("/review/undo", needs(OPERATOR)(review.undo), methods=["POST"]),
         Route("/products", needs(VIEWER)(products.show_all)),
         Route("/products/{product}", needs(VIEWER)(products.show)),
+        Route("/products/{product}/shadow", needs(VIEWER)(products.shadow)),
         Route("/products/{product}/rollback", needs(ENGINEER)(products.roll_back), methods=["POST"]),
         Route("/products/{product}/{version}/preview", needs(VIEWER)(products.preview)),
         Route("/products/{product}/{version}/report", needs(VIEWER)(products.report)),

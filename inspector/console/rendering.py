@@ -72,7 +72,9 @@ class Pages:
         return self.render("_card.html.j2", card=card, pictured=live.pictured(card), limit=LEVEL_SHOWN)
 
     def _strip(self, live: Live) -> str:
-        return self.render("_strip.html.j2", strip=live.strip(), shift=live.shift, fault=live.fault)
+        return self.render(
+            "_strip.html.j2", strip=live.strip(), shift=live.shift, fault=live.fault, is_ready=live.is_ready
+        )
 
     def _grid(self, live: Live) -> str:
         cards = [(live.card(camera), live) for camera in live.board.cameras]

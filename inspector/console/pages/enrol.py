@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +31,8 @@ from inspector.store.pictures.overlay import suffix_of
 MOST_FILE_BYTES: Final = 64 * 1024 * 1024
 MOST_FILES: Final = 2000
 MOST_BATCH_BYTES: Final = 4 * 2**30
+UNSENT_S: Final = 86_400.0
+MOST_JOBS: Final = 10_000
 MOST_FROM_CAMERA: Final = 1000
 HEADS: Final = ("auto", "prototype", "protoad", "student")
 PROFILES: Final = ("standard", "fast", "fine")
@@ -36,7 +40,12 @@ _BATCH: Final = re.compile(r"[0-9a-f]{32}")
 
 
 async def show(request: Request) -> Response:
-    """The form, and the newest jobs."""
+    """The form, and the newest jobs. Pictures of a form that was never sent are forgotten after a day."""
+    console = console_of(request)
+    asked_for = {
+        image for job in await jobs.listed(console.database, limit=MOST_JOBS) for image in job.request.get("images", ())
+    }
+    await asyncio.to_thread(_forget_unsent, _folder(console, ""), asked_for, console.live.now().timestamp())
     return await _form(request, "")
 
 
@@ -129,6 +138,15 @@ async def _request(console: Console, form: dict[str, str]) -> dict[str, Any]:
 
 def _folder(console: Console, batch: str) -> Path:
     return console.config.agent.state_dir / "enrolment" / ".uploaded" / batch
+
+
+def _forget_unsent(uploaded: Path, asked_for: Collection[str], now_s: float) -> None:
+    """Remove batches that no job names and that nothing was added to for `UNSENT_S`."""
+    if not uploaded.is_dir():
+        return
+    for batch in uploaded.iterdir():
+        if _BATCH.fullmatch(batch.name) and str(batch) not in asked_for and now_s - batch.stat().st_mtime > UNSENT_S:
+            shutil.rmtree(batch, ignore_errors=True)
 
 
 def _held(folder: Path) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from inspector.operation.threshold_approval import (
     open_proposal,
     propose_threshold,
 )
+from inspector.operation.version_comparison import compare_versions
 from inspector.store.console.levels import ScoredPart, newest_scores
 from inspector.store.registry.registry import SqlRegistry
 from inspector.vision.artifacts.eyesight import objections_of
@@ -33,6 +35,9 @@ from inspector.vision.artifacts.thresholds import HIGHEST_LEVEL, LOWEST_LEVEL, E
 
 LOOKED_AT: Final = 1000
 """Newest parts by which a threshold is looked at."""
+
+COMPARED_OVER: Final = timedelta(days=7)
+FLIPS: Final = 12
 
 REPORT_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
 """The report of an enrolment is one file with styles and pictures of its own, and no script."""
@@ -78,6 +83,17 @@ async def show_all(request: Request) -> Response:
 async def show(request: Request) -> Response:
     """One product."""
     return await _page(request, "")
+
+
+async def shadow(request: Request) -> Response:
+    """What the shadow version of the product would change, by the frames that both have judged."""
+    console, product = console_of(request), request.path_params["product"]
+    since = console.live.now() - COMPARED_OVER
+    try:
+        found = await compare_versions(console.config, product, since=since, most_flips=FLIPS)
+    except RegistryError as error:
+        raise Denied(404, str(error)) from error
+    return HTMLResponse(console.pages.render("_shadow.html.j2", **context_of(request), found=found))
 
 
 async def preview(request: Request) -> Response:

@@ -29,8 +29,9 @@ from inspector.stream.verdict_record import parse_time
 from inspector.vision.artifacts.binomial import clopper_pearson
 
 OFFERED: Final = 10
-SHOWN_REJECTS: Final = 3000
-REVIEWS: Final = 5000
+SHOWN_REJECTS: Final = 1000
+SHOWN_SPOTS: Final = 600
+REVIEWS: Final = 2000
 CONFIDENCE: Final = 0.95
 REVIEWED_WITHIN: Final = timedelta(days=14)
 """Reviews of a shift's parts come this much later at most."""
@@ -212,7 +213,7 @@ def _maps(console: Console, rejects: Sequence[RejectedPart]) -> list[RejectMap]:
             for part in parts
             for region in part.regions
         ]
-        found.append(RejectMap(product, *pictured, tuple(spots[:2000]), len(parts)))
+        found.append(RejectMap(product, *pictured, tuple(spots[:SHOWN_SPOTS]), len(parts)))
     return found
 
 

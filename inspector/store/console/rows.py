@@ -164,7 +164,8 @@ async def count_minutes(database: Database, since: datetime, until_seq: int) -> 
     keys = (minute, _R.camera, _R.outcome, _R.cause, _R.action, first)
     query = (
         sa.select(*keys, sa.func.count().label("results"))
-        .where(_R.received_at >= since, _R.seq <= until_seq, ~_R.simulated, _R.corrected_by.is_(None))
+        # The sum keeps SQLite from walking through all rows by their numbers instead of the index of times.
+        .where(_R.received_at >= since, _R.seq + 0 <= until_seq, ~_R.simulated, _R.corrected_by.is_(None))
         .group_by(*keys)
     )
     return [

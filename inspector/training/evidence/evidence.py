@@ -222,7 +222,8 @@ def evidence_of(calibration: Calibration, examined: Examined) -> Evidence:
         detectability=None,
         routing=examined.routing,
         examples=examples_of(names, gathered.inputs),
-        pose=pose_of(gathered.inputs),
+        # Two products have no pose in common, and to call them a texture for it would mislead.
+        pose=pose_of(gathered.inputs, gathered.sizes) if len(examined.hygiene.apart) < 2 else None,
     )
 
 

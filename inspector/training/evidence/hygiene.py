@@ -22,7 +22,7 @@ from inspector.training.dataset.encodings import CMYK_CHANNELS, UPRIGHT, Encodin
 from inspector.training.dataset.gathering import Gathered, Progress
 from inspector.training.dataset.spill import Spill
 from inspector.training.routing.anchor_picking import build_anchors, pick_anchor_images
-from inspector.training.routing.discovery import ALIKE_WITHIN
+from inspector.training.routing.discovery import ALIKE_WITHIN, SMALLEST_CATEGORY
 from inspector.training.statistics.clustering import farthest_first, mean_linkage
 from inspector.vision.engines.protocols import Bank, Embedder, Engine, on_host, unit_length
 from inspector.vision.heads.base import top_mean
@@ -63,12 +63,22 @@ of 4x4 less than the second: the means of noise hardly spread. Of twelve product
 and 2.2."""
 FEATURELESS_SHARE = 0.5
 UNLIKE_SHARE = 0.2
-"""Images unlike the rest are named up to this share of the set. If there are more, the product has several looks."""
+"""Images unlike the rest are named one by one up to this share of the set. If there are more, their groups are told."""
+APART_FROM = 0.38
+"""Mean cosine distance of routing descriptors from which on two large groups show two products. Good images of one of
+twelve products are at most 0.29 apart (grid, which turns; 0.32 among 12 to 30 of them), and of 66 mixtures of two
+products all but two are 0.40 and more apart. docs/measurements.md has the figures."""
+LARGE_SHARE = 0.1
+"""A group is large with this share of the set and `SMALLEST_CATEGORY` images."""
+GROUPS_NAMED = 4
+NAMED_OF_A_GROUP = 3
+SIZES_NAMED = 3
+CUT_OUT_SIZES = 0.2
+"""Where the images have more different sizes than this share of their number, their parts are cut out of frames."""
 MOST_NAMED = 6
 FEW_IMAGES = 20
 SMALL_PX = 64
 TINY_PX = 32
-ODD_SHARE = 0.2
 DARK_LEVEL = 32
 """Values of twelve bits that are read as sixteen stay below a sixteenth of the range."""
 BATCH = 8
@@ -93,18 +103,25 @@ class Hygiene:
 
     `copies`: (name, the image that it nearly equals). `strangers`: (name, the other product that claims it).
     `look_alike`: (product, share) of a product that claims so many images that none was left out for it. `blanks`:
-    images that show nothing. `unlike`: images that look unlike all others to the router; they are learnt.
-    `neighbour_rms`: the median difference of an image to its nearest one, in levels. `objections`: the warnings for
-    which a version is not made live unless a person insists.
+    images that show nothing. `unlike`: images that look unlike all others to the router; they are learnt. `groups`:
+    the images by the group that they look alike in, the largest group first; empty where there is one, besides
+    `unlike`. `apart`: the numbers of images in large groups that are as far apart as two products; one number for a
+    set of one product. `sizes`: (width, height, number of images), the most frequent first. `neighbour_rms`: the median
+    difference of an image to its nearest one, in levels. `remarks`: what a person should know and no fault of the set.
+    `objections`: the warnings for which a version is not made live unless a person insists.
     """
 
     copies: tuple[tuple[str, str], ...] = ()
     strangers: tuple[tuple[str, str], ...] = ()
     blanks: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    apart: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, int, int], ...] = ()
     look_alike: tuple[str, float] | None = None
     neighbour_rms: float = 0.0
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     objections: tuple[str, ...] = ()
     left_out: frozenset[int] = frozenset()
 
@@ -114,9 +131,13 @@ class Hygiene:
             "other_product": [{"image": name, "product": product} for name, product in self.strangers],
             "blank": list(self.blanks),
             "unlike": list(self.unlike),
+            "groups": [{"images": len(group), "some": list(group[:NAMED_OF_A_GROUP])} for group in self.groups],
+            "apart": list(self.apart),
+            "sizes": [list(each) for each in self.sizes],
             "look_alike": None if self.look_alike is None else list(self.look_alike),
             "neighbour_rms_levels": round(self.neighbour_rms, 2),
             "warnings": list(self.warnings),
+            "remarks": list(self.remarks),
         }
 
 
@@ -131,14 +152,23 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
     blanks = blanks_among(gathered.routing)
     copies = [(image, of) for image, of in copies if image not in blanks]  # one reason for each is enough
     left_out = frozenset([image for image, _ in copies] + [image for image, _ in strangers] + blanks)
-    unlike = [names[image] for image in unlike_the_rest(gathered.route_patches) if image not in left_out]
+    kept = [image for image in range(len(names)) if image not in left_out]
+    descriptors = descriptors_of([gathered.route_patches[image] for image in kept])
+    unlike = [names[kept[row]] for row in unlike_the_rest(descriptors)]
+    groups = [[names[kept[row]] for row in group] for group in groups_among(descriptors)]
+    apart = [len(group) for group in products_among(descriptors)]
+    of_groups, many_products = _of_groups(groups, apart)
+    sizes = Counter(gathered.sizes[image] for image in kept).most_common()
+    of_sizes, of_cut_outs = _of_differing_sizes(sizes)
     of_areas, too_small = _of_areas(gathered.sizes, preparation)
     of_light, too_dark = _of_light(gathered.routing, rms)
     of_content, featureless = _of_content(gathered.routing)
     of_encodings = _of_encodings(gathered.encodings, gathered.sizes)
     warnings = [
         *_of_unlike(unlike),
+        *of_groups,
         *_of_count(len(names) - len(left_out)),
+        *of_sizes,
         *of_areas,
         *of_light,
         *of_content,
@@ -152,10 +182,14 @@ def inspect(gathered: Gathered, others: Sequence[ProductAnchors], preparation: P
         strangers=tuple((names[image], product) for image, product in strangers),
         blanks=tuple(names[image] for image in blanks),
         unlike=tuple(unlike),
+        groups=tuple(tuple(group) for group in groups),
+        apart=tuple(apart),
+        sizes=tuple((width, height, count) for (height, width), count in sizes),
         look_alike=look_alike,
         neighbour_rms=rms,
         warnings=tuple(warnings),
-        objections=(*too_small, *too_dark, *featureless),
+        remarks=tuple(of_cut_outs),
+        objections=(*many_products, *too_small, *too_dark, *featureless),
         left_out=left_out,
     )
 
@@ -169,6 +203,52 @@ def _of_unlike(unlike: Sequence[str]) -> list[str]:
         f"unlike all the other images: {named}; a frame without a part, or of another "
         "one, would pass as good from now on: what is not this product, leave out by --exclude and enrol again"
     ]
+
+
+def _of_groups(groups: Sequence[Sequence[str]], apart: Sequence[int]) -> tuple[list[str], list[str]]:
+    """Warnings about images that fall into groups, and those of them that are objections.
+
+    `groups`: the names of each group, the largest first. `apart`: the numbers of images in large groups that are as far
+    apart as two products; fewer than two of them are no objection.
+    """
+    if len(apart) > 1:
+        sizes = ", ".join(str(count) for count in apart[:-1]) + f" and {apart[-1]}"
+        objection = (
+            f"the images look like {len(apart)} products, in groups of {sizes}; one version for all finds hardly any "
+            f"defect, so enrol each by itself (`inspector discover` sorts them): {_named_groups(groups)}"
+        )
+        return [objection], [objection]
+    if not groups:
+        return [], []
+    return [
+        f"the images fall into {len(groups)} groups that look unlike each other; if they show one part in several "
+        f"poses or lots, that is right, and if they show several, enrol each by itself: {_named_groups(groups)}"
+    ], []
+
+
+def _named_groups(groups: Sequence[Sequence[str]]) -> str:
+    named = [
+        f"{len(group)} ({', '.join(group[:NAMED_OF_A_GROUP])}{', ...' * (len(group) > NAMED_OF_A_GROUP)})"
+        for group in groups[:GROUPS_NAMED]
+    ]
+    rest = groups[GROUPS_NAMED:]
+    named += [f"{sum(len(group) for group in rest)} in {len(rest)} more"] if rest else []
+    return ", ".join(named)
+
+
+def _of_differing_sizes(sizes: Sequence[tuple[tuple[int, int], int]]) -> tuple[list[str], list[str]]:
+    """Warnings about images of different sizes, and the remark in their place where the parts are cut out.
+
+    `sizes`: ((height, width), number of images), the most frequent first.
+    """
+    if len(sizes) < 2:
+        return [], []
+    counts = [f"{count} of {width}x{height} px" for (height, width), count in sizes[:SIZES_NAMED]]
+    rest = sum(count for _, count in sizes[SIZES_NAMED:])
+    told = ", ".join(counts) + (f", {rest} of {len(sizes) - SIZES_NAMED} more sizes" if rest else "")
+    if len(sizes) > max(2, CUT_OUT_SIZES * sum(count for _, count in sizes)):
+        return [], [f"the images have {len(sizes)} sizes, as parts that are cut out of their frames: {told}"]
+    return [f"the images differ in size: {told}; crops, or another camera?"], []
 
 
 def _are(count: int, total: int) -> str:
@@ -245,15 +325,10 @@ def _side_looked_at(size: tuple[int, int], preparation: Preparation) -> float:
 
 
 def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
-    """Warnings about the images' own sizes, (height, width). Parts that are cut out may have many sizes."""
+    """Warnings about images, (height, width), that are small."""
     found = []
     if sizes and (least := min(min(size) for size in sizes)) < SMALL_PX:
         found.append(f"there are images of {least} px on a side: what a camera does not see can't be found in them")
-    ((height, width), usual), *others = Counter(sizes).most_common() or [((0, 0), 0)]
-    odd = sum(count for _, count in others)
-    if 0 < odd <= ODD_SHARE * (usual + odd):
-        which = _are(odd, usual + odd)
-        found.append(f"{which} not {width}x{height} px like the others: crops, or another camera?")
     return found
 
 
@@ -327,15 +402,40 @@ def featureless_among(copies: Sequence[NDArray[np.uint8]]) -> list[int]:
     return found
 
 
-def unlike_the_rest(route_patches: Sequence[NDArray[np.floating]]) -> list[int]:
-    """Images that discovery would put into another category than the largest one. None if they are many."""
+def descriptors_of(route_patches: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
+    """The unit routing descriptors of images, float32 [N, C]."""
     if not len(route_patches):
+        return np.zeros((0, 1), np.float32)
+    return unit_length(np.stack([pooled(np.asarray(each, np.float32)) for each in route_patches]))
+
+
+def unlike_the_rest(descriptors: NDArray[np.float32]) -> list[int]:
+    """Images that discovery would put into another category than the largest one. None if they are many."""
+    found = [image for group in _groups(descriptors, ALIKE_WITHIN)[1:] for image in group]
+    return sorted(found) if len(found) <= UNLIKE_SHARE * len(descriptors) else []
+
+
+def groups_among(descriptors: NDArray[np.float32]) -> list[list[int]]:
+    """The categories that discovery would find among the images, the largest first. None if few lie outside the
+    largest: those are `unlike_the_rest`.
+    """
+    found = _groups(descriptors, ALIKE_WITHIN)
+    outside = sum(len(group) for group in found[1:])
+    return found if outside > UNLIKE_SHARE * len(descriptors) else []
+
+
+def products_among(descriptors: NDArray[np.float32]) -> list[list[int]]:
+    """The large groups of images that are as far apart as two products, the largest first."""
+    least = max(SMALLEST_CATEGORY, LARGE_SHARE * len(descriptors))
+    return [group for group in _groups(descriptors, APART_FROM) if len(group) >= least]
+
+
+def _groups(descriptors: NDArray[np.float32], within: float) -> list[list[int]]:
+    if not len(descriptors):
         return []
-    descriptors = unit_length(np.stack([pooled(np.asarray(each, np.float32)) for each in route_patches]))
-    labels = mean_linkage(descriptors, ALIKE_WITHIN)
-    largest = np.bincount(labels).argmax()
-    found = np.flatnonzero(labels != largest)
-    return found.tolist() if len(found) <= UNLIKE_SHARE * len(labels) else []
+    labels = mean_linkage(descriptors, within)
+    found: list[list[int]] = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    return sorted(found, key=lambda group: (-len(group), group[0]))
 
 
 def strangers_among(

@@ -2,11 +2,13 @@
 
 Each image is laid over the most typical one: turned in steps of `STEP_DEG`, and shifted to where both correlate best.
 Of nearly equal matches the least turned one counts, so that a symmetrical part does not turn. Images that match in no
-pose, as those of textures do, say nothing.
+pose, as those of textures do, say nothing. Images of another size than most are left aside: what their framing or
+their proportions do to the picture is not a turn of the part.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -25,6 +27,8 @@ EDGE_PX: Final = 6.0
 """Width of the soft edge of the round window in which images are compared."""
 TURNS_FROM_DEG: Final = 20
 MOVES_FROM: Final = 0.08
+LEAST_OF_A_SIZE: Final = 5
+"""Where fewer images than this have the most frequent size, no pose is measured: sizes may look like turns."""
 LEAST_SHARE: Final = 0.5
 """The pose is told where at least this share of the images match the typical one."""
 
@@ -37,7 +41,8 @@ class Pose:
 
     `turn_deg`, `move_share`: nine of ten matching images are turned and moved by at most this, in degrees and in shares
     of the frame's side. Both None: too few images match. `likeness`: the median of their best correlation.
-    `likeness_in_place`: the same, neither turned nor moved. `n`: images compared.
+    `likeness_in_place`: the same, neither turned nor moved. `n`: images compared. `of_px`: width and height of these
+    images where others have another size, which were left aside; None where all have one.
     """
 
     turn_deg: float | None
@@ -45,6 +50,7 @@ class Pose:
     likeness: float
     likeness_in_place: float
     n: int
+    of_px: tuple[int, int] | None = None
 
     @property
     def turns(self) -> bool:
@@ -57,6 +63,12 @@ class Pose:
     @property
     def statement(self) -> str:
         """The pose in one sentence, for people."""
+        if self.of_px is None:
+            return self._statement
+        return f"{self._statement} (told from the {self.n} images of {self.of_px[0]}x{self.of_px[1]} px looked at)"
+
+    @property
+    def _statement(self) -> str:
         if self.turn_deg is None or self.move_share is None:
             return "its good images have no common picture, as those of a texture: its pose can't be measured"
         if not self.turns and not self.moves:
@@ -81,12 +93,17 @@ class Pose:
         return asdict(self) | {"statement": self.statement}
 
 
-def pose_of(canvases: Sequence[NDArray[np.uint8]]) -> Pose | None:
-    """The pose from prepared images, uint8 [H, W, 3]; at most `MOST_IMAGES`, spread over them. None for one image."""
-    chosen = np.unique(np.linspace(0, len(canvases) - 1, min(MOST_IMAGES, len(canvases))).round().astype(int))
+def pose_of(canvases: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]] = ()) -> Pose | None:
+    """The pose from prepared images, uint8 [H, W, 3]; at most `MOST_IMAGES`, spread over them.
+
+    `sizes`: height and width of each image as it came; empty where all have one. Only images of the most frequent size
+    count. None for one image, or where too few have one size.
+    """
+    own, of_px = _of_one_size(len(canvases), sizes)
+    chosen = [own[int(at)] for at in np.unique(np.linspace(0, len(own) - 1, min(MOST_IMAGES, len(own))).round())]
     if len(chosen) < 2:
         return None
-    pictures = [_small(canvases[int(index)]) for index in chosen]
+    pictures = [_small(canvases[index]) for index in chosen]
     flat = np.stack([_normalised(picture).ravel() for picture in pictures])
     in_place = flat @ flat.T
     typical = int(in_place.sum(axis=1).argmax())
@@ -101,7 +118,18 @@ def pose_of(canvases: Sequence[NDArray[np.uint8]]) -> Pose | None:
         likeness=round(float(np.median([peak for peak, _, _ in matches])), 4),
         likeness_in_place=round(float(np.median(in_place[typical, others])), 4),
         n=len(pictures),
+        of_px=of_px,
     )
+
+
+def _of_one_size(count: int, sizes: Sequence[tuple[int, int]]) -> tuple[list[int], tuple[int, int] | None]:
+    """The images of the most frequent size, and its width and height if there are others. Empty where they are few."""
+    (most, number), *others = Counter(sizes).most_common() or [((0, 0), count)]
+    if not others:
+        return list(range(count)), None
+    if number < LEAST_OF_A_SIZE:
+        return [], None
+    return [index for index, size in enumerate(sizes) if size == most], (most[1], most[0])
 
 
 def _small(canvas: NDArray[np.uint8]) -> Picture:

@@ -112,7 +112,7 @@ def report_of(
     warnings += [
         f"{name} scores far above the other good images; look at it before you activate" for name in evidence.suspects
     ]
-    warnings += [*hygiene.warnings, *evidence.routing.warnings, *evidence.known_bad.warnings]
+    warnings += [*hygiene.warnings, *hygiene.remarks, *evidence.routing.warnings, *evidence.known_bad.warnings]
     if evidence.pose is not None and (advice := evidence.pose.advice):
         warnings.append(advice)
     if weak := evidence.eyesight.warning:

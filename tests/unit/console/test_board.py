@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from inspector.config.loading import parse
 from inspector.console.board import LineBoard
-from inspector.console.live import Hub, encoded_event
+from inspector.console.live import Hub, Live, encoded_event
+from inspector.console.rendering import Pages
 from inspector.console.shifts import shift_at, shifts_before
 from inspector.console.wording import ago, percent
 from inspector.store.console.agents import SeenAgent, SeenGate
 from inspector.store.console.rows import MinuteCount, SeenRow
+from inspector.store.database import Database
+from inspector.store.pictures.kept import KeptPictures
 
 NOW = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)
 SHIFT = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -151,6 +156,18 @@ def test_one_reject_among_many_is_not_rounded_away() -> None:
 
 def test_ago_is_never_in_the_future() -> None:
     assert ago(NOW + timedelta(seconds=5), NOW) == "just now"
+
+
+def test_strip_before_the_first_look_does_not_say_that_all_is_quiet(tmp_path: Path) -> None:
+    config = parse({"agent": {"state_dir": str(tmp_path)}}, None)
+    zone = ZoneInfo("UTC")
+    live = Live(config, Database(f"sqlite:///{tmp_path / 'a.db'}"), KeptPictures(tmp_path), zone)
+    rendering = Pages(zone).live()
+    assert "All quiet" not in rendering.strip(live)
+    live.is_ready = True
+    assert "All quiet" in rendering.strip(live)
+    live.fault = "The database is away."
+    assert "All quiet" not in rendering.strip(live)
 
 
 def test_viewer_that_does_not_read_is_dropped_and_others_are_not() -> None:

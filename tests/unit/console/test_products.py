@@ -12,9 +12,11 @@ from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.console.histogram import histogram
 from inspector.console.passwords import hashed
-from inspector.domain import Action, Cause, Outcome, Role, Verdict
+from inspector.domain import Action, Cause, Outcome, Role, ShadowResult, Verdict
 from inspector.store.console import people
 from inspector.store.database import configured
+from inspector.store.ledger.ledger import SqlLedger
+from inspector.store.ledger.queries import list_results
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.enrol import Enrolment
 from inspector.vision.artifacts.thresholds import EnrolledThreshold
@@ -117,7 +119,29 @@ def test_operator_sees_products_and_changes_none(disc: EnrolledThreshold, signed
     assert operator.post("/products/disc/2/threshold", level="1.1", reason="I want to") == 403
 
 
-@pytest.mark.parametrize("path", ["/products/none", "/products/disc/9/preview?level=1", "/products/disc/x/report"])
+def test_shadow_version_is_compared_with_the_live_one(
+    disc: EnrolledThreshold, signed_in: Callable[[str], Browser], console_config: Config
+) -> None:
+    async def set_shadow() -> None:
+        async with configured(console_config) as database, SqlRegistry(database, SystemClock()) as registry:
+            await registry.set_shadow("disc", 1, by="test", reason="to compare")
+            ledger = SqlLedger(database, SystemClock())
+            rows = await list_results(database, limit=20)
+            now = SystemClock().now()
+            outcome = Outcome.REJECT
+            found = [ShadowResult(row.result_id, row.camera, "disc", 1, outcome, "d" * 64, now, 1.5) for row in rows]
+            await ledger.record_shadow_results(found)
+
+    asyncio.run(set_shadow())
+    page = signed_in("vera").get("/products/disc/shadow")
+    assert "33.3 %" in page  # the 5 of 15 that the live version rejected too
+    assert page.count("/part/") == 10
+    assert 'hx-get="/products/disc/shadow"' in signed_in("vera").get("/products/disc")
+
+
+@pytest.mark.parametrize(
+    "path", ["/products/none/shadow", "/products/none", "/products/disc/9/preview?level=1", "/products/disc/x/report"]
+)
 def test_products_that_are_not_there_say_so(
     disc: EnrolledThreshold, signed_in: Callable[[str], Browser], path: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -103,6 +104,21 @@ def test_enrolment_is_a_job_in_the_persons_name_over_what_was_uploaded(
     assert "washer" in engineer.get(f"/jobs/{job.number}")
     assert engineer.post(f"/jobs/{job.number}/cancel") == 303
     assert "cancelled" in engineer.get(f"/jobs/{job.number}")
+
+
+def test_pictures_of_a_form_that_was_never_sent_are_forgotten_after_a_day(
+    signed_in: Callable[[str], Browser], console_config: Config
+) -> None:
+    engineer = signed_in("eva")
+    uploaded = console_config.agent.state_dir / "enrolment" / ".uploaded"
+    unsent, sent, young = (batch_of(engineer) for _ in range(3))
+    for batch in (unsent, sent, young):
+        upload(engineer, batch, "a.jpg", encoded("disc", 1))
+    engineer.post("/enrol", product="washer", batch=sent, head="prototype", profile="fast")
+    for batch in (unsent, sent):
+        os.utime(uploaded / batch, (0, 0))
+    engineer.get("/enrol")
+    assert sorted(path.name for path in uploaded.iterdir()) == sorted([sent, young])
 
 
 @pytest.mark.parametrize(

@@ -9,22 +9,28 @@ import numpy as np
 import pytest
 
 from inspector.errors import EnrolmentError
+from inspector.stream.decode import DecodeLimits
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.framing import Framing
-from inspector.training.dataset.gathering import Gathered
+from inspector.training.dataset.gathering import Gathered, Gatherer, gather
 from inspector.training.dataset.spill import Spill
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
 from inspector.training.evidence.hygiene import (
+    Hygiene,
     blanks_among,
+    descriptors_of,
     featureless_among,
+    groups_among,
     inspect,
     near_identical,
     nearest_usual,
+    products_among,
     strangers_among,
     suspects_among,
     unlike_the_rest,
 )
 from inspector.training.heads.factory import recipe_for
+from inspector.vision.engines.protocols import unit_length
 from inspector.vision.images.preparation import Preparation, prepare
 from inspector.vision.networks.graphs import Graph
 from inspector.vision.routing.anchors import pooled
@@ -80,10 +86,94 @@ def test_blanks_are_frames_that_show_nothing_among_frames_that_show_something() 
 def test_unlike_the_rest_are_few_that_no_other_resembles(fake_engine: FakeEngine) -> None:
     discs = patches_of("disc", range(20), fake_engine)
     others = patches_of("mesh", range(3), fake_engine)
-    assert unlike_the_rest(discs) == []
-    assert unlike_the_rest([*discs, *others]) == [20, 21, 22]
-    assert unlike_the_rest([*discs, *patches_of("mesh", range(15), fake_engine)]) == []
-    assert unlike_the_rest([]) == []
+    assert unlike_the_rest(descriptors_of(discs)) == []
+    assert unlike_the_rest(descriptors_of([*discs, *others])) == [20, 21, 22]
+    assert groups_among(descriptors_of([*discs, *others])) == []
+    assert unlike_the_rest(descriptors_of([*discs, *patches_of("mesh", range(15), fake_engine)])) == []
+    assert (
+        unlike_the_rest(descriptors_of([]))
+        == groups_among(descriptors_of([]))
+        == products_among(descriptors_of([]))
+        == []
+    )
+
+
+def test_groups_and_products_are_told_by_how_far_they_lie_apart() -> None:
+    looks = {degrees: (20, 12 + degrees // 50) for degrees in (20, 40, 60)}
+    for degrees, sizes in looks.items():  # mean cosine distances of 0.06, 0.23 and 0.5
+        set_ = cloud(0, sizes[0], 1), cloud(degrees, sizes[1], 2)
+        both = np.concatenate(set_)
+        groups, products = groups_among(both), products_among(both)
+        assert [len(group) for group in groups] == ([] if degrees == 20 else list(sizes))
+        assert [len(group) for group in products] == (list(sizes) if degrees == 60 else [sum(sizes)])
+
+
+def test_products_among_are_large_groups_alone() -> None:
+    assert len(products_among(np.concatenate([cloud(0, 60, 1), cloud(90, 5, 2)]))) == 1  # less than a tenth
+    assert len(products_among(np.concatenate([cloud(0, 20, 1), cloud(90, 4, 2)]))) == 1
+    assert len(products_among(np.concatenate([cloud(0, 20, 1), cloud(90, 5, 2)]))) == 2
+
+
+def cloud(degrees: float, count: int, seed: int) -> np.ndarray:
+    """Unit vectors about a direction in a plane, float32 [count, 40]."""
+    centre = np.zeros(40)
+    centre[:2] = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return unit_length((centre + np.random.default_rng(seed).normal(0, 0.01, (count, 40))).astype(np.float32))
+
+
+@pytest.mark.parametrize("few", [12, 6])
+def test_inspect_two_products_in_one_set_objects_and_says_what_lies_in_which_group(
+    fake_engine: FakeEngine, few: int
+) -> None:
+    found = inspected([*good_images("disc", 24 - few), *renamed(good_images("mesh", few), "m")], fake_engine)
+    (said,) = found.objections
+    assert f"look like 2 products, in groups of {24 - few} and {few}" in said
+    assert "m0.png, m1.png, m2.png, ..." in said
+    assert said in found.warnings
+    assert [each["images"] for each in found.to_manifest()["groups"]] == [24 - few, few]
+    alone = inspected(good_images("disc", 24), fake_engine)
+    assert (alone.warnings, alone.objections, alone.apart) == ((), (), (24,))
+
+
+def test_enrol_two_products_in_one_set_is_held_back_and_has_no_pose(fake_engine: FakeEngine) -> None:
+    found = enrol("both", [*good_images("disc", 6), *renamed(good_images("mesh", 6), "m")], FAST, fake_engine)
+    (said,) = [each for each in found.evidence.objections if "look like 2 products" in each]
+    assert said in found.report.warnings
+    assert said in found.manifest["evidence"]["objections"]
+    assert found.evidence.pose is None
+
+
+def test_inspect_tells_how_many_images_have_which_size(fake_engine: FakeEngine) -> None:
+    def sized(name: str, seed: int, height: int) -> ImageSource:
+        return ImageSource(name, payload=encode(draw("disc", seed, size=(height, 96))))
+
+    one_odd = [*good_images("disc", 24), sized("crop.png", 3, 80)]
+    assert "the images differ in size: 24 of 96x96 px, 1 of 96x80 px; crops, or another camera?" in (
+        inspected(one_odd, fake_engine).warnings
+    )
+    halves = [*good_images("disc", 13), *(sized(f"b{seed}.png", seed, 64) for seed in range(12))]
+    found = inspected(halves, fake_engine)
+    assert any("13 of 96x96 px, 12 of 96x64 px" in each for each in found.warnings)
+    assert found.to_manifest()["sizes"] == [[96, 96, 13], [96, 64, 12]]
+
+
+def test_inspect_of_parts_that_are_cut_out_remarks_on_their_sizes_and_finds_no_fault(fake_engine: FakeEngine) -> None:
+    varied = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(90 + i, 96)))) for i in range(25)]
+    found = inspected(varied, fake_engine)
+    (said,) = found.remarks
+    assert said.startswith("the images have 25 sizes, as parts that are cut out of their frames: 1 of 96x90 px, 1 of ")
+    assert said.endswith(" px, 22 of 22 more sizes")
+    assert not any("px" in each for each in found.warnings)
+
+
+def inspected(images: list[ImageSource], engine: FakeEngine) -> Hygiene:
+    preparation = Preparation()
+    gatherer = Gatherer([preparation], DecodeLimits(), RoutingPass.on(engine))
+    return inspect(gather(images, gatherer, lambda *_: None), [], preparation)
+
+
+def renamed(images: list[ImageSource], prefix: str) -> list[ImageSource]:
+    return [replace(image, name=f"{prefix}{number}.png") for number, image in enumerate(images)]
 
 
 def test_enrol_leaves_out_a_frame_that_shows_nothing(fake_engine: FakeEngine) -> None:
@@ -153,15 +243,9 @@ def test_enrol_strict_stops_and_names_everything(fake_engine: FakeEngine) -> Non
         enrol("disc", images, strict, fake_engine)
 
 
-def test_enrol_names_images_of_another_size_and_frames_too_small_to_see_in(fake_engine: FakeEngine) -> None:
-    images = good_images("disc", 25)
-    images[3] = ImageSource("crop.png", payload=encode(draw("disc", 3, size=(80, 96))))
-    (said,) = [each for each in enrol("disc", images, FAST, fake_engine).report.warnings if "px" in each]
-    assert said == "1 of 25 images is not 96x96 px like the others: crops, or another camera?"
+def test_inspect_names_frames_too_small_to_see_in(fake_engine: FakeEngine) -> None:
     small = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(40, 50)))) for i in range(25)]
-    assert any("images of 40 px on a side" in each for each in enrol("disc", small, FAST, fake_engine).report.warnings)
-    varied = [ImageSource(f"{i}.png", payload=encode(draw("disc", i, size=(90 + i, 96)))) for i in range(25)]
-    assert not any("px" in each for each in enrol("disc", varied, FAST, fake_engine).report.warnings)
+    assert any("images of 40 px on a side" in each for each in inspected(small, fake_engine).warnings)
 
 
 def test_enrol_of_a_region_too_small_to_see_in_is_not_made_live(fake_engine: FakeEngine) -> None:
@@ -177,6 +261,8 @@ def test_inspect_nearly_black_images_ask_for_their_bit_depth_not_for_other_parts
     dark = Gathered(Spill(), Spill(), Spill())
     for number in range(3):
         dark.names.append(f"{number}.png")
+        dark.sizes.append((128, 128))
+        dark.route_patches.append(np.full((4, 40), 40**-0.5, np.float16))
         dark.routing.append(rng.integers(0, 15, (128, 128, 3)).astype(np.uint8))
     (few, black) = inspect(dark, [], Preparation()).warnings
     assert "few" in few

@@ -86,3 +86,27 @@ def test_pose_goes_into_the_manifest_with_its_sentence() -> None:
     stored = Pose(90.0, 0.05, 0.8, 0.4, 20).to_manifest()
     assert stored["turn_deg"] == 90.0
     assert stored["statement"] == "it turns by up to 90 degrees in nine of ten good images"
+
+
+def test_pose_of_images_of_two_sizes_is_no_turn_and_names_the_size_that_it_is_told_from() -> None:
+    """Every second image is squeezed, as by a camera of another format: its picture is not that of a turned part."""
+    canvases, sizes = [], []
+    for number in range(24):
+        canvas = part(seed=number)
+        if number % 2:
+            small = cv2.resize(canvas, (SIDE, SIDE * 2 // 3), interpolation=cv2.INTER_AREA)
+            edge = SIDE - len(small)
+            canvas = cv2.copyMakeBorder(small, edge // 2, edge - edge // 2, 0, 0, cv2.BORDER_REFLECT)
+            canvas = np.asarray(np.rot90(canvas), np.uint8)
+        canvases.append(canvas)
+        sizes.append((233, 350) if number % 2 and number < 23 else (700, 600))
+    canvases[23] = part(seed=23)
+    both = pose_of(canvases)
+    assert both is not None
+    assert both.turns
+    pose = pose_of(canvases, sizes)
+    assert pose is not None
+    assert (pose.turn_deg, pose.move_share, pose.n, pose.of_px) == (0.0, 0.0, 13, (600, 700))
+    assert "told from the 13 images of 600x700 px" in pose.statement
+    assert pose_of(canvases, [(700, 600 + number) for number in range(24)]) is None
+    assert pose_of(canvases, [(700, 600)] * 24) == both

@@ -120,17 +120,19 @@ async def _announce(server: uvicorn.Server, listener: socket.socket, config: Con
 
 def _listener(config: Config) -> socket.socket:
     host, port = config.console.address
-    try:
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(place)
-    except OSError as error:
-        raise StateUnusable(
-            f"The console can't listen on {config.console.listen} ({error.strerror or error}); is another one running? "
-            "console.listen names another address."
-        ) from error
-    return listener
+    with contextlib.ExitStack() as closing:
+        try:
+            family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            listener = closing.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+        except OSError as error:
+            raise StateUnusable(
+                f"The console can't listen on {config.console.listen} ({error.strerror or error}); is another one "
+                "running? console.listen names another address."
+            ) from error
+        closing.pop_all()
+        return listener
 
 
 def _settings(config: Config, app: Starlette) -> uvicorn.Config:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from inspector.domain import (
@@ -41,6 +41,9 @@ from inspector.stream.wording import HELD_WORDS, counted
 EXPIRY_S = 0.5
 JOBS_KEPT = 8
 """Jobs kept per gate: the current job, announced jobs, and earlier jobs that late views may belong to."""
+
+CLOCKS_AGREE = timedelta(seconds=1)
+"""A release may seem to be sent so long before the hold: its sender's clock is another one, and written in whole ms."""
 
 AWAY = "The database is away, and what is not stored is not obeyed; send it again under a new cmd_id."
 
@@ -268,7 +271,7 @@ class Commanding:
             return replace(release(freed), orders=state.orders + 1)
 
         said = "it was not held; its counts of rejects and frames in a row begin again at 0"
-        if state.held_since is not None and state.held and sent_at < state.held_since:
+        if state.held_since is not None and state.held and sent_at < state.held_since - CLOCKS_AGREE:
             since = format_time(state.held_since)
             raise CommandRefused(
                 f"It was sent before {owner} was held ({since}); whoever sent it can't have known why."

@@ -88,6 +88,7 @@ def application(config: Config, database: Database) -> Starlette:
     app.router.redirect_slashes = False
     app.state.console = Console(config, database, live, pictures_kept, pages, pages.live(), FailedSignIns())
     app.state.chain = audit.Chain()
+    app.state.accounts = parts.Accounts()
     app.state.seen = review.SeenPictures()
     app.state.nearest = nearest.NearestGoods(config)
     return app

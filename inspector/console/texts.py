@@ -276,6 +276,7 @@ TEXTS: Final[dict[str, str]] = {
     "parts.span.1h": "Last hour",
     "parts.span.8h": "Last 8 hours",
     "parts.span.24h": "Last 24 hours",
+    "parts.counted": "Counted at {at}.",
     "parts.no_gate": "No gate is configured.",
     "parts.none": "No part came in this time.",
     "parts.class": "What became of them",

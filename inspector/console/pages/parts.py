@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import asyncio
+from collections import OrderedDict
+from datetime import datetime, timedelta
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from inspector.console.access import console_of, context_of
+from inspector.console.access import Console, console_of, context_of
 from inspector.domain import PartClass, PartSelection
-from inspector.operation.parts import account_in
+from inspector.operation.parts import PartsAccount, account_in
 from inspector.stream.accounting import CONTRADICTIONS, terms_of
 
 LISTED: Final = 50
 SPANS: Final = {"1h": timedelta(hours=1), "8h": timedelta(hours=8), "24h": timedelta(hours=24)}
 
 
+COUNTED_FOR_S: Final = 10.0
+"""An account is counted again after this time at the earliest: it reads every part of the time that is asked for."""
+
+_MOST_ACCOUNTS: Final = 32
+
+Asked = tuple[str, str | None, PartClass | None]
+"""The span, the gate and the class that a page shows."""
+
+
+class Accounts:
+    """The accounts that were counted last, for everybody who asks for the same ones."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._counted: OrderedDict[Asked, PartsAccount] = OrderedDict()
+
+    async def count(self, console: Console, asked: Asked, now: datetime) -> PartsAccount:
+        """The account, at most `COUNTED_FOR_S` old; its `selection.now` says how old."""
+        span, gate, part_class = asked
+        async with self._turn:
+            found = self._counted.get(asked)
+            if found is not None and abs((now - found.selection.now).total_seconds()) <= COUNTED_FOR_S:
+                return found
+            wanted = PartSelection(now, terms=terms_of(console.config), gate=gate, since=now - SPANS[span])
+            account = await account_in(console.database, wanted, part_class=part_class, limit=LISTED)
+            self._counted[asked] = account
+            while len(self._counted) > _MOST_ACCOUNTS:
+                self._counted.popitem(last=False)
+            return account
+
+
 async def show(request: Request) -> Response:
     """The account of the last hour, or of the time that the query names."""
     console, query = console_of(request), request.query_params
-    span = query.get("span") if query.get("span") in SPANS else "1h"
+    span = query["span"] if query.get("span") in SPANS else "1h"
     terms = terms_of(console.config)
     gate = query.get("gate") if query.get("gate") in {each.name for each in terms} else None
     part_class = PartClass(query["class"]) if query.get("class") in list(PartClass) else None
-    now = console.live.now()
-    wanted = PartSelection(now, terms=terms, gate=gate, since=now - SPANS[span or "1h"])
-    account = await account_in(console.database, wanted, part_class=part_class, limit=LISTED)
+    accounts: Accounts = request.app.state.accounts
+    account = await accounts.count(console, (span, gate, part_class), console.live.now())
     listed = account.listed if part_class is not None else account.contradicted
     page = console.pages.render(
         "parts.html.j2",

@@ -9,13 +9,19 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import quote
 
 import pytest
 
 from inspector.config.config import Config
+from inspector.config.loading import parse
+from inspector.console.access import Console
+from inspector.console.pages import parts
 from inspector.console.pages.shift import table
-from inspector.domain import Action, Cause, LongJob, Outcome, Verdict
+from inspector.domain import Action, Cause, LongJob, Outcome, PartSelection, Verdict
+from inspector.operation.parts import PartsAccount
 from inspector.store import jobs
 from inspector.store.console.hours import HourCount
 from inspector.store.database import configured
@@ -63,6 +69,26 @@ def test_csv_holds_no_formula(name: str) -> None:
 
 def test_parts_without_gates_say_so(signed_in: Callable[[str], Browser]) -> None:
     assert "No gate is configured." in signed_in("vera").get("/parts")
+
+
+async def test_account_of_a_time_is_counted_once_for_all_who_ask_and_anew_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[PartSelection] = []
+
+    async def count(_database: object, wanted: PartSelection, **_: object) -> PartsAccount:
+        counted.append(wanted)
+        return PartsAccount(wanted, ())
+
+    monkeypatch.setattr(parts, "account_in", count)
+    console = cast(Console, SimpleNamespace(config=parse({}, None), database=None))
+    accounts, now = parts.Accounts(), datetime(2026, 3, 2, 12, tzinfo=UTC)
+    for _ in range(3):
+        await accounts.count(console, ("1h", None, None), now)
+    await accounts.count(console, ("8h", None, None), now)
+    assert [wanted.since for wanted in counted] == [now - timedelta(hours=1), now - timedelta(hours=8)]
+    later = now + timedelta(seconds=parts.COUNTED_FOR_S + 1)
+    assert (await accounts.count(console, ("1h", None, None), later)).selection.now == later
 
 
 def upload(engineer: Browser, batch: str, name: str, content: bytes) -> int:

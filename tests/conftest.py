@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from hypothesis import settings
 # A busy machine is slow now and then; what counts is what comes out. Each run tries other examples.
 settings.register_profile("patient", deadline=None, max_examples=50)
 settings.load_profile("patient")
+
+# A shell that starts the tests in the background, or nohup, has these ignored, and every process would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 pytest_plugins = [
     "tests.shared",

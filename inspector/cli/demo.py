@@ -60,7 +60,7 @@ def _serve_console(run: DemoRun) -> None:
     def say(address: str) -> None:
         console.out.print(f"\nLook at it in a browser: [bold]{shown(address)}[/]", highlight=False, soft_wrap=True)
         console.out.print(
-            f"Sign in as [bold]{serving.FIRST_PERSON}[/] with the password [bold]{shown(password or '')}[/]. "
+            f"Sign in as [bold]{shown(serving.FIRST_PERSON)}[/] with the password [bold]{shown(password or '')}[/]. "
             "Ctrl-C ends the console.",
             highlight=False,
             soft_wrap=True,

@@ -62,14 +62,20 @@ class LedgerPartsSuite(LedgerSuite):
     async def test_last_sign_is_the_last_row_or_report_of_the_gate_before_a_time(self, ledger: Ledger) -> None:
         assert await ledger.last_sign("g1", START + timedelta(days=1)) is None
         times = [START + timedelta(seconds=second) for second in range(6)]
-        rows = [verdict_of_part(1, received_at=times[1]), verdict_of_part(2, received_at=times[3])]
+        rows = [verdict_of_part(number, gate="g1", received_at=times[at]) for number, at in ((1, 1), (2, 3))]
         await ledger.record([*rows, verdict_of_part(3, gate="g2", received_at=times[5])], [], [])
         await ledger.record_gate_actions([gate_action_of(1, received_at=times[2])])
         assert [await ledger.last_sign("g1", before) for before in times] == [None, None, *times[1:4], times[3]]
 
     async def test_parts_of_epochs_in_which_nothing_was_told_here_may_be_another_agents(self, ledger: Ledger) -> None:
-        told, untold = verdict_of_part(1, epoch=2), verdict_of_part(2, epoch=3)
-        waited = {"epoch": 5, "cause": Cause.LATE, "outcome": Outcome.UNJUDGED, "cause_detail": WAITED_ELSEWHERE}
+        told, untold = verdict_of_part(1, gate="g1", epoch=2), verdict_of_part(2, gate="g1", epoch=3)
+        waited = {
+            "gate": "g1",
+            "epoch": 5,
+            "cause": Cause.LATE,
+            "outcome": Outcome.UNJUDGED,
+            "cause_detail": WAITED_ELSEWHERE,
+        }
         rows = [told, untold, verdict_of_part(3, **waited), verdict_of_part(4, **waited)]
         await ledger.record(rows, [(decision_for(told), True), (decision_for(untold), False)], [])
         await ledger.record_gate_actions(

@@ -96,7 +96,8 @@ def test_run_200_identical_frames_under_rising_triggers_are_told_by_the_fifth_an
         running.until(lambda: bool(events(running, "camera_repeats")), 30, "the alarm")
         assert running.end() == 0
         told = {decision["trig"]: decision["act"] for decision in floor.of("decision")}
-    assert [trigger for trigger, action in told.items() if action == PASS] == [1, 2, 3, 4]
+    # Two parts that are judged at once may be told in either order.
+    assert sorted(trigger for trigger, action in told.items() if action == PASS) == [1, 2, 3, 4]
     assert Counter(told.values()) == {PASS: 4, QUARANTINE: 196}
     assert Counter(row["cause"] for row in rows) == {"ok": 4, "frame_health": 196}
     (alarm,) = events(running, "camera_repeats")

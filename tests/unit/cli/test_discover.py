@@ -58,8 +58,12 @@ def test_discover_two_categories_of_one_name_are_one_product(shell: Shell, line:
     names = mixed.parent / "names"
     names.write_text("a=part\nb=part\n")
     answer = shell("discover", str(mixed), "--names-from", str(names), "--enroll", "--profile", "fast")
-    assert answer.code == 0, answer.err
-    assert "part version 1 is live: 13 images" in answer.out
+    # One version for two unlike products is stored, and a person has to insist on it.
+    assert answer.code == 1
+    assert "part version 1 is stored but not live: the images look like 2 products" in " ".join(answer.err.split())
+    assert asyncio.run(live(line)) == set()
+    insisted = shell("products", "activate", "part", "1", "--insist", "--reason", "both sides of one part")
+    assert insisted.code == 0, insisted.err
     assert asyncio.run(live(line)) == {"part"}
 
 

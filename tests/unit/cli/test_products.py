@@ -139,7 +139,7 @@ def test_products_rollback_twice_says_what_is_live_and_never_that_nothing_was(
         ("promote", "bottle"),
         ("shadow", "bottle", "--off"),
         ("shadow", "bottle", "3"),
-        ("threshold", "bottle", "--level", "0.5"),
+        ("threshold", "bottle", "--level", "0.8"),
         ("remove", "bottle", "--yes"),
         ("import", "bottle-2.artifact", "--activate"),
     ],

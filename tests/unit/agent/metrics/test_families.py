@@ -32,7 +32,8 @@ COUNTS = {
 """Gauges that count things; their names say of what."""
 
 IDS = {"result_id", "frame_id", "trigger_id", "part_id", "lot", "job", "session", "sha256", "revision", "subject"}
-MADE = {"kind": {kind for kind, _, _ in EVENTS.values()}, "GAUGE": {"gc_pause_ms", "kafka_lag_frames"}}
+_KINDS = {kind for kind, _, _ in EVENTS.values()}
+MADE = {"kind": _KINDS, "EVENTS[part_class][0]": _KINDS, "GAUGE": {"gc_pause_ms", "kafka_lag_frames"}}
 """The values of names that stand for a literal where a figure is counted."""
 
 

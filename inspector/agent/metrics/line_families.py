@@ -130,6 +130,14 @@ FRAMES: Final = Part(
             ("camera",),
             ("late_rejects",),
         ),
+        Family(
+            "inspector_late_rejects_elsewhere_total",
+            Kind.COUNTER,
+            "Late frames that showed a bad part about which another agent had told the gate.",
+            counted("late_rejects_elsewhere", "camera", zeros=lambda sources: ((name,) for name in sources.cameras)),
+            ("camera",),
+            ("late_rejects_elsewhere",),
+        ),
     ),
 )
 

@@ -7,8 +7,6 @@ PostgreSQL runs with its defaults. `translated` turns all errors of the drivers 
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
 import getpass
 import importlib.resources
@@ -79,7 +77,6 @@ class Database:
     ) -> None:
         self.url = database_url(url, user=user, password=password)
         self._engine = _engine(self.url, connections, tls)
-        self._writer = _Writer(self.url) if self.is_sqlite else None
         self._is_current = False
 
     @property
@@ -95,8 +92,6 @@ class Database:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._writer is not None:
-            await asyncio.to_thread(self._writer.close)
         await self._engine.dispose()
 
     @contextlib.asynccontextmanager
@@ -122,14 +117,10 @@ class Database:
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run `work` in one transaction, as `writing`, and return its result. Raises as `writing` does.
 
-        On SQLite it runs on a thread from BEGIN to COMMIT, so the event loop is woken once and not at each statement.
-        A caller that is cancelled meanwhile does not stop it.
+        Not on a thread of its own: the event loop would wait for the interpreter's lock while live parts are due.
         """
-        if self._writer is None:
-            async with self.writing() as connection:
-                return await connection.run_sync(work)
-        with translated(self.path):
-            return await self._writer.run(work)
+        async with self.writing() as connection:
+            return await connection.run_sync(work)
 
     def check_place(self) -> None:
         """Raises DatabaseUnusable if the path of the SQLite file is a folder."""
@@ -179,30 +170,6 @@ class Database:
         with translated(self.path):
             async with engine.begin() as connection:
                 yield connection
-
-
-class _Writer:
-    """One thread with one connection to a SQLite file, which is opened when first used, and anew after an error."""
-
-    def __init__(self, url: sa.URL) -> None:
-        self._engine = _writing_engine(url)
-        self._worker = concurrent.futures.ThreadPoolExecutor(1, "database")
-
-    async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, self._run, work)
-
-    def close(self) -> None:
-        """Wait for what runs, at most as long as SQLite waits for another process, then close."""
-        self._worker.shutdown()
-        self._engine.dispose()
-
-    def _run(self, work: Callable[[sa.Connection], T]) -> T:
-        try:
-            with self._engine.begin() as connection:
-                return work(connection)
-        except BaseException:
-            self._engine.dispose()  # a connection that was opened while the file was read-only stays read-only
-            raise
 
 
 @contextlib.contextmanager
@@ -338,14 +305,6 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
         return create_async_engine(url.set(query={}), connect_args=_connect_arguments(url, tls), **options)
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
     _listen(engine.sync_engine)
-    return engine
-
-
-def _writing_engine(url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(
-        url.set(drivername="sqlite+pysqlite"), connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, pool_size=1, **_JSON
-    ).execution_options(**{_WRITES: True})
-    _listen(engine)
     return engine
 
 

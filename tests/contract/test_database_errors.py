@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-import threading
 from pathlib import Path
 
 import pytest
@@ -69,28 +67,6 @@ async def _fail_in_the_middle(database: Database) -> None:
     with pytest.raises(ValueError, match="in the middle"):
         await database.write(fail)
     assert await database.write(lambda connection: connection.execute(sa.select(tables.cameras)).all()) == []
-
-
-async def test_write_on_sqlite_keeps_the_event_loop_free(sqlite: Database) -> None:
-    threads = [await sqlite.write(lambda _: threading.get_ident()) for _ in range(2)]
-    assert threads[0] == threads[1] != threading.get_ident()
-
-
-async def test_write_whose_caller_is_cancelled_is_committed_before_the_database_is_closed(sqlite: Database) -> None:
-    has_begun, may_go_on = threading.Event(), threading.Event()
-
-    def write(connection: sa.Connection) -> None:
-        has_begun.set()
-        may_go_on.wait(10)
-        connection.execute(tables.cameras.insert(), CAMERA)
-
-    async with Database(sqlite.url) as other:
-        writing = asyncio.ensure_future(other.write(write))
-        await asyncio.to_thread(has_begun.wait, 10)
-        writing.cancel()
-        may_go_on.set()
-    async with sqlite.reading() as connection:
-        assert (await connection.execute(sa.select(tables.cameras.c.name))).scalars().all() == ["cam"]
 
 
 async def test_sqlite_file_of_something_else_is_unavailable(tmp_path: Path) -> None:

@@ -49,11 +49,6 @@ LOCK_WAIT_S: Final = 5.0
 """Longest wait for rows that another session has locked; after this time the lock is reported."""
 
 _WRITES: Final = "inspector_writes"
-_JSON: Final[dict[str, Any]] = {
-    "json_serializer": lambda value: orjson.dumps(value).decode(),
-    "json_deserializer": orjson.loads,
-}
-
 T = TypeVar("T")
 
 
@@ -115,10 +110,7 @@ class Database:
             yield connection
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run `work` in one transaction, as `writing`, and return its result. Raises as `writing` does.
-
-        Not on a thread of its own: the event loop would wait for the interpreter's lock while live parts are due.
-        """
+        """Run `work` in one transaction, as `writing`, and return its result. Raises as `writing` does."""
         async with self.writing() as connection:
             return await connection.run_sync(work)
 
@@ -296,7 +288,8 @@ def _connect_arguments(url: sa.URL, tls: ssl.SSLContext | bool | None) -> dict[s
 def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) -> AsyncEngine:
     kept = min(KEPT_CONNECTIONS, connections)
     options: dict[str, Any] = {
-        **_JSON,
+        "json_serializer": lambda value: orjson.dumps(value).decode(),
+        "json_deserializer": orjson.loads,
         "pool_timeout": CONNECT_TIMEOUT_S,
         "pool_size": kept,
         "max_overflow": connections - kept,
@@ -304,13 +297,9 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url.set(query={}), connect_args=_connect_arguments(url, tls), **options)
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
-    _listen(engine.sync_engine)
+    sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
-
-
-def _listen(engine: sa.Engine) -> None:
-    sa.event.listen(engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine, "begin", _begin_sqlite)
 
 
 def _switch_to_wal(cursor: Any) -> None:

@@ -186,8 +186,8 @@ async def test_line_page_is_small(visit: Visit) -> None:
 
 
 async def _read(request: object, note: object) -> None:
-    response = await request.response()  # type: ignore[attr-defined]
-    await note(request.url, await response.body())  # type: ignore[attr-defined,operator]
+    response = await request.response()
+    await note(request.url, await response.body())
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

@@ -56,7 +56,7 @@ def rows(count: int, gap_s: float = 2.0, **changes: object) -> list[SeenRow]:
     return [
         replace(
             ROW, seq=n + 1, result_id=f"r{n}", received_at=NOW - timedelta(seconds=gap_s * (count - 1 - n)), **changes
-        )  # type: ignore[arg-type]
+        )
         for n in range(count)
     ]
 

@@ -22,7 +22,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 def now_rows(count: int, **changes: object) -> list[Verdict]:
     at = datetime.now(UTC)
     return [
-        verdict_of_part(number, received_at=at - timedelta(seconds=count - number), decided_at=at, **changes)  # type: ignore[arg-type]
+        verdict_of_part(number, received_at=at - timedelta(seconds=count - number), decided_at=at, **changes)
         for number in range(count)
     ]
 

@@ -395,9 +395,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 def _age_period_ms(config: Config) -> float | None:
     """Milliseconds between two queries for the ends of partitions; None if no camera at a gate is on Kafka."""
     gates = (config.gate_of(camera.name) for camera in config.camera if camera.source == "kafka")
-    periods = [
-        marker_period_ms(gate.window_ms, is_told_by_bound=gate.match == "single_in_flight") for gate in gates if gate
-    ]
+    periods = [marker_period_ms(gate.window_ms) for gate in gates if gate]
     return min(periods, default=None)
 
 

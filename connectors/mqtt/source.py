@@ -253,7 +253,7 @@ class MqttSource(Peer):
     # --- inside ---
 
     def _new_markers(self, gate: GateSection) -> Markers:
-        period_ms = marker_period_ms(gate.window_ms, is_told_by_bound=gate.match == "single_in_flight")
+        period_ms = marker_period_ms(gate.window_ms)
         return Markers(self._marker_topic, period_ms, self._clock, self._report_refused)
 
     def _report_refused(self, reason: str) -> None:

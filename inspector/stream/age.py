@@ -61,10 +61,16 @@ class AgeBound:
 
     def due_ns(self) -> int | None:
         """The time at which to send the next marker; 0 means at once. None while a marker is under way, or without a
-        connection."""
+        connection.
+
+        After a slow marker the bound lies far back until two more have come, so these are sent at once.
+        """
         if self._emptied_ns is None or self._under_way is not None:
             return None
-        return 0 if self._last_sent_ns is None else self._last_sent_ns + self._period_ns
+        if self._last_sent_ns is None:
+            return 0
+        is_far_back = self._not_before_ns is not None and self._last_sent_ns - self._not_before_ns > 2 * self._period_ns
+        return 0 if is_far_back else self._last_sent_ns + self._period_ns
 
     def send(self, now_ns: int) -> int:
         """Note that a marker is about to be sent. Returns its number, which the marker must carry."""
@@ -91,14 +97,14 @@ class AgeBound:
         return None if self._not_before_ns is None else now_ns - self._not_before_ns
 
 
-def marker_period_ms(window_ms: float, *, is_told_by_bound: bool) -> float:
-    """Milliseconds between markers: a third of the window, at most 250.
+def marker_period_ms(window_ms: float) -> float:
+    """Milliseconds between markers: a sixth of the window, at most 250.
 
-    `is_told_by_bound`: the time left at this gate counts from the bound itself. The bound lies up to two periods back,
-    so the period is a sixth of the window. The period is never below 5 ms: more frequent markers are not worth their
-    cost.
+    The bound of a frame that did not wait lies up to two periods and a marker's way back. Two thirds of the window are
+    left to the frame then, also at a gate where its time counts from the bound. The period is never below 5 ms: more
+    frequent markers are not worth their cost.
     """
-    return max(5.0, min(250.0, window_ms / (6 if is_told_by_bound else 3)))
+    return max(5.0, min(250.0, window_ms / 6))
 
 
 def longest_proof_ms(gate: GateSection) -> float:
@@ -106,5 +112,4 @@ def longest_proof_ms(gate: GateSection) -> float:
 
     A frame is at most two periods of the markers old. At a gate without trigger ids the time left counts from there.
     """
-    is_told_by_bound = gate.match == "single_in_flight"
-    return 2 * marker_period_ms(gate.window_ms, is_told_by_bound=is_told_by_bound) if is_told_by_bound else 0.0
+    return 2 * marker_period_ms(gate.window_ms) if gate.match == "single_in_flight" else 0.0

@@ -29,8 +29,8 @@ BEHIND: Final = (
     "right, or find out where its frames wait"
 )
 
-PERIODS_ON_TIME: Final = 3
-"""Markers count as on time while the age of a frame is bounded by this many of their periods."""
+PERIODS_ON_TIME: Final = 4
+"""Markers count as on time while the age of a frame is bounded by this many of their periods: one may be slow."""
 
 PERIODS_OPEN: Final = 2
 """The bound of a frame that did not wait lies up to so many periods back."""
@@ -119,7 +119,7 @@ def _age_ms(delivery: Delivery, captured_at: datetime | None, gate: GateSection 
     bound_ms = (delivery.received_ns - delivery.not_before_ns) / 1e6
     if gate.match == "single_in_flight":
         return bound_ms
-    period_ms = marker_period_ms(gate.window_ms, is_told_by_bound=False)
+    period_ms = marker_period_ms(gate.window_ms)
     # When a decision comes too late, the slot of its trigger is already closed, so the decision hits no other part.
     # So what markers on time leave open need not count. What is more than that, the frame has waited for certain.
     return bound_ms if bound_ms > PERIODS_ON_TIME * period_ms else max(0.0, bound_ms - PERIODS_OPEN * period_ms)

@@ -71,10 +71,26 @@ def test_age_is_unknown_after_the_connection_is_lost() -> None:
 
 
 def test_marker_period_follows_the_window() -> None:
-    assert marker_period_ms(150, is_told_by_bound=False) == 50
-    assert marker_period_ms(150, is_told_by_bound=True) == 25
-    assert marker_period_ms(5000, is_told_by_bound=False) == 250
-    assert marker_period_ms(12, is_told_by_bound=True) == 5
+    assert marker_period_ms(150) == 25
+    assert marker_period_ms(5000) == 250
+    assert marker_period_ms(12) == 5
+
+
+def test_slow_marker_sets_the_bound_back_for_no_more_than_its_own_way() -> None:
+    """After a marker that took 50 ms, no frame counts as older than that and two periods."""
+    period, way, slow = 18 * MS, 5 * MS, 50 * MS
+    bound = AgeBound(period)
+    bound.begin(0, is_fresh=True)
+    now, oldest = 0, 0
+    for marker in range(12):
+        due = bound.due_ns()
+        assert due is not None
+        now = max(now, due)
+        number = bound.send(now)
+        now += slow if marker == 5 else way
+        oldest = max(oldest, bound.proof_age_ns(now) or 0)
+        bound.returned(number, now)
+    assert oldest <= 2 * period + slow
 
 
 @settings(max_examples=300, deadline=None)

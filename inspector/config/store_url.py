@@ -49,6 +49,18 @@ def is_socket(url: str | None) -> bool:
     return url is not None and any(key == "host" for key, _ in parse_qsl(url.partition("?")[2]))
 
 
+def host_of(url: str | None) -> str | None:
+    """The host of the server, without brackets; None for a file, a socket of this machine, or no URL."""
+    match = _URL.fullmatch(url or "")
+    return match["host"].strip("[]") or None if match is not None else None
+
+
+def holds_password(url: str | None) -> bool:
+    """Whether the password stands in the URL itself, so that whoever reads the configuration reads it."""
+    match = _URL.fullmatch(url or "")
+    return match is not None and bool(match["password"])
+
+
 def url_faults(url: str) -> Iterator[str]:
     """The faults as sentences without the key in front; empty for a usable URL."""
     match = _URL.fullmatch(url)

@@ -93,13 +93,13 @@ def _kept(config: Config, file: Path | None) -> Iterator[_Kept]:
         yield _Kept(file, "configuration", Level.FAULT if holds_password(config.store.url) else None)
     for section in _SECTIONS:
         keys = getattr(config, section)
-        for name, level in (("key_file", Level.FAULT), ("cert_file", None), ("ca_file", None)):
-            path = getattr(keys, name, None)
+        for key, level in (("key_file", Level.FAULT), ("cert_file", None), ("ca_file", None)):
+            path = getattr(keys, key, None)
             if path is not None:
-                yield _Kept(path, f"{section}.{name}", level)
-        name = getattr(keys, "password_secret", None)
-        if name is not None:
-            places = (credential_file(name), file and file.absolute().parent / name, USUAL_FOLDER / name)
+                yield _Kept(path, f"{section}.{key}", level)
+        secret: str | None = getattr(keys, "password_secret", None)
+        if secret is not None:
+            places = (credential_file(secret), file and file.absolute().parent / secret, USUAL_FOLDER / secret)
             for place in dict.fromkeys(places):
                 if place is not None:
-                    yield _Kept(place, f"credential {name}", Level.FAULT)
+                    yield _Kept(place, f"credential {secret}", Level.FAULT)

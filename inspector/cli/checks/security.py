@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from inspector.cli.checks import file_modes
+from inspector.cli.checks import certificates, file_modes
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.addresses import is_loopback
 from inspector.config.config import Config
@@ -26,6 +26,8 @@ async def check(config: Config, file: Path | None) -> AsyncIterator[Finding]:
     for finding in _passwords(config):
         yield finding
     async for finding in _broker(config):
+        yield finding
+    async for finding in certificates.check(config):
         yield finding
     for finding in file_modes.check(config, file):
         yield finding

@@ -58,6 +58,9 @@ OWNER_FORGOTTEN_S = 3600.0
 MakeReady = Callable[[Delivery], Awaitable[None]]
 """Returns when the road can take this delivery: its camera's state is loaded, and there is room for the frame."""
 
+TakesCommand = Callable[[CommandRequest], bool]
+"""Whether a command may wait to be obeyed. It must not wait and must not raise."""
+
 
 class Clock(Protocol):
     """Time, passed in, so that tests own it."""
@@ -488,8 +491,11 @@ class GateOwners(Adapter, Protocol):
 class CommandChannel(Adapter, Protocol):
     """The connection on which commands come. No command is kept for an absent agent."""
 
-    def requests(self) -> AsyncIterator[CommandRequest]:
-        """Commands as they come, until the connection is closed. One consumer only."""
+    def requests(self, takes: TakesCommand, /) -> AsyncIterator[CommandRequest]:
+        """The commands that `takes` allows, until the connection is closed. One consumer only.
+
+        `takes` is called with each command when it comes. What it refuses takes no place among those that wait.
+        """
 
     async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
         """Send once. A reply may be lost; the sender of the command then sends it again under a new id."""

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from inspector import __version__
-from inspector.agent.build import Agent, opened, uses_mqtt
+from inspector.agent.build import Agent, command_keys, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
 from inspector.agent.garbage import set_start_apart, watched
 from inspector.agent.metrics.serving import served, show
@@ -50,6 +50,10 @@ def _check_secrets(config: Config) -> None:
             configuration.secret(name)
         except ConfigError as error:
             faults += error.faults
+    try:
+        command_keys(config)
+    except ConfigError as error:
+        faults += error.faults
     if faults:
         raise ConfigError(faults)
 

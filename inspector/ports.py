@@ -339,6 +339,9 @@ class Ledger(Adapter, Protocol):
         kept beside the first one. A report without a part of its own gets a row of its own, once.
         """
 
+    async def has_epoch(self, gate: str, epoch: int) -> bool:
+        """Whether anything is stored of this epoch of the gate: a part, a decision, a report, or its beginning."""
+
     async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
         """The newest `limit` of the selected parts, newest first: rows, decision and report of each, joined."""
 

@@ -22,6 +22,7 @@ from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
 from inspector import __version__
+from inspector.agent.audit_watch import AuditWatch
 from inspector.agent.camera_limits import MIB
 from inspector.agent.clock import SystemClock
 from inspector.agent.drift_watch import DriftWatch
@@ -77,6 +78,7 @@ class Agent:
     telemetry: LogTelemetry
     housekeeping: Housekeeping
     drift_watch: DriftWatch
+    audit_watch: AuditWatch
     database: Database
     told: Told
 
@@ -145,7 +147,8 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             [routing_profile().graph.to_manifest()],
         )
         watch = DriftWatch(store.database, store.registry, common.clock, telemetry, config.agent)
-        yield Agent(pipeline, telemetry, housekeeping, watch, store.database, common.told)
+        audit_watch = AuditWatch(store.database, common.clock, telemetry, config, pipeline.tell_audit_head)
+        yield Agent(pipeline, telemetry, housekeeping, watch, audit_watch, store.database, common.told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "console.cert_file": "/etc/inspector/console.pem",
     "console.key_file": "/etc/inspector/console.key",
     "console.zone": "Europe/Berlin",
+    "audit.key_secret": "audit-key",
     "command_key.name": "mes",
     "command_key.key_secret": "command-mes",
     "metrics.listen": "127.0.0.1:9464",

@@ -16,7 +16,7 @@ from inspector.config.sections import (
     MqttSection,
     StoreSection,
 )
-from inspector.config.trust_sections import CommandKeySection, CommandsSection
+from inspector.config.trust_sections import AuditSection, CommandKeySection, CommandsSection
 
 
 class Ruled(Protocol):
@@ -42,6 +42,8 @@ class Ruled(Protocol):
     def metrics(self) -> MetricsSection: ...
     @property
     def commands(self) -> CommandsSection: ...
+    @property
+    def audit(self) -> AuditSection: ...
     @property
     def command_key(self) -> tuple[CommandKeySection, ...]: ...
 

@@ -86,6 +86,12 @@ def _allowed_nowhere(config: Ruled) -> Iterator[str]:
                 yield f"{where} names {owner!r}, which is no gate and no camera without a gate"
 
 
+def _old_audit_keys(config: Ruled) -> Iterator[str]:
+    """After a sealed entry a plain one is a break of the chain."""
+    if config.audit.old_key_secrets and config.audit.key_secret is None:
+        yield "audit.old_key_secrets needs audit.key_secret: a chain that was sealed stays sealed"
+
+
 def _precision(config: Ruled) -> Iterator[str]:
     if config.engine.precision == "int8":
         yield 'engine.precision "int8" is not offered yet; take "bfloat16" or "float32"'
@@ -327,6 +333,7 @@ _OF_CONSOLE: Final = (_console_certificate, _console_plain)
 _OF_ALL: Final = (
     _repeated,
     _allowed_nowhere,
+    _old_audit_keys,
     _precision,
     _two_gates,
     _same_kafka_topic,

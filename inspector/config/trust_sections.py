@@ -41,3 +41,22 @@ class CommandKeySection(Section):
     allow: tuple[AllowedCommand, ...] = Field(
         default=ALL_COMMANDS, description="Commands that the key is good for, within commands.allow."
     )
+
+
+class AuditSection(Section):
+    """The audit: who changed what, when and why. Each entry seals the one before it (docs/audit.md)."""
+
+    key_secret: Name | None = Field(
+        default=None,
+        description="Name of the credential holding the key that entries are sealed with, of 16 or more characters; "
+        "unset = plain hashes, which whoever can write to the database can make too.",
+    )
+    old_key_secrets: tuple[Name, ...] = Field(
+        default=(), description="Credentials of earlier keys, oldest first, which older entries are checked with."
+    )
+    every_h: float = Field(
+        default=24,
+        ge=0.01,
+        le=168,
+        description="Time between two checks of the whole chain by a running agent, each of which tells the head.",
+    )

@@ -1,4 +1,4 @@
-"""The families about what the agent is told by others: commands that it obeys and refuses."""
+"""The families about whom the agent believes: commands that it obeys and refuses, and the chain of its audit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from inspector.agent.metrics.family import Family, Kind, Part
-from inspector.agent.metrics.readers import counted
+from inspector.agent.metrics.readers import counted, gauged
 from inspector.agent.metrics.sources import Sources
 from inspector.domain import CommandName
 from inspector.stream.command_rights import NOT_ALLOWED, NOT_SIGNED
@@ -28,7 +28,7 @@ def _unsigned(_: Sources) -> Iterator[tuple[str, str]]:
 
 
 TRUST: Final = Part(
-    "Commands",
+    "Commands and the audit",
     (
         Family(
             "inspector_commands_obeyed_total",
@@ -47,6 +47,20 @@ TRUST: Final = Part(
             counted("commands_refused", "command", "reason", zeros=_unsigned),
             ("command", "reason"),
             ("commands_refused",),
+        ),
+        Family(
+            "inspector_audit_entries",
+            Kind.GAUGE,
+            "Entries of the audit, when its head was told last. The number never falls.",
+            gauged("audit_entries"),
+            reads=("audit_entries",),
+        ),
+        Family(
+            "inspector_audit_broken",
+            Kind.GAUGE,
+            "1 after a look at the audit that found its chain broken, cut off or made anew (docs/audit.md).",
+            gauged("audit_broken"),
+            reads=("audit_broken",),
         ),
     ),
 )

@@ -43,7 +43,7 @@ pipeline; the error names the stage.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,6 +245,14 @@ class Pipeline:
     def fault(self) -> str:
         """The first fault that makes verdicts untrustworthy now, or `none`."""
         return self._upkeep.fault().name.lower()
+
+    async def tell_audit_head(self, head: Mapping[str, Any]) -> None:
+        """Publish the head of the audit with the agent's state."""
+        await self._states.tell_audit_head(head)
+
+    async def store_events(self) -> None:
+        """Store the events that wait, also those that came after `run` has returned."""
+        await self._upkeep.store_events()
 
     def snapshot(self) -> Snapshot:
         """The agent as it is now, for figures. Call on the event loop."""

@@ -326,7 +326,7 @@ class RetentionSection(Section):
         default=None,
         description="Days that decisions, acknowledgements of PLCs, shadow results and conflicts are kept.",
     )
-    events_days: Days | None = Field(default=None, description="Days that events are kept.")
+    events_days: Days | None = Field(default=None, description="Days that events and commands are kept.")
     pictures_days: Days | None = Field(
         default=None,
         description="Days that pictures and dead letters are kept, as far as the bounds of their folders allow.",

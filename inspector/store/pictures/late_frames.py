@@ -23,8 +23,9 @@ import orjson
 
 from inspector.domain import LateFrame, LateOutcome, ResultId, Verdict
 from inspector.errors import StateUnusable
+from inspector.files import make_folder
 from inspector.ports import Clock
-from inspector.store.pictures.folders import remove_partial, safe_name, translated, write_whole
+from inspector.store.pictures.folders import read_kept, remove_partial, safe_name, translated, write_whole
 from inspector.store.pictures.overlay import suffix_of
 from inspector.store.pictures.recorded_picture import (
     RecordedPicture,
@@ -149,9 +150,9 @@ class FolderLateFrames:
 
     def _open(self) -> None:
         with translated(self._path):
-            self._path.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path)
             remove_partial(self._path)
-            files = sorted((path.stat().st_mtime_ns, path.name, path) for path in self._path.iterdir())
+            files = sorted((path.lstat().st_mtime_ns, path.name, path) for path in self._path.iterdir())
             self._found = {ResultId(path.stem): None for _, _, path in files if path.suffix == ".json"}
             for stamp_ns, _, path in files:
                 self._last_ns = max(self._last_ns, stamp_ns)
@@ -160,7 +161,7 @@ class FolderLateFrames:
 
     def _find_picture(self, result_id: ResultId, path: Path) -> None:
         """Take a picture of an earlier process into account."""
-        file_bytes, has_record = path.stat().st_size, result_id in self._found
+        file_bytes, has_record = path.lstat().st_size, result_id in self._found
         try:
             size_bytes = size_of_picture(path, file_bytes)
         except ValueError:
@@ -242,9 +243,9 @@ class FolderLateFrames:
             return None
 
     def _read_paired(self, result_id: ResultId, picture: Path) -> LateFrame | None:
-        record = orjson.loads(self._record_of(result_id).read_bytes())
+        record = orjson.loads(read_kept(self._record_of(result_id)))
         if finding_from_record(record).late_outcome is LateOutcome.WAITING:
-            return late_frame_from_record(record, picture.read_bytes())
+            return late_frame_from_record(record, read_kept(picture))
         self._uncount(result_id)
         self._found[result_id] = None
         self._remove_pictures(result_id)
@@ -277,7 +278,7 @@ class FolderLateFrames:
                 findings.append(finding)
                 continue
             try:
-                finding = finding_from_record(orjson.loads(self._record_of(result_id).read_bytes()))
+                finding = finding_from_record(orjson.loads(read_kept(self._record_of(result_id))))
                 is_lost = finding.late_outcome is LateOutcome.WAITING
                 findings.append(given_up(finding, GONE, self._clock.now()) if is_lost else finding)
             except (OSError, ValueError) as error:

@@ -11,12 +11,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from connectors.folder import FolderSource
-from connectors.kafka.sinks import KafkaDeadLetters, KafkaVerdictSink
-from connectors.kafka.source import KafkaSource
-from connectors.kafka.tap import KafkaTap
 from connectors.mqtt.ack_line import MqttAckLine
 from connectors.mqtt.command_channel import MqttCommandChannel
 from connectors.mqtt.gate_line import MqttGateLine
@@ -49,6 +46,12 @@ from inspector.stream.decode import keep_opencv_on_the_callers_thread
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.vision.routing.profile import routing_profile
 from inspector.vision.serving.lineup import VisionLoader
+
+if TYPE_CHECKING:
+    from connectors.kafka.sinks import KafkaVerdictSink
+    from connectors.kafka.source import KafkaSource
+
+# The Kafka client is loaded where Kafka is used: a tenth of an agent's start is not spent on it elsewhere.
 
 START_RETRY_S = 1.0
 
@@ -105,6 +108,8 @@ def tap_of(config: Config, camera: CameraSection) -> FrameTap:
     """A tap on this camera's frames, not yet entered. Agents still get all frames. Raises UsageError for a folder."""
     match camera.source:
         case "kafka":
+            from connectors.kafka.tap import KafkaTap
+
             return KafkaTap(config, camera)
         case "mqtt":
             return MqttTap(config, camera)
@@ -191,11 +196,10 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
     for name, link in (("gates", gate_line), ("commands", command_channel), ("acks", ack_line)):
         if link is not None:
             common.told.links[name] = partial(_is_up, link)
-    kafka = KafkaSource(config, clock, telemetry, letters)
     return Adapters(
         clock=clock,
         telemetry=telemetry,
-        sources={camera.name: _source(common, camera, kafka) for camera in config.camera},
+        sources=_sources(common, letters),
         journal=store.journal,
         ledger=store.ledger,
         registry=store.registry,
@@ -238,6 +242,8 @@ async def _open_dead_letters(stack: contextlib.AsyncExitStack, common: Common, h
     await stack.enter_async_context(folder)
     if config.kafka.dead_letter_topic is None:
         return folder
+    from connectors.kafka.sinks import KafkaDeadLetters
+
     topic = await stack.enter_async_context(KafkaDeadLetters(config, common.clock, common.telemetry))
     return FirstDeadLetters([topic, folder])
 
@@ -249,6 +255,8 @@ def _sink(common: Common) -> VerdictSink:
     if uses_mqtt(config):
         sinks["records"] = MqttVerdictSink(config, clock, telemetry)
     if config.kafka.verdict_topic is not None:
+        from connectors.kafka.sinks import KafkaVerdictSink
+
         sinks["records_kafka"] = KafkaVerdictSink(config, clock, telemetry)
     for name, sink in sinks.items():
         common.told.links[name] = partial(_is_up, sink)
@@ -270,11 +278,19 @@ def uses_mqtt(config: Config) -> bool:
     return not is_all_kafka or bool(config.gate) or "mqtt" in config.model_fields_set
 
 
-def _source(common: Common, camera: CameraSection, kafka: KafkaSource) -> FrameSource:
-    match camera.source:
-        case "kafka":
-            return kafka
-        case "mqtt":
-            return MqttSource(common.config, camera, common.clock, common.telemetry)
-        case "folder":
-            return FolderSource(camera, common.clock, common.telemetry)
+def _sources(common: Common, letters: DeadLetters) -> dict[str, FrameSource]:
+    """The source of each camera by the camera's name. All cameras on Kafka have one, which shares their partitions."""
+    kafka: KafkaSource | None = None
+    sources: dict[str, FrameSource] = {}
+    for camera in common.config.camera:
+        match camera.source:
+            case "kafka":
+                from connectors.kafka.source import KafkaSource
+
+                kafka = kafka or KafkaSource(common.config, common.clock, common.telemetry, letters)
+                sources[camera.name] = kafka
+            case "mqtt":
+                sources[camera.name] = MqttSource(common.config, camera, common.clock, common.telemetry)
+            case "folder":
+                sources[camera.name] = FolderSource(camera, common.clock, common.telemetry)
+    return sources

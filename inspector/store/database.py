@@ -13,12 +13,12 @@ import importlib.resources
 import os
 import sqlite3
 import ssl
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-import asyncpg
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -173,8 +173,19 @@ def translated(path: Path | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise explain(error, path) from error
+    except Exception as error:
+        if isinstance(error, (SQLAlchemyError, OSError, *_driver_errors())):
+            raise explain(error, path) from error
+        raise
+
+
+def _driver_errors() -> tuple[type[Exception], ...]:
+    """The errors of PostgreSQL's driver. Where it is not loaded it has raised none, and its import would take time."""
+    if "asyncpg" not in sys.modules:
+        return ()
+    import asyncpg
+
+    return (asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def configured(config: Config) -> Database:

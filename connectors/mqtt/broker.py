@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from inspector.errors import InspectorError
 from inspector.files import make_folder, write_text
+from inspector.lifetime import environment_without_secrets
 
 if TYPE_CHECKING:
     from amqtt.broker import Broker
@@ -91,6 +92,7 @@ class _Mosquitto:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            env=environment_without_secrets(),
             # Ctrl-C goes to all processes of the terminal; the broker must live until the agent has drained.
             start_new_session=True,
         )

@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 from inspector.domain import ExportedGraph
 from inspector.errors import ArtifactError, EngineError, GraphMissing, WeightsMissing
 from inspector.files import make_folder, read_regular, write_whole
+from inspector.lifetime import environment_without_secrets
 from inspector.vision.networks.backbone import Backbone, weights_digest
 
 EXPORTER_VERSION = 4
@@ -246,7 +247,14 @@ def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) 
     # -W ignore: the exporter's deprecation warnings mean nothing to the operator.
     command = [sys.executable, "-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=EXPORT_TIMEOUT_S,
+            check=False,
+            env=environment_without_secrets(),
+        )
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"Exporting the backbone took more than {EXPORT_TIMEOUT_S} s.") from error
     if done.returncode == 0:

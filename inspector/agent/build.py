@@ -177,7 +177,7 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
     )
     await stack.enter_async_context(images)
     common.told.pictures_skipped = lambda: images.skipped
-    late_frames = FolderLateFrames(state / "late", max_bytes=kept.late_mib * MIB, clock=clock)
+    late_frames = FolderLateFrames(state / "late", max_bytes=kept.late_mib * MIB, clock=clock, held=held)
     await stack.enter_async_context(late_frames)
     return _Store(database, journal, ledger, registry, images, late_frames, held)
 

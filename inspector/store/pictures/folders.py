@@ -10,6 +10,8 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,9 @@ from inspector.domain import Verdict
 from inspector.errors import StateUnusable
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
+
+MOST_RECENT: Final = 4096
+"""Results with files that are remembered until their rows are surely there."""
 
 MOST_FILE_BYTES: Final = (1024 + 64) * 1024 * 1024
 """Of a kept file: the highest limit that a camera's frames may have, and a record."""
@@ -75,15 +80,21 @@ class Held:
         self._covers: Callable[[Verdict], bool] = lambda _: False
         self._found: frozenset[str] = frozenset()
         self._noted: set[str] = set()
+        self._recent: deque[Verdict] = deque(maxlen=MOST_RECENT)
+        self._lock = threading.Lock()
 
     def __contains__(self, result_id: str) -> bool:
         return not self._is_known or result_id in self._found or result_id in self._noted
 
     def renew(self, covers: Callable[[Verdict], bool], *, is_any: bool) -> None:
-        """Replace the holds; `covers` returns whether they keep a result. Noted results stay until no hold is left."""
-        self._covers = covers
-        if not is_any:
-            self._noted = set()
+        """Replace the holds; `covers` returns whether they keep a result. Noted results stay until no hold is left.
+
+        Results whose files were written a moment ago count too, because their rows may not be in the database yet.
+        """
+        with self._lock:
+            self._covers = covers
+            self._noted = self._noted if is_any else set()
+            self._noted |= {verdict.result_id for verdict in self._recent if covers(verdict)}
 
     def found(self, result_ids: Iterable[str]) -> None:
         """Set the held results among the results that have rows and files."""
@@ -92,8 +103,10 @@ class Held:
 
     def note(self, verdict: Verdict) -> None:
         """Note a result before its files are written, if a hold keeps it. The result may have no row yet."""
-        if self._covers(verdict):
-            self._noted.add(verdict.result_id)
+        with self._lock:
+            self._recent.append(verdict)
+            if self._covers(verdict):
+                self._noted.add(verdict.result_id)
 
 
 class BoundedFolder:
@@ -120,12 +133,17 @@ class BoundedFolder:
         self.size_bytes = sum(self._sizes.values())
 
     def add(self, path: Path, content: bytes, *, durable: bool = False) -> None:
-        """Write the file, then remove the oldest other files until the bound is kept. Raises StateUnusable."""
+        """Write the file, then remove older ones of other results beyond the bound. Raises StateUnusable."""
         write_whole(path, content, durable=durable)
         self.size_bytes += len(content) - self._sizes.pop(path, 0)
         self._sizes[path] = len(content)
         if self.size_bytes > self._max_bytes:
-            others = [other for other in self._sizes if other != path and result_of(other) not in self._held]
+            own = path.parent / result_of(path)
+            others = [
+                other
+                for other in self._sizes
+                if other.parent / result_of(other) != own and result_of(other) not in self._held
+            ]
             for oldest in others:
                 if self.size_bytes <= self._max_bytes:
                     break

@@ -25,7 +25,7 @@ from inspector.domain import LateFrame, LateOutcome, ResultId, Verdict
 from inspector.errors import StateUnusable
 from inspector.files import make_folder
 from inspector.ports import Clock
-from inspector.store.pictures.folders import read_kept, remove_partial, safe_name, translated, write_whole
+from inspector.store.pictures.folders import Held, read_kept, remove_partial, safe_name, translated, write_whole
 from inspector.store.pictures.overlay import suffix_of
 from inspector.store.pictures.recorded_picture import (
     RecordedPicture,
@@ -54,13 +54,14 @@ T = TypeVar("T")
 
 
 class FolderLateFrames:
-    """The port `LateFrames` on a folder of at most `max_bytes`, not counting findings.
+    """The port `LateFrames` on a folder of at most `max_bytes`, not counting findings. Held frames may exceed it.
 
     Entering raises StateUnusable if the folder can't be read and written.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, clock: Clock) -> None:
+    def __init__(self, folder: Path, *, max_bytes: int, clock: Clock, held: Held | None = None) -> None:
         self._path = folder
+        self._held = held or Held()
         self._max_bytes = max_bytes
         self._clock = clock
         self._sizes: dict[ResultId, int] = {}  # frames that wait, oldest first
@@ -184,7 +185,8 @@ class FolderLateFrames:
     def _keep(self, frame: LateFrame) -> None:
         verdict, payload = frame.verdict, frame.admitted.delivery.payload
         result_id = verdict.result_id
-        if len(payload) > self._max_bytes:
+        self._held.note(verdict)
+        if len(payload) > self._max_bytes and result_id not in self._held:
             self._put_finding(given_up(verdict, DROPPED, self._clock.now()))
             return
         try:
@@ -197,9 +199,16 @@ class FolderLateFrames:
             self._remove_record(result_id)
         self._uncount(result_id)
         self._count(result_id, len(payload))
+        self._keep_the_bound()
+
+    def _keep_the_bound(self) -> None:
+        """Give up the oldest frames beyond the bound, but none that is held or being judged."""
         while self._size_bytes > self._max_bytes:
             taken = None if self._taken is None else self._taken.verdict.result_id
-            self._drop(next(waiting for waiting in self._sizes if waiting != taken))
+            oldest = next((each for each in self._sizes if each != taken and each not in self._held), None)
+            if oldest is None:
+                return
+            self._drop(oldest)
 
     def _drop(self, result_id: ResultId) -> None:
         frame = self._read(result_id)

@@ -58,6 +58,7 @@ PAGES = (
     "/audit",
     "/people",
     "/parts",
+    "/contain",
 )
 
 

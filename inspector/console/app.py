@@ -25,6 +25,7 @@ from inspector.console.guard import Guard
 from inspector.console.live import Live
 from inspector.console.pages import (
     audit,
+    contain,
     enrol,
     health,
     line,
@@ -60,6 +61,7 @@ MENU: Final = (
     ("shift", "/shift", VIEWER),
     ("parts", "/parts", VIEWER),
     ("results", "/results", VIEWER),
+    ("contain", "/contain", VIEWER),
     ("health", "/health", VIEWER),
     ("audit", "/audit", VIEWER),
     ("people", "/people", ENGINEER),
@@ -89,6 +91,7 @@ def application(config: Config, database: Database) -> Starlette:
     app.state.console = Console(config, database, live, pictures_kept, pages, pages.live(), FailedSignIns())
     app.state.chain = audit.Chain()
     app.state.accounts = parts.Accounts()
+    app.state.drifts = products.Drifts()
     app.state.seen = review.SeenPictures()
     app.state.nearest = nearest.NearestGoods(config)
     return app
@@ -129,6 +132,8 @@ def _routes() -> list[Route]:
         Route("/shift", needs(VIEWER)(shift.show)),
         Route("/shift.csv", needs(VIEWER)(shift.as_csv)),
         Route("/results", needs(VIEWER)(results.show)),
+        Route("/contain", needs(VIEWER)(contain.show)),
+        Route("/contain.csv", needs(VIEWER)(contain.as_csv)),
         Route("/health", needs(VIEWER)(health.show)),
         Route("/audit", needs(VIEWER)(audit.show)),
         Route("/people", needs(ENGINEER)(people.show), methods=["GET"]),

@@ -20,6 +20,7 @@ from inspector.errors import UndecodableFrame, UsageError
 from inspector.operation.opening import database_of, registry_of
 from inspector.operation.product_versions import versions_of
 from inspector.operation.rejudging import JudgedAgain, Rejudge
+from inspector.store.database import Database
 from inspector.store.ledger.containment import (
     NEAR_LEVEL,
     JudgedGroup,
@@ -147,25 +148,25 @@ class Containment:
 
     @property
     def total(self) -> Tally:
-        return next(iter(self._by(lambda _group: ()).values()), Tally())
+        return next(iter(self.by(lambda _group: ()).values()), Tally())
 
     @property
     def versions(self) -> dict[Key, Tally]:
         """By product, version and threshold; rows without a known product come last."""
-        return self._by(lambda group: (group.product, group.version, group.threshold))
+        return self.by(lambda group: (group.product, group.version, group.threshold))
 
     @property
     def lots(self) -> dict[Key, Tally]:
-        return self._by(lambda group: (group.lot,))
+        return self.by(lambda group: (group.lot,))
 
     @property
     def cameras(self) -> dict[Key, Tally]:
-        return self._by(lambda group: (group.camera,))
+        return self.by(lambda group: (group.camera,))
 
     @property
     def by_shift(self) -> dict[Key, Tally]:
         """By the local day on which the shift began, and the hour."""
-        return self._by(lambda group: shift_of(group.first_at, self.shifts))
+        return self.by(lambda group: shift_of(group.first_at, self.shifts))
 
     def to_document(self) -> dict[str, Any]:
         """For `--json` and the report."""
@@ -189,7 +190,8 @@ class Containment:
             "rescored": None if self.rescored is None else _rescored_document(self.rescored),
         }
 
-    def _by(self, key_of: Callable[[JudgedGroup], Key]) -> dict[Key, Tally]:
+    def by(self, key_of: Callable[[JudgedGroup], Key]) -> dict[Key, Tally]:
+        """A tally for each key that `key_of` gives, in the order of the keys."""
         tallies: dict[Key, Tally] = {}
         for group in self.groups:
             tallies.setdefault(key_of(group), Tally()).add(group)
@@ -212,7 +214,7 @@ def contain(
     """
     if suspicion.product is None and (rescore is not None or suspicion.version is not None):
         raise UsageError("A version belongs to a product; name it with --product.")
-    found = asyncio.run(_found(config, suspicion, tuple(shifts), limit, progress))
+    found = asyncio.run(_found(config, suspicion, shifts, limit, progress))
     if rescore is None:
         return found
     return replace(found, rescored=_rescored(config, suspicion, rescore, progress))
@@ -227,25 +229,37 @@ def shift_of(at: datetime, shifts: Sequence[int]) -> tuple[str, int]:
     return f"{local - timedelta(days=1):%Y-%m-%d}", max(shifts)
 
 
-async def _found(
-    config: Config, wanted: Suspicion, shifts: tuple[int, ...], limit: int, progress: Progress
+async def contained_in(
+    database: Database,
+    wanted: Suspicion,
+    *,
+    shifts: Sequence[int] = SHIFTS,
+    limit: int = 50,
+    progress: Progress = lambda _phase, _done, _total: None,
 ) -> Containment:
+    """As `contain`, over an open database. No frame is judged again."""
     groups: list[JudgedGroup] = []
     near: list[Verdict] = []
+    pieces = list(_slices(wanted))
+    for done, piece in enumerate(pieces):
+        progress("hours", done, len(pieces))
+        of_hour = await judged_groups(database, piece)
+        groups += of_hour
+        least = min((verdict.level or 0.0 for verdict in near), default=0.0) if len(near) >= limit else 0.0
+        if any(group.highest is not None and group.highest > least for group in of_hour):
+            near += await nearest_passes(database, piece, limit)
+            near = sorted(near, key=lambda verdict: -(verdict.level or 0.0))[:limit]
+    progress("hours", len(pieces), len(pieces))
+    return Containment(wanted, tuple(shifts), tuple(groups), tuple(near))
+
+
+async def _found(
+    config: Config, wanted: Suspicion, shifts: Sequence[int], limit: int, progress: Progress
+) -> Containment:
     if wanted.product is not None:
         await versions_of(config, wanted.product)  # a mistyped name must not look like an empty time
     async with database_of(config) as database:
-        pieces = list(_slices(wanted))
-        for done, piece in enumerate(pieces):
-            progress("hours", done, len(pieces))
-            of_hour = await judged_groups(database, piece)
-            groups += of_hour
-            least = min((verdict.level or 0.0 for verdict in near), default=0.0) if len(near) >= limit else 0.0
-            if any(group.highest is not None and group.highest > least for group in of_hour):
-                near += await nearest_passes(database, piece, limit)
-                near = sorted(near, key=lambda verdict: -(verdict.level or 0.0))[:limit]
-        progress("hours", len(pieces), len(pieces))
-    return Containment(wanted, shifts, tuple(groups), tuple(near))
+        return await contained_in(database, wanted, shifts=shifts, limit=limit, progress=progress)
 
 
 def _listed(tallies: dict[Key, Tally], *names: str) -> list[dict[str, Any]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, TextIO
 
 from inspector.config.config import Config
-from inspector.domain import Outcome, Verdict
+from inspector.domain import Outcome, ResultId, Verdict
 from inspector.operation.containment import Containment, shift_of
 from inspector.operation.csv_cells import cell
 from inspector.operation.opening import database_of
 from inspector.operation.rejudging import JudgedAgain
+from inspector.store.database import Database
 from inspector.store.ledger.containment import NEAR_LEVEL
 from inspector.store.ledger.queries import ResultFilter, each_result
 from inspector.stream.verdict_record import format_time
@@ -28,28 +29,37 @@ def write_csv(config: Config, found: Containment, file: TextIO) -> int:
     again = {} if found.rescored is None else {flip.verdict.result_id: flip.again for flip in found.rescored.flips}
     writer = csv.writer(file)
     writer.writerow(CSV_COLUMNS)
-    return asyncio.run(_write_rows(config, found, again, writer.writerow))
+    return asyncio.run(_write_lines(config, found, again, writer.writerow))
 
 
-async def _write_rows(
-    config: Config, found: Containment, again: dict[Any, JudgedAgain], write: Callable[[list[Any]], Any]
-) -> int:
-    wanted, rows = found.suspicion, 0
+async def lines_in(
+    database: Database, found: Containment, again: Mapping[ResultId, JudgedAgain] | None = None
+) -> AsyncIterator[list[Any]]:
+    """The cells of each frame in question, oldest first, in the order of `CSV_COLUMNS`. `again`: flips by result id."""
+    wanted = found.suspicion
     selected = ResultFilter(
         camera=wanted.camera, lot=wanted.lot, simulated=False, since=wanted.since, until=wanted.until
     )
+    async for verdict in each_result(database, selected):
+        if wanted.product is not None and verdict.product not in (None, wanted.product):
+            continue
+        if wanted.version is not None and verdict.product_version not in (None, wanted.version):
+            continue
+        yield _cells(verdict, (again or {}).get(verdict.result_id), found.shifts)
+
+
+async def _write_lines(
+    config: Config, found: Containment, again: Mapping[ResultId, JudgedAgain], write: Callable[[list[Any]], Any]
+) -> int:
+    lines = 0
     async with database_of(config) as database:
-        async for verdict in each_result(database, selected):
-            if wanted.product is not None and verdict.product not in (None, wanted.product):
-                continue
-            if wanted.version is not None and verdict.product_version not in (None, wanted.version):
-                continue
-            write(_row(verdict, again.get(verdict.result_id), found.shifts))
-            rows += 1
-    return rows
+        async for line in lines_in(database, found, again):
+            write(line)
+            lines += 1
+    return lines
 
 
-def _row(verdict: Verdict, again: JudgedAgain | None, shifts: Sequence[int]) -> list[Any]:
+def _cells(verdict: Verdict, again: JudgedAgain | None, shifts: Sequence[int]) -> list[Any]:
     is_near = verdict.outcome is Outcome.PASS and verdict.level is not None and verdict.level >= NEAR_LEVEL
     day, hour = shift_of(verdict.received_at, shifts)
     values = {

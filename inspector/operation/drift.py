@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from inspector.config.config import Config
 from inspector.domain import ProductVersion
 from inspector.errors import RegistryError
 from inspector.operation.opening import database_of, registry_of
+from inspector.store.database import Database
 from inspector.store.ledger.levels import LevelsWanted, level_groups
 from inspector.vision.artifacts.drift import BINS, LEAST_PARTS, LEAST_SCORES, Accepted, Drift, Reference
 
@@ -34,6 +36,15 @@ class ProductDrift:
         if self.reference is None:
             return f"its manifest has fewer than {LEAST_SCORES} held-out scores to compare with"
         return f"no camera has {LEAST_PARTS} accepted parts in this time"
+
+    @property
+    def drifting(self) -> list[str]:
+        """The cameras whose accepted parts have drifted."""
+        return [drift.camera for drift in self.cameras if drift.is_found]
+
+    @property
+    def is_found(self) -> bool:
+        return bool(self.drifting)
 
     def to_document(self) -> dict[str, Any]:
         reference = self.reference
@@ -67,7 +78,14 @@ async def drift_of_products(config: Config, since: datetime, product: str | None
     if product is not None and not live:
         raise RegistryError(f"No version of {product} is live; see `inspector products list`.")
     async with database_of(config) as database:
-        groups = await level_groups(database, LevelsWanted(since=since, product=product), BINS)
+        return await drifts_in(database, live, since, product)
+
+
+async def drifts_in(
+    database: Database, live: Sequence[ProductVersion], since: datetime, product: str | None = None
+) -> list[ProductDrift]:
+    """As `drift_of_products`, of these versions over an open database."""
+    groups = await level_groups(database, LevelsWanted(since=since, product=product), BINS)
     found = []
     for version in live:
         own = [group for group in groups if (group.product, group.version) == (version.product, version.version)]

@@ -35,6 +35,7 @@ PAGES = {
     "enrol": "/enrol",
     "shift": "/shift",
     "parts": "/parts",
+    "contain": "/contain?span=24h",
     "results": "/results",
     "health": "/health",
     "audit": "/audit",

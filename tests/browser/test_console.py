@@ -21,8 +21,9 @@ from inspector.enrolment.worker import ENROL, Done, enrolment_request_of, work
 from tests.browser.conftest import PATIENCE_MS, Console, Visit, Visitor
 from tests.browser.scene import Line
 
-PAGES = ("/", "/review", "/products", "/products/disc", "/enrol", "/shift", "/parts", "/results", "/health", "/audit",
-         "/people", "/people/me")  # fmt: skip
+PAGES = ("/", "/review", "/products", "/products/disc", "/enrol", "/shift", "/parts", "/results", "/contain", "/health",
+         "/audit", "/people", "/people/me")  # fmt: skip
+READ_ONLY = ("/", "/shift", "/parts", "/results", "/contain", "/health", "/audit")
 MOST_BYTES = 300 * 1024
 
 
@@ -116,7 +117,17 @@ async def test_shift_sheet_is_printed_on_one_page(visit: Visit) -> None:
 
 async def test_viewer_is_offered_no_change(visit: Visit) -> None:
     async with visit("vera") as visitor:
-        for path in ("/", "/products", "/products/disc", "/shift", "/parts", "/results", "/health", "/audit"):
+        for path in (
+            "/",
+            "/products",
+            "/products/disc",
+            "/shift",
+            "/parts",
+            "/results",
+            "/contain",
+            "/health",
+            "/audit",
+        ):
             await visitor.go(path)
             forms = await visitor.page.locator("main form[method=post]").count()
             assert forms == 0, path

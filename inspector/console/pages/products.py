@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from inspector.domain import ProductVersion
 from inspector.enrolment.enrolled_images import folder_of
 from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.operation import product_versions
+from inspector.operation.drift import ProductDrift, drifts_in
 from inspector.operation.product_versions import chosen_version
 from inspector.operation.signing_keys import policy_of
 from inspector.operation.threshold_approval import (
@@ -39,6 +40,8 @@ LOOKED_AT: Final = 1000
 
 COMPARED_OVER: Final = timedelta(days=7)
 FLIPS: Final = 12
+DRIFT_FOR_S: Final = 60.0
+"""Drift is counted again after this time at the earliest: it reads every part of its hours."""
 
 REPORT_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
 """The report of an enrolment is one file with styles and pictures of its own, and no script."""
@@ -68,16 +71,37 @@ class Change:
         return not self.more and not self.fewer
 
 
+class Drifts:
+    """How the accepted parts of the live versions lie, counted once in `DRIFT_FOR_S` for everybody who asks."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._counted_at: datetime | None = None
+        self._found: dict[tuple[str, int], ProductDrift] = {}
+
+    async def of(self, console: Console, versions: Sequence[ProductVersion]) -> dict[tuple[str, int], ProductDrift]:
+        """By product and version; only live versions are compared."""
+        now = console.live.now()
+        async with self._turn:
+            if self._counted_at is None or abs((now - self._counted_at).total_seconds()) > DRIFT_FOR_S:
+                since = now - timedelta(hours=console.config.agent.drift_hours)
+                live = [version for version in versions if version.is_live]
+                found = await drifts_in(console.database, live, since)
+                self._found = {(each.version.product, each.version.version): each for each in found}
+                self._counted_at = now
+            return self._found
+
+
 async def show_all(request: Request) -> Response:
     """A card for each product."""
     console = console_of(request)
     versions = await _versions(console)
-    cards = []
+    cards, drifts = [], await _drifts(request, versions)
     for product in sorted({version.product for version in versions}):
         own = [version for version in versions if version.product == product]
         version = chosen_version(own, None)
         cards.append((version, await _threshold(console, version), len(own)))
-    page = console.pages.render("products.html.j2", **context_of(request), cards=cards, x_of=x_of)
+    page = console.pages.render("products.html.j2", **context_of(request), cards=cards, drifts=drifts, x_of=x_of)
     return HTMLResponse(page)
 
 
@@ -205,6 +229,8 @@ async def _page(request: Request, said: str, status: int = 200, asked: tuple[str
         shown=shown,
         previous=await registry.previous(product),
         vouched={each.version: policy.vouched(each) for each in versions},
+        drift=(await _drifts(request, versions)).get((product, shown.version)),
+        drift_hours=console.config.agent.drift_hours,
         threshold=await _threshold(console, shown),
         objections={each.version: objections_of(each.manifest) for each in versions},
         trade=_trade(shown.manifest),
@@ -216,6 +242,11 @@ async def _page(request: Request, said: str, status: int = 200, asked: tuple[str
         highest=min(HIGHEST_LEVEL, MOST_LEVEL),
     )
     return HTMLResponse(page, status)
+
+
+async def _drifts(request: Request, versions: Sequence[ProductVersion]) -> dict[tuple[str, int], ProductDrift]:
+    drifts: Drifts = request.app.state.drifts
+    return await drifts.of(console_of(request), versions)
 
 
 async def _versions(console: Console) -> list[ProductVersion]:

@@ -127,6 +127,7 @@ def test_every_text_is_used() -> None:
         "line.",
         "queue.",
         "class.",
+        "contain.span.",
         "job.",
         "parts.span.",
         "shift.",

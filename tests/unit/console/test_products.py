@@ -19,6 +19,7 @@ from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.ledger.queries import list_results
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.enrol import Enrolment
+from inspector.vision.artifacts import drift
 from inspector.vision.artifacts.thresholds import EnrolledThreshold
 from tests.unit.console.conftest import PASSWORD, Browser
 from tests.unit.console.test_pages import now_rows
@@ -47,6 +48,30 @@ def disc(store: Store, console_config: Config, enrolled: dict[str, Enrolment]) -
         ]
     )
     return threshold
+
+
+@pytest.fixture
+def few_scores_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The products of these tests are enrolled from 8 images."""
+    monkeypatch.setattr(drift, "LEAST_SCORES", 5)
+
+
+@pytest.mark.usefixtures("disc", "few_scores_are_enough")
+def test_product_with_few_parts_is_not_compared_and_says_so(signed_in: Callable[[str], Browser]) -> None:
+    viewer = signed_in("vera")
+    assert "have drifted" not in viewer.get("/products")
+    assert "Not compared: no camera has 100 accepted parts in this time." in viewer.get("/products/disc")
+
+
+@pytest.mark.usefixtures("few_scores_are_enough")
+def test_drift_of_a_camera_stands_on_the_card_and_the_page(
+    disc: EnrolledThreshold, store: Store, signed_in: Callable[[str], Browser]
+) -> None:
+    drifted = {"score": disc.score_at(0.95), "level": 0.95, "camera": "cam7"}
+    store(now_rows(400, product="disc", product_version=2, **drifted))
+    viewer = signed_in("vera")
+    assert "Its parts have drifted at cam7" in viewer.get("/products")
+    assert "Likely cause:" in viewer.get("/products/disc")
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,11 @@ def seeds() -> list[bytes]:
     return [*(seal(artifact, signature=each) for each in signatures), seal(artifact), artifact]
 
 
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="fuzz")
+
+
 def mutate(rng: random.Random, data: bytes) -> bytes:
     """The artifact under its signature, the signature, or what lies beside it changed; or plain damage."""
     kind = rng.random()
@@ -96,10 +101,9 @@ def _file(rng: random.Random, artifact: bytes, beside: Any) -> bytes:
 
 def take(data: bytes) -> tuple[OfferedVersion, bool]:
     """The file read, judged by its signature, and shown as the command line shows it; whether it counts as signed."""
-    with tempfile.NamedTemporaryFile(suffix=".artifact") as file:
-        file.write(data)
-        file.flush()
-        offered = read_artifact(Path(file.name), is_trusted=True)
+    path = Path(_folder().name) / "offered.artifact"  # always this name, so that equal refusals are worded alike
+    path.write_bytes(data)
+    offered = read_artifact(path, is_trusted=True)
     orjson.dumps(offered.manifest)  # as the database stores it
     enrolled = EnrolledThreshold.of(offered.manifest)
     level = enrolled.level(offered.threshold)

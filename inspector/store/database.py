@@ -194,11 +194,18 @@ def configured(config: Config) -> Database:
     """
     store = config.store
     if not store.url:  # in the text of a URL, a path with % or ? would mean another path
-        file = config.agent.state_dir / "inspector.db"
-        return Database(sa.URL.create("sqlite", database=str(file)), connections=store.connections)
+        return Database(sa.URL.create("sqlite", database=str(sqlite_file(config))), connections=store.connections)
     password = secret(store.password_secret).get_secret_value() if store.password_secret else None
     tls = client_context(store) if store.tls else store.tls
     return Database(store.url, user=store.user, password=password, connections=store.connections, tls=tls)
+
+
+def sqlite_file(config: Config) -> Path | None:
+    """The file of the SQLite database that the configuration names; None for PostgreSQL."""
+    if not config.store.url:
+        return config.agent.state_dir / "inspector.db"
+    url = sa.make_url(config.store.url)
+    return Path(url.database or "") if url.get_backend_name() == SQLITE else None
 
 
 def database_url(url: str | sa.URL, *, user: str | None = None, password: str | None = None) -> sa.URL:

@@ -76,7 +76,7 @@ class ForeignDecisions:
 
     def _tell(self, gate: str, what: str) -> None:
         detail = (
-            f"somebody else publishes decisions of this gate while this agent owns it: {what}. The PLC may act on them: "
+            f"somebody else publishes decisions of this gate while this agent owns it: {what}. The PLC may act on it: "
             "let the access list of the broker keep others out (docs/gate.md)"
         )
         self._telemetry.event(Event(self._clock.now(), "decision_foreign", Severity.ALARM, gate, detail))

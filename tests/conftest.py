@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.agents",
     "tests.kafka_broker",
     "tests.plant_database",
+    "tests.plant_broker",
     "tests.contract_suites",
 ]
 

@@ -24,6 +24,7 @@ from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.domain import SCHEMA_VERSION, Event, Outcome, Severity, Verdict
+from inspector.files import make_folder, write_text
 from inspector.ports import Clock, Telemetry
 from inspector.stream.verdict_record import verdict_record
 
@@ -181,5 +182,5 @@ def session_file(config: Config) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="ascii")
+    make_folder(path.parent)
+    write_text(path, text)

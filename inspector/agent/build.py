@@ -47,6 +47,7 @@ from inspector.store.registry.registry import SqlRegistry
 from inspector.store.retention.housekeeping import Housekeeping
 from inspector.stream.command_rights import CommandKey
 from inspector.stream.decode import keep_opencv_on_the_callers_thread
+from inspector.stream.frame_room import FrameRoom
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.vision.routing.profile import routing_profile
 from inspector.vision.serving.lineup import VisionLoader
@@ -182,7 +183,7 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
     )
     await stack.enter_async_context(images)
     common.told.pictures_skipped = lambda: images.skipped
-    late_frames = FolderLateFrames(state / "late", max_bytes=kept.late_mib * MIB, clock=clock)
+    late_frames = FolderLateFrames(state / "late", max_bytes=kept.late_mib * MIB, clock=clock, held=held)
     await stack.enter_async_context(late_frames)
     return _Store(database, journal, ledger, registry, images, late_frames, held)
 
@@ -192,6 +193,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
     config, clock, telemetry = common.config, common.clock, common.telemetry
     letters = await _open_dead_letters(stack, common, store.held)
     sink = await stack.enter_async_context(_sink(common))
+    frame_room = FrameRoom(config.agent.frames_mib * MIB)
     owners = MqttGateOwners(config, clock, telemetry) if config.gate else None
     gate_line = MqttGateLine(config, clock, telemetry, owners.owns) if owners else None
     command_channel = MqttCommandChannel(config, clock, telemetry) if uses_mqtt(config) else None
@@ -205,7 +207,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
     return Adapters(
         clock=clock,
         telemetry=telemetry,
-        sources=_sources(common, letters),
+        sources=_sources(common, letters, frame_room),
         journal=store.journal,
         ledger=store.ledger,
         registry=store.registry,
@@ -217,6 +219,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
         late_frames=store.late_frames,
         decode=decoder(),
         take_events=telemetry.take_events,
+        frame_room=frame_room,
         command_channel=command_channel,
         gate_owners=owners,
         ack_line=ack_line,
@@ -302,7 +305,7 @@ def uses_mqtt(config: Config) -> bool:
     return not is_all_kafka or bool(config.gate) or "mqtt" in config.model_fields_set
 
 
-def _sources(common: Common, letters: DeadLetters) -> dict[str, FrameSource]:
+def _sources(common: Common, letters: DeadLetters, room: FrameRoom) -> dict[str, FrameSource]:
     """The source of each camera by the camera's name. All cameras on Kafka have one, which shares their partitions."""
     kafka: KafkaSource | None = None
     sources: dict[str, FrameSource] = {}
@@ -314,7 +317,7 @@ def _sources(common: Common, letters: DeadLetters) -> dict[str, FrameSource]:
                 kafka = kafka or KafkaSource(common.config, common.clock, common.telemetry, letters)
                 sources[camera.name] = kafka
             case "mqtt":
-                sources[camera.name] = MqttSource(common.config, camera, common.clock, common.telemetry)
+                sources[camera.name] = MqttSource(common.config, camera, common.clock, common.telemetry, room)
             case "folder":
-                sources[camera.name] = FolderSource(camera, common.clock, common.telemetry)
+                sources[camera.name] = FolderSource(camera, common.clock, common.telemetry, room=room)
     return sources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from inspector.config.config import Config
 
 NAME: Final = "doctor"
-HELP: Final = "Check all the agent needs: state, database, broker, cameras, gates, engine, clock. Changes nothing."
+HELP: Final = "Check all the agent needs, and who else could get in. Changes nothing."
 EXAMPLE: Final = "Example: inspector doctor --config /etc/inspector/inspector.toml"
 
 _MARKS: Final = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "fault": "[bold red]fault[/]  "}
@@ -29,9 +30,7 @@ def command(config: console.ConfigOption = None, as_json: console.JsonOption = F
 
     configure_logging("critical")  # the findings already say what is wrong with a connection
     loaded = load(config)
-    path = find(config)
-    where = str(path.absolute()) if path else "built-in defaults (there is no inspector.toml)"
-    findings = asyncio.run(_look(loaded, where))
+    findings = asyncio.run(_look(loaded, find(config)))
     if as_json:
         console.print_json([_document(finding) for finding in findings])
     else:
@@ -40,15 +39,15 @@ def command(config: console.ConfigOption = None, as_json: console.JsonOption = F
         raise typer.Exit(1)
 
 
-async def _look(config: Config, where: str) -> list[Finding]:
-    return [finding async for finding in _findings(config, where)]
+async def _look(config: Config, file: Path | None) -> list[Finding]:
+    return [finding async for finding in _findings(config, file)]
 
 
-async def _findings(config: Config, where: str) -> AsyncIterator[Finding]:
-    from inspector.cli.checks import capacity, line, machine, metrics, state, store
+async def _findings(config: Config, file: Path | None) -> AsyncIterator[Finding]:
+    from inspector.cli.checks import capacity, line, machine, metrics, security, state, store
     from inspector.cli.checks.finding import ok
 
-    yield ok("configuration", "file", where)
+    yield ok("configuration", "file", _where(file))
     for finding in state.check(config):
         yield finding
     async for finding in store.check(config):
@@ -67,6 +66,12 @@ async def _findings(config: Config, where: str) -> AsyncIterator[Finding]:
     ):
         for finding in checks(config):
             yield finding
+    async for finding in security.check(config, file):
+        yield finding
+
+
+def _where(file: Path | None) -> str:
+    return str(file.absolute()) if file else "built-in defaults (there is no inspector.toml)"
 
 
 def _document(finding: Finding) -> dict[str, object]:

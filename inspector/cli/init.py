@@ -42,8 +42,13 @@ _WHY_MATCH: Final = (
     "let the agent publish its markers, which prove the age of each frame; and up to a third of the window goes into "
     "that proof, so window_ms must leave the agent time beside it. Without a count nobody sees a part without frame."
 )
+_WHY_TLS: Final = (
+    "Needed as soon as the broker is not on this machine: without it the password, frames and decisions cross the "
+    "network in plain text, and `inspector doctor` calls that a fault. The port for TLS is usually 8883."
+)
 _FRAME: Final = "-V 5 -q 1 -D PUBLISH user-property trigger-id 1"
 _REMARKS: Final = {
+    "mqtt.tls": _WHY_TLS,
     "camera.on_unjudged": _WHY_NO_DEFAULT,
     "gate.window_ms": _WHY_WINDOW,
     "gate.transport_ms": _WHY_TRANSPORT,
@@ -124,12 +129,14 @@ def _comment(text: str) -> list[str]:
 
 def _write(path: Path, text: str, force: bool) -> None:
     from inspector.errors import UsageError
+    from inspector.files import make_folder, write_text
 
     try:
         if path.exists() and not force:
             raise UsageError(f"There is a configuration {path} already; name another folder, or use --force.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        make_folder(path.parent)
+        # It names secrets and holds none, and the agent may run as another user than the person who writes it.
+        write_text(path, text, mode=0o644)
     except OSError as error:
         raise UsageError(f"{path} can't be written ({error.strerror}); name a folder that is yours.") from error
 

@@ -44,7 +44,21 @@ def command(
     configure_logging(log_level.value, log_json)
     if not loaded.camera:
         structlog.get_logger().warning("no_camera", detail="none is configured: nothing will be judged; see `init`")
-    serve(loaded, capacity_warnings(loaded))
+    serve(loaded, [*plain_text_warnings(loaded), *capacity_warnings(loaded)])
+
+
+def plain_text_warnings(config: Config) -> list[Event]:
+    """A warning for each password that would leave this machine unencrypted, for the log and the table of events."""
+    from datetime import UTC, datetime
+
+    from inspector.config.plain_text import plain_passwords
+    from inspector.domain import Event, Severity
+
+    now = datetime.now(UTC)
+    return [
+        Event(now, "password_unencrypted", Severity.WARNING, section, words)
+        for section, words in plain_passwords(config)
+    ]
 
 
 def capacity_warnings(config: Config) -> list[Event]:

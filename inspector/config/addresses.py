@@ -35,13 +35,18 @@ class ListenAddress:
     @property
     def is_loopback(self) -> bool:
         """Whether only programs on this machine reach it. A name other than localhost may stand for any address."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to this host stays on this machine. Any name but localhost may stand for another machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def listen_address(text: str) -> ListenAddress:

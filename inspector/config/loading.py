@@ -68,13 +68,18 @@ def parse(table: Mapping[str, Any], path: Path | None) -> Config:
         raise ConfigError([*sentences(error), *between], str(path) if path else None) from error
 
 
+def credential_file(name: str) -> Path | None:
+    """The file that holds the credential, in systemd's folder of credentials; None if there is none."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return file if folder and (file := Path(folder) / name).is_file() else None
+
+
 def secret(name: str) -> SecretStr:
     """The credential of that name, without the line ends and the byte-order mark that an editor adds.
 
     Raises ConfigError if neither a file nor a variable holds the credential, or if it is no text.
     """
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder and (file := Path(folder) / name).is_file():
+    if (file := credential_file(name)) is not None:
         try:
             with file.open("rb") as opened:
                 return SecretStr(decoded(opened.read(MOST_TEXT_BYTES + 1)).rstrip("\r\n"))

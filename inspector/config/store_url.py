@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
 POSTGRESQL: Final = "postgresql"
 SQLITE: Final = "sqlite"
+POSTGRESQL_PORT: Final = 5432
 LONGEST_NAME: Final = 255
 _DRIVERS: Final = {POSTGRESQL: "asyncpg", SQLITE: "aiosqlite"}
 
@@ -47,6 +48,24 @@ def is_postgresql(url: str | None) -> bool:
 def is_socket(url: str | None) -> bool:
     """Whether the server is reached over a Unix socket of this machine."""
     return url is not None and any(key == "host" for key, _ in parse_qsl(url.partition("?")[2]))
+
+
+def address_of(url: str | None) -> tuple[str, int] | None:
+    """Host and port of the PostgreSQL server; None for a file, a socket of this machine, or no URL."""
+    host, match = host_of(url), _URL.fullmatch(url or "")
+    return (host, int(match["port"] or POSTGRESQL_PORT)) if host is not None and match is not None else None
+
+
+def host_of(url: str | None) -> str | None:
+    """The host of the server, without brackets; None for a file, a socket of this machine, or no URL."""
+    match = _URL.fullmatch(url or "")
+    return match["host"].strip("[]") or None if match is not None else None
+
+
+def holds_password(url: str | None) -> bool:
+    """Whether the password stands in the URL itself, so that whoever reads the configuration reads it."""
+    match = _URL.fullmatch(url or "")
+    return match is not None and bool(match["password"])
 
 
 def url_faults(url: str) -> Iterator[str]:

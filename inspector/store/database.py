@@ -30,6 +30,7 @@ from inspector.config.store_url import SQLITE, url_faults
 from inspector.config.trust_sections import LEAST_KEY_CHARACTERS
 from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, SchemaOutdated
 from inspector.store.chain import ChainKeys
+from inspector.files import NotOpened, ensure_no_strangers_link, make_folder
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION
 from inspector.store.tls import client_context
@@ -227,11 +228,19 @@ def configured(config: Config) -> Database:
     """
     store, chain = config.store, chain_keys(config)
     if not store.url:  # in the text of a URL, a path with % or ? would mean another path
-        file = config.agent.state_dir / "inspector.db"
-        return Database(sa.URL.create("sqlite", database=str(file)), connections=store.connections, chain=chain)
+        file = str(sqlite_file(config))
+        return Database(sa.URL.create("sqlite", database=file), connections=store.connections, chain=chain)
     password = secret(store.password_secret).get_secret_value() if store.password_secret else None
     tls = client_context(store) if store.tls else store.tls
     return Database(store.url, user=store.user, password=password, connections=store.connections, tls=tls, chain=chain)
+
+
+def sqlite_file(config: Config) -> Path | None:
+    """The file of the SQLite database that the configuration names; None for PostgreSQL."""
+    if not config.store.url:
+        return config.agent.state_dir / "inspector.db"
+    url = sa.make_url(config.store.url)
+    return Path(url.database or "") if url.get_backend_name() == SQLITE else None
 
 
 def database_url(url: str | sa.URL, *, user: str | None = None, password: str | None = None) -> sa.URL:
@@ -271,7 +280,7 @@ async def upgrade(database: Database) -> None:
     path = database.path
     if path is not None:
         with translated():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             # The group may write if the umask allows it, because a person's enrolment and the service share the file.
             path.touch(mode=0o660, exist_ok=True)
     async with database.writing() as connection:
@@ -341,9 +350,20 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url.set(query={}), connect_args=_connect_arguments(url, tls), **options)
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
+    sa.event.listen(engine.sync_engine, "do_connect", lambda *_: _ensure_own(Path(url.database or "")))
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+def _ensure_own(file: Path) -> None:
+    """SQLite follows links. Raises DatabaseUnusable for a link of another user, who would choose what is written to."""
+    try:
+        ensure_no_strangers_link(file)
+    except NotOpened as error:
+        raise DatabaseUnusable(f"The database {file} is not opened: {error.strerror}; remove the link.") from None
+    except OSError:
+        return  # SQLite's own message says what is wrong
 
 
 def _switch_to_wal(cursor: Any) -> None:

@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from inspector.config.sections import RetentionSection
-from inspector.domain import Cause, ExportedGraph, Outcome, Verdict
+from inspector.domain import Cause, DeadLetter, ExportedGraph, LateFrame, LateOutcome, Outcome, Verdict
 from inspector.errors import UsageError
 from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.ledger import queries
 from inspector.store.ledger.ledger import SqlLedger
+from inspector.store.pictures.dead_letters import FolderDeadLetters
 from inspector.store.pictures.folders import BoundedFolder, Held, write_whole
+from inspector.store.pictures.late_frames import FolderLateFrames
 from inspector.store.registry.registry import SqlRegistry
 from inspector.store.retention import holds
 from inspector.store.retention.graphs import prune_graphs
@@ -29,6 +31,7 @@ from inspector.store.retention.pictures import prune_pictures
 from inspector.store.retention.retention import Pruned, prune
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.edges import FakeTelemetry
+from inspector.testing.late_frames_contract import late_frame
 from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
 
 NOW = START + timedelta(days=100)
@@ -54,6 +57,18 @@ def day(number: int, part: int, **changes: object) -> Verdict:
     """A verdict of so many days ago."""
     at = NOW - timedelta(days=number)
     return verdict_of_part(part, received_at=at, decided_at=at, gate="g1", **changes)
+
+
+def letter_of(verdict: Verdict) -> DeadLetter:
+    return DeadLetter(
+        verdict.result_id, verdict.camera, bytes(100), {}, Cause.UNDECODABLE, "it is cut off", NOW, verdict
+    )
+
+
+def waiting(number: int, verdict: Verdict) -> LateFrame:
+    return dataclasses.replace(
+        late_frame(number), verdict=dataclasses.replace(verdict, late_outcome=LateOutcome.WAITING)
+    )
 
 
 def taken(pruned: Sequence[Pruned]) -> dict[str, tuple[int, int]]:
@@ -248,6 +263,33 @@ class RetentionContract:
         assert [name for name, path in files.items() if path.exists()] == ["held", "latest"]
         assert not (tmp_path / "images" / "2025-01-02").exists()
         assert len(list((tmp_path / "images" / "2025-04-11").rglob("*.jpg"))) == 1
+
+    async def test_hold_keeps_every_dead_letter_and_late_frame_of_220_rows(
+        self, database: Database, tmp_path: Path
+    ) -> None:
+        """The folders have room for 4 of each. The hold comes when all are there and when their rows are not yet."""
+        held, clock = Held(is_known=False), Today()
+        keeper = Housekeeping(database, clock, FakeTelemetry(), RetentionSection(), tmp_path, held, [])
+        await keeper.look_at_holds()
+        verdicts = [verdict_of_part(number, lot="L1", received_at=NOW) for number in range(220)]
+        others = [verdict_of_part(number, lot="L2", received_at=NOW) for number in range(1000, 1010)]
+        letters = FolderDeadLetters(tmp_path / "dead-letters", max_bytes=1 << 20, held=held)
+        late = FolderLateFrames(tmp_path / "late", max_bytes=1 << 20, clock=clock, held=held)
+        async with letters, late, SqlLedger(database, clock) as ledger:
+            for number, verdict in enumerate(verdicts):
+                await letters.put(letter_of(verdict))
+                await late.keep(waiting(number, verdict))
+            await holds.add(database, clock, Selection(lot="L1"), by="ada", reason="complaint")
+            await keeper.look_at_holds()
+            await ledger.record(verdicts, [], [])
+            letters._folder._max_bytes = late._max_bytes = 4 * 200
+            for verdict in others:
+                await letters.put(letter_of(verdict))
+                await late.keep(waiting(900, verdict))
+        kept = {path.stem for path in (tmp_path / "dead-letters").rglob("*.bin")}
+        assert kept >= {verdict.result_id for verdict in verdicts}
+        assert len(kept) == len(verdicts) + 1, "the newest of the others"
+        assert late.waiting == len(verdicts)
 
     async def test_housekeeping_prunes_by_itself_and_spares_what_is_held(
         self, database: Database, tmp_path: Path

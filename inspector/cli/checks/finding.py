@@ -1,4 +1,7 @@
-"""The result of a check. A fault keeps the agent from working; a warning does not."""
+"""The result of a check.
+
+A fault keeps the agent from working, or lets a stranger take its place. A warning does neither.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Finding:
 
     @property
     def is_ok(self) -> bool:
-        """True for a warning as well, since the agent works."""
+        """True for a warning as well."""
         return self.level is not Level.FAULT
 
 

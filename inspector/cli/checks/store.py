@@ -12,6 +12,7 @@ from typing import Final
 from connectors.mqtt.gate_owners import known_identity
 from inspector.agent.clock import SystemClock
 from inspector.cli.checks.finding import Finding, fault, ok, warning
+from inspector.config.addresses import is_loopback
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
 from inspector.domain import UNRELEASED, LiveSet, ProductVersion
@@ -138,7 +139,7 @@ def _encryption(config: Config, database: Database, version: str | None) -> Find
     if version is not None and config.store.tls:
         return ok(PART, "encryption", f"{version}; the server's certificate is checked")
     host = database.url.host
-    is_local = host in (None, "localhost", "::1") or str(host).startswith("127.")
+    is_local = host is None or is_loopback(host)
     if version is not None:
         detail = f"{version}, but the server's certificate is not checked, so another server could take its place"
     else:

@@ -71,6 +71,7 @@ from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.command_rights import CommandKey, CommandRights
 from inspector.stream.deciding import Policy
+from inspector.stream.frame_room import FrameRoom
 from inspector.stream.gate_merging import with_holds
 from inspector.stream.gates import Gate
 from inspector.stream.pipeline.accounts import Accounts
@@ -124,6 +125,7 @@ class Adapters:
     late_frames: LateFrames
     decode: Decode
     take_events: Callable[[], list[Event]]
+    frame_room: FrameRoom
     command_channel: CommandChannel | None = None
     gate_owners: GateOwners | None = None
     ack_line: AckLine | None = None
@@ -439,4 +441,5 @@ def _share(config: Config, adapters: Adapters, checkpoint: Callable[[str], None]
         spare_time=SpareTime(adapters.clock.monotonic_ns()),
         batcher=Batcher(config.engine.batch_max, int(config.engine.batch_wait_ms * 1e6)),
         sources=adapters.sources,
+        frame_room=adapters.frame_room,
     )

@@ -102,6 +102,8 @@ class States:
         gauge = self._shared.telemetry.gauge
         gauge("frames_in_flight", len(self._shared.in_flight))
         gauge("frames_waiting", len(self._shared.line))
+        gauge("frames_bytes", self._shared.frame_room.held_bytes)
+        gauge("frames_limit_bytes", self._shared.frame_room.most_bytes)
         gauge("journal_bytes", self._journal.size_bytes)
         gauge("journal_limit_bytes", self._journal.limit_bytes)
         gauge("ledger_away", int(self._shared.ledger_is_away))

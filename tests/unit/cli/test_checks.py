@@ -471,3 +471,15 @@ def test_metrics_for_other_machines_are_a_warning(tmp_path: Path) -> None:
 def test_metrics_on_an_address_of_another_machine_are_a_fault(tmp_path: Path) -> None:
     listening, _ = metrics.check(metrics_config(tmp_path, 9464, "192.0.2.1", open_to_network=True))
     assert listening.level is Level.FAULT
+
+
+def test_doctor_with_a_password_in_plain_text_exits_1_and_says_what_to_do(
+    shell: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSPECTOR_SECRET_P", "secret")
+    away = '[mqtt]\nhost = "broker.invalid"\nport = 1\nusername = "a"\npassword_secret = "p"\n'
+    Path("inspector.toml").write_text(away)
+    answer = shell("doctor", "--json")
+    entry = next(entry for entry in answer.document if entry["subject"] == "mqtt password")
+    assert (answer.code, entry["part"], entry["level"]) == (1, "security", "fault")
+    assert "mqtt.tls = true" in entry["detail"]

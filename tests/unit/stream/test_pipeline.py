@@ -39,6 +39,7 @@ from inspector.domain import (
 from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream import spare_time
 from inspector.stream.command_rights import CommandKey
+from inspector.stream.frame_room import FrameRoom
 from inspector.stream.pipeline import Adapters, Pipeline, afterwards
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.recording import ENOUGH
@@ -130,6 +131,7 @@ class Plant:
         self.telemetry = FakeTelemetry()
         self.lineup = FakeLineup()
         self.reached: list[str] = []
+        self.room = FrameRoom(config.agent.frames_mib << 20)
 
     def pipeline(self, checkpoint: Callable[[str], None] | None = None) -> Pipeline:
         adapters = Adapters(
@@ -147,6 +149,7 @@ class Plant:
             late_frames=self.late,
             decode=decode,
             take_events=self.telemetry.take_events,
+            frame_room=self.room,
             command_channel=self.commands,
             command_keys=self.command_keys,
             ack_line=self.acks if self.config.gate else None,

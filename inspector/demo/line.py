@@ -1,4 +1,4 @@
-"""The demo's production line: a broker, an agent, two cameras at two gates, all on this machine."""
+"""The demo's production line: a broker, an agent, two cameras at two gates with their PLC, all on this machine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connectors.mqtt.broker import EmbeddedBroker
+from connectors.mqtt.listener import MqttListener
 from connectors.mqtt.publisher import MqttPublisher
 from inspector.agent import build as app
 from inspector.agent.telemetry import LogTelemetry
@@ -26,6 +27,9 @@ CAMERAS = ("cam1", "cam2")
 WINDOW_MS = 1000
 SETTLE_S = 30.0
 MOST_WAITING = 6
+_REJECT = 2
+_BY_DECISION, _BY_DEFAULT = 1, 2
+"""Numbers of the contract: `act` and `src`."""
 
 
 @dataclass(eq=False)
@@ -74,6 +78,46 @@ class Belt:
             await asyncio.sleep(max(0.0, self._next_s - time.monotonic()))
             self._next_s = max(self._next_s + self._period_s, time.monotonic())
             self._brought += 1
+
+
+class Gates:
+    """The PLC of both gates: it does what it is told, and acknowledges each part as docs/gate.md says.
+
+    A part that it is told nothing of within the window leaves by the gate's default, which is the reject bin.
+    """
+
+    def __init__(self, prefix: str, publisher: MqttPublisher) -> None:
+        self._prefix = prefix
+        self._publisher = publisher
+        self._epoch = 1
+        self._done: set[tuple[str, int]] = set()
+        self._acknowledging: set[asyncio.Task[None]] = set()
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        """A decision. The same one twice is one part."""
+        decision = json.loads(payload)
+        self._epoch = decision["ep"]
+        self._acknowledge(topic.split("/")[-2], decision["trig"], decision["act"], _BY_DECISION)
+
+    async def let_pass(self, camera: str, trigger_id: int) -> None:
+        """The part has reached its gate."""
+        await asyncio.sleep(WINDOW_MS / 1000)
+        self._acknowledge(f"gate-{camera}", trigger_id, _REJECT, _BY_DEFAULT)
+
+    async def end(self) -> None:
+        """Returns when all acknowledgements are with the broker."""
+        while self._acknowledging:
+            await asyncio.wait(set(self._acknowledging))
+
+    def _acknowledge(self, gate: str, trigger_id: int, action: int, source: int) -> None:
+        if (gate, trigger_id) in self._done:
+            return
+        self._done.add((gate, trigger_id))
+        ack = {"v": 1, "ep": self._epoch, "trig": trigger_id, "act": action, "src": source, "done": 1}
+        topic, payload = f"{self._prefix}/gate/{gate}/ack", json.dumps(ack, separators=(",", ":")).encode()
+        sending = asyncio.create_task(self._publisher.publish(topic, payload))
+        self._acknowledging.add(sending)
+        sending.add_done_callback(self._acknowledging.discard)
 
 
 def fresh_folder(folder: Path) -> Path:
@@ -144,11 +188,15 @@ async def show(
     plan = [Shown(CAMERAS[n % 2], n // 2 + 1, cell) for n, cell in enumerate(cells)]
     prefix = config.agent.prefix
     belt = Belt(telemetry, rate_fps)
-    gathered = asyncio.gather(*(_shoot(name, plan, config.mqtt, prefix, belt) for name in CAMERAS))
-    while not gathered.done():
-        tick(len(plan))
-        await asyncio.wait({gathered}, timeout=0.2)
-    await gathered
+    async with MqttPublisher(config.mqtt, "demo:plc") as publisher:
+        gates = Gates(prefix, publisher)
+        async with MqttListener(config.mqtt, "demo:plc:decisions", [f"{prefix}/gate/+/decision"], gates.hear):
+            gathered = asyncio.gather(*(_shoot(name, plan, config.mqtt, prefix, belt, gates) for name in CAMERAS))
+            while not gathered.done():
+                tick(len(plan))
+                await asyncio.wait({gathered}, timeout=0.2)
+            await gathered
+            await gates.end()
     return plan
 
 
@@ -160,9 +208,10 @@ async def all_judged(count: int, telemetry: Watched, tick: Callable[[int], None]
         await asyncio.sleep(0.1)
 
 
-async def _shoot(camera: str, plan: list[Shown], mqtt: MqttSection, prefix: str, belt: Belt) -> None:
-    async with MqttPublisher(mqtt, f"{camera}:camera") as publisher:
+async def _shoot(camera: str, plan: list[Shown], mqtt: MqttSection, prefix: str, belt: Belt, gates: Gates) -> None:
+    async with MqttPublisher(mqtt, f"{camera}:camera") as publisher, asyncio.TaskGroup() as parts:
         for shown in plan:
             if shown.camera == camera:
                 await belt.next_part()
                 await publisher.publish(f"{prefix}/{camera}/frame/{shown.trigger_id}", shown.cell.path.read_bytes())
+                parts.create_task(gates.let_pass(camera, shown.trigger_id))

@@ -34,3 +34,7 @@ def test_demo_judges_every_frame_once_and_reports(tmp_path: Path) -> None:
     assert report["latency_ms"].keys() == {"p50", "p95", "p99"}
     rows = inspector("results", "list", "--config", tmp_path / "demo" / "inspector.toml", "--json")
     assert len(json.loads(rows.stdout)) == FRAMES
+    parts = inspector("parts", "--since", "1h", "--config", tmp_path / "demo" / "inspector.toml", "--json")
+    classes = json.loads(parts.stdout)["classes"]
+    assert sum(classes.values()) == FRAMES
+    assert (classes["never_acknowledged"], classes["done_otherwise"], classes["passed_without_frame"]) == (0, 0, 0)

@@ -45,12 +45,12 @@ def _licences() -> int:
 
 def _vulnerabilities(python: str) -> int:
     answer = vulnerabilities.look(LOCK, (python, "-m", "pip_audit"))
-    if answer.why_not is not None:
-        print(f"vulnerabilities: NOT CHECKED: {answer.why_not}")
-        return 0
     for each in answer.found:
         print(f"vulnerability: {each}")
-    print(f"vulnerabilities: {len(answer.found)} known ones in {LOCK.name}")
+    if answer.why_not is not None:
+        print(f"vulnerabilities: NOT CHECKED: {answer.why_not}")
+    else:
+        print(f"vulnerabilities: {len(answer.found)} known ones in {LOCK.name}")
     return 1 if answer.found else 0
 
 

@@ -14,7 +14,7 @@ TIMEOUT_S: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`found`: one line for each vulnerability. `why_not`: why nothing was looked up, None if it was."""
+    """`found`: one line for each vulnerability. `why_not`: why not all was looked up, None if it was."""
 
     found: tuple[str, ...] = ()
     why_not: str | None = None
@@ -32,10 +32,15 @@ def look(lock: Path, program: tuple[str, ...] = (sys.executable, "-m", "pip_audi
     except ValueError:
         last = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
         return Answer(why_not=f"pip-audit has no answer ({last[:200]})")
+    skipped = [each["name"] for each in answer["dependencies"] if "skip_reason" in each]
+    found = tuple(
+        f"{each['name']} {each['version']}: {known['id']}, mended in {', '.join(known['fix_versions']) or 'none'}"
+        for each in answer["dependencies"]
+        for known in each.get("vulns", [])
+    )
+    # Without its database pip-audit skips everything, says that there is no known vulnerability, and exits 0.
+    if not skipped:
+        return Answer(found)
     return Answer(
-        tuple(
-            f"{each['name']} {each['version']}: {known['id']}, mended in {', '.join(known['fix_versions']) or 'none'}"
-            for each in answer["dependencies"]
-            for known in each.get("vulns", [])
-        )
+        found, f"the database has no word on {len(skipped)} of {len(answer['dependencies'])}: {skipped[0]}, ..."
     )

@@ -129,3 +129,11 @@ def test_vulnerabilities_are_named_with_what_mends_them(tmp_path: Path) -> None:
     said = json.dumps({"dependencies": [known, {"name": "b", "version": "1"}]})
     answer = vulnerabilities.look(tmp_path / "some.lock", (sys.executable, "-c", f"print({said!r})"))
     assert answer.found == ("a 1: CVE-1, mended in 2",)
+
+
+def test_vulnerabilities_of_what_the_database_does_not_know_are_not_checked(tmp_path: Path) -> None:
+    known = {"name": "a", "version": "1", "vulns": []}
+    skipped = {"name": "b", "skip_reason": "Dependency not found on PyPI and could not be audited: b (1)"}
+    said = json.dumps({"dependencies": [known, skipped]})
+    answer = vulnerabilities.look(tmp_path / "some.lock", (sys.executable, "-c", f"print({said!r})"))
+    assert answer.why_not == "the database has no word on 1 of 2: b, ..."

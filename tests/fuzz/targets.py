@@ -28,8 +28,6 @@ from connectors.mqtt.gate_codec import parse_action
 from inspector.agent.camera_limits import decode_for
 from inspector.config.config import Config
 from inspector.config.loading import load, parse
-from inspector.domain import Delivery, Position
-from inspector.errors import ArtifactError, ConfigError, EngineError, InspectorError, UndecodableFrame, UsageError
 from inspector.domain import CommandName, CommandRequest, Delivery, Position
 from inspector.errors import (
     ArtifactError,
@@ -38,6 +36,7 @@ from inspector.errors import (
     EngineError,
     InspectorError,
     UndecodableFrame,
+    UsageError,
 )
 from inspector.store.journal.journal import FileJournal
 from inspector.stream.admission import Admission, Arrival, frame_digest

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.domain import (
+    ENROLLED_HERE,
     AckContradiction,
     AgentPresence,
     Challenge,
@@ -44,11 +45,14 @@ from inspector.domain import (
     Picture,
     Position,
     ProductVersion,
+    Provenance,
     ResultId,
     Routed,
     Scored,
     ShadowResult,
     Sighting,
+    Signature,
+    TrustedKey,
     Verdict,
 )
 
@@ -57,6 +61,9 @@ OWNER_FORGOTTEN_S = 3600.0
 
 MakeReady = Callable[[Delivery], Awaitable[None]]
 """Returns when the road can take this delivery: its camera's state is loaded, and there is room for the frame."""
+
+TakesCommand = Callable[[CommandRequest], bool]
+"""Whether a command may wait to be obeyed. It must not wait and must not raise."""
 
 
 class Clock(Protocol):
@@ -172,6 +179,10 @@ class Lineup(Protocol):
     def products(self) -> tuple[str, ...]: ...
 
     @property
+    def versions(self) -> tuple[ProductVersion, ...]:
+        """The versions that judge: of a product whose live version was refused, the one that judged before."""
+
+    @property
     def router(self) -> Router: ...
 
     @property
@@ -189,7 +200,10 @@ class Lineup(Protocol):
 
 
 class LineupLoader(Protocol):
-    """Makes a lineup of `LiveSet.needed`. Loaded versions are reused; an unreadable one is refused by an event."""
+    """Makes a lineup of `LiveSet.needed`. Loaded versions are reused.
+
+    A live version that can't be loaded is refused by an event; the one that judged its product before goes on.
+    """
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""
@@ -336,6 +350,9 @@ class Ledger(Adapter, Protocol):
         kept beside the first one. A report without a part of its own gets a row of its own, once.
         """
 
+    async def has_epoch(self, gate: str, epoch: int) -> bool:
+        """Whether anything is stored of this epoch of the gate: a part, a decision, a report, or its beginning."""
+
     async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
         """The newest `limit` of the selected parts, newest first: rows, decision and report of each, joined."""
 
@@ -374,11 +391,26 @@ class Registry(Adapter, Protocol):
         by: str,
         activate: bool,
         shadow: bool = False,
-        reason: str = "enrolled",
+        provenance: Provenance = ENROLLED_HERE,
     ) -> ProductVersion:
-        """Store a version and its audit row, and move the pointer if requested, in one short transaction.
+        """Store a version and its audit row, and move the pointer if requested, in one short transaction."""
 
-        `reason`: of the moved pointer, for the audit.
+    async def signing_keys(self) -> tuple[TrustedKey, ...]:
+        """The public keys whose signatures count, by name."""
+
+    async def sign(
+        self,
+        product: str,
+        version: int,
+        signature: Signature,
+        *,
+        by: str,
+        reason: str,
+        of_threshold: Signature | None = None,
+    ) -> ProductVersion:
+        """Put a signature to a version that is there, in place of earlier ones. Raises RegistryError.
+
+        `of_threshold`: over its threshold, where that was moved.
         """
 
     async def products(self) -> list[ProductVersion]:
@@ -399,9 +431,19 @@ class Registry(Adapter, Protocol):
         """Go back to the version that was live before. Raises RegistryError if there is no such version."""
 
     async def move_threshold(
-        self, product: str, version: int, threshold: float, *, by: str, reason: str
+        self,
+        product: str,
+        version: int,
+        threshold: float,
+        *,
+        by: str,
+        reason: str,
+        signature: Signature | None = None,
     ) -> ProductVersion:
-        """Set the score above which this version rejects a part. Raises RegistryError for an unknown version."""
+        """Set the score above which this version rejects a part. Raises RegistryError for an unknown version.
+
+        `signature`: over the threshold, in place of that over the threshold before.
+        """
 
     async def set_shadow(self, product: str, version: int | None, *, by: str, reason: str) -> ProductVersion | None:
         """Score this version beside the live one, in place of another shadow; None scores none any more.
@@ -488,8 +530,11 @@ class GateOwners(Adapter, Protocol):
 class CommandChannel(Adapter, Protocol):
     """The connection on which commands come. No command is kept for an absent agent."""
 
-    def requests(self) -> AsyncIterator[CommandRequest]:
-        """Commands as they come, until the connection is closed. One consumer only."""
+    def requests(self, takes: TakesCommand, /) -> AsyncIterator[CommandRequest]:
+        """The commands that `takes` allows, until the connection is closed. One consumer only.
+
+        `takes` is called with each command when it comes. What it refuses takes no place among those that wait.
+        """
 
     async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
         """Send once. A reply may be lost; the sender of the command then sends it again under a new id."""
@@ -559,7 +604,13 @@ class Telemetry(Protocol):
     """Counters and events of the running agent."""
 
     def event(self, event: Event) -> None:
-        """Log the event now; it is stored later."""
+        """Log the event now; it is stored later, also where the process is killed before."""
+
+    def event_waits(self, event: Event) -> None:
+        """Keep an event that is told later, in place of the one of its kind and subject that was kept before.
+
+        If the process is killed before, the next run tells it. The next `event` of that kind and subject ends that.
+        """
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None: ...
 

@@ -60,6 +60,7 @@ class MqttVerdictSink(Peer):
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_dropping = False
+        self._audit: Any = None
 
     @property
     def is_connected(self) -> bool:
@@ -94,6 +95,8 @@ class MqttVerdictSink(Peer):
     async def state(self, topic: str, payload: Mapping[str, Any]) -> None:
         """Publish a retained message below the prefix (`cam1/health`). Each connection publishes the newest again."""
         self._states[topic] = self._state_payload(payload)
+        if topic == self._agent_topic:
+            self._audit = payload.get("audit")
         self._stale_states[topic] = None
         self._changed.set()
 
@@ -160,7 +163,7 @@ class MqttVerdictSink(Peer):
         connection = self._session.connection
         if connection is None:
             return
-        payload = self._state_payload({"state": "offline"})
+        payload = self._state_payload({"state": "offline", "audit": self._audit})
         answer = connection.publish(f"{self._prefix}/{self._agent_topic}", payload, retain=True)
         await asyncio.wait([answer], timeout=1.0)
         if not answer.done() or not answer.result():

@@ -22,6 +22,7 @@ from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
 from inspector import __version__
+from inspector.agent.audit_watch import AuditWatch
 from inspector.agent.camera_limits import MIB
 from inspector.agent.clock import SystemClock
 from inspector.agent.drift_watch import DriftWatch
@@ -29,11 +30,14 @@ from inspector.agent.fan_out import FanOutSink, FirstDeadLetters
 from inspector.agent.fault_injection import checkpoint, decoder
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config.config import Config
+from inspector.config.loading import secret
 from inspector.config.sections import CameraSection
+from inspector.config.trust_sections import LEAST_KEY_CHARACTERS
 from inspector.domain import Event, Severity
-from inspector.errors import LedgerUnavailable, UsageError
+from inspector.errors import ConfigError, LedgerUnavailable, UsageError
 from inspector.ports import DeadLetters, FrameSource, FrameTap, VerdictSink
 from inspector.store.database import Database, configured, ensure_schema
+from inspector.store.event_notes import EventNotes
 from inspector.store.journal.journal import FileJournal
 from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.pictures.dead_letters import FolderDeadLetters
@@ -42,6 +46,7 @@ from inspector.store.pictures.images import FolderImages
 from inspector.store.pictures.late_frames import FolderLateFrames
 from inspector.store.registry.registry import SqlRegistry
 from inspector.store.retention.housekeeping import Housekeeping
+from inspector.stream.command_rights import CommandKey
 from inspector.stream.decode import keep_opencv_on_the_callers_thread
 from inspector.stream.frame_room import FrameRoom
 from inspector.stream.pipeline import Adapters, Pipeline
@@ -75,6 +80,7 @@ class Agent:
     telemetry: LogTelemetry
     housekeeping: Housekeeping
     drift_watch: DriftWatch
+    audit_watch: AuditWatch
     database: Database
     told: Told
 
@@ -143,7 +149,8 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             [routing_profile().graph.to_manifest()],
         )
         watch = DriftWatch(store.database, store.registry, common.clock, telemetry, config.agent)
-        yield Agent(pipeline, telemetry, housekeeping, watch, store.database, common.told)
+        audit_watch = AuditWatch(store.database, common.clock, telemetry, config, pipeline.tell_audit_head)
+        yield Agent(pipeline, telemetry, housekeeping, watch, audit_watch, store.database, common.told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,7 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
     """Open the journal first, because it may be damaged; then wait for the database."""
     config, clock = common.config, common.clock
     state, limits, kept = config.agent.state_dir, config.journal, config.images
+    common.telemetry.note_in(stack.enter_context(EventNotes(state)))
     database = await stack.enter_async_context(configured(config))
     journal = FileJournal(state / "journal", max_bytes=limits.max_mib * MIB, segment_bytes=limits.segment_mib * MIB)
     await stack.enter_async_context(journal)
@@ -213,11 +221,30 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
         late_frames=store.late_frames,
         decode=decoder(),
         take_events=telemetry.take_events,
+        events_stored=telemetry.events_stored,
         frame_room=frame_room,
         command_channel=command_channel,
         gate_owners=owners,
         ack_line=ack_line,
+        command_keys=command_keys(config),
     )
+
+
+def command_keys(config: Config) -> list[CommandKey]:
+    """The keys of commands with their secrets. Raises ConfigError for those that are missing or too short."""
+    keys, faults = [], []
+    for section in config.command_key:
+        try:
+            key = secret(section.key_secret).get_secret_value()
+        except ConfigError as error:
+            faults += error.faults
+            continue
+        if len(key) < LEAST_KEY_CHARACTERS:
+            faults.append(f"the secret {section.key_secret!r} has less than {LEAST_KEY_CHARACTERS} characters")
+        keys.append(CommandKey(section.name, key.encode(), section.by, section.allow))
+    if faults:
+        raise ConfigError(faults)
+    return keys
 
 
 async def _reach(database: Database, common: Common, is_stopped: Callable[[], bool]) -> None:

@@ -103,7 +103,9 @@ def _chosen(state_dir: Path) -> dict[str, object]:
 
 def _section_text(table: Table, chosen: dict[str, object]) -> str:
     more = " Repeat this section for each." if table.is_list else ""
-    lines = ["", "", *_comment(table.meaning + more), table.header]
+    is_empty = table.is_list and not any(where.startswith(f"{table.name}.") for where in chosen)
+    header = f"#{table.header}" if is_empty else table.header  # a section without its required keys is a fault
+    lines = ["", "", *_comment(table.meaning + more), header]
     for key in table.keys:
         lines += ["", *_key_lines(key, chosen)]
     return "\n".join(lines) + "\n"

@@ -21,8 +21,10 @@ from inspector.config.sections import (
     MqttSection,
     RetentionSection,
     Section,
+    SigningSection,
     StoreSection,
 )
+from inspector.config.trust_sections import AuditSection, CommandKeySection, CommandsSection
 
 
 class Config(Section):
@@ -32,12 +34,16 @@ class Config(Section):
     mqtt: MqttSection = Field(default_factory=MqttSection)
     kafka: KafkaSection = Field(default_factory=KafkaSection)
     store: StoreSection = Field(default_factory=StoreSection)
+    signing: SigningSection = Field(default_factory=SigningSection)
     retention: RetentionSection = Field(default_factory=RetentionSection)
     journal: JournalSection = Field(default_factory=JournalSection)
     engine: EngineSection = Field(default_factory=EngineSection)
     images: ImagesSection = Field(default_factory=ImagesSection)
     console: ConsoleSection = Field(default_factory=ConsoleSection)
     metrics: MetricsSection = Field(default_factory=MetricsSection)
+    audit: AuditSection = Field(default_factory=AuditSection)
+    commands: CommandsSection = Field(default_factory=CommandsSection)
+    command_key: tuple[CommandKeySection, ...] = Field(default=(), description="The keys of commands.")
     camera: tuple[CameraSection, ...] = Field(default=(), description="The cameras.")
     gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
 
@@ -91,7 +97,9 @@ RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
         "store": StoreSection,
         "console": ConsoleSection,
         "metrics": MetricsSection,
+        "commands": CommandsSection,
+        "audit": AuditSection,
     },
-    {"camera": CameraSection, "gate": GateSection},
+    {"camera": CameraSection, "gate": GateSection, "command_key": CommandKeySection},
 )
 """The sections whose keys have rules between them: sections that come once, and sections that come several times."""

@@ -22,7 +22,7 @@ from inspector.domain import (
     Position,
     Verdict,
 )
-from inspector.ports import Clock
+from inspector.ports import Clock, TakesCommand
 
 
 class _Edge:
@@ -133,9 +133,11 @@ class FakeCommandChannel(_Edge):
         self.asked: asyncio.Queue[CommandRequest] = asyncio.Queue()
         self.replies: list[tuple[CommandName, dict[str, Any]]] = []
 
-    async def requests(self) -> AsyncIterator[CommandRequest]:
+    async def requests(self, takes: TakesCommand) -> AsyncIterator[CommandRequest]:
         while True:
-            yield await self.asked.get()
+            request = await self.asked.get()
+            if takes(request):
+                yield request
 
     async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
         self.replies.append((name, payload))
@@ -176,6 +178,7 @@ class FakeTelemetry:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.waiting: dict[tuple[str, str], Event] = {}
         self.counters: Counter[str] = Counter()
         self.labelled: Counter[tuple[str, ...]] = Counter()
         self.values: dict[str, float] = {}
@@ -185,6 +188,10 @@ class FakeTelemetry:
 
     def event(self, event: Event) -> None:
         self.events.append(event)
+        self.waiting.pop((event.kind, event.subject), None)
+
+    def event_waits(self, event: Event) -> None:
+        self.waiting[event.kind, event.subject] = event
 
     def take_events(self) -> list[Event]:
         fresh = self.events[self._taken :]

@@ -32,7 +32,7 @@ from inspector.store.retention.retention import Pruned, prune
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.edges import FakeTelemetry
 from inspector.testing.late_frames_contract import late_frame
-from inspector.testing.samples import decision_for, event_of, gate_action_of, verdict_of_part
+from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
 
 NOW = START + timedelta(days=100)
 EVERYTHING = RetentionSection(
@@ -95,6 +95,7 @@ async def fill(database: Database) -> None:
             await ledger.record(other, [], [])
             await ledger.record_gate_actions([gate_action_of(first, received_at=at)])
             await ledger.record_events([event_of("storm", at=at)])
+            await ledger.record_command(command_of(f"c{ago}", received_at=at), [])
             async with database.writing() as connection:
                 await connection.execute(tables.shadow_results.insert(), shadow_row(parts[0]))
 
@@ -127,6 +128,7 @@ class RetentionContract:
             "shadow_results": (2, 0),
             "conflicts": (2, 0),
             "events": (2, 0),
+            "commands": (2, 0),
         }
         assert await left(database) == [21, 22, 23, 24, 25]
         assert taken(await prune(database, Today(), EVERYTHING)) == {}
@@ -160,6 +162,7 @@ class RetentionContract:
             "shadow_results": (1, 1),
             "conflicts": (1, 1),
             "events": (1, 1),
+            "commands": (1, 1),
         }
         assert await left(database) == [1, 2, 3, 4, 5, 21, 22, 23, 24, 25]
         await holds.release(database, Today(), hold.number, by="bob", reason="settled")

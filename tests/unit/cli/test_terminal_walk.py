@@ -55,7 +55,6 @@ UNSTORED = {
     "init": "writes a file; its path is covered by the test of errors",
     "run": "its log is covered by the test of log lines",
     "worker": "its log is covered by the test of log lines",
-    "keys": "makes a key; prints digits",
     "keys make": "makes a key; prints digits",
 }
 """Commands that are not walked, and why."""
@@ -80,6 +79,12 @@ def walk(ids: Sequence[str]) -> list[tuple[str, ...]]:
         ("contain", *since, "--product", STORED),
         ("audit", "list"),
         ("audit", "verify"),
+        ("audit", "head"),
+        ("keys", "list"),
+        ("keys", "show"),
+        ("keys", "trust", STORED, HOSTILE, "--reason", STORED),
+        ("keys", "forget", STORED, "--reason", STORED),
+        ("keys", "sign", STORED, "--reason", STORED),
         ("db", "check"),
         ("db", "prune", "--dry-run"),
         ("db", "hold", "list", "--all"),
@@ -165,7 +170,7 @@ def ids(line: Config, record: Callable[[Sequence[Verdict]], None]) -> list[str]:
         }
         async with registry_of(line) as registry:
             for _ in range(2):
-                await registry.add_version(PRODUCT, b"artifact", manifest, by=STORED, activate=True, reason=STORED)
+                await registry.add_version(PRODUCT, b"artifact", manifest, by=STORED, activate=True)
 
     asyncio.run(fill())
     return [verdict.result_id for verdict in verdicts]

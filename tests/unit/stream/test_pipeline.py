@@ -38,6 +38,7 @@ from inspector.domain import (
 )
 from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream import spare_time
+from inspector.stream.command_rights import CommandKey
 from inspector.stream.frame_room import FrameRoom
 from inspector.stream.pipeline import Adapters, Pipeline, afterwards
 from inspector.stream.pipeline.heartbeats import Fault
@@ -125,6 +126,7 @@ class Plant:
         self.line = FakeGateLine(self.clock)
         self.acks = FakeAckLine()
         self.commands = FakeCommandChannel()
+        self.command_keys: list[CommandKey] = []
         self.sink, self.images, self.letters = FakeSink(), FakeImages(), FakeDeadLetters()
         self.telemetry = FakeTelemetry()
         self.lineup = FakeLineup()
@@ -149,6 +151,7 @@ class Plant:
             take_events=self.telemetry.take_events,
             frame_room=self.room,
             command_channel=self.commands,
+            command_keys=self.command_keys,
             ack_line=self.acks if self.config.gate else None,
         )
         return Pipeline(self.config, adapters, "test", checkpoint or self.reached.append)

@@ -30,6 +30,7 @@ COUNTS = {
     "inspector_products_live",
     "inspector_threads",
     "inspector_event_loop_tasks",
+    "inspector_audit_entries",
 }
 """Gauges that count things; their names say of what."""
 

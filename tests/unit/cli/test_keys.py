@@ -149,7 +149,8 @@ def test_keys_from_a_credential_need_no_file(
     monkeypatch.setenv("INSPECTOR_SECRET_SIGNING_KEY", key.read_text())
     key.unlink()
     assert not shell("keys", "list", "--json").document[0]["signs_here"]
-    Path("inspector.toml").write_text(Path("inspector.toml").read_text().replace("#key_secret =", "key_secret ="))
+    before, header, after = Path("inspector.toml").read_text().partition("[signing]")
+    Path("inspector.toml").write_text(before + header + after.replace("#key_secret =", "key_secret =", 1))
     assert load(Path("inspector.toml")).signing.key_secret == "signing-key"
     assert shell("keys", "list", "--json").document[0]["signs_here"]
 

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Self
 
+from connectors.mqtt.foreign_decisions import ForeignDecisions
 from connectors.mqtt.gate_codec import encode_decision, encode_heartbeat, expiry_s
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
@@ -36,6 +37,7 @@ class MqttGateLine(Peer):
         self._owns = owns
         self._telemetry = telemetry
         self._agent = config.agent.name
+        self._foreign = ForeignDecisions(config, clock, telemetry, owns)
         # A colon can't be in a camera's name, so no camera's client id is taken.
         self._session = Session(config.mqtt, Role(f"{config.agent.name}:gates"), peer=self)
 
@@ -109,7 +111,11 @@ class MqttGateLine(Peer):
     def name_taken(self, sentence: str) -> None:
         self._telemetry.event(Event(self._clock.now(), "name_taken", Severity.ALARM, self._agent, sentence))
 
+    async def serve(self, connection: Connection) -> None:
+        await self._foreign.watch(connection)
+
     def received(self, connection: Connection, message: Message) -> None:
-        # Nothing is subscribed to here; what a broker sends all the same must not fill its window.
+        # Only others' decisions come here, with QoS 0; what a broker sends all the same must not fill its window.
         if message.packet_id:
             connection.acknowledge(message.packet_id)
+        self._foreign.note(connection, message)

@@ -151,11 +151,11 @@ class TestPostgresAudit(AuditContract):
         name = str(database.url.database)
         connection = await asyncpg.connect(postgres_server.url(name).replace("+asyncpg", ""))
         try:
-            await connection.execute("DROP ROLE IF EXISTS inspector_agent")
+            await connection.execute("DROP ROLE IF EXISTS inspector_writer")
             await connection.execute(script)
         finally:
             await connection.close()
-        url = database.url.set(username="inspector_agent")
+        url = database.url.set(username="inspector_writer")
         async with Database(url) as agent:
             await write(agent, 2)
             assert (await audit.state(agent)).holds
@@ -172,7 +172,7 @@ class TestPostgresAudit(AuditContract):
         assert await audit.count(database) == 2
         connection = await asyncpg.connect(postgres_server.url(name).replace("+asyncpg", ""))
         try:
-            await connection.execute("DROP OWNED BY inspector_agent; DROP ROLE inspector_agent")
+            await connection.execute("DROP OWNED BY inspector_writer; DROP ROLE inspector_writer")
         finally:
             await connection.close()
 

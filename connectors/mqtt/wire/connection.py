@@ -168,11 +168,16 @@ class Connection:
         self._publish(topic, payload, 0, False, publish_properties(properties, None))
         self._bridge.flush()
 
-    async def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribe with QoS 1. Raises BrokerRefused if a filter isn't allowed, or BrokerUnavailable."""
+    async def subscribe(self, filters: Sequence[str], *, is_own_left_out: bool = False) -> None:
+        """Subscribe with QoS 1. Raises BrokerRefused if a filter isn't allowed, or BrokerUnavailable.
+
+        `is_own_left_out`: with QoS 0, and without what this client publishes itself, which only MQTT 5 knows.
+        """
         try:
             # "Retain as published" (MQTT 5) shows that a frame was sent with retain also while we are connected.
             as_published = SubscribeOptions(qos=1, retainAsPublished=True)
+            if is_own_left_out:
+                as_published = SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True)
             if self.protocol == "5":
                 outcome, packet_id = self._client.subscribe([(each, as_published) for each in filters])
             else:

@@ -21,6 +21,7 @@ from inspector.config.loading import secret
 from inspector.config.sections import NAME_PATTERN
 from inspector.domain import ProductVersion, TrustedKey, printable
 from inspector.errors import UsageError
+from inspector.files import SECRET_MODE, make_folder, open_regular, write_whole
 from inspector.operation.opening import registry_of
 from inspector.operation.reasons import ensure_reason
 from inspector.operation.user import current_user
@@ -62,7 +63,13 @@ def secret_key_of(config: Config) -> SecretKey | None:
         return SecretKey.of_pem(secret(name).get_secret_value().encode(), f"the credential {name}")
     path = key_file(config)
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_regular(path) as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise SigningImpossible(
+                    f"The signing key {path} may be read by others, who could sign with it: `chmod 600` it, and make a "
+                    "new key where that is possible."
+                )
+            return SecretKey.of_pem(file.read(MOST_KEY_BYTES), str(path))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -70,16 +77,6 @@ def secret_key_of(config: Config) -> SecretKey | None:
             f"{current_user()} can't sign: the signing key {path} can't be read ({error.strerror}); run this as its "
             "owner."
         ) from None
-    with os.fdopen(file, "rb") as opened:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise SigningImpossible(f"The signing key {path} is no file.")
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            raise SigningImpossible(
-                f"The signing key {path} may be read by others, who could sign with it: `chmod 600` it, and make a new "
-                "key where that is possible."
-            )
-        return SecretKey.of_pem(opened.read(MOST_KEY_BYTES), str(path))
 
 
 async def policy_of(config: Config, registry: SqlRegistry) -> SignaturePolicy:
@@ -192,14 +189,9 @@ def _ensure_name(name: str) -> None:
 
 
 def _write_secret(path: Path, key: SecretKey) -> None:
-    """Write a new file that its owner alone may read. Raises UsageError; a file that is there stays as it is."""
+    """Write a new file that its owner alone may read. Raises UsageError; what is there stays as it is."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(file, "wb") as opened:
-            os.fchmod(file, 0o600)
-            opened.write(key.to_pem())
-            opened.flush()
-            os.fsync(file)
+        make_folder(path.parent)
+        write_whole(path, key.to_pem(), mode=SECRET_MODE, durable=True, overwrites=False)
     except OSError as error:
         raise UsageError(f"The signing key {path} can't be written ({error.strerror}).") from error

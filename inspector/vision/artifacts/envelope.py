@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -31,6 +30,7 @@ from safetensors.numpy import save as save_tensors
 
 from inspector.domain import ExportedGraph, Signature
 from inspector.errors import ArtifactError, UsageError
+from inspector.files import NotOpened, open_regular
 from inspector.vision.artifacts.checks import parse_finite
 
 MOST_BYTES = 512 * 1024 * 1024
@@ -192,23 +192,16 @@ def read_artifact_file(path: Path) -> bytes:
 def _opened(path: Path, most_bytes: int) -> Iterator[IO[bytes]]:
     """A regular file of at most so many bytes. Raises UsageError, also where reading it fails."""
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{path} is no file but a {_KINDS.get(stat.S_IFMT(status.st_mode), 'device')}.")
-            if status.st_size > most_bytes:
+        with open_regular(path, follows_links=True) as file:  # a person names it
+            size_bytes = os.fstat(file.fileno()).st_size
+            if size_bytes > most_bytes:
                 raise UsageError(
-                    f"{path} has {status.st_size / 2**20:.0f} MiB; an exported version has at most {most_bytes >> 20}."
+                    f"{path} has {size_bytes / 2**20:.0f} MiB; an exported version has at most {most_bytes >> 20}."
                 )
             yield file
-    except IsADirectoryError as error:
-        raise UsageError(f"{path} is a folder; name the file that `inspector products export` wrote.") from error
+    except NotOpened as error:
+        if error.kind == "folder":
+            raise UsageError(f"{path} is a folder; name the file that `inspector products export` wrote.") from error
+        raise UsageError(f"{path} is no file but a {error.kind}.") from error
     except OSError as error:
         raise UsageError(f"{path} can't be read ({error.strerror}).") from error
-
-
-_KINDS = {stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFBLK: "device", stat.S_IFDIR: "folder"}
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # opening a named pipe without a writer would block forever

@@ -20,6 +20,7 @@ from inspector.config.sections import RetentionSection
 from inspector.errors import LedgerUnavailable
 from inspector.ports import Registry
 from inspector.store import audit, jobs, tables
+from inspector.store import database as databases
 from inspector.store.console.hours import keep_hour
 from inspector.store.database import Database
 from inspector.store.ledger.ledger import SqlLedger
@@ -42,7 +43,8 @@ WORDS = {"SELECT": "reads", "INSERT": "adds", "UPDATE": "changes", "DELETE": "re
 
 
 def run_script(server: PostgresServer, database: Database) -> None:
-    where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", str(database.url.database)]
+    where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", str(database.url.username)]
+    where.append(str(database.url.database))
     command = ["psql", *where, "--single-transaction", "--set", "ON_ERROR_STOP=1", "--quiet", "--file", str(SCRIPT)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -127,6 +129,19 @@ async def test_console_can_do_its_work_and_adds_no_versions(owned: Database, use
     await jobs.cancel(database, clock, job.number, by="ada")
     await holds.add(database, clock, holds.Selection(lot="L1"), by="ada", reason="escape")
     await keep_hour(database, clock.now() + timedelta(hours=9), timedelta(hours=3))
+
+
+async def test_script_is_run_by_an_owner_that_is_no_superuser(postgres_server: PostgresServer) -> None:
+    name = f"owner_{uuid.uuid4().hex[:12]}"
+    async with Database(postgres_server.url()) as server:
+        async with server.reading() as connection:
+            await connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN CREATEROLE")
+        async with server._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            await connection.exec_driver_sql(f"CREATE DATABASE {name} OWNER {name}")
+    async with Database(sa.make_url(postgres_server.url(name)).set(username=name)) as database:
+        await databases.upgrade(database)
+        run_script(postgres_server, database)
+        assert (await cells(database))["inspector_agent", "audit"] == "reads, adds"
 
 
 @pytest.mark.parametrize("role", ROLES)

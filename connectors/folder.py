@@ -22,6 +22,7 @@ from inspector.config.sections import CameraSection
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import ConfigError
 from inspector.ports import Clock, MakeReady, Telemetry
+from inspector.stream.frame_room import FrameRoom
 
 IN_FLIGHT: Final = 64
 """Most files that are delivered and not acknowledged."""
@@ -44,10 +45,20 @@ class FolderSource:
 
     A frame's `frame-id` is the file's name and time of modification. After a restart the same file is therefore the
     same frame, and a new file under an old name is a new frame. With `trigger_from = "topic"` the name without its
-    ending is the trigger id.
+    ending is the trigger id. `room`: that of the agent, in which each file waits for its place; unset = one of its own.
     """
 
-    def __init__(self, camera: CameraSection, clock: Clock, telemetry: Telemetry, poll_s: float = POLL_S) -> None:
+    def __init__(
+        self,
+        camera: CameraSection,
+        clock: Clock,
+        telemetry: Telemetry,
+        poll_s: float = POLL_S,
+        room: FrameRoom | None = None,
+    ) -> None:
+        self._room = room or FrameRoom(IN_FLIGHT * int(camera.max_mib * _MIB))
+        self._room.listeners.append(self._note_room)
+        self._is_short = False
         self._camera = camera
         self._clock = clock
         self._telemetry = telemetry
@@ -92,7 +103,7 @@ class FolderSource:
         """Every file, oldest first, until `stop_intake`; none while paused. One consumer only."""
         while not self._is_stopped:
             for file in await self._due():
-                while not self._is_stopped and (self._is_paused or len(self._handed_out) >= IN_FLIGHT):
+                while not self._is_stopped and not self._may_take(file):
                     await self._wait_for_change()
                 if self._is_stopped:
                     return
@@ -174,6 +185,7 @@ class FolderSource:
         self._offset += 1
         self._handed_out.append((self._offset, file))
         self._taken.add(file)
+        self._room.hold(Position(self.name, 1, self._offset), self._camera.name, len(reading.content))
         return Delivery(
             position=Position(self.name, 1, self._offset),
             camera=self._camera.name,
@@ -183,6 +195,15 @@ class FolderSource:
             received_ns=self._clock.monotonic_ns(),
             not_before_ns=self._appeared_after_ns.get(file),
         )
+
+    def _may_take(self, file: FrameFile) -> bool:
+        size_bytes = min(file.size_bytes, self._most_bytes)
+        self._is_short = not self._room.has_room(self._camera.name, size_bytes)
+        return not self._is_short and len(self._handed_out) < IN_FLIGHT and not self._is_paused
+
+    def _note_room(self) -> None:
+        if self._is_short:
+            self._changed.set()
 
     def _is_fit(self, file: FrameFile, reading: Reading) -> bool:
         """Whether the file is whole, is larger than the limit, or has been left incomplete by its writer."""

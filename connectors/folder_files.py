@@ -7,11 +7,15 @@ into the folder must not be able to make the agent read from, or write to, anoth
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from inspector.files import FOLDER_MODE, NotOpened, give_mode, open_regular
 
 DONE: Final = "done"
 UNFINISHED: Final = (".part", ".partial", ".filepart", ".crdownload", ".tmp", ".swp", "~")
@@ -109,11 +113,14 @@ def printable(name: str) -> str:
 
 def read(file: FrameFile, most_bytes: int) -> Reading | None:
     """The first `most_bytes` of the file; None if the path no longer holds the file that was listed. Raises OSError."""
-    # O_NONBLOCK: if a pipe has taken the file's place, opening it would wait for a writer.
-    descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as opened:
+    try:
+        opened = open_regular(file.path, trusts_folder=True)
+    except NotOpened:  # a link, a pipe or a device has taken the file's place
+        return None
+    with opened:
+        descriptor = opened.fileno()
         before = os.fstat(descriptor)
-        if _frame_file(file.path, before) != file or not stat.S_ISREG(before.st_mode):
+        if _frame_file(file.path, before) != file:
             return None
         content = opened.read(most_bytes)
         after = os.fstat(descriptor)
@@ -135,19 +142,35 @@ def set_aside(file: FrameFile) -> bool:
 
     Raises OSError; FileNotFoundError if the file is gone.
     """
-    done = file.path.parent / DONE
-    done.mkdir(exist_ok=True)
-    if not stat.S_ISDIR(done.lstat().st_mode):
-        raise NotADirectoryError(20, f"{DONE} is a link, which is not followed")
-    if _frame_file(file.path, file.path.lstat()) != file:
+    with _done_beside(file.path) as done:
+        if _frame_file(file.path, file.path.lstat()) != file:
+            return False
+        name = _free_name(file, done)
+        os.rename(file.path, name, dst_dir_fd=done)
+        if _frame_file(file.path, os.stat(name, dir_fd=done, follow_symlinks=False)) == file:
+            return True
+        if not os.path.lexists(file.path):  # overwritten between the check and the move: move it back
+            os.rename(name, file.path, src_dir_fd=done)
         return False
-    target = _free_name(file, done)
-    file.path.rename(target)
-    if _frame_file(file.path, target.lstat()) == file:
-        return True
-    if not os.path.lexists(file.path):  # overwritten between the check and the move: move it back
-        target.rename(file.path)
-    return False
+
+
+@contextlib.contextmanager
+def _done_beside(path: Path) -> Iterator[int]:
+    """A descriptor of `done`: the folder that is looked at is the one that files are moved to."""
+    done, is_new = path.parent / DONE, False
+    with contextlib.suppress(FileExistsError):
+        done.mkdir(FOLDER_MODE)
+        is_new = True
+    try:
+        folder = os.open(done, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except NotADirectoryError:
+        raise NotADirectoryError(errno.ENOTDIR, f"{DONE} is a link, which is not followed") from None
+    try:
+        if is_new:
+            give_mode(folder, FOLDER_MODE)
+        yield folder
+    finally:
+        os.close(folder)
 
 
 def _why_ignored(name: str, mode: int) -> Ignored | None:
@@ -173,17 +196,25 @@ def _frame_file(path: Path, status: os.stat_result) -> FrameFile:
     return FrameFile(path, status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns)
 
 
-def _free_name(file: FrameFile, done: Path) -> Path:
+def _free_name(file: FrameFile, done: int) -> str:
     """The file's own name; if it is taken, the name with its time; if that is taken too, the name with a number."""
-    target = done / file.path.name
+    name = file.path.name
     number = 1
-    while os.path.lexists(target):
+    while _is_taken(name, done):
         more = "" if number == 1 else f".{number}"
         ending = f".{file.modified_ns}{more}{file.path.suffix}"
         stem = os.fsencode(file.path.stem)[: 255 - len(os.fsencode(ending))]
-        target = done / (os.fsdecode(stem) + ending)
+        name = os.fsdecode(stem) + ending
         number += 1
-    return target
+    return name
+
+
+def _is_taken(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_whole_jpeg(content: bytes) -> bool:

@@ -35,7 +35,14 @@ class ConfigError(InspectorError):
 
 
 class CommandRefused(InspectorError):
-    """A command of the line was not obeyed; nothing was changed, and the reply says why."""
+    """A command of the line was not obeyed; nothing was changed, and the reply says why.
+
+    `reason`: the same in one word, for figures.
+    """
+
+    def __init__(self, sentence: str, reason: str = "state") -> None:
+        self.reason = reason
+        super().__init__(sentence)
 
 
 class FrameError(InspectorError):

@@ -1,7 +1,7 @@
 """Processes that end together: a child with the process that started it, and a command's children with the command.
 
 A process that is killed can end nothing itself, so its child asks the kernel to be killed with it. A process that is
-asked to end is given the time to end its children.
+asked to end is given the time to end its children. A child is told no secret of its parent's unless it needs one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,19 @@ Result = TypeVar("Result")
 
 ORPHANED: Final = 1
 """Exit code of a child whose parent was gone before the child began."""
+
+_SECRETS: Final = ("INSPECTOR_SECRET_", "CREDENTIALS_DIRECTORY", "PGPASSWORD")
+"""Beginnings of the names of variables that hold a secret, or name the folder of them."""
+
 _SET_PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+
+
+def environment_without_secrets(**more: str) -> dict[str, str]:
+    """This process's environment and `more`, for a child that signs in nowhere.
+
+    A secret in a child's environment can be read by whatever the child loads or starts, and outlives a change of it.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)} | more
 
 
 def end_with_parent(parent: int) -> None:

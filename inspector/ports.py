@@ -58,6 +58,9 @@ OWNER_FORGOTTEN_S = 3600.0
 MakeReady = Callable[[Delivery], Awaitable[None]]
 """Returns when the road can take this delivery: its camera's state is loaded, and there is room for the frame."""
 
+TakesCommand = Callable[[CommandRequest], bool]
+"""Whether a command may wait to be obeyed. It must not wait and must not raise."""
+
 
 class Clock(Protocol):
     """Time, passed in, so that tests own it."""
@@ -336,6 +339,9 @@ class Ledger(Adapter, Protocol):
         kept beside the first one. A report without a part of its own gets a row of its own, once.
         """
 
+    async def has_epoch(self, gate: str, epoch: int) -> bool:
+        """Whether anything is stored of this epoch of the gate: a part, a decision, a report, or its beginning."""
+
     async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
         """The newest `limit` of the selected parts, newest first: rows, decision and report of each, joined."""
 
@@ -488,8 +494,11 @@ class GateOwners(Adapter, Protocol):
 class CommandChannel(Adapter, Protocol):
     """The connection on which commands come. No command is kept for an absent agent."""
 
-    def requests(self) -> AsyncIterator[CommandRequest]:
-        """Commands as they come, until the connection is closed. One consumer only."""
+    def requests(self, takes: TakesCommand, /) -> AsyncIterator[CommandRequest]:
+        """The commands that `takes` allows, until the connection is closed. One consumer only.
+
+        `takes` is called with each command when it comes. What it refuses takes no place among those that wait.
+        """
 
     async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
         """Send once. A reply may be lost; the sender of the command then sends it again under a new id."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 from inspector.errors import InspectorError
+from inspector.files import make_folder, write_text
+from inspector.lifetime import environment_without_secrets
 
 if TYPE_CHECKING:
     from amqtt.broker import Broker
@@ -80,8 +82,8 @@ class _Mosquitto:
         self._drain: asyncio.Task[None] | None = None
 
     async def start(self, port: int) -> None:
-        self._config_file.parent.mkdir(parents=True, exist_ok=True)
-        self._config_file.write_text("\n".join(_mosquitto_config(port)) + "\n", encoding="utf-8")
+        make_folder(self._config_file.parent)
+        write_text(self._config_file, "\n".join(_mosquitto_config(port)) + "\n")
         self._process = await asyncio.create_subprocess_exec(
             *dying_with_us(),
             self._binary,
@@ -90,6 +92,7 @@ class _Mosquitto:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            env=environment_without_secrets(),
             # Ctrl-C goes to all processes of the terminal; the broker must live until the agent has drained.
             start_new_session=True,
         )

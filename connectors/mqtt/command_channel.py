@@ -19,7 +19,8 @@ from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.domain import CommandName, CommandRequest, Event, Severity
 from inspector.errors import BrokerRefused
-from inspector.ports import Clock, Telemetry
+from inspector.ports import Clock, TakesCommand, Telemetry
+from inspector.stream.command_rights import topics_of
 
 REQUESTS_KEPT: Final = 1000
 """Most commands kept until they are read. Further commands are dropped, with one event."""
@@ -36,7 +37,8 @@ class MqttCommandChannel(Peer):
         self._agent = config.agent.name
         self._session = Session(config.mqtt, Role(f"{config.agent.name}:commands"), peer=self)
         self._prefix = f"{config.agent.prefix}/cmd"
-        self._names = {topic: name for name, topic in zip(CommandName, topics(config), strict=True)}
+        self._names = topics_of(config.agent.prefix, config.commands.allow)
+        self._takes: TakesCommand | None = None
         self._requests: deque[CommandRequest] = deque()
         self._changed = asyncio.Event()
         self._is_closed = False
@@ -56,8 +58,10 @@ class MqttCommandChannel(Peer):
         self._is_closed = True
         self._changed.set()
 
-    async def requests(self) -> AsyncIterator[CommandRequest]:
-        """Requests as they come, until the channel is closed. One consumer only."""
+    async def requests(self, takes: TakesCommand) -> AsyncIterator[CommandRequest]:
+        """The requests that `takes` allows, until the channel is closed. One consumer only."""
+        self._takes = takes
+        self._requests = deque(filter(takes, self._requests))  # those that came before
         while not self._is_closed:
             if self._session.failure is not None:
                 raise self._session.failure
@@ -84,7 +88,8 @@ class MqttCommandChannel(Peer):
 
     async def prepare(self, connection: Connection) -> None:
         try:
-            await connection.subscribe(list(self._names))
+            if self._names:
+                await connection.subscribe(list(self._names))
         except BrokerRefused as refusal:
             if not self._is_deaf:
                 self._report("commands_refused", f"{refusal} Commands don't reach this agent.")
@@ -104,13 +109,16 @@ class MqttCommandChannel(Peer):
         name = self._names.get(message.topic or "")
         if name is None:
             return
+        request = CommandRequest(name, message.payload, self._clock.now(), message.is_retained)
+        if self._takes is not None and not self._takes(request):
+            return
         if len(self._requests) >= REQUESTS_KEPT:
             self._telemetry.count("commands_lost")
             if not self._is_overrun:
                 self._is_overrun = True
                 self._report("commands_lost", "commands come faster than they can be obeyed")
             return
-        self._requests.append(CommandRequest(name, message.payload, self._clock.now(), message.is_retained))
+        self._requests.append(request)
         self._changed.set()
 
     def _report(self, kind: str, detail: str) -> None:
@@ -118,5 +126,5 @@ class MqttCommandChannel(Peer):
 
 
 def topics(config: Config) -> list[str]:
-    """The topics on which an agent with this configuration takes commands, in the order of `CommandName`."""
-    return [f"{config.agent.prefix}/cmd/{name}" for name in CommandName]
+    """The topics on which an agent with this configuration takes commands."""
+    return list(topics_of(config.agent.prefix, config.commands.allow))

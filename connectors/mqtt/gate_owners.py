@@ -21,12 +21,14 @@ from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.domain import Event, GateOwner, GateState, Severity
+from inspector.files import make_folder, read_regular, write_text
 from inspector.ports import Clock, Telemetry
 from inspector.stream.gate_record import gate_from_record, gate_record
 from inspector.stream.handover import handed_over
 from inspector.stream.ownership import RETAINED, Notice, Ownership, Word
 
 VERSION: Final = 1
+MOST_IDENTITY_BYTES: Final = 4096
 TICK_S: Final = 0.05
 GOODBYE_S: Final = 1.0
 LARGEST: Final = 2**53
@@ -246,13 +248,13 @@ def ensure_identity(state_dir: Path) -> str:
         return known
     file, identity = identity_file(state_dir), uuid.uuid4().hex
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(identity, encoding="ascii")
+        make_folder(file.parent)
+        write_text(file, identity)
     return identity
 
 
 def known_identity(state_dir: Path) -> str | None:
     """The identity of the agent with this state folder; None if it has none yet."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return identity_file(state_dir).read_text(encoding="ascii").strip() or None
+        return read_regular(identity_file(state_dir), MOST_IDENTITY_BYTES).decode("ascii").strip() or None
     return None

@@ -26,9 +26,12 @@ from connectors.mqtt.wire.session import Peer
 from inspector.config.config import Config
 from inspector.config.loading import secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
+from inspector.files import read_regular
 
 BURST: Final = 1200
 """Messages of the queue test: more than the thousand that mosquitto keeps by default for an absent client."""
+
+MOST_SESSION_BYTES: Final = 4096
 
 DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 """Topic on which mosquitto counts the messages that it has dropped for absent or slow clients."""
@@ -262,7 +265,7 @@ class _Doctor(Peer):
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="ascii").strip()
+        return read_regular(path, MOST_SESSION_BYTES).decode("ascii").strip()
     except (OSError, ValueError):
         return None
 

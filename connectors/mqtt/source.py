@@ -31,6 +31,7 @@ from inspector.errors import BrokerRefused, BrokerUnavailable
 from inspector.ports import Clock, MakeReady, Telemetry
 from inspector.stream.age import marker_period_ms
 from inspector.stream.envelope import last_topic_level, open_envelope
+from inspector.stream.frame_room import FrameRoom
 from inspector.stream.outage import OutageDoubt
 
 LOOK_S: Final = 0.25
@@ -57,10 +58,22 @@ class MqttSource(Peer):
     """A FrameSource over one camera's topic. Entered means connected, or still trying. The broker keeps the rest.
 
     Entering raises BrokerRefused if the broker refuses this client. At most `mqtt.in_flight` frames are held
-    unacknowledged, and the same number undelivered. Beyond that, and while paused, the socket is not read.
+    unacknowledged, and the same number undelivered. Beyond that, without room for another frame as large as the largest
+    so far, and while paused, the socket is not read. `room`: that of the agent; unset = one of its own.
     """
 
-    def __init__(self, config: Config, camera: CameraSection, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        config: Config,
+        camera: CameraSection,
+        clock: Clock,
+        telemetry: Telemetry,
+        room: FrameRoom | None = None,
+    ) -> None:
+        self._room = room or FrameRoom(config.agent.frames_mib << 20)
+        self._room.listeners.append(self._note_room)
+        self._largest_bytes = 0
+        self._is_short = False
         self._camera = camera
         self._clock = clock
         self._telemetry = telemetry
@@ -235,7 +248,10 @@ class MqttSource(Peer):
         self._unsettled.append(_Unsettled(self._offset, message.packet_id, is_done=not is_frame))
         self._all_settled.clear()
         if is_frame:
-            self._ready.append(self._delivery(message))
+            delivery = self._delivery(message)
+            self._room.hold(delivery.position, self._camera.name, len(delivery.payload))
+            self._largest_bytes = max(self._largest_bytes, len(delivery.payload))
+            self._ready.append(delivery)
             self._changed.set()
         self._settle()
 
@@ -336,9 +352,14 @@ class MqttSource(Peer):
 
     def _regulate(self) -> None:
         held = sum(not message.is_done for message in self._unsettled)
-        has_room = held < self._in_flight and len(self._ready) < self._in_flight
+        self._is_short = not self._room.has_room(self._camera.name, self._largest_bytes)
+        has_room = not self._is_short and held < self._in_flight and len(self._ready) < self._in_flight
         if self._connection is not None:
             self._connection.set_reading(has_room and not self._is_paused and not self._is_stopped)
+
+    def _note_room(self) -> None:
+        if self._is_short:
+            self._regulate()
 
     async def _watch_backlog(self, connection: Connection, marker: str) -> None:
         """End the backlog without its marker, as soon as the broker has nothing more to send."""

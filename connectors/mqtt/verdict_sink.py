@@ -24,6 +24,7 @@ from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.domain import SCHEMA_VERSION, Event, Outcome, Severity, Verdict
+from inspector.files import make_folder, write_text
 from inspector.ports import Clock, Telemetry
 from inspector.stream.verdict_record import verdict_record
 
@@ -59,6 +60,7 @@ class MqttVerdictSink(Peer):
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_dropping = False
+        self._audit: Any = None
 
     @property
     def is_connected(self) -> bool:
@@ -93,6 +95,8 @@ class MqttVerdictSink(Peer):
     async def state(self, topic: str, payload: Mapping[str, Any]) -> None:
         """Publish a retained message below the prefix (`cam1/health`). Each connection publishes the newest again."""
         self._states[topic] = self._state_payload(payload)
+        if topic == self._agent_topic:
+            self._audit = payload.get("audit")
         self._stale_states[topic] = None
         self._changed.set()
 
@@ -159,7 +163,7 @@ class MqttVerdictSink(Peer):
         connection = self._session.connection
         if connection is None:
             return
-        payload = self._state_payload({"state": "offline"})
+        payload = self._state_payload({"state": "offline", "audit": self._audit})
         answer = connection.publish(f"{self._prefix}/{self._agent_topic}", payload, retain=True)
         await asyncio.wait([answer], timeout=1.0)
         if not answer.done() or not answer.result():
@@ -178,5 +182,5 @@ def session_file(config: Config) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="ascii")
+    make_folder(path.parent)
+    write_text(path, text)

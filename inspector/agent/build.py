@@ -22,6 +22,7 @@ from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
 from inspector import __version__
+from inspector.agent.audit_watch import AuditWatch
 from inspector.agent.camera_limits import MIB
 from inspector.agent.clock import SystemClock
 from inspector.agent.drift_watch import DriftWatch
@@ -29,9 +30,11 @@ from inspector.agent.fan_out import FanOutSink, FirstDeadLetters
 from inspector.agent.fault_injection import checkpoint, decoder
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config.config import Config
+from inspector.config.loading import secret
 from inspector.config.sections import CameraSection
+from inspector.config.trust_sections import LEAST_KEY_CHARACTERS
 from inspector.domain import Event, Severity
-from inspector.errors import LedgerUnavailable, UsageError
+from inspector.errors import ConfigError, LedgerUnavailable, UsageError
 from inspector.ports import DeadLetters, FrameSource, FrameTap, VerdictSink
 from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.journal.journal import FileJournal
@@ -42,7 +45,9 @@ from inspector.store.pictures.images import FolderImages
 from inspector.store.pictures.late_frames import FolderLateFrames
 from inspector.store.registry.registry import SqlRegistry
 from inspector.store.retention.housekeeping import Housekeeping
+from inspector.stream.command_rights import CommandKey
 from inspector.stream.decode import keep_opencv_on_the_callers_thread
+from inspector.stream.frame_room import FrameRoom
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.vision.routing.profile import routing_profile
 from inspector.vision.serving.lineup import VisionLoader
@@ -74,6 +79,7 @@ class Agent:
     telemetry: LogTelemetry
     housekeeping: Housekeeping
     drift_watch: DriftWatch
+    audit_watch: AuditWatch
     database: Database
     told: Told
 
@@ -142,7 +148,8 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
             [routing_profile().graph.to_manifest()],
         )
         watch = DriftWatch(store.database, store.registry, common.clock, telemetry, config.agent)
-        yield Agent(pipeline, telemetry, housekeeping, watch, store.database, common.told)
+        audit_watch = AuditWatch(store.database, common.clock, telemetry, config, pipeline.tell_audit_head)
+        yield Agent(pipeline, telemetry, housekeeping, watch, audit_watch, store.database, common.told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +183,7 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
     )
     await stack.enter_async_context(images)
     common.told.pictures_skipped = lambda: images.skipped
-    late_frames = FolderLateFrames(state / "late", max_bytes=kept.late_mib * MIB, clock=clock)
+    late_frames = FolderLateFrames(state / "late", max_bytes=kept.late_mib * MIB, clock=clock, held=held)
     await stack.enter_async_context(late_frames)
     return _Store(database, journal, ledger, registry, images, late_frames, held)
 
@@ -186,6 +193,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
     config, clock, telemetry = common.config, common.clock, common.telemetry
     letters = await _open_dead_letters(stack, common, store.held)
     sink = await stack.enter_async_context(_sink(common))
+    frame_room = FrameRoom(config.agent.frames_mib * MIB)
     owners = MqttGateOwners(config, clock, telemetry) if config.gate else None
     gate_line = MqttGateLine(config, clock, telemetry, owners.owns) if owners else None
     command_channel = MqttCommandChannel(config, clock, telemetry) if uses_mqtt(config) else None
@@ -199,7 +207,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
     return Adapters(
         clock=clock,
         telemetry=telemetry,
-        sources=_sources(common, letters),
+        sources=_sources(common, letters, frame_room),
         journal=store.journal,
         ledger=store.ledger,
         registry=store.registry,
@@ -211,10 +219,29 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
         late_frames=store.late_frames,
         decode=decoder(),
         take_events=telemetry.take_events,
+        frame_room=frame_room,
         command_channel=command_channel,
         gate_owners=owners,
         ack_line=ack_line,
+        command_keys=command_keys(config),
     )
+
+
+def command_keys(config: Config) -> list[CommandKey]:
+    """The keys of commands with their secrets. Raises ConfigError for those that are missing or too short."""
+    keys, faults = [], []
+    for section in config.command_key:
+        try:
+            key = secret(section.key_secret).get_secret_value()
+        except ConfigError as error:
+            faults += error.faults
+            continue
+        if len(key) < LEAST_KEY_CHARACTERS:
+            faults.append(f"the secret {section.key_secret!r} has less than {LEAST_KEY_CHARACTERS} characters")
+        keys.append(CommandKey(section.name, key.encode(), section.by, section.allow))
+    if faults:
+        raise ConfigError(faults)
+    return keys
 
 
 async def _reach(database: Database, common: Common, is_stopped: Callable[[], bool]) -> None:
@@ -278,7 +305,7 @@ def uses_mqtt(config: Config) -> bool:
     return not is_all_kafka or bool(config.gate) or "mqtt" in config.model_fields_set
 
 
-def _sources(common: Common, letters: DeadLetters) -> dict[str, FrameSource]:
+def _sources(common: Common, letters: DeadLetters, room: FrameRoom) -> dict[str, FrameSource]:
     """The source of each camera by the camera's name. All cameras on Kafka have one, which shares their partitions."""
     kafka: KafkaSource | None = None
     sources: dict[str, FrameSource] = {}
@@ -290,7 +317,7 @@ def _sources(common: Common, letters: DeadLetters) -> dict[str, FrameSource]:
                 kafka = kafka or KafkaSource(common.config, common.clock, common.telemetry, letters)
                 sources[camera.name] = kafka
             case "mqtt":
-                sources[camera.name] = MqttSource(common.config, camera, common.clock, common.telemetry)
+                sources[camera.name] = MqttSource(common.config, camera, common.clock, common.telemetry, room)
             case "folder":
-                sources[camera.name] = FolderSource(camera, common.clock, common.telemetry)
+                sources[camera.name] = FolderSource(camera, common.clock, common.telemetry, room=room)
     return sources

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from inspector import __version__
-from inspector.agent.build import Agent, opened, uses_mqtt
+from inspector.agent.build import Agent, command_keys, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
 from inspector.agent.garbage import set_start_apart, watched
 from inspector.agent.metrics.serving import served, show
@@ -20,6 +20,7 @@ from inspector.config import loading as configuration
 from inspector.config.config import Config
 from inspector.domain import Event, Severity
 from inspector.errors import ConfigError, InspectorError
+from inspector.store.database import chain_keys
 
 
 def serve(config: Config, warnings: Sequence[Event] = ()) -> None:
@@ -50,6 +51,12 @@ def _check_secrets(config: Config) -> None:
             configuration.secret(name)
         except ConfigError as error:
             faults += error.faults
+    if (fault := chain_keys(config).fault) is not None:
+        faults.append(fault)
+    try:
+        command_keys(config)
+    except ConfigError as error:
+        faults += error.faults
     if faults:
         raise ConfigError(faults)
 
@@ -71,6 +78,7 @@ async def _serve(config: Config, warnings: Sequence[Event]) -> None:
                 "stop": _stop_when(stop, agent, notifier),
                 "housekeeping": agent.housekeeping.run(),
                 "drift watch": agent.drift_watch.run(),
+                "audit watch": _watch_audit(agent),
                 "presence": watch_presence(agent.database, config, f"inspector {__version__}", SystemClock()),
                 "process figures": watch_process(telemetry, config.agent.state_dir),
             }
@@ -86,6 +94,8 @@ async def _run(agent: Agent, side: Mapping[str, Coroutine[Any, Any, None]]) -> N
         await agent.pipeline.run()
         for task in beside:
             task.cancel()
+    await agent.audit_watch.finish()
+    await agent.pipeline.store_events()
 
 
 async def _announce(agent: Agent, notifier: Notifier, watchdog_s: float | None) -> None:
@@ -98,6 +108,11 @@ async def _announce(agent: Agent, notifier: Notifier, watchdog_s: float | None) 
         if agent.pipeline.is_moving:
             notifier.send("WATCHDOG=1", f"STATUS=fault: {agent.pipeline.fault}")
         await asyncio.sleep(watchdog_s / 3)
+
+
+async def _watch_audit(agent: Agent) -> None:
+    await agent.pipeline.has_started.wait()
+    await agent.audit_watch.run()
 
 
 async def _stop_when(stop: asyncio.Event, agent: Agent, notifier: Notifier) -> None:

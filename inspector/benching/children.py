@@ -79,6 +79,7 @@ def last_line(log: Path) -> str:
 
 
 async def _started(words: Sequence[str], file: IO[bytes]) -> asyncio.subprocess.Process:
+    """The agent of a bench keeps the environment with its secrets: it may sign in at the person's own broker."""
     return await asyncio.create_subprocess_exec(
         *dying_with_us(),
         sys.executable,

@@ -20,6 +20,7 @@ from PIL import Image
 from inspector.demo.simulated_camera import image_files
 from inspector.domain import printable
 from inspector.errors import UsageError
+from inspector.files import MOST_IMAGE_BYTES, read_regular
 
 SIDE_PX: Final = 700
 LEARNT: Final = 24
@@ -107,7 +108,7 @@ def shown_of(product: str, folder: Path) -> Film:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path, MOST_IMAGE_BYTES, follows_links=True)
     except OSError as error:
         raise UsageError(f"{printable(str(path))} can't be read ({error.strerror}).") from error
 

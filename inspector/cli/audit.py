@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from inspector.cli.results import since_time
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import shown
 
 if TYPE_CHECKING:
+    from inspector.operation.records import ChainCheck
     from inspector.store.stored_records import AuditEntry
 
 NAME: Final = "audit"
@@ -56,34 +60,90 @@ def list_(
     show(made)
 
 
-@app.command(epilog="Example: inspector audit verify")
-def verify(config: console.ConfigOption = None, as_json: console.JsonOption = False) -> None:
-    """Check the chain of hashes over all entries: a changed or removed entry breaks it.
+@app.command(epilog="Example: inspector audit head /media/usb/line1-head.json")
+def head(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Where to write it; else it is printed.")] = None,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Show the end of the chain, or write it into a file: the number of entries and the last one's hash.
 
-    The end of the chain can be cut off without a break; keep the last hash elsewhere to tell that too.
+    Keep the file where those who write to the database can't change it. `audit verify --head FILE` then finds what was
+    cut off or rewritten since.
+    """
+    from inspector.config.loading import load
+    from inspector.operation.records import chain_head
+    from inspector.store.audit_heads import head_document, write_head
+
+    found = asyncio.run(chain_head(load(config)))
+    if file is not None:
+        write_head(file, found)
+    if as_json:
+        console.print_json(head_document(found))
+        return
+    line = f"{found.entries} entries, the last {found.seq}: {found.hash}"
+    console.out.print(line if file is None else f"{line}, written to {shown(file)}", highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example: inspector audit verify --head /media/usb/line1-head.json")
+def verify(
+    head: Annotated[
+        Path | None, typer.Option("--head", metavar="FILE", help="An earlier head, by `inspector audit head FILE`.")
+    ] = None,
+    config: console.ConfigOption = None,
+    as_json: console.JsonOption = False,
+) -> None:
+    """Check the chain over all entries: a changed or removed entry breaks it. Exit code 1 where it does not hold.
+
+    The end of the chain can be cut off without a break, and who has no key to fear can make a whole new chain: --head
+    finds both.
     """
     from inspector.config.loading import load
     from inspector.operation.records import check_chain
+    from inspector.store.audit_heads import read_head
 
-    chain = asyncio.run(check_chain(load(config)))
+    chain = asyncio.run(check_chain(load(config), None if head is None else read_head(head)))
     if as_json:
-        console.print_json(
-            {"entries": chain.entries, "holds": chain.holds, "broken": list(chain.broken), "last_hash": chain.last_hash}
-        )
+        console.print_json(_check_document(chain))
     elif chain.holds:
-        line = f"The chain holds over {chain.entries} entries; its last hash is {chain.last_hash}."
+        line = f"The chain holds over {chain.head.entries} entries; its last hash is {chain.head.hash}."
         console.out.print(line, highlight=False, soft_wrap=True)
-    else:
-        numbers = ", ".join(map(str, chain.broken[:20])) + (" and others" if len(chain.broken) > 20 else "")
-        console.out.print(
-            f"The chain is broken at {numbers}: what stands there, or what stood before it, was changed or removed. "
-            "Compare with a backup.",
-            style="red",
-            highlight=False,
-            soft_wrap=True,
-        )
+    for fault in _faults(chain) if not as_json else ():
+        console.out.print(shown(fault), style="red", highlight=False, soft_wrap=True)
+    if chain.state.unchecked and not as_json:
+        line = f"{chain.state.unchecked} entries are sealed with a key that is not here: only their order is checked."
+        console.out.print(line, style="yellow", highlight=False, soft_wrap=True)
     if not chain.holds:
         raise typer.Exit(1)
+
+
+def _faults(chain: ChainCheck) -> Iterator[str]:
+    broken = chain.state.broken
+    if broken:
+        numbers = ", ".join(map(str, broken[:20])) + (" and others" if len(broken) > 20 else "")
+        yield (
+            f"The chain is broken at {numbers}: what stands there, or what stood before it, was changed or removed. "
+            "Compare with a backup."
+        )
+    if chain.state.is_unsealed:
+        yield (
+            "There is a key, and no entry is sealed with it: no agent has run since, or somebody made a new chain. "
+            "Compare with an earlier head or a backup."
+        )
+    if chain.missing is not None:
+        yield f"It is not the chain of the earlier head: {chain.missing}. Compare with a backup."
+
+
+def _check_document(chain: ChainCheck) -> dict[str, Any]:
+    return {
+        "entries": chain.head.entries,
+        "holds": chain.holds,
+        "broken": list(chain.state.broken),
+        "last_hash": chain.head.hash,
+        "sealed": chain.head.is_sealed,
+        "unchecked": chain.state.unchecked,
+        "faults": list(_faults(chain)),
+    }
 
 
 def _document(entry: AuditEntry) -> dict[str, Any]:

@@ -62,10 +62,11 @@ def command(
     if csv is not None:
         _write_csv(loaded, found, csv)
     if report is not None:
+        from inspector.files import write_text
         from inspector.reports.containment import containment_page
 
         flips = () if found.rescored is None else found.rescored.flips
-        report.write_text(containment_page(found.to_document(), flips), encoding="utf-8")
+        write_text(report, containment_page(found.to_document(), flips))
     if as_json:
         console.print_json(found.to_document())
     else:
@@ -75,9 +76,10 @@ def command(
 
 
 def _write_csv(config: Config, found: Containment, path: Path) -> None:
+    from inspector.files import replacing_text
     from inspector.operation.containment_table import write_csv
 
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replacing_text(path) as file:
         write_csv(config, found, file)
 
 

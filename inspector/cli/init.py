@@ -103,7 +103,9 @@ def _chosen(state_dir: Path) -> dict[str, object]:
 
 def _section_text(table: Table, chosen: dict[str, object]) -> str:
     more = " Repeat this section for each." if table.is_list else ""
-    lines = ["", "", *_comment(table.meaning + more), table.header]
+    is_empty = table.is_list and not any(where.startswith(f"{table.name}.") for where in chosen)
+    header = f"#{table.header}" if is_empty else table.header  # a section without its required keys is a fault
+    lines = ["", "", *_comment(table.meaning + more), header]
     for key in table.keys:
         lines += ["", *_key_lines(key, chosen)]
     return "\n".join(lines) + "\n"
@@ -127,12 +129,14 @@ def _comment(text: str) -> list[str]:
 
 def _write(path: Path, text: str, force: bool) -> None:
     from inspector.errors import UsageError
+    from inspector.files import make_folder, write_text
 
     try:
         if path.exists() and not force:
             raise UsageError(f"There is a configuration {path} already; name another folder, or use --force.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        make_folder(path.parent)
+        # It names secrets and holds none, and the agent may run as another user than the person who writes it.
+        write_text(path, text, mode=0o644)
     except OSError as error:
         raise UsageError(f"{path} can't be written ({error.strerror}); name a folder that is yours.") from error
 

@@ -175,9 +175,10 @@ def compare(
     loaded = load(config)
     comparison = asyncio.run(compare_versions(loaded, product, number=version, since=begin, most_flips=limit))
     if report is not None:
+        from inspector.files import write_text
         from inspector.reports.comparison import comparison_page
 
-        report.write_text(comparison_page(comparison), encoding="utf-8")
+        write_text(report, comparison_page(comparison))
     if as_json:
         console.print_json(comparison.to_document())
     else:

@@ -110,6 +110,7 @@ def export(
     from inspector.config.loading import load
     from inspector.domain import Outcome
     from inspector.errors import UsageError
+    from inspector.files import replacing_text
     from inspector.operation.report_page import ensure_page
     from inspector.operation.result_export import ExportForm, export_results
     from inspector.store.ledger.queries import ResultFilter
@@ -132,7 +133,7 @@ def export(
     with console.progress("Exporting", quiet=as_json or output is None) as tell, contextlib.ExitStack() as opened:
         file = sys.stdout
         if output is not None:
-            file = opened.enter_context(output.open("w", encoding="utf-8", newline=""))
+            file = opened.enter_context(replacing_text(output))
         rows = asyncio.run(export_results(loaded, wanted, chosen, file, tell))
     if as_json:
         from inspector.domain import printable

@@ -23,6 +23,7 @@ from inspector.config.sections import (
     Section,
     StoreSection,
 )
+from inspector.config.trust_sections import AuditSection, CommandKeySection, CommandsSection
 
 
 class Config(Section):
@@ -38,6 +39,9 @@ class Config(Section):
     images: ImagesSection = Field(default_factory=ImagesSection)
     console: ConsoleSection = Field(default_factory=ConsoleSection)
     metrics: MetricsSection = Field(default_factory=MetricsSection)
+    audit: AuditSection = Field(default_factory=AuditSection)
+    commands: CommandsSection = Field(default_factory=CommandsSection)
+    command_key: tuple[CommandKeySection, ...] = Field(default=(), description="The keys of commands.")
     camera: tuple[CameraSection, ...] = Field(default=(), description="The cameras.")
     gate: tuple[GateSection, ...] = Field(default=(), description="The gates.")
 
@@ -91,7 +95,9 @@ RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (
         "store": StoreSection,
         "console": ConsoleSection,
         "metrics": MetricsSection,
+        "commands": CommandsSection,
+        "audit": AuditSection,
     },
-    {"camera": CameraSection, "gate": GateSection},
+    {"camera": CameraSection, "gate": GateSection, "command_key": CommandKeySection},
 )
 """The sections whose keys have rules between them: sections that come once, and sections that come several times."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from inspector.config.ruled import Partial
 from inspector.config.sections import NO_NUMBER
+from inspector.config.trust_sections import ALLOWED_PATTERN
 
 """A kind of fault of this project: true or false instead of a number or text. Python takes them for numbers."""
 
@@ -47,6 +48,7 @@ _BOUNDED: Final = {
 _PATTERNS: Final = {
     "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name is 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first",
     r"^[^+#\x00]{1,200}$": "write 1 to 200 characters without + and #, which are wildcards of MQTT",
+    ALLOWED_PATTERN: "write job, mode, resync, golden or release, and after a colon the gate if it is for one only",
     "^[A-Za-z0-9._-]{1,249}$": "a topic of Kafka is 1 to 249 letters, digits, '.', '_' or '-'",
     "^[A-Za-z0-9.:-]{1,253}$": "write the name of a host, or its address, without scheme and port",
     r"^([01][0-9]|2[0-3]):[0-5][0-9]$": "write a time of day as HH:MM, from 00:00 to 23:59",
@@ -59,6 +61,7 @@ STAND_INS: Final[Mapping[str, Any]] = {
     "name": "unknown",
     "on_unjudged": "pass",
     "cameras": ["unknown"],
+    "key_secret": "unknown",
     "window_ms": 600_000,
 }
 """Values for keys without a default whose own value is wrong. No rule sees them. A test fails if one is missing."""

@@ -16,6 +16,7 @@ from inspector.config.sections import (
     MqttSection,
     StoreSection,
 )
+from inspector.config.trust_sections import AuditSection, CommandKeySection, CommandsSection
 
 
 class Ruled(Protocol):
@@ -39,6 +40,12 @@ class Ruled(Protocol):
     def console(self) -> ConsoleSection: ...
     @property
     def metrics(self) -> MetricsSection: ...
+    @property
+    def commands(self) -> CommandsSection: ...
+    @property
+    def audit(self) -> AuditSection: ...
+    @property
+    def command_key(self) -> tuple[CommandKeySection, ...]: ...
 
 
 class Unknown(Exception):

@@ -67,9 +67,29 @@ def _names(config: Ruled, key: str) -> list[str]:
 
 
 def _repeated(config: Ruled) -> Iterator[str]:
-    for what in ("camera", "gate"):
+    for what in ("camera", "gate", "command_key"):
         names = _names(config, what)
         yield from (f"{what} {name!r} is configured twice" for name in sorted(set(names)) if names.count(name) > 1)
+
+
+def _allowed_nowhere(config: Ruled) -> Iterator[str]:
+    """A command that is allowed at a place which the agent does not have: its name may be mistyped."""
+    owners = {gate.name for gate in config.gate} | {
+        camera.name for camera in config.camera if not _is_gated(config, camera)
+    }
+    allowed = [("commands.allow", config.commands.allow)]
+    allowed += [(f"command_key {key.name!r}", key.allow) for key in config.command_key]
+    for where, entries in allowed:
+        for entry in entries:
+            _, _, owner = entry.partition(":")
+            if owner and owner not in owners:
+                yield f"{where} names {owner!r}, which is no gate and no camera without a gate"
+
+
+def _old_audit_keys(config: Ruled) -> Iterator[str]:
+    """After a sealed entry a plain one is a break of the chain."""
+    if config.audit.old_key_secrets and config.audit.key_secret is None:
+        yield "audit.old_key_secrets needs audit.key_secret: a chain that was sealed stays sealed"
 
 
 def _precision(config: Ruled) -> Iterator[str]:
@@ -312,6 +332,8 @@ def _is_pattern(text: str) -> bool:
 _OF_CONSOLE: Final = (_console_certificate, _console_plain)
 _OF_ALL: Final = (
     _repeated,
+    _allowed_nowhere,
+    _old_audit_keys,
     _precision,
     _two_gates,
     _same_kafka_topic,

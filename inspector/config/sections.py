@@ -99,6 +99,14 @@ class AgentSection(Section):
         pattern=r"^[^+#\x00]{1,200}$",
         description="Prefix of all topics, ISA-95 style: enterprise/site/area/line.",
     )
+    frames_mib: int = Field(
+        default=512,
+        ge=16,
+        le=1_000_000,
+        description="Greatest size of all frames in memory, encoded, over all cameras. Beyond it frames stay with the "
+        "broker or in their folder, and of a gate's camera on Kafka they are shed as overload. One camera alone fills "
+        "half of it.",
+    )
     drain_s: float = Field(
         default=4.0,
         gt=0,
@@ -326,7 +334,7 @@ class RetentionSection(Section):
         default=None,
         description="Days that decisions, acknowledgements of PLCs, shadow results and conflicts are kept.",
     )
-    events_days: Days | None = Field(default=None, description="Days that events are kept.")
+    events_days: Days | None = Field(default=None, description="Days that events and commands are kept.")
     pictures_days: Days | None = Field(
         default=None,
         description="Days that pictures and dead letters are kept, as far as the bounds of their folders allow.",

@@ -33,6 +33,7 @@ from inspector.store.console.rows import (
     rows_numbered,
 )
 from inspector.store.database import Database
+from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.kept import KeptPictures
 from inspector.store.pictures.overlay import Undrawable, note_of
 
@@ -292,7 +293,7 @@ class Live:
                 stamp_ns = path.stat().st_mtime_ns
                 if stamp_ns == self._latest_ns.get(camera):
                     continue
-                content = path.read_bytes()
+                content = read_kept(path)
                 result_id = note_of(content)
             except (OSError, Undrawable):
                 continue

@@ -22,6 +22,7 @@ from inspector.config.sections import MqttSection
 from inspector.demo.cells import Cell
 from inspector.domain import Event, Verdict
 from inspector.errors import UsageError
+from inspector.files import MOST_IMAGE_BYTES, make_folder, read_regular, write_text
 
 CAMERAS = ("cam1", "cam2")
 WINDOW_MS = 1000
@@ -128,8 +129,8 @@ def fresh_folder(folder: Path) -> Path:
             raise UsageError(f"{folder} holds files that are not the demo's; name another folder with --state.")
         shutil.rmtree(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        marker.touch()
+        make_folder(folder)
+        write_text(marker, "")
     except OSError as error:
         raise UsageError(f"{folder} can't be made ({error.strerror}); name a folder with --state.") from None
     return folder
@@ -158,7 +159,7 @@ def line_config(folder: Path, broker: EmbeddedBroker) -> Config:
         lines += ["[[gate]]", f'name = "gate-{camera}"', f'cameras = ["{camera}"]', f"window_ms = {WINDOW_MS}"]
         lines += ['trigger_source = "camera"']
     path = folder / "inspector.toml"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(path, "\n".join(lines) + "\n")
     return load(path)
 
 
@@ -213,5 +214,6 @@ async def _shoot(camera: str, plan: list[Shown], mqtt: MqttSection, prefix: str,
         for shown in plan:
             if shown.camera == camera:
                 await belt.next_part()
-                await publisher.publish(f"{prefix}/{camera}/frame/{shown.trigger_id}", shown.cell.path.read_bytes())
+                content = read_regular(shown.cell.path, MOST_IMAGE_BYTES, follows_links=True)
+                await publisher.publish(f"{prefix}/{camera}/frame/{shown.trigger_id}", content)
                 parts.create_task(gates.let_pass(camera, shown.trigger_id))

@@ -22,6 +22,7 @@ import orjson
 
 from inspector.domain import printable
 from inspector.errors import BrokerUnavailable, InspectorError, UsageError
+from inspector.files import MOST_IMAGE_BYTES, read_regular
 from inspector.stream.verdict_record import format_time
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif"})
@@ -122,7 +123,7 @@ def shots(shooting: Shooting, now: Callable[[], datetime]) -> Iterator[Shot]:
     files = itertools.cycle(shooting.files) if shooting.is_looping else iter(shooting.files)
     for number, path in enumerate(itertools.islice(files, shooting.count)):
         try:
-            content = path.read_bytes()
+            content = read_regular(path, MOST_IMAGE_BYTES, follows_links=True)
         except OSError as error:
             raise UsageError(f"{printable(str(path))} can't be read ({error.strerror}).") from error
         yield _shot(shooting, number, content, now())

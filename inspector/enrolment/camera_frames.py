@@ -17,6 +17,7 @@ from inspector.agent.build import tap_of
 from inspector.agent.camera_limits import limits_of
 from inspector.config.config import Config
 from inspector.errors import EnrolmentError, UndecodableFrame
+from inspector.files import make_folder, write_whole
 from inspector.operation.cameras import camera_named
 from inspector.store.pictures.overlay import suffix_of
 from inspector.stream.decode import DecodeLimits, decode
@@ -44,7 +45,7 @@ async def collect_frames(
     """
     camera = camera_named(config, request.camera)
     tap = tap_of(config, camera)
-    request.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(request.folder, is_shared=True)
     async with tap:
         intake = _Intake(request, limits_of(camera))
         frames = tap.frames()
@@ -94,7 +95,7 @@ class _Intake:
             return False
         self._seen.add(digest)
         file = self._request.folder / f"{len(self.files) + 1:05d}.{suffix_of(payload)}"
-        file.write_bytes(payload)
+        write_whole(file, payload)
         self.files.append(file)
         self._since_s = self._now_s()
         return True

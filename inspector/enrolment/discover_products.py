@@ -12,6 +12,7 @@ from inspector.enrolment.enrol_product import Enrolled, EnrolmentOrder, enrol_pr
 from inspector.enrolment.low_priority import Progress
 from inspector.errors import UsageError
 from inspector.evaluation.layouts import training_images
+from inspector.files import make_folder, write_whole
 from inspector.operation.engines import engine_of
 from inspector.stream.decode import DecodeLimits
 from inspector.training.dataset.folders import ImageSource, NotTaken, load_folder
@@ -83,7 +84,7 @@ def _good_images(folder: Path) -> tuple[dict[str, list[ImageSource]] | list[Imag
 
 def _ensure_sheet_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except FileExistsError:
         raise UsageError(f"{folder} is a file; name a folder for the contact sheets with --out.") from None
     except OSError as error:
@@ -93,5 +94,5 @@ def _ensure_sheet_folder(folder: Path) -> None:
 def _write_sheets(discovery: Discovery, folder: Path) -> dict[str, Path]:
     sheets = {category.name: folder / f"category-{category.name}.png" for category in discovery.categories}
     for category in discovery.categories:
-        sheets[category.name].write_bytes(contact_sheet(discovery, category, DecodeLimits()))
+        write_whole(sheets[category.name], contact_sheet(discovery, category, DecodeLimits()))
     return sheets

@@ -22,6 +22,7 @@ from inspector.enrolment.keeping import FinishedVersion, stored
 from inspector.enrolment.low_priority import Progress, Result, Work, run_at_low_priority
 from inspector.enrolment.reviewed_parts import only_new, reviewed_parts, without_bad
 from inspector.errors import ArtifactError, EngineError, EnrolmentError, InspectorError, UsageError
+from inspector.files import make_folder, write_text
 from inspector.operation.graphs import cache_of, fetch_graphs, keep_graphs
 from inspector.operation.opening import registry_of
 from inspector.operation.product_versions import insisted_on
@@ -294,6 +295,6 @@ def _write_page(
     page = order.page
     if page is None:
         page = folder_of(config.agent.state_dir, version.product) / f"version-{version.version}.html"
-        page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(enrolment_page(enrolment, version, order.not_taken), encoding="utf-8")
+        make_folder(page.parent, is_shared=True)
+    write_text(page, enrolment_page(enrolment, version, order.not_taken))
     return page

@@ -14,7 +14,11 @@ from pathlib import Path
 
 from inspector.domain import printable
 from inspector.errors import EnrolmentError
+from inspector.files import make_folder, read_regular, write_text
 from inspector.training.dataset.folders import ImageSource
+
+MOST_LIST_BYTES = 256 * 1024 * 1024
+"""Of a list: about a million images."""
 
 
 def folder_of(state_dir: Path, product: str) -> Path:
@@ -27,11 +31,9 @@ def keep_list(state_dir: Path, product: str, digest: str, images: Sequence[tuple
     if any(source.path is None for source, _ in images):
         return False
     target = _list_of(state_dir, product, digest)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent, is_shared=True)
     listed = [{**_spelled(source.path.resolve()), "sha256": sha256} for source, sha256 in images if source.path]
-    unfinished = target.with_suffix(".part")
-    unfinished.write_text(json.dumps({"product": product, "digest": digest, "images": listed}, indent=1))
-    unfinished.replace(target)
+    write_text(target, json.dumps({"product": product, "digest": digest, "images": listed}, indent=1))
     return True
 
 
@@ -41,7 +43,7 @@ def load_list(state_dir: Path, product: str, digest: str) -> list[ImageSource]:
     Raises EnrolmentError if there is no list, or a file is gone or changed.
     """
     try:
-        listed = json.loads(_list_of(state_dir, product, digest).read_text())["images"]
+        listed = json.loads(read_regular(_list_of(state_dir, product, digest), MOST_LIST_BYTES))["images"]
     except FileNotFoundError:
         raise EnrolmentError(
             f"It is not known which files the live version of {product} was enrolled from (enrolled on another "
@@ -65,7 +67,7 @@ def enrolled_image(state_dir: Path, product: str, digest: str, index: int) -> tu
     Raises EnrolmentError if there is no list, or if the file is gone or changed.
     """
     try:
-        image = json.loads(_list_of(state_dir, product, digest).read_text())["images"][index]
+        image = json.loads(read_regular(_list_of(state_dir, product, digest), MOST_LIST_BYTES))["images"][index]
     except (FileNotFoundError, IndexError):
         raise EnrolmentError("the list of its enrolled images is not on this machine.") from None
     source = ImageSource.of(_path_of(image))

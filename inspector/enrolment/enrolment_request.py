@@ -17,10 +17,11 @@ from inspector.enrolment.enrol_product import Enrolled, EnrolmentOrder, enrol_pr
 from inspector.enrolment.enrolled_images import folder_of
 from inspector.enrolment.low_priority import Progress
 from inspector.errors import UsageError
+from inspector.files import MOST_IMAGE_BYTES, read_regular
 from inspector.operation.cameras import decode_limits
 from inspector.operation.report_page import ensure_page
 from inspector.training.choice.exposure import parse_exposure
-from inspector.training.dataset.folders import MOST_BYTES, ImageSource, NotTaken, listed, load_paths, read_regular
+from inspector.training.dataset.folders import ImageSource, NotTaken, listed, load_paths
 from inspector.training.dataset.framing import Framing, parse_roi, parse_tiles
 from inspector.training.enrol import EnrolmentOptions
 from inspector.training.heads.factory import one_profile
@@ -127,7 +128,7 @@ def _options(config: Config, request: EnrolmentRequest) -> EnrolmentOptions:
 def _framing(request: EnrolmentRequest) -> Framing:
     where, is_px = parse_roi(request.roi) if request.roi else (None, False)
     try:
-        mask = read_regular(request.mask, MOST_BYTES) if request.mask else None
+        mask = read_regular(request.mask, MOST_IMAGE_BYTES, follows_links=True) if request.mask else None
     except OSError as error:
         name = printable(str(request.mask))
         raise UsageError(f"The mask {name} can't be read ({error.strerror or error}).") from error

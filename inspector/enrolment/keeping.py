@@ -121,8 +121,8 @@ def _saved(finished: FinishedVersion, folder: Path) -> Path | None:
     for place in (folder, Path.cwd()):
         file = place / f"{finished.product}-{finished.digest[:12]}.artifact"
         try:
-            write_whole(file, content, durable=True)
-            write_whole(digest_file(file), f"{sha256}  {file.name}\n".encode(), durable=True)
+            write_whole(file, content, durable=True, is_shared=True)
+            write_whole(digest_file(file), f"{sha256}  {file.name}\n".encode(), durable=True, is_shared=True)
         except StateUnusable:
             continue
         return file

@@ -14,6 +14,7 @@ named all at once. What each is read as:
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from inspector.domain import printable
 from inspector.errors import UsageError
+from inspector.files import MOST_IMAGE_BYTES, read_regular
 from inspector.training.dataset.folders import BMP_SUFFIX, IMAGE_SUFFIXES, ImageSource, NotTaken, survey
 
 SUFFIXES = (*IMAGE_SUFFIXES, BMP_SUFFIX)
@@ -132,7 +134,7 @@ def mask_levels(path: Path) -> NDArray[np.uint8]:
     """uint8 [H, W], the largest of a mask's colours. Raises UsageError where it can't be read."""
     name = printable(str(path))
     try:
-        payload = np.frombuffer(path.read_bytes(), np.uint8)
+        payload = np.frombuffer(read_regular(path, MOST_IMAGE_BYTES, follows_links=True), np.uint8)
         found = cv2.imdecode(payload, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION) if len(payload) else None
     except OSError as error:
         raise UsageError(f"The mask {name} can't be read ({error.strerror}).") from error
@@ -234,11 +236,11 @@ class _VisaSplit:
         if not path.is_file():
             raise UsageError(f"There is no {path}, which says what each image of a VisA folder is.")
         try:
-            with path.open(newline="", encoding="utf-8-sig") as lines:
-                table = csv.DictReader(lines, restval="")
-                if not set(table.fieldnames or ()) >= VISA_COLUMNS:
-                    raise UsageError(f"{path} needs the columns {', '.join(sorted(VISA_COLUMNS))}.")
-                return list(table)
+            text = read_regular(path, MOST_IMAGE_BYTES, follows_links=True).decode("utf-8-sig")
+            table = csv.DictReader(io.StringIO(text, newline=""), restval="")
+            if not set(table.fieldnames or ()) >= VISA_COLUMNS:
+                raise UsageError(f"{path} needs the columns {', '.join(sorted(VISA_COLUMNS))}.")
+            return list(table)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UsageError(f"{path} can't be read as a table in UTF-8 ({error}).") from error
 

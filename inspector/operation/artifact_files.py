@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from inspector.domain import ExportedGraph, printable
 from inspector.errors import ArtifactError, UsageError
+from inspector.files import write_whole
 from inspector.text import decoded
 from inspector.vision.artifacts.envelope import Sealed, read_bounded, seal, unseal
 from inspector.vision.artifacts.format import read_manifest, unpack
@@ -144,8 +145,7 @@ def _ensure_number(manifest: Mapping[str, Any]) -> None:
 def _write(path: Path, content: bytes, overwrites: bool) -> None:
     name = printable(str(path))
     try:
-        with path.open("wb" if overwrites else "xb") as file:
-            file.write(content)
+        write_whole(path, content, overwrites=overwrites)
     except FileExistsError:
         raise UsageError(f"There is a file {name} already; name another with --output, or use --force.") from None
     except OSError as error:

@@ -7,7 +7,6 @@ counts as no measurement, and is said to be so.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,8 @@ from typing import Any, Final
 from inspector.config.config import Config
 from inspector.config.sections import GateSection
 from inspector.errors import StateUnusable
+from inspector.files import make_folder, read_regular, write_text
+from inspector.text import MOST_TEXT_BYTES
 
 FILE: Final = "capacity.json"
 SCHEMA: Final = 1
@@ -53,11 +54,9 @@ class NarrowGate:
 def keep_capacity(state_dir: Path, capacity: Capacity) -> Path:
     """Writes the file; a reader sees the old one or the new one. Raises StateUnusable."""
     path = state_dir / FILE
-    partial = path.with_name(f".{FILE}.{os.getpid()}")
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"schema": SCHEMA, **asdict(capacity)}, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        make_folder(state_dir)
+        write_text(path, json.dumps({"schema": SCHEMA, **asdict(capacity)}, indent=2) + "\n")
     except OSError as error:
         raise StateUnusable(
             f"The capacity can't be kept in {state_dir} ({error.strerror}); run this as the owner of the state folder."
@@ -69,7 +68,7 @@ def kept_capacity(state_dir: Path) -> Capacity | None:
     """The last measurement; None if there is none. Raises StateUnusable if the file is there and can't be read."""
     path = state_dir / FILE
     try:
-        return _typed(json.loads(path.read_text(encoding="utf-8")))
+        return _typed(json.loads(read_regular(path, MOST_TEXT_BYTES)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

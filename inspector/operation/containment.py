@@ -29,6 +29,7 @@ from inspector.store.ledger.containment import (
     nearest_passes,
     scored_in,
 )
+from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.reviewed import kept_frame
 from inspector.stream.verdict_record import format_time
 
@@ -320,7 +321,7 @@ def _rescored(config: Config, wanted: Suspicion, number: int, progress: Progress
         for verdict, picture in _kept(config.agent.state_dir, verdicts):
             kept += 1
             try:
-                again = rejudge.judge(verdict.camera, picture.read_bytes())
+                again = rejudge.judge(verdict.camera, read_kept(picture))
             except (OSError, UndecodableFrame):
                 unreadable += 1
                 continue

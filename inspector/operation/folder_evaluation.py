@@ -15,6 +15,7 @@ from inspector.config.config import Config
 from inspector.domain import ProductVersion, printable
 from inspector.errors import UsageError
 from inspector.evaluation.evaluate import EvaluationOptions, examine
+from inspector.files import write_text
 from inspector.operation.cameras import decode_limits
 from inspector.operation.engines import engine_of
 from inspector.operation.opening import registry_of
@@ -103,7 +104,7 @@ def evaluate_folder(
 def _written(page: Path, text: str) -> str:
     """Writes the report; returns why it can't be, so that minutes of figures are shown all the same."""
     try:
-        page.write_text(text, encoding="utf-8")
+        write_text(page, text)
     except OSError as error:
         return f"The report {printable(str(page))} can't be written ({error.strerror or error}); the figures are right."
     return ""

@@ -16,6 +16,7 @@ from inspector.errors import StateUnusable, UsageError
 from inspector.operation.opening import registry_of
 from inspector.operation.rejudging import TOLERANCE, JudgedAgain, Rejudge
 from inspector.operation.results import find_result
+from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.reviewed import kept_frame, reviewed_frame
 
 SOFTWARE: Final = f"inspector {__version__}"
@@ -112,7 +113,7 @@ def _frame_of(config: Config, verdict: Verdict) -> tuple[Path, bytes]:
             "share of the passes are (images.keep_passes), until images.max_mib or a rule of retention takes them."
         )
     try:
-        payload = frame.read_bytes()
+        payload = read_kept(frame)
     except OSError as error:
         raise StateUnusable(f"The frame {frame} can't be read ({error.strerror}).") from error
     if hashlib.sha256(payload).hexdigest() != verdict.frame_sha256:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inspector.domain import printable
 from inspector.errors import UsageError
+from inspector.files import is_regular, kind_of
 
 
 def ensure_page(page: Path | None) -> None:
@@ -18,5 +19,7 @@ def ensure_page(page: Path | None) -> None:
         raise UsageError(f"There is no folder {printable(str(folder))} to write the report to.")
     if page.is_dir():
         raise UsageError(f"{name} is a folder; name a file for the report, for example {name}/report.html.")
+    if os.path.lexists(page) and not is_regular(page):
+        raise UsageError(f"{name} is no file but a {kind_of(page.lstat().st_mode)}; name the file itself.")
     if not os.access(page if page.exists() else folder, os.W_OK):
         raise UsageError(f"The report {name} can't be written by this user; name another file.")

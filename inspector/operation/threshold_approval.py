@@ -16,6 +16,7 @@ from inspector.domain import ProductVersion
 from inspector.errors import UsageError
 from inspector.operation.opening import registry_of
 from inspector.operation.reasons import ensure_reason
+from inspector.operation.user import is_same_person
 from inspector.store import audit
 from inspector.store.audit import Change
 from inspector.store.database import Database
@@ -93,7 +94,7 @@ async def approve_threshold(config: Config, version: ProductVersion, *, by: str,
         proposal = await open_proposal(registry.database, version)
         if proposal is None:
             raise UsageError(f"Nothing is proposed for the threshold of {version.product} version {version.version}.")
-        if proposal.by == by:
+        if is_same_person(proposal.by, by):
             raise UsageError(
                 f"{by} proposed level {proposal.level:g} of {version.product}; somebody else has to approve it."
             )

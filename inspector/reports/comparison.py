@@ -11,6 +11,7 @@ from inspector.domain import printable
 from inspector.reports.page import render
 from inspector.reports.pictures import frame_uri
 from inspector.store.ledger.comparisons import Flip
+from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.overlay import Undrawable
 
 _DRAWN = (".jpg", ".png")
@@ -62,7 +63,7 @@ def _uris(paths: Sequence[Path]) -> list[str]:
         if path.suffix not in _DRAWN:
             continue
         try:
-            uris.append(frame_uri(path.read_bytes()))
+            uris.append(frame_uri(read_kept(path)))
         except (OSError, Undrawable):
             continue  # retention may have taken it meanwhile; the row says everything else
     return uris

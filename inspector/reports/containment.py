@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from inspector.reports.page import render
 from inspector.reports.pictures import frame_uri
+from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.overlay import Undrawable
 
 MOST_PICTURES = 60
@@ -44,6 +45,6 @@ def containment_page(document: dict[str, Any], flips: Sequence[FlippedFrame]) ->
 
 def _uri(path: Path) -> str | None:
     try:
-        return frame_uri(path.read_bytes())
+        return frame_uri(read_kept(path))
     except (OSError, Undrawable):
         return None  # retention may have taken it meanwhile

@@ -1,22 +1,23 @@
 """The audit: who changed what, when and why. Rows are only added, and every row holds the hash of the row before it.
 
-A row that is changed or removed later breaks the chain, and `verify` finds the break. Writers hold one
-lock: on SQLite the write transaction, on PostgreSQL the one row of `registry_revision`.
+The database refuses to change or remove a row (migration 0014). Whoever owns the database can switch that off: a row
+that is changed or removed then breaks the chain, and `state` finds the break. What is cut off at the end leaves no
+break, which `missing` finds by an earlier head. Writers hold one lock: on SQLite the write transaction, on PostgreSQL
+the one row of `registry_revision`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inspector.store.database import Database
+from inspector.store.chain import PLAIN, ChainKeys, is_sealed
+from inspector.store.database import Database, chain_of
 from inspector.store.row_mapping import storable
 from inspector.store.stored_records import AuditEntry
 from inspector.store.tables import audit, registry_revision
@@ -60,7 +61,7 @@ async def append(connection: AsyncConnection, at: datetime, change: Change) -> N
         "prev_hash": prev_hash,
     }
     values = [row["user_name"], row["object"], row["old_value"], row["new_value"], row["reason"]]
-    await connection.execute(audit.insert().values(**row, hash=_hash(prev_hash, at, values)))
+    await connection.execute(audit.insert().values(**row, hash=chain_of(connection).seal(prev_hash, at, values)))
 
 
 async def record(database: Database, at: datetime, change: Change) -> None:
@@ -150,10 +151,64 @@ async def newest_entries(database: Database, *, before: int | None = None, limit
 
 @dataclass(frozen=True, slots=True)
 class ChainState:
-    """How many rows the chain has, and the numbers of those at which it is broken."""
+    """How many rows the chain has, and the numbers of those at which it is broken.
+
+    `unchecked`: sealed rows whose key is not here. `is_unsealed`: there is a key, and no row was sealed with one.
+    """
 
     count: int
     broken: tuple[int, ...]
+    unchecked: int = 0
+    is_unsealed: bool = False
+
+    @property
+    def holds(self) -> bool:
+        return not self.broken and not self.is_unsealed
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """The end of the chain at one time: the number of rows, and the last one's number and hash.
+
+    Kept where those who write to the database can't, it shows later whether the end was cut off or rewritten.
+    """
+
+    at: datetime
+    entries: int
+    seq: int
+    hash: str
+
+    @property
+    def is_sealed(self) -> bool:
+        return is_sealed(self.hash)
+
+
+async def head(database: Database, at: datetime) -> AuditHead:
+    """The chain's end now."""
+    newest = sa.select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+    async with database.reading() as connection:
+        last = (await connection.execute(newest)).one_or_none()
+        number = int((await connection.execute(sa.select(sa.func.count()).select_from(audit))).scalar_one())
+    return AuditHead(at, number, 0, FIRST_HASH) if last is None else AuditHead(at, number, last.seq, last.hash)
+
+
+async def missing(database: Database, earlier: AuditHead) -> str | None:
+    """What is not as it was at an earlier head, in a sentence; None if that head is still in the chain."""
+    if earlier.seq == 0:
+        return None
+    until = sa.select(sa.func.count(), sa.func.max(audit.c.seq)).where(audit.c.seq <= earlier.seq)
+    async with database.reading() as connection:
+        number, last = (await connection.execute(until)).one()
+        query = sa.select(audit.c.hash).where(audit.c.seq == earlier.seq)
+        found = (await connection.execute(query)).scalar_one_or_none()
+    at = format_time(earlier.at)
+    if found is None:
+        return f"entry {earlier.seq}, the last one at {at}, is gone; the last before it is now {last or 'none'}"
+    if found != earlier.hash:
+        return f"entry {earlier.seq} has not the hash that it had at {at}: it, or an entry before it, was rewritten"
+    if number != earlier.entries:
+        return f"up to entry {earlier.seq} there are {number} entries, and there were {earlier.entries} at {at}"
+    return None
 
 
 async def verify(database: Database) -> list[int]:
@@ -161,19 +216,32 @@ async def verify(database: Database) -> list[int]:
     return list((await state(database)).broken)
 
 
-async def state(database: Database) -> ChainState:
-    """The chain, read from its first row to its last."""
+async def state(
+    database: Database, *, page_rows: int = _PAGE_ROWS, pause: Callable[[], Awaitable[None]] | None = None
+) -> ChainState:
+    """The chain, read from its first row to its last, so many rows at once, with a pause after each page."""
+    chain = database.chain
     broken: list[int] = []
-    prev_hash, after, count = FIRST_HASH, 0, 0
-    while page := await entries(database, after=after):
+    prev_hash, after, count, unchecked, highest = FIRST_HASH, 0, 0, 0, PLAIN
+    while page := await entries(database, after=after, limit=page_rows):
         count += len(page)
         for entry in page:
-            values = [entry.user, entry.object, entry.old, entry.new, entry.reason]
-            if entry.prev_hash != prev_hash or entry.hash != _hash(entry.prev_hash, entry.at, values):
+            rank = chain.rank(entry.hash)
+            unchecked += rank is None
+            if entry.prev_hash != prev_hash or not _is_right(chain, entry, rank, highest):
                 broken.append(entry.seq)
+            highest = max(highest, 0 if rank is None else rank)
             prev_hash, after = entry.hash, entry.seq
-    return ChainState(count, tuple(broken))
+        if pause is not None:
+            await pause()
+    return ChainState(count, tuple(broken), unchecked, is_unsealed=chain.is_sealing and highest == PLAIN and count > 0)
 
 
-def _hash(prev_hash: str, at: datetime, values: Sequence[str | None]) -> str:
-    return hashlib.sha256(orjson.dumps([prev_hash, format_time(at), *values])).hexdigest()
+def _is_right(chain: ChainKeys, entry: AuditEntry, rank: int | None, highest: int) -> bool:
+    """Whether the row is sealed as one after rows with the key `highest` has to be, and is what was sealed."""
+    if rank is None:
+        return not chain.is_sealing  # with keys here, one that is not among them is nobody's
+    if rank < highest:
+        return False
+    values = [entry.user, entry.object, entry.old, entry.new, entry.reason]
+    return chain.fits(entry.hash, entry.prev_hash, entry.at, values)

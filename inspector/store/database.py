@@ -27,7 +27,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from inspector.config.config import Config
 from inspector.config.loading import secret
 from inspector.config.store_url import SQLITE, url_faults
+from inspector.config.trust_sections import LEAST_KEY_CHARACTERS
 from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, SchemaOutdated
+from inspector.store.chain import ChainKeys
+from inspector.files import NotOpened, ensure_no_strangers_link, make_folder
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION
 from inspector.store.tls import client_context
@@ -49,6 +52,8 @@ LOCK_WAIT_S: Final = 5.0
 """Longest wait for rows that another session has locked; after this time the lock is reported."""
 
 _WRITES: Final = "inspector_writes"
+_CHAIN: Final = "inspector_chain"
+PLAIN_CHAIN: Final = ChainKeys()
 T = TypeVar("T")
 
 
@@ -56,7 +61,8 @@ class Database:
     """A pool of connections to one database, opened when first used, closed when left.
 
     `url` has SQLAlchemy's form; a URL without a driver gets the asynchronous driver. `user` and `password` are used if
-    the URL has none. `tls`: None accepts the server's TLS without a check; False uses no TLS.
+    the URL has none. `tls`: None accepts the server's TLS without a check; False uses no TLS. `chain`: what new rows of
+    the audit are sealed with.
     Raises ConfigError for a URL of anything but SQLite or PostgreSQL, and for a URL that no driver could use.
     If all `connections` are in use, a caller waits for one, and gets LedgerUnavailable if none becomes free.
     """
@@ -69,7 +75,9 @@ class Database:
         password: str | None = None,
         connections: int = 15,
         tls: ssl.SSLContext | bool | None = None,
+        chain: ChainKeys = PLAIN_CHAIN,
     ) -> None:
+        self.chain = chain
         self.url = database_url(url, user=user, password=password)
         self._engine = _engine(self.url, connections, tls)
         self._is_current = False
@@ -96,7 +104,8 @@ class Database:
         Raises LedgerUnavailable or SchemaOutdated for every error of the database, also at commit.
         """
         try:
-            async with self._transaction(self._engine.execution_options(**{_WRITES: True})) as connection:
+            options = {_WRITES: True, _CHAIN: self.chain}
+            async with self._transaction(self._engine.execution_options(**options)) as connection:
                 yield connection
         except LedgerUnavailable:
             if self.is_sqlite:  # a connection that was opened while the file was read-only stays read-only
@@ -187,17 +196,43 @@ def _driver_errors() -> tuple[type[Exception], ...]:
     return (asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
+def chain_of(connection: AsyncConnection) -> ChainKeys:
+    """What rows of the audit are sealed with in this transaction."""
+    options = connection.sync_connection.get_execution_options() if connection.sync_connection is not None else {}
+    chain: ChainKeys = options.get(_CHAIN, PLAIN_CHAIN)
+    return chain
+
+
+def chain_keys(config: Config) -> ChainKeys:
+    """The keys of the audit. A person without the right to read them may look at the database all the same."""
+    section = config.audit
+    if section.key_secret is None:
+        return PLAIN_CHAIN
+    keys = []
+    for name in (*section.old_key_secrets, section.key_secret):
+        try:
+            key = secret(name).get_secret_value()
+        except ConfigError as error:
+            return ChainKeys(fault=error.faults[0])
+        if len(key) < LEAST_KEY_CHARACTERS:
+            return ChainKeys(fault=f"the secret {name!r} has less than {LEAST_KEY_CHARACTERS} characters")
+        keys.append(key.encode())
+    return ChainKeys(tuple(keys))
+
+
 def configured(config: Config) -> Database:
     """The database that the configuration names, not connected yet.
 
-    Raises ConfigError for a bad URL, a missing secret, and TLS files that can't be used.
+    Raises ConfigError for a bad URL, a missing secret, and TLS files that can't be used. A missing key of the audit is
+    an error only where an entry is added.
     """
-    store = config.store
+    store, chain = config.store, chain_keys(config)
     if not store.url:  # in the text of a URL, a path with % or ? would mean another path
-        return Database(sa.URL.create("sqlite", database=str(sqlite_file(config))), connections=store.connections)
+        file = str(sqlite_file(config))
+        return Database(sa.URL.create("sqlite", database=file), connections=store.connections, chain=chain)
     password = secret(store.password_secret).get_secret_value() if store.password_secret else None
     tls = client_context(store) if store.tls else store.tls
-    return Database(store.url, user=store.user, password=password, connections=store.connections, tls=tls)
+    return Database(store.url, user=store.user, password=password, connections=store.connections, tls=tls, chain=chain)
 
 
 def sqlite_file(config: Config) -> Path | None:
@@ -245,7 +280,7 @@ async def upgrade(database: Database) -> None:
     path = database.path
     if path is not None:
         with translated():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             # The group may write if the umask allows it, because a person's enrolment and the service share the file.
             path.touch(mode=0o660, exist_ok=True)
     async with database.writing() as connection:
@@ -315,9 +350,20 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url.set(query={}), connect_args=_connect_arguments(url, tls), **options)
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
+    sa.event.listen(engine.sync_engine, "do_connect", lambda *_: _ensure_own(Path(url.database or "")))
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+def _ensure_own(file: Path) -> None:
+    """SQLite follows links. Raises DatabaseUnusable for a link of another user, who would choose what is written to."""
+    try:
+        ensure_no_strangers_link(file)
+    except NotOpened as error:
+        raise DatabaseUnusable(f"The database {file} is not opened: {error.strerror}; remove the link.") from None
+    except OSError:
+        return  # SQLite's own message says what is wrong
 
 
 def _switch_to_wal(cursor: Any) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0013"
+SCHEMA_REVISION = "0014"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(

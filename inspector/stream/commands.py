@@ -25,12 +25,16 @@ LONGEST_REASON: Final = 500
 LARGEST_TRIGGER: Final = 2**63 - 1
 MOST_MASTERS: Final = 50
 LONGEST_CHALLENGE_S: Final = 3600
+FORM: Final = "form"
+TIME: Final = "time"
+REPEATED: Final = "repeated"
+USED_BEFORE: Final = "Its cmd_id was used before; each command needs one of its own."
 NO_CHALLENGE: Final = (
     "The command golden is a challenge and needs good, bad and within_s; to show reference parts without one, send "
     "the command mode with the mode golden."
 )
 
-_COMMON: Final = frozenset({"v", "cmd_id", "sent_at", "by", "reason", "gate", "camera"})
+_COMMON: Final = frozenset({"v", "cmd_id", "sent_at", "by", "reason", "gate", "camera", "key", "hmac"})
 _OWN: Final[dict[CommandName, frozenset[str]]] = {
     CommandName.JOB: frozenset({"job_id", "lot", "product", "effective_from_trig"}),
     CommandName.MODE: frozenset({"mode", "expires_at"}),
@@ -44,7 +48,8 @@ _OWN: Final[dict[CommandName, frozenset[str]]] = {
 class Command:
     """A well-formed command. `owner` names a gate or a camera without a gate; None means all of the agent's.
 
-    `masters`: the reference parts of the command `golden`, in their order. `job_id` None ends the current job.
+    `key` names the key that the command says it is signed with, which is not checked here. `masters`: the reference
+    parts of the command `golden`, in their order. `job_id` None ends the current job.
     `from_trigger` None means from the next part on.
     """
 
@@ -62,10 +67,18 @@ class Command:
     from_trigger: int | None = None
     masters: tuple[Master, ...] = ()
     within_s: float | None = None
+    key: str | None = None
 
 
 def read(request: CommandRequest) -> Command:
     """The command in a payload. Raises CommandRefused for a payload that is not a well-formed command."""
+    try:
+        return _command(request)
+    except CommandRefused as refusal:
+        raise CommandRefused(str(refusal), FORM) from None
+
+
+def _command(request: CommandRequest) -> Command:
     table = _table(request)
     gate, camera = _name(table, "gate"), _name(table, "camera")
     if gate is not None and camera is not None:
@@ -85,6 +98,7 @@ def read(request: CommandRequest) -> Command:
         from_trigger=_trigger(table),
         masters=_masters(table) if request.name is CommandName.GOLDEN else (),
         within_s=_within(table) if request.name is CommandName.GOLDEN else None,
+        key=_name(table, "key"),
     )
 
 
@@ -96,20 +110,22 @@ def check_time(command: Command, now: datetime, largest_age_s: float, longest_mo
     age_s = (now - command.sent_at).total_seconds()
     if age_s > largest_age_s:
         raise CommandRefused(
-            f"It was sent {age_s:.0f} s ago and has expired after {largest_age_s:g} s; send it under a new cmd_id."
+            f"It was sent {age_s:.0f} s ago and has expired after {largest_age_s:g} s; send it under a new cmd_id.",
+            TIME,
         )
     if age_s < -largest_age_s:
-        raise CommandRefused(f"Its sent_at is {-age_s:.0f} s ahead of this agent's clock; set the clocks right.")
+        raise CommandRefused(f"Its sent_at is {-age_s:.0f} s ahead of this agent's clock; set the clocks right.", TIME)
     if command.mode in (None, GateMode.AUTO):
         return
     if command.expires_at is None:
-        raise CommandRefused(f"The mode {command.mode} needs expires_at, so that no line stays in it unnoticed.")
+        raise CommandRefused(f"The mode {command.mode} needs expires_at, so that no line stays in it unnoticed.", FORM)
     if command.expires_at <= now:
-        raise CommandRefused("Its expires_at is over already.")
+        raise CommandRefused("Its expires_at is over already.", TIME)
     if command.expires_at > now + timedelta(hours=longest_mode_h):
         raise CommandRefused(
             f"Its expires_at is more than {longest_mode_h:g} h away, the longest that this agent takes "
-            "(agent.max_mode_h); send an earlier one, and the command again before it is over."
+            "(agent.max_mode_h); send an earlier one, and the command again before it is over.",
+            TIME,
         )
 
 

@@ -49,6 +49,7 @@ class TriggerCounter:
         self, state: GateState, modulus: int | None, max_gap: int | None, grace: Grace = UNGATED_GRACE
     ) -> None:
         self._state = replace(state, gaps=())
+        self._epochs = {state.epoch}
         self._modulus = modulus
         self._max_gap = max_gap
         self._seen: OrderedDict[int, None] = OrderedDict()
@@ -63,6 +64,10 @@ class TriggerCounter:
     def state(self) -> GateState:
         """The state after the last frame, without the skipped parts, which `gaps` has."""
         return self._state
+
+    def has_had(self, epoch: int) -> bool:
+        """Whether the counter has been in this epoch in this run, or agents with other ledgers have begun it."""
+        return epoch in self._epochs or any(first <= epoch <= last for first, last in self._state.elsewhere)
 
     @property
     def recorded_state(self) -> GateState:
@@ -92,6 +97,7 @@ class TriggerCounter:
                 self._forget_epoch()
                 self._lowest = stored.last_trigger
             self._state = replace(stored, gaps=())
+            self._epochs.add(stored.epoch)
             self._recorded = max(self._recorded, _reach(stored))
         # Mode and jobs come from the state that has obeyed more commands, even if its count is behind.
         commanded = {name: getattr(ordered, name) for name in COMMANDED_FIELDS}
@@ -146,6 +152,7 @@ class TriggerCounter:
 
     def _begin_epoch(self, epoch: int, identity: str) -> None:
         self._state = replace(self._state, epoch=epoch, last_trigger=None, epoch_of=identity)
+        self._epochs.add(epoch)
         self._forget_epoch()
 
     @property

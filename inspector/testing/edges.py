@@ -22,7 +22,7 @@ from inspector.domain import (
     Position,
     Verdict,
 )
-from inspector.ports import Clock
+from inspector.ports import Clock, TakesCommand
 
 
 class _Edge:
@@ -133,9 +133,11 @@ class FakeCommandChannel(_Edge):
         self.asked: asyncio.Queue[CommandRequest] = asyncio.Queue()
         self.replies: list[tuple[CommandName, dict[str, Any]]] = []
 
-    async def requests(self) -> AsyncIterator[CommandRequest]:
+    async def requests(self, takes: TakesCommand) -> AsyncIterator[CommandRequest]:
         while True:
-            yield await self.asked.get()
+            request = await self.asked.get()
+            if takes(request):
+                yield request
 
     async def reply(self, name: CommandName, payload: dict[str, Any]) -> None:
         self.replies.append((name, payload))

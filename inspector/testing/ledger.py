@@ -63,6 +63,7 @@ class InMemoryLedger:
         self.events: list[Event] = []
         self.acks: dict[tuple[str | int, ...], AckRow] = {}
         self.commands: list[CommandRecord] = []
+        self.asked_epochs = 0
         self.owners: dict[str, tuple[GateOwner, str, datetime]] = {}
         self._clock = clock
         self.shadow_results: list[ShadowResult] = []
@@ -190,6 +191,15 @@ class InMemoryLedger:
             if contradiction is not None:
                 contradictions.append(contradiction)
         return contradictions
+
+    async def has_epoch(self, gate: str, epoch: int) -> bool:
+        self._check()
+        self.asked_epochs += 1
+        begun = [order for command in self.commands for order in command.orders if order.owner == gate]
+        known = {row.epoch for row in self.rows.values() if row.gate == gate}
+        known |= {action.epoch for action in self.gate_actions if action.gate == gate}
+        known |= {int(number) for order in begun if order.what == "epoch" for number in (order.old, order.new)}
+        return epoch in known
 
     async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
         self._check()

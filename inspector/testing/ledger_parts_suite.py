@@ -18,6 +18,7 @@ from inspector.domain import (
     GateOwner,
     GateState,
     GateTerms,
+    Order,
     Outcome,
     PartCount,
     PartFacts,
@@ -29,6 +30,7 @@ from inspector.ports import OWNER_FORGOTTEN_S, Ledger
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.ledger_suite import LedgerSuite, firsts, without_ids
 from inspector.testing.samples import (
+    command_of,
     decision_for,
     gate_action_of,
     verdict_of_part,
@@ -47,6 +49,14 @@ class LedgerPartsSuite(LedgerSuite):
         )
         assert firsts((await self.stored(ledger)).acks) == without_ids(actions)
         assert [row.repeats for row in (await self.stored(ledger)).acks] == [0] * 4
+
+    async def test_has_epoch_knows_each_epoch_of_which_anything_is_stored(self, ledger: Ledger) -> None:
+        part = verdict_of_part(1, epoch=2, gate="g1")
+        await ledger.record([part], [(decision_for(part), True)], [])
+        await ledger.record_gate_actions([gate_action_of(1, epoch=4)])
+        await ledger.record_command(command_of("c1", orders=(Order("g1", "epoch", "6", "7"),)), [])
+        assert [epoch for epoch in range(1, 9) if await ledger.has_epoch("g1", epoch)] == [2, 4, 6, 7]
+        assert not await ledger.has_epoch("g2", 2)
 
     async def test_record_gate_actions_counts_a_repetition_once_for_the_agent_of_the_row(self, ledger: Ledger) -> None:
         first = gate_action_of(1, report_id="a1")

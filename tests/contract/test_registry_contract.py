@@ -16,6 +16,7 @@ from inspector.store.registry.registry import SqlRegistry
 from inspector.testing.clock import FakeClock
 from inspector.testing.registry import InMemoryRegistry
 from inspector.testing.registry_contract import Audited, RegistryContract, enrol, graph_of
+from tests.audit_attacks import drop_guards
 
 
 class TestInMemoryRegistry(RegistryContract):
@@ -83,6 +84,7 @@ class SqlRegistryContract(RegistryContract):
     async def test_verify_names_the_row_that_was_changed(self, registry: SqlRegistry) -> None:
         for _ in range(3):
             await enrol(registry)
+        await drop_guards(registry.database)
         changed = tables.audit.update().where(tables.audit.c.seq == 3).values(user_name="nobody")
         async with registry.database.writing() as connection:
             await connection.execute(changed)
@@ -91,6 +93,7 @@ class SqlRegistryContract(RegistryContract):
     async def test_verify_names_the_row_behind_one_taken_out(self, registry: SqlRegistry) -> None:
         for _ in range(3):
             await enrol(registry)
+        await drop_guards(registry.database)
         async with registry.database.writing() as connection:
             await connection.execute(sa.delete(tables.audit).where(tables.audit.c.seq == 2))
         assert await audit.verify(registry.database) == [3]

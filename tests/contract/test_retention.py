@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from inspector.config.sections import RetentionSection
-from inspector.domain import Cause, ExportedGraph, Outcome, Verdict
+from inspector.domain import Cause, DeadLetter, ExportedGraph, LateFrame, LateOutcome, Outcome, Verdict
 from inspector.errors import UsageError
 from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.ledger import queries
 from inspector.store.ledger.ledger import SqlLedger
+from inspector.store.pictures.dead_letters import FolderDeadLetters
 from inspector.store.pictures.folders import BoundedFolder, Held, write_whole
+from inspector.store.pictures.late_frames import FolderLateFrames
 from inspector.store.registry.registry import SqlRegistry
 from inspector.store.retention import holds
 from inspector.store.retention.graphs import prune_graphs
@@ -29,7 +31,8 @@ from inspector.store.retention.pictures import prune_pictures
 from inspector.store.retention.retention import Pruned, prune
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.edges import FakeTelemetry
-from inspector.testing.samples import decision_for, event_of, gate_action_of, verdict_of_part
+from inspector.testing.late_frames_contract import late_frame
+from inspector.testing.samples import command_of, decision_for, event_of, gate_action_of, verdict_of_part
 
 NOW = START + timedelta(days=100)
 EVERYTHING = RetentionSection(
@@ -56,6 +59,18 @@ def day(number: int, part: int, **changes: object) -> Verdict:
     return verdict_of_part(part, received_at=at, decided_at=at, gate="g1", **changes)
 
 
+def letter_of(verdict: Verdict) -> DeadLetter:
+    return DeadLetter(
+        verdict.result_id, verdict.camera, bytes(100), {}, Cause.UNDECODABLE, "it is cut off", NOW, verdict
+    )
+
+
+def waiting(number: int, verdict: Verdict) -> LateFrame:
+    return dataclasses.replace(
+        late_frame(number), verdict=dataclasses.replace(verdict, late_outcome=LateOutcome.WAITING)
+    )
+
+
 def taken(pruned: Sequence[Pruned]) -> dict[str, tuple[int, int]]:
     """Rows taken and held, by rule, where there were any."""
     return {each.rule: (each.taken, each.held) for each in pruned if each.taken or each.held}
@@ -80,6 +95,7 @@ async def fill(database: Database) -> None:
             await ledger.record(other, [], [])
             await ledger.record_gate_actions([gate_action_of(first, received_at=at)])
             await ledger.record_events([event_of("storm", at=at)])
+            await ledger.record_command(command_of(f"c{ago}", received_at=at), [])
             async with database.writing() as connection:
                 await connection.execute(tables.shadow_results.insert(), shadow_row(parts[0]))
 
@@ -112,6 +128,7 @@ class RetentionContract:
             "shadow_results": (2, 0),
             "conflicts": (2, 0),
             "events": (2, 0),
+            "commands": (2, 0),
         }
         assert await left(database) == [21, 22, 23, 24, 25]
         assert taken(await prune(database, Today(), EVERYTHING)) == {}
@@ -145,6 +162,7 @@ class RetentionContract:
             "shadow_results": (1, 1),
             "conflicts": (1, 1),
             "events": (1, 1),
+            "commands": (1, 1),
         }
         assert await left(database) == [1, 2, 3, 4, 5, 21, 22, 23, 24, 25]
         await holds.release(database, Today(), hold.number, by="bob", reason="settled")
@@ -245,6 +263,33 @@ class RetentionContract:
         assert [name for name, path in files.items() if path.exists()] == ["held", "latest"]
         assert not (tmp_path / "images" / "2025-01-02").exists()
         assert len(list((tmp_path / "images" / "2025-04-11").rglob("*.jpg"))) == 1
+
+    async def test_hold_keeps_every_dead_letter_and_late_frame_of_220_rows(
+        self, database: Database, tmp_path: Path
+    ) -> None:
+        """The folders have room for 4 of each. The hold comes when all are there and when their rows are not yet."""
+        held, clock = Held(is_known=False), Today()
+        keeper = Housekeeping(database, clock, FakeTelemetry(), RetentionSection(), tmp_path, held, [])
+        await keeper.look_at_holds()
+        verdicts = [verdict_of_part(number, lot="L1", received_at=NOW) for number in range(220)]
+        others = [verdict_of_part(number, lot="L2", received_at=NOW) for number in range(1000, 1010)]
+        letters = FolderDeadLetters(tmp_path / "dead-letters", max_bytes=1 << 20, held=held)
+        late = FolderLateFrames(tmp_path / "late", max_bytes=1 << 20, clock=clock, held=held)
+        async with letters, late, SqlLedger(database, clock) as ledger:
+            for number, verdict in enumerate(verdicts):
+                await letters.put(letter_of(verdict))
+                await late.keep(waiting(number, verdict))
+            await holds.add(database, clock, Selection(lot="L1"), by="ada", reason="complaint")
+            await keeper.look_at_holds()
+            await ledger.record(verdicts, [], [])
+            letters._folder._max_bytes = late._max_bytes = 4 * 200
+            for verdict in others:
+                await letters.put(letter_of(verdict))
+                await late.keep(waiting(900, verdict))
+        kept = {path.stem for path in (tmp_path / "dead-letters").rglob("*.bin")}
+        assert kept >= {verdict.result_id for verdict in verdicts}
+        assert len(kept) == len(verdicts) + 1, "the newest of the others"
+        assert late.waiting == len(verdicts)
 
     async def test_housekeeping_prunes_by_itself_and_spares_what_is_held(
         self, database: Database, tmp_path: Path

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,36 @@ def test_run_to_end_leaves_a_signal_ignored_that_was_ignored_as_by_nohup() -> No
         assert run_to_end(work()) == "done"
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+SECRETIVE = {"inspector/benching/children.py": "the agent of a bench signs in at the person's own broker"}
+
+
+def children_with_secrets(tree: ast.AST) -> Iterator[str]:
+    """Calls that start a process with the whole environment of this one."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+            starts = call.func.attr in {"create_subprocess_exec", "create_subprocess_shell", "Popen", "fork", "popen"}
+            starts |= ast.unparse(call.func).startswith(("subprocess.", "os.spawn", "os.exec", "os.posix_spawn"))
+            env = next((ast.unparse(word.value) for word in call.keywords if word.arg == "env"), "")
+            if starts and "environment_without_secrets" not in env and env not in without_secrets(tree):
+                yield f"line {call.lineno}: {ast.unparse(call.func)}"
+
+
+def without_secrets(tree: ast.AST) -> set[str]:
+    """Names that hold an environment without secrets."""
+    return {
+        ast.unparse(each.targets[0])
+        for each in ast.walk(tree)
+        if isinstance(each, ast.Assign) and "environment_without_secrets" in ast.unparse(each.value)
+    }
+
+
+def test_children_inherit_no_secret_that_they_do_not_need() -> None:
+    sources = [*(ROOT / "inspector").rglob("*.py"), *(ROOT / "connectors").rglob("*.py")]
+    found = {
+        str(path.relative_to(ROOT)): told
+        for path in sources
+        if "testing" not in path.parts and (told := list(children_with_secrets(ast.parse(path.read_text("utf-8")))))
+    }
+    assert found.keys() == SECRETIVE.keys()

@@ -96,6 +96,20 @@ QUEUES: Final = Part(
             reads=("frames_in_flight",),
         ),
         Family(
+            "inspector_frames_bytes",
+            Kind.GAUGE,
+            "Encoded frames in memory, in bytes. Near the limit for long: this machine is too slow for its frames.",
+            gauged("frames_bytes"),
+            reads=("frames_bytes",),
+        ),
+        Family(
+            "inspector_frames_limit_bytes",
+            Kind.GAUGE,
+            "Most bytes of encoded frames in memory (agent.frames_mib).",
+            gauged("frames_limit_bytes"),
+            reads=("frames_limit_bytes",),
+        ),
+        Family(
             "inspector_frames_waiting",
             Kind.GAUGE,
             "Frames that wait to be decoded. More than a few for long: this machine is too slow.",

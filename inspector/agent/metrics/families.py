@@ -11,8 +11,9 @@ from typing import Final
 
 from inspector.agent.metrics.agent_families import AGENT, MACHINE, PRODUCTS, QUEUES
 from inspector.agent.metrics.line_families import CAMERAS, FRAMES, GATES
+from inspector.agent.metrics.trust_families import TRUST
 
-PARTS: Final = (AGENT, FRAMES, CAMERAS, GATES, QUEUES, PRODUCTS, MACHINE)
+PARTS: Final = (AGENT, FRAMES, CAMERAS, GATES, TRUST, QUEUES, PRODUCTS, MACHINE)
 FAMILIES: Final = tuple(family for part in PARTS for family in part.families)
 
 STANDARD: Final = {

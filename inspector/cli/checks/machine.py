@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Final
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.config import Config
 from inspector.errors import WeightsMissing
+from inspector.lifetime import environment_without_secrets
 from inspector.vision.networks.torch_extra import INSTALL_TORCH, has_torch
 
 ENGINE: Final = "engine"
@@ -81,6 +81,7 @@ def is_synchronised() -> bool | None:
             text=True,
             timeout=_TIMEDATECTL_TIMEOUT_S,
             check=False,
+            env=environment_without_secrets(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -163,7 +164,12 @@ def _asked(package: str, code: str) -> _Answer:
     command = [sys.executable, "-c", code]
     try:
         asked = subprocess.run(
-            command, capture_output=True, text=True, timeout=_LOAD_TIMEOUT_S, check=False, env=os.environ | _QUIET
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_LOAD_TIMEOUT_S,
+            check=False,
+            env=environment_without_secrets(**_QUIET),
         )
     except subprocess.TimeoutExpired:
         return _Answer(why_not=f"{package} did not answer within {_LOAD_TIMEOUT_S} s.")

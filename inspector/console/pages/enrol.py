@@ -69,7 +69,8 @@ async def upload(request: Request) -> Response:
         raise Denied(409, console.pages.text("enrol.too_many", most=MOST_FILES))
     if size_bytes + len(content) > MOST_BATCH_BYTES:
         raise Denied(409, console.pages.text("enrol.full", most=MOST_BATCH_BYTES // 2**30))
-    await asyncio.to_thread(write_whole, folder / f"{files:04}-{name}.{suffix}", bytes(content))
+    target = folder / f"{files:04}-{name}.{suffix}"
+    await asyncio.to_thread(write_whole, target, bytes(content), is_shared=True)
     return PlainTextResponse("taken")
 
 

@@ -18,6 +18,7 @@ from inspector.console.pages.pictures import verdict_of
 from inspector.domain import Verdict
 from inspector.enrolment.nearest_good import NearestFinder, NearestGood, Spot
 from inspector.errors import InspectorError
+from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.images import give_way
 from inspector.store.pictures.overlay import Undrawable, cropped_jpeg
 from inspector.store.registry.registry import SqlRegistry
@@ -63,7 +64,7 @@ class NearestGoods:
             artifact = await registry.artifact(verdict.product, verdict.product_version)
             product, regions = verdict.product, verdict.regions
             return await asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: _drawn(self._finder.find(path.read_bytes(), regions, product, artifact))
+                self._thread, lambda: _drawn(self._finder.find(read_kept(path), regions, product, artifact))
             )
         except (InspectorError, Undrawable) as error:
             return str(error)

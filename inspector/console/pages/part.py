@@ -16,6 +16,7 @@ from inspector.console.pages.review import seen_of
 from inspector.domain import Role, Verdict
 from inspector.store import reviews
 from inspector.store.console.rows import RowFilter, list_rows, place_of
+from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.overlay import Undrawable, size_of
 from inspector.stream.verdict_record import EXTRA_KEYS, RECORD_KEYS, plain
 
@@ -64,7 +65,7 @@ async def show(request: Request) -> Response:
 
 def _size_px(frame: Path) -> tuple[int, int] | None:
     try:
-        return size_of(frame.read_bytes())
+        return size_of(read_kept(frame))
     except (Undrawable, OSError):
         return None
 

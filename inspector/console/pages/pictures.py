@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from inspector.console.access import Denied, console_of
 from inspector.domain import Verdict
 from inspector.store.ledger.queries import get_result
+from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.overlay import Undrawable, small_jpeg
 
 SHOWN_PX: Final = 1600
 SMALL_PX: Final = 480
 _KEPT_BYTES: Final = 64 * 1024 * 1024
+_TYPES: Final = {".jpg": "image/jpeg", ".png": "image/png"}
 _UNCHANGING: Final = {"cache-control": "private, max-age=86400, immutable"}
 
 
@@ -34,7 +36,7 @@ class Thumbnails:
         """The picture in that file as a JPEG of at most `longest_px`. Raises Undrawable, OSError."""
         key = (path, longest_px)
         if key not in self._made:
-            made = await asyncio.to_thread(lambda: small_jpeg(path.read_bytes(), longest_px))
+            made = await asyncio.to_thread(lambda: small_jpeg(read_kept(path), longest_px))
             self._made[key] = made
             self._size_bytes += len(made)
         self._made.move_to_end(key)
@@ -77,16 +79,25 @@ async def show(request: Request) -> Response:
     where = (verdict.result_id, verdict.camera, verdict.decided_at)
     heat = await asyncio.to_thread(console.pictures.heat, *where)
     if kind == "heat" and heat is not None:
-        return FileResponse(heat, media_type="image/jpeg", headers=headers)
+        return await _unchanged(heat, headers)
     frame = await asyncio.to_thread(console.pictures.frame, *where)
     if kind == "small":
         frame = heat or frame
     if frame is None or kind == "heat":
         return Response(status_code=404)
     if kind == "frame":
-        return FileResponse(frame, headers=headers)
+        return await _unchanged(frame, headers)
     try:
         reduced = await _THUMBNAILS.of(frame, SMALL_PX if kind == "small" else SHOWN_PX)
     except (Undrawable, OSError):
         return Response(status_code=404)
     return Response(reduced, media_type="image/jpeg", headers=headers)
+
+
+async def _unchanged(path: Path, headers: dict[str, str]) -> Response:
+    """The file as it is, read through no link."""
+    try:
+        content = await asyncio.to_thread(read_kept, path)
+    except OSError:  # retention may have taken it meanwhile
+        return Response(status_code=404)
+    return Response(content, media_type=_TYPES[path.suffix], headers=headers)

@@ -30,6 +30,7 @@ from inspector.operation.threshold_approval import (
 )
 from inspector.operation.version_comparison import compare_versions
 from inspector.store.console.levels import ScoredPart, newest_scores
+from inspector.store.pictures.folders import read_kept
 from inspector.store.registry.registry import SqlRegistry
 from inspector.vision.artifacts.eyesight import objections_of
 from inspector.vision.artifacts.thresholds import HIGHEST_LEVEL, LOWEST_LEVEL, EnrolledThreshold
@@ -193,7 +194,7 @@ async def report(request: Request) -> Response:
     console, version = console_of(request), await _chosen(request)
     path = folder_of(console.config.agent.state_dir, version.product) / f"version-{version.version}.html"
     try:
-        content = await asyncio.to_thread(path.read_bytes)
+        content = await asyncio.to_thread(read_kept, path)
     except OSError:
         raise Denied(404, console.pages.text("products.no_report")) from None
     headers = {"content-security-policy": REPORT_POLICY}

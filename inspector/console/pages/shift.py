@@ -23,6 +23,7 @@ from inspector.store.console.agents import events_between
 from inspector.store.console.hours import HourCount, count_hours
 from inspector.store.console.rejects import RejectedPart, newest_rejects
 from inspector.store.ledger.challenges import list_challenges
+from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.overlay import Undrawable, size_of
 from inspector.store.reviews import ReviewedResult, ReviewFilter
 from inspector.stream.verdict_record import parse_time
@@ -223,7 +224,7 @@ def _pictured(console: Console, parts: Sequence[RejectedPart]) -> tuple[str, tup
         path = console.pictures.frame(part.result_id, part.camera, part.decided_at)
         if path is not None:
             try:
-                return part.result_id, size_of(path.read_bytes())
+                return part.result_id, size_of(read_kept(path))
             except (Undrawable, OSError):
                 continue
     return None

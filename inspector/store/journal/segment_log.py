@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from inspector.errors import InspectorError, JournalDamaged, StateUnusable
+from inspector.files import make_folder
 from inspector.store.journal.segments import HEADER_BYTES, Segment, scan, translated
 
 _LOG = logging.getLogger(__name__)
@@ -54,14 +55,14 @@ class SegmentLog:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as undo:
             with translated(self._folder):
-                self._folder.mkdir(parents=True, exist_ok=True)
+                make_folder(self._folder)
                 self._folder_file = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             undo.callback(os.close, self._folder_file)
             self._lock()
             numbers = sorted(int(path.stem) for path in self._folder.glob("*.journal") if path.stem.isdigit())
             for number in numbers[:-1]:
                 with translated(self._path(number)):
-                    self._sizes[number] = self._path(number).stat().st_size
+                    self._sizes[number] = self._path(number).lstat().st_size
             self._sealed_bytes = sum(self._sizes.values())
             self._newest = Segment(self._path(numbers[-1] if numbers else 1))
             undo.callback(self._close_newest)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from inspector.errors import JournalFull, StateUnusable
+from inspector.files import open_kept
 
 MARK: Final = b"\xffJ1\xfe"
 _HEADER: Final = struct.Struct("<4sII")
@@ -85,7 +86,7 @@ class Segment:
         self.number = int(path.stem)
         self.path = path
         with translated(path):
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            self._file = open_kept(path, os.O_RDWR | os.O_APPEND)
             self.size_bytes = os.fstat(self._file).st_size
 
     def append(self, payload: bytes) -> int:

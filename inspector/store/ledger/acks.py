@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from inspector.domain import AckContradiction, GateAction, GateMode, ResultId
 from inspector.store.row_mapping import storable
-from inspector.store.tables import gate_actions
+from inspector.store.tables import audit, decisions, gate_actions, results
 from inspector.stream.ack_merging import AckRow, Part, merge, part_of
 
 PART, IN_FLIGHT = "part", "in_flight"
@@ -40,6 +40,23 @@ def write_acks(connection: sa.Connection, actions: Sequence[GateAction]) -> list
         if after[part] != row:
             _update(connection, number, after[part])
     return contradictions
+
+
+def epoch_query(gate: str, epoch: int, begun_as: str) -> sa.Select[Any]:
+    """Whether there is a report, a part or a decision of this epoch, or the audit row of its beginning.
+
+    Only what an index finds is looked at: an epoch that never was must not cost a look at every row.
+    """
+    by_part = [
+        sa.exists().where(table.c.gate == gate, table.c.epoch == epoch, table.c.trigger_id.is_not(None))
+        for table in (results, decisions)
+    ]
+    number = str(epoch)
+    begun = sa.exists().where(
+        audit.c.object == begun_as, sa.or_(audit.c.old_value == number, audit.c.new_value == number)
+    )
+    reported = sa.exists().where(gate_actions.c.gate == gate, gate_actions.c.epoch == epoch)
+    return sa.select(sa.or_(reported, *by_part, begun))
 
 
 def _insert(connection: sa.Connection, actions: Iterable[GateAction], key: list[str], kind: str) -> None:

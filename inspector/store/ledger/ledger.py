@@ -48,7 +48,7 @@ from inspector.ports import Clock
 from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
-from inspector.store.ledger.acks import write_acks
+from inspector.store.ledger.acks import epoch_query, write_acks
 from inspector.store.ledger.challenges import end_challenge, find_challenge, insert_challenge
 from inspector.store.ledger.corrections import correct_misses
 from inspector.store.ledger.events import events_about
@@ -245,6 +245,11 @@ class SqlLedger:
         if not actions:
             return []
         return await self.database.write(lambda connection: write_acks(connection, actions))
+
+    async def has_epoch(self, gate: str, epoch: int) -> bool:
+        await self.database.ensure_current()
+        async with self.database.reading() as connection:
+            return bool((await connection.execute(epoch_query(gate, epoch, _object(gate, "epoch")))).scalar_one())
 
     async def parts(self, wanted: PartSelection, limit: int) -> list[Part]:
         await self.database.ensure_current()

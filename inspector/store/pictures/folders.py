@@ -10,16 +10,24 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from inspector import files
 from inspector.config.sections import NAME_PATTERN
 from inspector.domain import Verdict
 from inspector.errors import StateUnusable
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]+")
-_PARTIAL: Final = ".partial"
+
+MOST_RECENT: Final = 4096
+"""Results with files that are remembered until their rows are surely there."""
+
+MOST_FILE_BYTES: Final = (1024 + 64) * 1024 * 1024
+"""Of a kept file: the highest limit that a camera's frames may have, and a record."""
 
 
 def safe_name(name: str) -> str:
@@ -31,42 +39,22 @@ def safe_name(name: str) -> str:
     return f"{readable or 'unnamed'}-{digest}"
 
 
-def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write the whole file, or leave it as it was. `durable`: the file survives power loss. Raises StateUnusable."""
-    partial = path.with_name(path.name + _PARTIAL)
+def write_whole(path: Path, content: bytes, *, durable: bool = False, is_shared: bool = False) -> None:
+    """Write the whole file, or leave it as it was. `durable`: the file survives power loss. Raises StateUnusable.
+
+    `is_shared`: as for `files.make_folder`, which makes the folder if it is missing.
+    """
     with translated(path):
         try:
-            _write(partial, os.O_TRUNC, content, durable=durable)
+            files.write_whole(path, content, durable=durable)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(partial, os.O_TRUNC, content, durable=durable)
-        partial.replace(path)
-        if durable:
-            _sync_folder(path.parent)
+            files.make_folder(path.parent, is_shared=is_shared)
+            files.write_whole(path, content, durable=durable)
 
 
-def _write(path: Path, how: int, content: bytes, *, durable: bool = False) -> None:
-    """Make the file and write it. On an error no file is left that this call has made."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o666)
-    try:
-        left = memoryview(content)
-        while left:
-            left = left[os.write(file, left) :]
-        if durable:
-            os.fsync(file)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(file)
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+def read_kept(path: Path) -> bytes:
+    """The content of a kept file. Raises OSError for anything but a regular file, such as a link."""
+    return files.read_regular(path, MOST_FILE_BYTES)
 
 
 @contextlib.contextmanager
@@ -92,15 +80,21 @@ class Held:
         self._covers: Callable[[Verdict], bool] = lambda _: False
         self._found: frozenset[str] = frozenset()
         self._noted: set[str] = set()
+        self._recent: deque[Verdict] = deque(maxlen=MOST_RECENT)
+        self._lock = threading.Lock()
 
     def __contains__(self, result_id: str) -> bool:
         return not self._is_known or result_id in self._found or result_id in self._noted
 
     def renew(self, covers: Callable[[Verdict], bool], *, is_any: bool) -> None:
-        """Replace the holds; `covers` returns whether they keep a result. Noted results stay until no hold is left."""
-        self._covers = covers
-        if not is_any:
-            self._noted = set()
+        """Replace the holds; `covers` returns whether they keep a result. Noted results stay until no hold is left.
+
+        Results whose files were written a moment ago count too, because their rows may not be in the database yet.
+        """
+        with self._lock:
+            self._covers = covers
+            self._noted = self._noted if is_any else set()
+            self._noted |= {verdict.result_id for verdict in self._recent if covers(verdict)}
 
     def found(self, result_ids: Iterable[str]) -> None:
         """Set the held results among the results that have rows and files."""
@@ -109,8 +103,10 @@ class Held:
 
     def note(self, verdict: Verdict) -> None:
         """Note a result before its files are written, if a hold keeps it. The result may have no row yet."""
-        if self._covers(verdict):
-            self._noted.add(verdict.result_id)
+        with self._lock:
+            self._recent.append(verdict)
+            if self._covers(verdict):
+                self._noted.add(verdict.result_id)
 
 
 class BoundedFolder:
@@ -126,7 +122,7 @@ class BoundedFolder:
         self._max_bytes = max_bytes
         self._sizes: dict[Path, int] = {}  # oldest first
         with translated(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            files.make_folder(folder)
             remove_partial(folder)
             found = sorted(
                 ((status.st_mtime_ns, path, status.st_size) for path, status in files_of(folder, spare)),
@@ -137,12 +133,17 @@ class BoundedFolder:
         self.size_bytes = sum(self._sizes.values())
 
     def add(self, path: Path, content: bytes, *, durable: bool = False) -> None:
-        """Write the file, then remove the oldest other files until the bound is kept. Raises StateUnusable."""
+        """Write the file, then remove older ones of other results beyond the bound. Raises StateUnusable."""
         write_whole(path, content, durable=durable)
         self.size_bytes += len(content) - self._sizes.pop(path, 0)
         self._sizes[path] = len(content)
         if self.size_bytes > self._max_bytes:
-            others = [other for other in self._sizes if other != path and result_of(other) not in self._held]
+            own = path.parent / result_of(path)
+            others = [
+                other
+                for other in self._sizes
+                if other.parent / result_of(other) != own and result_of(other) not in self._held
+            ]
             for oldest in others:
                 if self.size_bytes <= self._max_bytes:
                     break
@@ -165,7 +166,7 @@ def result_of(path: Path) -> str:
 def files_of(folder: Path, spare: Path | None) -> Iterator[tuple[Path, os.stat_result]]:
     """Every whole file below the folder, except below `spare`. A file may vanish meanwhile."""
     for path in folder.rglob("*"):
-        if (spare is not None and spare in path.parents) or path.name.endswith(_PARTIAL):
+        if (spare is not None and spare in path.parents) or path.name.endswith(files.PARTIAL):
             continue
         with contextlib.suppress(FileNotFoundError):
             if path.is_file() and not path.is_symlink():
@@ -174,5 +175,5 @@ def files_of(folder: Path, spare: Path | None) -> Iterator[tuple[Path, os.stat_r
 
 def remove_partial(folder: Path) -> None:
     """Remove half-written files of a killed process. Only the process that writes the folder may call this."""
-    for path in folder.rglob(f"*{_PARTIAL}"):
+    for path in folder.rglob(f"*{files.PARTIAL}"):
         path.unlink(missing_ok=True)

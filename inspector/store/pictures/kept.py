@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+from inspector.files import is_regular
 from inspector.store.pictures.folders import safe_name
 
 SUFFIXES = (".jpg", ".png")
@@ -21,12 +22,12 @@ class KeptPictures:
         """The unchanged frame of the result; None where it was not kept, was pruned, or lies on another machine."""
         bases = [self._base(camera, decided_at), self._late]
         paths = (base / f"{safe_name(result_id)}{suffix}" for base in bases for suffix in SUFFIXES)
-        return next((path for path in paths if path.is_file()), None)
+        return next((path for path in paths if is_regular(path)), None)
 
     def heat(self, result_id: str, camera: str, decided_at: datetime) -> Path | None:
         """The frame with the heat map drawn over it, or None."""
         path = self._base(camera, decided_at) / f"{safe_name(result_id)}.heat.jpg"
-        return path if path.is_file() else None
+        return path if is_regular(path) else None
 
     def latest(self, camera: str) -> Path:
         """Where the small copy of the camera's newest frame is, if there is one."""

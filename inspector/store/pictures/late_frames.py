@@ -23,8 +23,9 @@ import orjson
 
 from inspector.domain import LateFrame, LateOutcome, ResultId, Verdict
 from inspector.errors import StateUnusable
+from inspector.files import make_folder
 from inspector.ports import Clock
-from inspector.store.pictures.folders import remove_partial, safe_name, translated, write_whole
+from inspector.store.pictures.folders import Held, read_kept, remove_partial, safe_name, translated, write_whole
 from inspector.store.pictures.overlay import suffix_of
 from inspector.store.pictures.recorded_picture import (
     RecordedPicture,
@@ -53,13 +54,14 @@ T = TypeVar("T")
 
 
 class FolderLateFrames:
-    """The port `LateFrames` on a folder of at most `max_bytes`, not counting findings.
+    """The port `LateFrames` on a folder of at most `max_bytes`, not counting findings. Held frames may exceed it.
 
     Entering raises StateUnusable if the folder can't be read and written.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, clock: Clock) -> None:
+    def __init__(self, folder: Path, *, max_bytes: int, clock: Clock, held: Held | None = None) -> None:
         self._path = folder
+        self._held = held or Held()
         self._max_bytes = max_bytes
         self._clock = clock
         self._sizes: dict[ResultId, int] = {}  # frames that wait, oldest first
@@ -149,9 +151,9 @@ class FolderLateFrames:
 
     def _open(self) -> None:
         with translated(self._path):
-            self._path.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path)
             remove_partial(self._path)
-            files = sorted((path.stat().st_mtime_ns, path.name, path) for path in self._path.iterdir())
+            files = sorted((path.lstat().st_mtime_ns, path.name, path) for path in self._path.iterdir())
             self._found = {ResultId(path.stem): None for _, _, path in files if path.suffix == ".json"}
             for stamp_ns, _, path in files:
                 self._last_ns = max(self._last_ns, stamp_ns)
@@ -160,7 +162,7 @@ class FolderLateFrames:
 
     def _find_picture(self, result_id: ResultId, path: Path) -> None:
         """Take a picture of an earlier process into account."""
-        file_bytes, has_record = path.stat().st_size, result_id in self._found
+        file_bytes, has_record = path.lstat().st_size, result_id in self._found
         try:
             size_bytes = size_of_picture(path, file_bytes)
         except ValueError:
@@ -183,7 +185,8 @@ class FolderLateFrames:
     def _keep(self, frame: LateFrame) -> None:
         verdict, payload = frame.verdict, frame.admitted.delivery.payload
         result_id = verdict.result_id
-        if len(payload) > self._max_bytes:
+        self._held.note(verdict)
+        if len(payload) > self._max_bytes and result_id not in self._held:
             self._put_finding(given_up(verdict, DROPPED, self._clock.now()))
             return
         try:
@@ -196,9 +199,16 @@ class FolderLateFrames:
             self._remove_record(result_id)
         self._uncount(result_id)
         self._count(result_id, len(payload))
+        self._keep_the_bound()
+
+    def _keep_the_bound(self) -> None:
+        """Give up the oldest frames beyond the bound, but none that is held or being judged."""
         while self._size_bytes > self._max_bytes:
             taken = None if self._taken is None else self._taken.verdict.result_id
-            self._drop(next(waiting for waiting in self._sizes if waiting != taken))
+            oldest = next((each for each in self._sizes if each != taken and each not in self._held), None)
+            if oldest is None:
+                return
+            self._drop(oldest)
 
     def _drop(self, result_id: ResultId) -> None:
         frame = self._read(result_id)
@@ -242,9 +252,9 @@ class FolderLateFrames:
             return None
 
     def _read_paired(self, result_id: ResultId, picture: Path) -> LateFrame | None:
-        record = orjson.loads(self._record_of(result_id).read_bytes())
+        record = orjson.loads(read_kept(self._record_of(result_id)))
         if finding_from_record(record).late_outcome is LateOutcome.WAITING:
-            return late_frame_from_record(record, picture.read_bytes())
+            return late_frame_from_record(record, read_kept(picture))
         self._uncount(result_id)
         self._found[result_id] = None
         self._remove_pictures(result_id)
@@ -277,7 +287,7 @@ class FolderLateFrames:
                 findings.append(finding)
                 continue
             try:
-                finding = finding_from_record(orjson.loads(self._record_of(result_id).read_bytes()))
+                finding = finding_from_record(orjson.loads(read_kept(self._record_of(result_id))))
                 is_lost = finding.late_outcome is LateOutcome.WAITING
                 findings.append(given_up(finding, GONE, self._clock.now()) if is_lost else finding)
             except (OSError, ValueError) as error:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from inspector.store.pictures.folders import translated
+from inspector.files import open_kept, open_regular
+from inspector.store.pictures.folders import read_kept, translated
 
 _MARK: Final = b"INSPLATE"
 _TRAILER: Final = struct.Struct("<III8s")
@@ -39,7 +40,7 @@ def write_recorded(path: Path, picture: RecordedPicture, stamp_ns: int) -> None:
     """
     trailer = _TRAILER.pack(len(picture.record), zlib.crc32(picture.record), picture.tries, _MARK)
     with translated(path):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        file = open_kept(path, os.O_WRONLY | os.O_TRUNC)
         try:
             _write_all(file, [picture.payload, picture.record + trailer])
             os.utime(file, ns=(stamp_ns, stamp_ns))
@@ -52,7 +53,7 @@ def write_recorded(path: Path, picture: RecordedPicture, stamp_ns: int) -> None:
 
 def read_recorded(path: Path) -> RecordedPicture:
     """Raises ValueError for a file that is not whole, and OSError."""
-    content = path.read_bytes()
+    content = read_kept(path)
     length, checksum, tries = _trailer(content)
     at = len(content) - _TRAILER.size - length
     record = content[at : at + length]
@@ -63,7 +64,7 @@ def read_recorded(path: Path) -> RecordedPicture:
 
 def size_of_picture(path: Path, file_bytes: int) -> int:
     """Size of the picture in a file of `file_bytes`. Raises ValueError for a file that is not whole, and OSError."""
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         file.seek(max(0, file_bytes - _TRAILER.size))
         length, _, _ = _trailer(file.read(_TRAILER.size), file_bytes)
     return file_bytes - _TRAILER.size - length
@@ -71,9 +72,11 @@ def size_of_picture(path: Path, file_bytes: int) -> int:
 
 def note_tries(path: Path, tries: int) -> None:
     """Set the tries of a whole file. Raises OSError."""
-    with path.open("r+b", buffering=0) as file:
-        file.seek(-_TRIES_FROM_END, os.SEEK_END)
-        file.write(_TRIES.pack(tries))
+    file = open_kept(path, os.O_WRONLY, creates=False)
+    try:
+        os.pwrite(file, _TRIES.pack(tries), os.fstat(file).st_size - _TRIES_FROM_END)
+    finally:
+        os.close(file)
 
 
 def _trailer(end: bytes, file_bytes: int | None = None) -> tuple[int, int, int]:

@@ -7,12 +7,12 @@ same file as in the folder of kept pictures, and takes no room while that one is
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 from inspector.domain import ResultId, Verdict
 from inspector.errors import StateUnusable
-from inspector.store.pictures.folders import safe_name, write_whole
+from inspector.files import is_regular, link_to, make_folder
+from inspector.store.pictures.folders import read_kept, safe_name, write_whole
 
 
 def keep_reviewed(state_dir: Path, verdict: Verdict) -> Path | None:
@@ -30,23 +30,23 @@ def keep_reviewed(state_dir: Path, verdict: Verdict) -> Path | None:
         return None
     target = _folder(state_dir, verdict.product) / source.name
     with contextlib.suppress(OSError):  # another file system, or one without links
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, target)
+        make_folder(target.parent, is_shared=True)
+        link_to(target, source)
         return target
     try:
-        content = source.read_bytes()
+        content = read_kept(source)
     except FileNotFoundError:  # pruned meanwhile
         return None
     except OSError as error:
         raise StateUnusable(f"The picture {source} can't be read ({error.strerror}).") from error
-    write_whole(target, content, durable=True)
+    write_whole(target, content, durable=True, is_shared=True)
     return target
 
 
 def reviewed_frame(state_dir: Path, product: str, result_id: ResultId) -> Path | None:
     """The frame of a reviewed part, if it was kept apart on this machine."""
     found = sorted(_folder(state_dir, product).glob(f"{safe_name(result_id)}.*"))
-    return found[0] if found else None
+    return next((path for path in found if is_regular(path)), None)
 
 
 def kept_frame(state_dir: Path, verdict: Verdict) -> Path | None:
@@ -58,7 +58,7 @@ def kept_frame(state_dir: Path, verdict: Verdict) -> Path | None:
 
 
 def _frames(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if not path.name.endswith(".heat.jpg"))
+    return sorted(path for path in folder.glob(pattern) if not path.name.endswith(".heat.jpg") and is_regular(path))
 
 
 def _folder(state_dir: Path, product: str) -> Path:

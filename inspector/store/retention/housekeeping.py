@@ -97,7 +97,8 @@ class Housekeeping:
 
     def _kept_results(self) -> list[str]:
         images = self._state_dir / "images"
-        folders = ((images, images / "latest"), (self._state_dir / "dead-letters", None))
+        others = ((self._state_dir / name, None) for name in ("dead-letters", "late"))
+        folders = ((images, images / "latest"), *others)
         return sorted({result_of(path) for folder, spare in folders for path, _ in files_of(folder, spare)})
 
     def _report(self, kind: str, severity: Severity, detail: str) -> None:

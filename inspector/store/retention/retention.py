@@ -76,6 +76,7 @@ def rules(section: RetentionSection, now: datetime) -> list[Rule]:
         ("shadow_results", tables.shadow_results.c.decided_at, section.decisions_days),
         ("conflicts", tables.conflicts.c.at, section.decisions_days),
         ("events", tables.events.c.at, section.events_days),
+        ("commands", tables.commands.c.received_at, section.events_days),  # repeats are refused by age long before
     )
     return made + [Rule(name, at, now - timedelta(days=days)) for name, at, days in aged if days is not None]
 
@@ -163,7 +164,7 @@ async def _held_condition(connection: AsyncConnection, rule: Rule, held: Sequenc
     if rule.table is tables.results:
         return holds.covered(held)
     is_timely = holds.covered_in_time(rule.at, await holds.spans(connection, held))
-    if rule.table in (tables.events, tables.gate_actions):
+    if rule.table in (tables.events, tables.commands, tables.gate_actions):
         return is_timely
     by_result = holds.covered_by_result(rule.table.c.result_id, held)
     return sa.or_(by_result, is_timely) if rule.table is tables.decisions else by_result

@@ -1,8 +1,9 @@
 """Obeys commands to the line: job, mode, resync, golden, release.
 
-A command is obeyed once, and it is stored before it takes effect. A command is refused when it is retained, used
-before, expired, malformed, or can't be stored; the reply gives the reason. Of several agents with one gate only the one
-that owns it now obeys and answers, so that two replies never contradict each other.
+A command is obeyed once, and it is stored before it takes effect. One that changes nothing leaves no row in the audit.
+What command_sieve.py refuses never comes here. Here a command is refused for the state of the line, or because it can't
+be stored, and the reply gives the reason. Of several agents with one gate only the one that owns it now obeys and
+answers, so that two replies never contradict each other.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from inspector.domain import (
     Order,
     Outcome,
     Severity,
+    StormCounts,
 )
 from inspector.errors import CommandRefused, LedgerUnavailable
 from inspector.ports import CommandChannel, Ledger
-from inspector.stream.commands import Command, check_time, cmd_id_of, read
+from inspector.stream.commands import REPEATED, USED_BEFORE, Command, check_time, cmd_id_of, read
 from inspector.stream.gate_merging import undone
 from inspector.stream.identity import TriggerCounter
 from inspector.stream.pipeline.challenging import Challenging, opened
+from inspector.stream.pipeline.command_sieve import CommandSieve
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.storms import release
@@ -55,13 +58,17 @@ Change = Callable[[GateState], GateState]
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The change that a command makes at one gate (or camera without a gate). `said`: it in words, for people."""
+    """The change that a command makes at one gate (or camera without a gate). `said`: it in words, for people.
+
+    `is_idle`: everything stays as it is.
+    """
 
     order: Order
     change: Change
     said: str
     is_resync: bool = False
     challenge: Challenge | None = None
+    is_idle: bool = False
 
 
 class Commanding:
@@ -75,9 +82,11 @@ class Commanding:
         products: Callable[[], tuple[str, ...]],
         challenging: Challenging,
         owning: Owning,
+        sieve: CommandSieve,
     ) -> None:
         self._shared = shared
         self._owning = owning
+        self._sieve = sieve
         self._ledger = ledger
         self._channel = channel
         self._products = products
@@ -87,7 +96,7 @@ class Commanding:
         """Obey and answer one command at a time, until the channel is closed."""
         if self._channel is None:
             return
-        async for request in self._channel.requests():
+        async for request in self._channel.requests(self._sieve.takes):
             answer = await self._answer(request)
             if answer is not None:
                 await self._channel.reply(request.name, answer)
@@ -123,10 +132,7 @@ class Commanding:
 
     async def _answer(self, request: CommandRequest) -> dict[str, Any] | None:
         """The reply; None if another agent has to answer."""
-        cmd_id = cmd_id_of(request.payload)
         try:
-            if request.is_retained:
-                raise CommandRefused("It is retained, so it may be of any age; send it without retain.")
             command = read(request)
             owners, left = await self._owned(request, self._owners(command))
             if not owners:
@@ -134,11 +140,10 @@ class Commanding:
                 return None
             detail = await self._obey(command, request, owners)
         except CommandRefused as refusal:
-            self._shared.event(
-                "command_refused", Severity.WARNING, f"cmd/{request.name}", f"{cmd_id or 'no cmd_id'}: {refusal}"
-            )
-            return self._reply(cmd_id, [], str(refusal), is_obeyed=False)
-        return self._reply(cmd_id, owners, detail, is_obeyed=True)
+            self._sieve.note_refused(request, refusal)
+            return self._sieve.reply(request, refusal)
+        self._shared.telemetry.count("commands_obeyed", command=request.name.value)
+        return self._reply(command, owners, detail)
 
     async def _owned(self, request: CommandRequest, owners: list[str]) -> tuple[list[str], str]:
         """Those of these gates (and cameras without a gate) that this agent may command, and who has the others.
@@ -175,17 +180,12 @@ class Commanding:
             await self._ledger.record_command(self._record(command, request, detail, is_obeyed=False), [])
 
     async def _obey(self, command: Command, request: CommandRequest, owners: list[str]) -> str:
-        try:
-            agent = self._shared.config.agent
-            check_time(command, self._shared.clock.now(), agent.command_age_s, agent.max_mode_h)
-        except CommandRefused as refusal:
-            with contextlib.suppress(LedgerUnavailable):
-                await self._ledger.record_command(self._record(command, request, str(refusal), is_obeyed=False), [])
-            raise
+        agent = self._shared.config.agent
+        check_time(command, self._shared.clock.now(), agent.command_age_s, agent.max_mode_h)  # it may have waited
         plans = {owner: self._plan(command, owner) for owner in owners}
         detail = ". ".join(_said(plan) for plan in plans.values())
         record = self._record(command, request, detail, is_obeyed=True)
-        record = replace(record, orders=tuple(plan.order for plan in plans.values()))
+        record = replace(record, orders=tuple(plan.order for plan in plans.values() if not plan.is_idle))
         states = [self._planned(owner, plan) for owner, plan in plans.items()]
         challenge = next((plan.challenge for plan in plans.values()), None)
         try:
@@ -193,7 +193,7 @@ class Commanding:
         except LedgerUnavailable:
             raise CommandRefused(AWAY) from None
         if not is_new:
-            raise CommandRefused("Its cmd_id was used before; each command needs one of its own.")
+            raise CommandRefused(USED_BEFORE, REPEATED)
         lost = [owner for owner in plans if not self._still_owns(owner)]
         if lost:
             # A command never holds at some of its gates only.
@@ -279,7 +279,8 @@ class Commanding:
         if state.held:
             why = "" if state.held_for is None else f" ({HELD_WORDS[state.held_for]})"
             said = f"released; it was held{why}"
-        return _Plan(Order(owner, "gate", _held_text(state), "not held"), change, said)
+        is_idle = not state.held and not state.reject_streak and state.storm == StormCounts()
+        return _Plan(Order(owner, "gate", _held_text(state), "not held"), change, said, is_idle=is_idle)
 
     def _plan_challenge(self, command: Command, owner: str, state: GateState) -> _Plan:
         challenge = self._challenging.plan(command, owner, state)
@@ -318,7 +319,8 @@ class Commanding:
             before = [earlier for earlier in state.jobs if (earlier.from_epoch, earlier.from_count) < begin]
             return replace(state, jobs=(*before, job)[-JOBS_KEPT:], orders=state.orders + 1)
 
-        return _Plan(Order(owner, "job", _job_text(running), _job_text(job)), change, said)
+        is_idle = _is_same_job(running, job) and not any(_is_announced(each, counter) for each in counter.state.jobs)
+        return _Plan(Order(owner, "job", _job_text(running), _job_text(job)), change, said, is_idle=is_idle)
 
     def _owners(self, command: Command) -> list[str]:
         """The gates (and cameras without a gate) that the command is for and that this agent has now.
@@ -352,20 +354,20 @@ class Commanding:
             name=command.name,
             agent=self._shared.config.agent.name,
             by=command.by,
-            reason=command.reason,
+            reason=f"{command.reason} (key {command.key})" if self._sieve.checks_keys else command.reason,
             sent_at=command.sent_at,
             received_at=request.received_at,
             is_obeyed=is_obeyed,
             detail=detail,
         )
 
-    def _reply(self, cmd_id: str | None, owners: list[str], detail: str, *, is_obeyed: bool) -> dict[str, Any]:
+    def _reply(self, command: Command, owners: list[str], detail: str) -> dict[str, Any]:
         now = self._shared.clock.now()
         counters = [self._shared.admission.counter(owner) for owner in owners]
         return {
             "v": 1,
-            "cmd_id": cmd_id,
-            "ok": int(is_obeyed),
+            "cmd_id": command.cmd_id,
+            "ok": 1,
             "agent": self._shared.config.agent.name,
             "at": format_time(now),
             "detail": detail,
@@ -381,7 +383,18 @@ def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:
         return replace(state, mode=mode, mode_expires_at=until, orders=state.orders + 1)
 
     said = f"mode {mode}{_until(until)} (before: {state.mode})"
-    return _Plan(Order(owner, "mode", state.mode.value, mode.value), change, said)
+    order = Order(owner, "mode", state.mode.value, mode.value)
+    return _Plan(order, change, said, is_idle=(mode, until) == (state.mode, state.mode_expires_at))
+
+
+def _is_same_job(running: Job | None, job: Job) -> bool:
+    said = (job.job_id, job.lot, job.product)
+    return job.job_id is None if running is None else said == (running.job_id, running.lot, running.product)
+
+
+def _is_announced(job: Job, counter: TriggerCounter) -> bool:
+    """Whether the job begins later than with the parts that have come."""
+    return (job.from_epoch, job.from_count) > (counter.state.epoch, counter.reached)
 
 
 def _state_record(counter: TriggerCounter, mode: GateMode) -> dict[str, Any]:

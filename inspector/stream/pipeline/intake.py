@@ -75,19 +75,21 @@ class Intake:
 
     async def make_ready(self, delivery: Delivery) -> None:
         """Wait until this delivery can be taken. A wait here delays one stream; a wait in `take` delays the source."""
-        camera = delivery.camera
+        camera, size_bytes = delivery.camera, len(delivery.payload)
         await self._takeover.ensure_loaded(camera, delivery.position)
-        while self._shared.gate_of(camera) is None and not self._shared.has_room_for(camera):
+        while self._shared.gate_of(camera) is None and not self._shared.has_room_for(camera, size_bytes):
             await self._shared.has_room.wait()
 
     async def take(self, source: FrameSource, delivery: Delivery) -> None:
         """Admit one delivery. Returns when its frame waits in line or is settled."""
+        is_held = self._hold(delivery)
         self._shared.watermark.open(delivery.position)
         self._misses.note_connection(delivery)
         sha256 = await self._hash(delivery.payload)
         arrival = self._shared.admission.admit(delivery, sha256)
         self._shared.telemetry.count("deliveries", camera=delivery.camera)
         if isinstance(arrival, Repeat):
+            self._shared.frame_room.let_go(delivery.position)
             self._repeat(Receipt(source, delivery.position), delivery.camera, arrival)
             return
         self._note_count(arrival)
@@ -110,6 +112,11 @@ class Intake:
             while self._settling.deferring > MOST_DEFERRED:
                 await self._shared.has_room.wait()
             return
+        if not is_held:
+            self._settling.overload(ticket, "the frames in memory leave no room for it (agent.frames_mib)")
+            while self._shared.frame_room.is_over:  # until its row and its picture are on their way
+                await self._shared.has_room.wait()
+            return
         if not self._shared.line.has_room(ticket.camera):
             if self._shared.gate_of(ticket.camera) is not None:
                 self._settling.overload(ticket, "more frames of this camera wait than may")
@@ -118,6 +125,17 @@ class Intake:
         self._shared.line.put(ticket, ticket.camera, ticket.decide_by_ns)
         self._shared.has_frame.set()
         self._shared.expect_deadline(ticket.decide_by_ns)
+
+    def _hold(self, delivery: Delivery) -> bool:
+        """Count the frame's bytes. False where a camera at a gate has no room for them, which is never held back."""
+        room, size_bytes = self._shared.frame_room, len(delivery.payload)
+        has_room = (
+            room.holds(delivery.position)
+            or room.has_room(delivery.camera, size_bytes)
+            or self._shared.gate_of(delivery.camera) is None
+        )
+        room.hold(delivery.position, delivery.camera, size_bytes)
+        return has_room
 
     async def _hash(self, payload: bytes) -> str:
         if len(payload) <= SMALL_BYTES:

@@ -28,7 +28,8 @@ Parts whose trigger ids were skipped wait in ../gaps.py; misses.py settles those
 Beside the road run upkeep.py (live products, canary, events), graph_exchange.py (exported graphs of the registry),
 camera_watch.py (silent cameras, rates), owning.py (which gates are this agent's), succession.py (what is taken over
 with a gate; ../handover.py), shadowing.py (the shadow versions, on frames that have their verdict, while no live frame
-waits; ../shadow_line.py), heartbeats.py, commanding.py (job, mode, epoch), challenging.py (golden challenges),
+waits; ../shadow_line.py), heartbeats.py, command_sieve.py (commands that are refused at once; ../command_rights.py),
+commanding.py (job, mode, epoch), challenging.py (golden challenges),
 reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), accounts.py (what became of each part;
 ../accounting.py), states.py (state topics, gauges), snapshot.py (the whole agent at one moment) and alarms.py (events
 that could come for every part).
@@ -42,7 +43,7 @@ pipeline; the error names the stage.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,13 +69,16 @@ from inspector.ports import (
 )
 from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
+from inspector.stream.command_rights import CommandKey, CommandRights
 from inspector.stream.deciding import Policy
+from inspector.stream.frame_room import FrameRoom
 from inspector.stream.gate_merging import with_holds
 from inspector.stream.gates import Gate
 from inspector.stream.pipeline.accounts import Accounts
 from inspector.stream.pipeline.afterwards import Afterwards, LateOutlets
 from inspector.stream.pipeline.camera_watch import CameraWatch
 from inspector.stream.pipeline.challenging import Challenging
+from inspector.stream.pipeline.command_sieve import CommandSieve
 from inspector.stream.pipeline.commanding import Commanding
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.heartbeats import Heartbeats
@@ -121,9 +125,11 @@ class Adapters:
     late_frames: LateFrames
     decode: Decode
     take_events: Callable[[], list[Event]]
+    frame_room: FrameRoom
     command_channel: CommandChannel | None = None
     gate_owners: GateOwners | None = None
     ack_line: AckLine | None = None
+    command_keys: Sequence[CommandKey] = ()
 
 
 class Pipeline:
@@ -181,6 +187,7 @@ class Pipeline:
             self._shared, self._lineups, self._upkeep, adapters.sink, adapters.journal, self._writing, self._owning
         )
         self._snapshots = Snapshots(self._shared, self._lineups, self._upkeep, self._owning)
+        self._command_sieve = self._make_command_sieve()
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,
@@ -188,6 +195,7 @@ class Pipeline:
             self._live_products,
             self._challenging,
             self._owning,
+            self._command_sieve,
         )
         self._stop = asyncio.Event()
         self.has_started = asyncio.Event()
@@ -205,6 +213,11 @@ class Pipeline:
             self._challenging,
             Holding(self._shared, self._owning),
         )
+
+    def _make_command_sieve(self) -> CommandSieve:
+        agent, adapters = self._config.agent, self._adapters
+        rights = CommandRights(agent.prefix, self._config.commands.allow, adapters.command_keys)
+        return CommandSieve(self._shared, rights, adapters.command_channel)
 
     def _make_afterwards(self) -> Afterwards:
         adapters = self._adapters
@@ -234,6 +247,14 @@ class Pipeline:
     def fault(self) -> str:
         """The first fault that makes verdicts untrustworthy now, or `none`."""
         return self._upkeep.fault().name.lower()
+
+    async def tell_audit_head(self, head: Mapping[str, Any]) -> None:
+        """Publish the head of the audit with the agent's state."""
+        await self._states.tell_audit_head(head)
+
+    async def store_events(self) -> None:
+        """Store the events that wait, also those that came after `run` has returned."""
+        await self._upkeep.store_events()
 
     def snapshot(self) -> Snapshot:
         """The agent as it is now, for figures. Call on the event loop."""
@@ -291,6 +312,7 @@ class Pipeline:
                 self._misses.tell_last()
                 await self._owning.leave()
                 await self._reports.finish()
+                self._command_sieve.finish()
                 await self._shadowing.store()
                 await self._upkeep.store_events()
                 for task in side:
@@ -338,6 +360,7 @@ class Pipeline:
             "events": self._upkeep.run_events(),
             "shadow results": self._shadowing.run(),
             "commands": self._commanding.run(),
+            "refused commands": self._command_sieve.run(),
             "modes": self._commanding.run_expiry(),
             "challenges": self._challenging.run(),
             "states": self._states.run(),
@@ -418,4 +441,5 @@ def _share(config: Config, adapters: Adapters, checkpoint: Callable[[str], None]
         spare_time=SpareTime(adapters.clock.monotonic_ns()),
         batcher=Batcher(config.engine.batch_max, int(config.engine.batch_wait_ms * 1e6)),
         sources=adapters.sources,
+        frame_room=adapters.frame_room,
     )

@@ -37,6 +37,14 @@ _SOURCES: Final = {1: "decision", 2: "default", 3: "bypass", 4: "hand"}
 STATE_S: Final = 1.0
 """How long the stored state of a gate counts as current."""
 
+STRANGE_S: Final = 60.0
+"""How long an epoch of which nothing is stored counts as one that never was, before the ledger is asked again."""
+
+STRANGE_KEPT: Final = 1000
+
+MOST_UNSURE: Final = 1000
+"""Most reports of an unknown epoch that are taken unchecked while the ledger is away; then they are forged."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
@@ -68,6 +76,9 @@ class Reports:
         self._parts = PartFinder()
         self._redeliveries = Redeliveries()
         self._stored: dict[str, tuple[int, GateState]] = {}
+        self._known_epochs: set[tuple[str, int]] = set()
+        self._strange_epochs: dict[tuple[str, int], int] = {}
+        self._unsure = 0
         self._taken: deque[_Taken] = deque()
         self._has_taken = Signal()
         self._waiting: deque[str] = deque()
@@ -183,6 +194,8 @@ class Reports:
     async def _placed(self, received: GateAction) -> GateAction:
         section = self._section(received.gate)
         state = await self._state(section, received)
+        if 1 <= received.epoch < state.epoch:
+            await self._ensure_was(received)
         action = self._parts.placed(received, section, state)
         number = None if action.in_flight else action.trigger_id
         at = action.received_at
@@ -202,9 +215,39 @@ class Reports:
                 stored = (await self._ledger.load_gates([section.name])).get(section.name, own)
             except LedgerUnavailable:
                 # Which epoch the gate has can't be known now. The report may be right, so it must not be lost.
+                self._take_unsure(action)
                 return replace(own, epoch=max(own.epoch, action.epoch))
+            self._unsure = 0
             self._stored[section.name] = now_ns, stored
         return max(own, stored, key=_reach)
+
+    async def _ensure_was(self, action: GateAction) -> None:
+        """Raises NoSuchPart for an earlier epoch that neither this run nor anything stored knows."""
+        gate, epoch = action.gate, action.epoch
+        if self._shared.admission.counter(gate).has_had(epoch) or (gate, epoch) in self._known_epochs:
+            return
+        now_ns = self._shared.clock.monotonic_ns()
+        looked_ns = self._strange_epochs.get((gate, epoch))
+        if looked_ns is None or now_ns - looked_ns > STRANGE_S * 1e9:
+            try:
+                is_known = await self._ledger.has_epoch(gate, epoch)
+            except LedgerUnavailable:
+                self._take_unsure(action)
+                return
+            self._unsure = 0
+            if is_known:
+                self._known_epochs.add((gate, epoch))
+                return
+            while len(self._strange_epochs) >= STRANGE_KEPT:
+                del self._strange_epochs[next(iter(self._strange_epochs))]
+            self._strange_epochs[gate, epoch] = now_ns
+        raise NoSuchPart(f"nothing is known of epoch {epoch} of the gate")
+
+    def _take_unsure(self, action: GateAction) -> None:
+        """Count a report that can't be checked while the ledger is away. Raises NoSuchPart beyond the bound."""
+        self._unsure += 1
+        if self._unsure > MOST_UNSURE:
+            raise NoSuchPart(f"nothing is known of epoch {action.epoch} of the gate while the database is away")
 
     def _section(self, name: str) -> GateSection:
         return next(gate for gate in self._shared.config.gate if gate.name == name)

@@ -352,6 +352,7 @@ class Settling:
             self._outlets.images.keep(Picture(verdict, admitted.delivery.payload, heat_map))
         self._shared.telemetry.verdict(verdict)
         self._outlets.shadowing.offer(facts, verdict)
+        self._shared.let_bytes_go(ticket)
         self._recording.finish(ticket, Row(verdict, decision))
 
     async def _keep_dead_letter(self, facts: FrameFacts, verdict: Verdict) -> None:
@@ -394,6 +395,7 @@ class Settling:
             self._shared.telemetry.verdict(verdict)
             self._recording.finish(ticket, Row(verdict, None))
         finally:
+            self._shared.let_bytes_go(ticket)
             self.deferring -= 1
             self._shared.has_room.set()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from inspector.ports import Journal, VerdictSink
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
@@ -33,6 +36,12 @@ class States:
         self._journal = journal
         self._writing = writing
         self._is_stopping = False
+        self._audit: Mapping[str, Any] | None = None
+
+    async def tell_audit_head(self, head: Mapping[str, Any]) -> None:
+        """Publish the head of the audit with the agent's state, from now on."""
+        self._audit = head
+        await self._tell()
 
     async def stop(self) -> None:
         """Report the cameras as offline, because none of their frames is taken any more."""
@@ -65,6 +74,7 @@ class States:
             "journal": "ok" if self._shared.journal_has_room else "full",
             "gates": {gate.name: self._gate(gate.name) for gate in self._owning.served()},
             "gauges": self._shared.telemetry.gauges(),
+            "audit": self._audit,
         }
         await self._sink.state(f"agent/{self._shared.config.agent.name}/state", state)
         await self._tell_cameras()
@@ -92,6 +102,8 @@ class States:
         gauge = self._shared.telemetry.gauge
         gauge("frames_in_flight", len(self._shared.in_flight))
         gauge("frames_waiting", len(self._shared.line))
+        gauge("frames_bytes", self._shared.frame_room.held_bytes)
+        gauge("frames_limit_bytes", self._shared.frame_room.most_bytes)
         gauge("journal_bytes", self._journal.size_bytes)
         gauge("journal_limit_bytes", self._journal.limit_bytes)
         gauge("ledger_away", int(self._shared.ledger_is_away))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ from inspector.stream.admission import Admission
 from inspector.stream.batching import Batcher, WaitingLine
 from inspector.stream.deciding import Policy
 from inspector.stream.frame_faults import FaultWatch
+from inspector.stream.frame_room import FrameRoom
 from inspector.stream.gates import Gate
 from inspector.stream.rhythm import Rhythm
 from inspector.stream.shadow_line import Headroom
@@ -155,6 +156,7 @@ class Shared:
     line: WaitingLine[Ticket]
     batcher: Batcher[BatchItem]
     spare_time: SpareTime
+    frame_room: FrameRoom
     in_flight: dict[ResultId, Ticket] = field(default_factory=dict)
     has_frame: Signal = field(default_factory=Signal)
     has_room: Signal = field(default_factory=Signal)
@@ -237,9 +239,18 @@ class Shared:
         gated = {id(self.sources[camera]) for gate in self.config.gate for camera in gate.cameras}
         return list({id(source): source for source in self.sources.values() if id(source) not in gated}.values())
 
-    def has_room_for(self, camera: str) -> bool:
+    def has_room_for(self, camera: str, size_bytes: int) -> bool:
         """Whether a frame of a camera without a gate may be taken from its broker."""
-        return self.journal_has_room and self.line.has_room(camera)
+        has_bytes = self.frame_room.has_room(camera, size_bytes)
+        return has_bytes and self.journal_has_room and self.line.has_room(camera)
+
+    def let_bytes_go(self, ticket: Ticket) -> None:
+        """The frame's bytes are needed no more, though its row may wait for the database for hours."""
+        admitted = ticket.facts.admitted
+        bare = replace(admitted, delivery=replace(admitted.delivery, payload=b""))
+        ticket.facts = replace(ticket.facts, admitted=bare)
+        self.frame_room.let_go(admitted.delivery.position)
+        self.has_room.set()
 
     def owner_of(self, camera: str) -> str:
         """The name that the camera's epoch belongs to: the camera's gate, or the camera itself without a gate."""

@@ -1,12 +1,12 @@
 """Good images from a folder or from memory, read one at a time, named by their path.
 
 Nothing in a folder is ignored in silence: every entry that is not a readable JPEG or PNG file is named with its reason.
-Names are printable (`domain.printable`); files are opened by their real path.
+Names are printable (`domain.printable`); files are opened by their real path. A link to a file is as good as the file,
+because people link their data sets; a link to a pipe or device is refused like the thing itself.
 """
 
 from __future__ import annotations
 
-import os
 import stat
 import struct
 from collections.abc import Iterable
@@ -18,12 +18,11 @@ import numpy as np
 
 from inspector.domain import printable
 from inspector.errors import UsageError
+from inspector.files import MOST_IMAGE_BYTES, open_regular, read_regular
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png")
 BMP = b"BM"
 BMP_SUFFIX = ".bmp"
-MOST_BYTES = 1024 * 1024 * 1024
-"""The largest file that is read, in bytes: the highest limit that a camera may have."""
 MOST_BMP_PIXELS = 100_000_000
 HEAD_BYTES = 16
 MOST_NAMED = 3
@@ -58,7 +57,7 @@ class ImageSource:
             return self.payload
         if self.path is None:
             raise OSError("there is neither a file nor bytes")
-        payload = read_regular(self.path, MOST_BYTES)
+        payload = read_regular(self.path, MOST_IMAGE_BYTES, follows_links=True)
         return _as_png(payload) if payload.startswith(BMP) else payload
 
 
@@ -82,21 +81,6 @@ class Offered:
     def refused(self) -> list[NotTaken]:
         """Entries that a person may have taken for images of the set."""
         return [thing for thing in self.not_taken if not thing.is_litter]
-
-
-def read_regular(path: Path, most_bytes: int) -> bytes:
-    """The content of a regular file. Before it is read, raises OSError where it is no regular file or too large."""
-    with open(path, "rb", opener=_open_without_waiting) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is no regular file")
-        if status.st_size > most_bytes:
-            raise OSError(f"it has {status.st_size} bytes, the limit is {most_bytes}")
-        return file.read(most_bytes)
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # opening a named pipe without a writer would block forever
 
 
 def _as_png(payload: bytes) -> bytes:
@@ -237,5 +221,5 @@ def _of_folder(path: Path) -> str:
 
 
 def _head(path: Path) -> bytes:
-    with open(path, "rb", opener=_open_without_waiting) as file:
+    with open_regular(path, follows_links=True) as file:
         return file.read(HEAD_BYTES)

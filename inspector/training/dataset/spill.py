@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import EnrolmentError
+from inspector.files import make_folder
 
 
 class Spill(Sequence[NDArray[Any]]):
@@ -26,7 +27,7 @@ class Spill(Sequence[NDArray[Any]]):
 
     def __init__(self, folder: Path | None = None) -> None:
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder, is_shared=True)
         descriptor, path = tempfile.mkstemp(prefix="enrolment-", dir=folder)
         Path(path).unlink()
         self._descriptor = descriptor

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from inspector.files import is_regular, make_folder, write_whole
 from inspector.training.heads.student_plan import TrainingPlan
 from inspector.training.heads.teacher_maps import TeacherMaps
 from inspector.vision.networks.snc import differences
@@ -214,15 +214,14 @@ class StudentTrainer:
                 tensors[f"adam.{number}.{name}"] = value.detach().cpu().reshape(value.shape)
         state = self._state
         note = {"state": [state.step, state.decay_at, state.end, state.best, state.since_best]}
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}")
-        save_file({name: value.contiguous() for name, value in tensors.items()}, partial, {"note": json.dumps(note)})
-        partial.replace(target)
+        content = save({name: value.contiguous() for name, value in tensors.items()}, {"note": json.dumps(note)})
+        make_folder(target.parent, is_shared=True)
+        write_whole(target, content)
 
     def _restore(self) -> None:
         """Go on from the checkpoint. A damaged checkpoint is ignored."""
         source = self._checkpoint
-        if source is None or not source.is_file():
+        if source is None or not is_regular(source):
             return
         try:
             with safe_open(source, framework="pt") as file:

@@ -20,6 +20,8 @@ from typing import Any, Literal, get_args
 
 from inspector.domain import ExportedGraph
 from inspector.errors import ArtifactError, EngineError, GraphMissing, WeightsMissing
+from inspector.files import make_folder, read_regular, write_whole
+from inspector.lifetime import environment_without_secrets
 from inspector.vision.networks.backbone import Backbone, weights_digest
 
 EXPORTER_VERSION = 4
@@ -28,6 +30,9 @@ EXPORTER_VERSION = 4
 Join = Literal["bilinear", "nearest", "checkered"]
 
 EXPORT_TIMEOUT_S = 600
+MOST_GRAPH_BYTES = 2 * 1024 * 1024 * 1024
+"""The most that one graph without files beside it can have."""
+MOST_NOTE_BYTES = 1024 * 1024
 INPUT = "pixels"
 """Name of a graph's input."""
 
@@ -209,15 +214,10 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 def write_cached(key: str, content: bytes, cache: Path, versions: Mapping[str, str]) -> None:
     """Store a graph under its key. Readers see the whole graph or no graph."""
-    cache.mkdir(parents=True, exist_ok=True)
+    make_folder(cache, is_shared=True)
     note = json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "versions": dict(versions)})
     for name, body in ((f"{key}.onnx", content), (f"{key}.json", note.encode())):
-        partial = cache / f".{name}.{os.getpid()}"
-        with partial.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(cache / name)
+        write_whole(cache / name, body, durable=True)
 
 
 def _read_cached(key: str, cache: Path) -> tuple[bytes, dict[str, str]] | None:
@@ -226,8 +226,8 @@ def _read_cached(key: str, cache: Path) -> tuple[bytes, dict[str, str]] | None:
     None where the graph is missing or damaged; the caller exports it again then.
     """
     try:
-        content = (cache / f"{key}.onnx").read_bytes()
-        note = json.loads((cache / f"{key}.json").read_text(encoding="utf-8"))
+        content = read_regular(cache / f"{key}.onnx", MOST_GRAPH_BYTES)
+        note = json.loads(read_regular(cache / f"{key}.json", MOST_NOTE_BYTES))
     except (FileNotFoundError, ValueError):
         return None
     except OSError as error:
@@ -247,7 +247,14 @@ def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) 
     # -W ignore: the exporter's deprecation warnings mean nothing to the operator.
     command = [sys.executable, "-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=EXPORT_TIMEOUT_S,
+            check=False,
+            env=environment_without_secrets(),
+        )
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"Exporting the backbone took more than {EXPORT_TIMEOUT_S} s.") from error
     if done.returncode == 0:

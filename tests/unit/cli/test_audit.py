@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +20,11 @@ from inspector.domain import Event, Severity
 from inspector.operation.opening import database_of
 from inspector.store import audit
 from inspector.store.audit import Change
+from inspector.store.chain import ChainKeys
+from inspector.store.database import Database
 from inspector.store.ledger.ledger import SqlLedger
 from inspector.testing.clock import START
+from tests.audit_attacks import cut, drop_guards, rewrite
 
 Shell = Callable[..., Any]
 CHANGES = [
@@ -54,11 +60,20 @@ def test_audit_list_is_newest_first_and_selected(shell: Shell) -> None:
     assert "a [red]scratch[/] passed" in shown
 
 
+def do(line: Config, attack: Callable[[Database], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        async with database_of(line) as database:
+            await attack(database)
+
+    asyncio.run(run())
+
+
 @pytest.mark.usefixtures("chain")
 def test_audit_verify_tells_a_whole_chain_from_a_changed_one(shell: Shell, line: Config) -> None:
     whole = shell("audit", "verify", "--json")
     assert (whole.code, whole.document["holds"], whole.document["entries"]) == (0, True, 3)
     assert whole.document["last_hash"] in shell("audit", "verify").out
+    do(line, drop_guards)
     with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db")) as connection, connection:
         connection.execute("UPDATE audit SET reason = 'another' WHERE seq = 2")
     changed = shell("audit", "verify", "--json")
@@ -67,6 +82,47 @@ def test_audit_verify_tells_a_whole_chain_from_a_changed_one(shell: Shell, line:
         connection.execute("DELETE FROM audit WHERE seq = 2")
     removed = shell("audit", "verify")
     assert (removed.code, "broken at 3" in removed.out) == (1, True)
+
+
+@pytest.mark.usefixtures("chain")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit SET user_name = 'bo' WHERE seq = 1",
+        "DELETE FROM audit",
+        "INSERT OR REPLACE INTO audit SELECT seq, at, 'bo', object, old_value, new_value, reason, prev_hash, hash "
+        "FROM audit WHERE seq = 1",
+    ],
+)
+def test_database_refuses_to_change_the_audit(line: Config, statement: str) -> None:
+    connection = sqlite3.connect(line.agent.state_dir / "inspector.db")
+    with contextlib.closing(connection), pytest.raises(sqlite3.IntegrityError, match="never changed or removed"):
+        connection.execute(statement)
+
+
+@pytest.mark.usefixtures("chain")
+def test_audit_verify_by_an_earlier_head_finds_a_cut_end_and_a_new_chain(shell: Shell, line: Config) -> None:
+    written = shell("audit", "head", "head.json", "--json")
+    assert (written.code, written.document["entries"], written.document["seq"]) == (0, 3, 3)
+    assert json.loads(Path("head.json").read_text()) == written.document
+    assert shell("audit", "verify", "--head", "head.json").code == 0
+    do(line, lambda database: rewrite(database, 2, ChainKeys(), reason="quite another"))
+    assert shell("audit", "verify").code == 0, "the new chain is whole"
+    rewritten = shell("audit", "verify", "--head", "head.json")
+    assert (rewritten.code, "was rewritten" in rewritten.out) == (1, True)
+    do(line, lambda database: cut(database, after=2))
+    assert shell("audit", "verify").code == 0, "nothing is left to break"
+    short = shell("audit", "verify", "--head", "head.json", "--json")
+    assert (short.code, short.document["holds"]) == (1, False)
+    assert "entry 3, the last one at" in short.document["faults"][0]
+
+
+@pytest.mark.usefixtures("chain")
+def test_audit_verify_by_a_file_that_is_no_head_is_refused(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"schema": 1, "at": "2025-03-01T06:00:00", "entries": -1}')
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("other.json", "nowhere.json", "/dev/zero", "pipe"):
+        assert shell("audit", "verify", "--head", name).code == 2
 
 
 def test_events_are_newest_first_and_selected(shell: Shell, line: Config) -> None:

@@ -54,7 +54,8 @@ def test_toml_value_of_any_text_reads_back(name: str) -> None:
 def test_configuration_text_names_every_key_once() -> None:
     text = configuration_text({})
     for table in keys.tables():
-        section = text.split(f"\n{table.header}\n")[1].split("\n[")[0]
+        header = f"\n#{table.header}\n" if table.is_list else f"\n{table.header}\n"  # a list without a chosen key
+        section = re.split(r"\n#?\[", text.split(header)[1])[0]
         for key in table.keys:
             assert len(re.findall(rf"^#{key.name} = ", section, re.MULTILINE)) == 1
 
@@ -89,6 +90,8 @@ def test_every_example_of_a_key_is_a_value_it_takes() -> None:
                 given["gate"] = [gate | keyed]
             elif table.name == "camera":
                 given["camera"] = [camera | keyed]
+            elif table.name == "command_key":
+                given["command_key"] = [{"name": "mes", "key_secret": "command-mes"} | keyed]
             else:
                 given[table.name] = keyed
             parse(given, None)

@@ -11,6 +11,7 @@ from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.config.messages import STAND_INS, patterns
 from inspector.config.sections import CameraSection, GateSection, KafkaSection
+from inspector.config.trust_sections import CommandKeySection
 from inspector.errors import ConfigError
 
 LIST = "write a list in [ ], or in [[ ]] the header of a section that may come several times"
@@ -136,7 +137,7 @@ def test_parse_concludes_nothing_from_a_key_that_is_wrong_by_itself(table: dict[
 
 
 def test_every_key_without_a_default_has_a_stand_in() -> None:
-    models = (CameraSection, GateSection, KafkaSection)
+    models = (CameraSection, GateSection, KafkaSection, CommandKeySection)
     needed = {key for model in models for key, field in model.model_fields.items() if field.is_required()}
     assert needed == STAND_INS.keys()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ async def test_enrol_on_request_of_what_is_no_image_says_what_was_named(line: Co
         await enrol_on_request(line, request_of(images=(Path("/dev/zero"),)), lambda *_: None)
 
 
-async def test_enrol_on_request_whose_report_cant_be_written_says_that_the_version_is_live(line: Config) -> None:
-    with pytest.raises(EnrolmentError, match="disc version 1 is live, but its report /dev/full can't be written"):
-        await enrol_on_request(line, request_of(camera="cam1", count=6, page=Path("/dev/full")), lambda *_: None)
+async def test_enrol_on_request_whose_report_cant_be_written_says_that_the_version_is_live(
+    line: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_a_full_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("inspector.enrolment.enrol_product.write_text", on_a_full_disk)
+    with pytest.raises(EnrolmentError, match=r"1 is live, but its report .*p.html can't be written .No space"):
+        await enrol_on_request(line, request_of(camera="cam1", count=6, page=tmp_path / "p.html"), lambda *_: None)

@@ -89,6 +89,19 @@ async def test_work_at_low_priority_comes_last_and_the_caller_does_not() -> None
     assert {name: os.environ.get(name) for name in THREAD_VARIABLES} == before
 
 
+def tells_its_variables(_progress: Progress) -> dict[str, str]:
+    return dict(os.environ)
+
+
+async def test_work_at_low_priority_inherits_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INSPECTOR_SECRET_MQTT", "INSPECTOR_SECRET_STORE_PASSWORD", "CREDENTIALS_DIRECTORY", "PGPASSWORD"):
+        monkeypatch.setenv(name, "the secret")
+    monkeypatch.setenv("INSPECTOR_CONFIG", "a.toml")
+    found = await run_at_low_priority(tells_its_variables, quiet)
+    assert "the secret" not in found.values()
+    assert found["INSPECTOR_CONFIG"] == "a.toml"
+
+
 async def test_work_at_low_priority_that_stands_still_is_told_as_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inspector.enrolment.low_priority.SILENT_S", 0.01)
     heard: list[str] = []

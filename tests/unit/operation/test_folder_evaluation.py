@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -27,10 +29,24 @@ def test_evaluate_folder_keeps_its_figures_where_the_report_cant_be_written(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder_evaluation, "engine_of", lambda _config: _Opened())
-    request = EvaluationRequest(root=root, profile="fast", page=Path("/dev/full"))
+    monkeypatch.setattr(folder_evaluation, "write_text", _on_a_full_disk)
+    request = EvaluationRequest(root=root, profile="fast", page=root / "page.html")
     done = evaluate_folder(parse({}, None), request, lambda *_: None)
-    assert done.page_fault.startswith("The report /dev/full can't be written (No space left on device)")
+    assert done.page_fault.startswith(f"The report {root}/page.html can't be written (No space left on device)")
     assert list(done.figures["products"]) == ["disc"]
+
+
+def _on_a_full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("kind", ["link", "device", "pipe"])
+def test_evaluate_folder_refuses_what_is_no_file_as_report_before_any_work(root: Path, kind: str) -> None:
+    (root / "link").symlink_to(root / "elsewhere.html")
+    os.mkfifo(root / "pipe")
+    page = Path("/dev/null") if kind == "device" else root / kind
+    with pytest.raises(UsageError, match=f"is no file but a {kind}; name the file itself"):
+        evaluate_folder(parse({}, None), EvaluationRequest(root=root, page=page), lambda *_: None)
 
 
 def test_evaluate_folder_refuses_a_folder_as_report_before_any_work(root: Path) -> None:

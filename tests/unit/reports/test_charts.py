@@ -84,3 +84,21 @@ def test_pictures_are_small_data_uris() -> None:
     assert len(plain) < 60_000
     with pytest.raises(Undrawable):
         pictures.frame_uri(b"no image")
+
+
+def test_every_report_runs_no_script_and_loads_nothing() -> None:
+    others = [path for path in page.TEMPLATES.glob("*.html.j2") if path.name != "page.html.j2"]
+    assert all(path.read_text().startswith('{% extends "page.html.j2" %}') for path in others)
+    made = page._environment().from_string('{% extends "page.html.j2" %}{% block main %}<p>a</p>{% endblock %}')
+    html = made.render(software="1", made_at="now", title="a")
+    policy = re.search('<meta http-equiv="content-security-policy" content="([^"]*)">', html)
+    assert policy is not None
+    assert html.index(policy[0]) < html.index("<style>") < html.index("<body")
+    rules = dict(rule.strip().split(" ", 1) for rule in policy[1].split(";"))
+    assert rules == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": "'unsafe-inline'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }

@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from inspector.agent.clock import SystemClock
-from inspector.domain import Action, Cause, CommandName, CommandRequest, GateMode, Outcome
+from inspector.domain import Action, Cause, CommandName, CommandRequest, GateMode, Outcome, Severity
 from inspector.stream.verdict_record import format_time
+from tests.unit.stream.test_command_rights import LEADS, signed
 from tests.unit.stream.test_pipeline import BAD, GOOD, Plant, settings, until
 
 
@@ -315,3 +316,77 @@ async def test_counts_of_another_modulus_end_with_their_epoch() -> None:
         third.push(GOOD, 48)
         await third.has_rows(4)
     assert "modulus_changed" not in third.telemetry.kinds()
+
+
+def flood(plant: Plant, name: str, number: int, **keys: Any) -> None:
+    """So many commands at once, which nobody awaits the answer of."""
+    now = datetime.now(UTC)
+    for count in range(number):
+        table = {"v": 1, "cmd_id": f"f{count}", "sent_at": format_time(now), "by": "x", "reason": "a flood", **keys}
+        plant.commands.asked.put_nowait(CommandRequest(CommandName(name), orjson.dumps(table), now))
+
+
+async def test_commands_that_change_nothing_leave_no_row_in_the_audit() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        talker = Talker(plant)
+        until_then = later()
+        await talker.tell("mode", mode="clean", expires_at=until_then)
+        await talker.tell("job", job_id="J1", lot="L1")
+        before = audited(plant)
+        assert len(before) == 2
+        assert (await talker.tell("mode", mode="clean", expires_at=until_then))["ok"] == 1
+        assert (await talker.tell("job", job_id="J1", lot="L1"))["ok"] == 1
+        assert (await talker.tell("release", gate="gate"))["ok"] == 1
+        assert audited(plant) == before, "the line stays as it is"
+        await talker.tell("mode", mode="clean", expires_at=later(120))
+        await talker.tell("job", job_id="J1", lot="L2")
+        assert len(audited(plant)) == 4, "another end and another lot are changes"
+    assert len(plant.ledger.commands) == 7, "each is known, so that none is obeyed twice"
+
+
+def audited(plant: Plant) -> list[Any]:
+    return [order for command in plant.ledger.commands for order in command.orders]
+
+
+async def test_flood_of_refused_commands_is_told_once_and_writes_nothing() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        flood(plant, "mode", 2000, mode="bypass", expires_at="9999-12-31T23:59:59Z")
+        reply = await Talker(plant).tell("mode", mode="clean", expires_at=later())
+        await until(lambda: any(answer["ok"] for _, answer in plant.commands.replies))
+        reply = next(answer for _, answer in plant.commands.replies if answer["ok"])
+        assert reply["gates"][0]["mode"] == "clean", "the genuine one among them is obeyed"
+    assert [command.cmd_id for command in plant.ledger.commands] == ["c1"]
+    told = [event for event in plant.telemetry.events if event.kind == "command_refused"]
+    assert len(told) == 2, "one at once, one at the end"
+    assert "1,999 commands refused" in told[1].detail
+    assert plant.telemetry.labelled["commands_refused", "mode", "time"] == 2000
+
+
+async def test_command_that_comes_twice_at_once_is_obeyed_once() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        flood(plant, "resync", 1)
+        flood(plant, "resync", 500)
+        await until(lambda: plant.telemetry.labelled["commands_refused", "resync", "repeated"] >= 1)
+        await until(lambda: plant.telemetry.labelled["commands_obeyed", "resync"] == 500)
+    assert plant.ledger.gates["gate"].epoch == 501
+
+
+async def test_unsigned_command_where_a_key_is_configured_is_an_alarm_and_changes_nothing() -> None:
+    plant = Plant(settings())
+    plant.command_keys = [LEADS]
+    async with plant.running():
+        reply = await Talker(plant).tell("mode", mode="bypass", expires_at=later())
+        assert (reply["ok"], "is not signed" in reply["detail"]) == (0, True)
+        now = datetime.now(UTC)
+        request = signed("mode", "leads", LEADS.secret, prefix="plant/site/area/line", sent_at=format_time(now),
+                         mode="bypass", expires_at=later())  # fmt: skip
+        plant.commands.asked.put_nowait(request)
+        await until(lambda: any(answer["ok"] for _, answer in plant.commands.replies))
+    (event,) = [event for event in plant.telemetry.events if event.kind == "command_unsigned"]
+    assert event.severity is Severity.ALARM
+    assert plant.ledger.gates["gate"].mode is GateMode.BYPASS
+    (record,) = plant.ledger.commands
+    assert (record.by, record.reason) == ("ada", "checked (key leads)")

@@ -38,6 +38,8 @@ from inspector.domain import (
 )
 from inspector.errors import JournalFull, UndecodableFrame
 from inspector.stream import spare_time
+from inspector.stream.command_rights import CommandKey
+from inspector.stream.frame_room import FrameRoom
 from inspector.stream.pipeline import Adapters, Pipeline, afterwards
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.recording import ENOUGH
@@ -124,10 +126,12 @@ class Plant:
         self.line = FakeGateLine(self.clock)
         self.acks = FakeAckLine()
         self.commands = FakeCommandChannel()
+        self.command_keys: list[CommandKey] = []
         self.sink, self.images, self.letters = FakeSink(), FakeImages(), FakeDeadLetters()
         self.telemetry = FakeTelemetry()
         self.lineup = FakeLineup()
         self.reached: list[str] = []
+        self.room = FrameRoom(config.agent.frames_mib << 20)
 
     def pipeline(self, checkpoint: Callable[[str], None] | None = None) -> Pipeline:
         adapters = Adapters(
@@ -145,7 +149,9 @@ class Plant:
             late_frames=self.late,
             decode=decode,
             take_events=self.telemetry.take_events,
+            frame_room=self.room,
             command_channel=self.commands,
+            command_keys=self.command_keys,
             ack_line=self.acks if self.config.gate else None,
         )
         return Pipeline(self.config, adapters, "test", checkpoint or self.reached.append)

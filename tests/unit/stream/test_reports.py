@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 
-from inspector.domain import GateAction, GateState
+from inspector.domain import CommandName, CommandRequest, GateAction, GateState
+from inspector.stream.pipeline.reports import MOST_UNSURE
 from tests.unit.stream.conftest import START
 from tests.unit.stream.test_pipeline import GOOD, Died, Plant, settings, until
 
@@ -200,3 +203,58 @@ async def test_report_at_a_gate_that_came_from_another_agent_is_placed_by_its_st
     found = [(action.epoch, action.lap, action.trigger_id) for action in plant.ledger.gate_actions]
     assert found == [(3, 5, 20), (4, 0, 2), (5, 0, 3)], "one that can't be checked is kept"
     assert plant.telemetry.counters["acks_of_no_part"] == 1
+
+
+async def test_reports_of_an_epoch_that_never_was_are_told_counted_and_not_stored() -> None:
+    """The epochs 2 to 4 were skipped, as a takeover does it."""
+    plant = Plant(settings())
+    plant.ledger.gates["gate"] = GateState("gate", 1, None)
+    async with plant.running():
+        plant.push(GOOD, 1)
+        await plant.has_rows(1)
+    plant.ledger.gates["gate"] = GateState("gate", 5, None)
+    again = Plant(settings(), earlier=plant)
+    async with again.running():
+        for trigger in range(5000):
+            again.acks.reported.put_nowait(report(trigger, epoch=2 + trigger % 3))
+        for epoch in (1, 5):
+            again.acks.reported.put_nowait(report(1, epoch=epoch))
+        await until(lambda: 5002 in again.acks.acknowledged, 30)
+    assert [action.epoch for action in again.ledger.gate_actions] == [1, 5], "what is known is stored as before"
+    assert again.telemetry.labelled["acks_of_no_part", "gate"] == 5000
+    assert again.ledger.asked_epochs == 4, "once for each epoch"
+    first, *later = [event for event in again.telemetry.events if event.kind == "ack_of_no_part"]
+    assert "nothing is known of epoch 2" in first.detail
+    assert len(later) == 1
+
+
+async def test_reports_of_an_unknown_epoch_while_the_ledger_is_away_are_taken_to_a_bound() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        plant.ledger.is_available = False
+        for trigger in range(MOST_UNSURE + 500):
+            plant.acks.reported.put_nowait(report(trigger, epoch=99))
+        for trigger in range(100):
+            plant.acks.reported.put_nowait(report(trigger))
+        await until(lambda: MOST_UNSURE + 600 in plant.acks.acknowledged, 30)
+        plant.ledger.is_available = True
+        await until(lambda: len(plant.ledger.gate_actions) == MOST_UNSURE + 100)
+    assert sum(action.epoch == 1 for action in plant.ledger.gate_actions) == 100, "real ones are never lost"
+    assert plant.telemetry.labelled["acks_of_no_part", "gate"] == 500
+    assert "ack_of_no_part" in plant.telemetry.kinds()
+
+
+async def test_report_of_an_epoch_that_only_a_command_began_is_stored_after_a_restart() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        for number in range(3):
+            now = datetime.now(UTC)
+            table = {"v": 1, "cmd_id": f"c{number}", "sent_at": now.isoformat(), "by": "ada", "reason": "a test"}
+            plant.commands.asked.put_nowait(CommandRequest(CommandName.RESYNC, orjson.dumps(table), now))
+        await until(lambda: plant.ledger.gates["gate"].epoch == 4 if "gate" in plant.ledger.gates else False)
+    again = Plant(settings(), earlier=plant)
+    async with again.running():
+        for epoch in (1, 2, 3, 4):
+            again.acks.reported.put_nowait(report(1, epoch=epoch))
+        await until(lambda: 4 in again.acks.acknowledged)
+    assert [action.epoch for action in again.ledger.gate_actions] == [1, 2, 3, 4]

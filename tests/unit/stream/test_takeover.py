@@ -15,6 +15,7 @@ from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.config.sections import CameraSection
 from inspector.domain import GateState, Outcome, StormCounts, Verdict
+from inspector.stream.frame_room import FrameRoom
 from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New, TriggerCounter
 from inspector.stream.pipeline import Adapters, Pipeline
 from inspector.testing.edges import (
@@ -84,6 +85,7 @@ class GroupAgent:
                 late_frames=InMemoryLateFrames(clock),
                 decode=decode,
                 take_events=self.telemetry.take_events,
+                frame_room=FrameRoom(1 << 30),
                 gate_owners=owners,
                 ack_line=acks,
                 command_channel=self.commands,

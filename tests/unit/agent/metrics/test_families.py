@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[4]
 UNITS = ("_seconds", "_bytes", "_frames", "_ratio", "_info")
 COUNTS = {
     "inspector_frames_in_flight",
+    "inspector_frames_bytes",
+    "inspector_frames_limit_bytes",
     "inspector_frames_waiting",
     "inspector_frames_decoding",
     "inspector_late_frames_waiting",
@@ -28,6 +30,7 @@ COUNTS = {
     "inspector_products_live",
     "inspector_threads",
     "inspector_event_loop_tasks",
+    "inspector_audit_entries",
 }
 """Gauges that count things; their names say of what."""
 

@@ -29,8 +29,8 @@ from inspector.config.loading import secret
 from inspector.config.store_url import SQLITE, url_faults
 from inspector.config.trust_sections import LEAST_KEY_CHARACTERS
 from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, SchemaOutdated
-from inspector.store.chain import ChainKeys
 from inspector.files import NotOpened, ensure_no_strangers_link, make_folder
+from inspector.store.chain import ChainKeys
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION
 from inspector.store.tls import client_context

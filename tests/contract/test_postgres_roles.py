@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import subprocess
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -33,21 +31,13 @@ from inspector.testing.postgres import PostgresServer
 from inspector.testing.registry_contract import Audited, RegistryContract, enrol
 from inspector.testing.samples import verdict_of_part
 from tests.brokers import RunningClock
+from tests.contract.roles import Users, run_script
 from tests.contract.test_ledger_contract import SqlLedgerContract
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "configs" / "postgresql" / "roles.sql"
 PAGE = (ROOT / "docs" / "postgresql.md").read_text(encoding="utf-8")
 ROLES = ("inspector_agent", "inspector_console", "inspector_operator", "inspector_reader")
 WORDS = {"SELECT": "reads", "INSERT": "adds", "UPDATE": "changes", "DELETE": "removes"}
-
-
-def run_script(server: PostgresServer, database: Database) -> None:
-    where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", str(database.url.username)]
-    where.append(str(database.url.database))
-    command = ["psql", *where, "--single-transaction", "--set", "ON_ERROR_STOP=1", "--quiet", "--file", str(SCRIPT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
@@ -56,24 +46,6 @@ def owned(postgres: Database, postgres_server: PostgresServer) -> Database:
     for _ in range(2):
         run_script(postgres_server, postgres)
     return postgres
-
-
-class Users:
-    """Opens the database as a user of one role."""
-
-    def __init__(self, owned: Database) -> None:
-        self._owned = owned
-        self._opened: list[Database] = []
-
-    async def of(self, role: str) -> Database:
-        name = f"u{uuid.uuid4().hex[:12]}"
-        async with self._owned.writing() as connection:
-            await connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN IN ROLE {role}")
-        self._opened.append(Database(self._owned.url.set(username=name)))
-        return self._opened[-1]
-
-    async def close(self) -> None:
-        await asyncio.gather(*(database.__aexit__() for database in self._opened))
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.addresses import is_loopback
 from inspector.config.config import Config
 from inspector.config.plain_text import plain_passwords
-from inspector.config.store_url import is_postgresql
 from inspector.errors import InspectorError
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ async def check(config: Config, file: Path | None) -> AsyncIterator[Finding]:
         yield finding
     async for finding in _database(config):
         yield finding
+    for finding in _keys(config):
+        yield finding
     async for finding in certificates.check(config):
         yield finding
     for finding in file_modes.check(config, file):
@@ -38,24 +39,56 @@ async def check(config: Config, file: Path | None) -> AsyncIterator[Finding]:
 
 
 async def _database(config: Config) -> AsyncIterator[Finding]:
-    """Whether this user of PostgreSQL may do more than an agent has to. Nothing if the database is away."""
+    """Whether the audit can be believed, and what this user may do. Nothing of a database that is away or outdated."""
+    from inspector.operation.opening import has_file
     from inspector.store.database import configured
-    from inspector.store.rights import too_much
+    from inspector.store.rights import missing_guards, too_much
 
-    if not is_postgresql(config.store.url):
-        return
     try:
         async with configured(config) as database:
+            if not has_file(database):  # opening it would make it
+                return
             await database.check_schema()
-            found = await too_much(database)
-            user = database.url.username
+            guards, found = await missing_guards(database), await too_much(database)
+            user = None if database.is_sqlite else database.url.username
     except InspectorError:  # as the checks of the store say
         return
+    yield _guards(guards)
     if found:
         advice = "Give it the role inspector_agent of configs/postgresql/roles.sql (docs/postgresql.md)."
         yield warning(PART, "database user", f"{user} may {_listed(found)}, and an agent need not. {advice}")
-    else:
+    elif user is not None:
         yield ok(PART, "database user", f"{user} can change neither the audit nor what judges")
+
+
+def _guards(missing: list[str]) -> Finding:
+    subject = "audit guards"
+    if not missing:
+        return ok(PART, subject, "the database refuses to change or remove entries")
+    return fault(
+        PART,
+        subject,
+        f"entries of the audit can be changed: the trigger {_listed(missing)} is gone or off. Find out who did it, run "
+        "`inspector audit verify --head FILE` with a head that is kept elsewhere, and make the trigger again "
+        "(docs/audit.md).",
+    )
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    """Whether audit and commands are kept with keys, where others could write or publish."""
+    if config.audit.key_secret is None:
+        what = "entries are sealed without a key, so whoever can write to the database can make the whole chain anew"
+        yield warning(PART, "audit key", f"{what}. Set audit.key_secret (docs/audit.md).")
+    else:
+        yield ok(PART, "audit key", "entries are sealed with a key")
+    if not config.gate or not config.commands.allow:
+        return
+    if config.command_key:
+        yield ok(PART, "command keys", f"commands are signed by {_listed([key.name for key in config.command_key])}")
+    elif not is_loopback(config.mqtt.host):
+        what = f"whoever may publish below {config.agent.prefix}/cmd can put a gate into bypass, in any name"
+        advice = "Add a [[command_key]] for each sender, and leave in commands.allow what is sent (docs/commands.md)."
+        yield warning(PART, "command keys", f"commands are not signed: {what}. {advice}")
 
 
 async def _broker(config: Config) -> AsyncIterator[Finding]:

@@ -213,3 +213,12 @@ async def test_doctor_says_what_a_user_may_do_beyond_an_agent_s_work(owned: Data
     assert owner.level is Level.WARNING
     assert "change and remove rows of the audit, change what judges and give itself" in owner.detail
     assert "configs/postgresql/roles.sql" in owner.detail
+
+
+async def test_doctor_finds_a_server_that_wants_no_password(owned: Database) -> None:
+    """The servers of the tests trust everybody."""
+    url = owned.url.set(password="right").render_as_string(hide_password=False)
+    config = parse({"store": {"url": url}, "mqtt": {"port": 1}}, None)
+    found = {finding.subject: finding async for finding in security.check(config, None)}
+    assert found["database password"].level is Level.WARNING
+    assert "scram-sha-256" in found["database password"].detail

@@ -533,3 +533,23 @@ def test_keys_of_audit_and_commands_are_asked_for(
     config = config_of(tmp_path, camera=[camera("c")], gate=[gate], **sections)
     found = {finding.subject: finding.level for finding in security._keys(config)}
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("kafka", "is_found"),
+    [
+        ({"bootstrap": "kafka.plant.example:9092"}, True),
+        ({"bootstrap": "kafka.plant.example:9093", "security": "ssl"}, True),
+        ({"bootstrap": "kafka.plant.example:9093", "security": "ssl", "cert_file": "a", "key_file": "b"}, False),
+        (
+            {"bootstrap": "kafka.plant.example:9093", "security": "sasl_ssl", "username": "a", "password_secret": "p"},
+            False,
+        ),
+        ({"bootstrap": "localhost:9092"}, False),
+    ],
+)
+def test_kafka_that_asks_nobody_who_they_are_is_a_fault(tmp_path: Path, kafka: dict[str, Any], is_found: bool) -> None:
+    config = config_of(tmp_path, camera=[camera("c", source="kafka")], kafka=kafka)
+    found = [finding.level for finding in security._kafka(config)]
+    assert found == ([Level.FAULT] if is_found else [])
+    assert list(security._kafka(config_of(tmp_path, camera=[camera("c")], kafka=kafka))) == []

@@ -115,6 +115,8 @@ def test_guarded_line_is_told_and_acknowledged_and_commanded(line: Line, tmp_pat
     assert refused == []
     bad = [entry for entry in json.loads(doctor.stdout) if entry["part"] in ("mqtt", "gates") and not entry["ok"]]
     assert bad == [], doctor.stdout
+    levels = {entry["subject"]: entry["level"] for entry in json.loads(doctor.stdout) if entry["part"] == "security"}
+    assert (levels["anonymous clients"], levels["access list"], levels["passwords"]) == ("ok", "ok", "ok")
 
 
 GUARDED_STORE = """

@@ -8,7 +8,7 @@ SYSTEM_PARTS := mosquitto mosquitto-clients postgresql openssl systemd maven def
 # Needed by some faults besides.
 FAULT_PARTS := faketime libfaketime util-linux
 
-.PHONY: demo screenshots test check bench fuzz faults install system-parts clean
+.PHONY: demo screenshots test check audit bench fuzz faults install system-parts clean
 
 demo: $(VENV)/.installed
 	$(BIN)/inspector demo
@@ -26,6 +26,13 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Licences of what is installed, and known vulnerabilities of what an agent needs (requirements.lock). The latter needs
+# pip-audit, in an environment of its own, and a database in the internet; where it can't be reached it says so.
+audit: $(VENV)/.installed
+	@test -x $(VENV)/audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/audit && \
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit; } || true
+	$(BIN)/python -m tests.audit --pip-audit $(VENV)/audit/bin/python
 
 # What things cost here as ratios, then a short `inspector bench pipeline`; docs/performance.md has the other benches.
 bench: system-parts $(VENV)/.installed

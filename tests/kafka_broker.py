@@ -123,6 +123,20 @@ class Kafka:
             self._acl("--group", f"g-{topic}", "--operation", "Read")
         self._acl("--topic", topic, "--operation", "Read", "--operation", "Write", "--operation", "Describe")
 
+    def add_user(self, name: str, password: str) -> None:
+        """A SCRAM user without any rights."""
+        self._java("kafka.admin.ConfigCommand", "--bootstrap-server", self.bootstrap, "--alter",
+                   "--entity-type", "users", "--entity-name", name,
+                   "--add-config", f"SCRAM-SHA-512=[password={password}]")  # fmt: skip
+
+    def tool(self, name: str, main_class: str) -> Path:
+        """A program of Kafka's `bin` folder, which Maven does not bring."""
+        file = self.folder / name
+        options = f"-Xmx256m -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
+        file.write_text(f'#!/bin/sh\nexec java {options} -cp "{self._jars}/*" {main_class} "$@"\n')
+        file.chmod(0o755)
+        return file
+
     def produce_from_console(self, topic: str, lines: list[str]) -> None:
         """With Kafka's own console producer, a client that is not ours: `key:value` on each line."""
         self._java(
@@ -207,6 +221,10 @@ class KafkaTopics:
     async def create(self, partitions: int = 1, **configs: str) -> str:
         """A new topic's name; it can be written to when this returns."""
         name = f"t-{uuid.uuid4().hex[:12]}"
+        await self.create_named(name, partitions, **configs)
+        return name
+
+    async def create_named(self, name: str, partitions: int = 1, **configs: str) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         try:
@@ -214,7 +232,6 @@ class KafkaTopics:
             await admin.create_topics([topic])
         finally:
             await admin.close()
-        return name
 
     async def send(
         self, topic: str, value: bytes | None, key: str | None = None, partition: int | None = None, **headers: str

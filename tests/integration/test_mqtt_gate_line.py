@@ -235,6 +235,20 @@ async def test_gate_line_leaves_the_decisions_of_another_owner_alone(
     assert notebook.kinds == []
 
 
+async def test_gate_line_whose_decisions_the_broker_refuses_says_so_once(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    access = tmp_path / "access"
+    access.write_text("topic readwrite p/s/gate/+/heartbeat\ntopic read p/s/gate/+/decision\n")
+    broker = mosquitto(f"acl_file {access}")
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
+        for trigger in range(3):
+            await until(lambda: line.is_connected)
+            assert await line.publish(decide(trigger, window_s=1000)) is False
+    refusals = [event for event in notebook.events if event.kind == "decision_refused"]
+    assert [(event.severity, event.subject) for event in refusals] == [(Severity.ALARM, "g1")]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 async def test_gate_line_whose_client_id_is_taken_says_so(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str

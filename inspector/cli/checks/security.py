@@ -11,6 +11,8 @@ from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.addresses import is_loopback
 from inspector.config.config import Config
 from inspector.config.plain_text import plain_passwords
+from inspector.config.store_url import is_postgresql
+from inspector.errors import InspectorError
 
 if TYPE_CHECKING:
     from connectors.mqtt.access_probe import Rights
@@ -27,10 +29,33 @@ async def check(config: Config, file: Path | None) -> AsyncIterator[Finding]:
         yield finding
     async for finding in _broker(config):
         yield finding
+    async for finding in _database(config):
+        yield finding
     async for finding in certificates.check(config):
         yield finding
     for finding in file_modes.check(config, file):
         yield finding
+
+
+async def _database(config: Config) -> AsyncIterator[Finding]:
+    """Whether this user of PostgreSQL may do more than an agent has to. Nothing if the database is away."""
+    from inspector.store.database import configured
+    from inspector.store.rights import too_much
+
+    if not is_postgresql(config.store.url):
+        return
+    try:
+        async with configured(config) as database:
+            await database.check_schema()
+            found = await too_much(database)
+            user = database.url.username
+    except InspectorError:  # as the checks of the store say
+        return
+    if found:
+        advice = "Give it the role inspector_agent of configs/postgresql/roles.sql (docs/postgresql.md)."
+        yield warning(PART, "database user", f"{user} may {_listed(found)}, and an agent need not. {advice}")
+    else:
+        yield ok(PART, "database user", f"{user} can change neither the audit nor what judges")
 
 
 async def _broker(config: Config) -> AsyncIterator[Finding]:

@@ -57,8 +57,8 @@ REVOKE SELECT ON people, sessions FROM inspector_reader, inspector_agent, inspec
 -- PostgreSQL, so they get it on the one column that no code changes.
 SELECT pg_temp.may('inspector_agent', 'INSERT, UPDATE', 'gates', 'challenges', 'agents', 'cameras');
 SELECT pg_temp.may('inspector_agent', 'INSERT, UPDATE, DELETE', 'results', 'decisions', 'gate_actions', 'gate_owners');
-SELECT pg_temp.may('inspector_agent', 'INSERT, DELETE', 'shadow_results', 'conflicts', 'events', 'graphs');
-SELECT pg_temp.may('inspector_agent', 'INSERT', 'audit', 'commands');
+SELECT pg_temp.may('inspector_agent', 'INSERT, DELETE', 'shadow_results', 'conflicts', 'events', 'commands', 'graphs');
+SELECT pg_temp.may('inspector_agent', 'INSERT', 'audit');
 SELECT pg_temp.may('inspector_agent', 'UPDATE (id)', 'registry_revision');
 
 -- The console: people, reviews, jobs that a worker does, and which version is live. It adds no versions.
@@ -73,7 +73,7 @@ SELECT pg_temp.may('inspector_console', 'INSERT, UPDATE, DELETE', 'version_signa
 SELECT pg_temp.may('inspector_operator', 'INSERT, UPDATE',
     'products', 'product_versions', 'reviews', 'jobs', 'holds', 'signing_keys', 'version_signatures');
 SELECT pg_temp.may('inspector_operator', 'DELETE', 'signing_keys', 'version_signatures',
-    'results', 'decisions', 'gate_actions', 'shadow_results', 'conflicts', 'events');
+    'results', 'decisions', 'gate_actions', 'shadow_results', 'conflicts', 'events', 'commands');
 SELECT pg_temp.may('inspector_operator', 'INSERT, DELETE', 'graphs');
 SELECT pg_temp.may('inspector_operator', 'INSERT', 'audit');
 SELECT pg_temp.may('inspector_operator', 'UPDATE', 'registry_revision');

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.domain import (
+    ENROLLED_HERE,
     AckContradiction,
     AgentPresence,
     Challenge,
@@ -44,11 +45,14 @@ from inspector.domain import (
     Picture,
     Position,
     ProductVersion,
+    Provenance,
     ResultId,
     Routed,
     Scored,
     ShadowResult,
     Sighting,
+    Signature,
+    TrustedKey,
     Verdict,
 )
 
@@ -175,6 +179,10 @@ class Lineup(Protocol):
     def products(self) -> tuple[str, ...]: ...
 
     @property
+    def versions(self) -> tuple[ProductVersion, ...]:
+        """The versions that judge: of a product whose live version was refused, the one that judged before."""
+
+    @property
     def router(self) -> Router: ...
 
     @property
@@ -192,7 +200,10 @@ class Lineup(Protocol):
 
 
 class LineupLoader(Protocol):
-    """Makes a lineup of `LiveSet.needed`. Loaded versions are reused; an unreadable one is refused by an event."""
+    """Makes a lineup of `LiveSet.needed`. Loaded versions are reused.
+
+    A live version that can't be loaded is refused by an event; the one that judged its product before goes on.
+    """
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""
@@ -380,11 +391,26 @@ class Registry(Adapter, Protocol):
         by: str,
         activate: bool,
         shadow: bool = False,
-        reason: str = "enrolled",
+        provenance: Provenance = ENROLLED_HERE,
     ) -> ProductVersion:
-        """Store a version and its audit row, and move the pointer if requested, in one short transaction.
+        """Store a version and its audit row, and move the pointer if requested, in one short transaction."""
 
-        `reason`: of the moved pointer, for the audit.
+    async def signing_keys(self) -> tuple[TrustedKey, ...]:
+        """The public keys whose signatures count, by name."""
+
+    async def sign(
+        self,
+        product: str,
+        version: int,
+        signature: Signature,
+        *,
+        by: str,
+        reason: str,
+        of_threshold: Signature | None = None,
+    ) -> ProductVersion:
+        """Put a signature to a version that is there, in place of earlier ones. Raises RegistryError.
+
+        `of_threshold`: over its threshold, where that was moved.
         """
 
     async def products(self) -> list[ProductVersion]:
@@ -405,9 +431,19 @@ class Registry(Adapter, Protocol):
         """Go back to the version that was live before. Raises RegistryError if there is no such version."""
 
     async def move_threshold(
-        self, product: str, version: int, threshold: float, *, by: str, reason: str
+        self,
+        product: str,
+        version: int,
+        threshold: float,
+        *,
+        by: str,
+        reason: str,
+        signature: Signature | None = None,
     ) -> ProductVersion:
-        """Set the score above which this version rejects a part. Raises RegistryError for an unknown version."""
+        """Set the score above which this version rejects a part. Raises RegistryError for an unknown version.
+
+        `signature`: over the threshold, in place of that over the threshold before.
+        """
 
     async def set_shadow(self, product: str, version: int | None, *, by: str, reason: str) -> ProductVersion | None:
         """Score this version beside the live one, in place of another shadow; None scores none any more.

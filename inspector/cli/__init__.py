@@ -25,6 +25,7 @@ from inspector.cli import (
     events,
     golden,
     init,
+    keys,
     parts,
     products,
     results,
@@ -76,7 +77,7 @@ for module in (
     capacity,
 ):
     app.command(module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)
-for group in (products, results, audit, db, bench):
+for group in (products, keys, results, audit, db, bench):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)
 
 

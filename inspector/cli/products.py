@@ -16,6 +16,7 @@ from inspector.operation.user import current_user
 if TYPE_CHECKING:
     from inspector.config.config import Config
     from inspector.domain import ProductVersion
+    from inspector.signing.vouching import Vouched
 
 NAME: Final = "products"
 HELP: Final = "Show enrolled products and choose which version of each judges."
@@ -39,13 +40,13 @@ def list_(
     """The products and the version of each that is live."""
     from inspector.cli.terminal import products_view
     from inspector.config.loading import load
-    from inspector.operation.product_versions import all_versions
+    from inspector.operation.signing_keys import vouching
 
-    versions = asyncio.run(all_versions(load(config)))
+    found = asyncio.run(vouching(load(config)))
     if as_json:
-        console.print_json([_document(version) for version in versions])
+        console.print_json([_document(version) | _vouched_document(vouched) for version, vouched in found])
     else:
-        products_view.print_list(versions, every=every)
+        products_view.print_list(found, every=every)
 
 
 @app.command(epilog="Example: inspector products show bottle")
@@ -59,14 +60,17 @@ def show(
     from inspector.cli.terminal import products_view
     from inspector.config.loading import load
     from inspector.operation.product_versions import chosen_version, versions_of
+    from inspector.operation.signing_keys import vouching
 
-    versions = asyncio.run(versions_of(load(config), product))
-    chosen = chosen_version(versions, version)
+    loaded = load(config)
+    chosen = chosen_version(asyncio.run(versions_of(loaded, product)), version)
+    found = [each for each in asyncio.run(vouching(loaded)) if each[0].product == product]
     if as_json:
-        manifest = {"manifest": dict(chosen.manifest)}
-        console.print_json(_document(chosen) | manifest | {"versions": [_document(v) for v in versions]})
+        listed = [_document(each) | _vouched_document(vouched) for each, vouched in found]
+        own = next(each for each in listed if each["version"] == chosen.version)
+        console.print_json(own | {"manifest": dict(chosen.manifest), "versions": listed})
     else:
-        products_view.print_one(versions, chosen)
+        products_view.print_one(found, chosen)
 
 
 @app.command(epilog='Example: inspector products activate bottle 3 --reason "new lamp"')
@@ -327,7 +331,8 @@ def export(
     graphs: Annotated[
         bool,
         typer.Option(
-            " /--no-graphs", help="Leave out the exported graphs, for software that was made before files had them."
+            " /--no-graphs",
+            help="Leave out the exported graphs and the signature, for software that was made before files had them.",
         ),
     ] = True,
     config: console.ConfigOption = None,
@@ -335,7 +340,8 @@ def export(
 ) -> None:
     """Write a version to a file, to be imported on another line.
 
-    The file has the exported graphs that the version runs on, so that the other line needs neither torch nor an export.
+    The file has the exported graphs that the version runs on, so that the other line needs neither torch nor an export,
+    and the version's signature. It has the threshold of the enrolment, not one that was moved here.
     It ends with the SHA-256 of what it holds; FILE.sha256 beside it has that of the whole file, for `sha256sum`.
     """
     from inspector.config.loading import load
@@ -347,7 +353,8 @@ def export(
     number = exported.version.version
     path = output or Path(f"{product}-{number}.artifact")
     carried = exported.graphs if graphs else ()
-    file_sha256 = write_artifact(path, exported.artifact, carried, overwrites=force)
+    signature = exported.version.signature if graphs else None
+    file_sha256 = write_artifact(path, exported.artifact, carried, overwrites=force, signature=signature)
     if as_json:
         file = {"file": printable(str(path)), "file_sha256": file_sha256, "graphs": [graph.key for graph in carried]}
         console.print_json(_document(exported.version) | file)
@@ -366,7 +373,10 @@ def import_(
         str | None, typer.Option(metavar="HEX", help="The file's SHA-256, where neither it nor FILE.sha256 says it.")
     ] = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="Take a file that has no SHA-256 to be checked by; needs a --reason.")
+        bool,
+        typer.Option(
+            "--trust", help="Take a file that has no SHA-256, or no signature that counts here; needs a --reason."
+        ),
     ] = False,
     insist: InsistOption = False,
     reason: ReasonOption = "",
@@ -376,8 +386,8 @@ def import_(
     """Take a version from a file as the product's next one; it judges once it is activated.
 
     The file is checked by the SHA-256 at its end, by FILE.sha256 beside it and by --sha256, as far as they are there.
-    A threshold that the version's own good images do not give, or a version that its enrolment held back, goes live
-    only with --insist.
+    Where this plant has signing keys (`inspector keys`), one of them has to have signed the version. A version with a
+    moved threshold does not go live here. One that its enrolment held back goes live only with --insist.
     """
     from inspector.config.loading import load
     from inspector.errors import UsageError
@@ -451,6 +461,10 @@ def _say(version: ProductVersion, what: str, as_json: bool) -> None:
             _say_note(note)
 
 
+def _vouched_document(found: Vouched) -> dict[str, Any]:
+    return {"signature": found.state.value, "signer": found.signer or None}
+
+
 def _document(version: ProductVersion) -> dict[str, Any]:
     from inspector.stream.verdict_record import format_time
     from inspector.vision.artifacts.eyesight import Eyesight, objections_of
@@ -468,6 +482,7 @@ def _document(version: ProductVersion) -> dict[str, Any]:
         "eyesight": Eyesight.of(version.manifest).to_document(),
         "objections": list(objections_of(version.manifest)),
         "digest": version.digest,
+        "signature_key": None if version.signature is None else version.signature.key,
         "size_bytes": version.size_bytes,
         "created_at": format_time(version.created_at),
         "created_by": version.created_by,

@@ -21,6 +21,7 @@ from inspector.config.sections import (
     MqttSection,
     RetentionSection,
     Section,
+    SigningSection,
     StoreSection,
 )
 from inspector.config.trust_sections import AuditSection, CommandKeySection, CommandsSection
@@ -33,6 +34,7 @@ class Config(Section):
     mqtt: MqttSection = Field(default_factory=MqttSection)
     kafka: KafkaSection = Field(default_factory=KafkaSection)
     store: StoreSection = Field(default_factory=StoreSection)
+    signing: SigningSection = Field(default_factory=SigningSection)
     retention: RetentionSection = Field(default_factory=RetentionSection)
     journal: JournalSection = Field(default_factory=JournalSection)
     engine: EngineSection = Field(default_factory=EngineSection)

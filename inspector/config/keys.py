@@ -58,6 +58,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     "store.cert_file": "/etc/inspector/agent.pem",
     "store.key_file": "/etc/inspector/agent.key",
     "store.password_secret": "store-password",
+    "signing.key_secret": "signing-key",
     "engine.weights_dir": "/srv/weights",
     "retention.passes_days": 90,
     "retention.rejects_days": 730,

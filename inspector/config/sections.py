@@ -319,6 +319,27 @@ class StoreSection(Section):
     commit_rows: int = Field(default=128, ge=1, le=10_000, description="Most rows in one group commit.")
 
 
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
+class SigningSection(Section):
+    """Who vouches for versions: this plant's signing key, and whose signatures count. `inspector keys` makes a key."""
+
+    key_secret: Name | None = Field(
+        default=None,
+        description="Name of the credential holding the secret signing key; unset = the file signing-key.pem in the "
+        "state folder, if there is one.",
+    )
+    keys: tuple[Fingerprint, ...] = Field(
+        default=(),
+        description="Fingerprints of the keys whose signatures count on this machine; empty = all in the database.",
+    )
+    required: bool = Field(
+        default=False,
+        description="Whether agents refuse unsigned versions; else they judge by them, with a warning.",
+    )
+
+
 Days = Annotated[float, Field(ge=1, le=36_500)]
 
 

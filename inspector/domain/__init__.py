@@ -55,9 +55,10 @@ from inspector.domain.parts import (
 )
 from inspector.domain.people import BrowserSession, Person, Role
 from inspector.domain.printing import printable
-from inspector.domain.products import LiveSet, ProductVersion
+from inspector.domain.products import ENROLLED_HERE, LiveSet, ProductVersion, Provenance
 from inspector.domain.reviews import Review, ReviewLabel, label_of
 from inspector.domain.shadows import ShadowResult
+from inspector.domain.signatures import Signature, TrustedKey
 from inspector.domain.verdicts import (
     SCHEMA_VERSION,
     Cause,
@@ -78,6 +79,7 @@ from inspector.domain.verdicts import (
 )
 
 __all__ = [
+    "ENROLLED_HERE",
     "NOTHING_TOLD",
     "SCHEMA_VERSION",
     "UNRELEASED",
@@ -139,6 +141,7 @@ __all__ = [
     "Picture",
     "Position",
     "ProductVersion",
+    "Provenance",
     "Region",
     "ResultId",
     "Review",
@@ -153,9 +156,11 @@ __all__ = [
     "Severity",
     "ShadowResult",
     "Sighting",
+    "Signature",
     "Standing",
     "StormCounts",
     "TimeSource",
+    "TrustedKey",
     "Verdict",
     "label_of",
     "missed_result_id",

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+from inspector.domain.signatures import Signature
 
 
 @dataclass(frozen=True, slots=True)
 class ProductVersion:
-    """One enrolled version in the registry, without the bytes of its artifact. Only `threshold` may change."""
+    """One enrolled version in the registry, without the bytes of its artifact. Only `threshold` may change.
+
+    `signature`: over the version as it was enrolled, None if it is unsigned. `threshold_signature`: over a threshold
+    that was moved since.
+    """
 
     product: str
     version: int
@@ -24,6 +30,37 @@ class ProductVersion:
     threshold: float
     is_live: bool = False
     is_shadow: bool = False
+    signature: Signature | None = None
+    threshold_signature: Signature | None = None
+
+    def told_live(self, names: Mapping[str, str], origin: str | None) -> str:
+        """What the audit says when it goes live, for example "version 2: threshold 1.25, unsigned, enrolled here".
+
+        `names`: of keys by fingerprint. `origin`: where an imported version came from.
+        """
+        enrolled, signature = self.manifest.get("threshold"), self.signature
+        judged_by = f"threshold {self.threshold:.6g}"
+        if isinstance(enrolled, int | float) and enrolled != self.threshold:
+            judged_by += f" (enrolled with {enrolled:.6g})"
+        signer = "unsigned" if signature is None else f"signed by {names.get(signature.key, f'key {signature.key}')}"
+        come_from = f"from {origin}" if origin else "enrolled here"
+        return f"version {self.version}: {judged_by}, {signer}, {come_from}"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a version came to the registry. `reason`: for the audit, of a pointer that moves to it at once.
+
+    `origin`: the file of an imported version and the checks that it passed; `origin_reason`: the person's word on it.
+    """
+
+    reason: str = "enrolled"
+    signature: Signature | None = None
+    origin: str | None = None
+    origin_reason: str = ""
+
+
+ENROLLED_HERE: Final = Provenance()
 
 
 @dataclass(frozen=True, slots=True)

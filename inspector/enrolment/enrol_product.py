@@ -15,7 +15,7 @@ from pathlib import Path
 
 from inspector.config.config import Config
 from inspector.config.sections import NAME_PATTERN
-from inspector.domain import ProductVersion, printable
+from inspector.domain import ProductVersion, Signature, printable
 from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list, without
 from inspector.enrolment.inherited_options import differing, inherited
 from inspector.enrolment.keeping import FinishedVersion, stored
@@ -27,6 +27,8 @@ from inspector.operation.graphs import cache_of, fetch_graphs, keep_graphs
 from inspector.operation.opening import registry_of
 from inspector.operation.product_versions import insisted_on
 from inspector.operation.report_page import ensure_page
+from inspector.operation.signing_keys import signer_of
+from inspector.operation.version_signatures import version_signature
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.dataset.folders import ImageSource, NotTaken
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol, neighbour_of
@@ -122,11 +124,15 @@ async def enrol_product(
     async with registry_of(
         config, creates=True
     ) as registry:  # opened before the minutes of work, so that a fault shows at once
+        await _ensure_signed_where_required(config, registry)
         plan = await _plan(config, registry, product, images, options, order)
         await fetch_graphs(registry, cache_of(config))
         enrolment = await _learn(config, product, plan, order, tell)
         found = () if order.shadow else enrolment.evidence.objections
         objections, insisted = ((), found) if order.insists else (found, ())
+        with contextlib.suppress(InspectorError):  # the next agent with this state folder gives them to the registry
+            await keep_graphs(registry, [enrolment.manifest], cache_of(config))
+        signature, enrolment = await _signature(config, registry, enrolment)
         finished = FinishedVersion(
             product,
             enrolment.artifact,
@@ -135,17 +141,17 @@ async def enrol_product(
             activate=not order.shadow and not objections,
             shadow=order.shadow,
             insisted_on=insisted_on(insisted) if insisted else "",
+            signature=signature,
         )
-        with contextlib.suppress(InspectorError):  # the next agent with this state folder gives them to the registry
-            await keep_graphs(registry, [enrolment.manifest], cache_of(config))
         try:
             version = await stored(registry, finished, folder_of(config.agent.state_dir, product), tell)
         except InspectorError:
             with contextlib.suppress(OSError):  # the list lets more images be added once the file is imported
                 await asyncio.to_thread(_keep_list, config, product, enrolment, plan.sources)
             raise
+        signer = await _signer_named(registry, version)
     await asyncio.to_thread(_keep_list, config, product, enrolment, plan.sources)
-    page = await _draw_page(config, enrolment, version, order, tell)
+    page = await _draw_page(config, enrolment, (version, signer), order, tell)
     alike = enrolment.evidence.routing.alike
     return Enrolled(version, enrolment.report, alike, page, enrolment, objections, order.not_taken, insisted)
 
@@ -187,6 +193,36 @@ async def _plan(
     return _Plan(sources, options, live, [*notes, *refusals], brakes)
 
 
+async def _ensure_signed_where_required(config: Config, registry: SqlRegistry) -> None:
+    """Raises UsageError where agents take only signed versions and this user can't sign."""
+    if config.signing.required and await signer_of(config, registry) is None:
+        raise UsageError(
+            "Agents take only signed versions (signing.required), and this machine has no signing key that counts; "
+            "`inspector keys make` makes one."
+        )
+
+
+async def _signature(config: Config, registry: SqlRegistry, enrolment: Enrolment) -> tuple[Signature | None, Enrolment]:
+    """This plant's signature, and the enrolment, whose report says so where it could not be signed."""
+    try:
+        return await version_signature(config, registry, enrolment.digest, enrolment.manifest), enrolment
+    except InspectorError as error:  # the minutes of work are not thrown away for it
+        why = str(error).rstrip(".")
+    report = enrolment.report
+    warning = f"it is unsigned, and `inspector keys sign` signs it later: {why}"
+    return None, replace(enrolment, report=replace(report, warnings=(*report.warnings, warning)))
+
+
+async def _signer_named(registry: SqlRegistry, version: ProductVersion) -> str:
+    """The name of the key that signed the version, else its fingerprint; empty for an unsigned one."""
+    if version.signature is None:
+        return ""
+    names: dict[str, str] = {}
+    with contextlib.suppress(InspectorError):  # the version is stored
+        names = {key.fingerprint: key.name for key in await registry.signing_keys()}
+    return names.get(version.signature.key, version.signature.key)
+
+
 async def _learn(config: Config, product: str, plan: _Plan, order: EnrolmentOrder, progress: Progress) -> Enrolment:
     own = _one_thread(config) if order.at_low_priority else config
     work = partial(_enrol, own, product, plan)
@@ -196,9 +232,11 @@ async def _learn(config: Config, product: str, plan: _Plan, order: EnrolmentOrde
 
 
 async def _draw_page(
-    config: Config, enrolment: Enrolment, version: ProductVersion, order: EnrolmentOrder, progress: Progress
+    config: Config, enrolment: Enrolment, made: tuple[ProductVersion, str], order: EnrolmentOrder, progress: Progress
 ) -> Path:
-    draw = partial(_write_page, config, enrolment, version, order)
+    """The file of the report. `made`: the version, and who signed it."""
+    version, _ = made
+    draw = partial(_write_page, config, enrolment, made, order)
     try:
         try:
             return await _run(draw, order, progress)
@@ -288,13 +326,14 @@ def _keep_list(config: Config, product: str, enrolment: Enrolment, sources: Sequ
 
 
 def _write_page(
-    config: Config, enrolment: Enrolment, version: ProductVersion, order: EnrolmentOrder, _progress: Progress
+    config: Config, enrolment: Enrolment, made: tuple[ProductVersion, str], order: EnrolmentOrder, _progress: Progress
 ) -> Path:
     from inspector.reports.enrolment import enrolment_page  # loaded in the process that draws, not in the caller's
 
+    version, signer = made
     page = order.page
     if page is None:
         page = folder_of(config.agent.state_dir, version.product) / f"version-{version.version}.html"
         make_folder(page.parent, is_shared=True)
-    write_text(page, enrolment_page(enrolment, version, order.not_taken))
+    write_text(page, enrolment_page(enrolment, version, order.not_taken, signer))
     return page

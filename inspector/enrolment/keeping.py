@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from inspector.domain import ProductVersion
+from inspector.domain import ENROLLED_HERE, ProductVersion, Provenance, Signature
 from inspector.errors import LedgerUnavailable, SchemaOutdated, StateUnusable
 from inspector.operation.artifact_files import digest_file
 from inspector.store.pictures.folders import write_whole
@@ -46,13 +46,16 @@ class Versions(Protocol):
         by: str,
         activate: bool,
         shadow: bool = False,
-        reason: str = "enrolled",
+        provenance: Provenance = ENROLLED_HERE,
     ) -> ProductVersion: ...
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedVersion:
-    """The result of an enrolment, and how it is to be stored. `insisted_on`: words for the audit; empty for none."""
+    """The result of an enrolment, and how it is to be stored. `insisted_on`: words for the audit; empty for none.
+
+    `signature`: over the version; None where this machine has no signing key.
+    """
 
     product: str
     artifact: bytes
@@ -61,6 +64,7 @@ class FinishedVersion:
     activate: bool
     shadow: bool
     insisted_on: str = ""
+    signature: Signature | None = None
 
     @property
     def digest(self) -> str:
@@ -104,7 +108,9 @@ async def _added(registry: Versions, finished: FinishedVersion) -> ProductVersio
         by=finished.by,
         activate=finished.activate,
         shadow=finished.shadow,
-        reason=f"enrolled ({finished.insisted_on})" if finished.insisted_on else "enrolled",
+        provenance=Provenance(
+            f"enrolled ({finished.insisted_on})" if finished.insisted_on else "enrolled", finished.signature
+        ),
     )
 
 
@@ -116,7 +122,7 @@ async def _there_already(registry: Versions, finished: FinishedVersion) -> Produ
 
 def _saved(finished: FinishedVersion, folder: Path) -> Path | None:
     """Write the file, with its digests as `products export` writes them. None if no folder can be written."""
-    content = seal(finished.artifact)
+    content = seal(finished.artifact, signature=finished.signature)
     sha256 = hashlib.sha256(content).hexdigest()
     for place in (folder, Path.cwd()):
         file = place / f"{finished.product}-{finished.digest[:12]}.artifact"

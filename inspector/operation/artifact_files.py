@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from inspector.domain import ExportedGraph, printable
+from inspector.domain import ExportedGraph, Signature, printable
 from inspector.errors import ArtifactError, UsageError
 from inspector.files import write_whole
 from inspector.text import decoded
-from inspector.vision.artifacts.envelope import Sealed, read_bounded, seal, unseal
+from inspector.vision.artifacts.envelope import Sealed, read_artifact_file, read_bounded, seal, unseal
 from inspector.vision.artifacts.format import read_manifest, unpack
+from inspector.vision.artifacts.thresholds import EnrolledThreshold
 from inspector.vision.networks.graphs import ensure_plain
 from inspector.vision.serving.needed_graphs import needed_graphs
 
@@ -31,7 +32,9 @@ _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 class OfferedVersion:
     """A version in a file, which can be loaded. `origin`: the file's name and the checks it passed, for the audit.
 
-    `graphs`: the exported graphs in the file that the version needs and this software can run.
+    `graphs`: the exported graphs in the file that the version needs and this software can run. `signature`: the one in
+    the file, not checked yet. `name`: the file's path, for people. `is_trusted`: a person takes the version even where
+    nothing vouches for it.
     """
 
     product: str
@@ -40,6 +43,9 @@ class OfferedVersion:
     manifest: dict[str, Any]
     origin: str
     graphs: tuple[ExportedGraph, ...] = ()
+    signature: Signature | None = None
+    is_trusted: bool = False
+    name: str = "The file"
 
     @property
     def threshold(self) -> float:
@@ -52,12 +58,19 @@ def digest_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def write_artifact(path: Path, artifact: bytes, graphs: Sequence[ExportedGraph] = (), *, overwrites: bool) -> str:
-    """Writes the artifact with its graphs and its digest, and FILE.sha256. Returns the file's SHA-256.
+def write_artifact(
+    path: Path,
+    artifact: bytes,
+    graphs: Sequence[ExportedGraph] = (),
+    *,
+    overwrites: bool,
+    signature: Signature | None = None,
+) -> str:
+    """Writes the artifact with its graphs, its signature and its digest, and FILE.sha256. Returns the file's SHA-256.
 
     Raises UsageError where a file is in the way or can't be written.
     """
-    content = seal(artifact, graphs)
+    content = seal(artifact, graphs, signature)
     sha256 = hashlib.sha256(content).hexdigest()
     _write(path, content, overwrites)
     _write(digest_file(path), f"{sha256}  {path.name}\n".encode("utf-8", "surrogateescape"), overwrites=True)
@@ -71,8 +84,8 @@ def read_artifact(path: Path, sha256: str | None = None, *, is_trusted: bool = F
     damaged or can't be loaded.
     """
     name = printable(str(path))
-    content = read_bounded(path)
     try:
+        content = read_artifact_file(path)
         sealed = unseal(content)
         checks = _checks(path, sealed, sha256)
         if not checks and not is_trusted:
@@ -84,12 +97,23 @@ def read_artifact(path: Path, sha256: str | None = None, *, is_trusted: bool = F
         artifact = unpack(sealed.artifact)  # all of it, so that nothing is taken in that no agent could load
         manifest = read_manifest(sealed.artifact)
         _ensure_number(manifest)
+        EnrolledThreshold.of(manifest)  # what a threshold is shown and moved by
         graphs = _usable(sealed.graphs, manifest)
     except ArtifactError as error:
         raise ArtifactError(f"{name} can't be imported: {error}") from error
     checked = f"checked by {', '.join(checks)}" if checks else "trusted, not checked"
     origin = f"{printable(path.name)}, {checked}"
-    return OfferedVersion(artifact.product, sealed.artifact, sealed.artifact_sha256, manifest, origin, graphs)
+    return OfferedVersion(
+        product=artifact.product,
+        artifact=sealed.artifact,
+        digest=sealed.artifact_sha256,
+        manifest=manifest,
+        origin=origin,
+        graphs=graphs,
+        signature=sealed.signature,
+        is_trusted=is_trusted,
+        name=name,
+    )
 
 
 def _usable(graphs: Sequence[ExportedGraph], manifest: Mapping[str, Any]) -> tuple[ExportedGraph, ...]:

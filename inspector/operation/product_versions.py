@@ -7,18 +7,23 @@ no such product or version.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from inspector.config.config import Config
-from inspector.domain import ExportedGraph, ProductVersion
+from inspector.domain import ExportedGraph, ProductVersion, Provenance
 from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.operation.artifact_files import OfferedVersion
 from inspector.operation.graphs import cache_of, graphs_of, lacking
 from inspector.operation.opening import registry_of
 from inspector.operation.reasons import ensure_reason
-from inspector.operation.threshold_approval import ensure_near
+from inspector.operation.signing_keys import SigningImpossible, policy_of
+from inspector.operation.threshold_approval import ensure_approved, ensure_near
+from inspector.operation.version_signatures import threshold_signature, version_signature
+from inspector.signing.statements import signed_graphs
+from inspector.signing.vouching import SignatureState, vouched_for
 from inspector.store.registry.registry import SqlRegistry
 from inspector.vision.artifacts.eyesight import advice_of, objections_of
 from inspector.vision.artifacts.format import unpack
@@ -96,8 +101,7 @@ async def activate(
     ensure_reason(reason, "A version that goes live")
     async with registry_of(config) as registry:
         version = chosen_version(await _versions(registry, product), number)
-        await _ensure_loads(registry, version)
-        motive = _motive(version.manifest, version.threshold, reason, insists=insists)
+        motive = await _ensure_may_judge(config, registry, version, reason, insists=insists)
         return await registry.activate(product, number, by=by, reason=motive)
 
 
@@ -138,8 +142,7 @@ async def roll_back(config: Config, product: str, *, by: str, reason: str, insis
         motive = reason
         if previous is not None:
             earlier = chosen_version(versions, previous)
-            await _ensure_loads(registry, earlier)
-            motive = _motive(earlier.manifest, earlier.threshold, reason, insists=insists)
+            motive = await _ensure_may_judge(config, registry, earlier, reason, insists=insists)
         version = await registry.rollback(product, by=by, reason=motive)
         replaced = next((each.version for each in versions if each.is_live), None)
         return RolledBack(version, replaced, await registry.previous(product))
@@ -162,7 +165,8 @@ async def move_threshold(
         version = chosen_version(await _versions(registry, product), number)
         await ensure_near(registry.database, version, level, config.agent.threshold_share)
         score = EnrolledThreshold.of(version.manifest).score_at(level)
-        return await registry.move_threshold(product, version.version, score, by=by, reason=reason)
+        signature = await threshold_signature(config, registry, version, score, by=by)
+        return await registry.move_threshold(product, version.version, score, by=by, reason=reason, signature=signature)
 
 
 async def remove(config: Config, product: str, *, by: str, reason: str) -> None:
@@ -187,31 +191,76 @@ async def import_version(
 ) -> ImportedVersion:
     """The offered version as the next one of its product; the audit says where it came from.
 
-    Raises UsageError where the version is to go live without a reason, or where anything objects to it unless the
-    person `insists`.
+    Raises UsageError where the version is to go live without a reason or with a moved threshold, where this plant has
+    keys and none of them vouches for a version that nobody trusts, and where anything objects to it unless the person
+    `insists`.
     """
-    motive = reason
     if activates:
         ensure_reason(reason, "A version that goes live")
-        motive = _motive(offered.manifest, offered.threshold, reason, insists=insists)
+        _ensure_not_moved(offered)
+        _motive(offered.manifest, offered.threshold, reason, insists=insists)
     async with registry_of(config, creates=True) as registry:
+        provenance = await _provenance(config, registry, offered, reason)
         own = [version for version in await registry.products() if version.product == offered.product]
         known = next((version for version in own if version.digest == offered.digest), None)
-        for graph in offered.graphs:  # before the version, so that no agent sees a version without them
+        for graph in _vouched_graphs(offered, provenance):  # before the version: no agent sees it without them
             await registry.add_graph(graph)
         graphs = await graphs_of(registry, offered.manifest, cache_of(config))
         for graph in graphs:  # those that only this machine's cache has
             await registry.add_graph(graph)
-        version = known or await _added(registry, offered, by=by, reason=reason)
+        version = known or await registry.add_version(
+            offered.product, offered.artifact, offered.manifest, by=by, activate=False, provenance=provenance
+        )
+        if known is not None and known.signature is None and provenance.signature is not None:
+            version = await registry.sign(
+                known.product, known.version, provenance.signature, by=by, reason=f"from {offered.origin}"
+            )
         if activates:
+            motive = await _ensure_may_judge(config, registry, version, reason, insists=insists)
             version = await registry.activate(version.product, version.version, by=by, reason=motive)
         return ImportedVersion(version, known is not None, lacking(offered.manifest, graphs))
 
 
-async def _added(registry: SqlRegistry, offered: OfferedVersion, *, by: str, reason: str) -> ProductVersion:
-    added = await registry.add_version(offered.product, offered.artifact, offered.manifest, by=by, activate=False)
-    await registry.record_origin(offered.product, added.version, offered.origin, by=by, reason=reason)
-    return added
+async def _provenance(config: Config, registry: SqlRegistry, offered: OfferedVersion, reason: str) -> Provenance:
+    """Where the version came from, and who vouches for it here: its signer, or this plant for what a person trusts.
+
+    Raises UsageError where this plant has keys, none of them vouches for the version, and nobody trusts it.
+    """
+    policy = await policy_of(config, registry)
+    found = vouched_for((offered.product, offered.digest, offered.threshold), offered.signature, None, policy.keys)
+    if not policy.is_active or found.is_signed:
+        return Provenance(signature=offered.signature, origin=f"{offered.origin}, {found.words}", origin_reason=reason)
+    if found.state not in (SignatureState.UNSIGNED, SignatureState.FOREIGN):
+        raise ArtifactError(f"{offered.name} can't be imported: it was {found.words}.")
+    if not offered.is_trusted:
+        raise UsageError(
+            f"{offered.name} is {found.words}, so that nothing proves who made it. Trust the key of the plant that "
+            "made it (`inspector keys trust`), or take this one version with --trust and a --reason."
+        )
+    signature = None
+    with contextlib.suppress(SigningImpossible):
+        signature = await version_signature(config, registry, offered.digest, offered.manifest)
+    origin = f"{offered.origin}, {found.words}, trusted by a person"
+    return Provenance(signature=signature, origin=origin, origin_reason=reason)
+
+
+def _vouched_graphs(offered: OfferedVersion, provenance: Provenance) -> list[ExportedGraph]:
+    """The graphs of the file that its signer or a person vouches for. A graph judges as much as the head behind it."""
+    if offered.signature is None or provenance.signature != offered.signature:
+        return list(offered.graphs)
+    named = signed_graphs(offered.signature)
+    return [graph for graph in offered.graphs if named.get(graph.key) == graph.sha256]
+
+
+def _ensure_not_moved(offered: OfferedVersion) -> None:
+    """Raises UsageError for a threshold that is not the one that enrolment set."""
+    level = EnrolledThreshold.of(offered.manifest).level(offered.threshold)
+    if level is not None:
+        raise UsageError(
+            f"It is not made live: its threshold, {offered.threshold:.4g}, was moved to level {level:.3g} of what its "
+            "enrolment set. Import it without --activate and look at it (`inspector products show`); `inspector "
+            "products threshold --level 1` moves the threshold back."
+        )
 
 
 def _motive(manifest: Mapping[str, Any], threshold: float, reason: str, *, insists: bool) -> str:
@@ -250,6 +299,25 @@ def _of_threshold(manifest: Mapping[str, Any], threshold: float) -> list[str]:
         f"its threshold, {threshold:.4g}, lies at level {level:.3g} of what {whose}, not from {LOWEST_LEVEL:g} to "
         f"{HIGHEST_LEVEL:g}"
     ]
+
+
+async def _ensure_may_judge(
+    config: Config, registry: SqlRegistry, version: ProductVersion, reason: str, *, insists: bool
+) -> str:
+    """The reason for the audit of a version that goes live; it says what was insisted on.
+
+    Raises ArtifactError where no agent could load it. Raises UsageError where its threshold is too far from what was
+    approved, where agents would refuse its signature, and where anything objects to it and nobody insists.
+    """
+    await _ensure_loads(registry, version)
+    await ensure_approved(registry.database, version, config.agent.threshold_share, "made live")
+    policy = await policy_of(config, registry)
+    if policy.refuses(found := policy.vouched(version)):
+        raise UsageError(
+            f"{version.product} version {version.version} is not made live, since agents would refuse it: it is "
+            f"{found.words}. Look at it (`inspector products show`), and sign it with `inspector keys sign`."
+        )
+    return _motive(version.manifest, version.threshold, reason, insists=insists)
 
 
 async def _ensure_loads(registry: SqlRegistry, version: ProductVersion, what: str = "made live") -> None:

@@ -17,10 +17,11 @@ from inspector.errors import UsageError
 from inspector.operation.opening import registry_of
 from inspector.operation.reasons import ensure_reason
 from inspector.operation.user import is_same_person
+from inspector.operation.version_signatures import threshold_signature
 from inspector.store import audit
 from inspector.store.audit import Change
 from inspector.store.database import Database
-from inspector.vision.artifacts.thresholds import EnrolledThreshold
+from inspector.vision.artifacts.thresholds import HIGHEST_LEVEL, LOWEST_LEVEL, EnrolledThreshold, moved_level
 
 SLACK: Final = 1e-6
 """A level at exactly the allowed share is allowed, whatever rounding says."""
@@ -62,6 +63,35 @@ async def ensure_near(database: Database, version: ProductVersion, level: float,
     )
 
 
+async def ensure_approved(database: Database, version: ProductVersion, share: float, what: str) -> None:
+    """Raises UsageError where the version's threshold stands further from the approved level than a person may move it.
+
+    A threshold that was moved in this registry was bound when it was moved. `what` ends "it is not ...".
+    """
+    level = moved_level(version)
+    if level is None or await _was_moved_here(database, version):
+        return
+    approved = await approved_level(database, version)
+    if abs(level - approved) <= share * approved + SLACK:
+        return
+    name = f"{version.product} version {version.version}"
+    command = f"`inspector products threshold {version.product} --version {version.version} --level"
+    other = ""
+    if LOWEST_LEVEL <= level <= HIGHEST_LEVEL:
+        other = f", or propose it with {command} {level:.3g} --reason ...` and let a second person say --approve"
+    raise UsageError(
+        f"{name} is not {what}: its threshold was moved to level {level:.3g} of its enrolment, and alone anyone may "
+        f"choose from {approved * (1 - share):.3g} to {approved * (1 + share):.3g} (agent.threshold_share). Move it "
+        f"back with {command} {approved:g} --reason ...`{other}."
+    )
+
+
+async def _was_moved_here(database: Database, version: ProductVersion) -> bool:
+    """Whether the last move of the threshold that stands in the audit led to where it stands."""
+    last = await audit.newest(database, f"product/{version.product}/version {version.version}/threshold")
+    return last is not None and last.new == f"{version.threshold:.6g}"
+
+
 async def propose_threshold(config: Config, version: ProductVersion, level: float, *, by: str, reason: str) -> Proposal:
     """Ask a second person for this level. A later proposal for the version replaces it. Raises UsageError."""
     ensure_reason(reason, "A moved threshold")
@@ -100,7 +130,10 @@ async def approve_threshold(config: Config, version: ProductVersion, *, by: str,
             )
         score = EnrolledThreshold.of(version.manifest).score_at(proposal.level)
         why = f"{reason} (proposed by {proposal.by}: {proposal.reason})"
-        moved = await registry.move_threshold(version.product, version.version, score, by=by, reason=why)
+        signature = await threshold_signature(config, registry, version, score, by=proposal.by, approved_by=by)
+        moved = await registry.move_threshold(
+            version.product, version.version, score, by=by, reason=why, signature=signature
+        )
         levels = (f"{proposal.approved:.6g}", f"{proposal.level:.6g}")
         await audit.record(
             registry.database, SystemClock().now(), Change(by, _object(version, "approved"), *levels, why)

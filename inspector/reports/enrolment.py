@@ -28,8 +28,10 @@ RING_SHARE = 0.08
 """Radius of the ring around the oddest place of a suspect image, as a share of its longer side."""
 
 
-def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Sequence[NotTaken] = ()) -> str:
-    """The page as HTML. `not_taken`: the offered files that are no images."""
+def enrolment_page(
+    enrolment: Enrolment, version: ProductVersion, not_taken: Sequence[NotTaken] = (), signer: str = ""
+) -> str:
+    """The page as HTML. `not_taken`: the offered files that are no images. `signer`: empty for an unsigned version."""
     report, evidence, manifest = enrolment.report, enrolment.evidence, enrolment.manifest
     found = evidence.detectability
     levels = [evidence.calibration.level(score) for _, score in evidence.held_out]
@@ -39,6 +41,7 @@ def enrolment_page(enrolment: Enrolment, version: ProductVersion, not_taken: Seq
         report=report,
         version=version,
         manifest=manifest,
+        signer=signer,
         calibration=evidence.calibration,
         statement=report.statement,
         keystone=evidence.keystone,

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0014"
+SCHEMA_REVISION = "0015"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -384,6 +384,32 @@ product_versions = sa.Table(
     sa.Column("created_by", sa.String, nullable=False),
     sa.Column("manifest", JSON, nullable=False),
     sa.Column("artifact", sa.LargeBinary, nullable=False),  # last, so that SQLite skips it on reading
+)
+
+# Who vouches for a version: over the version as it was enrolled, and over a threshold that was moved since.
+version_signatures = sa.Table(
+    "version_signatures",
+    metadata,
+    sa.Column("product", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("subject", sa.String, primary_key=True),  # version or threshold
+    sa.Column("key", sa.String, nullable=False),  # the fingerprint of the signer's public key
+    sa.Column("statement", sa.Text, nullable=False),  # exactly as it was signed
+    sa.Column("value", sa.String, nullable=False),
+    sa.Column("signed_at", UtcTime, nullable=False),
+    sa.ForeignKeyConstraint(["product", "version"], ["product_versions.product", "product_versions.version"]),
+)
+
+# Public keys whose signatures count, this plant's own among them. Secret keys never come here.
+signing_keys = sa.Table(
+    "signing_keys",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("text", sa.String, nullable=False),
+    sa.Column("fingerprint", sa.String, nullable=False, unique=True),
+    sa.Column("is_own", sa.Boolean, nullable=False),
+    sa.Column("added_at", UtcTime, nullable=False),
+    sa.Column("added_by", sa.String, nullable=False),
 )
 
 # Exported passes, once for all versions that use them, so that agents need neither torch nor an export.

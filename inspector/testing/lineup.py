@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,7 @@ class FakeLineup:
     shadows: FakeShadows = field(default_factory=FakeShadows)
     expected: list[str | None] = field(default_factory=list)
     is_batched: bool = False
+    versions: tuple[ProductVersion, ...] = ()
 
     @property
     def products(self) -> tuple[str, ...]:
@@ -146,7 +147,7 @@ class FakeLoader:
         names = tuple(version.product for version in live.versions) or self.lineup.names
         own = self.lineup
         made = FakeLineup(live.revision, names, own.gate, own.batches, own.shadows, own.expected, own.is_batched)
-        return made, []
+        return replace(made, versions=live.versions), []
 
     def missing_graphs(self, live: LiveSet) -> frozenset[str]:
         return frozenset()

@@ -11,7 +11,7 @@ import re
 from typing import Any, Self
 
 from inspector.config.sections import NAME_PATTERN
-from inspector.domain import ExportedGraph, LiveSet, ProductVersion
+from inspector.domain import ENROLLED_HERE, ExportedGraph, LiveSet, ProductVersion, Provenance, Signature, TrustedKey
 from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.ports import Clock
 from inspector.testing.clock import FakeClock
@@ -27,6 +27,7 @@ class InMemoryRegistry:
         self.audit: list[tuple[str, str, str | None, str | None, str]] = []
         self.artifacts: dict[Numbered, bytes] = {}
         self.graphs: dict[str, ExportedGraph] = {}
+        self.keys: tuple[TrustedKey, ...] = ()
         self._graph_digests: dict[str, str] = {}
         self._clock = clock or FakeClock()
         self._versions: dict[Numbered, ProductVersion] = {}
@@ -84,7 +85,7 @@ class InMemoryRegistry:
         by: str,
         activate: bool,
         shadow: bool = False,
-        reason: str = "enrolled",
+        provenance: Provenance = ENROLLED_HERE,
     ) -> ProductVersion:
         if not re.fullmatch(NAME_PATTERN, product):
             raise UsageError(f"{product!r} can't name a product; use letters, digits, '_', '.' and '-'.")
@@ -102,15 +103,38 @@ class InMemoryRegistry:
             created_by=by,
             manifest=dict(manifest),
             threshold=float(manifest["threshold"]),
+            signature=provenance.signature,
         )
         self.artifacts[product, number] = bytes(artifact)
         self.audit.append((by, f"product/{product}", None, f"version {number}", "enrolled"))
         if activate:
-            self._point(product, number, by, reason)
+            self._point(product, number, by, provenance.reason)
         if shadow:
             self._shadow[product] = number
             self._revision += 1
         return self._marked((product, number))
+
+    async def signing_keys(self) -> tuple[TrustedKey, ...]:
+        return self.keys
+
+    async def sign(
+        self,
+        product: str,
+        version: int,
+        signature: Signature,
+        *,
+        by: str,
+        reason: str,
+        of_threshold: Signature | None = None,
+    ) -> ProductVersion:
+        before = self._found(product, version)
+        self._versions[product, version] = dataclasses.replace(
+            before, signature=signature, threshold_signature=of_threshold
+        )
+        self._revision += 1
+        old = None if before.signature is None else before.signature.key
+        self.audit.append((by, f"product/{product}/version {version}/signature", old, signature.key, reason))
+        return self._marked((product, version))
 
     async def activate(self, product: str, version: int, *, by: str, reason: str) -> ProductVersion:
         self._found(product, version)
@@ -130,11 +154,20 @@ class InMemoryRegistry:
         return self._marked((product, version))
 
     async def move_threshold(
-        self, product: str, version: int, threshold: float, *, by: str, reason: str
+        self,
+        product: str,
+        version: int,
+        threshold: float,
+        *,
+        by: str,
+        reason: str,
+        signature: Signature | None = None,
     ) -> ProductVersion:
         found = self._found(product, version)
         if found.threshold != threshold:
-            self._versions[product, version] = dataclasses.replace(found, threshold=threshold)
+            self._versions[product, version] = dataclasses.replace(
+                found, threshold=threshold, threshold_signature=signature
+            )
             self._revision += 1
             what = f"product/{product}/version {version}/threshold"
             self.audit.append((by, what, f"{found.threshold:.6g}", f"{threshold:.6g}", reason))
@@ -172,7 +205,13 @@ class InMemoryRegistry:
         if version is not None and self._shadow.get(product) == version:
             del self._shadow[product]
         self._revision += 1
-        self.audit.append((by, f"product/{product}/live", _named(old), _named(version), reason))
+        self.audit.append((by, f"product/{product}/live", _named(old), self._described(product, version), reason))
+
+    def _described(self, product: str, version: int | None) -> str | None:
+        if version is None:
+            return None
+        names = {key.fingerprint: key.name for key in self.keys}
+        return self._versions[product, version].told_live(names, None)
 
     def _known(self, product: str) -> None:
         if not any(name == product for name, _ in self._versions):

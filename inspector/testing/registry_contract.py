@@ -6,15 +6,18 @@ A subclass provides the fixture `registry` (entered, empty) and the method `audi
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from inspector.domain import ExportedGraph, ProductVersion
+from inspector.domain import ExportedGraph, ProductVersion, Provenance, Signature
 from inspector.errors import RegistryError, UsageError
 from inspector.ports import Registry
 
 MANIFEST: dict[str, Any] = {"head": "prototype", "profile": "fast", "threshold": 1.25, "images": ["a", "b"]}
+UNSIGNED_HERE = "threshold 1.25, unsigned, enrolled here"
+SIGNATURE = Signature("0123456789abcdef", '{"what": "version"}', "c2lnbmVk")
 Audited = tuple[str, str, str | None, str | None, str]
 """User, object, old, new, reason."""
 
@@ -64,9 +67,45 @@ class RegistryContract:
     async def test_add_version_live_says_why_in_the_audit(self, registry: Registry) -> None:
         await enrol(registry)
         why = "enrolled (insisted on although it is blind)"
-        await registry.add_version("bolt", b"blind", MANIFEST, by="anna", activate=True, reason=why)
+        await registry.add_version("bolt", b"blind", MANIFEST, by="anna", activate=True, provenance=Provenance(why))
         live = [reason for _, what, _, _, reason in await self.audited(registry) if what == "product/bolt/live"]
         assert live == ["enrolled", why]
+
+    async def test_add_version_signed_keeps_its_signature_and_says_so_when_it_goes_live(
+        self, registry: Registry
+    ) -> None:
+        made = await registry.add_version(
+            "bolt", b"bytes", MANIFEST, by="anna", activate=True, provenance=Provenance(signature=SIGNATURE)
+        )
+        assert (made.signature, made.threshold_signature) == (SIGNATURE, None)
+        assert [version.signature for version in (await registry.live()).versions] == [SIGNATURE]
+        (told,) = [new for _, what, _, new, _ in await self.audited(registry) if what == "product/bolt/live"]
+        assert told == "version 1: threshold 1.25, signed by key 0123456789abcdef, enrolled here"
+
+    async def test_sign_puts_a_signature_to_a_version_and_moves_the_revision(self, registry: Registry) -> None:
+        await enrol(registry)
+        await enrol(registry)
+        before = await registry.revision()
+        signed = await registry.sign("bolt", 1, SIGNATURE, by="ben", reason="looked at it")
+        assert (signed.version, signed.signature) == (1, SIGNATURE)
+        assert [version.signature for version in await registry.products()] == [SIGNATURE, None]
+        assert await registry.revision() != before
+        assert (await self.audited(registry))[-1] == (
+            "ben", "product/bolt/version 1/signature", None, SIGNATURE.key, "looked at it"
+        )  # fmt: skip
+        other = replace(SIGNATURE, key="f" * 16)
+        assert (await registry.sign("bolt", 1, other, by="ben", reason="a new key")).signature == other
+        with pytest.raises(RegistryError, match="7"):
+            await registry.sign("bolt", 7, SIGNATURE, by="ben", reason="x")
+
+    async def test_move_threshold_keeps_the_signature_of_the_newest_threshold_alone(self, registry: Registry) -> None:
+        await enrol(registry)
+        moved = await registry.move_threshold("bolt", 1, 1.5, by="ben", reason="x", signature=SIGNATURE)
+        assert (moved.signature, moved.threshold_signature) == (None, SIGNATURE)
+        assert (await registry.move_threshold("bolt", 1, 1.75, by="ben", reason="x")).threshold_signature is None
+
+    async def test_signing_keys_of_a_new_registry_are_none(self, registry: Registry) -> None:
+        assert await registry.signing_keys() == ()
 
     async def test_add_version_numbers_each_product_for_itself(self, registry: Registry) -> None:
         numbers = [(await enrol(registry, product)).version for product in ("bolt", "bolt", "nut", "bolt")]
@@ -232,10 +271,10 @@ class RegistryContract:
         await registry.remove("bolt", by="dora", reason="done")
         assert [(user, what, old, new) for user, what, old, new, _ in await self.audited(registry)] == [
             ("anna", "product/bolt", None, "version 1"),
-            ("anna", "product/bolt/live", None, "version 1"),
+            ("anna", "product/bolt/live", None, f"version 1: {UNSIGNED_HERE}"),
             ("anna", "product/bolt", None, "version 2"),
-            ("ben", "product/bolt/live", "version 1", "version 2"),
-            ("carl", "product/bolt/live", "version 2", "version 1"),
+            ("ben", "product/bolt/live", "version 1", f"version 2: {UNSIGNED_HERE}"),
+            ("carl", "product/bolt/live", "version 2", f"version 1: {UNSIGNED_HERE}"),
             ("dora", "product/bolt/live", "version 1", None),
         ]
         assert [reason for *_, reason in await self.audited(registry)][3:] == ["better", "worse", "done"]

@@ -26,7 +26,7 @@ from inspector.agent.camera_limits import decode_for
 from inspector.config.config import Config
 from inspector.config.loading import load, parse
 from inspector.domain import Delivery, Position
-from inspector.errors import ArtifactError, ConfigError, EngineError, InspectorError, UndecodableFrame
+from inspector.errors import ArtifactError, ConfigError, EngineError, InspectorError, UndecodableFrame, UsageError
 from inspector.store.journal.journal import FileJournal
 from inspector.stream.admission import Admission, Arrival, frame_digest
 from inspector.stream.decode import read_header
@@ -43,7 +43,7 @@ from inspector.vision.routing.index import AnchorIndex
 from inspector.vision.routing.profile import routing_profile
 from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
-from tests.fuzz import containers, pictures
+from tests.fuzz import containers, imports, pictures
 from tests.fuzz.mutators import Mutator, mutate_jpeg, mutate_json, mutate_png, mutate_text
 from tests.unit.drawings import FakeEngine
 
@@ -202,6 +202,13 @@ def load_artifact(data: bytes) -> None:
         promise(math.isfinite(scored.level), "a finite score is a finite level")
 
 
+def import_file(data: bytes) -> None:
+    """A file that somebody offers, up to what a person sees of it."""
+    offered, is_signed = imports.take(data)
+    promise(not is_signed or offered.digest in imports.signed_digests(), "nothing counts as signed but what was signed")
+    promise(math.isfinite(offered.threshold), "the threshold is finite")
+
+
 def open_journal(data: bytes) -> None:
     asyncio.run(_open_journal(data))
 
@@ -255,6 +262,7 @@ TARGETS = {
         Target("artifact", load_artifact, (ArtifactError, EngineError),
                lambda: [containers.small_artifact(),
                         containers.small_student_artifact()], containers.mutate_artifact, 3),
+        Target("import", import_file, (ArtifactError, UsageError), imports.seeds, imports.mutate, 3),
         Target("journal", open_journal, (InspectorError,), lambda: [containers.journal_segment()],
                containers.mutate_segment, 2),
     )

@@ -48,7 +48,6 @@ ALLOWED = {
     "inspector/store/journal/segment_log.py": "the journal's folder, to lock it",
     "inspector/store/tls.py": "certificates that the configuration names",
     "inspector/training/dataset/spill.py": "a file without a name",
-    "inspector/vision/artifacts/envelope.py": NAMED,
     "inspector/vision/networks/backbone.py": "weights that a person or a package names; nothing in them is run",
     "inspector/vision/routing/profile.py": OWN,
 }

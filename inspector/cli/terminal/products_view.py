@@ -11,8 +11,10 @@ from inspector.cli.terminal import console, rendering
 from inspector.cli.terminal.escapes import shown
 from inspector.domain import ProductVersion
 from inspector.stream.verdict_record import format_time
+from inspector.text import visible
 
 if TYPE_CHECKING:
+    from inspector.signing.vouching import Vouched
     from inspector.vision.artifacts.eyesight import Eyesight
 
 _LONGEST_VALUE: Final = 400
@@ -23,16 +25,23 @@ _LONGEST_LIST: Final = 8
 """Most entries shown of one list of the manifest."""
 
 
-def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
+Found = tuple[ProductVersion, "Vouched"]
+"""A version, and who vouches for it."""
+
+
+def print_list(found: Sequence[Found], *, every: bool) -> None:
     """One row per product, or per version."""
-    if not versions:
+    if not found:
         console.out.print(
             "No product is enrolled yet; `inspector enroll PRODUCT IMAGES...` makes one.", highlight=False
         )
         return
+    by_version = {(version.product, version.version): vouched for version, vouched in found}
+    versions = [version for version, _ in found]
     listed = versions if every else list(_one_each(versions))
     table = rendering.table(
-        "Product", "Version", "State", "Sees drawn defects", "Head", "Profile", "Threshold", "Size", "Enrolled", "By",
+        "Product", "Version", "State", "Sees drawn defects", "Head", "Profile", "Threshold", "Signed", "Size",
+        "Enrolled", "By",
         right=("Version", "Threshold", "Size"),
     )  # fmt: skip
     for version in listed:
@@ -44,6 +53,7 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
             version.head,
             version.profile,
             _threshold(version),
+            _signed(by_version[version.product, version.version]),
             rendering.size(version.size_bytes),
             rendering.local_time(version.created_at),
             version.created_by,
@@ -51,17 +61,19 @@ def print_list(versions: Sequence[ProductVersion], *, every: bool) -> None:
     rendering.show(table)
 
 
-def print_one(versions: Sequence[ProductVersion], chosen: ProductVersion) -> None:
+def print_one(found: Sequence[Found], chosen: ProductVersion) -> None:
     """The versions, then all facts about one version."""
     from inspector.vision.artifacts.eyesight import Eyesight, advice_of, objections_of
     from inspector.vision.artifacts.thresholds import moved_note
     from inspector.vision.health.statement import health_statement
 
     eyesight = Eyesight.of(chosen.manifest)
-    print_list(versions, every=True)
+    print_list(found, every=True)
+    vouched = next(vouched for version, vouched in found if version.version == chosen.version)
     rendering.show("", f"[bold]{shown(chosen.product)} version {chosen.version}[/]")
     known: list[tuple[str, str | Text]] = [
         ("sha-256", chosen.digest),
+        ("signature", Text(visible(vouched.words), style="bold red" if vouched.is_doubtful else "")),
         ("enrolled at", format_time(chosen.created_at)),
         ("eyesight", _eyesight_told(eyesight)),
     ]
@@ -149,6 +161,11 @@ def _state(version: ProductVersion) -> Text:
     if version.is_shadow:
         return Text("shadow", style="cyan")
     return Text("off", style="dim")
+
+
+def _signed(vouched: Vouched) -> Text:
+    style = "bold red" if vouched.is_doubtful else "" if vouched.is_signed else "dim"
+    return Text(visible(vouched.mark), style=style)
 
 
 def _sight(version: ProductVersion) -> Text:

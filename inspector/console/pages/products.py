@@ -22,6 +22,7 @@ from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.operation import product_versions
 from inspector.operation.drift import ProductDrift, drifts_in
 from inspector.operation.product_versions import chosen_version
+from inspector.operation.signing_keys import policy_of
 from inspector.operation.threshold_approval import (
     SecondPersonNeeded,
     approve_threshold,
@@ -219,16 +220,18 @@ async def _page(request: Request, said: str, status: int = 200, asked: tuple[str
     if not versions:
         raise Denied(404, console.pages.text("denied.missing"))
     shown = chosen_version(versions, None)
-    previous = await SqlRegistry(console.database, SystemClock()).previous(product)
+    registry = SqlRegistry(console.database, SystemClock())
+    policy = await policy_of(console.config, registry)
     page = console.pages.render(
         "product.html.j2",
         **context_of(request),
         product=product,
         versions=versions[::-1],
         shown=shown,
+        previous=await registry.previous(product),
+        vouched={each.version: policy.vouched(each) for each in versions},
         drift=(await _drifts(request, versions)).get((product, shown.version)),
         drift_hours=console.config.agent.drift_hours,
-        previous=previous,
         threshold=await _threshold(console, shown),
         objections={each.version: objections_of(each.manifest) for each in versions},
         trade=_trade(shown.manifest),
@@ -268,10 +271,10 @@ async def _threshold(console: Console, version: ProductVersion) -> Threshold | N
     except ArtifactError:
         return None
     parts = await newest_scores(console.database, version.product, version.version, LOOKED_AT)
-    levels = [enrolled.calibration.level(part.score) for part in parts]
-    calibration = [enrolled.calibration.level(score) for score in enrolled.scores]
+    levels = [enrolled.level_of(part.score) for part in parts]
+    calibration = [enrolled.level_of(score) for score in enrolled.scores]
     return Threshold(
-        level=enrolled.calibration.level(version.threshold),
+        level=enrolled.level_of(version.threshold),
         statement=enrolled.statement(version.threshold),
         parts=len(parts),
         rejects=_above(parts, version.threshold),

@@ -18,13 +18,15 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.config.sections import NAME_PATTERN
-from inspector.domain import ExportedGraph, LiveSet, ProductVersion
+from inspector.domain import ENROLLED_HERE, ExportedGraph, LiveSet, ProductVersion, Provenance, Signature, TrustedKey
 from inspector.errors import ArtifactError, LedgerUnavailable, RegistryError, UsageError
 from inspector.ports import Clock
 from inspector.store import audit
 from inspector.store.audit import Change
 from inspector.store.database import Database
-from inspector.store.registry import graphs
+from inspector.store.registry import graphs, signatures
+from inspector.store.registry.signatures import OF_THRESHOLD, OF_VERSION
+from inspector.store.tables import audit as audit_rows
 from inspector.store.tables import product_versions, products, registry_revision
 
 _MOST_BEFORE: Final = 100
@@ -95,6 +97,64 @@ class SqlRegistry:
             raise ArtifactError(f"The stored artifact of {product} version {version} is damaged; enrol it again.")
         return bytes(row.artifact)
 
+    async def signing_keys(self) -> tuple[TrustedKey, ...]:
+        await self.database.ensure_current()
+        async with self.database.reading() as connection:
+            return await signatures.trusted_keys(connection)
+
+    async def add_key(self, key: TrustedKey, *, by: str, reason: str) -> None:
+        """Let a key's signatures count from now on. Raises UsageError where its name or the key itself is there."""
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            for known in await signatures.trusted_keys(connection):
+                if known.name == key.name or known.fingerprint == key.fingerprint:
+                    raise UsageError(
+                        f"There is a key {known.name} already, with the fingerprint {known.fingerprint}; "
+                        "`inspector keys forget` takes it away."
+                    )
+            await signatures.add_key(connection, key)
+            what = f"{'made here' if key.is_own else 'trusted'}, ed25519 {key.text}"
+            change = Change(by, f"key/{key.name}", None, f"{key.fingerprint} ({what})", reason)
+            await audit.append(connection, self._clock.now(), change)
+            await _revise(connection)
+
+    async def forget_key(self, name: str, *, by: str, reason: str) -> TrustedKey:
+        """The key, whose signatures count no more. Raises UsageError where there is none of that name."""
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            keys = {key.name: key for key in await signatures.trusted_keys(connection)}
+            if name not in keys:
+                raise UsageError(f"There is no key {name}; `inspector keys list` shows those that there are.")
+            await signatures.remove_key(connection, name)
+            change = Change(by, f"key/{name}", keys[name].fingerprint, None, reason)
+            await audit.append(connection, self._clock.now(), change)
+            await _revise(connection)
+            return keys[name]
+
+    async def sign(
+        self,
+        product: str,
+        version: int,
+        signature: Signature,
+        *,
+        by: str,
+        reason: str,
+        of_threshold: Signature | None = None,
+    ) -> ProductVersion:
+        await self.database.ensure_current()
+        async with self.database.writing() as connection:
+            await audit.hold_lock(connection)
+            before = await _version(connection, product, version)
+            for subject, each in ((OF_VERSION, signature), (OF_THRESHOLD, of_threshold)):
+                await signatures.put(connection, (product, version, subject), each, self._clock.now())
+            what = f"product/{product}/version {version}/signature"
+            old = None if before.signature is None else before.signature.key
+            await audit.append(connection, self._clock.now(), Change(by, what, old, signature.key, reason))
+            await _revise(connection)
+            return await _version(connection, product, version)
+
     async def graph_keys(self) -> frozenset[str]:
         await self.database.ensure_current()
         async with self.database.reading() as connection:
@@ -121,7 +181,7 @@ class SqlRegistry:
         by: str,
         activate: bool,
         shadow: bool = False,
-        reason: str = "enrolled",
+        provenance: Provenance = ENROLLED_HERE,
     ) -> ProductVersion:
         """Add a version. Raises UsageError for a name that is not allowed, and for live and shadow at once.
 
@@ -142,20 +202,17 @@ class SqlRegistry:
             )
             enrolled = Change(by, f"product/{product}", None, _named(number), f"enrolled, sha256 {row['digest']}")
             await audit.append(connection, self._clock.now(), enrolled)
+            if provenance.origin is not None:
+                come = Change(by, _origin_of(product, number), None, provenance.origin, provenance.origin_reason)
+                await audit.append(connection, self._clock.now(), come)
+            of = (product, number, OF_VERSION)
+            await signatures.put(connection, of, provenance.signature, self._clock.now())
             if activate:
-                await self._point(connection, product, number, _Motive(by, reason))
+                await self._point(connection, product, number, _Motive(by, provenance.reason))
             if shadow:
                 pointed = await _product(connection, product)
                 await self._move(connection, pointed, {"shadow_version": number}, _Motive(by, "enrolled as shadow"))
             return await _version(connection, product, number)
-
-    async def record_origin(self, product: str, version: int, origin: str, *, by: str, reason: str) -> None:
-        """Write an audit row with the origin of a version. Raises RegistryError if there is no such version."""
-        await self.database.ensure_current()
-        async with self.database.writing() as connection:
-            await _version(connection, product, version)
-            what = f"product/{product}/version {version}/origin"
-            await audit.append(connection, self._clock.now(), Change(by, what, None, origin, reason))
 
     async def previous(self, product: str) -> int | None:
         """The version that `rollback` would make live; None if no version was live before. Raises RegistryError."""
@@ -188,7 +245,14 @@ class SqlRegistry:
             return await _version(connection, product, version)
 
     async def move_threshold(
-        self, product: str, version: int, threshold: float, *, by: str, reason: str
+        self,
+        product: str,
+        version: int,
+        threshold: float,
+        *,
+        by: str,
+        reason: str,
+        signature: Signature | None = None,
     ) -> ProductVersion:
         """Set a version's threshold; does nothing if it is the same. Raises RegistryError for an unknown version."""
         await self.database.ensure_current()
@@ -199,6 +263,7 @@ class SqlRegistry:
                 return current
             moved = product_versions.update().where(_is(product, version)).values(threshold=threshold)
             await connection.execute(moved)
+            await signatures.put(connection, (product, version, OF_THRESHOLD), signature, self._clock.now())
             what = f"product/{product}/version {version}/threshold"
             change = Change(by, what, f"{current.threshold:.6g}", f"{threshold:.6g}", reason)
             await audit.append(connection, self._clock.now(), change)
@@ -260,6 +325,8 @@ class SqlRegistry:
         for pointer, what in (("live_version", "live"), ("shadow_version", "shadow")):
             if pointer in moved and moved[pointer] != row[pointer]:
                 old, new = _named(row[pointer]), _named(moved[pointer])
+                if what == "live" and moved[pointer] is not None:
+                    new = await _told_live(connection, product, moved[pointer])
                 change = Change(motive.by, f"product/{product}/{what}", old, new, motive.reason)
                 await audit.append(connection, now, change)
         await _revise(connection)
@@ -275,6 +342,20 @@ def _nothing_before(product: str, live: int | None) -> RegistryError:
         f"Version {live} of {product} is live, and a rollback has no earlier one to go back to; {activate} makes any "
         "other version live, also one that was rolled back."
     )
+
+
+async def _told_live(connection: AsyncConnection, product: str, number: int) -> str:
+    """The version that goes live, with what it judges by, who vouches for it, and where it came from."""
+    version = await _version(connection, product, number)
+    origin = sa.select(audit_rows.c.new_value).where(audit_rows.c.object == _origin_of(product, number))
+    come = (await connection.execute(origin.order_by(audit_rows.c.seq.desc()).limit(1))).scalar_one_or_none()
+    names = {key.fingerprint: key.name for key in await signatures.trusted_keys(connection)}
+    return version.told_live(names, come)
+
+
+def _origin_of(product: str, version: int) -> str:
+    """The audit's object of where a version came from."""
+    return f"product/{product}/version {version}/origin"
 
 
 async def _revise(connection: AsyncConnection) -> None:
@@ -335,9 +416,9 @@ async def _version(connection: AsyncConnection, product: str, version: int) -> P
 
 async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]) -> list[ProductVersion]:
     """Versions without their artifacts, by product and version."""
+    columns = [*_DESCRIBED, products.c.live_version, products.c.shadow_version, *signatures.columns()]
     query = (
-        sa.select(*_DESCRIBED, products.c.live_version, products.c.shadow_version)
-        .join(products, products.c.name == product_versions.c.product)
+        signatures.joined(sa.select(*columns).join(products, products.c.name == product_versions.c.product))
         .where(*wanted)
         .order_by(product_versions.c.product, product_versions.c.version)
     )
@@ -355,6 +436,8 @@ async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]
             threshold=row["threshold"],
             is_live=row["version"] == row["live_version"],
             is_shadow=row["version"] == row["shadow_version"],
+            signature=signatures.signature_of(row, OF_VERSION),
+            threshold_signature=signatures.signature_of(row, OF_THRESHOLD),
         )
         for row in (await connection.execute(query)).mappings()
     ]

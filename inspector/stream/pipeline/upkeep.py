@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from inspector.config.sections import GateSection
-from inspector.domain import Event, ProductVersion, Severity
+from inspector.domain import Event, LiveSet, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
 from inspector.ports import Ledger, Lineup, LineupLoader, Registry
+from inspector.signing.vouching import SignaturePolicy
 from inspector.stream.pipeline.graph_exchange import GraphExchange
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.owning import Owning
@@ -45,6 +47,7 @@ class LineupWatch:
         self._versions: tuple[str, ...] | None = None
         self._live: tuple[ProductVersion, ...] = ()
         self._shadows: tuple[ProductVersion, ...] = ()
+        self._told_unsigned: set[tuple[str, int]] = set()
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._graphs = GraphExchange(shared, registry, loader, self._on_thread)
 
@@ -72,12 +75,13 @@ class LineupWatch:
         live = await self._registry.live()
         if self._lineup is not None and live.revision == self._lineup.revision and not await self._graphs.has_come():
             return
+        live = await self._vouched(live)
         await self._graphs.fetch(live)
         fetched = {version.digest: await self._fetch(version) for version in live.needed}
         artifacts = {digest: content for digest, content in fetched.items() if content is not None}
         lineup, events = await self._on_thread(self._loader.load, live, artifacts, self._lineup)
         self._lineup = lineup
-        self._live = tuple(version for version in live.versions if version.product in lineup.products)
+        self._live = lineup.versions
         self._shadows = tuple(
             shadow for shadow in live.shadows if lineup.shadows.version_of(shadow.product) is not None
         )
@@ -106,6 +110,44 @@ class LineupWatch:
             except InspectorError as error:
                 failed_revision = revision
                 self._shared.event("lineup_refused", Severity.ALARM, revision, str(error))
+
+    async def _vouched(self, live: LiveSet) -> LiveSet:
+        """The live set without versions whose signatures agents refuse.
+
+        In the place of a refused live version stands the one that judges its product now, if there is one: a person
+        chose it, and it was checked when it was loaded.
+        """
+        policy = SignaturePolicy.of(self._shared.config.signing, await self._registry.signing_keys())
+        if not policy.is_active:
+            return live
+        before = {version.product: version for version in self._live}
+        versions = [self._accepted(policy, version, before.get(version.product)) for version in live.versions]
+        shadows = [self._accepted(policy, version, None) for version in live.shadows]
+        return replace(
+            live,
+            versions=tuple(version for version in versions if version is not None),
+            shadows=tuple(version for version in shadows if version is not None),
+        )
+
+    def _accepted(
+        self, policy: SignaturePolicy, version: ProductVersion, before: ProductVersion | None
+    ) -> ProductVersion | None:
+        """The version, or what judges in its place; it is told."""
+        found = policy.vouched(version)
+        name = f"{version.product} version {version.version}"
+        if not policy.refuses(found):
+            if not found.is_signed and (key := (version.product, version.version)) not in self._told_unsigned:
+                self._told_unsigned.add(key)
+                detail = f"{name} is unsigned, so that nobody vouches for it; `inspector keys sign` signs it"
+                self._shared.event("version_unsigned", Severity.WARNING, version.product, detail)
+            return version
+        detail = f"{name} is not taken up: it is {found.words}"
+        if before is not None:
+            detail += f". Version {before.version} goes on judging, at the threshold that it had"
+        elif version.is_live:
+            detail += f". No version of {version.product} judges: its parts are unjudged"
+        self._shared.event("version_unverified", Severity.ALARM, version.product, detail)
+        return before
 
     async def _on_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._loading, work, *arguments)

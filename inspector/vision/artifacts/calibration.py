@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from inspector.errors import ArtifactError
+from inspector.vision.heads.stored import finite
 
 SURE_COUNT = 99
 """Number of held-out images from which the 1 % order statistic exists. With fewer, the largest score gets a margin."""
@@ -78,6 +79,8 @@ class Calibration:
     @property
     def statement(self) -> str:
         """The promise in one sentence, for people."""
+        if self.confidence is None or (self.kind == "certified" and self.false_reject_bound is None):
+            return "its manifest does not say what it promises"
         if self.kind == "certified":
             return (
                 f"certified: with {self.confidence:.0%} confidence fewer than {self.false_reject_bound:.1%} of good "
@@ -99,8 +102,26 @@ class Calibration:
         """The calibration that a manifest stores. Raises ArtifactError where its threshold is not above its median."""
         fields = {name: stored.get(name) for name in cls.__slots__}
         interval = fields["false_reject_interval"]
-        fields["false_reject_interval"] = tuple(interval) if interval is not None else None
+        fields["false_reject_interval"] = None if interval is None else (finite(interval[0]), finite(interval[1]))
         threshold, median = fields["threshold"], fields["median"]
         if not isinstance(threshold, float) or not isinstance(median, float) or not threshold > median:
             raise ArtifactError("The artifact's calibration can't be read: no threshold above its median.")
-        return cls(**fields)  # type: ignore[arg-type]  # JSON has no types; the two numbers that decide are checked
+        for name, kinds in _KINDS.items():
+            if fields[name] is not None and type(fields[name]) not in kinds:
+                raise ArtifactError(f"The artifact's calibration can't be read: its {name} is of another kind.")
+        return cls(**fields)  # type: ignore[arg-type]  # JSON has no types; they are checked above
+
+
+_KINDS: Final[dict[str, tuple[type, ...]]] = {
+    "kind": (str,),
+    "provisional": (bool,),
+    "n": (int,),
+    "held_out": (str,),
+    "alpha": (float, int),
+    "confidence": (float, int),
+    "rule": (str,),
+    "false_reject_bound": (float, int),
+    "false_reject_interval": (tuple,),
+    "expected_false_reject": (float, int),
+}
+"""What the fields of a stored calibration are, besides its two numbers that decide. One that is missing is None."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 from inspector.errors import ArtifactError
@@ -18,13 +19,21 @@ from inspector.vision.routing.profile import routing_profile
 
 MOST_DIGITS = 19
 
+MOST_DEPTH = 100
+"""Lists and tables within each other. Writers of JSON give up at about 250."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
 
 def parse_finite(text: str) -> Any:
-    """The value of a JSON text.
+    """The value of a JSON text, which every database of this software can store.
 
-    Raises ValueError where a number is not finite or a whole number is beyond about 64 bits.
+    Raises ValueError where a number is not finite or a whole number is beyond 64 bits, where a text holds a NUL or half
+    a character, and where values are nested deeper than `MOST_DEPTH`.
     """
-    return json.loads(text, parse_float=_parsed_float, parse_int=_parsed_int, parse_constant=_parsed_float)
+    value = json.loads(text, parse_float=_parsed_float, parse_int=_parsed_int, parse_constant=_parsed_float)
+    _ensure_storable(value)
+    return value
 
 
 def _parsed_float(text: str) -> float:
@@ -37,7 +46,24 @@ def _parsed_float(text: str) -> float:
 def _parsed_int(text: str) -> int:
     if len(text.lstrip("-")) > MOST_DIGITS:
         raise ValueError(f"a whole number has {len(text)} digits")
-    return int(text)
+    number = int(text)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{text} has more than 64 bits")
+    return number
+
+
+def _ensure_storable(value: Any) -> None:
+    """Raises ValueError for a text that no database takes, and for values nested too deep."""
+    left = [(value, 0)]
+    while left:
+        each, depth = left.pop()
+        if isinstance(each, str) and _UNSTORABLE.search(each):
+            raise ValueError("a text holds a NUL or half a character")
+        if isinstance(each, dict | list):
+            if depth >= MOST_DEPTH:
+                raise ValueError(f"values are nested more than {MOST_DEPTH} deep")
+            children = [*each, *each.values()] if isinstance(each, dict) else each
+            left += [(child, depth + 1) for child in children]
 
 
 def check_fit(graph: Graph, preparation: Preparation, anchors: ProductAnchors) -> None:

@@ -22,6 +22,7 @@ from safetensors.numpy import save as save_tensors
 from inspector.errors import ArtifactError
 from inspector.vision.artifacts.calibration import Calibration
 from inspector.vision.artifacts.checks import check_fit, parse_finite
+from inspector.vision.artifacts.envelope import FORMAT, MOST_HEADER_BYTES
 from inspector.vision.artifacts.format_3 import FORMAT_VERSION_3, manifest_from_3, tensors_from_3
 from inspector.vision.engines.protocols import FLOAT32, Precision
 from inspector.vision.heads.base import HeadModel
@@ -33,7 +34,6 @@ from inspector.vision.networks.graphs import Graph
 from inspector.vision.routing.anchors import ProductAnchors
 from inspector.vision.routing.profile import ROUTING_SIZE_PX, routing_profile
 
-FORMAT = "inspector-artifact"
 FORMAT_VERSION = 4
 HEAD_PREFIX = "head."
 HEALTH_PREFIX = "health."
@@ -186,7 +186,7 @@ def _current(stored: dict[str, Any]) -> dict[str, Any]:
 def _stored_manifest(content: bytes) -> dict[str, Any]:
     """The manifest as it stands in the bytes. Raises ArtifactError, also for a format version that is not supported."""
     try:
-        length = int.from_bytes(content[:8], "little")
+        length = min(int.from_bytes(content[:8], "little"), MOST_HEADER_BYTES)
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
         manifest = parse_finite(metadata[FORMAT])
         found = manifest["format_version"]

@@ -5,13 +5,14 @@ Everything here is computed from the version's manifest alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from inspector.domain import ProductVersion
 from inspector.errors import ArtifactError
 from inspector.vision.artifacts.calibration import Calibration, threshold_of
+from inspector.vision.heads.stored import finite
 
 LOWEST_LEVEL, HIGHEST_LEVEL = 0.01, 10.0
 """The lowest and the highest level that a person may move a threshold to, in levels of its enrolment."""
@@ -67,10 +68,10 @@ class EnrolledThreshold:
         try:
             return cls(
                 Calibration.from_manifest(stored),
-                tuple(float(each) for each in scores),
-                tuple(float(each["score"]) for each in probes),
+                tuple(finite(each) for each in scores),
+                tuple(finite(each["score"]) for each in probes),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError("The version's manifest holds scores that are no numbers; enrol it again.") from error
 
     def level(self, threshold: float) -> float | None:
@@ -80,8 +81,31 @@ class EnrolledThreshold:
         """
         if not self.is_plausible(threshold):
             return max(-MOST_LEVEL, min(MOST_LEVEL, self.level_shown(threshold)))
-        level = self.calibration.level(threshold)
+        level = self.level_of(threshold)
         return None if abs(level - 1.0) < SAME_LEVEL else level
+
+    def level_of(self, score: float) -> float:
+        """The level of a score: 1 is the threshold that enrolment set."""
+        median, enrolled = self._ruler
+        return (score - median) / (enrolled - median)
+
+    @property
+    def _ruler(self) -> tuple[float, float]:
+        """The scores at level 0 and 1: of the stored calibration, unless the held-out scores give another threshold.
+
+        Somebody has moved the threshold together with its calibration then.
+        """
+        calibration = self.calibration
+        if not self.scores or abs(self.level_given(calibration.threshold) - 1.0) <= SLACK:
+            return calibration.median, calibration.threshold
+        given, median = self._given(self.scores)
+        return median, given
+
+    def _given(self, scores: Sequence[float]) -> tuple[float, float]:
+        """The threshold that these scores give, and their median."""
+        calibration = self.calibration
+        alpha = calibration.alpha if 0.0 < (calibration.alpha or 0.0) < 1.0 else USUAL_ALPHA
+        return threshold_of(scores, alpha, is_cross_fit=calibration.kind == "estimate")
 
     def level_given(self, threshold: float) -> float:
         """The level of a threshold, computed anew from the scores of the good images instead of the stored calibration.
@@ -89,12 +113,10 @@ class EnrolledThreshold:
         The held-out scores are used where the manifest keeps them, else the scores of the probes: one probe is the good
         image with the highest score. With neither, the level is that of the stored calibration.
         """
-        calibration = self.calibration
         scores = self.scores or self.probes
         if not scores:
-            return calibration.level(threshold)
-        alpha = calibration.alpha if 0.0 < calibration.alpha < 1.0 else USUAL_ALPHA
-        given, median = threshold_of(scores, alpha, is_cross_fit=calibration.kind == "estimate")
+            return self.calibration.level(threshold)
+        given, median = self._given(scores)
         return (threshold - median) / (given - median)
 
     def level_shown(self, threshold: float) -> float:
@@ -111,10 +133,8 @@ class EnrolledThreshold:
 
     def score_at(self, level: float) -> float:
         """The score at a level of the enrolment."""
-        calibration = self.calibration
-        if abs(level - 1.0) < SAME_LEVEL:
-            return calibration.threshold
-        return calibration.median + level * (calibration.threshold - calibration.median)
+        median, enrolled = self._ruler
+        return enrolled if abs(level - 1.0) < SAME_LEVEL else median + level * (enrolled - median)
 
     def above(self, threshold: float) -> int:
         """How many of the good images that set the enrolled threshold would be rejected at this `threshold`."""
@@ -134,7 +154,7 @@ class EnrolledThreshold:
 
     def to_document(self, threshold: float) -> dict[str, Any]:
         return {
-            "threshold_enrolled": self.calibration.threshold,
+            "threshold_enrolled": self._ruler[1],
             "level": 1.0 if (level := self.level(threshold)) is None else round(level, 4),
             "held_out": len(self.scores),
             "held_out_above": self.above(threshold),

@@ -2,8 +2,9 @@
 The shadow versions stand beside them, in `shadows`.
 
 A lineup is immutable and replaced as a whole. The old lineup still scores the frames that it routed. Versions that
-can't be read or do not reproduce their probes are refused by name; the other versions are loaded. Nothing here imports
-torch where ONNX Runtime is the engine.
+can't be read or do not reproduce their probes are refused by name; the other versions are loaded. A product whose new
+version is refused is judged by the version before, so that a bad version takes no product off the line. Nothing here
+imports torch where ONNX Runtime is the engine.
 """
 
 from __future__ import annotations
@@ -96,11 +97,15 @@ class VisionLoader:
         opening = _Opening(engine, routing_pass, artifacts, known, fault)
         loaded: dict[str, LoadedProduct] = {}
         events: list[Event] = []
+        judged = previous.judging if isinstance(previous, VisionLineup) else {}
         for version in live.routable:
             try:
                 loaded[version.digest] = self._ready(version, opening)
-            except InspectorError as error:
-                events.append(_refused(version, error))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one product, the others must be loaded
+                before = judged.get(version.product) if version.is_live else None
+                events.append(_refused(version, error, before))
+                if before is not None:
+                    loaded[before.version.digest] = before
         opened = (product for digest, product in loaded.items() if digest not in known)
         events += [_without_health(item.version) for item in opened if item.inspector.artifact.health is None]
         shadows = VisionShadows(self._ready_shadows(live, replace(opening, known=known | loaded), events), engine.name)
@@ -177,9 +182,14 @@ class _Missing:
         raise self._error
 
 
-def _refused(version: ProductVersion, error: Exception) -> Event:
-    name = f"{version.product} version {version.version}"
-    return Event(datetime.now(UTC), "version_refused", Severity.ALARM, version.product, f"{name} is refused: {error}")
+def _refused(version: ProductVersion, error: Exception, before: LoadedProduct | None = None) -> Event:
+    """`before`: the version that goes on judging the product in its place."""
+    detail = f"{version.product} version {version.version} is refused: {error}"
+    if not isinstance(error, InspectorError):
+        detail = f"{version.product} version {version.version} is refused: it can't be loaded ({error!r:.200})"
+    if before is not None:
+        detail = f"{detail.rstrip('.')}. Version {before.version.version} goes on judging"
+    return Event(datetime.now(UTC), "version_refused", Severity.ALARM, version.product, detail)
 
 
 def _without_health(version: ProductVersion) -> Event:
@@ -220,6 +230,15 @@ class VisionLineup:
     @property
     def products(self) -> tuple[str, ...]:
         return tuple(sorted(self._live))
+
+    @property
+    def judging(self) -> dict[str, LoadedProduct]:
+        """The versions that judge, by product."""
+        return dict(self._live)
+
+    @property
+    def versions(self) -> tuple[ProductVersion, ...]:
+        return tuple(self._live[product].version for product in self.products)
 
     @property
     def router(self) -> VisionRouter:

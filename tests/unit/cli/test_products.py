@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
+import math
 import os
 import re
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -179,7 +182,7 @@ def test_products_shadow_promote_and_rollback_are_one_step_each_with_a_reason(
     promoted = shell("products", "promote", "bottle", "--reason", "it was right", "--json").document
     assert (promoted["version"], promoted["live"], promoted["shadow"]) == (1, True, False)
     assert shell("products", "rollback", "bottle", "--reason", "it was not", "--json").document["version"] == 2
-    assert _audited(line)[-4:] == [
+    assert [(what, new and new.partition(":")[0], why) for what, new, why in _audited(line)[-4:]] == [
         ("product/bottle/shadow", "version 1", "old lamp"),
         ("product/bottle/live", "version 1", "it was right"),
         ("product/bottle/shadow", None, "it was right"),
@@ -328,8 +331,11 @@ def test_products_import_says_in_the_audit_where_a_version_came_from(
     made = shell("products", "import", str(exported), "--activate", *why, "--config", str(other), "--json")
     assert made.code == 0, made.err
     rows = _audited(load(other))
-    assert ("product/disc/version 1/origin", "disc-1.artifact, trusted, not checked", "from the maker's stick") in rows
-    assert ("product/disc/live", "version 1", "from the maker's stick") in rows
+    origin = "disc-1.artifact, trusted, not checked, unsigned"
+    assert ("product/disc/version 1/origin", origin, "from the maker's stick") in rows
+    threshold = unpack(exported.read_bytes()).calibration.threshold
+    live = f"version 1: threshold {threshold:.6g}, unsigned, from {origin}"
+    assert ("product/disc/live", live, "from the maker's stick") in rows
 
 
 def _packed(enrolment: Enrolment, **changed: Any) -> bytes:
@@ -340,13 +346,14 @@ def _packed(enrolment: Enrolment, **changed: Any) -> bytes:
     return pack(replace(artifact, calibration=calibration, manifest=manifest))[0]
 
 
-def test_products_import_of_a_threshold_that_no_images_gave_judges_only_if_insisted(
+def test_products_import_of_a_threshold_that_no_images_gave_never_goes_live_as_it_is(
     shell: Callable[..., Any], line: Config, disc: Enrolment
 ) -> None:
     assert shell("db", "upgrade").code == 0
     Path("odd.artifact").write_bytes(seal(_packed(disc, threshold=1e308)))
-    refused = shell("products", "import", "odd.artifact", "--activate", "--reason", "a trial")
-    assert (refused.code, "add --insist" in refused.err) == (2, True)
+    for insisting in ((), ("--insist",)):
+        refused = shell("products", "import", "odd.artifact", "--activate", "--reason", "a trial", *insisting)
+        assert (refused.code, "was moved to level 1e+06" in " ".join(refused.err.split())) == (2, True)
     assert shell("products", "list", "--json").document == []
     taken = shell("products", "import", "odd.artifact")
     assert taken.code == 0, taken.err
@@ -355,11 +362,19 @@ def test_products_import_of_a_threshold_that_no_images_gave_judges_only_if_insis
     (row,) = shell("products", "list", "--json").document
     assert (row["live"], row["threshold_moved_to_level"]) == (False, 1e6)
     activate = ("products", "activate", "disc", "1", "--reason", "a trial")
-    assert "add --insist" in shell(*activate).err
+    for insisting in ((), ("--insist",)):
+        held = shell(*activate, *insisting)
+        assert (held.code, "its threshold was moved to level 1e+06" in " ".join(held.err.split())) == (2, True)
+    back = shell("products", "threshold", "disc", "--version", "1", "--level", "1", "--reason", "as enrolled", "--json")
+    assert back.document["threshold"] == pytest.approx(disc.manifest["threshold"], rel=1e-4)
+    assert "add --insist" in shell(*activate).err, "its calibration still says something else"
     assert shell(*activate, "--insist", "--json").document["live"]
     what, new, reason = _audited(line)[-1]
-    assert (what, new) == ("product/disc/live", "version 1")
+    assert what == "product/disc/live"
     assert reason.startswith("a trial (insisted on although its threshold, ")
+    assert new is not None
+    assert f"threshold {disc.manifest['threshold']:.4g}"[:-1] in new
+    assert "(enrolled with 1e+308)" in new
 
 
 def test_products_import_whose_calibration_contradicts_its_images_names_the_level_that_is_odd(
@@ -377,7 +392,7 @@ def test_products_import_whose_calibration_contradicts_its_images_names_the_leve
     Path("odd.artifact").write_bytes(seal(len(text).to_bytes(8, "little") + text + disc.artifact[8 + length :]))
     refused = shell("products", "import", "odd.artifact", "--activate", "--reason", "x")
     assert refused.code == 2
-    assert "of what its calibration says" in refused.err
+    assert "was moved to level" in refused.err
     assert "level 1 of" not in refused.err
 
 
@@ -389,9 +404,113 @@ def test_products_import_of_a_threshold_beyond_what_a_person_may_move_it_to_is_r
     threshold = own.median + level * (own.threshold - own.median)
     Path("odd.artifact").write_bytes(seal(_packed(disc, threshold=threshold)))
     assert shell("products", "import", "odd.artifact", "--activate", "--reason", "x").code == 2
-    inside = own.median + 5.0 * (own.threshold - own.median)
-    Path("moved.artifact").write_bytes(seal(_packed(disc, threshold=inside)))
-    assert shell("products", "import", "moved.artifact", "--activate", "--reason", "x").code == 0
+
+
+def test_products_import_of_a_moved_threshold_takes_a_second_person_beyond_the_cap(
+    shell: Callable[..., Any], line: Config, disc: Enrolment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A level that a person could have chosen: the file says it of its calibration too, so that both agree."""
+    own = unpack(disc.artifact).calibration
+    moved = own.median + 5.0 * (own.threshold - own.median)
+    Path("moved.artifact").write_bytes(seal(_packed(disc, threshold=moved)))
+    refused = shell("products", "import", "moved.artifact", "--activate", "--insist", "--reason", "x")
+    assert (refused.code, "was moved to level 5 of" in " ".join(refused.err.split())) == (2, True)
+    taken = shell("products", "import", "moved.artifact")
+    assert "level 5 of its enrolment: larger defects pass" in " ".join(taken.out.split())
+    assert "moved: level 5" in shell("products", "list").out
+    assert shell("products", "list", "--json").document[0]["threshold_moved_to_level"] == pytest.approx(5.0, rel=1e-3)
+    activate = ("products", "activate", "disc", "1", "--reason", "x", "--insist")
+    assert "from 0.75 to 1.25 (agent.threshold_share)" in " ".join(shell(*activate).err.split())
+    level = ("products", "threshold", "disc", "--version", "1")
+    assert shell(*level, "--level", "5", "--reason", "their parts are dirty").code == 1
+    monkeypatch.setattr("inspector.cli.products.current_user", lambda: "bo")
+    assert shell(*level, "--approve", "--reason", "I saw them").code == 0
+    assert shell(*activate).code == 0
+
+
+def test_products_import_of_a_threshold_within_the_cap_is_activated_by_one_person(
+    shell: Callable[..., Any], line: Config, disc: Enrolment
+) -> None:
+    own = unpack(disc.artifact).calibration
+    moved = own.median + 1.2 * (own.threshold - own.median)
+    Path("moved.artifact").write_bytes(seal(_packed(disc, threshold=moved)))
+    assert shell("products", "import", "moved.artifact", "--activate", "--reason", "x").code == 2
+    assert shell("products", "import", "moved.artifact").code == 0
+    assert shell("products", "activate", "disc", "1", "--reason", "x").code == 0
+
+
+def test_products_rollback_to_a_threshold_that_was_moved_here_before_there_was_a_cap_goes_on(
+    shell: Callable[..., Any], loadable: Callable[[str], int], line: Config
+) -> None:
+    """An upgrade stops no line: who moved it then stands in the audit."""
+    loadable("disc")
+
+    async def move() -> None:
+        async with registry_of(line) as registry:
+            await registry.move_threshold("disc", 1, 1e6, by="ada", reason="long ago")
+
+    asyncio.run(move())
+    loadable("disc")
+    assert shell("products", "rollback", "disc", "--insist", "--reason", "as before").code == 0
+
+
+HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "not a number": lambda m: m["evidence"].update(note=math.nan),
+    "more than 64 bits": lambda m: m["evidence"].update(note=-(10**19) + 1),
+    "beyond every number": lambda m: m["evidence"].update(note=10**400),
+    "half a character": lambda m: m["images"][0].update(name="\ud800"),
+    "a NUL": lambda m: m["images"][0].update(name="a\x00b"),
+    "nested deep": lambda m: m["evidence"].update(note=functools.reduce(lambda inner, _: [inner], range(300), [])),
+    "scores of text": lambda m: m["evidence"].update(held_out_scores=["nan"]),
+    "a calibration of another shape": lambda m: m["calibration"].update(confidence=["nan"]),
+    "an interval of another shape": lambda m: m["calibration"].update(false_reject_interval=["nan"]),
+}
+
+
+@pytest.mark.usefixtures("line")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_products_import_of_a_hostile_manifest_is_one_sentence_and_changes_nothing(
+    shell: Callable[..., Any], disc: Enrolment, name: str
+) -> None:
+    """None of it is the database's fault, and none of it may end in a traceback."""
+    assert shell("db", "upgrade").code == 0
+    Path("odd.artifact").write_bytes(seal(_with_manifest(disc.artifact, HOSTILE[name])))
+    for activating in ((), ("--activate", "--reason", "x")):
+        answer = shell("products", "import", "odd.artifact", *activating)
+        assert (answer.code, len(answer.err.splitlines())) == (1, 1), answer.err
+        assert "can't be imported" in answer.err
+        assert "database" not in answer.err
+    assert shell("products", "list", "--json").document == []
+
+
+def _with_manifest(content: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The artifact with its manifest changed, and the header's length right again."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    ((key, text),) = header["__metadata__"].items()
+    manifest = json.loads(text)
+    change(manifest)
+    header["__metadata__"][key] = json.dumps(manifest)
+    head = json.dumps(header).encode("utf-8", "surrogatepass")
+    return len(head).to_bytes(8, "little") + head + content[8 + length :]
+
+
+@pytest.mark.usefixtures("line")
+def test_products_import_of_a_large_file_that_is_no_artifact_reads_its_beginning_alone(
+    shell: Callable[..., Any],
+) -> None:
+    with Path("vast.artifact").open("wb") as file:
+        file.truncate(400 * 2**20)
+    Path("header.artifact").write_bytes((2**62).to_bytes(8, "little") + b"{}")
+    Path("empty.artifact").write_bytes(b"")
+    tracemalloc.start()
+    try:
+        for name in ("vast.artifact", "header.artifact", "empty.artifact"):
+            answer = shell("products", "import", name, "--trust", "--reason", "x")
+            assert (answer.code, "no artifact of this software" in answer.err) == (1, True), name
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_products_threshold_of_every_enrolment_is_what_its_images_give(enrolments: list[Enrolment]) -> None:

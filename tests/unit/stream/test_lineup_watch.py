@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from inspector.agent.clock import SystemClock
-from inspector.config.sections import EngineSection
-from inspector.domain import Cause, Event, Failure, LiveSet, Routed, Scored
+from inspector.config.config import Config
+from inspector.config.sections import EngineSection, SigningSection
+from inspector.domain import Cause, Event, Failure, LiveSet, Provenance, Routed, Scored, TrustedKey
 from inspector.ports import Lineup
+from inspector.signing.keys import SecretKey
+from inspector.signing.statements import ThresholdStatement, VersionStatement, signed
 from inspector.store.database import Database, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
+from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.pipeline.upkeep import LineupWatch
 from inspector.testing.lineup import FakeLoader
 from inspector.testing.registry import InMemoryRegistry
 from inspector.training.enrol import Enrolment
 from inspector.vision.serving import lineup as lineup_module
 from inspector.vision.serving.lineup import VisionLoader
-from tests.unit.drawings import FakeEngine, draw, frame_of
+from tests.unit.drawings import NOW, FakeEngine, draw, frame_of
 from tests.unit.stream.test_pipeline import FREE, Plant
+
+KEY = SecretKey.made()
 
 
 @dataclass
@@ -56,6 +63,95 @@ async def test_load_hands_over_the_shadow_beside_its_live_version() -> None:
     await registry.add_version("bolt", b"neither", manifest, by="test", activate=False)
     await LineupWatch(Plant(FREE).pipeline()._shared, registry, loader).load()
     assert loader.handed == [{b"live", b"shadow"}]
+
+
+async def signed_line(line: Config = FREE) -> tuple[LineupWatch, InMemoryRegistry, Shared]:
+    """A line with a key, and a live version of `bolt` that it has signed."""
+    registry = InMemoryRegistry()
+    registry.keys = (TrustedKey("plant-a", KEY.public.text, KEY.public.fingerprint, True, NOW, "ada"),)
+    digest = hashlib.sha256(b"bolt").hexdigest()
+    signature = signed(VersionStatement("bolt", digest, 1.0, {}), KEY)
+    manifest = {"head": "prototype", "threshold": 1.0}
+    await registry.add_version(
+        "bolt", b"bolt", manifest, by="ada", activate=True, provenance=Provenance(signature=signature)
+    )
+    shared = Plant(line).pipeline()._shared
+    return LineupWatch(shared, registry, NotingLoader()), registry, shared
+
+
+def told(shared: Shared) -> list[tuple[str, str]]:
+    return [(event.kind, event.detail) for event in shared.telemetry.events if event.kind != "lineup"]
+
+
+async def test_load_signed_version_judges_and_nothing_is_told() -> None:
+    watch, _, shared = await signed_line()
+    await watch.load()
+    assert (watch.versions, told(shared)) == (("bolt:1",), [])
+
+
+async def test_load_threshold_moved_behind_the_signature_keeps_the_one_that_was_there() -> None:
+    """Somebody wrote into the database: the line goes on as it was, and an alarm says so."""
+    watch, registry, shared = await signed_line()
+    await watch.load()
+    await registry.move_threshold("bolt", 1, 1e308, by="eve", reason="x")
+    await watch.load()
+    assert [(version.version, version.threshold) for version in watch.live] == [(1, 1.0)]
+    ((kind, detail),) = told(shared)
+    assert kind == "version_unverified"
+    assert "threshold was moved without a signature" in detail
+    assert "goes on judging, at the threshold that it had" in detail
+    moved = signed(ThresholdStatement("bolt", watch.live[0].digest, 1.1, "ada"), KEY)
+    await registry.move_threshold("bolt", 1, 1.1, by="ada", reason="x", signature=moved)
+    await watch.load()
+    assert [version.threshold for version in watch.live] == [1.1]
+
+
+async def test_load_version_signed_by_a_stranger_leaves_the_one_before_judging() -> None:
+    watch, registry, shared = await signed_line()
+    await watch.load()
+    stranger = SecretKey.made()
+    forged = signed(VersionStatement("bolt", hashlib.sha256(b"worse").hexdigest(), 1.0, {}), stranger)
+    manifest = {"head": "prototype", "threshold": 1.0}
+    await registry.add_version(
+        "bolt", b"worse", manifest, by="eve", activate=True, provenance=Provenance(signature=forged)
+    )
+    await watch.load()
+    assert watch.versions == ("bolt:1",)
+    assert [kind for kind, _ in told(shared)] == ["version_unverified"]
+
+
+async def test_load_at_start_of_a_version_whose_signature_does_not_hold_judges_nothing_with_an_alarm() -> None:
+    """There is nothing that was checked to go on with, and another version in its place nobody has chosen."""
+    watch, registry, shared = await signed_line()
+    await registry.move_threshold("bolt", 1, 1e308, by="eve", reason="x")
+    await watch.load()
+    assert watch.live == ()
+    ((kind, detail),) = told(shared)
+    assert (kind, "No version of bolt judges" in detail) == ("version_unverified", True)
+
+
+@pytest.mark.parametrize("is_required", [False, True])
+async def test_load_unsigned_version_judges_with_a_warning_unless_signatures_are_required(is_required: bool) -> None:
+    line = FREE.model_copy(update={"signing": SigningSection(required=is_required)})
+    watch, registry, shared = await signed_line(line)
+    manifest = {"head": "prototype", "threshold": 1.0}
+    await registry.add_version("nut", b"nut", manifest, by="ada", activate=True)
+    await watch.load()
+    assert [version.product for version in watch.live] == (["bolt"] if is_required else ["bolt", "nut"])
+    assert [kind for kind, _ in told(shared)] == ["version_unverified" if is_required else "version_unsigned"]
+    await registry.move_threshold("nut", 1, 2.0, by="ada", reason="x")
+    await watch.load()
+    assert len(told(shared)) == (2 if is_required else 1), "a warning comes once"
+
+
+async def test_load_shadow_whose_signature_does_not_hold_is_not_scored() -> None:
+    watch, registry, shared = await signed_line()
+    forged = Provenance(signature=signed(VersionStatement("bolt", "0" * 64, 1.0, {}), KEY))
+    manifest = {"head": "prototype", "threshold": 1.0}
+    await registry.add_version("bolt", b"shadow", manifest, by="eve", activate=False, shadow=True, provenance=forged)
+    await watch.load()
+    assert (watch.versions, watch.shadows) == (("bolt:1",), ())
+    assert [kind for kind, _ in told(shared)] == ["version_unverified"]
 
 
 async def test_load_product_with_only_a_shadow_version_is_not_released_until_it_is_live(

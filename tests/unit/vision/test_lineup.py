@@ -200,6 +200,33 @@ def test_load_damaged_version_is_refused_and_others_go_on(
     assert found.products == ("mesh", "plate")
 
 
+def test_load_damaged_version_in_place_of_a_good_one_leaves_the_good_one_judging(
+    loader: VisionLoader,
+    live: LiveSet,
+    artifacts: dict[str, bytes],
+    lineup: VisionLineup,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is wrong with it, also what nobody thought of."""
+    worse = replace(live.versions[0], version=2, digest="0" * 64)
+    next_live = LiveSet("r2", (worse, *live.versions[1:]))
+    found, (event,) = loader.load(next_live, artifacts, lineup)
+    assert isinstance(found, VisionLineup)
+    assert (event.kind, event.severity) == ("version_refused", Severity.ALARM)
+    assert event.detail.endswith("Version 1 goes on judging")
+    assert {(each.product, each.version) for each in found.versions} == {("disc", 1), ("mesh", 1), ("plate", 1)}
+    assert routed(found, "disc", 100).facts.product_version == 1
+    found.check_canary()
+
+    def broken(*_: object) -> None:
+        raise KeyError("nobody thought of it")
+
+    monkeypatch.setattr(VisionLoader, "_open", broken)
+    again, (event,) = loader.load(LiveSet("r3", next_live.versions), {"0" * 64: b"x", **artifacts}, found)
+    assert "it can't be loaded (KeyError" in event.detail
+    assert again.products == ("disc", "mesh", "plate")
+
+
 def test_load_engine_that_scores_otherwise_refuses_every_version(
     loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes], fake_engine: FakeEngine
 ) -> None:

@@ -604,7 +604,13 @@ class Telemetry(Protocol):
     """Counters and events of the running agent."""
 
     def event(self, event: Event) -> None:
-        """Log the event now; it is stored later."""
+        """Log the event now; it is stored later, also where the process is killed before."""
+
+    def event_waits(self, event: Event) -> None:
+        """Keep an event that is told later, in place of the one of its kind and subject that was kept before.
+
+        If the process is killed before, the next run tells it. The next `event` of that kind and subject ends that.
+        """
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None: ...
 

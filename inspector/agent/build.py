@@ -37,6 +37,7 @@ from inspector.domain import Event, Severity
 from inspector.errors import ConfigError, LedgerUnavailable, UsageError
 from inspector.ports import DeadLetters, FrameSource, FrameTap, VerdictSink
 from inspector.store.database import Database, configured, ensure_schema
+from inspector.store.event_notes import EventNotes
 from inspector.store.journal.journal import FileJournal
 from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.pictures.dead_letters import FolderDeadLetters
@@ -169,6 +170,7 @@ async def _open_store(stack: contextlib.AsyncExitStack, common: Common, is_stopp
     """Open the journal first, because it may be damaged; then wait for the database."""
     config, clock = common.config, common.clock
     state, limits, kept = config.agent.state_dir, config.journal, config.images
+    common.telemetry.note_in(stack.enter_context(EventNotes(state)))
     database = await stack.enter_async_context(configured(config))
     journal = FileJournal(state / "journal", max_bytes=limits.max_mib * MIB, segment_bytes=limits.segment_mib * MIB)
     await stack.enter_async_context(journal)
@@ -219,6 +221,7 @@ async def _open_adapters(stack: contextlib.AsyncExitStack, common: Common, store
         late_frames=store.late_frames,
         decode=decoder(),
         take_events=telemetry.take_events,
+        events_stored=telemetry.events_stored,
         frame_room=frame_room,
         command_channel=command_channel,
         gate_owners=owners,

@@ -1,6 +1,7 @@
 """Counters, gauges, histograms, events and the one log line of each frame, through structlog.
 
-An event is logged at once, and kept until `take_events` fetches it for the store. Figures are kept in memory, without
+An event is logged at once, noted in `notes` against a kill, and kept until `take_events` fetches it for the store.
+Figures are kept in memory, without
 locks: they are written on the event loop and may be read on any thread (`figures`). There is no server here.
 """
 
@@ -18,6 +19,7 @@ import structlog
 
 from inspector.agent.tallies import Reading, Tally
 from inspector.domain import Event, GateMode, Severity, Verdict
+from inspector.store.event_notes import EventNotes
 from inspector.text import visible
 
 KEPT_EVENTS: Final = 10_000
@@ -60,12 +62,30 @@ class LogTelemetry:
         self._tallies: dict[Key, Tally] = {}
         self._times: dict[Key, float] = {}
         self._products: set[str] = set()
+        self._notes: EventNotes | None = None
+
+    def note_in(self, notes: EventNotes) -> None:
+        """Note events in this file from now on. Those that an earlier run left there are stored first."""
+        self._events.extendleft(reversed(notes.left))
+        self._notes = notes
 
     def event(self, event: Event) -> None:
         self._events.append(event)
         self.count("events", kind=event.kind, severity=event.severity.value)
         self._times[_key("event", {"kind": event.kind})] = event.at.timestamp()
         getattr(self._log, _LEVEL[event.severity])(event.kind, subject=event.subject, detail=event.detail)
+
+        if self._notes is not None:
+            self._notes.told(event)
+
+    def event_waits(self, event: Event) -> None:
+        if self._notes is not None:
+            self._notes.waits(event)
+
+    def events_stored(self) -> None:
+        """The store has all events that `take_events` has returned."""
+        if self._notes is not None:
+            self._notes.keep(tuple(self._events))
 
     def take_events(self) -> list[Event]:
         """The events since the last call, oldest first."""

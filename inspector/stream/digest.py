@@ -42,6 +42,11 @@ class Digest(Generic[T]):
         if known is not None:
             known.items = [item for item in known.items if not is_settled(item)]
 
+    def waiting(self, subject: str) -> list[T]:
+        """The items of a subject that were not told yet."""
+        known = self._subjects.get(subject)
+        return list(known.items) if known is not None else []
+
     def take(self, now_ns: int, *, is_last: bool = False) -> list[tuple[str, list[T]]]:
         """Subjects to tell of now, with their items since the last time. `is_last`: without a wait for the interval."""
         told: list[tuple[str, list[T]]] = []

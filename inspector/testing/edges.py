@@ -178,6 +178,7 @@ class FakeTelemetry:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.waiting: dict[tuple[str, str], Event] = {}
         self.counters: Counter[str] = Counter()
         self.labelled: Counter[tuple[str, ...]] = Counter()
         self.values: dict[str, float] = {}
@@ -187,6 +188,10 @@ class FakeTelemetry:
 
     def event(self, event: Event) -> None:
         self.events.append(event)
+        self.waiting.pop((event.kind, event.subject), None)
+
+    def event_waits(self, event: Event) -> None:
+        self.waiting[event.kind, event.subject] = event
 
     def take_events(self) -> list[Event]:
         fresh = self.events[self._taken :]

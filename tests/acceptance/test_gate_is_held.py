@@ -95,6 +95,10 @@ def row_of(agent: Agent, trigger: int) -> dict[str, Any] | None:
     return next((row for row in agent.rows() if row["trigger_id"] == trigger), None)
 
 
+def kinds(agent: Agent) -> list[str]:
+    return [row["kind"] for row in agent.rows("events")]
+
+
 @pytest.mark.parametrize("stage", ["journaled", "published"])
 def test_hold_survives_kill_9_and_no_part_passes_until_a_person_releases_it(
     stage: str, agent: Callable[[str], Agent], line: tuple[Mosquitto, Line]
@@ -109,6 +113,7 @@ def test_hold_survives_kill_9_and_no_part_passes_until_a_person_releases_it(
     plant.beats.clear()
     running.start()
     running.until(lambda: plant.is_beating(0, 5), 60, "the gate is held again")
+    running.until(lambda: kinds(running).count("storm") == 1, 60, "the alarm of the hold, once")
     plant.show(4)
     running.until(lambda: row_of(running, 4) is not None, 60, "the row of a good part")
     row = row_of(running, 4)

@@ -101,7 +101,7 @@ class Accounts:
         self._ledger = ledger
         self._writing = writing
         self._reports = reports
-        self._alarms = Alarms(shared)
+        self._alarms = Alarms(shared, is_kept=False)
         self._seen_through: dict[str, datetime] = {}
         self._recent: dict[str, deque[bool]] = {}
         self._known_lots: dict[str, set[str]] = {}

@@ -261,6 +261,8 @@ class _RejectNews:
         untold.count += 1
         untold.last = finding
         self._shared.telemetry.count("late_rejects", camera=finding.camera)
+        if untold.count.bit_count() == 1:  # not for each of thousands that waited behind a stopped agent
+            self._shared.event_waits("late_reject", Severity.ALARM, finding.camera, _found_bad(untold))
         self.tell()
 
     def tell(self, *, is_last: bool = False) -> None:
@@ -272,11 +274,14 @@ class _RejectNews:
                 continue
             del self._untold[camera]
             self._told_ns[camera] = now_ns
-            last = untold.last
-            trigger = "" if last.trigger_id is None else f" of trigger {last.trigger_id}, epoch {last.epoch}"
-            detail = (
-                f"{counted(untold.count, 'part')} found bad afterwards, without a decision in time, so that the "
-                f"PLC's own default has decided. The last is result {last.result_id}{trigger}. See what became of "
-                "them: inspector parts; list them: inspector results list --late reject"
-            )
-            self._shared.event("late_reject", Severity.ALARM, camera, detail)
+            self._shared.event("late_reject", Severity.ALARM, camera, _found_bad(untold))
+
+
+def _found_bad(rejects: _Rejects) -> str:
+    last = rejects.last
+    trigger = "" if last.trigger_id is None else f" of trigger {last.trigger_id}, epoch {last.epoch}"
+    return (
+        f"{counted(rejects.count, 'part')} found bad afterwards, without a decision in time, so that the "
+        f"PLC's own default has decided. The last is result {last.result_id}{trigger}. See what became of "
+        "them: inspector parts; list them: inspector results list --late reject"
+    )

@@ -40,10 +40,14 @@ class _Kind:
 
 
 class Alarms:
-    """Tells each kind of event at most once in a while for each subject."""
+    """Tells each kind of event at most once in a while for each subject.
 
-    def __init__(self, shared: Shared) -> None:
+    `is_kept`: what waits to be told is kept against a kill. Leave it out for what the next run finds out by itself.
+    """
+
+    def __init__(self, shared: Shared, *, is_kept: bool = True) -> None:
         self._shared = shared
+        self._is_kept = is_kept
         self._kinds: dict[tuple[str, str], _Kind] = {}
 
     def tell(
@@ -63,6 +67,8 @@ class Alarms:
         known.sentence = sentence
         if len(known.cases) < MOST_CASES:
             known.cases[case] = None
+            if self._is_kept:
+                self._shared.event_waits(kind, severity, subject, _text(known))
         elif case not in known.cases:
             known.is_cut = True
         self.tell_due()
@@ -78,14 +84,17 @@ class Alarms:
         for (kind, subject), known in self._kinds.items():
             if not known.left_out or (now_ns - known.told_ns < known.pause_s * 1e9 and not is_last):
                 continue
-            cases = "; ".join(known.cases) + (" and others" if known.is_cut else "")
-            detail = f"since the last such event: {known.sentence(known.left_out, cases)}"
             pause_s = min(2 * known.pause_s, LONGEST_PAUSE_S)
             self._kinds[kind, subject] = _Kind(known.severity, now_ns, pause_s)
-            self._shared.event(kind, known.severity, subject, detail)
+            self._shared.event(kind, known.severity, subject, f"since the last such event: {_text(known)}")
 
     async def run(self) -> None:
         """Tell what is due, again and again, until cancelled."""
         while True:
             await self._shared.clock.sleep(LOOK_S)
             self.tell_due()
+
+
+def _text(kind: _Kind) -> str:
+    """What was left out, in a sentence."""
+    return kind.sentence(kind.left_out, "; ".join(kind.cases) + (" and others" if kind.is_cut else ""))

@@ -33,7 +33,7 @@ class CommandSieve:
         self._shared = shared
         self._rights = rights
         self._channel = channel
-        self._alarms = Alarms(shared)
+        self._alarms = Alarms(shared, is_kept=False)
         self._replies: deque[tuple[CommandName, dict[str, Any]]] = deque()
         self._has_reply = Signal()
         self._ids: OrderedDict[str, None] = OrderedDict()

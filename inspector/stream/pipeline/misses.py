@@ -7,7 +7,7 @@ that has just connected again delivers what it kept, in any order, so the parts 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -85,19 +85,16 @@ class Misses:
                 self._settle_due(gate, now_ns)
         self._take_corrections()
         for name, missed in self._missed.take(now_ns, is_last=is_last):
-            self._alarm(name, missed)
+            self._shared.event("uninspected", Severity.ALARM, name, _missed_text(missed))
         for name, corrected in self._corrected.take(now_ns, is_last=is_last):
-            triggers = ranges_text([correction.trigger_id for correction in corrected])
-            detail = (
-                f"the frames of {counted(len(corrected), 'part')} that counted as missed came after all: trigger ids "
-                f"{triggers}; if this comes often, frames are out of order for longer than miss_grace_ms"
-            )
-            self._shared.event("miss_corrected", Severity.WARNING, name, detail)
+            self._shared.event("miss_corrected", Severity.WARNING, name, _corrected_text(corrected))
 
     def _take_corrections(self) -> None:
         corrections, self._shared.corrections = self._shared.corrections, []
         for correction in corrections:
             self._corrected.add(correction.gate, [correction])
+            text = _corrected_text(self._corrected.waiting(correction.gate))
+            self._shared.event_waits("miss_corrected", Severity.WARNING, correction.gate, text)
             self._missed.discard(correction.gate, partial(_is_part_of, correction))
             self._shared.telemetry.count("misses_corrected", gate=correction.gate)
 
@@ -110,7 +107,10 @@ class Misses:
         missed = self._shared.admission.take_missed(gate, now_ns, proven_ns, is_settled=is_settled)
         for part in missed:
             self._settle(part)
-        self._missed.add(gate.name, missed)
+        if missed:
+            self._missed.add(gate.name, missed)
+            text = _missed_text(self._missed.waiting(gate.name))
+            self._shared.event_waits("uninspected", Severity.ALARM, gate.name, text)
 
     def _is_catching_up(self, camera: str, now_ns: int) -> bool:
         if not self._shared.sources[camera].is_connected:
@@ -126,16 +126,25 @@ class Misses:
     def _gaps_of(self, gate: GateSection) -> OpenGaps:
         return self._shared.admission.counter(gate.name).gaps
 
-    def _alarm(self, gate: str, missed: list[MissedPart]) -> None:
-        triggers = ranges_text([part.trigger_id for part in missed])
-        detail = (
-            f"no frame came for {counted(len(missed), 'part')}: trigger ids {triggers}; the gate was told nothing of "
-            "them, so the PLC's own default decides. Look at the camera, its trigger and its network; see: inspector "
-            "results list --outcome uninspected"
-        )
-        if missed[0].is_counted_by_camera:
-            detail += "; the camera counts by itself, so only what was lost after it is known"
-        self._shared.event("uninspected", Severity.ALARM, gate, detail)
+
+def _missed_text(missed: Sequence[MissedPart]) -> str:
+    triggers = ranges_text([part.trigger_id for part in missed])
+    said = (
+        f"no frame came for {counted(len(missed), 'part')}: trigger ids {triggers}; the gate was told nothing of "
+        "them, so the PLC's own default decides. Look at the camera, its trigger and its network; see: inspector "
+        "results list --outcome uninspected"
+    )
+    if missed[0].is_counted_by_camera:
+        said += "; the camera counts by itself, so only what was lost after it is known"
+    return said
+
+
+def _corrected_text(corrected: Sequence[Correction]) -> str:
+    triggers = ranges_text([correction.trigger_id for correction in corrected])
+    return (
+        f"the frames of {counted(len(corrected), 'part')} that counted as missed came after all: trigger ids "
+        f"{triggers}; if this comes often, frames are out of order for longer than miss_grace_ms"
+    )
 
 
 def _is_part_of(correction: Correction, missed: MissedPart) -> bool:

@@ -128,6 +128,7 @@ class Adapters:
     frame_room: FrameRoom
     command_channel: CommandChannel | None = None
     gate_owners: GateOwners | None = None
+    events_stored: Callable[[], None] = lambda: None
     ack_line: AckLine | None = None
     command_keys: Sequence[CommandKey] = ()
 
@@ -147,7 +148,9 @@ class Pipeline:
         self._room = JournalRoom(self._shared, adapters.journal)
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
         self._owning = Owning(self._shared, adapters.gate_owners, adapters.ledger, software)
-        self._upkeep = Upkeep(self._shared, self._lineups, adapters.ledger, self._owning, adapters.take_events)
+        self._upkeep = Upkeep(
+            self._shared, self._lineups, adapters.ledger, self._owning, adapters.take_events, adapters.events_stored
+        )
         self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._owning, self._upkeep.fault)
         self._shadowing = Shadowing(
             self._shared, adapters.decode, self._current_lineup, adapters.images, adapters.ledger

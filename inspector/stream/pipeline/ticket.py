@@ -201,6 +201,10 @@ class Shared:
         """Report an event, at the current time, that a person may have to know."""
         self.telemetry.event(Event(self.clock.now(), kind, severity, subject, detail))
 
+    def event_waits(self, kind: str, severity: Severity, subject: str, detail: str) -> None:
+        """Keep, against a kill, an event that is told later, in place of the one of its kind and subject."""
+        self.telemetry.event_waits(Event(self.clock.now(), kind, severity, subject, detail))
+
     def expect_deadline(self, decide_by_ns: int | None) -> None:
         """Wake the watch over deadlines if this deadline is earlier than the deadline that the watch waits for."""
         if decide_by_ns is not None and (self.next_deadline_ns is None or decide_by_ns < self.next_deadline_ns):

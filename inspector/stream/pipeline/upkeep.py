@@ -170,12 +170,14 @@ class Upkeep:
         ledger: Ledger,
         owning: Owning,
         take_events: Callable[[], list[Event]],
+        note_stored: Callable[[], None],
     ) -> None:
         self._shared = shared
         self._owning = owning
         self._lineups = lineups
         self._ledger = ledger
         self._take_events = take_events
+        self._note_stored = note_stored
         self._unstored: list[Event] = []
         self._storing = asyncio.Lock()
         self._canary_ok_ns: int | None = None
@@ -244,6 +246,7 @@ class Upkeep:
                 with contextlib.suppress(LedgerUnavailable):
                     await self._ledger.record_events(self._unstored)
                     self._unstored = []
+                    self._note_stored()
 
     async def _check(self, lineup: Lineup, scorer: Executor) -> None:
         loop = asyncio.get_running_loop()

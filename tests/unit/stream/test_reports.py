@@ -122,6 +122,19 @@ async def test_same_report_again_is_counted_and_another_one_is_kept_and_told() -
     assert plant.telemetry.kinds().count("ack_contradicts") == 1
 
 
+async def test_contradiction_that_waits_to_be_told_is_kept_against_a_kill() -> None:
+    plant = Plant(settings())
+    async with plant.running():
+        for trigger in (1, 2):
+            plant.acks.reported.put_nowait(report(trigger))
+            plant.acks.reported.put_nowait(report(trigger, action=1))
+        await until(lambda: 4 in plant.acks.acknowledged)
+        kept = plant.telemetry.waiting["ack_contradicts", "gate"]
+        assert "trigger 2 of epoch 1" in kept.detail
+    assert plant.telemetry.kinds().count("ack_contradicts") == 2, "the end of the run tells the rest"
+    assert ("ack_contradicts", "gate") not in plant.telemetry.waiting
+
+
 async def test_report_of_a_wrapped_trigger_gets_the_lap_of_the_gate_s_count() -> None:
     plant = Plant(settings(trigger_modulus=10, max_gap=2))
     async with plant.running():

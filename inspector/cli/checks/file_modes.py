@@ -109,5 +109,6 @@ def _kept(config: Config, file: Path | None) -> Iterator[_Kept]:
 def _secrets(config: Config) -> list[str]:
     """The names of all credentials that the configuration names, each once."""
     named = [config.mqtt.password_secret, config.kafka.password_secret, config.store.password_secret]
-    named += [config.signing.key_secret, config.audit.key_secret, *config.audit.old_key_secrets, *(key.key_secret for key in config.command_key)]
+    named += [config.signing.key_secret, config.audit.key_secret]
+    named += [*config.audit.old_key_secrets, *(key.key_secret for key in config.command_key)]
     return list(dict.fromkeys(name for name in named if name is not None))

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import Final, Self
 
+from connectors.mqtt.foreign_decisions import ForeignDecisions
 from connectors.mqtt.gate_codec import encode_decision, encode_heartbeat, expiry_s
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
@@ -19,6 +20,8 @@ from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
 from inspector.domain import Decision, Event, Severity
 from inspector.ports import Clock, Telemetry
+
+REFUSAL_EVERY_S: Final = 60.0
 
 
 class MqttGateLine(Peer):
@@ -36,6 +39,8 @@ class MqttGateLine(Peer):
         self._owns = owns
         self._telemetry = telemetry
         self._agent = config.agent.name
+        self._refusal_told_ns: dict[str, int] = {}
+        self._foreign = ForeignDecisions(config, clock, telemetry, owns)
         # A colon can't be in a camera's name, so no camera's client id is taken.
         self._session = Session(config.mqtt, Role(f"{config.agent.name}:gates"), peer=self)
 
@@ -77,11 +82,27 @@ class MqttGateLine(Peer):
             if not answer.done() and connection.unsent_bytes:
                 connection.abort("a decision could not leave in time")
         await asyncio.wait([answer], timeout=max(0.0, (decision.act_before_ns - self._clock.monotonic_ns()) / 1e9))
+        if connection.was_refused(answer):  # mosquitto 2.0 then ends the connection
+            self._tell_refused(decision.gate)
+            return False
         if not answer.done() or (not answer.result() and not connection.is_open):
             return None
         if not answer.result():
             return False
         return True if self._clock.monotonic_ns() <= decision.act_before_ns else None
+
+    def _tell_refused(self, gate: str) -> None:
+        """Tell that the broker takes no decision, at most once a minute for each gate."""
+        now_ns = self._clock.monotonic_ns()
+        told_ns = self._refusal_told_ns.get(gate)
+        if told_ns is not None and now_ns - told_ns < REFUSAL_EVERY_S * 1e9:
+            return
+        self._refusal_told_ns[gate] = now_ns
+        detail = (
+            f"the broker refuses {self._prefix}/gate/{gate}/decision, so the PLC is told nothing and its own default "
+            "decides; let the broker's access list allow the agent to publish there"
+        )
+        self._telemetry.event(Event(self._clock.now(), "decision_refused", Severity.ALARM, gate, detail))
 
     async def heartbeat(self, gate: str, payload: Mapping[str, int]) -> None:
         """Send a heartbeat with the keys `ready fault hb mode ep`, unless the line is down or jammed.
@@ -109,7 +130,11 @@ class MqttGateLine(Peer):
     def name_taken(self, sentence: str) -> None:
         self._telemetry.event(Event(self._clock.now(), "name_taken", Severity.ALARM, self._agent, sentence))
 
+    async def serve(self, connection: Connection) -> None:
+        await self._foreign.watch(connection)
+
     def received(self, connection: Connection, message: Message) -> None:
-        # Nothing is subscribed to here; what a broker sends all the same must not fill its window.
+        # Only others' decisions come here, with QoS 0; what a broker sends all the same must not fill its window.
         if message.packet_id:
             connection.acknowledge(message.packet_id)
+        self._foreign.note(connection, message)

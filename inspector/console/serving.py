@@ -80,6 +80,7 @@ async def serve(config: Config, on_start: Say = lambda _address: None) -> None:
     Raises ConfigError for a certificate that can't be used, StateUnusable where the address is taken.
     """
     async with database_of(config, creates=True) as database:
+        database.chain.ensure_there()
         listener = _listener(config)
         with contextlib.closing(listener):
             app = application(config, database)

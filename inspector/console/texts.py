@@ -391,6 +391,7 @@ TEXTS: Final[dict[str, str]] = {
     "audit.why": "Why",
     "audit.holds": "The chain holds: {count} entries, none changed or removed.",
     "audit.broken": "The chain is broken at entry {numbers}: it or the one before it was changed or removed.",
+    "audit.unsealed": "There is a key, and no entry is sealed with it: no agent ran since, or somebody made a new one.",
     "audit.empty": "Nothing was changed yet.",
     # health
     "health": "Health",

@@ -86,6 +86,7 @@ async def work(
     Raises as `database_of` if the database can't be used at the start; later it is waited for.
     """
     async with database_of(config, creates=True) as database:
+        database.chain.ensure_there()
         worker = _Worker(config, database, stop, kinds)
         while not stop.is_set():
             job = await worker.taken()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from inspector.errors import UsageError
+from inspector.files import make_folder, read_regular, write_whole
 from inspector.store.audit import AuditHead
 from inspector.stream.verdict_record import format_time
 
@@ -48,29 +46,16 @@ def head_of(content: bytes) -> AuditHead:
 def read_head(path: Path) -> AuditHead:
     """The head in a file. Raises UsageError if there is none that can be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = read_regular(path, MOST_BYTES, follows_links=True)
     except OSError as error:
         raise UsageError(f"{path} can't be read ({error.strerror}); name a file of `inspector audit head`.") from error
-    return head_of(content[: MOST_BYTES + 1])
+    return head_of(content)
 
 
 def write_head(path: Path, head: AuditHead) -> None:
     """Put the head into a file, whole or not at all; a link in its place is replaced and not followed."""
-    made = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(orjson.dumps(head_document(head)) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            made.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                made.unlink()
-            raise
+        make_folder(path.parent)
+        write_whole(path, orjson.dumps(head_document(head)) + b"\n", durable=True)
     except OSError as error:
         raise UsageError(f"{path} can't be written ({error.strerror}); name a file of your own.") from error

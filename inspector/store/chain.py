@@ -38,10 +38,14 @@ class ChainKeys:
     def is_sealing(self) -> bool:
         return bool(self.keys)
 
-    def seal(self, prev_hash: str, at: datetime, values: Sequence[str | None]) -> str:
-        """The hash of a new row. Raises ConfigError if the key is configured and not here."""
+    def ensure_there(self) -> None:
+        """Raises ConfigError if the key is configured and not here, before something is done that needs it."""
         if self.fault is not None:
             raise ConfigError([f"{self.fault}; entries of the audit are sealed with it"])
+
+    def seal(self, prev_hash: str, at: datetime, values: Sequence[str | None]) -> str:
+        """The hash of a new row. Raises ConfigError if the key is configured and not here."""
+        self.ensure_there()
         return _hash(self.keys[-1] if self.keys else None, prev_hash, at, values)
 
     def rank(self, sealed: str) -> int | None:

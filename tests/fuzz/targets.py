@@ -7,8 +7,11 @@ nothing else is raised, and every result keeps the promise that its target check
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import math
+import random
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,10 +28,20 @@ from connectors.mqtt.gate_codec import parse_action
 from inspector.agent.camera_limits import decode_for
 from inspector.config.config import Config
 from inspector.config.loading import load, parse
-from inspector.domain import Delivery, Position
-from inspector.errors import ArtifactError, ConfigError, EngineError, InspectorError, UndecodableFrame, UsageError
+from inspector.domain import CommandName, CommandRequest, Delivery, Position
+from inspector.errors import (
+    ArtifactError,
+    CommandRefused,
+    ConfigError,
+    EngineError,
+    InspectorError,
+    UndecodableFrame,
+    UsageError,
+)
 from inspector.store.journal.journal import FileJournal
 from inspector.stream.admission import Admission, Arrival, frame_digest
+from inspector.stream.command_rights import CommandKey, CommandRights
+from inspector.stream.commands import LONGEST_TEXT, MOST_MASTERS, check_time, cmd_id_of, read
 from inspector.stream.decode import read_header
 from inspector.stream.envelope import (
     LONGEST_PROPERTY_BYTES,
@@ -167,6 +180,77 @@ def parse_gate_action(data: bytes) -> None:
         promise(type(number) is int and 0 <= number < 2**63, "every number fits the store")
 
 
+FUZZED_KEY = CommandKey("mes", b"a key for the fuzzer", by=("mes",))
+OPEN_RIGHTS = CommandRights("plant")
+KEYED_RIGHTS = CommandRights("plant", keys=[FUZZED_KEY])
+
+
+def _commands() -> list[tuple[CommandName, dict[str, object]]]:
+    basics = {"v": 1, "cmd_id": "c1", "sent_at": "2026-03-01T12:00:00Z", "by": "mes", "reason": "order 7", "key": "mes"}
+    own: dict[CommandName, dict[str, object]] = {
+        CommandName.JOB: {"job_id": "J7", "lot": "L1", "product": "bottle", "effective_from_trig": 4711},
+        CommandName.MODE: {"mode": "clean", "expires_at": "2026-03-01T13:00:00Z", "gate": "gate1"},
+        CommandName.RESYNC: {"gate": "gate1"},
+        CommandName.GOLDEN: {"good": 2, "bad": 1, "within_s": 60, "good_parts": ["G1", "G2"], "bad_parts": ["B1"]},
+        CommandName.RELEASE: {"camera": "cam3"},
+    }
+    return [(name, basics | keys) for name, keys in own.items()]
+
+
+def _command_seeds() -> list[bytes]:
+    order = list(CommandName)
+    return [bytes([order.index(name)]) + orjson.dumps(table) for name, table in _commands()]
+
+
+def _signed_seeds() -> list[bytes]:
+    order = list(CommandName)
+    return [bytes([order.index(name)]) + payload for name, payload in sorted(SIGNED)]
+
+
+def _signed(name: CommandName, table: dict[str, object]) -> bytes:
+    text = orjson.dumps(table)[:-1]
+    mac = hmac.new(FUZZED_KEY.secret, f"plant/cmd/{name}\n".encode() + text, hashlib.sha256).hexdigest()
+    return text + b',"hmac":"' + mac.encode() + b'"}'
+
+
+SIGNED = {(name, _signed(name, table)) for name, table in _commands()}
+
+
+def mutate_command(rng: random.Random, base: bytes) -> bytes:
+    """Another topic now and then, and a payload damaged as JSON or as bytes; sometimes left whole."""
+    topic = bytes([rng.randrange(5)]) if rng.random() < 0.2 else base[:1]
+    if rng.random() < 0.02:
+        return topic + base[1:]
+    return topic + (mutate_json if rng.random() < 0.8 else mutate_text)(rng, base[1:])
+
+
+def _command(data: bytes, rights: CommandRights, name: CommandName) -> None:
+    """As at its receipt: the id for a reply, the command, who sent it, and its time."""
+    request = CommandRequest(name, data, NOW)
+    cmd_id = cmd_id_of(data)
+    promise(cmd_id is None or (len(cmd_id) <= LONGEST_TEXT and cmd_id.isprintable()), "an id can be shown")
+    command = read(request)
+    rights.ensure(command, request)
+    check_time(command, NOW, 30, 12)
+    promise(len(command.by) <= LONGEST_TEXT and len(command.masters) <= 2 * MOST_MASTERS, "what is kept is bounded")
+
+
+def read_command(data: bytes) -> None:
+    """Its first byte names the topic, on a line without keys."""
+    _command(data[1:], OPEN_RIGHTS, _topic(data))
+
+
+def read_signed_command(data: bytes) -> None:
+    """The same on a line with a key; only whole bytes that were signed for their topic come through."""
+    name = _topic(data)
+    _command(data[1:], KEYED_RIGHTS, name)
+    promise((name, data[1:].rstrip()) in SIGNED, "nothing is taken that was not signed")
+
+
+def _topic(data: bytes) -> CommandName:
+    return list(CommandName)[data[0] % len(CommandName)] if data else CommandName.JOB
+
+
 def load_configuration(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "inspector.toml"
@@ -258,6 +342,8 @@ TARGETS = {
                + [b"camera=cam2\n\n" + each for each in _JSON], mutate_text, 8),
         Target("gate", parse_gate_action, (ValueError,), lambda: [_ACTION],
                mutate_json, 4),
+        Target("command", read_command, (CommandRefused,), _command_seeds, mutate_command, 4),
+        Target("signed", read_signed_command, (CommandRefused,), _signed_seeds, mutate_command, 4),
         Target("config", load_configuration, (ConfigError,), _config_seeds, mutate_text, 5),
         Target("artifact", load_artifact, (ArtifactError, EngineError),
                lambda: [containers.small_artifact(),

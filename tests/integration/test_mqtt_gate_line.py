@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from connectors.mqtt.foreign_decisions import MOST_HEARD
 from connectors.mqtt.gate_line import MqttGateLine
-from inspector.domain import Action, Cause, Decision, ResultId
+from inspector.domain import Action, Cause, Decision, ResultId, Severity
 from tests.brokers import Mosquitto, Notebook, RunningClock, line_config, until
 
 PROTOCOLS = ["3.1.1", "5"]
@@ -182,3 +184,81 @@ async def test_gate_line_has_nagle_off_and_a_clean_session(
         assert isinstance(sock, socket.socket)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         await until(lambda: "agent1:gates (p2, c1, k15)" in broker.log())
+
+
+FORGED = '{"v":1,"ep":3,"trig":9,"act":1,"code":0,"left_ms":30}'
+
+
+async def test_gate_line_tells_of_decisions_that_somebody_else_publishes(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
+        await until(lambda: "Received SUBSCRIBE from agent1:gates" in broker.log())
+        for trigger in range(50):
+            assert await line.publish(decide(trigger))
+        assert notebook.counts == {}, "the broker sends none of its own: the watch costs the road nothing"
+        await asyncio.to_thread(broker.publish, "-t", TOPIC, "-q", "1", "-m", FORGED)
+        await until(lambda: "decision_foreign" in notebook.kinds)
+        (event,) = notebook.events
+        assert (event.severity, event.subject) == (Severity.ALARM, "g1")
+        assert FORGED in event.detail
+        forger = ["mosquitto_pub", "-h", broker.host, "-p", str(broker.port), "-t", TOPIC, "-q", "1", "-l"]
+        lines = f"{FORGED}\n".encode() * 2000
+        await asyncio.to_thread(subprocess.run, forger, input=lines, check=True, timeout=60)
+        await until(lambda: "Received UNSUBSCRIBE from agent1:gates" in broker.log())
+        assert await line.publish(decide(99)), "a flood is left alone, and the line goes on"
+    assert notebook.kinds == ["decision_foreign"]
+    assert notebook.counts["decisions_foreign"] >= MOST_HEARD
+
+
+async def test_gate_line_tells_of_a_retained_decision(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    await asyncio.to_thread(broker.publish, "-t", TOPIC, "-q", "1", "-r", "-m", FORGED)
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook):
+        await until(lambda: "decision_foreign" in notebook.kinds)
+    assert "a retained one, which every PLC gets" in notebook.events[0].detail
+
+
+async def test_gate_line_leaves_the_decisions_of_another_owner_alone(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    broker = mosquitto()
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook, owns=lambda _: False) as line:
+        await until(lambda: "Received SUBSCRIBE from agent1:gates" in broker.log())
+        await asyncio.to_thread(broker.publish, "-t", TOPIC, "-q", "1", "-m", FORGED)
+        await until(lambda: "Sending PUBLISH to agent1:gates" in broker.log())
+        await asyncio.sleep(0.1)
+        assert line.is_connected
+    assert notebook.kinds == []
+
+
+async def test_gate_line_whose_decisions_the_broker_refuses_says_so_once(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    access = tmp_path / "access"
+    access.write_text("topic readwrite p/s/gate/+/heartbeat\ntopic read p/s/gate/+/decision\n")
+    broker = mosquitto(f"acl_file {access}")
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
+        for trigger in range(3):
+            await until(lambda: line.is_connected)
+            assert await line.publish(decide(trigger, window_s=1000)) is False
+    refusals = [event for event in notebook.events if event.kind == "decision_refused"]
+    assert [(event.severity, event.subject) for event in refusals] == [(Severity.ALARM, "g1")]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_gate_line_whose_client_id_is_taken_says_so(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, protocol: str
+) -> None:
+    broker = mosquitto()
+    async with MqttGateLine(line_config(broker, tmp_path, protocol=protocol), RunningClock(), notebook):
+        thief = broker.receive("-t", "elsewhere", "-i", "agent1:gates")  # it connects again each time
+        await until(lambda: "name_taken" in notebook.kinds, 30)
+        thief.terminate()
+        thief.communicate(timeout=5)
+    event = notebook.events[notebook.kinds.index("name_taken")]
+    assert event.severity is Severity.ALARM
+    assert "agent1:gates" in event.detail

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
@@ -59,6 +60,7 @@ class Connection:
         self.lost: asyncio.Future[InspectorError] = self._loop.create_future()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._replies: dict[int, asyncio.Future[bool]] = {}
+        self._refused: weakref.WeakSet[asyncio.Future[bool]] = weakref.WeakSet()
         self._unanswered = 0
         self._send_window = SEND_WINDOW
         self._room = asyncio.Event()
@@ -163,16 +165,25 @@ class Connection:
         self._bridge.flush()
         return answer
 
+    def was_refused(self, answer: asyncio.Future[bool]) -> bool:
+        """Whether the broker itself has refused the message with this answer (MQTT 5), so that nobody gets it."""
+        return answer in self._refused
+
     def send(self, topic: str, payload: bytes, properties: Iterable[tuple[str, str]] = ()) -> None:
         """Send a message with QoS 0: once or not at all."""
         self._publish(topic, payload, 0, False, publish_properties(properties, None))
         self._bridge.flush()
 
-    async def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribe with QoS 1. Raises BrokerRefused if a filter isn't allowed, or BrokerUnavailable."""
+    async def subscribe(self, filters: Sequence[str], *, is_own_left_out: bool = False) -> None:
+        """Subscribe with QoS 1. Raises BrokerRefused if a filter isn't allowed, or BrokerUnavailable.
+
+        `is_own_left_out`: with QoS 0, and without what this client publishes itself, which only MQTT 5 knows.
+        """
         try:
             # "Retain as published" (MQTT 5) shows that a frame was sent with retain also while we are connected.
             as_published = SubscribeOptions(qos=1, retainAsPublished=True)
+            if is_own_left_out:
+                as_published = SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True)
             if self.protocol == "5":
                 outcome, packet_id = self._client.subscribe([(each, as_published) for each in filters])
             else:
@@ -277,6 +288,8 @@ class Connection:
         )
 
     def _on_publish(self, _client: paho.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+        if reason.is_failure and mid in self._replies:
+            self._refused.add(self._replies[mid])
         self._answer(mid, not reason.is_failure)
 
     def _on_subscribe(

@@ -285,6 +285,15 @@ GATES: Final = Part(
             ("misses_corrected",),
         ),
         Family(
+            "inspector_decisions_foreign_total",
+            Kind.COUNTER,
+            "Messages that somebody else published on the decision topic of a gate while this agent owned it (MQTT 5). "
+            "After 20 in a minute the rest of that minute is not counted.",
+            counted("decisions_foreign", "gate", zeros=lambda sources: ((name,) for name in sources.gates)),
+            ("gate",),
+            ("decisions_foreign",),
+        ),
+        Family(
             "inspector_acks_contradicting_total",
             Kind.COUNTER,
             "Acknowledgements of a PLC that contradict an earlier one about the same part.",

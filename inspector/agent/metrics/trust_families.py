@@ -18,6 +18,7 @@ REFUSALS: Final = {
     NOT_ALLOWED: "this command, gate or sender is not on the list",
     "time": "too old, too early, or for too long",
     "repeated": "its cmd_id was used before",
+    "too_many": "more in a short time than one sender may send",
     "state": "the line can't obey it now",
 }
 """Why commands are refused."""

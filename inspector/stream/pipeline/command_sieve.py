@@ -1,12 +1,14 @@
 """Refuses commands when they come, for every reason that needs no state of the line: so a flood of them stays outside.
 
-A command that is retained, malformed, unsigned, not allowed, expired or repeated takes no place among those that wait
-to be obeyed, and writes nothing to the database. It is counted. Events come at a bounded rate, and so do replies.
+A command that is retained, malformed, unsigned, not allowed, expired, repeated, or one of too many takes no place among
+those that wait to be obeyed, and writes nothing to the database. It is counted. Events come at a bounded rate, and so
+do replies. Each key has a budget of its own, so that a sender who floods spends none of another's.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from dataclasses import dataclass
 from typing import Any, Final
 
 from inspector.domain import CommandName, CommandRequest, Severity
@@ -26,6 +28,30 @@ IDS_KEPT: Final = 10_000
 """Ids of commands that are remembered without the database."""
 
 
+BURST: Final = 200
+PER_S: Final = 5.0
+"""Commands at once, and each second from then on, that each key may send; without keys all senders together."""
+
+TOO_MANY: Final = "too_many"
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What one sender may still send."""
+
+    left: float = BURST
+    seen_ns: int = 0
+
+    def spends(self, now_ns: int) -> bool:
+        """Whether one more command is within the budget, which it then takes."""
+        self.left = min(BURST, self.left + (now_ns - self.seen_ns) / 1e9 * PER_S)
+        self.seen_ns = now_ns
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
+
+
 class CommandSieve:
     """Takes or refuses each command at receipt, and answers what it refuses."""
 
@@ -37,6 +63,7 @@ class CommandSieve:
         self._replies: deque[tuple[CommandName, dict[str, Any]]] = deque()
         self._has_reply = Signal()
         self._ids: OrderedDict[str, None] = OrderedDict()
+        self._budgets: dict[str, _Budget] = {}
 
     @property
     def checks_keys(self) -> bool:
@@ -100,6 +127,13 @@ class CommandSieve:
         check_time(command, self._shared.clock.now(), agent.command_age_s, agent.max_mode_h)
         if is_known:
             raise CommandRefused(USED_BEFORE, REPEATED)
+        sender = command.key if self.checks_keys and command.key is not None else ""
+        if not self._budgets.setdefault(sender, _Budget()).spends(self._shared.clock.monotonic_ns()):
+            raise CommandRefused(
+                f"More than {BURST} commands came at once, or {PER_S:g} a second for long; send it again under a new "
+                "cmd_id in a few seconds.",
+                TOO_MANY,
+            )
 
     def _is_known(self, cmd_id: str) -> bool:
         """Whether a command of this id has come before. From now on it has."""

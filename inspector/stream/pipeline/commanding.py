@@ -204,6 +204,8 @@ class Commanding:
             )
         for owner, plan in plans.items():
             self._apply(owner, plan)
+            if plan.is_idle:
+                continue
             self._shared.event(
                 "command_obeyed", Severity.INFO, owner, f"{plan.said}. By {command.by}: {command.reason}"
             )

@@ -38,6 +38,7 @@ class Fault(enum.IntEnum):
     OWNED_BY_OTHER = 9
     OWNER_UNKNOWN = 10
     """Only in the state topic: no heartbeat is sent while it is not known who owns the gate."""
+    UNTOLD = 11
 
 
 class Heartbeats:

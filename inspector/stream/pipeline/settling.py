@@ -44,7 +44,7 @@ from inspector.stream.pipeline.holding import Holding
 from inspector.stream.pipeline.recording import Recording
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.shadowing import Shadowing
-from inspector.stream.pipeline.ticket import LateRun, Row, Shared, Ticket
+from inspector.stream.pipeline.ticket import FaultRun, Row, Shared, Ticket
 from inspector.stream.pipeline.verdicts import (
     Signature,
     frame_verdict,
@@ -283,10 +283,12 @@ class Settling:
             self._shared.has_news.set()
 
     def _count_late(self, gate: str, cause: Cause) -> None:
-        is_late = cause in (Cause.LATE, Cause.OVERLOAD)
-        before = self._shared.late_runs.get(gate, LateRun())
+        self._note_run(self._shared.late_runs, gate, is_faulty=cause in (Cause.LATE, Cause.OVERLOAD))
+
+    def _note_run(self, runs: dict[str, FaultRun], gate: str, *, is_faulty: bool) -> None:
+        before = runs.get(gate, FaultRun())
         now_ns = self._shared.clock.monotonic_ns()
-        self._shared.late_runs[gate] = LateRun(before.count + 1, now_ns) if is_late else LateRun()
+        runs[gate] = FaultRun(before.count + 1, now_ns) if is_faulty else FaultRun()
 
     def _note_spare_time(self, ticket: Ticket, facts: FrameFacts) -> None:
         if ticket.decide_by_ns is None:
@@ -313,6 +315,8 @@ class Settling:
         await self._outlets.heartbeats.ensure_epoch(decision.gate, decision.epoch)
         is_dropped = self._shared.gates[decision.gate].is_dropped(decision) or self._holding.withholds(decision)
         is_published = False if is_dropped else await self._publish(self._outlets.gate_line, decision)
+        if not is_dropped and is_published is not None:
+            self._note_run(self._shared.untold_runs, decision.gate, is_faulty=not is_published)
         self._shared.checkpoint("published")
         self._outlets.challenging.told(decision, is_published is True)
         self._room.journal.append_published(verdict.result_id, is_published)

@@ -130,8 +130,8 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class LateRun:
-    """Frames of one gate that were decided too late, one after the other. `last_ns`: when the last of them was."""
+class FaultRun:
+    """Frames of one gate with the same fault, one after the other. `last_ns`: when the last of them was decided."""
 
     count: int = 0
     last_ns: int = 0
@@ -174,7 +174,10 @@ class Shared:
     last_scored_ns: int = 0
     has_finding: Signal = field(default_factory=Signal)
     headroom: Headroom = field(default_factory=Headroom)
-    late_runs: dict[str, LateRun] = field(default_factory=dict)
+    late_runs: dict[str, FaultRun] = field(default_factory=dict)
+    """By gate: frames that were decided too late."""
+    untold_runs: dict[str, FaultRun] = field(default_factory=dict)
+    """By gate: decisions that the broker did not take in time."""
     rhythms: dict[str, Rhythm] = field(default_factory=dict)
     corrections: list[Correction] = field(default_factory=list)
     sources: dict[str, FrameSource] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from inspector.signing.vouching import SignaturePolicy
 from inspector.stream.pipeline.graph_exchange import GraphExchange
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.owning import Owning
-from inspector.stream.pipeline.ticket import Shared
+from inspector.stream.pipeline.ticket import FaultRun, Shared
 
 CANARY_S = 5.0
 CANARY_OVERDUE_S = 15.0
@@ -208,15 +208,16 @@ class Upkeep:
             return Fault.CAMERA_LINK
         if not all(self._is_live(camera, section) for camera in section.cameras):
             return Fault.BACKLOG
-        if self._is_late(gate):
+        if self._lasts(self._shared.late_runs.get(gate)):
             return Fault.LATE
+        if self._lasts(self._shared.untold_runs.get(gate)):
+            return Fault.UNTOLD
         return Fault.HELD if self._shared.admission.counter(gate).state.held else Fault.NONE
 
-    def _is_late(self, gate: str) -> bool:
-        late = self._shared.late_runs.get(gate)
-        if late is None or late.count < LATE_IN_A_ROW:
+    def _lasts(self, run: FaultRun | None) -> bool:
+        if run is None or run.count < LATE_IN_A_ROW:
             return False
-        return self._shared.clock.monotonic_ns() - late.last_ns < LATE_MEMORY_S * 1e9
+        return self._shared.clock.monotonic_ns() - run.last_ns < LATE_MEMORY_S * 1e9
 
     def _is_live(self, camera: str, gate: GateSection) -> bool:
         """Whether a frame that comes now would be young enough to be decided, if no other frame waits before it."""

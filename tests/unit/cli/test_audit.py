@@ -125,6 +125,26 @@ def test_audit_verify_by_a_file_that_is_no_head_is_refused(shell: Shell, tmp_pat
         assert shell("audit", "verify", "--head", name).code == 2
 
 
+@pytest.mark.usefixtures("chain")
+def test_who_has_not_the_key_of_the_audit_reads_and_changes_nothing(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path("inspector.toml").read_text(encoding="utf-8").replace('#key_secret = "audit-key"', 'key_secret = "k"')
+    Path("inspector.toml").write_text(text, encoding="utf-8")
+    hold = ("db", "hold", "add", "--lot", "L1", "--reason", "a complaint")
+    refused = shell(*hold)
+    assert (refused.code, "INSPECTOR_SECRET_K" in refused.err) == (78, True)
+    assert shell("audit", "list", "--json").document[0]["seq"] == 3
+    assert shell("audit", "verify").code == 0
+    monkeypatch.setenv("INSPECTOR_SECRET_K", "a key that is long enough")
+    assert shell("audit", "verify").code == 1, "nothing is sealed yet"
+    assert shell(*hold).code == 0
+    verified = shell("audit", "verify", "--json").document
+    assert (verified["holds"], verified["sealed"], verified["unchecked"]) == (True, True, 0)
+    monkeypatch.delenv("INSPECTOR_SECRET_K")
+    assert shell("audit", "verify", "--json").document["unchecked"] == 1
+
+
 def test_events_are_newest_first_and_selected(shell: Shell, line: Config) -> None:
     async def write() -> None:
         async with database_of(line, creates=True) as database, SqlLedger(database, SystemClock()) as ledger:

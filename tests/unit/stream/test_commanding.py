@@ -10,8 +10,10 @@ import pytest
 
 from inspector.agent.clock import SystemClock
 from inspector.domain import Action, Cause, CommandName, CommandRequest, GateMode, Outcome, Severity
+from inspector.stream.command_rights import CommandKey
+from inspector.stream.pipeline.command_sieve import BURST
 from inspector.stream.verdict_record import format_time
-from tests.unit.stream.test_command_rights import LEADS, signed
+from tests.unit.stream.test_command_rights import LEADS, MES, signed
 from tests.unit.stream.test_pipeline import BAD, GOOD, Plant, settings, until
 
 
@@ -367,11 +369,30 @@ async def test_flood_of_refused_commands_is_told_once_and_writes_nothing() -> No
 async def test_command_that_comes_twice_at_once_is_obeyed_once() -> None:
     plant = Plant(settings())
     async with plant.running():
-        flood(plant, "resync", 1)
-        flood(plant, "resync", 500)
-        await until(lambda: plant.telemetry.labelled["commands_refused", "resync", "repeated"] >= 1)
-        await until(lambda: plant.telemetry.labelled["commands_obeyed", "resync"] == 500)
-    assert plant.ledger.gates["gate"].epoch == 501
+        flood(plant, "resync", 10)
+        flood(plant, "resync", 20)
+        await until(lambda: plant.telemetry.labelled["commands_obeyed", "resync"] == 20)
+    assert plant.telemetry.labelled["commands_refused", "resync", "repeated"] == 10
+    assert plant.ledger.gates["gate"].epoch == 21
+
+
+async def test_flood_of_one_key_spends_its_own_budget_only() -> None:
+    plant = Plant(settings())
+    plant.command_keys = [LEADS, MES]
+    async with plant.running():
+        for number in range(3 * BURST):
+            plant.commands.asked.put_nowait(keyed(MES, "job", number, by="mes", job_id=f"J{number}"))
+        plant.commands.asked.put_nowait(keyed(LEADS, "resync", 0))
+        await until(lambda: plant.telemetry.labelled["commands_obeyed", "resync"] == 1)
+    obeyed = plant.telemetry.labelled["commands_obeyed", "job"]
+    assert BURST <= obeyed < 2 * BURST
+    assert plant.telemetry.labelled["commands_refused", "job", "too_many"] == 3 * BURST - obeyed
+
+
+def keyed(key: CommandKey, name: str, number: int, **keys: Any) -> CommandRequest:
+    """A command that was signed just now."""
+    moment = {"sent_at": format_time(datetime.now(UTC)), "cmd_id": f"{key.name}{number}"}
+    return signed(name, key.name, key.secret, prefix="plant/site/area/line", **moment, **keys)
 
 
 async def test_unsigned_command_where_a_key_is_configured_is_an_alarm_and_changes_nothing() -> None:
@@ -380,9 +401,7 @@ async def test_unsigned_command_where_a_key_is_configured_is_an_alarm_and_change
     async with plant.running():
         reply = await Talker(plant).tell("mode", mode="bypass", expires_at=later())
         assert (reply["ok"], "is not signed" in reply["detail"]) == (0, True)
-        now = datetime.now(UTC)
-        request = signed("mode", "leads", LEADS.secret, prefix="plant/site/area/line", sent_at=format_time(now),
-                         mode="bypass", expires_at=later())  # fmt: skip
+        request = keyed(LEADS, "mode", 0, mode="bypass", expires_at=later())
         plant.commands.asked.put_nowait(request)
         await until(lambda: any(answer["ok"] for _, answer in plant.commands.replies))
     (event,) = [event for event in plant.telemetry.events if event.kind == "command_unsigned"]

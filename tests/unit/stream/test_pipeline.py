@@ -578,6 +578,24 @@ async def test_run_three_late_frames_make_the_gate_not_ready_for_a_while(monkeyp
         await plant.has_rows(3)
 
 
+async def test_run_gate_whose_decisions_the_broker_refuses_is_not_ready_until_one_is_taken() -> None:
+    plant = Plant(settings())
+
+    def is_told(fault: int) -> bool:
+        return bool(plant.line.beats) and plant.line.beats[-1][1]["fault"] == fault
+
+    async with plant.running():
+        await until(lambda: is_told(0))
+        plant.line.is_connected = False
+        for trigger in range(1, 4):
+            plant.push(GOOD, trigger)
+        await plant.has_rows(3)
+        await until(lambda: is_told(Fault.UNTOLD))
+        plant.line.is_connected = True
+        plant.push(GOOD, 4)
+        await until(lambda: is_told(0))
+
+
 @pytest.mark.parametrize("age_ms", [None, 2000])
 async def test_run_gate_is_not_ready_while_no_frame_could_be_young_enough(
     age_ms: int | None, monkeypatch: pytest.MonkeyPatch

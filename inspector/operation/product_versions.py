@@ -129,7 +129,9 @@ async def set_shadow(
     async with registry_of(config) as registry:
         versions = await _versions(registry, product)
         if number is not None:
-            await _ensure_loads(registry, chosen_version(versions, number), "scored in shadow")
+            chosen = chosen_version(versions, number)
+            await _ensure_loads(registry, chosen, "scored in shadow")
+            await _ensure_taken_up(config, registry, chosen, "scored in shadow")
         return await registry.set_shadow(product, number, by=by, reason=reason)
 
 
@@ -311,13 +313,18 @@ async def _ensure_may_judge(
     """
     await _ensure_loads(registry, version)
     await ensure_approved(registry.database, version, config.agent.threshold_share, "made live")
+    await _ensure_taken_up(config, registry, version, "made live")
+    return _motive(version.manifest, version.threshold, reason, insists=insists)
+
+
+async def _ensure_taken_up(config: Config, registry: SqlRegistry, version: ProductVersion, what: str) -> None:
+    """Raises UsageError for a version that agents refuse by its signatures. `what` ends "it is not ..."."""
     policy = await policy_of(config, registry)
     if policy.refuses(found := policy.vouched(version)):
         raise UsageError(
-            f"{version.product} version {version.version} is not made live, since agents would refuse it: it is "
+            f"{version.product} version {version.version} is not {what}, since agents would refuse it: it is "
             f"{found.words}. Look at it (`inspector products show`), and sign it with `inspector keys sign`."
         )
-    return _motive(version.manifest, version.threshold, reason, insists=insists)
 
 
 async def _ensure_loads(registry: SqlRegistry, version: ProductVersion, what: str = "made live") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,3 +187,48 @@ async def test_load_product_with_only_a_shadow_version_is_not_released_until_it_
             assert watch.current.products == ("disc", "plate")
             assert watch.current.shadows.version_of("disc") is None
             assert isinstance(watch.current.router.route(frame_of(draw("disc", 100))), Routed)
+
+
+@pytest.mark.parametrize("attack", [{"threshold": 1e308}, {"signature": "of another key"}])
+async def test_load_of_a_blinded_version_goes_on_rejecting_broken_parts(
+    attack: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fake_engine: FakeEngine,
+    enrolled: dict[str, Enrolment],
+) -> None:
+    """With the real registry, loader, router and scorer. Somebody who may write into the database tries to blind it."""
+    monkeypatch.setattr(lineup_module, "create_engine", lambda *_: fake_engine)
+    shared = Plant(FREE).pipeline()._shared
+    disc = enrolled["disc"]
+    mine = signed(VersionStatement("disc", disc.digest, float(disc.manifest["threshold"]), {}), KEY)
+    async with Database(f"sqlite:///{tmp_path / 'inspector.db'}") as database:
+        await ensure_schema(database)
+        async with SqlRegistry(database, SystemClock()) as registry:
+            key = TrustedKey("plant-a", KEY.public.text, KEY.public.fingerprint, True, NOW, "ada")
+            await registry.add_key(key, by="ada", reason="x")
+            await registry.add_version(
+                "disc", disc.artifact, dict(disc.manifest), by="ada", activate=True, provenance=Provenance("x", mine)
+            )
+            watch = LineupWatch(shared, registry, VisionLoader(EngineSection(batch_max=4), tmp_path))
+            await watch.load()
+            assert told(shared) == []
+            assert level_of_a_broken_part(watch) > 1.0
+            if "threshold" in attack:
+                await registry.move_threshold("disc", 1, 1e308, by="eve", reason="x")
+            else:
+                forged = signed(VersionStatement("disc", disc.digest, 1e308, {}), SecretKey.made())
+                await registry.move_threshold("disc", 1, 1e308, by="eve", reason="x")
+                await registry.sign("disc", 1, forged, by="eve", reason="x")
+            await watch.load()
+            assert level_of_a_broken_part(watch) > 1.0
+            assert [kind for kind, _ in told(shared)] == ["version_unverified"]
+
+
+def level_of_a_broken_part(watch: LineupWatch) -> float:
+    assert watch.current is not None
+    routed = watch.current.router.route(frame_of(draw("disc", 301, defect=True)))
+    assert isinstance(routed, Routed)
+    (scored,) = watch.current.scorer.score([routed])
+    assert isinstance(scored, Scored)
+    return scored.level

@@ -39,11 +39,14 @@ class PlantBroker(Mosquitto):
         super().__init__(folder)
 
     def _basics(self, is_persistent: bool, saves_each_change: bool) -> list[str]:
-        ours = [line for line in super()._basics(is_persistent, saves_each_change) if line.startswith(("user", "log"))]
+        ours = [
+            line for line in super()._basics(is_persistent, saves_each_change) if line.startswith(("user", "log_type"))
+        ]
         text = (FILES / "mosquitto.conf").read_text(encoding="utf-8")
         for theirs, tests in (
             ("listener 8883", f"listener {self.port} {self.host}"),
             ("/var/lib/mosquitto", str(self.files / "data")),
+            ("/var/log/mosquitto/mosquitto.log", str(self._log)),
             ("/etc/mosquitto", str(self.files)),
         ):
             assert theirs in text

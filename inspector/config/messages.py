@@ -49,6 +49,7 @@ _PATTERNS: Final = {
     "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name is 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first",
     r"^[^+#\x00]{1,200}$": "write 1 to 200 characters without + and #, which are wildcards of MQTT",
     ALLOWED_PATTERN: "write job, mode, resync, golden or release, and after a colon the gate if it is for one only",
+    "^[0-9a-f]{16}$": "a key's fingerprint is 16 digits and letters a to f; `inspector keys list` shows it",
     "^[A-Za-z0-9._-]{1,249}$": "a topic of Kafka is 1 to 249 letters, digits, '.', '_' or '-'",
     "^[A-Za-z0-9.:-]{1,253}$": "write the name of a host, or its address, without scheme and port",
     r"^([01][0-9]|2[0-3]):[0-5][0-9]$": "write a time of day as HH:MM, from 00:00 to 23:59",

@@ -89,7 +89,7 @@ def url_faults(url: str) -> Iterator[str]:
 
 def _sqlite_faults(match: re.Match[str]) -> Iterator[str]:
     database = unquote(match["database"] or "")
-    if match["host"] or match["port"] or match["user"]:
+    if match["host"] or match["port"] is not None or match["user"]:
         yield "a SQLite file has no host; write three slashes before its path, as in sqlite:////var/lib/inspector.db"
     elif database in ("", ":memory:"):
         yield "SQLite needs a file, for example sqlite:////var/lib/inspector/inspector.db"

@@ -16,6 +16,7 @@ from inspector.cli.checks.finding import Finding, Level, fault, ok, warning
 from inspector.config.config import Config
 from inspector.config.loading import credential_file
 from inspector.config.store_url import holds_password
+from inspector.operation.signing_keys import key_file
 from inspector.store.database import sqlite_file
 
 PART: Final = "security"
@@ -89,6 +90,7 @@ def _kept(config: Config, file: Path | None) -> Iterator[_Kept]:
     yield _Kept(state, "state folder", Level.WARNING)
     if (database := sqlite_file(config)) is not None:
         yield _Kept(database, "database", Level.WARNING)
+    yield _Kept(key_file(config), "signing key", Level.FAULT)
     if file is not None:
         yield _Kept(file, "configuration", Level.FAULT if holds_password(config.store.url) else None)
     for section in _SECTIONS:
@@ -107,5 +109,6 @@ def _kept(config: Config, file: Path | None) -> Iterator[_Kept]:
 def _secrets(config: Config) -> list[str]:
     """The names of all credentials that the configuration names, each once."""
     named = [config.mqtt.password_secret, config.kafka.password_secret, config.store.password_secret]
-    named += [config.audit.key_secret, *config.audit.old_key_secrets, *(key.key_secret for key in config.command_key)]
+    named += [config.signing.key_secret, config.audit.key_secret]
+    named += [*config.audit.old_key_secrets, *(key.key_secret for key in config.command_key)]
     return list(dict.fromkeys(name for name in named if name is not None))

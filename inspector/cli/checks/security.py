@@ -32,6 +32,8 @@ async def check(config: Config, file: Path | None) -> AsyncIterator[Finding]:
         yield finding
     async for finding in _database(config):
         yield finding
+    async for finding in _versions(config):
+        yield finding
     for finding in (*_kafka(config), *_keys(config)):
         yield finding
     async for finding in certificates.check(config):
@@ -67,6 +69,31 @@ async def _database(config: Config) -> AsyncIterator[Finding]:
         what = f"the server takes {user} without a password"
         advice = "Set scram-sha-256 for it in pg_hba.conf (docs/postgresql.md)."
         yield level(PART, "database password", f"{what}, so whoever reaches it can be this agent. {advice}")
+
+
+async def _versions(config: Config) -> AsyncIterator[Finding]:
+    """Whether somebody vouches for what judges. Nothing of a database that is away, outdated or not made yet."""
+    from inspector.operation.opening import has_file
+    from inspector.operation.signing_keys import vouching
+    from inspector.store.database import configured
+
+    try:
+        async with configured(config) as database:
+            if not has_file(database):  # opening it would make it, or upgrade it
+                return
+            await database.check_schema()
+        live = [(version, found) for version, found in await vouching(config) if version.is_live]
+    except InspectorError:  # as the checks of the store say
+        return
+    for version, found in live:
+        subject, named = f"product {version.product}", f"version {version.version} is live and {found.words}"
+        advice = f"Look at it, then sign it with `inspector keys sign {version.product}` (docs/signing.md)."
+        if found.is_signed:
+            yield ok(PART, subject, named)
+        elif found.is_doubtful:
+            yield fault(PART, subject, f"{named}: somebody else may have put it there. {advice}")
+        else:
+            yield warning(PART, subject, f"{named}, so whoever can write to the database can change it. {advice}")
 
 
 async def _takes_strangers(config: Config, database: Database) -> bool:

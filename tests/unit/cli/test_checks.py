@@ -553,3 +553,20 @@ def test_kafka_that_asks_nobody_who_they_are_is_a_fault(tmp_path: Path, kafka: d
     found = [finding.level for finding in security._kafka(config)]
     assert found == ([Level.FAULT] if is_found else [])
     assert list(security._kafka(config_of(tmp_path, camera=[camera("c")], kafka=kafka))) == []
+
+
+def test_live_version_is_judged_by_who_vouches_for_it(
+    shell: Callable[..., Any], line: Config, loadable: Callable[[str], int]
+) -> None:
+    loadable("bottle")
+    finding = security_findings(line)["product bottle"]
+    assert (finding.level, "unsigned" in finding.detail) == (Level.WARNING, True)
+    assert "`inspector keys sign bottle`" in finding.detail
+    assert shell("keys", "make", "plant-a", "--reason", "a test").code == 0
+    assert shell("keys", "sign", "bottle", "--reason", "a test").code == 0
+    finding = security_findings(line)["product bottle"]
+    assert (finding.level, "signed by plant-a" in finding.detail) == (Level.OK, True)
+    with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db")) as somebody:
+        somebody.execute("UPDATE product_versions SET threshold = 1e308")
+        somebody.commit()
+    assert security_findings(line)["product bottle"].level is Level.FAULT

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inspector.config.loading import parse
@@ -86,6 +86,7 @@ def test_parse_of_a_store_url_that_can_be_used_is_content(url: str) -> None:
 
 
 @given(st.text(max_size=40), st.text(max_size=20), st.text(max_size=20), st.integers(-1, 70_000))
+@example(user="", host="", rest=":/0", port=0)
 def test_database_of_any_url_is_made_or_refused_with_sentences(user: str, host: str, rest: str, port: int) -> None:
     for url in (
         host,

@@ -7,16 +7,26 @@ terminal's cursor or reverse its text are spelt out.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from typing import Final
 
 _WIDE: Final = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-_UNSEEN: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
-    "\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"  # bidirectional controls, other lines, no width
-    "\ud800-\udfff]"  # lone surrogates: bytes of a file name that are not UTF-8
+_FORMAT: Final = (
+    "\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0001\U000e0020-\U000e007f"
 )
+"""Characters that order, join or hide others: bidirectional controls, other lines, no width, tags (Cf, Zl and Zp)."""
+
+_SURROGATES: Final = "\ud800-\udfff"
+"""Alone they are bytes of a file name that are not UTF-8."""
+
+_UNSEEN: Final = re.compile(f"[\x00-\x1f\x7f-\x9f{_FORMAT}{_SURROGATES}]")
+_UNDRIVEN: Final = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f{_FORMAT}{_SURROGATES}]")
+"""The same without what this project's own tables and bars drive a terminal by: line ends, tabs and escapes."""
+
 _LAYOUT: Final = "\n\t"
 
 MOST_TEXT_BYTES: Final = 4 * 1024 * 1024
@@ -52,6 +62,25 @@ def visible(text: str, *, keeps_layout: bool = False) -> str:
     again stays the same.
     """
     return _UNSEEN.sub(lambda match: _written(match[0], keeps_layout), text)
+
+
+def undriven(text: str) -> str:
+    """Text that is ready for a terminal, colours and all, with every other control character spelt out.
+
+    The last of two nets: what holds an escape from outside must have passed `visible` before.
+    """
+    return _UNDRIVEN.sub(lambda match: _written(match[0], keeps_layout=False), text)
+
+
+def escaped_json(document: str) -> str:
+    """The same JSON document with every character that a terminal may obey in its escaped form."""
+    return _UNSEEN.sub(lambda match: _written_in_json(match[0]), document)
+
+
+def _written_in_json(char: str) -> str:
+    if char in _LAYOUT:
+        return char
+    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"  # which JSON takes as it is
 
 
 def _written(char: str, keeps_layout: bool) -> str:

@@ -29,6 +29,7 @@ from inspector.store.ledger.containment import (
     nearest_passes,
     scored_in,
 )
+from inspector.store.ledger.extent import oldest_at
 from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.reviewed import kept_frame
 from inspector.stream.verdict_record import format_time
@@ -241,7 +242,7 @@ async def contained_in(
     """As `contain`, over an open database. No frame is judged again."""
     groups: list[JudgedGroup] = []
     near: list[Verdict] = []
-    pieces = list(_slices(wanted))
+    pieces = list(_slices(await _within_store(database, wanted)))
     for done, piece in enumerate(pieces):
         progress("hours", done, len(pieces))
         of_hour = await judged_groups(database, piece)
@@ -252,6 +253,12 @@ async def contained_in(
             near = sorted(near, key=lambda verdict: -(verdict.level or 0.0))[:limit]
     progress("hours", len(pieces), len(pieces))
     return Containment(wanted, tuple(shifts), tuple(groups), tuple(near))
+
+
+async def _within_store(database: Database, wanted: Suspicion) -> Suspicion:
+    """The same without the time from which nothing is stored."""
+    oldest = await oldest_at(database)
+    return wanted if oldest is None else replace(wanted, since=min(max(wanted.since, oldest), wanted.until))
 
 
 async def _found(

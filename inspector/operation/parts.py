@@ -13,6 +13,7 @@ from inspector.domain import GateTerms, Part, PartClass, PartCount, PartFacts, P
 from inspector.errors import UsageError
 from inspector.operation.opening import database_of
 from inspector.store.database import Database
+from inspector.store.ledger.extent import oldest_at
 from inspector.store.ledger.parts import count_parts, epochs_elsewhere, list_parts
 from inspector.stream.accounting import CONTRADICTIONS, classify, count_classes, is_contradiction, terms_of
 
@@ -128,7 +129,7 @@ async def account_in(
 
 
 async def _count(database: Database, wanted: PartSelection, progress: Progress) -> list[PartCount]:
-    slices = _slices(wanted)
+    slices = _slices(wanted, await oldest_at(database))
     counts: list[PartCount] = []
     for done, piece in enumerate(slices):
         progress("hours", done, len(slices))
@@ -137,12 +138,13 @@ async def _count(database: Database, wanted: PartSelection, progress: Progress) 
     return counts
 
 
-def _slices(wanted: PartSelection) -> list[PartSelection]:
-    if wanted.since is None:
+def _slices(wanted: PartSelection, oldest: datetime | None) -> list[PartSelection]:
+    """The time in pieces, from the hour before the oldest part on."""
+    if wanted.since is None or oldest is None:
         return [wanted]
     until = wanted.now if wanted.until is None else wanted.until
     slices: list[PartSelection] = []
-    begin: datetime = wanted.since
+    begin: datetime = max(wanted.since, oldest - SLICE)
     while begin + SLICE < until:
         slices.append(replace(wanted, since=begin, until=begin + SLICE))
         begin += SLICE

@@ -15,6 +15,7 @@ from inspector.operation.csv_cells import cell
 from inspector.operation.opening import database_of
 from inspector.store.ledger.queries import ResultFilter, each_result
 from inspector.stream.verdict_record import EXTRA_KEYS, RECORD_KEYS, journal_record
+from inspector.text import escaped_json
 
 
 class ExportForm(enum.StrEnum):
@@ -43,7 +44,7 @@ async def export_results(
 
 
 def _jsonl_writer(file: TextIO) -> Callable[[Verdict], None]:
-    return lambda verdict: _write_line(file, orjson.dumps(journal_record(verdict)).decode())
+    return lambda verdict: _write_line(file, escaped_json(orjson.dumps(journal_record(verdict)).decode()))
 
 
 def _write_line(file: TextIO, line: str) -> None:

@@ -25,3 +25,17 @@ async def too_much(database: Database) -> list[str]:
         query = sa.select(*(each.label(table) for table, each in asked.items()))
         row = (await connection.execute(query)).mappings().one()
     return [words for table, words in BEYOND_AN_AGENT.items() if row[table]]
+
+
+async def missing_guards(database: Database) -> list[str]:
+    """Triggers that keep rows of the audit from being changed or removed, and are gone or switched off."""
+    if database.is_sqlite:
+        wanted = ["audit_no_update", "audit_no_delete", "audit_no_replace"]
+        query = sa.text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'")
+    else:
+        wanted = ["audit_no_change", "audit_no_truncate"]
+        # O and A: fires in a session of a client; D and R: it does not.
+        query = sa.text("SELECT tgname FROM pg_trigger WHERE tgrelid = 'audit'::regclass AND tgenabled IN ('O', 'A')")
+    async with database.reading() as connection:
+        there = set((await connection.execute(query)).scalars())
+    return [name for name in wanted if name not in there]

@@ -6,6 +6,7 @@ Camera, PLC, MES, supervisor and dashboard are mosquitto's own clients, over TLS
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.agents import Agent, inspector
+from tests.brokers import Mosquitto
 from tests.parts import encoded
 from tests.plant_broker import PREFIX, PlantBroker, PlantListener
+from tests.plant_database import PlantDatabase
 
 pytestmark = pytest.mark.acceptance
+
+ROLES = Path(__file__).parents[2] / "configs" / "postgresql" / "roles.sql"
 
 LINE = """
 [agent]
@@ -110,3 +115,58 @@ def test_guarded_line_is_told_and_acknowledged_and_commanded(line: Line, tmp_pat
     assert refused == []
     bad = [entry for entry in json.loads(doctor.stdout) if entry["part"] in ("mqtt", "gates") and not entry["ok"]]
     assert bad == [], doctor.stdout
+    levels = {entry["subject"]: entry["level"] for entry in json.loads(doctor.stdout) if entry["part"] == "security"}
+    assert (levels["anonymous clients"], levels["access list"], levels["passwords"]) == ("ok", "ok", "ok")
+
+
+GUARDED_STORE = """
+[mqtt]
+port = {port}
+[store]
+url = "{url}"
+[retention]
+passes_days = 1
+[[camera]]
+name = "cam1"
+on_unjudged = "quarantine"
+[[gate]]
+name = "gate1"
+cameras = ["cam1"]
+window_ms = 30000
+"""
+
+
+def test_agent_works_with_the_rights_of_its_role_in_the_database(
+    agent: Callable[[str], Agent],
+    mosquitto: Callable[..., Mosquitto],
+    plant_database: PlantDatabase,
+    tmp_path: Path,
+) -> None:
+    """From the first frame to housekeeping: nothing is refused, and nothing waits in the journal."""
+    server, name = plant_database.server, plant_database.name
+    where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", "--set", "ON_ERROR_STOP=1", name]
+    subprocess.run(
+        ["psql", *where, "--quiet", "--single-transaction", "--file", ROLES], check=True, capture_output=True
+    )
+    user = f"agent_{name}"
+    plant_database.execute(f"CREATE ROLE {user} LOGIN IN ROLE inspector_agent")
+    broker = mosquitto()
+    url = server.url(name).replace("//postgres@", f"//{user}@")
+    running = agent(GUARDED_STORE.format(port=broker.port, url=url)).start()
+    frame = tmp_path / "part.jpg"
+    frame.write_bytes(encoded("disc", 900))
+    ids = ("-V", "5", "-q", "1", "-D", "publish", "user-property", "trigger-id", "7")
+    broker.publish("-t", "t/cam1/frame", "-f", str(frame), *ids)
+    running.until(lambda: plant_database.count() == 1, 60, "the row is written")
+    ack = '{"v":1,"ep":1,"trig":7,"act":1,"src":1,"done":1}'
+    broker.publish("-t", "t/gate/gate1/ack", "-m", ack, "-q", "1")
+    running.until(lambda: plant_database.count("gate_actions") == 1, 60, "the acknowledgement is written")
+    command = {"v": 1, "cmd_id": "c1", "sent_at": datetime.now(UTC).isoformat(), "by": "ada", "reason": "test"}
+    broker.publish("-t", "t/cmd/job", "-q", "1", "-m", json.dumps({**command, "job_id": "J1"}))
+    running.until(lambda: plant_database.count("commands") == 1, 60, "the command is written")
+    assert running.end() == 0
+    (row,) = plant_database.rows()
+    assert (row["outcome"], row["published"]) == ("pass", True)
+    assert "permission" not in running.log
+    (entry,) = [entry for entry in plant_database.rows("audit") if entry["reason"].startswith("test")]
+    assert entry["object"] == "gate/gate1/job"

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 import sqlalchemy as sa
 
@@ -24,6 +23,7 @@ from inspector.testing.clock import START, FakeClock
 from inspector.testing.edges import FakeTelemetry
 from inspector.testing.postgres import PostgresServer
 from tests.audit_attacks import cut, drop_guards, rewrite
+from tests.contract.roles import Users, run_script
 
 OLD, NEW = b"a key of sixteen", b"another key, longer"
 SEALED = ChainKeys((NEW,))
@@ -146,17 +146,9 @@ class TestPostgresAudit(AuditContract):
     async def test_role_of_the_document_adds_and_reads_and_nothing_else(
         self, database: Database, postgres_server: PostgresServer
     ) -> None:
-        document = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
-        script = document.split("<!-- grants: a test runs them -->\n```sql\n")[1].split("```")[0]
-        name = str(database.url.database)
-        connection = await asyncpg.connect(postgres_server.url(name).replace("+asyncpg", ""))
-        try:
-            await connection.execute("DROP ROLE IF EXISTS inspector_writer")
-            await connection.execute(script)
-        finally:
-            await connection.close()
-        url = database.url.set(username="inspector_writer")
-        async with Database(url) as agent:
+        run_script(postgres_server, database)
+        users = Users(database)
+        async with await users.of("inspector_agent") as agent:
             await write(agent, 2)
             assert (await audit.state(agent)).holds
             await drop_guards(database)  # the grants alone have to hold
@@ -170,11 +162,6 @@ class TestPostgresAudit(AuditContract):
                     async with agent.writing() as refused:
                         await refused.execute(sa.text(statement))
         assert await audit.count(database) == 2
-        connection = await asyncpg.connect(postgres_server.url(name).replace("+asyncpg", ""))
-        try:
-            await connection.execute("DROP OWNED BY inspector_writer; DROP ROLE inspector_writer")
-        finally:
-            await connection.close()
 
 
 class Watched:

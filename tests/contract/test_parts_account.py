@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from inspector.domain import Action, Cause, GateMode, GateTerms, Outcome, PartClass, PartSelection, Verdict
+from inspector.domain import Action, Cause, GateMode, GateTerms, Outcome, PartClass, PartCount, PartSelection, Verdict
+from inspector.operation import parts
 from inspector.operation.parts import PartsAccount, account_in
 from inspector.store.database import Database
 from inspector.store.ledger.ledger import SqlLedger
+from inspector.store.ledger.parts import count_parts
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.samples import decision_for, gate_action_of, verdict_of_part
 
@@ -137,6 +140,21 @@ async def test_account_counts_each_part_once_and_hours_add_up(filled: Database) 
     for gate, hour in account.hours:
         by_hour += account.classes_of(gate, hour)
     assert by_hour == account.classes
+
+
+async def test_account_of_a_long_time_asks_for_no_hour_before_the_oldest_part(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[PartSelection] = []
+
+    async def count(database: Database, piece: PartSelection) -> list[PartCount]:
+        asked.append(piece)
+        return await count_parts(database, piece)
+
+    monkeypatch.setattr(parts, "count_parts", count)
+    for_ever = await account_in(filled, replace(SELECTED, since=START - timedelta(days=36500)))
+    assert for_ever.classes == (await account_in(filled, SELECTED)).classes
+    assert len(asked) <= 2 * 4
 
 
 async def test_account_contradictions_and_excused_parts_are_all_of_their_classes(filled: Database) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import subprocess
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -20,6 +18,7 @@ from inspector.config.sections import RetentionSection
 from inspector.errors import LedgerUnavailable
 from inspector.ports import Registry
 from inspector.store import audit, jobs, tables
+from inspector.store import database as databases
 from inspector.store.console.hours import keep_hour
 from inspector.store.database import Database
 from inspector.store.ledger.ledger import SqlLedger
@@ -32,20 +31,13 @@ from inspector.testing.postgres import PostgresServer
 from inspector.testing.registry_contract import Audited, RegistryContract, enrol
 from inspector.testing.samples import verdict_of_part
 from tests.brokers import RunningClock
+from tests.contract.roles import Users, run_script
 from tests.contract.test_ledger_contract import SqlLedgerContract
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "configs" / "postgresql" / "roles.sql"
 PAGE = (ROOT / "docs" / "postgresql.md").read_text(encoding="utf-8")
 ROLES = ("inspector_agent", "inspector_console", "inspector_operator", "inspector_reader")
 WORDS = {"SELECT": "reads", "INSERT": "adds", "UPDATE": "changes", "DELETE": "removes"}
-
-
-def run_script(server: PostgresServer, database: Database) -> None:
-    where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres", str(database.url.database)]
-    command = ["psql", *where, "--single-transaction", "--set", "ON_ERROR_STOP=1", "--quiet", "--file", str(SCRIPT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
@@ -54,24 +46,6 @@ def owned(postgres: Database, postgres_server: PostgresServer) -> Database:
     for _ in range(2):
         run_script(postgres_server, postgres)
     return postgres
-
-
-class Users:
-    """Opens the database as a user of one role."""
-
-    def __init__(self, owned: Database) -> None:
-        self._owned = owned
-        self._opened: list[Database] = []
-
-    async def of(self, role: str) -> Database:
-        name = f"u{uuid.uuid4().hex[:12]}"
-        async with self._owned.writing() as connection:
-            await connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN IN ROLE {role}")
-        self._opened.append(Database(self._owned.url.set(username=name)))
-        return self._opened[-1]
-
-    async def close(self) -> None:
-        await asyncio.gather(*(database.__aexit__() for database in self._opened))
 
 
 @pytest.fixture
@@ -127,6 +101,19 @@ async def test_console_can_do_its_work_and_adds_no_versions(owned: Database, use
     await jobs.cancel(database, clock, job.number, by="ada")
     await holds.add(database, clock, holds.Selection(lot="L1"), by="ada", reason="escape")
     await keep_hour(database, clock.now() + timedelta(hours=9), timedelta(hours=3))
+
+
+async def test_script_is_run_by_an_owner_that_is_no_superuser(postgres_server: PostgresServer) -> None:
+    name = f"owner_{uuid.uuid4().hex[:12]}"
+    async with Database(postgres_server.url()) as server:
+        async with server.reading() as connection:
+            await connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN CREATEROLE")
+        async with server._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            await connection.exec_driver_sql(f"CREATE DATABASE {name} OWNER {name}")
+    async with Database(sa.make_url(postgres_server.url(name)).set(username=name)) as database:
+        await databases.upgrade(database)
+        run_script(postgres_server, database)
+        assert (await cells(database))["inspector_agent", "audit"] == "reads, adds"
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -226,3 +213,12 @@ async def test_doctor_says_what_a_user_may_do_beyond_an_agent_s_work(owned: Data
     assert owner.level is Level.WARNING
     assert "change and remove rows of the audit, change what judges and give itself" in owner.detail
     assert "configs/postgresql/roles.sql" in owner.detail
+
+
+async def test_doctor_finds_a_server_that_wants_no_password(owned: Database) -> None:
+    """The servers of the tests trust everybody."""
+    url = owned.url.set(password="right").render_as_string(hide_password=False)
+    config = parse({"store": {"url": url}, "mqtt": {"port": 1}}, None)
+    found = {finding.subject: finding async for finding in security.check(config, None)}
+    assert found["database password"].level is Level.WARNING
+    assert "scram-sha-256" in found["database password"].detail

@@ -43,6 +43,7 @@ ALLOWED = {
     "inspector/demo/run.py": "the demo's own new folder",
     "inspector/enrolment/low_priority.py": KERNEL,
     "inspector/operation/engines.py": "a folder of the system's, made for this process alone",
+    "inspector/operation/signing_keys.py": "the plant's secret key, which nobody else may read; made where none is",
     "inspector/store/database.py": "SQLite's file, after a look for links of other users",
     "inspector/store/filesystem.py": KERNEL,
     "inspector/store/journal/segment_log.py": "the journal's folder, to lock it",

@@ -97,9 +97,15 @@ def _kept(config: Config, file: Path | None) -> Iterator[_Kept]:
             path = getattr(keys, key, None)
             if path is not None:
                 yield _Kept(path, f"{section}.{key}", level)
-        secret: str | None = getattr(keys, "password_secret", None)
-        if secret is not None:
-            places = (credential_file(secret), file and file.absolute().parent / secret, USUAL_FOLDER / secret)
-            for place in dict.fromkeys(places):
-                if place is not None:
-                    yield _Kept(place, f"credential {secret}", Level.FAULT)
+    for secret in _secrets(config):
+        places = (credential_file(secret), file and file.absolute().parent / secret, USUAL_FOLDER / secret)
+        for place in dict.fromkeys(places):
+            if place is not None:
+                yield _Kept(place, f"credential {secret}", Level.FAULT)
+
+
+def _secrets(config: Config) -> list[str]:
+    """The names of all credentials that the configuration names, each once."""
+    named = [config.mqtt.password_secret, config.kafka.password_secret, config.store.password_secret]
+    named += [config.audit.key_secret, *config.audit.old_key_secrets, *(key.key_secret for key in config.command_key)]
+    return list(dict.fromkeys(name for name in named if name is not None))

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from inspector.cli.terminal import streams
 from inspector.cli.terminal.escapes import SafeConsole
-from inspector.text import visible
+from inspector.text import escaped_json, visible
 
 ConfigOption = Annotated[
     Path | None,
@@ -44,7 +44,7 @@ err = SafeConsole(stderr=True)
 
 def print_json(document: Any) -> None:
     """The one JSON document of a command."""
-    sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+    sys.stdout.write(escaped_json(json.dumps(document, indent=2, default=str)) + "\n")
 
 
 def print_version(is_wanted: bool) -> None:

@@ -6,7 +6,10 @@ import contextlib
 import errno
 import os
 import sys
+from types import TracebackType
 from typing import Any, Final, TextIO, cast
+
+from inspector.text import undriven, visible
 
 _STREAMS: Final = (
     ("stdin", "r", os.O_RDONLY),
@@ -17,10 +20,14 @@ _STREAMS: Final = (
 
 
 class Watched:
-    """A standard stream that remembers the error of a failed write, because a later write may not fail again."""
+    """A standard stream that remembers the error of a failed write, because a later write may not fail again.
+
+    A terminal gets no character that it could obey, other than line ends, tabs and escapes for colours and bars.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._is_terminal = stream.isatty()
         self.failure: OSError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -28,7 +35,7 @@ class Watched:
 
     def write(self, text: str) -> int:
         try:
-            return self._stream.write(text)
+            return self._stream.write(undriven(text) if self._is_terminal else text)
         except OSError as error:
             self.failure = error
             raise
@@ -69,6 +76,14 @@ def prepare() -> None:
         with contextlib.suppress(AttributeError):  # a stream that another library made
             cast(Any, stream).reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = cast(TextIO, Watched(sys.stdout)), cast(TextIO, Lossy(sys.stderr))
+    sys.excepthook = _show_traceback
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A traceback too may quote a file's name, or what a broker or a database said."""
+    import traceback
+
+    sys.stderr.write(visible("".join(traceback.format_exception(kind, error, trace)), keeps_layout=True))
 
 
 def lost_output() -> OSError | None:

@@ -94,7 +94,7 @@ class Heartbeats:
                 "ready": int(fault is Fault.NONE),
                 "fault": int(fault),
                 "hb": self._number,
-                "mode": MODE_NUMBERS[state.mode],
+                "mode": MODE_NUMBERS[state.mode_at(self._shared.clock.now())],
                 "ep": state.epoch,
             },
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from inspector.config.sections import GateSection
-from inspector.domain import AckContradiction, GateAction, GateReport, GateState, Position, Severity
+from inspector.domain import AckContradiction, GateAction, GateMode, GateReport, GateState, Position, Severity
 from inspector.errors import LedgerUnavailable
 from inspector.ports import AckLine, Journal, Ledger
 from inspector.stream.accounting import ACTIONS
@@ -189,7 +189,14 @@ class Reports:
         self._shared.checkpoint("ack_journaled")
         if not is_anothers:
             self._camera_watch.note_report(action)
+            self._note_bypass(action)
         return action
+
+    def _note_bypass(self, action: GateAction) -> None:
+        """A line that is bypassed at its PLC while this agent judges rejects nothing, and its people may not know."""
+        if _SOURCES.get(action.source) == "bypass" and action.mode is GateMode.AUTO:
+            case = f"trigger {action.trigger_id} of epoch {action.epoch}"
+            self._alarms.tell("bypassed_at_plc", Severity.WARNING, action.gate, case, sentence=_bypassed)
 
     async def _placed(self, received: GateAction) -> GateAction:
         section = self._section(received.gate)
@@ -324,6 +331,13 @@ def _contradicted(count: int, cases: str) -> str:
     return (
         f"the PLC acknowledged {counted(count, 'part')} in ways that contradict each other: {cases}; the first counts, "
         "and the others are kept with it. Look at the program that sends ack"
+    )
+
+
+def _bypassed(count: int, cases: str) -> str:
+    return (
+        f"by the word of the PLC {counted(count, 'part')} went through the gate in bypass while this agent judges, so "
+        f"nothing was rejected: {cases}. End the bypass at the PLC, or give the agent the mode (docs/commands.md)"
     )
 
 

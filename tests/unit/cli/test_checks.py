@@ -18,7 +18,7 @@ import pytest
 from inspector.agent.metrics.serving import served
 from inspector.agent.telemetry import LogTelemetry, configure_logging
 from inspector.cli.checks import line as line_checks
-from inspector.cli.checks import machine, metrics, state, store
+from inspector.cli.checks import machine, metrics, security, state, store
 from inspector.cli.checks.finding import Finding, Level
 from inspector.config.config import Config
 from inspector.config.loading import parse
@@ -483,3 +483,73 @@ def test_doctor_with_a_password_in_plain_text_exits_1_and_says_what_to_do(
     entry = next(entry for entry in answer.document if entry["subject"] == "mqtt password")
     assert (answer.code, entry["part"], entry["level"]) == (1, "security", "fault")
     assert "mqtt.tls = true" in entry["detail"]
+
+
+def security_findings(config: Config) -> dict[str, Finding]:
+    away = config.model_copy(update={"mqtt": config.mqtt.model_copy(update={"port": 1})})
+
+    async def look() -> list[Finding]:
+        return [finding async for finding in security.check(away, None)]
+
+    return {finding.subject: finding for finding in asyncio.run(look())}
+
+
+def test_audit_whose_trigger_is_gone_is_a_fault(line: Config, record: Callable[[Sequence[Verdict]], None]) -> None:
+    record([])
+    assert security_findings(line)["audit guards"].level is Level.OK
+    with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db")) as somebody:
+        somebody.execute("DROP TRIGGER audit_no_delete")
+        somebody.commit()
+    finding = security_findings(line)["audit guards"]
+    assert finding.level is Level.FAULT
+    assert "audit_no_delete" in finding.detail
+    assert "audit verify" in finding.detail
+
+
+def test_security_of_a_database_that_is_not_there_makes_none(line: Config) -> None:
+    assert "audit guards" not in security_findings(line)
+    assert not (line.agent.state_dir / "inspector.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({}, {"audit key": Level.WARNING}),
+        ({"mqtt": {"host": "broker.invalid"}}, {"audit key": Level.WARNING, "command keys": Level.WARNING}),
+        (
+            {
+                "mqtt": {"host": "broker.invalid"},
+                "audit": {"key_secret": "a"},
+                "command_key": [{"name": "mes", "key_secret": "m"}],
+            },
+            {"audit key": Level.OK, "command keys": Level.OK},
+        ),
+    ],
+)
+def test_keys_of_audit_and_commands_are_asked_for(
+    tmp_path: Path, sections: dict[str, Any], expected: dict[str, Level]
+) -> None:
+    gate = {"name": "g", "cameras": ["c"], "window_ms": 500}
+    config = config_of(tmp_path, camera=[camera("c")], gate=[gate], **sections)
+    found = {finding.subject: finding.level for finding in security._keys(config)}
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("kafka", "is_found"),
+    [
+        ({"bootstrap": "kafka.plant.example:9092"}, True),
+        ({"bootstrap": "kafka.plant.example:9093", "security": "ssl"}, True),
+        ({"bootstrap": "kafka.plant.example:9093", "security": "ssl", "cert_file": "a", "key_file": "b"}, False),
+        (
+            {"bootstrap": "kafka.plant.example:9093", "security": "sasl_ssl", "username": "a", "password_secret": "p"},
+            False,
+        ),
+        ({"bootstrap": "localhost:9092"}, False),
+    ],
+)
+def test_kafka_that_asks_nobody_who_they_are_is_a_fault(tmp_path: Path, kafka: dict[str, Any], is_found: bool) -> None:
+    config = config_of(tmp_path, camera=[camera("c", source="kafka")], kafka=kafka)
+    found = [finding.level for finding in security._kafka(config)]
+    assert found == ([Level.FAULT] if is_found else [])
+    assert list(security._kafka(config_of(tmp_path, camera=[camera("c")], kafka=kafka))) == []

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.agent.telemetry import LogTelemetry, configure_logging
-from inspector.cli.terminal import console, rendering
+from inspector.cli.terminal import console, rendering, streams
 from inspector.cli.terminal.enrolment_view import print_findings
 from inspector.cli.terminal.escapes import SafeConsole, shown
+from inspector.cli.terminal.streams import Watched
 from inspector.domain import Cause, Event, Outcome, Severity, Verdict
 from inspector.testing.clock import START
 from inspector.testing.samples import verdict_of_part
-from inspector.text import visible
+from inspector.text import escaped_json, undriven, visible
 from tests.unit.drawings import FakeEngine
 
 HOSTILE = "a\x1b[2Jb\x9bc\rd\x07e\u202ef\udcff[bold]g[/]:smile:"
@@ -29,6 +33,47 @@ DANGEROUS = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), "\u202e", "\u
 
 def is_harmless(text: str) -> bool:
     return not any(char in text for char in DANGEROUS if char not in "\n\t")
+
+
+def test_visible_spells_out_every_control_and_format_character() -> None:
+    """Whatever Unicode's categories call control, format, surrogate or another line's end, in this Python's version."""
+    unfit = [char for char in map(chr, range(0x110000)) if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}]
+    assert [hex(ord(char)) for char in unfit if char in visible(char)] == []
+    assert [hex(ord(char)) for char in unfit if char not in "\t\n\r\x1b" and char in undriven(char)] == []
+    assert visible("Müller 漢字 🙂 e\u0301") == "Müller 漢字 🙂 e\u0301"
+
+
+@pytest.mark.parametrize("ensures_ascii", [True, False])
+@given(text=st.text(st.characters(exclude_categories=["Cs"])) | st.lists(st.sampled_from(DANGEROUS)).map("".join))
+def test_escaped_json_is_the_same_document_without_a_character_that_a_terminal_obeys(
+    ensures_ascii: bool, text: str
+) -> None:
+    written = escaped_json(json.dumps({"a": [text]}, indent=2, ensure_ascii=ensures_ascii))
+    assert json.loads(written) == {"a": [text]}
+    assert is_harmless(written)
+
+
+def test_terminal_gets_no_control_character_but_those_that_drive_it() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        Watched(stream).write("\x1b[31mred\x1b[0m\r\n\t\x9b2J\x07\u202e")
+    assert terminal.getvalue() == "\x1b[31mred\x1b[0m\r\n\t\\x9b2J\\x07\\u202e"
+    assert pipe.getvalue().endswith("\x9b2J\x07\u202e"), "a file gets what was written"
+
+
+def test_traceback_shows_a_foreign_message_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError as error:
+        streams._show_traceback(type(error), error, error.__traceback__)
+    assert is_harmless(written.getvalue())
+    assert "Traceback" in written.getvalue()
 
 
 @given(st.text() | st.lists(st.sampled_from(DANGEROUS)).map("".join))

@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -557,6 +558,15 @@ async def test_run_last_heartbeat_says_that_the_gate_is_not_ready() -> None:
     async with plant.running():
         await until(lambda: bool(plant.line.beats) and plant.line.beats[-1][1]["ready"] == 1)
     assert (plant.line.beats[-1][1]["ready"], plant.line.beats[-1][1]["fault"]) == (0, Fault.STOPPING)
+
+
+async def test_run_first_heartbeat_carries_no_mode_that_has_run_out() -> None:
+    plant = Plant(settings())
+    over = plant.clock.now() - timedelta(seconds=1)
+    plant.ledger.gates["gate"] = GateState("gate", mode=GateMode.BYPASS, mode_expires_at=over)
+    async with plant.running():
+        await until(lambda: bool(plant.line.beats))
+    assert {beat["mode"] for _, beat in plant.line.beats} == {1}
 
 
 async def test_run_three_late_frames_make_the_gate_not_ready_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

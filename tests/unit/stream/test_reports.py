@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from inspector.domain import CommandName, CommandRequest, GateAction, GateState
+from inspector.domain import CommandName, CommandRequest, GateAction, GateMode, GateState
 from inspector.stream.pipeline.reports import MOST_UNSURE
 from tests.unit.stream.conftest import START
 from tests.unit.stream.test_pipeline import GOOD, Died, Plant, settings, until
@@ -120,6 +120,17 @@ async def test_same_report_again_is_counted_and_another_one_is_kept_and_told() -
     assert row.repeats == 2, "the second of each, but not what the broker repeated"
     assert [other["act"] for other in row.others] == [1]
     assert plant.telemetry.kinds().count("ack_contradicts") == 1
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [("auto", True), ("bypass", False)])
+async def test_bypass_at_the_plc_is_told_while_the_agent_judges(mode: str, is_told: bool) -> None:
+    plant = Plant(settings())
+    async with plant.running() as pipeline:
+        counter = pipeline._shared.admission.counter("gate")
+        counter.update(dataclasses.replace(counter.state, mode=GateMode(mode)))
+        plant.acks.reported.put_nowait(report(1, source=3, action=1))
+        await until(lambda: 1 in plant.acks.acknowledged)
+        assert ("bypassed_at_plc" in plant.telemetry.kinds()) is is_told
 
 
 async def test_contradiction_that_waits_to_be_told_is_kept_against_a_kill() -> None:

@@ -17,9 +17,12 @@ demo: $(VENV)/.installed
 screenshots: system-parts $(VENV)/.installed
 	$(BIN)/python -m tests.browser.screenshots $(or $(TO),screenshots)
 
-# One worker for each core, at most four: each of them has brokers and databases of its own.
+# One worker more than there are cores, because tests wait for real processes; at most four: each of them has brokers and
+# databases of its own.
+WORKERS := $(shell echo $$(( $$(nproc 2>/dev/null || echo 1) + 1 )))
+
 test: system-parts check
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -209,13 +209,16 @@ class LineupLoader(Protocol):
         """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""
 
     def missing_graphs(self, live: LiveSet) -> frozenset[str]:
-        """The keys of the graphs that these versions need and that are not on this machine. Blocking."""
+        """The names of the graphs that these versions need and that are not on this machine. Blocking.
 
-    def keep_graph(self, graph: ExportedGraph) -> None:
+        A graph that a version is bound to by its SHA-256 has it in its name (`domain.content_name`).
+        """
+
+    def keep_graph(self, graph: ExportedGraph, name: str) -> None:
         """Put a graph from the registry where `load` finds it. Blocking. Raises ArtifactError for an unusable one."""
 
     def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
-        """The graphs on this machine that these versions need, except those whose keys are `known`. Blocking."""
+        """The graphs on this machine that these versions need, except those whose names are `known`. Blocking."""
 
 
 class Journal(Adapter, Protocol):
@@ -417,13 +420,17 @@ class Registry(Adapter, Protocol):
         """All versions of all products, by product and version."""
 
     async def graph_keys(self) -> frozenset[str]:
-        """The keys of the exported graphs that are kept here."""
+        """The names of the exported graphs that are kept here: their keys, and those with their SHA-256."""
 
-    async def graph(self, key: str) -> ExportedGraph | None:
-        """The graph of that key; None if it is not here. Raises ArtifactError for damaged bytes."""
+    async def graph(self, name: str) -> ExportedGraph | None:
+        """The graph of that name; None if it is not here. Raises ArtifactError for damaged bytes."""
 
-    async def add_graph(self, graph: ExportedGraph) -> None:
-        """Keep a graph once for all versions that use it. A whole graph that is here already stays as it is."""
+    async def add_graph(self, graph: ExportedGraph, *, is_apart: bool = False) -> None:
+        """Keep a graph once for all versions that use it. A whole graph that is here already stays as it is.
+
+        One of another content stands beside it, under its name with the SHA-256. `is_apart`: only there, so that it
+        serves no version that isn't bound to it.
+        """
 
     async def activate(self, product: str, version: int, *, by: str, reason: str) -> ProductVersion: ...
 

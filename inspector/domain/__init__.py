@@ -40,7 +40,7 @@ from inspector.domain.gates import (
     Standing,
     StormCounts,
 )
-from inspector.domain.graphs import ExportedGraph
+from inspector.domain.graphs import ExportedGraph, content_name, key_in
 from inspector.domain.long_jobs import JobProgress, JobState, LongJob
 from inspector.domain.parts import (
     WAITED_ELSEWHERE,
@@ -162,6 +162,8 @@ __all__ = [
     "TimeSource",
     "TrustedKey",
     "Verdict",
+    "content_name",
+    "key_in",
     "label_of",
     "missed_result_id",
     "part_result_id",

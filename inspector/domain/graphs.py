@@ -26,3 +26,14 @@ class ExportedGraph:
     def sha256(self) -> str:
         """Of the content, hex."""
         return hashlib.sha256(self.content).hexdigest()
+
+
+def content_name(key: str, sha256: str) -> str:
+    """The name of the graph of this key that has this content. Its key alone names the first one that was kept."""
+    return f"{key}.{sha256}"
+
+
+def key_in(name: str) -> tuple[str, str]:
+    """The key in the name of a graph, and its SHA-256; empty where the name is a key alone."""
+    key, _, sha256 = name.partition(".")
+    return key, sha256

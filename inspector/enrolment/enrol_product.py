@@ -27,7 +27,7 @@ from inspector.operation.graphs import cache_of, fetch_graphs, keep_graphs
 from inspector.operation.opening import registry_of
 from inspector.operation.product_versions import insisted_on
 from inspector.operation.report_page import ensure_page
-from inspector.operation.signing_keys import signer_of
+from inspector.operation.signing_keys import policy_of, signer_of
 from inspector.operation.version_signatures import version_signature
 from inspector.store.registry.registry import SqlRegistry
 from inspector.training.dataset.folders import ImageSource, NotTaken
@@ -126,7 +126,7 @@ async def enrol_product(
     ) as registry:  # opened before the minutes of work, so that a fault shows at once
         await _ensure_signed_where_required(config, registry)
         plan = await _plan(config, registry, product, images, options, order)
-        await fetch_graphs(registry, cache_of(config))
+        await fetch_graphs(registry, cache_of(config), await policy_of(config, registry))
         enrolment = await _learn(config, product, plan, order, tell)
         found = () if order.shadow else enrolment.evidence.objections
         objections, insisted = ((), found) if order.insists else (found, ())

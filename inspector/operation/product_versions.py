@@ -22,7 +22,7 @@ from inspector.operation.reasons import ensure_reason
 from inspector.operation.signing_keys import SigningImpossible, policy_of
 from inspector.operation.threshold_approval import ensure_approved, ensure_near
 from inspector.operation.version_signatures import threshold_signature, version_signature
-from inspector.signing.statements import signed_graphs
+from inspector.signing.statements import CAME_WITH, bound_graphs, signed_graphs
 from inspector.signing.vouching import SignatureState, vouched_for
 from inspector.store.registry.registry import SqlRegistry
 from inspector.vision.artifacts.eyesight import advice_of, objections_of
@@ -184,7 +184,7 @@ async def export_version(config: Config, product: str, number: int | None) -> Ex
     async with registry_of(config) as registry:
         version = chosen_version(await _versions(registry, product), number)
         artifact = await registry.artifact(product, version.version)
-        graphs = await graphs_of(registry, version.manifest, cache_of(config))
+        graphs = await graphs_of(registry, version.manifest, cache_of(config), bound_graphs(version))
         return ExportedVersion(version, artifact, tuple(graphs), lacking(version.manifest, graphs))
 
 
@@ -205,15 +205,20 @@ async def import_version(
         provenance = await _provenance(config, registry, offered, reason)
         own = [version for version in await registry.products() if version.product == offered.product]
         known = next((version for version in own if version.digest == offered.digest), None)
-        for graph in _vouched_graphs(offered, provenance):  # before the version: no agent sees it without them
-            await registry.add_graph(graph)
-        graphs = await graphs_of(registry, offered.manifest, cache_of(config))
-        for graph in graphs:  # those that only this machine's cache has
-            await registry.add_graph(graph)
+        came_with = _vouched_graphs(offered, provenance)
+        is_proven = (await policy_of(config, registry)).is_active and provenance.signature == offered.signature
+        is_other = known is not None and _is_on_others(known, came_with)
+        if is_other and not (is_proven and offered.signature is not None):
+            raise ArtifactError(
+                f"{offered.name} can't be imported: this version is here already, bound to other exported graphs than "
+                "those in the file, and no trusted key says which are right."
+            )
+        graphs = await _store_graphs(config, registry, offered, provenance, came_with)
+        manifest = {**offered.manifest, CAME_WITH: {graph.key: graph.sha256 for graph in came_with}}
         version = known or await registry.add_version(
-            offered.product, offered.artifact, offered.manifest, by=by, activate=False, provenance=provenance
+            offered.product, offered.artifact, manifest, by=by, activate=False, provenance=provenance
         )
-        if known is not None and known.signature is None and provenance.signature is not None:
+        if known is not None and provenance.signature is not None and (known.signature is None or is_other):
             version = await registry.sign(
                 known.product, known.version, provenance.signature, by=by, reason=f"from {offered.origin}"
             )
@@ -241,9 +246,38 @@ async def _provenance(config: Config, registry: SqlRegistry, offered: OfferedVer
         )
     signature = None
     with contextlib.suppress(SigningImpossible):
-        signature = await version_signature(config, registry, offered.digest, offered.manifest)
+        signature = await version_signature(config, registry, offered.digest, offered.manifest, offered.graphs)
     origin = f"{offered.origin}, {found.words}, trusted by a person"
     return Provenance(signature=signature, origin=origin, origin_reason=reason)
+
+
+async def _store_graphs(
+    config: Config,
+    registry: SqlRegistry,
+    offered: OfferedVersion,
+    provenance: Provenance,
+    came_with: Sequence[ExportedGraph],
+) -> list[ExportedGraph]:
+    """Put the graphs that the version runs on into the registry, before the version: no agent sees it without them.
+
+    Where this plant has keys, graphs that none of them vouches for serve this version alone.
+    """
+    is_vouched = offered.signature is not None and provenance.signature == offered.signature
+    is_apart = not is_vouched and (await policy_of(config, registry)).is_active
+    for graph in came_with:
+        await registry.add_graph(graph, is_apart=is_apart)
+    named = {graph.key: graph.sha256 for graph in came_with}
+    graphs = await graphs_of(registry, offered.manifest, cache_of(config), named)
+    for graph in graphs:  # those that only this machine's cache has
+        if graph.key not in named:
+            await registry.add_graph(graph)
+    return graphs
+
+
+def _is_on_others(known: ProductVersion, graphs: Sequence[ExportedGraph]) -> bool:
+    """Whether the version that is here is bound to other graphs than these."""
+    named = bound_graphs(known)
+    return any(named.get(graph.key, graph.sha256) != graph.sha256 for graph in graphs)
 
 
 def _vouched_graphs(offered: OfferedVersion, provenance: Provenance) -> list[ExportedGraph]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from inspector.config.config import Config
-from inspector.domain import ProductVersion, Signature
+from inspector.domain import ExportedGraph, ProductVersion, Signature
 from inspector.operation.graphs import cache_of, graphs_of
 from inspector.operation.signing_keys import SigningImpossible, key_file, signer_of
 from inspector.signing.statements import ThresholdStatement, VersionStatement, says, signed
@@ -14,17 +14,23 @@ from inspector.store.registry.registry import SqlRegistry
 
 
 async def version_signature(
-    config: Config, registry: SqlRegistry, digest: str, manifest: Mapping[str, Any]
+    config: Config,
+    registry: SqlRegistry,
+    digest: str,
+    manifest: Mapping[str, Any],
+    came_with: Iterable[ExportedGraph] = (),
 ) -> Signature | None:
     """Over a version as it was enrolled, with the graphs that it runs on. None where this machine has no key.
 
+    `came_with`: the graphs in the file of an imported version; it runs on them, whatever others are here.
     Raises SigningImpossible.
     """
     key = await signer_of(config, registry)
     if key is None:
         return None
-    graphs = await graphs_of(registry, manifest, cache_of(config))
-    statement = VersionStatement.of(str(manifest["product"]), digest, float(manifest["threshold"]), graphs)
+    graphs = {graph.key: graph for graph in await graphs_of(registry, manifest, cache_of(config), {})}
+    graphs |= {graph.key: graph for graph in came_with}
+    statement = VersionStatement.of(str(manifest["product"]), digest, float(manifest["threshold"]), graphs.values())
     return signed(statement, key)
 
 

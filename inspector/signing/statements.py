@@ -8,17 +8,24 @@ number of a version is bound by neither, because another line counts its version
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from inspector.domain import ExportedGraph, Signature
+from inspector.domain import ExportedGraph, ProductVersion, Signature
 from inspector.signing.keys import SecretKey
 
 _DOMAIN: Final = b"inspector version statement 1\n"
 """Stands before each statement, so that a signature over it is of use nowhere else."""
 
 MOST_STATEMENT_CHARS: Final = 64 * 1024
+
+CAME_WITH: Final = "came_with"
+"""The key of the SHA-256 of each graph in the file of an imported version, in the registry's copy of its manifest."""
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_NONE_HAS_IT: Final = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,24 @@ def signed_graphs(signature: Signature) -> Mapping[str, str]:
     """The SHA-256 of each graph that the statement of a version names, by key."""
     graphs = says(signature, "version").get("graphs")
     return graphs if isinstance(graphs, dict) else {}
+
+
+def bound_graphs(version: ProductVersion) -> dict[str, str]:
+    """The SHA-256 that the graphs of a version must have, by key: as its file brought them, or rather as signed.
+
+    A graph that neither names is not bound.
+    """
+    came_with = version.manifest.get(CAME_WITH)
+    named: dict[Any, Any] = dict(came_with) if isinstance(came_with, dict) else {}
+    signature = version.signature
+    if signature is not None and says(signature, "version").get("digest") == version.digest:
+        named |= signed_graphs(signature)
+    # What is no digest can be no graph's; it must not become part of a file's name.
+    return {str(key): value if _is_sha256(value) else _NONE_HAS_IT for key, value in named.items()}
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
 def _text(what: str, product: str, digest: str, threshold: float, **more: Any) -> str:

@@ -30,6 +30,9 @@ class SignatureState(enum.StrEnum):
 DOUBTFUL: Final = frozenset({SignatureState.FOREIGN, SignatureState.BROKEN, SignatureState.MOVED})
 """Somebody signed such a version, but not what stands in the registry now. No agent takes it up."""
 
+PROVEN: Final = frozenset({SignatureState.SIGNED, SignatureState.MOVED})
+"""A trusted key signed such a version as it was enrolled, with the graphs that it named."""
+
 
 @dataclass(frozen=True, slots=True)
 class Vouched:

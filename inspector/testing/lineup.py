@@ -152,7 +152,7 @@ class FakeLoader:
     def missing_graphs(self, live: LiveSet) -> frozenset[str]:
         return frozenset()
 
-    def keep_graph(self, graph: ExportedGraph) -> None:
+    def keep_graph(self, graph: ExportedGraph, name: str) -> None:
         """Never asked for, because none is missing."""
 
     def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:

@@ -11,7 +11,17 @@ import re
 from typing import Any, Self
 
 from inspector.config.sections import NAME_PATTERN
-from inspector.domain import ENROLLED_HERE, ExportedGraph, LiveSet, ProductVersion, Provenance, Signature, TrustedKey
+from inspector.domain import (
+    ENROLLED_HERE,
+    ExportedGraph,
+    LiveSet,
+    ProductVersion,
+    Provenance,
+    Signature,
+    TrustedKey,
+    content_name,
+    key_in,
+)
 from inspector.errors import ArtifactError, RegistryError, UsageError
 from inspector.ports import Clock
 from inspector.testing.clock import FakeClock
@@ -63,18 +73,29 @@ class InMemoryRegistry:
         return artifact
 
     async def graph_keys(self) -> frozenset[str]:
-        return frozenset(self.graphs)
+        digests = self._graph_digests.items()
+        return frozenset(self.graphs) | {content_name(key_in(stored)[0], sha256) for stored, sha256 in digests}
 
-    async def graph(self, key: str) -> ExportedGraph | None:
-        found = self.graphs.get(key)
-        if found is not None and found.sha256 != self._graph_digests[key]:
-            raise ArtifactError(f"The graph {key} is damaged.")
-        return found
+    async def graph(self, name: str) -> ExportedGraph | None:
+        key, sha256 = key_in(name)
+        for stored in (name, key):
+            found = self.graphs.get(stored)
+            if found is None or sha256 not in ("", self._graph_digests[stored]):
+                continue
+            if found.sha256 != self._graph_digests[stored]:
+                raise ArtifactError(f"The graph {key} is damaged.")
+            return found
+        return None
 
-    async def add_graph(self, graph: ExportedGraph) -> None:
-        kept = self.graphs.get(graph.key)
-        if kept is None or kept.sha256 != self._graph_digests[graph.key]:
-            self.graphs[graph.key], self._graph_digests[graph.key] = graph, graph.sha256
+    async def add_graph(self, graph: ExportedGraph, *, is_apart: bool = False) -> None:
+        name = content_name(graph.key, graph.sha256)
+        for stored in (name,) if is_apart else (graph.key, name):
+            kept = self.graphs.get(stored)
+            if kept is None or kept.sha256 != self._graph_digests[stored]:
+                self.graphs[stored], self._graph_digests[stored] = graph, graph.sha256
+                return
+            if kept.sha256 == graph.sha256:
+                return
 
     async def add_version(
         self,

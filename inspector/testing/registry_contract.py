@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from inspector.domain import ExportedGraph, ProductVersion, Provenance, Signature
+from inspector.domain import ExportedGraph, ProductVersion, Provenance, Signature, content_name
 from inspector.errors import RegistryError, UsageError
 from inspector.ports import Registry
 
@@ -283,7 +283,7 @@ class RegistryContract:
         assert await registry.graph_keys() == frozenset()
         assert await registry.graph("0123456789abcdef") is None
         await registry.add_graph(graph_of())
-        assert await registry.graph_keys() == {"0123456789abcdef"}
+        assert await registry.graph_keys() == {"0123456789abcdef", content_name("0123456789abcdef", graph_of().sha256)}
         assert await registry.graph("0123456789abcdef") == graph_of()
 
     async def test_add_graph_of_a_known_key_keeps_the_first(self, registry: Registry) -> None:
@@ -291,6 +291,24 @@ class RegistryContract:
         await registry.add_graph(graph_of())
         await registry.add_graph(graph_of(content=b"of another torch"))
         assert await registry.graph("0123456789abcdef") == graph_of()
+
+    async def test_graphs_of_one_key_are_each_given_by_their_content(self, registry: Registry) -> None:
+        first, second = graph_of(), graph_of(content=b"of another torch")
+        for graph in (first, second, second):
+            await registry.add_graph(graph)
+        for graph in (first, second):
+            assert await registry.graph(content_name(graph.key, graph.sha256)) == graph
+        names = {content_name(graph.key, graph.sha256) for graph in (first, second)}
+        assert await registry.graph_keys() == {first.key, *names}
+        assert await registry.graph(content_name(first.key, "0" * 64)) is None
+
+    async def test_graph_that_is_kept_apart_is_not_given_by_its_key(self, registry: Registry) -> None:
+        apart = graph_of(content=b"of a file that nobody vouches for")
+        await registry.add_graph(apart, is_apart=True)
+        assert await registry.graph(apart.key) is None
+        assert await registry.graph(content_name(apart.key, apart.sha256)) == apart
+        await registry.add_graph(graph_of())
+        assert await registry.graph(apart.key) == graph_of()
 
     async def test_add_graph_changes_no_revision(self, registry: Registry) -> None:
         before = await registry.revision()

@@ -32,7 +32,7 @@ from inspector.vision.artifacts.eyesight import Eyesight, Sight, objections_of
 from inspector.vision.artifacts.thresholds import moved_note
 from inspector.vision.networks.graphs import cached_graph
 from inspector.vision.networks.torch_extra import INSTALL_TORCH, has_torch
-from inspector.vision.serving.needed_graphs import needed_graphs
+from inspector.vision.serving.needed_graphs import graphs_of_versions
 
 PART: Final = "store"
 PRODUCTS: Final = "products"
@@ -110,9 +110,9 @@ def _graphs(config: Config, live: LiveSet, kept: frozenset[str]) -> Finding:
     """Whether agents without torch could judge the live versions. `kept`: the graphs in the registry."""
     cache = cache_of(config)
     missing = {
-        key: graph
-        for key, graph in needed_graphs(version.manifest for version in live.needed).items()
-        if key not in kept and cached_graph(graph, cache) is None
+        name: graph
+        for name, graph in graphs_of_versions(live.needed).items()
+        if name not in kept and cached_graph(graph, cache) is None
     }
     if not missing:
         return ok(PRODUCTS, "exported graphs", "all that the live versions need are kept: agents need no torch")

@@ -158,19 +158,19 @@ class SqlRegistry:
     async def graph_keys(self) -> frozenset[str]:
         await self.database.ensure_current()
         async with self.database.reading() as connection:
-            return await graphs.keys(connection)
+            return await graphs.names(connection)
 
-    async def graph(self, key: str) -> ExportedGraph | None:
-        """The graph of that key; None if there is none. Raises ArtifactError for damaged bytes."""
+    async def graph(self, name: str) -> ExportedGraph | None:
+        """The graph of that name; None if there is none. Raises ArtifactError for damaged bytes."""
         await self.database.ensure_current()
         async with self.database.reading() as connection:
-            return await graphs.read(connection, key)
+            return await graphs.read(connection, name)
 
-    async def add_graph(self, graph: ExportedGraph) -> None:
-        """Keep a graph. One that is here already stays, unless it is damaged."""
+    async def add_graph(self, graph: ExportedGraph, *, is_apart: bool = False) -> None:
+        """Keep a graph. One that is here already stays, unless it is damaged. `is_apart`: never under its key alone."""
         await self.database.ensure_current()
         async with self.database.writing() as connection:
-            await graphs.add(connection, graph, self._clock.now())
+            await graphs.add(connection, graph, self._clock.now(), is_apart=is_apart)
 
     async def add_version(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from inspector.domain import LiveSet, Severity
+from inspector.domain import LiveSet, Severity, key_in
 from inspector.errors import ArtifactError, EngineError, InspectorError
 from inspector.ports import LineupLoader, Registry
 from inspector.stream.pipeline.ticket import Shared
@@ -38,15 +38,15 @@ class GraphExchange:
         self._lacking, self._unusable = await self._on_thread(self._loader.missing_graphs, live), frozenset()
         if not self._lacking:
             return
-        for key in sorted(self._lacking & await self._registry.graph_keys()):
+        for name in sorted(self._lacking & await self._registry.graph_keys()):
             try:
-                graph = await self._registry.graph(key)
+                graph = await self._registry.graph(name)
                 if graph is not None:
-                    await self._on_thread(self._loader.keep_graph, graph)
-                    self._lacking -= {key}
+                    await self._on_thread(self._loader.keep_graph, graph, name)
+                    self._lacking -= {name}
             except (ArtifactError, EngineError) as error:
-                self._unusable |= {key}
-                self._shared.event("graph_refused", Severity.WARNING, key, str(error))
+                self._unusable |= {name}
+                self._shared.event("graph_refused", Severity.WARNING, key_in(name)[0], str(error))
         self._lacking -= self._unusable
 
     async def share(self, live: LiveSet) -> None:

@@ -80,11 +80,11 @@ class OnnxEngine:
     ) -> Embedder:
         ensure_float32(self.name, precision)
         with self._lock:
-            found = self._embedders.get((graph.key, small))
+            found = self._embedders.get((graph.name, small))
             if found is None:
                 content = ensure_graph(graph, self._cache, weights_file)
                 found = _OnnxEmbedder(_session(content, 1 if small else self._threads), graph.size_px)
-                self._embedders[graph.key, small] = found
+                self._embedders[graph.name, small] = found
             return found
 
     def search(self, bank: Bank) -> Search:

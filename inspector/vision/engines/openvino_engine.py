@@ -103,11 +103,11 @@ class OpenVinoEngine:
         chosen = precision or self._precision
         self.ensure_computes(chosen)
         with self._lock:
-            found = self._embedders.get((graph.key, small, chosen))
+            found = self._embedders.get((graph.name, small, chosen))
             if found is None:
                 content = ensure_graph(graph, self._cache, weights_file)
                 found = self._lanes(content, graph, chosen) if small else self._whole(content, chosen)
-                self._embedders[graph.key, small, chosen] = found
+                self._embedders[graph.name, small, chosen] = found
             return found
 
     def search(self, bank: Bank) -> Search:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from inspector.domain import ExportedGraph
+from inspector.domain import ExportedGraph, content_name
 from inspector.errors import ArtifactError, EngineError, GraphMissing, WeightsMissing
 from inspector.files import make_folder, read_regular, write_whole
 from inspector.lifetime import environment_without_secrets
@@ -79,12 +79,22 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One pass: a backbone at one input size, and the embeddings that it gives. The pass is identified by its `key`."""
+    """One pass: a backbone at one input size, and the embeddings that it gives. The pass is identified by its `key`.
+
+    `sha256`: what the exported graph must have, because a version is bound to it; None for any. It is no part of the
+    key.
+    """
 
     backbone: str
     weights_sha256: str
     size_px: int
     embeddings: tuple[Embedding, ...]
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The key, with the digest of the exported graph where that is bound."""
+        return self.key if self.sha256 is None else content_name(self.key, self.sha256)
 
     @property
     def key(self) -> str:
@@ -139,13 +149,20 @@ def output_name(number: int) -> str:
 def ensure_graph(graph: Graph, cache: Path, weights_file: Path | None = None) -> bytes:
     """The graph's ONNX bytes, undamaged. The graph is exported now where the cache lacks it.
 
-    An export takes about ten seconds. Raises WeightsMissing, EngineError; GraphMissing where torch is not installed.
+    An export takes about ten seconds. Raises WeightsMissing, EngineError; GraphMissing where torch is not installed,
+    and where the graph here is not the one that a version is bound to.
     """
-    found = _read_cached(graph.key, cache)
+    found = _read_bound(graph, cache)
     if found is not None:
         return found[0]
-    _export_in_subprocess(graph, cache, weights_file)
-    found = _read_cached(graph.key, cache)
+    if graph.sha256 is None or _read_cached(graph.key, cache) is None:  # other versions may run on the one that is here
+        _export_in_subprocess(graph, cache, weights_file)
+        found = _read_bound(graph, cache)
+    if found is None and graph.sha256 is not None:
+        raise GraphMissing(
+            f"the exported graph {graph.key} that the version is bound to ({graph.sha256[:16]}...) is not here; "
+            "import the version again from its file with the graphs"
+        )
     if found is None:
         raise EngineError(f"The exported graph in {cache} can't be read back; is the folder writable and not full?")
     return found[0]
@@ -153,20 +170,23 @@ def ensure_graph(graph: Graph, cache: Path, weights_file: Path | None = None) ->
 
 def cached_graph(graph: Graph, cache: Path) -> ExportedGraph | None:
     """The graph from the cache; None where it is missing or damaged. Raises EngineError for an unreadable folder."""
-    found = _read_cached(graph.key, cache)
+    found = _read_bound(graph, cache)
     if found is None:
         return None
     content, versions = found
     return ExportedGraph(graph.key, content, graph.to_manifest(), EXPORTER_VERSION, versions)
 
 
-def keep_graph(found: ExportedGraph, cache: Path) -> None:
-    """Put a graph that came from elsewhere into the cache.
+def keep_graph(found: ExportedGraph, cache: Path, name: str | None = None) -> None:
+    """Put a graph that came from elsewhere into the cache. `name`: of a bound graph; None for its key.
 
-    Raises ArtifactError where it is not the graph that its key says, or anything but plain arithmetic.
+    Raises ArtifactError where it is not the graph that its name says, or anything but plain arithmetic.
     """
+    name = name or found.key
+    if name not in (found.key, content_name(found.key, found.sha256)):
+        raise ArtifactError(f"The graph {found.key} is not the one that a version is bound to.")
     ensure_plain(found)
-    write_cached(found.key, found.content, cache, found.versions)
+    write_cached(name, found.content, cache, found.versions)
 
 
 def ensure_plain(found: ExportedGraph) -> None:
@@ -212,22 +232,31 @@ def _tensors(graph: Any) -> Iterator[Any]:
                     yield from _tensors(inner)
 
 
-def write_cached(key: str, content: bytes, cache: Path, versions: Mapping[str, str]) -> None:
-    """Store a graph under its key. Readers see the whole graph or no graph."""
+def write_cached(name: str, content: bytes, cache: Path, versions: Mapping[str, str]) -> None:
+    """Store a graph under its name. Readers see the whole graph or no graph."""
     make_folder(cache, is_shared=True)
     note = json.dumps({"sha256": hashlib.sha256(content).hexdigest(), "versions": dict(versions)})
-    for name, body in ((f"{key}.onnx", content), (f"{key}.json", note.encode())):
-        write_whole(cache / name, body, durable=True)
+    for file, body in ((f"{name}.onnx", content), (f"{name}.json", note.encode())):
+        write_whole(cache / file, body, durable=True)
 
 
-def _read_cached(key: str, cache: Path) -> tuple[bytes, dict[str, str]] | None:
+def _read_bound(graph: Graph, cache: Path) -> tuple[bytes, dict[str, str]] | None:
+    """The graph from the cache with the versions that made it; None also where it is another than the bound one."""
+    for name in dict.fromkeys((graph.name, graph.key)):
+        found = _read_cached(name, cache)
+        if found is not None and graph.sha256 in (None, hashlib.sha256(found[0]).hexdigest()):
+            return found
+    return None
+
+
+def _read_cached(name: str, cache: Path) -> tuple[bytes, dict[str, str]] | None:
     """The graph from the cache, and the versions that made it.
 
     None where the graph is missing or damaged; the caller exports it again then.
     """
     try:
-        content = read_regular(cache / f"{key}.onnx", MOST_GRAPH_BYTES)
-        note = json.loads(read_regular(cache / f"{key}.json", MOST_NOTE_BYTES))
+        content = read_regular(cache / f"{name}.onnx", MOST_GRAPH_BYTES)
+        note = json.loads(read_regular(cache / f"{name}.json", MOST_NOTE_BYTES))
     except (FileNotFoundError, ValueError):
         return None
     except OSError as error:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from inspector.vision.engines.protocols import FLOAT32, Embedder, Engine, on_host
 from inspector.vision.images.resizing import Pyramid
+from inspector.vision.networks.graphs import Graph
 from inspector.vision.routing.profile import RoutingProfile, routing_copy, routing_profile
 
 
@@ -22,9 +23,12 @@ class RoutingPass:
         self._profile = profile or routing_profile()
 
     @classmethod
-    def on(cls, engine: Engine) -> RoutingPass:
-        """In float32 on every engine: all products of a registry share it. Raises WeightsMissing, EngineError."""
-        return cls(engine.embedder(routing_profile().graph, small=True, precision=FLOAT32))
+    def on(cls, engine: Engine, graph: Graph | None = None) -> RoutingPass:
+        """In float32 on every engine: all products of a registry share it. `graph`: the profile's own, bound.
+
+        Raises WeightsMissing, EngineError.
+        """
+        return cls(engine.embedder(graph or routing_profile().graph, small=True, precision=FLOAT32))
 
     def patches(self, frame: NDArray[np.uint8] | Pyramid) -> NDArray[np.float32]:
         """A frame of any size, uint8 [H, W, 3] -> its unit patches, float32 [P, C]."""

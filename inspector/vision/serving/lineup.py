@@ -39,6 +39,7 @@ from inspector.domain import (
 )
 from inspector.errors import ArtifactError, EngineError, GraphMissing, InspectorError
 from inspector.ports import Lineup
+from inspector.signing.statements import bound_graphs
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Engine, Patches
@@ -46,12 +47,12 @@ from inspector.vision.health.checks import FoundFault
 from inspector.vision.images.preparation import prepare
 from inspector.vision.images.resizing import Pyramid
 from inspector.vision.networks.backbone import find_weights
-from inspector.vision.networks.graphs import cached_graph, keep_graph
+from inspector.vision.networks.graphs import Graph, cached_graph, keep_graph
 from inspector.vision.routing.index import AnchorIndex
 from inspector.vision.routing.profile import routing_copy
 from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.loaded_product import LoadedProduct, batch_key_of
-from inspector.vision.serving.needed_graphs import cached_graphs, needed_graphs
+from inspector.vision.serving.needed_graphs import bound, cached_graphs, graphs_of_versions, routing_graph
 from inspector.vision.serving.product_inspector import ProductInspector
 from inspector.vision.serving.shadows import LoadedShadow, VisionShadows
 from inspector.vision.serving.tiling import tiled
@@ -90,7 +91,7 @@ class VisionLoader:
         engine = self._made_engine()
         fault: GraphMissing | None = None
         try:
-            routing_pass = RoutingPass.on(engine)
+            routing_pass = RoutingPass.on(engine, routing_graph(live.versions or live.shadows, self._cache))
         except GraphMissing as error:  # nothing can be judged yet; the first product's graphs come with it
             routing_pass, fault = RoutingPass(_Missing(error)), error
         known = previous.known if isinstance(previous, VisionLineup) else {}
@@ -114,18 +115,18 @@ class VisionLoader:
         return lineup, events
 
     def missing_graphs(self, live: LiveSet) -> frozenset[str]:
-        """The keys of the graphs that must come from elsewhere or be exported. Raises EngineError."""
+        """The names of the graphs that must come from elsewhere or be exported. Raises EngineError."""
         if not self._made_engine().needs_graphs:
             return frozenset()
-        needed = needed_graphs(version.manifest for version in live.needed)
-        return frozenset(key for key, graph in needed.items() if cached_graph(graph, self._cache) is None)
+        needed = graphs_of_versions(live.needed)
+        return frozenset(name for name, graph in needed.items() if cached_graph(graph, self._cache) is None)
 
-    def keep_graph(self, graph: ExportedGraph) -> None:
-        """Raises ArtifactError where it is not the graph that its key says, EngineError where it can't be written."""
-        keep_graph(graph, self._cache)
+    def keep_graph(self, graph: ExportedGraph, name: str) -> None:
+        """Raises ArtifactError where it is not the graph that its name says, EngineError where it can't be written."""
+        keep_graph(graph, self._cache, name)
 
     def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
-        return cached_graphs((version.manifest for version in live.needed), self._cache, known)
+        return cached_graphs(graphs_of_versions(live.needed), self._cache, known)
 
     def _made_engine(self) -> Engine:
         # The engine is made here, not in the constructor: this takes seconds, and callers have a thread of their own.
@@ -150,7 +151,7 @@ class VisionLoader:
     def _ready(self, version: ProductVersion, opening: _Opening) -> LoadedProduct:
         """The version, opened and checked by its probes unless it is known already. Raises InspectorError."""
         reused = opening.known.get(version.digest)
-        if reused is not None:
+        if reused is not None and _is_on_its_graph(reused, version):
             return replace(reused, version=version)
         if opening.fault is not None:
             raise opening.fault
@@ -162,13 +163,28 @@ class VisionLoader:
         content = artifacts.get(version.digest)
         if content is None:
             raise ArtifactError("its stored bytes are damaged or gone; enrol it again or roll it back")
-        artifact = replace(unpack(content, version.digest), product=version.product)
+        artifact = unpack(content, version.digest)
+        artifact = replace(artifact, product=version.product, graph=self._bound(artifact.graph, version, engine))
         weights_file = find_weights(artifact.manifest.get("weights_file"), self._section.weights_dir)
         # The tiles of one frame are a batch, and no other worker has to wait for them.
         is_alone = not engine.is_batched and artifact.preparation.tile_count == 1
         embedder = engine.embedder(artifact.graph, weights_file, small=is_alone, precision=artifact.precision)
         inspector = ProductInspector(artifact, engine)
         return LoadedProduct(version, inspector, tiled(embedder, artifact.preparation), batch_key_of(engine, artifact))
+
+    def _bound(self, graph: Graph, version: ProductVersion, engine: Engine) -> Graph:
+        """The pass, with the digest that its exported graph must have or has, so that versions share equal graphs."""
+        named = bound_graphs(version)
+        if graph.key in named or not engine.needs_graphs:
+            return bound(graph, named)
+        found = cached_graph(graph, self._cache)
+        return graph if found is None else replace(graph, sha256=found.sha256)
+
+
+def _is_on_its_graph(item: LoadedProduct, version: ProductVersion) -> bool:
+    """Whether an open version runs on the graph that it is bound to now: a signature may have come since."""
+    graph = item.inspector.artifact.graph
+    return bound_graphs(version).get(graph.key) in (None, graph.sha256)
 
 
 class _Missing:

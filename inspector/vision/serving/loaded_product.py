@@ -34,4 +34,5 @@ class LoadedProduct:
 def batch_key_of(engine: Engine, artifact: Artifact) -> str:
     """The key of the frames that may share one main pass."""
     height, width = artifact.preparation.canvas
-    return f"{engine.name}:{artifact.precision}:{artifact.graph.key}:{height}x{width}"
+    graph = artifact.graph.name if engine.needs_graphs else artifact.graph.key
+    return f"{engine.name}:{artifact.precision}:{graph}:{height}x{width}"

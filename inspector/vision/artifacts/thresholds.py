@@ -5,13 +5,14 @@ Everything here is computed from the version's manifest alone.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from inspector.domain import ProductVersion
 from inspector.errors import ArtifactError
-from inspector.vision.artifacts.calibration import Calibration, threshold_of
+from inspector.vision.artifacts.calibration import MARGIN, Calibration, threshold_of
 from inspector.vision.heads.stored import finite
 
 LOWEST_LEVEL, HIGHEST_LEVEL = 0.01, 10.0
@@ -24,6 +25,10 @@ USUAL_ALPHA = 0.01
 SAME_LEVEL = 5e-4
 ROUNDING = 1e-5
 """Manifests keep held-out scores to five digits after the point."""
+BULK_SHARE = 0.75
+"""The share of the good images, from the lowest score on, that says how far good scores lie apart."""
+MOST_SPREADS = 20.0
+"""A score that lies farther above the median, in spreads of the bulk, sets no threshold. Good images reach 10."""
 
 
 def moved_note(version: ProductVersion) -> str:
@@ -102,8 +107,9 @@ class EnrolledThreshold:
         return median, given
 
     def _given(self, scores: Sequence[float]) -> tuple[float, float]:
-        """The threshold that these scores give, and their median."""
+        """The threshold that these scores give, and their median. A score far above the bulk gives none."""
         calibration = self.calibration
+        scores = _of_the_bulk(scores)
         alpha = calibration.alpha if 0.0 < (calibration.alpha or 0.0) < 1.0 else USUAL_ALPHA
         return threshold_of(scores, alpha, is_cross_fit=calibration.kind == "estimate")
 
@@ -160,6 +166,15 @@ class EnrolledThreshold:
             "held_out_above": self.above(threshold),
             "statement": self.statement(threshold),
         }
+
+
+def _of_the_bulk(scores: Sequence[float]) -> list[float]:
+    """The scores without those that lie far above the others: one invented score could set any threshold."""
+    ordered = sorted(scores)
+    median = statistics.median(ordered)
+    upper = ordered[int(BULK_SHARE * (len(ordered) - 1))]
+    spread = max(upper - median, abs(median) * (MARGIN - 1.0)) or MARGIN - 1.0
+    return [score for score in ordered if score - median <= MOST_SPREADS * spread]
 
 
 def _is_usual(level: float) -> bool:

@@ -23,6 +23,7 @@ from inspector.config.loading import load
 from inspector.operation.opening import database_of, registry_of
 from inspector.store import audit
 from inspector.training.enrol import Enrolment
+from inspector.vision.artifacts.calibration import MARGIN, threshold_of
 from inspector.vision.artifacts.envelope import seal, unseal
 from inspector.vision.artifacts.format import pack, unpack
 from inspector.vision.artifacts.thresholds import EnrolledThreshold
@@ -394,6 +395,51 @@ def test_products_import_whose_calibration_contradicts_its_images_names_the_leve
     assert refused.code == 2
     assert "was moved to level" in refused.err
     assert "level 1 of" not in refused.err
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_products_import_of_a_threshold_that_only_invented_scores_give_never_goes_live_as_it_is(
+    shell: Callable[..., Any], line: Config, disc: Enrolment, count: int
+) -> None:
+    artifact = unpack(disc.artifact)
+    evidence = dict(artifact.manifest["evidence"])
+    evidence["held_out_scores"] = [*([1e6 / MARGIN] * count), *evidence["held_out_scores"][count:]]
+    calibration = replace(artifact.calibration, threshold=1e6)
+    manifest = {key: value for key, value in artifact.manifest.items() if key not in ("calibration", "threshold")}
+    odd = pack(replace(artifact, calibration=calibration, manifest={**manifest, "evidence": evidence}))[0]
+    known = EnrolledThreshold.of(unpack(odd).manifest)
+    level = known.level(1e6)
+    assert level is not None
+    assert level > 1e4
+    assert not known.is_plausible(1e6)
+    Path("odd.artifact").write_bytes(seal(odd))
+    for insisting in ((), ("--insist",)):
+        refused = shell("products", "import", "odd.artifact", "--activate", "--reason", "a trial", *insisting)
+        assert (refused.code, "was moved to level" in " ".join(refused.err.split())) == (2, True)
+    assert shell("products", "import", "odd.artifact").code == 0
+    assert "moved: level" in " ".join(shell("products", "list").out.split())
+    held = shell("products", "activate", "disc", "1", "--insist", "--reason", "a trial")
+    assert (held.code, "its threshold was moved" in " ".join(held.err.split())) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [11.2] * 26 + [11.4, 11.6, 11.9, 12.8, 15.5],
+        [10.2] * 24 + [10.8, 10.9, 11.0, 11.2, 11.3, 11.7, 15.3],
+        [1.0, 1.0, 1.0, 1.9],
+        [1.0],
+        [0.0] * 5,
+        [-3.0, -2.0, -1.0],
+    ],
+)
+def test_products_threshold_that_honest_scores_give_is_not_moved(disc: Enrolment, scores: list[float]) -> None:
+    """The first two are shaped as the widest that were measured, photographs of cookies."""
+    threshold, median = threshold_of(scores, 0.01, is_cross_fit=False)
+    calibration = replace(unpack(disc.artifact).calibration, threshold=threshold, median=median, alpha=0.01)
+    known = EnrolledThreshold(replace(calibration, kind="certified"), tuple(scores))
+    assert known.level(threshold) is None
+    assert known.is_plausible(threshold)
 
 
 @pytest.mark.parametrize("level", [0.001, 11.0])

@@ -127,7 +127,8 @@ def _faults(chain: ChainCheck) -> Iterator[str]:
         )
     if chain.state.is_unsealed:
         yield (
-            "There is a key, and no entry is sealed with it: no agent has run since, or somebody made a new chain. "
+            "There is a key, and no entry is sealed with it: no agent has run since, or somebody made a new chain or "
+            "removed all entries. "
             "Compare with an earlier head or a backup."
         )
     if chain.missing is not None:

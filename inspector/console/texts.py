@@ -391,7 +391,8 @@ TEXTS: Final[dict[str, str]] = {
     "audit.why": "Why",
     "audit.holds": "The chain holds: {count} entries, none changed or removed.",
     "audit.broken": "The chain is broken at entry {numbers}: it or the one before it was changed or removed.",
-    "audit.unsealed": "There is a key, and no entry is sealed with it: no agent ran since, or somebody made a new one.",
+    "audit.unsealed": "There is a key, and no entry is sealed with it: no agent ran since, or somebody made a new "
+    "one or removed all entries.",
     "audit.empty": "Nothing was changed yet.",
     # health
     "health": "Health",

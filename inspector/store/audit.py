@@ -20,7 +20,7 @@ from inspector.store.chain import PLAIN, ChainKeys, is_sealed
 from inspector.store.database import Database, chain_of
 from inspector.store.row_mapping import storable
 from inspector.store.stored_records import AuditEntry
-from inspector.store.tables import audit, registry_revision
+from inspector.store.tables import audit, product_versions, registry_revision
 from inspector.stream.verdict_record import format_time
 
 FIRST_HASH: Final = "0" * 64
@@ -153,7 +153,8 @@ async def newest_entries(database: Database, *, before: int | None = None, limit
 class ChainState:
     """How many rows the chain has, and the numbers of those at which it is broken.
 
-    `unchecked`: sealed rows whose key is not here. `is_unsealed`: there is a key, and no row was sealed with one.
+    `unchecked`: sealed rows whose key is not here. `is_unsealed`: there is a key, and no row was sealed with one,
+    or there is no row at all although there are products.
     """
 
     count: int
@@ -234,7 +235,14 @@ async def state(
             prev_hash, after = entry.hash, entry.seq
         if pause is not None:
             await pause()
-    return ChainState(count, tuple(broken), unchecked, is_unsealed=chain.is_sealing and highest == PLAIN and count > 0)
+    is_unsealed = chain.is_sealing and highest == PLAIN and (count > 0 or await _has_versions(database))
+    return ChainState(count, tuple(broken), unchecked, is_unsealed=is_unsealed)
+
+
+async def _has_versions(database: Database) -> bool:
+    """Whether a product was ever enrolled or imported: each time wrote an entry, so an empty audit was emptied."""
+    async with database.reading() as connection:
+        return (await connection.execute(sa.select(product_versions.c.version).limit(1))).first() is not None
 
 
 def _is_right(chain: ChainKeys, entry: AuditEntry, rank: int | None, highest: int) -> bool:

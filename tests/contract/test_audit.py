@@ -19,9 +19,11 @@ from inspector.store import audit
 from inspector.store.audit import Change
 from inspector.store.chain import ChainKeys
 from inspector.store.database import Database, chain_keys, configured
+from inspector.store.registry.registry import SqlRegistry
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.edges import FakeTelemetry
 from inspector.testing.postgres import PostgresServer
+from inspector.testing.registry_contract import MANIFEST
 from tests.audit_attacks import cut, drop_guards, rewrite
 from tests.contract.roles import Users, run_script
 
@@ -78,6 +80,17 @@ class AuditContract:
             await rewrite(keyed, 2, ChainKeys(), reason="another")
             assert (await audit.state(keyed)).broken == (2, 3, 4)
             assert (await audit.state(database)).unchecked == 1, "who has no key sees which rows it can't check"
+
+    async def test_emptied_audit_is_found_by_whoever_has_the_key(self, database: Database) -> None:
+        async with by(database, NEW) as keyed:
+            assert (await audit.state(keyed)).holds, "nothing has been done yet"
+            registry = SqlRegistry(keyed, FakeClock())
+            await registry.add_version("bolt", b"bolt", MANIFEST, by="ada", activate=True)
+            assert (await audit.state(keyed)).holds
+            await cut(keyed, after=0)
+            state = await audit.state(keyed)
+            assert (state.count, state.is_unsealed, state.holds) == (0, True, False)
+            assert (await audit.state(database)).holds, "without a key nothing tells an emptied audit"
 
     async def test_whole_chain_made_anew_without_the_key_is_found(self, database: Database) -> None:
         async with by(database, NEW) as keyed:

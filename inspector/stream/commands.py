@@ -1,12 +1,14 @@
 """Commands of a person or a MES to a line, read from the payload of a command topic. Pure.
 
 The payload is `{"v":1,"cmd_id":"...","sent_at":"...","by":"...","reason":"...", ...}`. A command with an unknown key
-is refused: the key may be mistyped, and the command would then be obeyed without it. Each refusal is one sentence for
+is refused: the key may be mistyped, and the command would then be obeyed without it. So is one with
+a key that comes twice. Each refusal is one sentence for
 the reply.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +17,7 @@ from typing import Any, Final
 import orjson
 
 from inspector.config.sections import NAME_PATTERN
-from inspector.domain import CommandName, CommandRequest, GateMode, Master, Outcome
+from inspector.domain import CommandName, CommandRequest, GateMode, Master, Outcome, printable
 from inspector.errors import CommandRefused
 
 VERSION: Final = 1
@@ -148,6 +150,7 @@ def _table(request: CommandRequest) -> dict[str, Any]:
         raise CommandRefused("It is not valid JSON.") from None
     if not isinstance(table, dict):
         raise CommandRefused("It is not a JSON object.")
+    _ensure_once(request.payload)
     if type(table.get("v")) is not int or table["v"] != VERSION:
         raise CommandRefused(f"Its v is not {VERSION}, the only version this software reads.")
     if request.name is CommandName.GOLDEN and ("expires_at" in table or "good" not in table):
@@ -157,6 +160,23 @@ def _table(request: CommandRequest) -> dict[str, Any]:
         raise CommandRefused(f"The command {request.name} has no key {', '.join(strange)[:LONGEST_TEXT]}.")
     if request.name is CommandName.JOB and "job_id" not in table:
         raise CommandRefused("It has no job_id; null ends the job that runs.")
+    return table
+
+
+def _ensure_once(payload: bytes) -> None:
+    """Raises CommandRefused where a key comes twice: readers take the first or the last, and people read either."""
+    try:
+        json.loads(payload.decode(), object_pairs_hook=_members)
+    except (ValueError, RecursionError):
+        raise CommandRefused("It is not valid JSON.") from None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in table:
+            raise CommandRefused(f"Its key {printable(key)[:LONGEST_TEXT]} comes twice.")
+        table[key] = value
     return table
 
 

@@ -85,6 +85,30 @@ def test_read_another_form_is_refused_with_its_sentence(name: str, changes: dict
         read(asked(name, **changes))
 
 
+@pytest.mark.parametrize(
+    ("again", "key"),
+    [
+        (b'"by":"eve"', "by"),
+        (b'"\\u0062y":"mes"', "by"),
+        (b'"job_id":null', "job_id"),
+        (b'"v":1', "v"),
+        (b'"lot":{"a":1,"a":2}', "a"),
+    ],
+)
+def test_read_command_with_a_key_that_comes_twice_is_refused(again: bytes, key: str) -> None:
+    once = orjson.dumps({**BASICS, "job_id": "J1"})
+    assert read(CommandRequest(CommandName.JOB, once, START)).job_id == "J1"
+    for payload in (once[:-1] + b"," + again + b"}", b"{" + again + b"," + once[1:]):
+        with pytest.raises(CommandRefused, match=f"Its key {key} comes twice"):
+            read(CommandRequest(CommandName.JOB, payload, START))
+
+
+def test_read_command_that_is_nested_deep_is_refused() -> None:
+    deep = orjson.dumps(BASICS)[:-1] + b',"lot":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    with pytest.raises(CommandRefused):
+        read(CommandRequest(CommandName.JOB, deep, START))
+
+
 @given(st.sampled_from(CommandName), st.binary(max_size=200))
 def test_read_any_bytes_is_a_command_or_a_refusal(name: CommandName, payload: bytes) -> None:
     request = CommandRequest(name, payload, START)

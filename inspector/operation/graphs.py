@@ -19,9 +19,9 @@ from inspector.operation.signing_keys import policy_of
 from inspector.signing.statements import bound_graphs
 from inspector.signing.vouching import PROVEN, SignaturePolicy
 from inspector.store.registry.registry import SqlRegistry
-from inspector.vision.networks.graphs import keep_graph
+from inspector.vision.networks.graphs import cached_graph, keep_graph
 from inspector.vision.networks.torch_extra import has_torch
-from inspector.vision.serving.needed_graphs import cached_graphs, graphs_of_version, needed_graphs
+from inspector.vision.serving.needed_graphs import cached_graphs, graphs_of_version, graphs_of_versions, needed_graphs
 
 
 def cache_of(config: Config) -> Path:
@@ -38,12 +38,21 @@ async def fetch_graphs(registry: SqlRegistry, cache: Path, policy: SignaturePoli
     here = await asyncio.to_thread(lambda: {file.stem for file in cache.glob("*.onnx")})
     signed = await _signed(registry, policy)
     for key in sorted({key_in(name)[0] for name in await registry.graph_keys()} - here):
-        for name in (key, *(content_name(key, sha256) for sha256 in sorted(signed.get(key, ())))):
-            with contextlib.suppress(ArtifactError):
-                graph = await registry.graph(name)
-                if graph is not None and (key not in signed or graph.sha256 in signed[key]):
-                    await asyncio.to_thread(keep_graph, graph, cache)
-                    break
+        with contextlib.suppress(ArtifactError):
+            graph = await registry.graph(key)
+            if graph is not None and (key not in signed or graph.sha256 in signed[key]):
+                await asyncio.to_thread(keep_graph, graph, cache)
+    await _fetch_bound(registry, cache)
+
+
+async def _fetch_bound(registry: SqlRegistry, cache: Path) -> None:
+    """Take the graphs that versions are bound to, each under its own name."""
+    for name, wanted in graphs_of_versions(await registry.products()).items():
+        with contextlib.suppress(ArtifactError):
+            if wanted.sha256 is None or await asyncio.to_thread(cached_graph, wanted, cache) is not None:
+                continue
+            if (graph := await registry.graph(name)) is not None:
+                await asyncio.to_thread(keep_graph, graph, cache, name)
 
 
 async def keep_graphs(registry: SqlRegistry, manifests: Sequence[Mapping[str, Any]], cache: Path) -> None:

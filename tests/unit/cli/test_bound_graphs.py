@@ -144,6 +144,26 @@ def test_trusted_file_is_signed_with_its_own_graphs(
     assert judged_with(line) == contents(own)
 
 
+def fetch(line: Config) -> None:
+    """What an enrolment, or a command on a machine without torch, does first."""
+
+    async def take() -> None:
+        async with registry_of(line) as registry:
+            await fetch_graphs(registry, cache_of(line), await policy_of(line, registry))
+
+    asyncio.run(take())
+
+
+def test_command_finds_the_graphs_of_a_trusted_file_under_their_own_names_only(
+    shell: Callable[..., Any], line: Config, disc: Enrolment, tmp_path: Path
+) -> None:
+    asyncio.run(make_key(line, "plant-a", by="ada", reason="a trial"))
+    own = graphs_for(disc, 1.0)
+    assert shell("products", "import", file_of(tmp_path / "own.artifact", disc, own), "--trust", *WHY).code == 0
+    fetch(line)
+    assert {file.stem for file in cache_of(line).glob("*.onnx")} == {f"{graph.key}.{graph.sha256}" for graph in own}
+
+
 def test_graph_exchanged_in_the_database_is_not_taken_by_an_enrolment(
     shell: Callable[..., Any], line: Config, disc: Enrolment, plant_b: SecretKey, tmp_path: Path
 ) -> None:
@@ -152,11 +172,7 @@ def test_graph_exchanged_in_the_database_is_not_taken_by_an_enrolment(
     assert shell("products", "import", genuine, *WHY).code == 0
     exchange(line, graphs_for(disc, 9.0))
 
-    async def fetch() -> None:
-        async with registry_of(line) as registry:
-            await fetch_graphs(registry, cache_of(line), await policy_of(line, registry))
-
-    asyncio.run(fetch())
+    fetch(line)
     assert list(cache_of(line).glob("*.onnx")) == []
 
 

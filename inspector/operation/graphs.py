@@ -14,6 +14,7 @@ from typing import Any
 from inspector.config.config import Config
 from inspector.domain import ExportedGraph
 from inspector.errors import ArtifactError, EngineError, InspectorError
+from inspector.files import walk
 from inspector.operation.opening import registry_of
 from inspector.store.registry.registry import SqlRegistry
 from inspector.vision.networks.graphs import keep_graph
@@ -31,7 +32,7 @@ async def fetch_graphs(registry: SqlRegistry, cache: Path) -> None:
 
     A graph of another software, or a damaged one, is left out. Raises EngineError where the cache can't be written.
     """
-    here = await asyncio.to_thread(lambda: {file.stem for file in cache.glob("*.onnx")})
+    here = {file.stem for file, _ in await asyncio.to_thread(lambda: list(walk(cache))) if file.suffix == ".onnx"}
     for key in sorted(await registry.graph_keys() - here):
         with contextlib.suppress(ArtifactError):
             graph = await registry.graph(key)

@@ -55,6 +55,7 @@ ALLOWED = {
     "inspector/store/database.py": "SQLite's file, after a look for links of other users",
     "inspector/store/filesystem.py": KERNEL,
     "inspector/store/journal/segment_log.py": "the journal's folder, to lock it",
+    "inspector/operation/user.py": KERNEL,
     "inspector/store/tls.py": "certificates that the configuration names",
     "inspector/training/dataset/spill.py": "a file without a name",
     "inspector/vision/networks/backbone.py": "weights that a person or a package names; nothing in them is run",

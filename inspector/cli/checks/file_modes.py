@@ -75,10 +75,8 @@ def _open_below(state: Path) -> Iterator[Finding]:
     if any(_is_reached(path) for path in opened):
         yield fault(PART, "state files", f"every user of this machine can change {names}{more}. {close}")
     else:
-        why = "only the folders above keep them out"
-        yield warning(
-            PART, "state files", f"{names}{more} may be written by every user of this machine; {why}. {close}"
-        )
+        why = "only a folder above keeps the other users of this machine out"
+        yield warning(PART, "state files", f"everybody may write {names}{more}; {why}. {close}")
 
 
 def _is_reached(path: Path) -> bool:

@@ -1,7 +1,8 @@
 """Lists a watched folder, separates frames from other entries, and reads and moves single files.
 
-The functions block and keep no state; `folder` calls them on threads. No link is followed: a person who may write
-into the folder must not be able to make the agent read from, or write to, another place.
+The functions block and keep no state; `folder` calls them on threads. No link is followed, and no file read that has
+another name elsewhere: a person who may write into the folder must not be able to make the agent read from, or write
+to, another place.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def list_folder(folder: Path) -> Listing:
             for entry in entries:
                 with contextlib.suppress(OSError):  # gone between listing and looking
                     status = entry.stat(follow_symlinks=False)
-                    if (why := _why_ignored(entry.name, status.st_mode)) is not None:
+                    if (why := _why_ignored(entry.name, status)) is not None:
                         ignored.append(why)
                     elif entry.name != DONE or not stat.S_ISDIR(status.st_mode):
                         frames.add(_frame_file(Path(entry.path), status))
@@ -120,7 +121,7 @@ def read(file: FrameFile, most_bytes: int) -> Reading | None:
     with opened:
         descriptor = opened.fileno()
         before = os.fstat(descriptor)
-        if _frame_file(file.path, before) != file:
+        if _frame_file(file.path, before) != file or before.st_nlink > 1:
             return None
         content = opened.read(most_bytes)
         after = os.fstat(descriptor)
@@ -173,7 +174,8 @@ def _done_beside(path: Path) -> Iterator[int]:
         os.close(folder)
 
 
-def _why_ignored(name: str, mode: int) -> Ignored | None:
+def _why_ignored(name: str, status: os.stat_result) -> Ignored | None:
+    mode = status.st_mode
     shown = printable(name)
     suffix = Path(name).suffix.lower()
     if stat.S_ISLNK(mode):
@@ -189,6 +191,8 @@ def _why_ignored(name: str, mode: int) -> Ignored | None:
         return Ignored(shown, "files whose name says that they are still being written")
     if suffix in SIDECARS:
         return Ignored(shown, f"files that end in {suffix}")
+    if status.st_nlink > 1:
+        return Ignored(shown, f"the hard link {shown}", is_link=True)
     return None
 
 

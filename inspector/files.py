@@ -3,8 +3,9 @@
 Nothing is read or written through a link of another user: a link at the end of a path is never followed, and one on
 the way there only if it belongs to root or to the user of this process. What is opened is looked at after opening, and
 only a regular file is read. A file is written under a random name and then renamed, so that it appears whole. New
-files and folders have the mode that their writer says, whatever the umask. Everything raises OSError, and the functions
-block: call them on worker threads.
+files and folders have the mode that their writer says, whatever the umask. Folders are walked, and files removed, by
+descriptors of folders that were looked at, never below a link. Everything raises OSError, and the functions block:
+call them on worker threads.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections import deque
 from collections.abc import Iterator
@@ -236,6 +238,57 @@ def make_folder(path: Path, *, is_shared: bool = False) -> None:
             os.close(made)
 
 
+def entries(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    """What lies in the folder itself, each with its own status, by name. A link's status is that of the link.
+
+    Raises NotOpened for a link of another user on the way to the folder, FileNotFoundError where there is none.
+    """
+    with _folder(folder) as found:
+        return sorted(((folder / name, status) for name, status in _listed(found)), key=lambda entry: entry[0].name)
+
+
+def walk(folder: Path, *, spare: Path | None = None) -> Iterator[tuple[Path, os.stat_result]]:
+    """Everything below the folder, each with its own status. No link below it is entered. What is missing is empty.
+
+    `spare`: a folder right below it that is left out. Raises NotOpened for a link of another user on the way to the
+    folder. A folder below it that this user may not read is left out.
+    """
+    try:
+        with _folder(folder) as found:
+            left_out = None if spare is None or spare.parent != folder else spare.name
+            yield from _below(found, folder, left_out)
+    except FileNotFoundError:
+        return
+
+
+def remove(path: Path) -> None:
+    """Remove the file or link of that name, never what a link names. What is gone already is no error.
+
+    Raises NotOpened for a link of another user on the way there.
+    """
+    with contextlib.suppress(FileNotFoundError), _folder_of(path) as folder:
+        os.unlink(path.name, dir_fd=folder)
+
+
+def remove_empty_folder(path: Path) -> bool:
+    """Whether the folder was empty and is removed. False for a link, and for what can't be removed."""
+    try:
+        with _folder_of(path) as folder:
+            os.rmdir(path.name, dir_fd=folder)
+    except OSError:
+        return False
+    return True
+
+
+def remove_tree(path: Path) -> None:
+    """Remove the folder and everything below it. A link, there or below, is never followed. Nothing there is no error.
+
+    Raises NotOpened for a link of another user on the way there, and OSError where `path` itself is a link.
+    """
+    with contextlib.suppress(FileNotFoundError), _folder_of(path) as folder:
+        shutil.rmtree(path.name, dir_fd=folder)
+
+
 def give_mode(file: int, mode: int) -> None:
     """Give a new file or folder back what the umask took away. Bits above the rights stay as a folder inherits them."""
     found = stat.S_IMODE(os.fstat(file).st_mode)
@@ -243,6 +296,35 @@ def give_mode(file: int, mode: int) -> None:
         # A file system without modes refuses, and so does systemd where the folder has its setgid bit.
         with contextlib.suppress(PermissionError):
             os.fchmod(file, found & ~0o777 | mode)
+
+
+def _listed(folder: int) -> list[tuple[str, os.stat_result]]:
+    """Names in a folder with their own status. What goes away meanwhile is left out."""
+    listed: list[tuple[str, os.stat_result]] = []
+    readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        for name in os.listdir(readable):  # noqa: PTH208 - a path can't list a descriptor
+            with contextlib.suppress(FileNotFoundError):
+                listed.append((name, os.stat(name, dir_fd=readable, follow_symlinks=False)))
+    finally:
+        os.close(readable)
+    return listed
+
+
+def _below(folder: int, path: Path, left_out: str | None = None) -> Iterator[tuple[Path, os.stat_result]]:
+    for name, status in _listed(folder):
+        if name == left_out:
+            continue
+        yield path / name, status
+        if not stat.S_ISDIR(status.st_mode):
+            continue
+        # Whoever has put a link into the folder's place meanwhile is not followed either.
+        with contextlib.suppress(PermissionError, FileNotFoundError, NotADirectoryError):
+            inner = os.open(name, _FOLDER, dir_fd=folder)
+            try:
+                yield from _below(inner, path / name)
+            finally:
+                os.close(inner)
 
 
 def _opened(path: Path, flags: int, folder: int) -> int:

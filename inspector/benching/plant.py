@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -33,6 +34,7 @@ from inspector.demo.simulation import broker_of
 from inspector.domain import printable
 from inspector.enrolment.low_priority import Progress
 from inspector.errors import ConfigError, InspectorError, RegistryError, UsageError
+from inspector.files import entries, remove_tree
 from inspector.operation.opening import registry_of
 from inspector.store.database import configured
 from inspector.store.registry.registry import SqlRegistry
@@ -110,15 +112,17 @@ def bench_folder(base: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(folder)
 
 
 def _remove_abandoned(base: Path) -> None:
     """Remove the folders of benches that were killed and could not do it themselves."""
-    for folder in base.glob("run-*-*"):
-        pid = folder.name.split("-")[1]
-        if pid.isdigit() and not is_alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder, _ in entries(base):
+        run, _, pid = folder.name.rpartition("-")[0].partition("-")
+        if run == "run" and pid.isdigit() and not is_alive(int(pid)):
+            with contextlib.suppress(OSError):
+                remove_tree(folder)
 
 
 @contextlib.asynccontextmanager
@@ -331,7 +335,8 @@ def _toml(value: Any) -> str:
 def _take_over(source: Path, target: Path) -> None:
     """Copy exported graphs of the person's plant, so that they need not be exported again. Each carries its digest."""
     with contextlib.suppress(OSError):
-        for file in source.glob("*.*"):
+        kept = [file for file, status in entries(source) if stat.S_ISREG(status.st_mode) and file.suffix]
+        for file in kept:
             if not file.name.startswith(".") and not (target / file.name).exists():
                 partial = target / f".{file.name}.{os.getpid()}"
                 shutil.copyfile(file, partial)

@@ -135,8 +135,7 @@ def _write(path: Path, text: str, force: bool) -> None:
         if path.exists() and not force:
             raise UsageError(f"There is a configuration {path} already; name another folder, or use --force.")
         make_folder(path.parent)
-        # It names secrets and holds none, and the agent may run as another user than the person who writes it.
-        write_text(path, text, mode=0o644)
+        write_text(path, text)  # for its owner and group: a password may be written into it later
     except OSError as error:
         raise UsageError(f"{path} can't be written ({error.strerror}); name a folder that is yours.") from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from inspector.config.sections import MqttSection
 from inspector.demo.cells import Cell
 from inspector.domain import Event, Verdict
 from inspector.errors import UsageError
-from inspector.files import MOST_IMAGE_BYTES, make_folder, read_regular, write_text
+from inspector.files import MOST_IMAGE_BYTES, entries, make_folder, read_regular, remove_tree, write_text
 
 CAMERAS = ("cam1", "cam2")
 WINDOW_MS = 1000
@@ -124,11 +123,11 @@ class Gates:
 def fresh_folder(folder: Path) -> Path:
     """An empty folder for one run. Files of an earlier demo are removed. Raises UsageError if there are other files."""
     marker = folder / ".inspector-demo"
-    if folder.is_dir() and any(folder.iterdir()):
-        if not marker.exists():
-            raise UsageError(f"{folder} holds files that are not the demo's; name another folder with --state.")
-        shutil.rmtree(folder)
     try:
+        if folder.is_dir() and entries(folder):
+            if not marker.exists():
+                raise UsageError(f"{folder} holds files that are not the demo's; name another folder with --state.")
+            remove_tree(folder)
         make_folder(folder)
         write_text(marker, "")
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from inspector.domain import ENROLLED_HERE, ProductVersion, Provenance, Signature
 from inspector.errors import LedgerUnavailable, SchemaOutdated, StateUnusable
+from inspector.files import remove
 from inspector.operation.artifact_files import digest_file
 from inspector.store.pictures.folders import write_whole
 from inspector.vision.artifacts.envelope import seal
@@ -137,7 +138,7 @@ def _saved(finished: FinishedVersion, folder: Path) -> Path | None:
 
 def _remove(file: Path) -> None:
     for path in (file, digest_file(file)):
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def _way_out(finished: FinishedVersion, file: Path | None) -> str:

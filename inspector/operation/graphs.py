@@ -14,6 +14,7 @@ from typing import Any
 from inspector.config.config import Config
 from inspector.domain import ExportedGraph, content_name, key_in
 from inspector.errors import ArtifactError, EngineError, InspectorError
+from inspector.files import walk
 from inspector.operation.opening import registry_of
 from inspector.operation.signing_keys import policy_of
 from inspector.signing.statements import bound_graphs
@@ -35,7 +36,7 @@ async def fetch_graphs(registry: SqlRegistry, cache: Path, policy: SignaturePoli
     A graph of another software, or a damaged one, is left out, and so is one in the place of one that a signature
     names. Raises EngineError where the cache can't be written.
     """
-    here = await asyncio.to_thread(lambda: {file.stem for file in cache.glob("*.onnx")})
+    here = {file.stem for file, _ in await asyncio.to_thread(lambda: list(walk(cache))) if file.suffix == ".onnx"}
     signed = await _signed(registry, policy)
     for key in sorted({key_in(name)[0] for name in await registry.graph_keys()} - here):
         with contextlib.suppress(ArtifactError):

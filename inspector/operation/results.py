@@ -10,6 +10,7 @@ from inspector.domain import Verdict
 from inspector.errors import UsageError
 from inspector.operation.opening import database_of
 from inspector.store.ledger.queries import ResultFilter, find_results, list_results
+from inspector.store.pictures import folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ async def find_result(config: Config, start: str) -> RecordedResult:
 def kept_files(state_dir: Path, result_id: str) -> list[Path]:
     """The picture, heat map and dead letter of a result, as far as this machine has them."""
     return [
-        *sorted(state_dir.glob(f"images/*/*/{result_id}.*")),
-        *(path for path in sorted(state_dir.glob(f"late/{result_id}.*")) if path.suffix != ".json"),
-        *sorted(state_dir.glob(f"dead-letters/*/{result_id}.*")),
+        *folders.kept_files(state_dir / "images", result_id, depth=3),
+        *(path for path in folders.kept_files(state_dir / "late", result_id) if path.suffix != ".json"),
+        *folders.kept_files(state_dir / "dead-letters", result_id, depth=2),
     ]

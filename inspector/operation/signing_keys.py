@@ -21,7 +21,7 @@ from inspector.config.loading import secret
 from inspector.config.sections import NAME_PATTERN
 from inspector.domain import ProductVersion, TrustedKey, printable
 from inspector.errors import UsageError
-from inspector.files import SECRET_MODE, make_folder, open_regular, write_whole
+from inspector.files import SECRET_MODE, make_folder, open_regular, remove, write_whole
 from inspector.operation.opening import registry_of
 from inspector.operation.reasons import ensure_reason
 from inspector.operation.user import current_user
@@ -111,7 +111,7 @@ async def make_key(config: Config, name: str, *, by: str, reason: str) -> Truste
             await registry.add_key(key, by=by, reason=reason)
         except BaseException:
             if is_new:
-                key_file(config).unlink(missing_ok=True)
+                remove(key_file(config))
             raise
     return key
 

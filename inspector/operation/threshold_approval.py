@@ -16,7 +16,7 @@ from inspector.domain import ProductVersion
 from inspector.errors import UsageError
 from inspector.operation.opening import registry_of
 from inspector.operation.reasons import ensure_reason
-from inspector.operation.user import is_same_person
+from inspector.operation.user import is_proven, is_same_person
 from inspector.operation.version_signatures import threshold_signature
 from inspector.store import audit
 from inspector.store.audit import Change
@@ -124,6 +124,11 @@ async def approve_threshold(config: Config, version: ProductVersion, *, by: str,
         proposal = await open_proposal(registry.database, version)
         if proposal is None:
             raise UsageError(f"Nothing is proposed for the threshold of {version.product} version {version.version}.")
+        if not is_proven(by) or not is_proven(proposal.by):
+            raise UsageError(
+                f"{by} can't approve what {proposal.by} proposed: in a user namespace anybody can have any user id. "
+                "Propose and approve as users of the machine, or in the console."
+            )
         if is_same_person(proposal.by, by):
             raise UsageError(
                 f"{by} proposed level {proposal.level:g} of {version.product}; somebody else has to approve it."

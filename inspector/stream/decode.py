@@ -133,7 +133,7 @@ def _survey(payload: bytes, limits: DecodeLimits) -> _Survey:
         return _survey_jpeg(payload, limits)
     if payload.startswith(_PNG_SIGNATURE):
         return _survey_png(payload, limits)
-    raise UndecodableFrame(f"The frame is neither JPEG nor PNG; it begins with {payload[:8].hex(' ')}.")
+    raise UndecodableFrame("The frame is neither JPEG nor PNG.")
 
 
 def _check_size(width: int, height: int, limits: DecodeLimits) -> None:

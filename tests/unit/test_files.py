@@ -210,3 +210,64 @@ def test_kept_file_is_never_opened_through_a_link(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log")
     with pytest.raises(files.NotOpened):
         files.open_kept(tmp_path / "log", os.O_RDWR)
+
+
+def content(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    folder = tmp_path / "elsewhere"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.conf", "sub/b.conf"):
+        (folder / name).write_text("of somebody else")
+    return folder
+
+
+def test_walk_and_removal_stop_at_the_link_of_another_user(
+    tmp_path: Path, elsewhere: Path, strangers_link: Callable[[Path, Path], None]
+) -> None:
+    strangers_link(tmp_path / "images", elsewhere)
+    for work in (
+        lambda: list(files.walk(tmp_path / "images")),
+        lambda: files.entries(tmp_path / "images"),
+        lambda: files.remove(tmp_path / "images" / "a.conf"),
+        lambda: files.remove_tree(tmp_path / "images" / "sub"),
+    ):
+        with pytest.raises(files.NotOpened, match="images is a link of another user"):
+            work()
+    assert not files.remove_empty_folder(tmp_path / "images" / "sub")
+    with pytest.raises(OSError, match="symbolic link"):
+        files.remove_tree(tmp_path / "images")
+    assert content(elsewhere) == ["a.conf", "sub", "sub/b.conf"]
+
+
+def test_walk_and_removal_follow_the_own_link_that_is_the_folder(tmp_path: Path, elsewhere: Path) -> None:
+    (tmp_path / "images").symlink_to(elsewhere)
+    found = {str(path.relative_to(tmp_path / "images")) for path, _ in files.walk(tmp_path / "images")}
+    assert found == {"a.conf", "sub", "sub/b.conf"}
+    files.remove(tmp_path / "images" / "a.conf")
+    files.remove_tree(tmp_path / "images" / "sub")
+    assert content(elsewhere) == []
+
+
+def test_walk_and_removal_never_go_through_a_link_below_the_folder(tmp_path: Path, elsewhere: Path) -> None:
+    folder = tmp_path / "images" / "day"
+    folder.mkdir(parents=True)
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "kept.jpg").write_text("a picture")
+    assert {path.name for path, _ in files.walk(tmp_path / "images")} == {"day", "link", "kept.jpg"}
+    files.remove_tree(tmp_path / "images")
+    assert not (tmp_path / "images").exists()
+    assert content(elsewhere) == ["a.conf", "sub", "sub/b.conf"]
+
+
+def test_walk_leaves_out_the_spare_folder_and_of_nothing_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    (tmp_path / "latest" / "cam1.jpg").write_text("a picture")
+    (tmp_path / "kept.jpg").write_text("a picture")
+    assert [path.name for path, _ in files.walk(tmp_path, spare=tmp_path / "latest")] == ["kept.jpg"]
+    assert list(files.walk(tmp_path / "missing")) == []
+    files.remove(tmp_path / "missing" / "file")
+    files.remove_tree(tmp_path / "missing" / "folder")

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from connectors.mqtt.gate_owners import ensure_identity, identity_file, known_identity
+from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.loading import parse
+from inspector.config.sections import RetentionSection
 from inspector.domain import Cause, DeadLetter, Outcome, Picture, ResultId
 from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list
 from inspector.enrolment.enrolment_request import EnrolmentRequest, enrol_on_request
 from inspector.errors import StateUnusable
 from inspector.operation.artifact_files import digest_file, write_artifact
 from inspector.operation.capacity import Capacity, keep_capacity
+from inspector.store.database import Database, upgrade
 from inspector.store.journal.segment_log import SegmentLog
 from inspector.store.pictures.dead_letters import FolderDeadLetters
+from inspector.store.pictures.folders import BoundedFolder, Held
 from inspector.store.pictures.images import FolderImages
 from inspector.store.pictures.kept import KeptPictures
 from inspector.store.pictures.reviewed import keep_reviewed, kept_frame
+from inspector.store.retention.housekeeping import Housekeeping
+from inspector.store.retention.pictures import prune_pictures
 from inspector.testing.clock import START, FakeClock
+from inspector.testing.edges import FakeTelemetry
 from inspector.testing.samples import verdict_of_part
 from inspector.training.dataset.folders import ImageSource, load_folder
 from inspector.vision.networks.graphs import write_cached
 from tests.unit.drawings import FakeEngine, draw, encode
 
+STRANGER = 54321
 SECRET = b"the secret of somebody else"
 
 
@@ -157,3 +168,63 @@ def test_list_of_images_that_is_a_link_is_not_read(state: Path, victim: Path) ->
     link(folder_of(state, "disc") / f"{'d' * 16}.json", victim)
     with pytest.raises(OSError, match="it is a link"):
         load_list(state, "disc", "d" * 64)
+
+
+@contextlib.asynccontextmanager
+async def opened(state: Path) -> AsyncIterator[Database]:
+    async with Database(f"sqlite:///{state}/a.db") as database:
+        await upgrade(database)
+        yield database
+
+
+def own_by_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.lchown(path, STRANGER, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+
+
+@pytest.mark.parametrize("name", ["images", "dead-letters"])
+async def test_prune_removes_nothing_behind_the_link_of_another_user_and_says_so(
+    state: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    elsewhere, other = state.parent / "elsewhere", "dead-letters" if name == "images" else "images"
+    old = [elsewhere / "a.conf", elsewhere / "sub" / "b.conf", state / other / "cam1" / "old.jpg"]
+    for path in old:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(SECRET)
+        os.utime(path, (0, 0))
+    own_by_another(link(state / name, elsewhere), monkeypatch)
+    async with opened(state) as database:
+        with pytest.raises(StateUnusable, match=f"{name} is a link of another user"):
+            await prune_pictures(database, SystemClock(), state, RetentionSection(pictures_days=30))
+        keeper = Housekeeping(database, SystemClock(), FakeTelemetry(), RetentionSection(), state, Held(), [])
+        with pytest.raises(StateUnusable, match=f"{name} is a link of another user"):
+            await keeper.look_at_holds()
+    assert [path.exists() for path in old] == [True, True, False], "the other folder is pruned all the same"
+
+
+async def test_prune_works_behind_the_own_link_to_another_disk(state: Path) -> None:
+    elsewhere = state.parent / "elsewhere"
+    (elsewhere / "day" / "cam1").mkdir(parents=True)
+    (elsewhere / "day" / "cam1" / "old.jpg").write_bytes(b"a picture")
+    os.utime(elsewhere / "day" / "cam1" / "old.jpg", (0, 0))
+    link(state / "images", elsewhere)
+    async with opened(state) as database:
+        await prune_pictures(database, SystemClock(), state, RetentionSection(pictures_days=30))
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_folder_of_bounded_size_behind_the_link_of_another_user_is_refused(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = BoundedFolder(state / "images", max_bytes=10)
+    path = state / "images" / "day" / "cam1" / "a.jpg"
+    folder.add(path, bytes(10))
+    elsewhere = (state / "images").rename(state.parent / "elsewhere")
+    own_by_another(link(state / "images", elsewhere), monkeypatch)
+    with pytest.raises(StateUnusable, match="images is a link of another user"):
+        folder._remove(path)
+    with pytest.raises(StateUnusable, match="images is a link of another user"):
+        BoundedFolder(state / "images", max_bytes=10)
+    assert (elsewhere / "day" / "cam1" / "a.jpg").exists()

@@ -1,4 +1,7 @@
-"""Files go through `inspector.files`: each other call that opens, writes or makes one is listed here with a reason."""
+"""Files go through `inspector.files`: each other call that opens, writes, makes, lists or removes one is listed here.
+
+Each stands there with the reason why it may.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,12 @@ FUNCTIONS = {
     "os": {"open", "link", "symlink", "mkdir", "makedirs", "mkfifo", "chmod", "rename", "replace"},
     "tempfile": {"mkstemp", "mkdtemp", "NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory"},
     "shutil": {"copyfile", "copy", "copy2", "copytree", "move"},
+}
+WALKS = {"unlink", "rmdir", "glob", "rglob", "iterdir"}
+WALKING_FUNCTIONS = {
+    "os": {"unlink", "remove", "rmdir", "removedirs", "scandir", "listdir", "walk", "fwalk"},
+    "shutil": {"rmtree"},
+    "glob": {"glob", "iglob"},
 }
 KERNEL = "a file of the kernel"
 NAMED = "a person named it on the command line, and it is bounded"
@@ -46,11 +55,35 @@ ALLOWED = {
     "inspector/store/database.py": "SQLite's file, after a look for links of other users",
     "inspector/store/filesystem.py": KERNEL,
     "inspector/store/journal/segment_log.py": "the journal's folder, to lock it",
+    "inspector/operation/user.py": KERNEL,
     "inspector/store/tls.py": "certificates that the configuration names",
     "inspector/training/dataset/spill.py": "a file without a name",
     "inspector/vision/networks/backbone.py": "weights that a person or a package names; nothing in them is run",
     "inspector/vision/routing/profile.py": OWN,
 }
+
+NAMED_FOLDER = "a folder of pictures that a person named; it is only listed"
+
+WALKING = {
+    "connectors/folder_files.py": "the watched folder, which the configuration names; it is only listed",
+    "inspector/agent/process_figures.py": KERNEL,
+    "inspector/benching/pictures.py": NAMED_FOLDER,
+    "inspector/console/app.py": OWN,
+    "inspector/demo/simulated_camera.py": NAMED_FOLDER,
+    "inspector/evaluation/layouts.py": NAMED_FOLDER,
+    "inspector/training/dataset/folders.py": NAMED_FOLDER,
+    "inspector/vision/networks/backbone.py": "weights of an installed package",
+}
+
+
+def walks(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls that list a folder, or remove something, by its name."""
+    for call in ast.walk(tree):
+        match call:
+            case ast.Call(ast.Attribute(ast.Name(module), name)) if name in WALKING_FUNCTIONS.get(module, ()):
+                yield call
+            case ast.Call(ast.Attribute(_, name)) if name in WALKS:
+                yield call
 
 
 def opens(tree: ast.AST) -> Iterator[ast.Call]:
@@ -82,6 +115,21 @@ def test_source_opens_files_through_the_one_module_or_says_why_not(path: Path) -
         assert found, "it opens nothing any more: take it off the list"
     else:
         assert found == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_source_walks_and_removes_through_the_one_module_or_says_why_not(path: Path) -> None:
+    found = [f"line {call.lineno}: {ast.unparse(call)}" for call in walks(ast.parse(path.read_text("utf-8")))]
+    if str(path.relative_to(ROOT)) in WALKING:
+        assert found, "it walks no folder any more: take it off the list"
+    else:
+        assert found == []
+
+
+def test_walks_finds_each_kind_of_call() -> None:
+    calls = "p.unlink(); os.remove(p); shutil.rmtree(p); p.rglob('*'); os.scandir(p); p.rmdir()"
+    tree = ast.parse(f"{calls}; files.remove(p); files.walk(p); ast.walk(p); names.remove(p)")
+    assert [ast.unparse(call) for call in walks(tree)] == calls.split("; ")
 
 
 def test_opens_finds_each_kind_of_call() -> None:

@@ -16,6 +16,8 @@ from inspector.cli.checks.finding import Finding, Level, fault, ok, warning
 from inspector.config.config import Config
 from inspector.config.loading import credential_file
 from inspector.config.store_url import holds_password
+from inspector.domain import printable
+from inspector.files import walk
 from inspector.operation.signing_keys import key_file
 from inspector.store.database import sqlite_file
 
@@ -23,6 +25,9 @@ PART: Final = "security"
 SUBJECT: Final = "files"
 USUAL_FOLDER: Final = Path("/etc/inspector")
 """Where the examples of the units keep credentials."""
+
+_MOST_NAMED: Final = 20
+"""Most files and folders that are named. More are counted."""
 
 _SECTIONS: Final = ("mqtt", "kafka", "store", "console")
 
@@ -49,9 +54,36 @@ class Openness:
 def check(config: Config, file: Path | None) -> Iterator[Finding]:
     """A finding for each file that is open to others, or one that there is none. `file`: of the configuration."""
     found = [finding for kept in _kept(config, file) if (finding := _judged(kept)) is not None]
+    found += _open_below(config.agent.state_dir)
     yield from found
     if not found:
         yield ok(PART, SUBJECT, "no other user of this machine can change them or read a secret")
+
+
+def _open_below(state: Path) -> Iterator[Finding]:
+    """One finding about all files and folders below the state folder that others may write, as far as they are few."""
+    try:
+        modes = ((path, status.st_mode) for path, status in walk(state) if not stat.S_ISLNK(status.st_mode))
+        opened = sorted(path for path, mode in modes if mode & stat.S_IWOTH)
+    except OSError:
+        return  # other checks say why the folder can't be used
+    if not opened:
+        return
+    names = ", ".join(printable(str(path)) for path in opened[:_MOST_NAMED])
+    more = f" and {len(opened) - _MOST_NAMED} more" if len(opened) > _MOST_NAMED else ""
+    close = f"Run `chmod -R o-rwx {printable(str(state))}`."
+    if any(_is_reached(path) for path in opened):
+        yield fault(PART, "state files", f"every user of this machine can change {names}{more}. {close}")
+    else:
+        why = "only a folder above keeps the other users of this machine out"
+        yield warning(PART, "state files", f"everybody may write {names}{more}; {why}. {close}")
+
+
+def _is_reached(path: Path) -> bool:
+    try:
+        return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
+    except OSError:
+        return False
 
 
 def openness(path: Path) -> Openness:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pwd
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from typing import Final
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.cli.terminal.rendering import size
 from inspector.config.config import Config
+from inspector.files import walk
 from inspector.store.filesystem import filesystem_type, is_network_filesystem
 
 PART: Final = "state"
@@ -111,9 +113,9 @@ def _existing(path: Path) -> Path:
 def _size(folder: Path) -> int:
     """Bytes of all files in the folder and below. A running agent may delete some of them meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
+    with contextlib.suppress(OSError):
+        for _, status in walk(folder):
+            total += status.st_size if stat.S_ISREG(status.st_mode) else 0
     return total
 
 

@@ -7,8 +7,8 @@ name of this console's own, and only if its first bytes are those of a JPEG or P
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
-import shutil
 import uuid
 from collections.abc import Collection
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
+from inspector import files
 from inspector.agent.clock import SystemClock
 from inspector.console.access import Console, Denied, console_of, context_of, field, form_of, session_of
 from inspector.domain import LongJob
@@ -64,12 +65,12 @@ async def upload(request: Request) -> Response:
     if suffix is None:
         raise Denied(415, console.pages.text("enrol.no_picture"))
     name = safe_name(Path(request.query_params.get("name", "")).stem or "picture")[:60]
-    files, size_bytes = await asyncio.to_thread(_held, folder)
-    if files >= MOST_FILES:
+    count, size_bytes = await asyncio.to_thread(_held, folder)
+    if count >= MOST_FILES:
         raise Denied(409, console.pages.text("enrol.too_many", most=MOST_FILES))
     if size_bytes + len(content) > MOST_BATCH_BYTES:
         raise Denied(409, console.pages.text("enrol.full", most=MOST_BATCH_BYTES // 2**30))
-    target = folder / f"{files:04}-{name}.{suffix}"
+    target = folder / f"{count:04}-{name}.{suffix}"
     await asyncio.to_thread(write_whole, target, bytes(content), is_shared=True)
     return PlainTextResponse("taken")
 
@@ -143,16 +144,19 @@ def _folder(console: Console, batch: str) -> Path:
 
 def _forget_unsent(uploaded: Path, asked_for: Collection[str], now_s: float) -> None:
     """Remove batches that no job names and that nothing was added to for `UNSENT_S`."""
-    if not uploaded.is_dir():
-        return
-    for batch in uploaded.iterdir():
-        if _BATCH.fullmatch(batch.name) and str(batch) not in asked_for and now_s - batch.stat().st_mtime > UNSENT_S:
-            shutil.rmtree(batch, ignore_errors=True)
+    with contextlib.suppress(OSError):  # no folder yet, or one behind a link of another user
+        for batch, status in files.entries(uploaded):
+            if _BATCH.fullmatch(batch.name) and str(batch) not in asked_for and now_s - status.st_mtime > UNSENT_S:
+                with contextlib.suppress(OSError):
+                    files.remove_tree(batch)
 
 
 def _held(folder: Path) -> tuple[int, int]:
     """Files of a batch, and their bytes together."""
-    sizes = [path.stat().st_size for path in folder.iterdir()] if folder.is_dir() else []
+    try:
+        sizes = [status.st_size for _, status in files.entries(folder)]
+    except FileNotFoundError:
+        sizes = []
     return len(sizes), sum(sizes)
 
 

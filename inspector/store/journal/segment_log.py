@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from inspector.errors import InspectorError, JournalDamaged, StateUnusable
-from inspector.files import make_folder
+from inspector.files import entries, make_folder, remove
 from inspector.store.journal.segments import HEADER_BYTES, Segment, scan, translated
 
 _LOG = logging.getLogger(__name__)
@@ -59,7 +59,9 @@ class SegmentLog:
                 self._folder_file = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             undo.callback(os.close, self._folder_file)
             self._lock()
-            numbers = sorted(int(path.stem) for path in self._folder.glob("*.journal") if path.stem.isdigit())
+            with translated(self._folder):
+                names = [path for path, _ in entries(self._folder) if path.suffix == ".journal"]
+            numbers = sorted(int(path.stem) for path in names if path.stem.isdigit())
             for number in numbers[:-1]:
                 with translated(self._path(number)):
                     self._sizes[number] = self._path(number).lstat().st_size
@@ -140,7 +142,7 @@ class SegmentLog:
         try:
             self._sync(newest)
             with translated(path):
-                path.unlink(missing_ok=True)
+                remove(path)
         except InspectorError as error:
             _LOG.error("a finished journal segment stays for now: %s", error)
 

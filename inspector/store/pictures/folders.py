@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -151,10 +152,9 @@ class BoundedFolder:
 
     def _remove(self, path: Path) -> None:
         with translated(path):
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty yet
-                path.parent.rmdir()
-                path.parent.parent.rmdir()
+            files.remove(path)
+        if files.remove_empty_folder(path.parent):
+            files.remove_empty_folder(path.parent.parent)
         self.size_bytes -= self._sizes.pop(path)
 
 
@@ -164,16 +164,29 @@ def result_of(path: Path) -> str:
 
 
 def files_of(folder: Path, spare: Path | None) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every whole file below the folder, except below `spare`. A file may vanish meanwhile."""
-    for path in folder.rglob("*"):
-        if (spare is not None and spare in path.parents) or path.name.endswith(files.PARTIAL):
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and not path.is_symlink():
-                yield path, path.stat()
+    """Every whole file below the folder, except below its folder `spare`. A file may vanish meanwhile.
+
+    Raises OSError for a folder behind a link of another user.
+    """
+    for path, status in files.walk(folder, spare=spare):
+        if stat.S_ISREG(status.st_mode) and not path.name.endswith(files.PARTIAL):
+            yield path, status
+
+
+def kept_files(folder: Path, name: str, depth: int = 1) -> list[Path]:
+    """Files `name.*` in the folder, or that many folders deep less one. Empty behind a link of another user."""
+    with contextlib.suppress(OSError):
+        return sorted(
+            path
+            for path, status in (files.entries(folder) if depth == 1 else files.walk(folder))
+            if stat.S_ISREG(status.st_mode)
+            and path.name.startswith(f"{name}.")
+            and len(path.relative_to(folder).parts) == depth
+        )
+    return []
 
 
 def remove_partial(folder: Path) -> None:
     """Remove half-written files of a killed process. Only the process that writes the folder may call this."""
-    for path in folder.rglob(f"*{files.PARTIAL}"):
-        path.unlink(missing_ok=True)
+    for path in [path for path, _ in files.walk(folder) if path.name.endswith(files.PARTIAL)]:
+        files.remove(path)

@@ -23,7 +23,7 @@ import orjson
 
 from inspector.domain import LateFrame, LateOutcome, ResultId, Verdict
 from inspector.errors import StateUnusable
-from inspector.files import make_folder
+from inspector.files import entries, make_folder, remove
 from inspector.ports import Clock
 from inspector.store.pictures.folders import Held, read_kept, remove_partial, safe_name, translated, write_whole
 from inspector.store.pictures.overlay import suffix_of
@@ -153,7 +153,7 @@ class FolderLateFrames:
         with translated(self._path):
             make_folder(self._path)
             remove_partial(self._path)
-            files = sorted((path.lstat().st_mtime_ns, path.name, path) for path in self._path.iterdir())
+            files = sorted((status.st_mtime_ns, path.name, path) for path, status in entries(self._path))
             self._found = {ResultId(path.stem): None for _, _, path in files if path.suffix == ".json"}
             for stamp_ns, _, path in files:
                 self._last_ns = max(self._last_ns, stamp_ns)
@@ -171,10 +171,10 @@ class FolderLateFrames:
                 self._paired.add(result_id)
                 self._count(result_id, file_bytes)
             else:  # it was not kept to the end, so its broker still has it
-                path.unlink()
+                remove(path)
             return
         if has_record:  # its finding was written, and it was not removed
-            path.unlink()
+            remove(path)
         else:
             self._count(result_id, size_bytes)
 
@@ -308,12 +308,12 @@ class FolderLateFrames:
     def _remove_pictures(self, result_id: ResultId) -> None:
         for path in self._pictures_of(result_id):
             with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def _remove_record(self, result_id: ResultId) -> None:
         self._found.pop(result_id, None)
         with contextlib.suppress(OSError):
-            self._record_of(result_id).unlink(missing_ok=True)
+            remove(self._record_of(result_id))
 
     def _next_stamp_ns(self) -> int:
         """The latest time of all files: the next process orders them by their times."""

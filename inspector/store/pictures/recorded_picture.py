@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from inspector.files import open_kept, open_regular
+from inspector.files import open_kept, open_regular, remove
 from inspector.store.pictures.folders import read_kept, translated
 
 _MARK: Final = b"INSPLATE"
@@ -45,7 +45,7 @@ def write_recorded(path: Path, picture: RecordedPicture, stamp_ns: int) -> None:
             _write_all(file, [picture.payload, picture.record + trailer])
             os.utime(file, ns=(stamp_ns, stamp_ns))
         except OSError:
-            path.unlink(missing_ok=True)
+            remove(path)
             raise
         finally:
             os.close(file)

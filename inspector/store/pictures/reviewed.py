@@ -11,8 +11,8 @@ from pathlib import Path
 
 from inspector.domain import ResultId, Verdict
 from inspector.errors import StateUnusable
-from inspector.files import is_regular, link_to, make_folder
-from inspector.store.pictures.folders import read_kept, safe_name, write_whole
+from inspector.files import link_to, make_folder
+from inspector.store.pictures.folders import kept_files, read_kept, safe_name, write_whole
 
 
 def keep_reviewed(state_dir: Path, verdict: Verdict) -> Path | None:
@@ -45,20 +45,19 @@ def keep_reviewed(state_dir: Path, verdict: Verdict) -> Path | None:
 
 def reviewed_frame(state_dir: Path, product: str, result_id: ResultId) -> Path | None:
     """The frame of a reviewed part, if it was kept apart on this machine."""
-    found = sorted(_folder(state_dir, product).glob(f"{safe_name(result_id)}.*"))
-    return next((path for path in found if is_regular(path)), None)
+    return next(iter(_frames(_folder(state_dir, product), safe_name(result_id))), None)
 
 
 def kept_frame(state_dir: Path, verdict: Verdict) -> Path | None:
     """The picture of a result in the folder of kept pictures, without the heat map."""
     days = state_dir / "images" / f"{verdict.decided_at:%Y-%m-%d}" / safe_name(verdict.camera)
     if verdict.late_outcome is not None:  # judged on another day than decided
-        return next(iter(_frames(state_dir / "images", f"*/*/{safe_name(verdict.result_id)}.*")), None)
-    return next(iter(_frames(days, f"{safe_name(verdict.result_id)}.*")), None)
+        return next(iter(_frames(state_dir / "images", safe_name(verdict.result_id), depth=3)), None)
+    return next(iter(_frames(days, safe_name(verdict.result_id))), None)
 
 
-def _frames(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if not path.name.endswith(".heat.jpg") and is_regular(path))
+def _frames(folder: Path, name: str, depth: int = 1) -> list[Path]:
+    return [path for path in kept_files(folder, name, depth) if not path.name.endswith(".heat.jpg")]
 
 
 def _folder(state_dir: Path, product: str) -> Path:

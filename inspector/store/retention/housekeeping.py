@@ -16,7 +16,7 @@ from inspector.domain import Event, Severity, Verdict
 from inspector.errors import LedgerUnavailable, RowDamaged, SchemaOutdated, StateUnusable
 from inspector.ports import Clock, Telemetry
 from inspector.store.database import Database
-from inspector.store.pictures.folders import Held, files_of, result_of
+from inspector.store.pictures.folders import Held, files_of, result_of, translated
 from inspector.store.retention import holds
 from inspector.store.retention.graphs import prune_graphs
 from inspector.store.retention.holds import Hold
@@ -99,7 +99,8 @@ class Housekeeping:
         images = self._state_dir / "images"
         others = ((self._state_dir / name, None) for name in ("dead-letters", "late"))
         folders = ((images, images / "latest"), *others)
-        return sorted({result_of(path) for folder, spare in folders for path, _ in files_of(folder, spare)})
+        with translated(self._state_dir):
+            return sorted({result_of(path) for folder, spare in folders for path, _ in files_of(folder, spare)})
 
     def _report(self, kind: str, severity: Severity, detail: str) -> None:
         self._telemetry.event(Event(self._clock.now(), kind, severity, "store", detail))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from inspector.config.sections import RetentionSection
+from inspector.errors import StateUnusable
+from inspector.files import remove, remove_empty_folder
 from inspector.ports import Clock
 from inspector.store.database import Database
 from inspector.store.pictures.folders import files_of, result_of, translated
@@ -29,12 +30,24 @@ async def prune_pictures(
     dry_run: bool = False,
     report: Report = lambda _rule, _done, _total: None,
 ) -> list[Pruned]:
-    """Remove files written more than `pictures_days` ago; removes no file if that key is unset."""
+    """Remove files written more than `pictures_days` ago; removes no file if that key is unset.
+
+    Raises StateUnusable where a folder can't be used, such as one behind a link of another user, after the others.
+    """
     if section.pictures_days is None:
         return []
     before = clock.now() - timedelta(days=section.pictures_days)
     folders = (("pictures", state_dir / "images"), ("dead_letters", state_dir / "dead-letters"))
-    return [await _prune(database, clock, (name, folder, before), dry_run, report) for name, folder in folders]
+    pruned: list[Pruned] = []
+    refused: StateUnusable | None = None
+    for name, folder in folders:
+        try:
+            pruned.append(await _prune(database, clock, (name, folder, before), dry_run, report))
+        except StateUnusable as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
+    return pruned
 
 
 async def _prune(
@@ -68,9 +81,7 @@ def _older(folder: Path, before: datetime) -> list[Path]:
 def _remove(paths: Sequence[Path], folder: Path) -> None:
     for path in paths:
         with translated(path):
-            path.unlink(missing_ok=True)
+            remove(path)
         for parent in (path.parent, path.parent.parent):
-            if parent == folder:
+            if parent == folder or not remove_empty_folder(parent):
                 break
-            with contextlib.suppress(OSError):  # not empty yet
-                parent.rmdir()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import EnrolmentError
-from inspector.files import make_folder
+from inspector.files import make_folder, remove
 
 
 class Spill(Sequence[NDArray[Any]]):
@@ -29,7 +29,7 @@ class Spill(Sequence[NDArray[Any]]):
         if folder is not None:
             make_folder(folder, is_shared=True)
         descriptor, path = tempfile.mkstemp(prefix="enrolment-", dir=folder)
-        Path(path).unlink()
+        remove(Path(path))
         self._descriptor = descriptor
         weakref.finalize(self, os.close, descriptor)
         self._end = 0

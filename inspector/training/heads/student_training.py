@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from inspector.files import is_regular, make_folder, write_whole
+from inspector.files import is_regular, make_folder, remove, write_whole
 from inspector.training.heads.student_plan import TrainingPlan
 from inspector.training.heads.teacher_maps import TeacherMaps
 from inspector.vision.networks.snc import differences
@@ -123,7 +123,7 @@ class StudentTrainer:
                 if progress is not None:
                     progress(self._state.step, self._state.end)
         if self._checkpoint is not None:
-            self._checkpoint.unlink(missing_ok=True)
+            remove(self._checkpoint)
         return self._weights()
 
     def _step(self) -> None:

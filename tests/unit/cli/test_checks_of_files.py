@@ -119,3 +119,25 @@ def test_link_to_an_open_file_is_seen_through(plant: Path) -> None:
     (plant / "etc" / "agent.key").unlink()
     (plant / "etc" / "agent.key").symlink_to(target)
     assert [finding.subject for finding in look(plant)] == ["mqtt.key_file"]
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o751, Level.FAULT), (0o750, Level.WARNING)])
+def test_all_below_the_state_folder_that_others_may_write_is_named(plant: Path, mode: int, level: Level) -> None:
+    state = plant / "state"
+    (state / "engines").mkdir()
+    (state / "engines").chmod(0o777)
+    (state / "images" / "latest").mkdir(parents=True)
+    make(state / "images" / "latest" / "cam1.jpg", 0o646)
+    (state / "images" / "link").symlink_to(plant / "etc")
+    state.chmod(mode)
+    finding = next(finding for finding in look(plant) if finding.subject == "state files")
+    assert finding.level is level
+    assert f"{state / 'engines'}, {state / 'images' / 'latest' / 'cam1.jpg'}" in finding.detail
+    assert "link" not in finding.detail.replace(str(plant), "")
+
+
+def test_many_files_that_others_may_write_are_counted(plant: Path) -> None:
+    for number in range(30):
+        make(plant / "state" / f"{number:02}.jpg", 0o666)
+    finding = next(finding for finding in look(plant) if finding.subject == "state files")
+    assert "19.jpg and 10 more" in finding.detail

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -103,3 +105,12 @@ def test_keys_tell_unit_and_range_of_a_field() -> None:
     assert kinds["gate.window_ms"] == "milliseconds, above 0 to 600000"
     assert kinds["camera.on_unjudged"] == "one of pass, reject, quarantine"
     assert kinds["mqtt.tls"] == "true or false"
+
+
+def test_init_writes_a_file_that_is_closed_to_others_whatever_the_umask(shell: Callable[..., Any]) -> None:
+    before = os.umask(0)
+    try:
+        shell("init", "line1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(Path("line1/inspector.toml").stat().st_mode) == 0o640

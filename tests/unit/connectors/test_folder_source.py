@@ -349,3 +349,18 @@ def another_user() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+async def test_folder_source_hard_link_is_not_read_but_named(tmp_path: Path, notebook: Notebook) -> None:
+    folder, secret = tmp_path / "watched", tmp_path / "secret"
+    folder.mkdir()
+    secret.write_bytes(JPEG)
+    (folder / "a.jpg").hardlink_to(secret)
+    drop(folder, "z.png", PNG)
+    async with make_source(folder, notebook) as source:
+        file = (await source._due())[0]
+        assert payloads(await Reader(source).take(1)) == [PNG]
+        (tmp_path / "other").hardlink_to(file.path)
+        assert await source._take(file) is None, "it got another name after it was listed"
+    assert [event.detail.split(";")[0] for event in notebook.events] == ["the hard link a.jpg is not followed"]
+    assert (folder / "a.jpg").exists()

@@ -102,14 +102,28 @@ async def test_work_at_low_priority_inherits_no_secret(monkeypatch: pytest.Monke
     assert found["INSPECTOR_CONFIG"] == "a.toml"
 
 
-async def test_work_at_low_priority_that_stands_still_is_told_as_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def stands_still(until: Path, progress: Progress) -> None:
+    progress("looking", 1, 2)
+    while not until.exists():
+        time.sleep(0.01)
+    progress("looking", 2, 2)
+
+
+async def test_work_at_low_priority_that_stands_still_is_told_as_waiting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("inspector.enrolment.low_priority.SILENT_S", 0.01)
-    heard: list[str] = []
-    await run_at_low_priority(
-        looks_around, lambda phase, *_: heard.append(phase)
-    )  # an interpreter takes longer to begin
-    assert heard[0] == WAITING
-    assert heard[-1] == "looking"
+    heard: list[tuple[str, int]] = []
+
+    def hear(phase: str, done: int, _total: int) -> None:
+        heard.append((phase, done))
+        if phase == WAITING and ("looking", 1) in heard:
+            (tmp_path / "go on").touch()  # the work waits until it was told as standing still
+
+    await run_at_low_priority(partial(stands_still, tmp_path / "go on"), hear)
+    told = [each for number, each in enumerate(heard) if each not in heard[:number]]
+    assert [each for each in told if each[0] != WAITING] == [("looking", 1), ("looking", 2)]
+    assert (WAITING, 0) in heard[heard.index(("looking", 1)) : heard.index(("looking", 2))]
 
 
 async def test_error_of_work_at_low_priority_is_the_callers() -> None:

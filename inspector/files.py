@@ -89,7 +89,7 @@ def open_regular(path: Path, *, follows_links: bool = False, trusts_folder: bool
     try:
         _ensure_regular(path, os.fstat(file).st_mode)
         return os.fdopen(file, "rb")
-    except BaseException:
+    except BaseException:  # cancelled or interrupted as well: the descriptor must not leak
         os.close(file)
         raise
 
@@ -130,7 +130,7 @@ def open_kept(path: Path, flags: int, *, mode: int = FILE_MODE, creates: bool = 
         try:
             _ensure_regular(path, os.fstat(file).st_mode)
             os.set_blocking(file, True)
-        except BaseException:
+        except BaseException:  # cancelled or interrupted as well: the descriptor must not leak
             os.close(file)
             raise
         return file
@@ -192,7 +192,7 @@ def replacing(
                 if durable:
                     os.fsync(descriptor)
             _put_in_place(partial, path, folder, overwrites=overwrites)
-        except BaseException:
+        except BaseException:  # cancelled or interrupted as well: no half file stays
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial, dir_fd=folder)
             raise
@@ -356,7 +356,7 @@ def _ensure_no_device(path: Path, folder: int) -> None:
 def _with_mode(file: int, mode: int) -> int:
     try:
         give_mode(file, mode)
-    except BaseException:
+    except BaseException:  # cancelled or interrupted as well: the descriptor must not leak
         os.close(file)
         raise
     return file

@@ -109,7 +109,7 @@ async def make_key(config: Config, name: str, *, by: str, reason: str) -> Truste
         key = _trusted(name, own.public, by, is_own=True)
         try:
             await registry.add_key(key, by=by, reason=reason)
-        except BaseException:
+        except BaseException:  # cancelled as well: no key stays that the audit does not know
             if is_new:
                 remove(key_file(config))
             raise

@@ -174,7 +174,7 @@ def _some(chance: random.Random, count: int, share: float) -> frozenset[int]:
 def _run_without_trigger(plan: PlantPlan, kind: _Kind, count: int) -> frozenset[int]:
     if kind.name != "five" or "no-trigger" not in plan.faults:
         return frozenset()
-    first = round(count * 0.92)
+    first = max(1, min(round(count * 0.92), count - RUN_WITHOUT_TRIGGER))  # a short run has room for all of them
     return frozenset(range(first, min(count, first + RUN_WITHOUT_TRIGGER)))
 
 

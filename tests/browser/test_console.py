@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import expect
+from playwright.async_api import Request, expect
 
 from inspector.config.config import Config
 from inspector.domain import LongJob
@@ -177,28 +177,21 @@ async def test_no_request_leaves_the_machine_and_no_page_complains(visit: Visit,
 
 async def test_line_page_is_small(visit: Visit) -> None:
     async with visit("vera") as visitor:
-        sizes: dict[str, int] = {}
-
-        async def note(url: str, body: bytes) -> None:
-            sizes[url] = len(body)
-
-        async with asyncio.TaskGroup() as reading:
-            visitor.page.on(
-                "requestfinished",
-                lambda request: (
-                    None
-                    if request.resource_type in ("image", "eventsource")
-                    else reading.create_task(_read(request, note))
-                ),
-            )
-            await visitor.page.reload()
-            await visitor.page.wait_for_load_state("load")
+        finished: list[Request] = []
+        visitor.page.on("requestfinished", finished.append)
+        await visitor.page.reload()
+        await visitor.page.wait_for_load_state("load")
+        sizes = {
+            each.url: await _size(each)
+            for each in tuple(finished)
+            if each.resource_type not in ("image", "eventsource")
+        }
         assert 0 < sum(sizes.values()) < MOST_BYTES, sizes
 
 
-async def _read(request: object, note: object) -> None:
+async def _size(request: Request) -> int:
     response = await request.response()
-    await note(request.url, await response.body())
+    return len(await response.body()) if response is not None else 0
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

@@ -34,7 +34,8 @@ EXPOSURE_MS: Final = 10.0
 MODULUS: Final = 65536
 FIRST_TRIGGER: Final = 65500
 AN_HOUR_S: Final = -3600.0
-RUN_WITHOUT_TRIGGER: Final = 20
+RUN_WITHOUT_TRIGGER: Final = 30
+"""The alarm is due after 20, and some of these frames are blind, late or meet a fault."""
 SHARE_DUPLICATED, SHARE_OVERTAKEN, SHARE_BLIND, SHARE_DISPUTED = 0.02, 0.02, 0.02, 0.03
 
 MOMENTS: Final = {

@@ -9,7 +9,7 @@ import pytest
 
 from tests.plc.contradictions import CLOCK_OFF, DONE_OTHERWISE, PASSED_UNSEEN, SECOND_REPORT, answered
 from tests.plc.faults import parse_fault
-from tests.plc.lanes import FAULTS, Lane, PlantPlan, plan_lanes
+from tests.plc.lanes import FAULTS, RUN_WITHOUT_TRIGGER, Lane, PlantPlan, plan_lanes
 from tests.plc.whole_plant import LOOK_S, Outcome, main, until_answered
 
 PLAN = PlantPlan(2000, 12.0, 150.0, 400.0, 40.0, frozenset(FAULTS))
@@ -52,7 +52,7 @@ def test_plan_with_faults_has_blind_doubled_and_unnumbered_frames_and_reports_th
     five = lane("five")
     assert any(part.frame_s is None for part in five.parts)
     assert any(part.is_duplicated for part in five.parts)
-    assert sum(not part.is_numbered for part in five.parts) == 20
+    assert sum(not part.is_numbered for part in five.parts) == RUN_WITHOUT_TRIGGER
     assert five.gate.doubted
     assert five.gate.repeated
     assert not five.gate.repeated & five.gate.doubted

@@ -96,7 +96,7 @@ def test_outcome_with_a_contradiction_without_event_is_broken() -> None:
 
     nothing = settle_account(Evidence(0, [], [], {}, {}, 0, [], []))
     unanswered = answered([("gate-a", "cam-a", DONE_OTHERWISE, 1)], [])
-    outcome = Outcome({"a": nothing}, unanswered, [], {}, frozenset({"a"}))
+    outcome = Outcome({"a": nothing}, unanswered, [], {}, frozenset({"a"}), {})
     assert outcome.broken == ["contradictions_without_event"]
     assert replace(outcome, contradictions=[]).broken == []
 

@@ -22,7 +22,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.plc.account import BROKEN, Account, Evidence, settle_account
+from tests.plc.account import BROKEN, Account, Evidence, PartAccount, settle_account
 from tests.plc.camera import Camera
 from tests.plc.contradictions import CLOCK_OFF, NO_TRIGGER_ID, PASSED_UNSEEN, Contradiction, answered
 from tests.plc.faults import FaultRunner, Incident, Victims, parse_fault
@@ -32,6 +32,7 @@ from tests.plc.line import run_lines
 from tests.plc.plant import Plant
 from tests.plc.products import Pictures, enrolled_state, has_folder, pictures_of
 from tests.plc.report import is_noteworthy, lines_of_parts
+from tests.plc.watch import ReadyEdge
 from tests.plc.wire import BY_DEFAULT, PASS
 
 READY_S: Final = 120.0
@@ -58,6 +59,8 @@ class Outcome:
     incidents: list[Incident]
     events: Mapping[str, int]
     tellable: frozenset[str]
+    edges: Mapping[str, Sequence[ReadyEdge]]
+    """By gate, in seconds from the first trigger."""
 
     @property
     def totals(self) -> dict[str, int]:
@@ -70,10 +73,18 @@ class Outcome:
 
     @property
     def in_time_share(self) -> float:
-        """Parts that were seen and told in time, of those at gates whose frames can be told."""
+        """Of the parts that could be told: those whose own decision came in time."""
+        return self._share(lambda part: part.is_told_in_time)
+
+    @property
+    def done_share(self) -> float:
+        """Of the parts that could be told: those whose own decision was carried out, so the gate was ready."""
+        return self._share(lambda part: part.source == "decision" and part.decided_by == part.number)
+
+    def _share(self, holds: Callable[[PartAccount], bool]) -> float:
         parts = [part for name in self.tellable for part in self.accounts[name].parts]
         parts = [part for part in parts if part.is_seen and part.is_numbered]
-        return sum(part.is_told_in_time for part in parts) / len(parts) if parts else 1.0
+        return sum(map(holds, parts)) / len(parts) if parts else 1.0
 
     @property
     def broken(self) -> list[str]:
@@ -192,7 +203,11 @@ def _read(
     moved = [Incident(i.kind, i.began_s - began_s, i.ended_s - began_s, i.failure) for i in incidents]
     tellable = frozenset(lane.name for lane, _, _ in lines if lane.is_tellable)
     kinds = Counter(event["kind"] for event in events)
-    return Outcome(accounts, answered(_all_caused(lines), events), moved, kinds, tellable)
+    edges = {
+        lane.name: [ReadyEdge(edge.at_s - began_s, edge.is_ready, edge.why) for edge in gate.watch.edges]
+        for lane, gate, _ in lines
+    }
+    return Outcome(accounts, answered(_all_caused(lines), events), moved, kinds, tellable, edges)
 
 
 def _caused(lane: Lane, gate: Gate, camera: Camera) -> dict[str, int]:
@@ -215,10 +230,12 @@ def record(outcome: Outcome, *, with_parts: bool = False) -> dict[str, Any]:
         "totals": outcome.totals,
         "broken": outcome.broken,
         "in_time_share": round(outcome.in_time_share, 5),
+        "done_share": round(outcome.done_share, 5),
         "gates": {name: {"totals": a.totals, "broken": a.broken} for name, a in outcome.accounts.items()},
         "contradictions": [asdict(each) for each in outcome.contradictions],
         "faults": [asdict(each) for each in outcome.incidents],
         "events": dict(outcome.events),
+        "ready": {name: [asdict(edge) for edge in edges] for name, edges in outcome.edges.items()},
         "parts": {
             name: [part.record() for part in account.parts if with_parts or is_noteworthy(part)]
             for name, account in outcome.accounts.items()
@@ -285,9 +302,15 @@ def _show(outcome: Outcome, *, is_all: bool) -> None:
         console.print(f"\n[bold]{name}[/]: parts{'' if is_all else ' worth a look'}", highlight=False)
         for line in lines_of_parts(listed):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(_table_of_times(outcome), _table_of_contradictions(outcome), _table_of_totals(outcome))
+    console.print(
+        _table_of_times(outcome),
+        _table_of_readiness(outcome),
+        _table_of_contradictions(outcome),
+        _table_of_totals(outcome),
+    )
     console.print(f"events: {', '.join(f'{kind} {number}' for kind, number in sorted(outcome.events.items()))}")
     console.print(f"told in time: {outcome.in_time_share:.2%} of the parts that were seen")
+    console.print(f"done as told by their own decision: {outcome.done_share:.2%} of them")
     console.print(f"broken: {', '.join(outcome.broken) or 'nothing'}", style="bold red" if outcome.broken else "green")
 
 
@@ -308,6 +331,15 @@ def _table_of_times(outcome: Outcome) -> Table:
     table = Table("fault", "from s", "to s", "failure", title="faults of processes")
     for each in outcome.incidents:
         table.add_row(each.kind, f"{each.began_s:.1f}", f"{each.ended_s:.1f}", each.failure or "")
+    return table
+
+
+def _table_of_readiness(outcome: Outcome) -> Table:
+    table = Table("gate", "not ready from s", "to s", "why", title="gates that were not ready")
+    for name, edges in outcome.edges.items():
+        for edge, after in zip(edges, [*edges[1:], None], strict=True):
+            if not edge.is_ready and (after is None or after.at_s > 0):
+                table.add_row(name, f"{edge.at_s:.2f}", "" if after is None else f"{after.at_s:.2f}", edge.why)
     return table
 
 

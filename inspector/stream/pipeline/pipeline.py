@@ -27,12 +27,12 @@ afterwards.py judges it when the line has time (../spare_time.py), and adds what
 Parts whose trigger ids were skipped wait in ../gaps.py; misses.py settles those whose frames did not come.
 Beside the road run upkeep.py (live products, canary, events), graph_exchange.py (exported graphs of the registry),
 camera_watch.py (silent cameras, rates), owning.py (which gates are this agent's), succession.py (what is taken over
-with a gate; ../handover.py), shadowing.py (the shadow versions, on frames that have their verdict, while no live frame
-waits; ../shadow_line.py), heartbeats.py, command_sieve.py (commands that are refused at once; ../command_rights.py),
-commanding.py (job, mode, epoch), challenging.py (golden challenges),
-reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), accounts.py (what became of each part;
-../accounting.py), states.py (state topics, gauges), snapshot.py (the whole agent at one moment) and alarms.py (events
-that could come for every part).
+with a gate; ../handover.py), liveness.py (whether live frames are young enough to be decided), shadowing.py (the shadow
+versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
+command_sieve.py (commands that are refused at once; ../command_rights.py), commanding.py (job, mode, epoch),
+challenging.py (golden challenges), reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), accounts.py
+(what became of each part; ../accounting.py), states.py (state topics, gauges), snapshot.py (the whole agent at one
+moment) and alarms.py (events that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A
@@ -85,6 +85,7 @@ from inspector.stream.pipeline.heartbeats import Heartbeats
 from inspector.stream.pipeline.holding import Holding
 from inspector.stream.pipeline.intake import Intake
 from inspector.stream.pipeline.judging import Judging
+from inspector.stream.pipeline.liveness import Liveness
 from inspector.stream.pipeline.misses import Misses
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.recording import Recording
@@ -148,8 +149,15 @@ class Pipeline:
         self._room = JournalRoom(self._shared, adapters.journal)
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
         self._owning = Owning(self._shared, adapters.gate_owners, adapters.ledger, software)
+        self._liveness = Liveness(self._shared)
         self._upkeep = Upkeep(
-            self._shared, self._lineups, adapters.ledger, self._owning, adapters.take_events, adapters.events_stored
+            self._shared,
+            self._lineups,
+            adapters.ledger,
+            self._owning,
+            self._liveness,
+            adapters.take_events,
+            adapters.events_stored,
         )
         self._heartbeats = Heartbeats(self._shared, adapters.gate_line, self._owning, self._upkeep.fault)
         self._shadowing = Shadowing(
@@ -361,6 +369,7 @@ class Pipeline:
             "gate actions": self._reports.run(),
             "accounts": self._accounts.run(),
             "events": self._upkeep.run_events(),
+            "liveness": self._liveness.run(),
             "shadow results": self._shadowing.run(),
             "commands": self._commanding.run(),
             "refused commands": self._command_sieve.run(),

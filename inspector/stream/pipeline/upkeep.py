@@ -13,13 +13,13 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from inspector.config.sections import GateSection
 from inspector.domain import Event, LiveSet, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
 from inspector.ports import Ledger, Lineup, LineupLoader, Registry
 from inspector.signing.vouching import SignaturePolicy
 from inspector.stream.pipeline.graph_exchange import GraphExchange
 from inspector.stream.pipeline.heartbeats import Fault
+from inspector.stream.pipeline.liveness import Liveness
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import FaultRun, Shared
 
@@ -169,11 +169,13 @@ class Upkeep:
         lineups: LineupWatch,
         ledger: Ledger,
         owning: Owning,
+        liveness: Liveness,
         take_events: Callable[[], list[Event]],
         note_stored: Callable[[], None],
     ) -> None:
         self._shared = shared
         self._owning = owning
+        self._liveness = liveness
         self._lineups = lineups
         self._ledger = ledger
         self._take_events = take_events
@@ -206,7 +208,7 @@ class Upkeep:
         section = next(g for g in self._shared.config.gate if g.name == gate)
         if not all(self._shared.sources[camera].is_connected for camera in section.cameras):
             return Fault.CAMERA_LINK
-        if not all(self._is_live(camera, section) for camera in section.cameras):
+        if not self._liveness.is_live(section):
             return Fault.BACKLOG
         if self._lasts(self._shared.late_runs.get(gate)):
             return Fault.LATE
@@ -218,11 +220,6 @@ class Upkeep:
         if run is None or run.count < LATE_IN_A_ROW:
             return False
         return self._shared.clock.monotonic_ns() - run.last_ns < LATE_MEMORY_S * 1e9
-
-    def _is_live(self, camera: str, gate: GateSection) -> bool:
-        """Whether a frame that comes now would be young enough to be decided, if no other frame waits before it."""
-        age_ns = self._shared.sources[camera].age_bound_ns(camera)
-        return age_ns is not None and age_ns / 1e6 < gate.judging_ms
 
     async def run_canary(self, scorer: Executor) -> None:
         """Send stored probe images through the whole scoring path, on the scorer's thread, every `CANARY_S`."""

@@ -15,7 +15,7 @@ MS = 1_000_000
 CONFIG = parse(
     {
         "agent": {"name": "agent"},
-        "camera": [{"name": "left"}, {"name": "right"}],
+        "camera": [{"name": name, "on_unjudged": "reject"} for name in ("left", "right")],
         "gate": [{"name": "gate", "cameras": ["left", "right"], "window_ms": 200}],
     },
     None,

@@ -44,7 +44,7 @@ from inspector.console.passwords import FailedSignIns
 from inspector.console.rendering import Pages
 from inspector.domain import BrowserSession, Role
 from inspector.errors import InspectorError, LedgerUnavailable, RegistryError, UsageError
-from inspector.store.console.hours import keep_hour
+from inspector.store.console.hours import RecentPieces, keep_hour
 from inspector.store.database import Database
 from inspector.store.pictures.kept import KeptPictures
 
@@ -92,6 +92,7 @@ def application(config: Config, database: Database) -> Starlette:
     app.state.chain = audit.Chain()
     app.state.accounts = parts.Accounts()
     app.state.drifts = products.Drifts()
+    app.state.recent = RecentPieces()
     app.state.seen = review.SeenPictures()
     app.state.nearest = nearest.NearestGoods(config)
     return app

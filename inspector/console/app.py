@@ -93,6 +93,7 @@ def application(config: Config, database: Database) -> Starlette:
     app.state.accounts = parts.Accounts()
     app.state.drifts = products.Drifts()
     app.state.recent = RecentPieces()
+    app.state.containments = contain.Containments()
     app.state.seen = review.SeenPictures()
     app.state.nearest = nearest.NearestGoods(config)
     return app
@@ -158,6 +159,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
             console.live.stop()
             keeper.cancel()
             await asyncio.wait({poller, keeper})
+            for each in (app.state.accounts, app.state.drifts, app.state.containments):
+                await each.counts.close()
             app.state.nearest.close()
 
 

@@ -63,16 +63,25 @@ def classify(facts: PartFacts, *, has_sensor: bool = False) -> PartClass:
     return PartClass.DONE_OTHERWISE if ack.source == BY_DECISION else PartClass.NEVER_TOLD
 
 
-def is_contradiction(facts: PartFacts, part_class: PartClass, *, sends_acks: bool = True) -> bool:
+def is_contradiction(
+    facts: PartFacts, part_class: PartClass, *, sends_acks: bool = True, has_sensor: bool = False
+) -> bool:
     """Whether a person should know of the part.
 
     In other modes than auto and in the PLC's own bypass nothing is judged. A pass that a policy tells is wanted. A gate
-    whose PLC sends no acknowledgements misses none.
+    whose PLC sends no acknowledgements misses none. A part that was told reject and that the default rejected is what a
+    held gate asks of its PLC: rejects are sent while it isn't ready, and the default applies.
     """
     is_bypassed = facts.ack is not None and facts.ack.source == BY_BYPASS
     is_by_policy = part_class is PartClass.PASSED_UNJUDGED and facts.is_told and facts.decided is Action.PASS
     is_awaited = part_class is not PartClass.NEVER_ACKNOWLEDGED or sends_acks
-    is_wanted = is_bypassed or is_by_policy or not facts.is_inspected
+    is_kept_out = (
+        part_class is PartClass.DEFAULT_THOUGH_TOLD
+        and facts.ack is not None
+        and facts.decided in (Action.REJECT, Action.QUARANTINE)
+        and _is_done(facts.decided, facts.ack, has_sensor)
+    )
+    is_wanted = is_bypassed or is_by_policy or is_kept_out or not facts.is_inspected
     return part_class in CONTRADICTIONS and is_awaited and not is_wanted
 
 

@@ -67,7 +67,7 @@ class PartsAccount:
         """Parts of the same classes that are no contradictions, by class.
 
         They passed in bypass or another mode than auto, or by a policy; or their PLC sends no acknowledgements; or they
-        were told reject and fell to a default that rejected them.
+        were told reject or quarantine and fell to a default that kept them out too.
         """
         return Counter({each: self.classes[each] for each in CONTRADICTIONS}) - self.contradicting
 

@@ -256,7 +256,11 @@ class KafkaSection(Section):
         description="Most frames of one partition that wait in the agent; beyond that the partition is paused.",
     )
     buffer_mib: float = Field(
-        default=16, gt=0, le=4096, description="The same bound in size; the bound that is reached first counts."
+        default=16,
+        gt=0,
+        le=4096,
+        description="The same bound in size; the bound that is reached first counts. All partitions together hold no "
+        "more than agent.frames_mib.",
     )
     in_flight: int = Field(default=256, ge=1, le=100_000, description="Most unacknowledged frames of one partition.")
     reconnect_min_s: float = Field(

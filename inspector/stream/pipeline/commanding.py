@@ -385,7 +385,8 @@ def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:
         return replace(state, mode=mode, mode_expires_at=until, orders=state.orders + 1)
 
     said = f"mode {mode}{_until(until)} (before: {state.mode})"
-    order = Order(owner, "mode", state.mode.value, mode.value)
+    # A mode that only lasts longer is a change too, and says so.
+    order = Order(owner, "mode", f"{state.mode}{_until(state.mode_expires_at)}", f"{mode}{_until(until)}")
     return _Plan(order, change, said, is_idle=(mode, until) == (state.mode, state.mode_expires_at))
 
 

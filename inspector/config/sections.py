@@ -123,9 +123,6 @@ class AgentSection(Section):
         le=3600,
         description="Greatest age of a command that is obeyed, by its sent_at and this agent's clock.",
     )
-    max_mode_h: float = Field(
-        default=12, ge=0.1, le=168, description="Longest time that a command may set a mode other than auto for."
-    )
     threshold_share: float = Field(
         default=0.25,
         ge=0,

@@ -180,8 +180,9 @@ class Commanding:
             await self._ledger.record_command(self._record(command, request, detail, is_obeyed=False), [])
 
     async def _obey(self, command: Command, request: CommandRequest, owners: list[str]) -> str:
-        agent = self._shared.config.agent
-        check_time(command, self._shared.clock.now(), agent.command_age_s, agent.max_mode_h)  # it may have waited
+        config = self._shared.config
+        # Once more, because it may have waited.
+        check_time(command, self._shared.clock.now(), config.agent.command_age_s, config.commands.max_mode_h)
         plans = {owner: self._plan(command, owner) for owner in owners}
         detail = ". ".join(_said(plan) for plan in plans.values())
         record = self._record(command, request, detail, is_obeyed=True)

@@ -109,10 +109,10 @@ def replay(config: Config, start: str) -> Replay:
     again = rejudge.judge(verdict.camera, payload)
     level = rejudge.level(again.score, verdict.threshold)
     then, now = asyncio.run(_processor_of(config, verdict)), processor_name()
-    differs = _differing(config, verdict, rejudge)
+    differs = _differing(verdict, rejudge)
     if then is not None and then != now:
         differs.append(f"the processor was {then} and is {now}")
-    return Replay(verdict, again, level, frame, config.engine.name, tuple(differs), then, now)
+    return Replay(verdict, again, level, frame, rejudge.engine, tuple(differs), then, now)
 
 
 def _frame_of(config: Config, verdict: Verdict) -> tuple[Path, bytes]:
@@ -151,10 +151,10 @@ async def _processor_of(config: Config, verdict: Verdict) -> str | None:
         return await processor_at(database, verdict.agent, verdict.received_at)
 
 
-def _differing(config: Config, verdict: Verdict, rejudge: Rejudge) -> list[str]:
+def _differing(verdict: Verdict, rejudge: Rejudge) -> list[str]:
     differs = []
-    if verdict.engine != config.engine.name:
-        differs.append(f"the engine was {verdict.engine} and is {config.engine.name}")
+    if verdict.engine != rejudge.engine:
+        differs.append(f"the engine was {verdict.engine} and is {rejudge.engine}")
     if verdict.software != SOFTWARE:
         differs.append(f"the software was {verdict.software} and is {SOFTWARE}")
     if not rejudge.is_configured(verdict.camera):

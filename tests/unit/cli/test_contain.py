@@ -205,6 +205,15 @@ def test_results_replay_says_whether_the_processor_is_the_same(
     assert "the processor was" not in answer.out
 
 
+def test_results_replay_names_the_engine_that_is_used_and_not_the_word_of_the_configuration(
+    shell: Shell, inspected: Line
+) -> None:
+    same = inspected.inspect(1, engine=FakeEngine().name)
+    found = shell("results", "replay", same.result_id, "--json").document
+    assert (found["engine_then"], found["engine_now"]) == (FakeEngine().name, FakeEngine().name)
+    assert not any("engine" in each for each in found["differs"])
+
+
 def test_results_replay_of_what_can_t_be_judged_again_says_why(shell: Shell, inspected: Line, line: Config) -> None:
     gone = inspected.inspect(1, is_kept=False)
     other = inspected.inspect(2, artifact_digest="f" * 64)

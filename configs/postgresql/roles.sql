@@ -63,7 +63,7 @@ REVOKE SELECT ON people, sessions FROM inspector_reader, inspector_agent, inspec
 -- Agents write what happened, and remove what retention says. They read the products and can't change them; graphs they
 -- may add, which are checked against their digests and the version's probes. The lock of the audit is an UPDATE to
 -- PostgreSQL, so they get it on the one column that no code changes.
-SELECT pg_temp.may('inspector_agent', 'INSERT, UPDATE', 'gates', 'challenges', 'agents', 'cameras');
+SELECT pg_temp.may('inspector_agent', 'INSERT, UPDATE', 'gates', 'challenges', 'agents', 'agent_processors', 'cameras');
 SELECT pg_temp.may('inspector_agent', 'INSERT, UPDATE, DELETE', 'results', 'decisions', 'gate_actions', 'gate_owners');
 SELECT pg_temp.may('inspector_agent', 'INSERT, DELETE', 'shadow_results', 'conflicts', 'events', 'commands', 'graphs');
 SELECT pg_temp.adds_to_audit('inspector_agent');

@@ -77,7 +77,7 @@ def application(config: Config, database: Database) -> Starlette:
     pages.add_global("menu", _menu)
     live = Live(config, database, pictures_kept, zone)
     app = Starlette(
-        routes=_routes(),
+        routes=routes(),
         middleware=[Middleware(Guard, section=config.console)],
         exception_handlers={
             Denied: _denied,
@@ -99,7 +99,8 @@ def application(config: Config, database: Database) -> Starlette:
     return app
 
 
-def _routes() -> list[Route]:
+def routes() -> list[Route]:
+    """Every path of the console, each with the least role that may ask for it."""
     return [
         Route("/static/{digest}/{name:path}", _static),
         Route("/alive", _alive),

@@ -11,6 +11,7 @@ import pytest
 from inspector.agent.clock import SystemClock
 from inspector.domain import (
     Action,
+    AgentPresence,
     Cause,
     LateOutcome,
     Outcome,
@@ -24,7 +25,17 @@ from inspector.domain import (
 from inspector.errors import UsageError
 from inspector.store import audit, reviews
 from inspector.store.console import hours, people
-from inspector.store.console.agents import SeenAgent, events_between, list_agents, list_events, list_gates, note_alive
+from inspector.store.console.agents import (
+    SeenAgent,
+    events_between,
+    list_agents,
+    list_events,
+    list_gates,
+    note_alive,
+    note_ended,
+    note_processor,
+    processor_at,
+)
 from inspector.store.console.hours import HourCount, RecentPieces, count_hours, keep_hour
 from inspector.store.console.levels import newest_scores
 from inspector.store.console.queue import QueueKind, waiting
@@ -186,6 +197,26 @@ class ConsoleStoreContract:
         (agent,) = await list_agents(database)
         assert agent.seen_at == T0 + timedelta(seconds=5)
         assert await list_gates(database) == []
+
+    async def test_end_of_an_agent_stays_until_it_is_there_again(self, database: Database) -> None:
+        ledger = SqlLedger(database, SystemClock())
+        presence = AgentPresence("a", "i", "s", "inspector 1", "c", T0)
+        for begin in (
+            lambda: note_alive(database, SeenAgent("a", "inspector 1", T0, T0), "c"),
+            lambda: ledger.record_owned(presence, {}, {}),
+        ):
+            await begin()
+            await note_ended(database, "a", T0 + HOUR, "SIGINT")
+            (ended,) = await list_agents(database)
+            assert (ended.seen_at, ended.ended_at, ended.ended_by) == (T0 + HOUR, T0 + HOUR, "SIGINT")
+            await begin()
+            assert (await list_agents(database))[0].ended_at is None
+
+    async def test_processor_of_a_time_is_the_last_one_noted_before_it(self, database: Database) -> None:
+        for hours, model in ((0, "A"), (1, "A"), (2, "B"), (2, "C")):
+            await note_processor(database, "a", T0 + hours * HOUR, model)
+        found = [await processor_at(database, "a", T0 + hours * HOUR) for hours in (-1, 0, 1, 2, 9)]
+        assert found == [None, "A", "A", "C", "C"]
 
     async def test_events_are_listed_by_severity_and_between_times(self, database: Database) -> None:
         events = [event_of("camera_silent", at=T0), event_of("other", at=T0 + HOUR, severity=Severity.ALARM)]

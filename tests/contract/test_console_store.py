@@ -213,9 +213,9 @@ class ConsoleStoreContract:
             assert (await list_agents(database))[0].ended_at is None
 
     async def test_processor_of_a_time_is_the_last_one_noted_before_it(self, database: Database) -> None:
-        for hours, model in ((0, "A"), (1, "A"), (2, "B"), (2, "C")):
-            await note_processor(database, "a", T0 + hours * HOUR, model)
-        found = [await processor_at(database, "a", T0 + hours * HOUR) for hours in (-1, 0, 1, 2, 9)]
+        for later, model in ((0, "A"), (1, "A"), (2, "B"), (2, "C")):
+            await note_processor(database, "a", T0 + later * HOUR, model)
+        found = [await processor_at(database, "a", T0 + later * HOUR) for later in (-1, 0, 1, 2, 9)]
         assert found == [None, "A", "A", "C", "C"]
 
     async def test_events_are_listed_by_severity_and_between_times(self, database: Database) -> None:

@@ -16,9 +16,9 @@ EVERY_S: Final = 1.0
 
 async def watch_presence(database: Database, config: Config, software: str, clock: Clock) -> None:
     """Runs until it is cancelled. Where the database takes nothing, nothing is said: no line ends for that."""
-    started_at = clock.now()
+    started_at, digest = clock.now(), config.digest
     while True:
         agent = SeenAgent(config.agent.name, software, started_at, clock.now())
         with contextlib.suppress(InspectorError):
-            await note_alive(database, agent, config.digest)
+            await note_alive(database, agent, digest)
         await clock.sleep(EVERY_S)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -47,8 +49,15 @@ async def note_alive(database: Database, agent: SeenAgent, config_digest: str) -
         "seen_at": agent.seen_at,
     }
     async with database.writing() as connection:
-        insert = (sqlite if database.is_sqlite else postgresql).insert(tables.agents)
-        await connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=row), row)
+        await connection.execute(_alive_statement(is_sqlite=database.is_sqlite), row)
+
+
+@functools.cache
+def _alive_statement(*, is_sqlite: bool) -> Any:
+    """Built once: each agent notes every second that it lives."""
+    insert = (sqlite if is_sqlite else postgresql).insert(tables.agents)
+    noted = {name: insert.excluded[name] for name in ("software", "config_digest", "started_at", "seen_at")}
+    return insert.on_conflict_do_update(index_elements=["name"], set_=noted)
 
 
 async def list_agents(database: Database) -> list[SeenAgent]:

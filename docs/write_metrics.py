@@ -47,7 +47,9 @@ use ends the start with a sentence that says so, and `inspector doctor` tells be
   proxy with TLS and a password, or a Prometheus on the same machine, stand before it.
 * **It can't hold up the line.** A thread with an event loop of its own answers, with bounds for connections, request,
   time and text: the text is made at most once a second, in small pieces between which the agent goes on.
-  `python -m benchmarks.metrics_cost` measures what it costs a frame.
+  `python -m benchmarks.metrics_cost` measures what it costs a frame: at 20 frames a second and a scrape each 5 s 0.997
+  of the processor time without metrics (median of eight pairs of windows, 0.944 to 1.103; two cores, 2026-11-29,
+  cfa1728).
 * **The number of series is bounded.** Labels are names from the configuration and the registry, and fixed words; no id
   of a frame, part or lot is ever one. The first {MOST_PRODUCTS} products have series of their own; further ones share
   the name `other`.

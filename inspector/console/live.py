@@ -49,6 +49,9 @@ MOST_ROWS: Final = 2000
 GAP_REMEMBERED_S: Final = 10.0
 """On PostgreSQL a transaction may commit after one with higher numbers. A missing number is asked for again so long."""
 
+WATCHED_EVERY_S: Final = 5.0
+"""Time between two signs to the agent that somebody looks at its latest pictures."""
+
 SMALL_PICTURES: Final = 400
 _QUEUED_EVENTS: Final = 256
 
@@ -153,6 +156,8 @@ class Live:
         self._small: OrderedDict[str, bytes] = OrderedDict()
         self._stopped = asyncio.Event()
         self._latest_ns: dict[str, int] = {}
+        self._marked_s = -WATCHED_EVERY_S
+        self._cannot_mark = False
         self._shift: Shift = shift_at(self.now(), config.console.shifts, zone)
 
     @staticmethod
@@ -202,6 +207,7 @@ class Live:
             try:
                 if not self.is_ready:
                     await self._begin()
+                await self._mark_watched()
                 changed = await self._take_rows() | await asyncio.to_thread(self._read_latest)
                 if is_due := time.monotonic() - looked_s >= AGENTS_EVERY_S:
                     looked_s = time.monotonic()
@@ -238,6 +244,22 @@ class Live:
             self.hub.send(encoded_event(f"card-{known.index(camera)}", rendering.card(self, camera)))
         if with_strip:
             self.hub.send(encoded_event("strip", rendering.strip(self)))
+
+    async def _mark_watched(self) -> None:
+        """Say that somebody looks, so that the agent draws its latest pictures oftener than every half minute."""
+        if not len(self.hub) or time.monotonic() - self._marked_s < WATCHED_EVERY_S:
+            return
+        self._marked_s = time.monotonic()
+        try:
+            await asyncio.to_thread(self._pictures.note_watched)
+        except OSError as error:
+            if not self._cannot_mark:
+                _LOG.warning(
+                    "the line's pictures are renewed only every 30 s, because they can't be asked for: %s", error
+                )
+            self._cannot_mark = True
+        else:
+            self._cannot_mark = False
 
     async def _begin(self) -> None:
         """Read the shift so far, and each camera's newest rows."""

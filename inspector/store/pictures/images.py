@@ -3,8 +3,9 @@ and each frame that the shadow version judges otherwise.
 
 `<folder>/<yyyy-mm-dd>/<camera>/<result id>.jpg` or `.png` holds the unchanged bytes, `.heat.jpg` the frame
 with the heat map drawn over it, `<folder>/latest/<camera>.jpg` a small copy of the camera's newest frame with
-the result id as its note, its heat map drawn over it if it has one. One thread draws and writes. The road only
-puts pictures into a bounded queue; when the queue is full, passes are skipped first.
+the result id as its note, its heat map drawn over it if it has one. It is renewed twice a second while a console
+says that somebody looks (`kept.KeptPictures.note_watched`), and else every half minute. One thread draws and writes.
+The road only puts pictures into a bounded queue; when the queue is full, passes are skipped first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +27,20 @@ from inspector.domain import Outcome, Picture, ResultId
 from inspector.errors import StateUnusable
 from inspector.ports import Clock
 from inspector.store.pictures.folders import BoundedFolder, Held, safe_name, write_whole
+from inspector.store.pictures.kept import WATCHED, WATCHED_FOR_S
 from inspector.store.pictures.overlay import SMALL_SIDE_PX, Undrawable, overlay_jpeg, small_jpeg, suffix_of
 
 _LOG = logging.getLogger(__name__)
 NEAR_MISS_LEVEL: Final = 0.9
 """A pass from this level on is kept: people who move a threshold have to see what lies just below it."""
 
-_LATEST_PERIOD_NS: Final = 500_000_000
+WATCHED_PERIOD_NS: Final = 500_000_000
+UNWATCHED_PERIOD_NS: Final = 30_000_000_000
+"""Drawing costs a core some milliseconds, and nobody looks; but whoever comes should see a picture at once."""
+
+LOOK_S: Final = 1.0
+"""Time between two looks whether somebody watches."""
+
 _QUEUED_PICTURES: Final = 64
 _QUEUED_BYTES: Final = 64 * 1024 * 1024
 _NICENESS: Final = 10
@@ -54,6 +63,7 @@ class FolderImages:
         self._clock = clock
         self._queue = _PictureQueue()
         self._latest_ns: dict[str, int] = {}
+        self._is_watched = False
         self._writer: threading.Thread | None = None
         self._is_failing = False
 
@@ -61,6 +71,7 @@ class FolderImages:
         folder = await asyncio.to_thread(
             BoundedFolder, self._path, self._max_bytes, self._path / "latest", held=self._held
         )
+        self._look_for_watchers()
         self._writer = threading.Thread(target=self._write_all, args=(folder,), name="images", daemon=True)
         self._writer.start()
         return self
@@ -83,7 +94,8 @@ class FolderImages:
             return
         now_ns = self._clock.monotonic_ns()
         # A flip is known some time after its frame, which is no longer the newest one.
-        is_due = now_ns - self._latest_ns.get(verdict.camera, -_LATEST_PERIOD_NS) >= _LATEST_PERIOD_NS
+        period_ns = WATCHED_PERIOD_NS if self._is_watched else UNWATCHED_PERIOD_NS
+        is_due = now_ns - self._latest_ns.get(verdict.camera, -period_ns) >= period_ns
         is_latest = is_due and not picture.is_flip
         is_near = verdict.level is not None and verdict.level >= NEAR_MISS_LEVEL
         is_kept = (
@@ -99,7 +111,11 @@ class FolderImages:
 
     def _write_all(self, folder: BoundedFolder) -> None:
         give_way()
-        while (wanted := self._queue.take()) is not None:
+        while not self._queue.is_over:
+            self._look_for_watchers()
+            wanted = self._queue.take(LOOK_S)
+            if wanted is None:
+                continue
             try:
                 if wanted.is_kept:
                     self._write(folder, wanted.picture)
@@ -113,6 +129,14 @@ class FolderImages:
                 if self._is_failing:
                     _LOG.info("pictures are kept again")
                 self._is_failing = False
+
+    def _look_for_watchers(self) -> None:
+        try:
+            marked_s = os.lstat(self._path / "latest" / WATCHED).st_mtime
+        except OSError:  # nobody has ever looked
+            self._is_watched = False
+        else:
+            self._is_watched = abs(time.time() - marked_s) < WATCHED_FOR_S
 
     def _write(self, folder: BoundedFolder, picture: Picture) -> None:
         verdict = picture.verdict
@@ -187,10 +211,16 @@ class _PictureQueue:
                 self._skip(next((waiting for waiting in self._wanted if waiting.may_be_skipped), wanted))
             self._changed.notify()
 
-    def take(self) -> _Wanted | None:
-        """Wait for the oldest picture and return it; None once the queue is closed and empty."""
+    @property
+    def is_over(self) -> bool:
+        """Closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._wanted or self._is_closed)
+            return self._is_closed and not self._wanted
+
+    def take(self, limit_s: float) -> _Wanted | None:
+        """Wait for the oldest picture and return it; None if none came within `limit_s` or the queue is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._wanted or self._is_closed, limit_s)
             if not self._wanted:
                 return None
             taken = self._wanted.popleft()

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
-from inspector.files import is_regular
+from inspector.files import is_regular, write_whole
 from inspector.store.pictures.folders import safe_name
 
 SUFFIXES = (".jpg", ".png")
+
+WATCHED: Final = "watched"
+"""A file beside the latest pictures. Its time says when somebody was last known to look at them."""
+
+WATCHED_FOR_S: Final = 15.0
 
 
 class KeptPictures:
@@ -32,6 +38,15 @@ class KeptPictures:
     def latest(self, camera: str) -> Path:
         """Where the small copy of the camera's newest frame is, if there is one."""
         return self._images / "latest" / f"{safe_name(camera)}.jpg"
+
+    def note_watched(self) -> None:
+        """Let the agent renew the latest pictures twice a second for the next `WATCHED_FOR_S`.
+
+        Does nothing where this machine has no such pictures. Raises OSError.
+        """
+        latest = self._images / "latest"
+        if latest.is_dir():
+            write_whole(latest / WATCHED, b"")
 
     def _base(self, camera: str, decided_at: datetime) -> Path:
         return self._images / f"{decided_at:%Y-%m-%d}" / safe_name(camera)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from PIL import Image
 from inspector.domain import Action, Cause, Outcome, Picture, Verdict
 from inspector.errors import StateUnusable
 from inspector.store.pictures.images import FolderImages, give_way, is_sampled
-from inspector.store.pictures.overlay import Undrawable, overlay_jpeg, small_jpeg
+from inspector.store.pictures.kept import WATCHED, WATCHED_FOR_S, KeptPictures
+from inspector.store.pictures.overlay import Undrawable, note_of, overlay_jpeg, small_jpeg
 from inspector.testing.clock import FakeClock
 from inspector.testing.samples import verdict_of_part
 
@@ -93,15 +96,65 @@ def test_is_sampled_of_all_and_none() -> None:
     assert not is_sampled(verdict_of_part(1).result_id, 0.0)
 
 
-async def test_latest_of_each_camera_is_written_twice_a_second_at_most(tmp_path: Path, clock: FakeClock) -> None:
-    async with images_in(tmp_path, clock) as images:
+async def test_latest_of_each_camera_is_written_twice_a_second_while_somebody_looks(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    (tmp_path / "images" / "latest").mkdir(parents=True)
+    KeptPictures(tmp_path).note_watched()
+    async with images_in(tmp_path / "images", clock) as images:
         for step in range(10):
             images.keep(Picture(verdict_of_part(step), encoded(size=(100 + step, 50)), None))
             images.keep(Picture(verdict_of_part(step, camera="cam2"), encoded(), None))
             clock.advance(0.1)
-    assert kept(tmp_path) == ["latest/cam1.jpg", "latest/cam2.jpg"]
-    with Image.open(tmp_path / "latest" / "cam1.jpg") as newest:
+    assert kept(tmp_path / "images") == ["latest/cam1.jpg", "latest/cam2.jpg", "latest/watched"]
+    with Image.open(tmp_path / "images" / "latest" / "cam1.jpg") as newest:
         assert newest.size == (105, 50)
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+async def test_latest_is_written_each_half_minute_while_nobody_looks(
+    tmp_path: Path, clock: FakeClock, is_marked: bool
+) -> None:
+    latest = tmp_path / "images" / "latest"
+    latest.mkdir(parents=True)
+    if is_marked:
+        KeptPictures(tmp_path).note_watched()
+        long_ago_s = time.time() - WATCHED_FOR_S - 1
+        os.utime(latest / WATCHED, (long_ago_s, long_ago_s))
+    async with images_in(tmp_path / "images", clock) as images:
+        for step in range(70):
+            images.keep(Picture(verdict_of_part(step), encoded(size=(100 + step, 50)), None))
+            clock.advance(0.5)
+    with Image.open(latest / "cam1.jpg") as newest:
+        assert newest.size == (160, 50)
+
+
+async def test_latest_is_renewed_soon_after_somebody_begins_to_look(tmp_path: Path, clock: FakeClock) -> None:
+    folder = tmp_path / "images"
+    async with images_in(folder, clock) as images:
+        images.keep(Picture(verdict_of_part(0), encoded(size=(100, 50)), None))
+        await until((folder / "latest" / "cam1.jpg").exists)
+        KeptPictures(tmp_path).note_watched()
+
+        def is_renewed() -> bool:
+            clock.advance(0.5)
+            images.keep(Picture(verdict_of_part(1), encoded(size=(101, 50)), None))
+            return note_of((folder / "latest" / "cam1.jpg").read_bytes()) == verdict_of_part(1).result_id
+
+        await until(is_renewed, most=50)
+
+
+async def until(holds: Callable[[], bool], most: int = 500) -> None:
+    for _ in range(most):
+        if holds():
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("it never held")
+
+
+def test_pictures_of_another_machine_are_not_asked_for(tmp_path: Path) -> None:
+    KeptPictures(tmp_path).note_watched()
+    assert not list(tmp_path.iterdir())
 
 
 async def test_keep_of_a_camera_with_a_path_as_name_stays_in_the_folder(tmp_path: Path, clock: FakeClock) -> None:

@@ -26,6 +26,14 @@ _SECRETS: Final = ("INSPECTOR_SECRET_", "CREDENTIALS_DIRECTORY", "PGPASSWORD")
 _SET_PARENT_DEATH_SIGNAL: Final = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
 
+def python_command(*words: str) -> list[str]:
+    """The command of a child with this interpreter. Modules are never taken from the folder that it runs in.
+
+    Others may write into that folder: a file `json.py` there would run as whoever works there, up to root.
+    """
+    return [sys.executable, "-P", *words]
+
+
 def environment_without_secrets(**more: str) -> dict[str, str]:
     """This process's environment and `more`, for a child that signs in nowhere.
 

@@ -537,6 +537,9 @@ class GateOwners(Adapter, Protocol):
 class CommandChannel(Adapter, Protocol):
     """The connection on which commands come. No command is kept for an absent agent."""
 
+    def sift(self, takes: TakesCommand, /) -> None:
+        """Ask `takes` of each command that has come and that comes, also while nobody reads them yet."""
+
     def requests(self, takes: TakesCommand, /) -> AsyncIterator[CommandRequest]:
         """The commands that `takes` allows, until the connection is closed. One consumer only.
 

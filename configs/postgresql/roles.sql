@@ -48,6 +48,14 @@ BEGIN
     END LOOP;
 END $$;
 
+-- The number of an entry is the server's alone: whoever could choose it could take those that come next, so that nobody
+-- could add an entry any more.
+CREATE FUNCTION pg_temp.adds_to_audit(named text) RETURNS void LANGUAGE sql AS $$
+    SELECT pg_temp.may(
+        named, 'INSERT (at, user_name, object, old_value, new_value, reason, prev_hash, hash)', 'audit'
+    );
+$$;
+
 -- Readers: reports, dashboards, people who look. No passwords, no sessions.
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO inspector_reader, inspector_agent, inspector_operator, inspector_console;
 REVOKE SELECT ON people, sessions FROM inspector_reader, inspector_agent, inspector_operator;
@@ -55,16 +63,17 @@ REVOKE SELECT ON people, sessions FROM inspector_reader, inspector_agent, inspec
 -- Agents write what happened, and remove what retention says. They read the products and can't change them; graphs they
 -- may add, which are checked against their digests and the version's probes. The lock of the audit is an UPDATE to
 -- PostgreSQL, so they get it on the one column that no code changes.
-SELECT pg_temp.may('inspector_agent', 'INSERT, UPDATE', 'gates', 'challenges', 'agents', 'cameras');
+SELECT pg_temp.may('inspector_agent', 'INSERT, UPDATE', 'gates', 'challenges', 'agents', 'agent_processors', 'cameras');
 SELECT pg_temp.may('inspector_agent', 'INSERT, UPDATE, DELETE', 'results', 'decisions', 'gate_actions', 'gate_owners');
 SELECT pg_temp.may('inspector_agent', 'INSERT, DELETE', 'shadow_results', 'conflicts', 'events', 'commands', 'graphs');
-SELECT pg_temp.may('inspector_agent', 'INSERT', 'audit');
+SELECT pg_temp.adds_to_audit('inspector_agent');
 SELECT pg_temp.may('inspector_agent', 'UPDATE (id)', 'registry_revision');
 
 -- The console: people, reviews, jobs that a worker does, and which version is live. It adds no versions.
 SELECT pg_temp.may('inspector_console', 'INSERT, UPDATE', 'people', 'reviews', 'jobs', 'holds');
 SELECT pg_temp.may('inspector_console', 'INSERT, DELETE', 'sessions');
-SELECT pg_temp.may('inspector_console', 'INSERT', 'audit', 'hour_counts', 'counted_hours');
+SELECT pg_temp.may('inspector_console', 'INSERT', 'hour_counts', 'counted_hours');
+SELECT pg_temp.adds_to_audit('inspector_console');
 SELECT pg_temp.may('inspector_console', 'UPDATE', 'products', 'registry_revision');
 SELECT pg_temp.may('inspector_console', 'UPDATE (threshold)', 'product_versions');
 SELECT pg_temp.may('inspector_console', 'INSERT, UPDATE, DELETE', 'version_signatures');
@@ -75,5 +84,5 @@ SELECT pg_temp.may('inspector_operator', 'INSERT, UPDATE',
 SELECT pg_temp.may('inspector_operator', 'DELETE', 'signing_keys', 'version_signatures',
     'results', 'decisions', 'gate_actions', 'shadow_results', 'conflicts', 'events', 'commands');
 SELECT pg_temp.may('inspector_operator', 'INSERT, DELETE', 'graphs');
-SELECT pg_temp.may('inspector_operator', 'INSERT', 'audit');
+SELECT pg_temp.adds_to_audit('inspector_operator');
 SELECT pg_temp.may('inspector_operator', 'UPDATE', 'registry_revision');

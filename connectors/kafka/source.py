@@ -62,8 +62,6 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._strays = Strays(clock, telemetry, letters)
         self._lag = LagWatch(telemetry)
         self._link = Link(config.kafka, clock, telemetry, "kafka source")
-        megabytes = self._settings.buffer_mib * 1024 * 1024
-        self._bounds = Bounds(self._settings.buffer_frames, int(megabytes), self._settings.in_flight)
         self._lanes: dict[TopicPartition, Lane] = {}
         self._pumps: dict[Lane, asyncio.Task[None]] = {}
         self._offers: deque[tuple[Lane, Delivery, asyncio.Future[None]]] = deque()
@@ -180,7 +178,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         """Make the lanes of the new generation. They open when the ends of their partitions are known."""
         self._drop_lanes()
         self._generation += 1
-        self._lanes = {partition: Lane(partition, self._generation, self._bounds) for partition in assigned}
+        bounds = lane_bounds(self._config, len(assigned))
+        self._lanes = {partition: Lane(partition, self._generation, bounds) for partition in assigned}
         if self._consumer is not None:
             self._consumer.pause(*assigned)
             self._opening = asyncio.create_task(self._open_lanes(self._consumer, self._generation))
@@ -390,6 +389,13 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     def _key_of(self, camera: str) -> str:
         gate = self._config.gate_of(camera)
         return gate.name if gate is not None else camera
+
+
+def lane_bounds(config: Config, partitions: int) -> Bounds:
+    """The bounds of each partition: all that wait, of however many, together take no more than `agent.frames_mib`."""
+    settings = config.kafka
+    part_mib = min(settings.buffer_mib, config.agent.frames_mib / max(1, partitions))
+    return Bounds(settings.buffer_frames, int(part_mib * 1024 * 1024), settings.in_flight)
 
 
 def _age_period_ms(config: Config) -> float | None:

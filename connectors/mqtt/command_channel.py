@@ -58,10 +58,15 @@ class MqttCommandChannel(Peer):
         self._is_closed = True
         self._changed.set()
 
+    def sift(self, takes: TakesCommand) -> None:
+        """Ask `takes` of each command from now on, and of those that have come: a start may take minutes."""
+        if takes != self._takes:  # it may refuse what it has been asked about before
+            self._takes = takes
+            self._requests = deque(filter(takes, self._requests))
+
     async def requests(self, takes: TakesCommand) -> AsyncIterator[CommandRequest]:
         """The requests that `takes` allows, until the channel is closed. One consumer only."""
-        self._takes = takes
-        self._requests = deque(filter(takes, self._requests))  # those that came before
+        self.sift(takes)
         while not self._is_closed:
             if self._session.failure is not None:
                 raise self._session.failure

@@ -48,6 +48,8 @@ class AuditWatch:
         self._every_s = config.audit.every_h * 3600
         self._file = config.agent.state_dir / FILE
         self._publish = publish
+        self._told: AuditHead | None = None
+        """The same head as in the file, which people of the group can take away or replace."""
 
     async def run(self) -> None:
         """Look in rounds until cancelled. A round that the database does not allow is left out."""
@@ -75,6 +77,7 @@ class AuditWatch:
         self._tell("audit_head", Severity.INFO, f"{head.entries} entries, the last {head.seq}: {head.hash}, {sealed}")
         self._telemetry.gauge("audit_entries", head.entries)
         await self._publish(head_document(head))
+        self._told = head
         try:
             await asyncio.to_thread(write_head, self._file, head)
         except UsageError as error:
@@ -83,8 +86,7 @@ class AuditWatch:
     async def finish(self) -> None:
         """Tell the head once more at the end, unless it is known not to be the chain's own."""
         with contextlib.suppress(LedgerUnavailable, SchemaOutdated):
-            earlier = await self._kept()
-            if earlier is None or await audit.missing(self._database, earlier) is None:
+            if not await self._missing(await self._earlier()):
                 await self.tell_head()
 
     async def _faults(self) -> list[str]:
@@ -93,12 +95,21 @@ class AuditWatch:
         if found.broken:
             numbers = ", ".join(map(str, found.broken[:NAMED])) + (" and others" if len(found.broken) > NAMED else "")
             faults.append(f"the chain of the audit is broken at {numbers}: an entry there or before it was changed")
-        earlier = await self._kept()
-        if earlier is not None and (what := await audit.missing(self._database, earlier)) is not None:
-            faults.append(f"the audit is not what it was: {what}")
-        if found.is_unsealed and earlier is not None and earlier.is_sealed:
+        earlier = await self._earlier()
+        faults += [f"the audit is not what it was: {what}" for what in await self._missing(earlier)]
+        if found.is_unsealed and any(head.is_sealed for head in earlier):
             faults.append("the audit was sealed with a key, and no entry of it is any more")
         return faults
+
+    async def _earlier(self) -> list[AuditHead]:
+        """The heads that were told last: what this process remembers, and what the file says, each once."""
+        found = [self._told, await self._kept()]
+        return [head for number, head in enumerate(found) if head is not None and head not in found[:number]]
+
+    async def _missing(self, earlier: list[AuditHead]) -> list[str]:
+        """What is not as it was at these heads, each once."""
+        said = [await audit.missing(self._database, head) for head in earlier]
+        return list(dict.fromkeys(what for what in said if what is not None))
 
     async def _kept(self) -> AuditHead | None:
         """The head that this agent told last; None if there is none."""

@@ -1,6 +1,6 @@
 """What the agent's process holds, as gauges: memory, descriptors, threads, tasks. None of them may grow day by day.
 
-The free space of its disk goes with them.
+The free space of its disk goes with them. The name of the processor is no gauge; it is asked for once in a run.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import platform
 import shutil
 import threading
 from pathlib import Path
@@ -16,8 +17,19 @@ from inspector.ports import Telemetry
 
 PERIOD_S = 5.0
 _MIB = 1024 * 1024
+_CPUINFO = Path("/proc/cpuinfo")
 _STATM = Path("/proc/self/statm")
 _DESCRIPTORS = Path("/proc/self/fd")
+
+
+def processor_name() -> str:
+    """The model of this machine's processor, as its system names it."""
+    try:
+        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, named), platform.machine() or "unknown processor")
 
 
 async def watch_process(telemetry: Telemetry, state_dir: Path) -> None:

@@ -12,7 +12,7 @@ from inspector.agent.build import Agent, command_keys, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
 from inspector.agent.garbage import set_start_apart, watched
 from inspector.agent.metrics.serving import served, show
-from inspector.agent.presence import watch_presence
+from inspector.agent.presence import end_presence, watch_presence
 from inspector.agent.process_figures import watch_process
 from inspector.agent.systemd import Notifier
 from inspector.agent.telemetry import LogTelemetry
@@ -68,9 +68,14 @@ async def _serve(config: Config, warnings: Sequence[Event]) -> None:
     telemetry = LogTelemetry()
     for warning in warnings:
         telemetry.event(warning)
-    stop = asyncio.Event()
+    stop, asked = asyncio.Event(), list[str]()
+
+    def ask(number: signal.Signals) -> None:
+        asked.append(number.name)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, ask, number)
     with watched(telemetry):
         async with served(config, telemetry) as exposition, opened(config, telemetry, stop.is_set) as agent:
             side = {
@@ -85,6 +90,7 @@ async def _serve(config: Config, warnings: Sequence[Event]) -> None:
             if exposition is not None:
                 side["metrics"] = show(exposition, agent)
             await _run(agent, side)
+            await end_presence(agent.database, config, SystemClock(), "".join(asked[:1]))
 
 
 async def _run(agent: Agent, side: Mapping[str, Coroutine[Any, Any, None]]) -> None:

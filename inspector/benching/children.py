@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import IO, Final
 
 from connectors.mqtt.broker import dying_with_us
 from inspector.errors import InspectorError
+from inspector.lifetime import python_command
 
 DRAIN_S: Final = 15.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -82,10 +82,7 @@ async def _started(words: Sequence[str], file: IO[bytes]) -> asyncio.subprocess.
     """The agent of a bench keeps the environment with its secrets: it may sign in at the person's own broker."""
     return await asyncio.create_subprocess_exec(
         *dying_with_us(),
-        sys.executable,
-        "-m",
-        "inspector",
-        *words,
+        *python_command("-m", "inspector", *words),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=file,
         stderr=file,

@@ -7,10 +7,10 @@ import os
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from inspector import __version__
+from inspector.agent.process_figures import processor_name
 
 BUSY_SHARE: Final = 0.2
 """A load beyond this share of the cores, before anything was started, means that other work runs here."""
@@ -55,7 +55,7 @@ class Machine:
 def this_machine() -> Machine:
     cores = len(os.sched_getaffinity(0))
     return Machine(
-        cpu=_cpu(),
+        cpu=processor_name(),
         cores=cores,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         system=f"{platform.system()} {platform.release()}",
@@ -65,15 +65,6 @@ def this_machine() -> Machine:
         measured_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         load=round(os.getloadavg()[0], 2),
     )
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine() or "unknown processor")
 
 
 def _version(package: str) -> str | None:

@@ -34,6 +34,9 @@ _PLAIN: Final = {
 }
 """Sentences without any value of the faulty key."""
 
+_MOVED: Final = {"agent.max_mode_h": "commands.max_mode_h"}
+"""Keys of earlier software, with their names of today."""
+
 _BOUNDED: Final = {
     "greater_than_equal": "write {ge} or more",
     "greater_than": "write more than {gt}",
@@ -79,6 +82,9 @@ def sentences(error: ValidationError) -> list[str]:
         where = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "missing" and fault["loc"][-1] == "on_unjudged":
             said.append(f"{where}: missing; say what the gate does with an unjudged part: pass, reject or quarantine")
+            continue
+        if where in _MOVED and fault["type"] == "extra_forbidden":
+            said.append(f"{where}: its name is {_MOVED[where]} now")
             continue
         said.append(f"{where}: {_sentence(fault['type'], context, fault['msg'])}")
     return said

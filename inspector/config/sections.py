@@ -123,9 +123,6 @@ class AgentSection(Section):
         le=3600,
         description="Greatest age of a command that is obeyed, by its sent_at and this agent's clock.",
     )
-    max_mode_h: float = Field(
-        default=12, ge=0.1, le=168, description="Longest time that a command may set a mode other than auto for."
-    )
     threshold_share: float = Field(
         default=0.25,
         ge=0,
@@ -256,7 +253,11 @@ class KafkaSection(Section):
         description="Most frames of one partition that wait in the agent; beyond that the partition is paused.",
     )
     buffer_mib: float = Field(
-        default=16, gt=0, le=4096, description="The same bound in size; the bound that is reached first counts."
+        default=16,
+        gt=0,
+        le=4096,
+        description="The same bound in size; the bound that is reached first counts. All partitions together hold no "
+        "more than agent.frames_mib.",
     )
     in_flight: int = Field(default=256, ge=1, le=100_000, description="Most unacknowledged frames of one partition.")
     reconnect_min_s: float = Field(

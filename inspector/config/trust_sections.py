@@ -28,6 +28,9 @@ class CommandsSection(Section):
         description='Commands that are taken: "job" at all gates, "mode:gate1" only at this gate (or camera without '
         "one). All others are refused; the agent does not listen on the topic of a command that stands nowhere here.",
     )
+    max_mode_h: float = Field(
+        default=12, ge=0.1, le=168, description="Longest time that a command may set a mode other than auto for."
+    )
 
 
 class CommandKeySection(Section):

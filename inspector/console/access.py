@@ -179,4 +179,6 @@ def is_same(one: str, other: str) -> bool:
 def context_of(request: Request, **more: Any) -> dict[str, Any]:
     """What every page's template needs."""
     session: BrowserSession | None = getattr(request.state, "session", None)
-    return {"session": session, "path": request.url.path, "live": console_of(request).live, **more}
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    live = console_of(request).live
+    return {"session": session, "path": request.url.path, "here": here, "live": live, **more}

@@ -44,7 +44,7 @@ from inspector.console.passwords import FailedSignIns
 from inspector.console.rendering import Pages
 from inspector.domain import BrowserSession, Role
 from inspector.errors import InspectorError, LedgerUnavailable, RegistryError, UsageError
-from inspector.store.console.hours import keep_hour
+from inspector.store.console.hours import RecentPieces, keep_hour
 from inspector.store.database import Database
 from inspector.store.pictures.kept import KeptPictures
 
@@ -77,7 +77,7 @@ def application(config: Config, database: Database) -> Starlette:
     pages.add_global("menu", _menu)
     live = Live(config, database, pictures_kept, zone)
     app = Starlette(
-        routes=_routes(),
+        routes=routes(),
         middleware=[Middleware(Guard, section=config.console)],
         exception_handlers={
             Denied: _denied,
@@ -92,12 +92,15 @@ def application(config: Config, database: Database) -> Starlette:
     app.state.chain = audit.Chain()
     app.state.accounts = parts.Accounts()
     app.state.drifts = products.Drifts()
+    app.state.recent = RecentPieces()
+    app.state.containments = contain.Containments()
     app.state.seen = review.SeenPictures()
     app.state.nearest = nearest.NearestGoods(config)
     return app
 
 
-def _routes() -> list[Route]:
+def routes() -> list[Route]:
+    """Every path of the console, each with the least role that may ask for it."""
     return [
         Route("/static/{digest}/{name:path}", _static),
         Route("/alive", _alive),
@@ -157,6 +160,8 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
             console.live.stop()
             keeper.cancel()
             await asyncio.wait({poller, keeper})
+            for each in (app.state.accounts, app.state.drifts, app.state.containments):
+                await each.counts.close()
             app.state.nearest.close()
 
 

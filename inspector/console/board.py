@@ -82,7 +82,10 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """What needs a person, over all cameras, since the shift began."""
+    """What needs a person, over all cameras, since the shift began.
+
+    `ownerless`: gates that no agent decides for, though none gave them up; `given_up`: those whose agent was stopped.
+    """
 
     uninspected: int
     passed_unjudged: int
@@ -91,10 +94,14 @@ class Strip:
     ownerless: tuple[str, ...]
     gates: int
     silent: tuple[SeenAgent, ...]
+    stopped: tuple[SeenAgent, ...] = ()
+    given_up: tuple[str, ...] = ()
 
     @property
     def is_calm(self) -> bool:
-        return not (self.uninspected or self.passed_unjudged or self.late or self.held or self.ownerless or self.silent)
+        if self.uninspected or self.passed_unjudged or self.late or self.held:
+            return False
+        return not (self.ownerless or self.silent or self.stopped or self.given_up)
 
 
 class LineBoard:
@@ -157,9 +164,16 @@ class LineBoard:
         )
 
     def strip(
-        self, shift: datetime, gates: Sequence[SeenGate], ownerless: Sequence[str], silent: Sequence[SeenAgent]
+        self,
+        shift: datetime,
+        gates: Sequence[SeenGate],
+        ownerless: Sequence[str],
+        silent: Sequence[SeenAgent],
+        *,
+        stopped: Sequence[SeenAgent] = (),
+        given_up: Sequence[str] = (),
     ) -> Strip:
-        """The strip of this shift. `ownerless`: gates that no agent says it decides for."""
+        """The strip of this shift, with the gates and agents that are not as they should be, as `Strip` names them."""
         total: Counter[str] = Counter()
         for camera in self._cameras.values():
             total.update(self._sum(camera, shift))
@@ -171,6 +185,8 @@ class LineBoard:
             ownerless=tuple(ownerless),
             gates=len(gates),
             silent=tuple(silent),
+            stopped=tuple(stopped),
+            given_up=tuple(given_up),
         )
 
     def _camera(self, name: str) -> _Camera:

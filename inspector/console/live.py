@@ -173,7 +173,16 @@ class Live:
         return self.board.card(camera, self.now(), self._shift.begin)
 
     def strip(self) -> Strip:
-        return self.board.strip(self._shift.begin, self.gates, self._ownerless(), self.silent_agents())
+        unowned = self._unowned()
+        given_up = [name for name in unowned if self._is_given_up(name)]
+        return self.board.strip(
+            self._shift.begin,
+            self.gates,
+            [name for name in unowned if name not in given_up],
+            self.silent_agents(),
+            stopped=self.stopped_agents(),
+            given_up=given_up,
+        )
 
     def pictured(self, card: Card) -> SeenRow | None:
         """The newest part of the card that there is a picture of."""
@@ -192,13 +201,23 @@ class Live:
         return [
             sign.agent
             for sign in self._signs.values()
-            if now_s - sign.since_s > SILENT_AFTER_S and now - sign.agent.seen_at < FORGOTTEN
+            if sign.agent.ended_at is None
+            and now_s - sign.since_s > SILENT_AFTER_S
+            and now - sign.agent.seen_at < FORGOTTEN
         ]
+
+    def stopped_agents(self) -> list[SeenAgent]:
+        """Agents that were ended in order in the last day."""
+        since = self.now() - FORGOTTEN
+        agents = (sign.agent for sign in self._signs.values())
+        return [agent for agent in agents if agent.ended_at is not None and agent.ended_at > since]
 
     def is_alive(self, agent: str) -> bool:
         """Whether the agent was heard within `SILENT_AFTER_S`."""
         sign = self._signs.get(agent)
-        return sign is not None and time.monotonic() - sign.since_s <= SILENT_AFTER_S
+        if sign is None or sign.agent.ended_at is not None:
+            return False
+        return time.monotonic() - sign.since_s <= SILENT_AFTER_S
 
     async def run(self, rendering: Rendering) -> None:
         """Polls until `stop` is called. While the database is away, pages say so."""
@@ -333,15 +352,22 @@ class Live:
             if sign is None:  # not seen by this process before: only its own clock says how old its sign is
                 age_s = max(0.0, (now - agent.seen_at) / timedelta(seconds=1))
                 self._signs[agent.name] = _Sign(agent, now_s - age_s)
-            elif sign.agent.seen_at != agent.seen_at:
+            elif (sign.agent.seen_at, sign.agent.ended_at) != (agent.seen_at, agent.ended_at):
                 self._signs[agent.name] = _Sign(agent, now_s)
         self.gates = await list_gates(self._database)
 
-    def _ownerless(self) -> list[str]:
+    def _unowned(self) -> list[str]:
         """Gates of the configuration that no living agent says it decides for."""
         owners = {gate.name: gate.owner for gate in self.gates}
         wanted = [gate.name for gate in self._config.gate]
         return [name for name in wanted if not self.is_alive(owners.get(name) or "")]
+
+    def _is_given_up(self, gate: str) -> bool:
+        """Whether nobody owns the gate because its agent was stopped: an agent that dies gives no gate up."""
+        if any(each.owner for each in self.gates if each.name == gate):
+            return False
+        agents = [sign.agent for sign in self._signs.values()]
+        return any(agent.ended_at is not None for agent in agents)
 
     def _set_fault(self, fault: str) -> None:
         if fault != self.fault:

@@ -59,6 +59,11 @@ class Pages:
         """The text of that name. Raises KeyError for a name without a text."""
         return self._texts[name].format(**values) if values else self._texts[name]
 
+    def load_templates(self) -> None:
+        """Compile all templates, so that nobody's first page waits for that."""
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)
+
     def render(self, template: str, **context: Any) -> str:
         """The template's HTML."""
         return self._environment.get_template(template).render(**context)

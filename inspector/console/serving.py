@@ -14,6 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from inspector.agent.clock import SystemClock
+from inspector.agent.garbage import set_start_apart
 from inspector.agent.systemd import Notifier
 from inspector.config import loading
 from inspector.config.config import Config
@@ -84,6 +85,7 @@ async def serve(config: Config, on_start: Say = lambda _address: None) -> None:
         listener = _listener(config)
         with contextlib.closing(listener):
             app = application(config, database)
+            app.state.console.pages.load_templates()
             server = _Server(_settings(config, app))
             server.stop_on_signals(app.state.console.live.stop)
             started = asyncio.create_task(_announce(server, listener, config, on_start))
@@ -115,6 +117,7 @@ async def _announce(server: uvicorn.Server, listener: socket.socket, config: Con
     while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.02)
     address, _ = loading.notify_socket()
+    set_start_apart()  # a full collection of all that was loaded would stop each page that it falls into for 0.1 s
     Notifier(address).send("READY=1")
     on_start(address_of(config, listener.getsockname()[1]))
 

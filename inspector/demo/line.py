@@ -13,7 +13,10 @@ from pathlib import Path
 from connectors.mqtt.broker import EmbeddedBroker
 from connectors.mqtt.listener import MqttListener
 from connectors.mqtt.publisher import MqttPublisher
+from inspector import __version__
 from inspector.agent import build as app
+from inspector.agent.clock import SystemClock
+from inspector.agent.presence import end_presence, watch_presence
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config.config import Config
 from inspector.config.loading import load
@@ -23,6 +26,7 @@ from inspector.domain import Event, Verdict
 from inspector.errors import UsageError
 from inspector.files import MOST_IMAGE_BYTES, entries, make_folder, read_regular, remove_tree, write_text
 
+SOFTWARE = f"inspector {__version__}"
 CAMERAS = ("cam1", "cam2")
 WINDOW_MS = 1000
 SETTLE_S = 30.0
@@ -167,6 +171,7 @@ async def running(config: Config, telemetry: Watched) -> AsyncIterator[None]:
     """An agent that takes frames. On exit the agent finishes its frames."""
     async with app.opened(config, telemetry, lambda: False) as agent:
         run = asyncio.create_task(agent.pipeline.run())
+        presence = asyncio.create_task(watch_presence(agent.database, config, SOFTWARE, SystemClock()))
         try:
             started = asyncio.create_task(agent.pipeline.has_started.wait())
             await asyncio.wait({run, started}, return_when=asyncio.FIRST_COMPLETED)
@@ -175,6 +180,9 @@ async def running(config: Config, telemetry: Watched) -> AsyncIterator[None]:
         finally:
             agent.pipeline.stop()
             await run
+            presence.cancel()
+            await asyncio.wait({presence})
+            await end_presence(agent.database, config, SystemClock(), "the end of the demo")
 
 
 async def show(

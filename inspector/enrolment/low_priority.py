@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 from inspector.errors import EnrolmentError, InspectorError
-from inspector.lifetime import environment_without_secrets
+from inspector.lifetime import environment_without_secrets, python_command
 
 Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
@@ -67,7 +67,7 @@ work_in_child(int(wire))
 
 def _start(wire: Connection) -> subprocess.Popen[bytes]:
     # A bare interpreter in place of `multiprocessing`, which would first load the command's own modules again.
-    command = [sys.executable, "-c", _CHILD, str(Path(__file__).parents[2]), str(wire.fileno()), str(os.getpid())]
+    command = python_command("-c", _CHILD, str(Path(__file__).parents[2]), str(wire.fileno()), str(os.getpid()))
     one_thread = environment_without_secrets(**dict.fromkeys(THREAD_VARIABLES, "1"))
     return subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[wire.fileno()], env=one_thread)
 

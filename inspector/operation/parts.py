@@ -66,7 +66,8 @@ class PartsAccount:
     def excused(self) -> Counter[PartClass]:
         """Parts of the same classes that are no contradictions, by class.
 
-        They passed in bypass or another mode than auto, or by a policy; or their PLC sends no acknowledgements.
+        They passed in bypass or another mode than auto, or by a policy; or their PLC sends no acknowledgements; or they
+        were told reject or quarantine and fell to a default that kept them out too.
         """
         return Counter({each: self.classes[each] for each in CONTRADICTIONS}) - self.contradicting
 
@@ -175,7 +176,7 @@ def _is_of(part_class: PartClass) -> Belongs:
 
 
 def _contradicts(facts: PartFacts, terms: GateTerms) -> bool:
-    return is_contradiction(facts, _class_of(facts, terms), sends_acks=terms.sends_acks)
+    return is_contradiction(facts, _class_of(facts, terms), sends_acks=terms.sends_acks, has_sensor=terms.has_sensor)
 
 
 def _class_of(facts: PartFacts, terms: GateTerms) -> PartClass:

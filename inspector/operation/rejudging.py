@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from inspector.agent.camera_limits import limits_of
 from inspector.config.config import Config
@@ -38,12 +37,17 @@ class JudgedAgain:
 
 
 class Rejudge:
-    """A version, opened on the configured engine and checked by its probes."""
+    """A version, opened on the configured engine and checked by its probes.
+
+    `engine`: the name of that engine as rows have it, so what `auto` stands for here.
+    """
 
     def __init__(self, config: Config, version: ProductVersion, artifact: bytes) -> None:
         """Raises ArtifactError where an agent would refuse the version here; EngineError, WeightsMissing."""
         self._config = config
-        self._item = _opened(config, version, artifact)
+        loader = VisionLoader(config.engine, cache_of(config))
+        self._item = _opened(config, loader, version, artifact)
+        self.engine = loader.engine_name
 
     @property
     def version(self) -> ProductVersion:
@@ -69,11 +73,10 @@ class Rejudge:
         return limits_of(self._config.camera_named(camera)) if self.is_configured(camera) else DecodeLimits()
 
 
-def _opened(config: Config, version: ProductVersion, artifact: bytes) -> LoadedProduct:
-    cache: Path = cache_of(config)
-    asyncio.run(fetch_where_none_is_made(config, cache))
+def _opened(config: Config, loader: VisionLoader, version: ProductVersion, artifact: bytes) -> LoadedProduct:
+    asyncio.run(fetch_where_none_is_made(config, cache_of(config)))
     alone = LiveSet("again", (replace(version, is_live=True, is_shadow=False),))
-    lineup, events = VisionLoader(config.engine, cache).load(alone, {version.digest: artifact}, None)
+    lineup, events = loader.load(alone, {version.digest: artifact}, None)
     item = lineup.loaded.get(version.digest) if isinstance(lineup, VisionLineup) else None
     if item is None:
         why = "; ".join(event.detail for event in events)

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from inspector import __version__
+from inspector.agent.process_figures import processor_name
 from inspector.config.config import Config
 from inspector.domain import ProductVersion, Verdict
 from inspector.errors import StateUnusable, UsageError
 from inspector.operation.opening import registry_of
 from inspector.operation.rejudging import TOLERANCE, JudgedAgain, Rejudge
 from inspector.operation.results import find_result
+from inspector.store.console.agents import processor_at
+from inspector.store.database import configured
 from inspector.store.pictures.folders import read_kept
 from inspector.store.pictures.reviewed import kept_frame, reviewed_frame
 
@@ -35,6 +38,7 @@ class Replay:
     """A frame judged again. `level`: the score of now at the threshold of then, as the recorded level is.
 
     `tolerance`: by how much levels may differ between engines and processors. `differs`: what is not as it was then.
+    `processor_then`: None if it was not recorded.
     """
 
     verdict: Verdict
@@ -43,6 +47,8 @@ class Replay:
     frame: Path
     engine: str
     differs: tuple[str, ...]
+    processor_then: str | None
+    processor_now: str
     tolerance: float = TOLERANCE
 
     @property
@@ -81,6 +87,8 @@ class Replay:
             "engine_now": self.engine,
             "software_then": verdict.software,
             "software_now": SOFTWARE,
+            "processor_then": self.processor_then,
+            "processor_now": self.processor_now,
             "differs": list(self.differs),
             "frame": str(self.frame),
         }
@@ -100,7 +108,11 @@ def replay(config: Config, start: str) -> Replay:
     rejudge = Rejudge(config, version, artifact)
     again = rejudge.judge(verdict.camera, payload)
     level = rejudge.level(again.score, verdict.threshold)
-    return Replay(verdict, again, level, frame, config.engine.name, tuple(_differing(config, verdict, rejudge)))
+    then, now = asyncio.run(_processor_of(config, verdict)), processor_name()
+    differs = _differing(verdict, rejudge)
+    if then is not None and then != now:
+        differs.append(f"the processor was {then} and is {now}")
+    return Replay(verdict, again, level, frame, rejudge.engine, tuple(differs), then, now)
 
 
 def _frame_of(config: Config, verdict: Verdict) -> tuple[Path, bytes]:
@@ -134,10 +146,15 @@ async def _version_of(config: Config, verdict: Verdict) -> tuple[ProductVersion,
         return same[0], await registry.artifact(product, same[0].version)
 
 
-def _differing(config: Config, verdict: Verdict, rejudge: Rejudge) -> list[str]:
+async def _processor_of(config: Config, verdict: Verdict) -> str | None:
+    async with configured(config) as database:
+        return await processor_at(database, verdict.agent, verdict.received_at)
+
+
+def _differing(verdict: Verdict, rejudge: Rejudge) -> list[str]:
     differs = []
-    if verdict.engine != config.engine.name:
-        differs.append(f"the engine was {verdict.engine} and is {config.engine.name}")
+    if verdict.engine != rejudge.engine:
+        differs.append(f"the engine was {verdict.engine} and is {rejudge.engine}")
     if verdict.software != SOFTWARE:
         differs.append(f"the software was {verdict.software} and is {SOFTWARE}")
     if not rejudge.is_configured(verdict.camera):

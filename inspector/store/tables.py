@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0015"
+SCHEMA_REVISION = "0016"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -452,6 +452,17 @@ agents = sa.Table(
     sa.Column("started_at", UtcTime, nullable=False),
     sa.Column("seen_at", UtcTime, nullable=False),
     sa.Column("session", sa.String, nullable=False, server_default=""),
+    sa.Column("ended_at", UtcTime),  # null while it runs, and where it was killed
+    sa.Column("ended_by", sa.String, nullable=False, server_default=""),
+)
+
+# The processors on which an agent judged: one row for each change, not for each run.
+agent_processors = sa.Table(
+    "agent_processors",
+    metadata,
+    sa.Column("agent", sa.String, primary_key=True),
+    sa.Column("since", UtcTime, primary_key=True),
+    sa.Column("processor", sa.String, nullable=False),
 )
 
 gate_owners = sa.Table(

@@ -27,6 +27,8 @@ from inspector.domain import Ack, Action, GateState, GateTerms, PartClass, PartC
 ACTIONS: Final = (Action.NONE, Action.PASS, Action.REJECT, Action.QUARANTINE)
 """The action of each number on the wire."""
 
+KEPT_OUT: Final = (Action.REJECT, Action.QUARANTINE)
+
 BY_DECISION, BY_DEFAULT, BY_BYPASS = 1, 2, 3
 
 CONTRADICTIONS: Final = frozenset(
@@ -63,16 +65,27 @@ def classify(facts: PartFacts, *, has_sensor: bool = False) -> PartClass:
     return PartClass.DONE_OTHERWISE if ack.source == BY_DECISION else PartClass.NEVER_TOLD
 
 
-def is_contradiction(facts: PartFacts, part_class: PartClass, *, sends_acks: bool = True) -> bool:
+def is_contradiction(
+    facts: PartFacts, part_class: PartClass, *, sends_acks: bool = True, has_sensor: bool = False
+) -> bool:
     """Whether a person should know of the part.
 
     In other modes than auto and in the PLC's own bypass nothing is judged. A pass that a policy tells is wanted. A gate
-    whose PLC sends no acknowledgements misses none.
+    whose PLC sends no acknowledgements misses none. A part that was told reject or quarantine, and that the default
+    kept out too, is what a held gate asks of its PLC: such decisions are sent while it isn't ready, and the default
+    applies.
     """
     is_bypassed = facts.ack is not None and facts.ack.source == BY_BYPASS
     is_by_policy = part_class is PartClass.PASSED_UNJUDGED and facts.is_told and facts.decided is Action.PASS
     is_awaited = part_class is not PartClass.NEVER_ACKNOWLEDGED or sends_acks
-    is_wanted = is_bypassed or is_by_policy or not facts.is_inspected
+    is_kept_out = (
+        part_class is PartClass.DEFAULT_THOUGH_TOLD
+        and facts.ack is not None
+        and facts.decided in KEPT_OUT
+        and ACTIONS[facts.ack.action] in KEPT_OUT
+        and _is_done(ACTIONS[facts.ack.action], facts.ack, has_sensor)
+    )
+    is_wanted = is_bypassed or is_by_policy or is_kept_out or not facts.is_inspected
     return part_class in CONTRADICTIONS and is_awaited and not is_wanted
 
 

@@ -126,7 +126,7 @@ def check_time(command: Command, now: datetime, largest_age_s: float, longest_mo
     if command.expires_at > now + timedelta(hours=longest_mode_h):
         raise CommandRefused(
             f"Its expires_at is more than {longest_mode_h:g} h away, the longest that this agent takes "
-            "(agent.max_mode_h); send an earlier one, and the command again before it is over.",
+            "(commands.max_mode_h); send an earlier one, and the command again before it is over.",
             TIME,
         )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from inspector.config.sections import GateSection
 from inspector.domain import Action, Admitted, Cause, Decision, GateMode, ResultId, Verdict
@@ -32,6 +33,7 @@ class PartKey:
 
 @dataclass(slots=True)
 class _Part:
+    act_before: datetime
     act_before_ns: int
     decide_by_ns: int
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -41,10 +43,11 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class MissingView:
-    """A view of a part that had not come when the part had to be decided."""
+    """A view of a part that had not come when the part had to be decided. `act_before`: the part's own time."""
 
     camera: str
     part: PartKey
+    act_before: datetime
 
 
 class Gate:
@@ -90,10 +93,10 @@ class Gate:
         decide_by_ns = self.decide_by_ns(admitted)
         if not may_be_told(admitted):
             return None
-        if key is None or decide_by_ns is None or admitted.act_before_ns is None:
+        if key is None or decide_by_ns is None or admitted.act_before is None or admitted.act_before_ns is None:
             return decide_by_ns
         if key not in self._parts:
-            self._parts[key] = self._undecided[key] = _Part(admitted.act_before_ns, decide_by_ns)
+            self._parts[key] = self._undecided[key] = _Part(admitted.act_before, admitted.act_before_ns, decide_by_ns)
             while len(self._parts) > self._remembered:
                 forgotten, _ = self._parts.popitem(last=False)
                 self._undecided.pop(forgotten, None)
@@ -128,7 +131,8 @@ class Gate:
         missing: list[MissingView] = []
         for key in expired:
             part = self._undecided.pop(key)
-            missing.extend(MissingView(camera, key) for camera in self._section.cameras if camera not in part.verdicts)
+            absent = [camera for camera in self._section.cameras if camera not in part.verdicts]
+            missing.extend(MissingView(camera, key, part.act_before) for camera in absent)
         return missing
 
     def next_expiry_ns(self) -> int | None:
@@ -161,8 +165,6 @@ class Gate:
         part.told = worst.action
         if len(part.verdicts) == len(self._section.cameras):
             self._undecided.pop(key, None)
-        if worst.act_before is None:
-            return None
         return Decision(
             gate=self.name,
             epoch=key.epoch,
@@ -170,7 +172,7 @@ class Gate:
             action=worst.action,
             cause=worst.cause,
             result_id=ResultId(worst.result_id),
-            act_before=worst.act_before,
+            act_before=part.act_before,
             act_before_ns=part.act_before_ns,
             lap=key.lap,
         )

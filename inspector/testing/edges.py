@@ -133,6 +133,9 @@ class FakeCommandChannel(_Edge):
         self.asked: asyncio.Queue[CommandRequest] = asyncio.Queue()
         self.replies: list[tuple[CommandName, dict[str, Any]]] = []
 
+    def sift(self, takes: TakesCommand) -> None:
+        """Nothing: `requests` asks."""
+
     async def requests(self, takes: TakesCommand) -> AsyncIterator[CommandRequest]:
         while True:
             request = await self.asked.get()

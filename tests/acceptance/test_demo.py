@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,9 @@ def test_demo_judges_every_frame_once_and_reports(tmp_path: Path) -> None:
     assert (report["frames"], report["verdicts"], report["missed"], report["duplicates"]) == (FRAMES, FRAMES, 0, 0)
     assert report["passes"] + report["rejects"] + report["unjudged"] == FRAMES
     assert report["latency_ms"].keys() == {"p50", "p95", "p99"}
+    with contextlib.closing(sqlite3.connect(tmp_path / "demo" / "inspector.db")) as database:
+        ended = database.execute("SELECT name, ended_by FROM agents WHERE ended_at IS NOT NULL").fetchall()
+    assert ended == [("demo", "the end of the demo")], "the console after it calls no agent silent"
     rows = inspector("results", "list", "--config", tmp_path / "demo" / "inspector.toml", "--json")
     assert len(json.loads(rows.stdout)) == FRAMES
     parts = inspector("parts", "--since", "1h", "--config", tmp_path / "demo" / "inspector.toml", "--json")

@@ -115,6 +115,9 @@ def test_sigterm_in_the_middle_of_200_frames_drains_and_the_rest_comes_next_time
     check_rows(running, 200, has_ids)
     camera.close()
     assert running.end() == 0
+    (agent_row,) = running.rows("agents")
+    assert (agent_row["ended_by"], agent_row["ended_at"] is None) == ("SIGTERM", False)
+    assert len(running.rows("agent_processors")) == 1
 
 
 @pytest.mark.parametrize("stage", STAGES)

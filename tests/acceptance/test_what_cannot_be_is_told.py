@@ -138,7 +138,7 @@ def test_run_bypass_until_2099_is_refused_and_the_line_goes_on_judging(
         assert running.end() == 0
         (reply,) = floor.of("reply")
         assert reply["ok"] == 0
-        assert "agent.max_mode_h" in reply["detail"]
+        assert "commands.max_mode_h" in reply["detail"]
         assert {beat["mode"] for beat in floor.of("heartbeat")} == {1}
         assert [decision["act"] for decision in floor.of("decision")] == [PASS]
     assert running.rows("gates")[0]["mode"] == "auto"

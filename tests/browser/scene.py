@@ -37,7 +37,7 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.ports import Lineup
-from inspector.store.console.agents import SeenAgent, note_alive
+from inspector.store.console.agents import SeenAgent, note_alive, note_ended
 from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.pictures.images import FolderImages
@@ -142,14 +142,22 @@ class Line:
         await self._ledger.record_gate_actions([_report(verdict)])
         return verdict
 
+    @property
+    def _presence(self) -> AgentPresence:
+        return AgentPresence(self.config.agent.name, "i", "s", "inspector 0.1.0", "c" * 64, self._began)
+
     async def live(self) -> None:
         """The agent's sign of life, now, and its gates."""
         now = self._clock.now()
-        presence = AgentPresence(self.config.agent.name, "i", "s", "inspector 0.1.0", "c" * 64, self._began)
-        await self._ledger.record_owned(presence, {gate.name: 1 for gate in self.config.gate}, {})
+        await self._ledger.record_owned(self._presence, {gate.name: 1 for gate in self.config.gate}, {})
         await note_alive(
             self.database, SeenAgent(self.config.agent.name, "inspector 0.1.0", self._began, now), "c" * 64
         )
+
+    async def stop(self) -> None:
+        """The agent gives its gates up and ends, as after SIGTERM."""
+        await self._ledger.record_owned(self._presence, {}, {})
+        await note_ended(self.database, self.config.agent.name, self._clock.now(), "SIGTERM")
 
     def _judged(
         self, camera: str, product: str, number: int, at: datetime, lot: str | None, *, is_good: bool | None = None

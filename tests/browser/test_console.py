@@ -147,6 +147,20 @@ async def test_dead_agent_is_shown_as_dead(line: Line, visit: Visit) -> None:
         await expect(strip).to_contain_text("Agent line1 is silent", timeout=PATIENCE_MS)
 
 
+async def test_agent_that_was_stopped_is_shown_as_stopped_and_not_as_dead(line: Line, visit: Visit) -> None:
+    async with visit("vera") as visitor:
+        strip = visitor.page.locator("#strip")
+        await line.live()
+        await line.stop()
+        await expect(strip).to_contain_text("Agent line1 was stopped at", timeout=PATIENCE_MS)
+        await expect(strip).to_contain_text("by SIGTERM")
+        await expect(strip).to_contain_text("Gate gate-cam1 has no agent: it was stopped")
+        await visitor.page.wait_for_timeout(4500)  # longer than an agent may be silent
+        await expect(strip.locator(".silent")).to_have_count(0)
+        await line.live()
+        await expect(strip).not_to_contain_text("was stopped", timeout=PATIENCE_MS)
+
+
 async def test_camera_that_shows_nothing_new_is_called_old(visit: Visit) -> None:
     async with visit("vera") as visitor:
         card = visitor.page.locator("#camera-0 .card")

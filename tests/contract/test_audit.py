@@ -17,6 +17,7 @@ from inspector.domain import Severity
 from inspector.errors import ConfigError, InspectorError
 from inspector.store import audit
 from inspector.store.audit import Change
+from inspector.store.audit_heads import write_head
 from inspector.store.chain import ChainKeys
 from inspector.store.database import Database, chain_keys, configured
 from inspector.store.registry.registry import SqlRegistry
@@ -212,6 +213,24 @@ async def test_watch_tells_the_head_and_finds_what_was_cut_off_since(sqlite: Dat
     assert again.telemetry.values["audit_broken"] == 1
     await again.watch.finish()
     assert again.published == [], "a chain that is not its own is not made its own"
+
+
+@pytest.mark.parametrize("is_forged", [False, True])
+async def test_watch_remembers_the_head_that_somebody_takes_from_its_folder(
+    sqlite: Database, tmp_path: Path, is_forged: bool
+) -> None:
+    await write(sqlite, 3)
+    watched = Watched(sqlite, tmp_path / "state")
+    await watched.watch.look()
+    file = tmp_path / "state" / "audit-head.json"
+    await cut(sqlite, after=2)
+    file.unlink()
+    if is_forged:
+        write_head(file, await audit.head(sqlite, START))
+    await watched.watch.look()
+    assert ["entry 3, the last one at" in fault for fault in watched.told("audit_broken")] == [True]
+    await watched.watch.finish()
+    assert len(watched.published) == 1, "a chain that is not its own is not made its own"
 
 
 async def test_watch_seals_an_older_chain_once_and_finds_one_without_seals(sqlite: Database, tmp_path: Path) -> None:

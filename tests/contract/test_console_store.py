@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from inspector.agent.clock import SystemClock
-from inspector.domain import Action, Cause, Outcome, ResultId, Review, ReviewLabel, Role, Severity, Verdict
+from inspector.domain import (
+    Action,
+    AgentPresence,
+    Cause,
+    LateOutcome,
+    Outcome,
+    ResultId,
+    Review,
+    ReviewLabel,
+    Role,
+    Severity,
+    Verdict,
+)
 from inspector.errors import UsageError
 from inspector.store import audit, reviews
-from inspector.store.console import people
-from inspector.store.console.agents import SeenAgent, events_between, list_agents, list_events, list_gates, note_alive
-from inspector.store.console.hours import HourCount, count_hours, keep_hour
+from inspector.store.console import hours, people
+from inspector.store.console.agents import (
+    SeenAgent,
+    events_between,
+    list_agents,
+    list_events,
+    list_gates,
+    note_alive,
+    note_ended,
+    note_processor,
+    processor_at,
+)
+from inspector.store.console.hours import HourCount, RecentPieces, count_hours, keep_hour
 from inspector.store.console.levels import newest_scores
 from inspector.store.console.queue import QueueKind, waiting
 from inspector.store.console.rejects import newest_rejects
 from inspector.store.console.rows import Place, RowFilter, count_minutes, list_rows, newest_seq, place_of, rows_after
 from inspector.store.database import Database
 from inspector.store.ledger.ledger import SqlLedger
-from inspector.testing.samples import event_of, verdict_of_part
+from inspector.store.tables import results as results_table
+from inspector.testing.samples import event_of, missed_verdict_of_part, verdict_of_part
 
 HOUR = timedelta(hours=1)
 T0 = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
+WAITING = {
+    "outcome": Outcome.UNJUDGED,
+    "cause": Cause.LATE,
+    "action": Action.REJECT,
+    "late_outcome": LateOutcome.WAITING,
+}
 REJECT = {"outcome": Outcome.REJECT, "cause": Cause.ANOMALY, "action": Action.REJECT, "level": 1.5}
 
 
@@ -65,6 +95,53 @@ class ConsoleStoreContract:
         assert await keep_hour(database, T0 + HOUR + timedelta(minutes=29), HOUR)  # the hour before
         await record(database, at(2, 20))
         assert total(await count_hours(database, T0, T0 + HOUR)) == 2
+
+    async def test_remembered_pieces_say_what_a_plain_count_says(self, database: Database) -> None:
+        recent, until = RecentPieces(), T0 + 2 * HOUR - timedelta(seconds=7)
+
+        async def check(results: int) -> None:
+            plain = await count_hours(database, T0 + timedelta(seconds=3), until)
+            for _ in range(2):  # counted, and remembered
+                found = await count_hours(database, T0 + timedelta(seconds=3), until, recent)
+                assert sorted(found, key=str) == sorted(plain, key=str)
+            assert total(plain) == results
+
+        missed_at = T0 + timedelta(seconds=650)
+        missed = missed_verdict_of_part(9, received_at=missed_at, decided_at=missed_at)
+        unknown = at(10, 1300, product=None, product_version=None, **WAITING)
+        await record(database, at(1, 1), at(2, 10), at(3, 599.999), at(4, 600), at(5, 4200, **REJECT), missed, unknown)
+        await check(6)
+        await record(database, at(6, 20), at(7, 7190), at(8, 7195))  # received before rows that are counted already
+        await check(8)
+        await record(database, at(9, 651, gate=missed.gate))  # the frame of the missed part
+        await check(8)
+        ledger = SqlLedger(database, SystemClock())
+        finding = replace(unknown, late_outcome=LateOutcome.REJECT, product="nut", product_version=4, judged_at=until)
+        assert await ledger.amend([finding]) == []
+        await check(8)
+        assert "nut" in {each.product for each in await count_hours(database, T0, until, recent)}
+        async with database.writing() as connection:
+            await connection.execute(results_table.delete().where(results_table.c.received_at < T0 + HOUR / 2))
+        await check(2)
+
+    async def test_pieces_that_hold_still_are_not_counted_again(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await record(database, at(1, 10), at(2, 700))
+        recent = RecentPieces()
+        counted: list[datetime] = []
+        plain = hours._counted
+
+        async def count(database: Database, begin: datetime, end: datetime) -> list[HourCount]:
+            counted.append(begin)
+            return await plain(database, begin, end)
+
+        monkeypatch.setattr(hours, "_counted", count)
+        until = T0 + timedelta(minutes=25)
+        for _ in range(3):
+            assert total(await count_hours(database, T0, until, recent)) == 2
+        ten = timedelta(minutes=10)
+        assert counted == [T0, T0 + ten, T0 + 2 * ten, T0 + 2 * ten, T0 + 2 * ten]
 
     async def test_minutes_are_counted_up_to_a_row(self, database: Database) -> None:
         await record(database, at(1, 10), at(2, 59), at(3, 61), at(4, 62, simulated=True))
@@ -120,6 +197,26 @@ class ConsoleStoreContract:
         (agent,) = await list_agents(database)
         assert agent.seen_at == T0 + timedelta(seconds=5)
         assert await list_gates(database) == []
+
+    async def test_end_of_an_agent_stays_until_it_is_there_again(self, database: Database) -> None:
+        ledger = SqlLedger(database, SystemClock())
+        presence = AgentPresence("a", "i", "s", "inspector 1", "c", T0)
+        for begin in (
+            lambda: note_alive(database, SeenAgent("a", "inspector 1", T0, T0), "c"),
+            lambda: ledger.record_owned(presence, {}, {}),
+        ):
+            await begin()
+            await note_ended(database, "a", T0 + HOUR, "SIGINT")
+            (ended,) = await list_agents(database)
+            assert (ended.seen_at, ended.ended_at, ended.ended_by) == (T0 + HOUR, T0 + HOUR, "SIGINT")
+            await begin()
+            assert (await list_agents(database))[0].ended_at is None
+
+    async def test_processor_of_a_time_is_the_last_one_noted_before_it(self, database: Database) -> None:
+        for hours, model in ((0, "A"), (1, "A"), (2, "B"), (2, "C")):
+            await note_processor(database, "a", T0 + hours * HOUR, model)
+        found = [await processor_at(database, "a", T0 + hours * HOUR) for hours in (-1, 0, 1, 2, 9)]
+        assert found == [None, "A", "A", "C", "C"]
 
     async def test_events_are_listed_by_severity_and_between_times(self, database: Database) -> None:
         events = [event_of("camera_silent", at=T0), event_of("other", at=T0 + HOUR, severity=Severity.ALARM)]

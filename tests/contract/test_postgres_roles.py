@@ -40,6 +40,13 @@ ROLES = ("inspector_agent", "inspector_console", "inspector_operator", "inspecto
 WORDS = {"SELECT": "reads", "INSERT": "adds", "UPDATE": "changes", "DELETE": "removes"}
 
 
+TAKE_THE_NEXT_NUMBER = (
+    "INSERT INTO audit (seq, at, user_name, object, reason, prev_hash, hash)"
+    " SELECT coalesce(max(seq), 0) + 1, now(), 'eve', 'x', 'x', 'x', 'x' FROM audit"
+)
+"""Who may do so can keep everybody from adding an entry, and with it from each change that is audited."""
+
+
 @pytest.fixture
 def owned(postgres: Database, postgres_server: PostgresServer) -> Database:
     """As the owner; the script has been run twice, as after an upgrade."""
@@ -141,6 +148,7 @@ async def test_no_role_can_rewrite_the_audit_or_the_tables(users: Users, role: s
         ("inspector_agent", "UPDATE registry_revision SET revision = 7"),
         ("inspector_agent", "INSERT INTO jobs DEFAULT VALUES"),
         ("inspector_agent", "DELETE FROM holds"),
+        *[(role, TAKE_THE_NEXT_NUMBER) for role in ROLES],
         ("inspector_agent", "SELECT password_hash FROM people"),
         ("inspector_operator", "SELECT token_sha256 FROM sessions"),
         ("inspector_console", "UPDATE product_versions SET artifact = ''"),
@@ -183,6 +191,8 @@ async def cells(database: Database) -> dict[tuple[str, str], str]:
 
 async def _may(connection: sa.ext.asyncio.AsyncConnection, role: str, table: str, right: str) -> bool:
     query = sa.select(sa.func.has_table_privilege(role, table, right))
+    if right == "INSERT":  # of the audit not into all columns
+        query = sa.select(sa.func.has_any_column_privilege(role, table, right))
     return bool((await connection.execute(query)).scalar_one())
 
 

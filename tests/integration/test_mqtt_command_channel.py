@@ -142,6 +142,27 @@ async def test_flood_of_refused_commands_never_drops_a_genuine_one(
     assert "commands_lost" not in notebook.kinds
 
 
+async def test_flood_of_refused_commands_while_the_agent_starts_never_drops_a_genuine_one(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
+) -> None:
+    """Nobody reads commands before the journal is recovered and the engine is warm; each is asked about once."""
+    broker = mosquitto()
+    asked: list[bytes] = []
+
+    def takes(request: CommandRequest) -> bool:
+        asked.append(request.payload)
+        return request.payload != b"forged"
+
+    async with MqttCommandChannel(line_config(broker, tmp_path), RunningClock(), notebook) as channel:
+        channel.sift(takes)
+        await asyncio.to_thread(feed, broker, ("forged\n" * (REQUESTS_KEPT + 10)).encode())
+        await asyncio.to_thread(broker.publish, "-t", "p/s/cmd/mode", "-q", "1", "-m", "genuine")
+        async with asyncio.timeout(15):
+            assert (await anext(channel.requests(takes))).payload == b"genuine"
+    assert asked.count(b"genuine") == 1
+    assert "commands_lost" not in notebook.kinds
+
+
 def feed(broker: Mosquitto, lines: bytes) -> None:
     """Each line as one command."""
     sender = ["mosquitto_pub", "-h", broker.host, "-p", str(broker.port), "-t", "p/s/cmd/mode", "-q", "1", "-l"]

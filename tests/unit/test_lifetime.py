@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.lifetime import ORPHANED, run_to_end
+from inspector.lifetime import ORPHANED, python_command, run_to_end
 
 ROOT = Path(__file__).parents[2]
 CHILD = "import sys; from inspector.lifetime import end_with_parent; end_with_parent(int(sys.argv[1])); print('lives')"
@@ -73,6 +73,23 @@ def children_with_secrets(tree: ast.AST) -> Iterator[str]:
             env = next((ast.unparse(word.value) for word in call.keywords if word.arg == "env"), "")
             if starts and "environment_without_secrets" not in env and env not in without_secrets(tree):
                 yield f"line {call.lineno}: {ast.unparse(call.func)}"
+
+
+def test_children_with_this_interpreter_take_no_module_from_the_folder_they_run_in(tmp_path: Path) -> None:
+    """Whoever may write into the folder where root calls a command would else be root."""
+    for name in ("ctypes", "json", "onnxruntime"):
+        (tmp_path / f"{name}.py").write_text(f"open('owned-{name}', 'w').close()\nraise ImportError\n")
+    asks = "import ctypes, json, onnxruntime; print(onnxruntime.__name__)"
+    module = ("-m", "json.tool", os.devnull)
+    for words in (("-c", asks), ("-W", "ignore", "-c", asks), module):
+        subprocess.run(python_command(*words), cwd=tmp_path, capture_output=True, check=False, timeout=120)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".py"}
+
+
+def test_every_child_with_this_interpreter_is_started_so() -> None:
+    sources = [*(ROOT / "inspector").rglob("*.py"), *(ROOT / "connectors").rglob("*.py")]
+    named = [path.name for path in sources if "sys.executable" in path.read_text("utf-8")]
+    assert named == ["lifetime.py"]
 
 
 def without_secrets(tree: ast.AST) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Final
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.config import Config
 from inspector.errors import WeightsMissing
-from inspector.lifetime import environment_without_secrets
+from inspector.lifetime import environment_without_secrets, python_command
 from inspector.vision.networks.torch_extra import INSTALL_TORCH, has_torch
 
 ENGINE: Final = "engine"
@@ -161,7 +160,7 @@ def _asked(package: str, code: str) -> _Answer:
     """Load the package in a child process, so that its memory is freed and a crash does no harm."""
     if importlib.util.find_spec(package) is None:
         return _Answer(why_not=f"{package} is not installed.")
-    command = [sys.executable, "-c", code]
+    command = python_command("-c", code)
     try:
         asked = subprocess.run(
             command,

@@ -68,8 +68,8 @@ def _excuse(account: PartsAccount) -> str:
     counted = ", ".join(f"{number} {_plain(part_class)}" for part_class, number in sorted(account.excused.items()))
     return (
         f"Not among the contradictions: {counted}. They came in bypass or another mode than auto, passed by a policy "
-        'such as on_unjudged = "pass", or are of a gate whose PLC sends no acknowledgements. --class lists all parts '
-        "of a class."
+        'such as on_unjudged = "pass", are of a gate whose PLC sends no acknowledgements, or were told reject or '
+        "quarantine and were kept out by default, as at a held gate. --class lists all parts of a class."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from inspector.cli.terminal import console
+from inspector.cli.terminal.escapes import shown
 from inspector.operation.replaying import Replay, Sameness
 
 _FINDINGS: Final = {
@@ -30,5 +31,9 @@ def print_replay(found: Replay) -> None:
     )
     if not found.has_same_outcome:
         say("  The frame lies so near the threshold that its outcome would be the other one.", highlight=False)
+    if found.processor_then is None:
+        say("  The processor of then is not recorded.", highlight=False)
+    elif found.processor_then == found.processor_now:
+        say(f"  as then: the processor, {shown(found.processor_now)}", highlight=False, markup=False, soft_wrap=True)
     for each in found.differs:
         say(f"  not as then: {each}", highlight=False, markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from inspector.console.access import Console, console_of, context_of
+from inspector.console.lately import Counted, Lately
 from inspector.console.shifts import shift_at
 from inspector.domain import Outcome
 from inspector.operation.containment import Containment, contained_in
@@ -26,23 +27,46 @@ NEAREST: Final = 30
 CHUNK: Final = 500
 """Lines of the CSV that are sent at once."""
 
+COUNTED_FOR_S: Final = 10.0
+"""What is in question is counted again after this time at the earliest: it reads every row of the time."""
+
+Asked = tuple[str, str | None, str | None, str | None]
+"""Span, product, camera and lot."""
+
+
+class Containments:
+    """What was found for each question lately, for everybody who asks the same."""
+
+    def __init__(self) -> None:
+        self.counts = Lately[Asked, Containment](COUNTED_FOR_S, lambda found: len(found.groups))
+
+    async def of(self, console: Console, span: str, wanted: Suspicion) -> Counted[Containment] | None:
+        """What is in question, with its age; None if it was never counted and that takes long."""
+        asked = (span, wanted.product, wanted.camera, wanted.lot)
+        return await self.counts.get(asked, wanted.until, lambda: contained_in(console.database, wanted, limit=NEAREST))
+
 
 async def show(request: Request) -> Response:
     """What is in question in the time, product and lot that the query names."""
     console = console_of(request)
     span, wanted = _asked(request, console.live.now())
-    found = await contained_in(console.database, wanted, limit=NEAREST)
+    containments: Containments = request.app.state.containments
+    counted = await containments.of(console, span, wanted)
+    found = None if counted is None else counted.value
+    shown = wanted if found is None else found.suspicion
     times, zone = console.config.console.shifts, console.pages.zone
     page = console.pages.render(
         "contain.html.j2",
         **context_of(request),
+        counted=counted,
+        wanted=wanted,
         found=found,
-        shifts=found.by(lambda group: (shift_at(group.first_at, times, zone).begin,)),
+        shifts={} if found is None else found.by(lambda group: (shift_at(group.first_at, times, zone).begin,)),
         span=span,
         spans=list(SPANS),
         cameras=console.live.board.cameras,
         outcomes=list(Outcome),
-        listed=urlencode(_named(wanted) | {"since": wanted.since.isoformat(), "until": wanted.until.isoformat()}),
+        listed=urlencode(_named(wanted) | {"since": shown.since.isoformat(), "until": shown.until.isoformat()}),
         table=urlencode({"span": span} | _named(wanted)),
     )
     return HTMLResponse(page)

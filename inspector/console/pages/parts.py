@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from inspector.console.access import Console, console_of, context_of
+from inspector.console.lately import Counted, Lately
 from inspector.domain import PartClass, PartSelection
 from inspector.operation.parts import PartsAccount, account_in
 from inspector.stream.accounting import CONTRADICTIONS, terms_of
@@ -18,11 +17,8 @@ from inspector.stream.accounting import CONTRADICTIONS, terms_of
 LISTED: Final = 50
 SPANS: Final = {"1h": timedelta(hours=1), "8h": timedelta(hours=8), "24h": timedelta(hours=24)}
 
-
 COUNTED_FOR_S: Final = 10.0
 """An account is counted again after this time at the earliest: it reads every part of the time that is asked for."""
-
-_MOST_ACCOUNTS: Final = 32
 
 Asked = tuple[str, str | None, PartClass | None]
 """The span, the gate and the class that a page shows."""
@@ -32,22 +28,15 @@ class Accounts:
     """The accounts that were counted last, for everybody who asks for the same ones."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()
-        self._counted: OrderedDict[Asked, PartsAccount] = OrderedDict()
+        self.counts = Lately[Asked, PartsAccount](COUNTED_FOR_S, lambda account: len(account.counts))
 
-    async def count(self, console: Console, asked: Asked, now: datetime) -> PartsAccount:
-        """The account, at most `COUNTED_FOR_S` old; its `selection.now` says how old."""
+    async def count(self, console: Console, asked: Asked, now: datetime) -> Counted[PartsAccount] | None:
+        """The account with its age; None if it was never counted and that takes long."""
         span, gate, part_class = asked
-        async with self._turn:
-            found = self._counted.get(asked)
-            if found is not None and abs((now - found.selection.now).total_seconds()) <= COUNTED_FOR_S:
-                return found
-            wanted = PartSelection(now, terms=terms_of(console.config), gate=gate, since=now - SPANS[span])
-            account = await account_in(console.database, wanted, part_class=part_class, limit=LISTED)
-            self._counted[asked] = account
-            while len(self._counted) > _MOST_ACCOUNTS:
-                self._counted.popitem(last=False)
-            return account
+        wanted = PartSelection(now, terms=terms_of(console.config), gate=gate, since=now - SPANS[span])
+        return await self.counts.get(
+            asked, now, lambda: account_in(console.database, wanted, part_class=part_class, limit=LISTED)
+        )
 
 
 async def show(request: Request) -> Response:
@@ -58,11 +47,13 @@ async def show(request: Request) -> Response:
     gate = query.get("gate") if query.get("gate") in {each.name for each in terms} else None
     part_class = PartClass(query["class"]) if query.get("class") in list(PartClass) else None
     accounts: Accounts = request.app.state.accounts
-    account = await accounts.count(console, (span, gate, part_class), console.live.now())
-    listed = account.listed if part_class is not None else account.contradicted
+    counted = await accounts.count(console, (span, gate, part_class), console.live.now())
+    account = None if counted is None else counted.value
+    listed = () if account is None else account.listed if part_class is not None else account.contradicted
     page = console.pages.render(
         "parts.html.j2",
         **context_of(request),
+        counted=counted,
         account=account,
         listed=listed,
         part_class=part_class,

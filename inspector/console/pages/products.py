@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from inspector.agent.clock import SystemClock
 from inspector.console.access import Console, Denied, console_of, context_of, field, form_of, session_of
 from inspector.console.histogram import MOST_LEVEL, Histogram, histogram, x_of
+from inspector.console.lately import Counted, Lately
 from inspector.domain import ProductVersion
 from inspector.enrolment.enrolled_images import folder_of
 from inspector.errors import ArtifactError, RegistryError, UsageError
@@ -72,25 +73,28 @@ class Change:
         return not self.more and not self.fewer
 
 
+Drifting = Mapping[tuple[str, int], ProductDrift]
+"""How the accepted parts lie, by product and version."""
+
+
 class Drifts:
     """How the accepted parts of the live versions lie, counted once in `DRIFT_FOR_S` for everybody who asks."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()
-        self._counted_at: datetime | None = None
-        self._found: dict[tuple[str, int], ProductDrift] = {}
+        self.counts = Lately[tuple[tuple[str, int, float], ...], Drifting](DRIFT_FOR_S)
 
-    async def of(self, console: Console, versions: Sequence[ProductVersion]) -> dict[tuple[str, int], ProductDrift]:
-        """By product and version; only live versions are compared."""
+    async def of(self, console: Console, versions: Sequence[ProductVersion]) -> Counted[Drifting] | None:
+        """Of the live ones among all versions; None if it was never counted and that takes long."""
+        live = [version for version in versions if version.is_live]
+        question = tuple(sorted((each.product, each.version, each.threshold) for each in live))
         now = console.live.now()
-        async with self._turn:
-            if self._counted_at is None or abs((now - self._counted_at).total_seconds()) > DRIFT_FOR_S:
-                since = now - timedelta(hours=console.config.agent.drift_hours)
-                live = [version for version in versions if version.is_live]
-                found = await drifts_in(console.database, live, since)
-                self._found = {(each.version.product, each.version.version): each for each in found}
-                self._counted_at = now
-            return self._found
+        since = now - timedelta(hours=console.config.agent.drift_hours)
+
+        async def count() -> Drifting:
+            found = await drifts_in(console.database, live, since)
+            return {(each.version.product, each.version.version): each for each in found}
+
+        return await self.counts.get(question, now, count)
 
 
 async def show_all(request: Request) -> Response:
@@ -216,9 +220,11 @@ async def _done(request: Request, product: str, work: Any) -> Response:
 
 async def _page(request: Request, said: str, status: int = 200, asked: tuple[str, str] | None = None) -> Response:
     console, product = console_of(request), request.path_params["product"]
-    versions = [each for each in await _versions(console) if each.product == product]
+    everything = await _versions(console)
+    versions = [each for each in everything if each.product == product]
     if not versions:
         raise Denied(404, console.pages.text("denied.missing"))
+    drifts = await _drifts(request, everything)
     shown = chosen_version(versions, None)
     registry = SqlRegistry(console.database, SystemClock())
     policy = await policy_of(console.config, registry)
@@ -230,7 +236,8 @@ async def _page(request: Request, said: str, status: int = 200, asked: tuple[str
         shown=shown,
         previous=await registry.previous(product),
         vouched={each.version: policy.vouched(each) for each in versions},
-        drift=(await _drifts(request, versions)).get((product, shown.version)),
+        drifts=drifts,
+        drift=None if drifts is None else drifts.value.get((product, shown.version)),
         drift_hours=console.config.agent.drift_hours,
         threshold=await _threshold(console, shown),
         objections={each.version: objections_of(each.manifest) for each in versions},
@@ -245,7 +252,7 @@ async def _page(request: Request, said: str, status: int = 200, asked: tuple[str
     return HTMLResponse(page, status)
 
 
-async def _drifts(request: Request, versions: Sequence[ProductVersion]) -> dict[tuple[str, int], ProductDrift]:
+async def _drifts(request: Request, versions: Sequence[ProductVersion]) -> Counted[Drifting] | None:
     drifts: Drifts = request.app.state.drifts
     return await drifts.of(console_of(request), versions)
 

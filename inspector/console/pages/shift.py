@@ -20,7 +20,7 @@ from inspector.console.shifts import Shift, shift_at, shifts_before
 from inspector.domain import Challenge, Outcome, ReviewLabel
 from inspector.store import reviews
 from inspector.store.console.agents import events_between
-from inspector.store.console.hours import HourCount, count_hours
+from inspector.store.console.hours import HourCount, RecentPieces, count_hours
 from inspector.store.console.rejects import RejectedPart, newest_rejects
 from inspector.store.ledger.challenges import list_challenges
 from inspector.store.pictures.folders import read_kept
@@ -110,7 +110,7 @@ async def show(request: Request) -> Response:
     page = console.pages.render(
         "shift.html.j2",
         **context_of(request),
-        sheet=await _sheet(console, shift),
+        sheet=await _sheet(request, shift),
         offered=shifts_before(now, section.shifts, console.pages.zone, OFFERED),
     )
     return HTMLResponse(page)
@@ -120,7 +120,7 @@ async def as_csv(request: Request) -> Response:
     """The counts of the shift, hour by hour, for a spreadsheet."""
     console = console_of(request)
     shift = _chosen(console, request)
-    counts = await count_hours(console.database, shift.begin, min(shift.end, console.live.now()))
+    counts = await _counts(request, shift, min(shift.end, console.live.now()))
     name = f"shift-{shift.begin:%Y%m%dT%H%M}Z.csv"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(table(counts), media_type="text/csv; charset=utf-8", headers=headers)
@@ -153,10 +153,16 @@ def _chosen(console: Console, request: Request) -> Shift:
         return shift_at(console.live.now(), section.shifts, zone)
 
 
-async def _sheet(console: Console, shift: Shift) -> Sheet:
+async def _counts(request: Request, shift: Shift, until: datetime) -> list[HourCount]:
+    recent: RecentPieces = request.app.state.recent
+    return await count_hours(console_of(request).database, shift.begin, until, recent)
+
+
+async def _sheet(request: Request, shift: Shift) -> Sheet:
+    console = console_of(request)
     now = console.live.now()
     until = min(shift.end, now)
-    counts = await count_hours(console.database, shift.begin, until)
+    counts = await _counts(request, shift, until)
     rejects = await newest_rejects(console.database, shift.begin, until, SHOWN_REJECTS)
     wanted = ReviewFilter(since=shift.begin, until=shift.end + REVIEWED_WITHIN)
     reviewed = [

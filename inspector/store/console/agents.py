@@ -1,10 +1,10 @@
-"""Signs of life of agents, and the state of gates, as the console shows them."""
+"""Signs of life of agents, their ends and processors, and the state of gates."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -18,12 +18,17 @@ from inspector.store.database import Database
 
 @dataclass(frozen=True, slots=True)
 class SeenAgent:
-    """An agent with its last sign of life, by its own clock."""
+    """An agent with its last sign of life, by its own clock.
+
+    `ended_at`: when it was ended in order, None while it runs or if it was killed; `ended_by`: what asked for the end.
+    """
 
     name: str
     software: str
     started_at: datetime
     seen_at: datetime
+    ended_at: datetime | None = None
+    ended_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +45,67 @@ class SeenGate:
 
 
 async def note_alive(database: Database, agent: SeenAgent, config_digest: str) -> None:
-    """Note that the agent lives."""
+    """Note that the agent lives. It is ended no more, if it was."""
     row = {
         "name": agent.name,
         "software": agent.software,
         "config_digest": config_digest,
         "started_at": agent.started_at,
         "seen_at": agent.seen_at,
+        "ended_at": None,
+        "ended_by": "",
     }
     async with database.writing() as connection:
-        await connection.execute(_alive_statement(is_sqlite=database.is_sqlite), row)
+        await connection.execute(_alive_statement(tuple(row), is_sqlite=database.is_sqlite), row)
 
 
 @functools.cache
-def _alive_statement(*, is_sqlite: bool) -> Any:
+def _alive_statement(columns: tuple[str, ...], *, is_sqlite: bool) -> Any:
     """Built once: each agent notes every second that it lives."""
     insert = (sqlite if is_sqlite else postgresql).insert(tables.agents)
-    noted = {name: insert.excluded[name] for name in ("software", "config_digest", "started_at", "seen_at")}
+    noted = {name: insert.excluded[name] for name in columns if name != "name"}
     return insert.on_conflict_do_update(index_elements=["name"], set_=noted)
+
+
+async def note_ended(database: Database, name: str, at: datetime, by: str) -> None:
+    """Note that the agent has ended in order. `by`: what asked for it, "" if nothing did."""
+    columns = tables.agents.c
+    async with database.writing() as connection:
+        await connection.execute(
+            tables.agents.update().where(columns.name == name).values(seen_at=at, ended_at=at, ended_by=by)
+        )
+
+
+async def note_processor(database: Database, name: str, at: datetime, processor: str) -> None:
+    """Note on which processor the agent judges from now on, unless it did so already."""
+    async with database.writing() as connection:
+        if (await connection.execute(_newest_processor(name, at))).scalar_one_or_none() == processor:
+            return
+        insert = (sqlite if database.is_sqlite else postgresql).insert(tables.agent_processors)
+        row = {"agent": name, "since": at, "processor": processor}
+        await connection.execute(insert.on_conflict_do_update(index_elements=["agent", "since"], set_=row), row)
+
+
+async def processor_at(database: Database, name: str, at: datetime) -> str | None:
+    """The processor on which the agent judged at this time; None if it was not recorded."""
+    async with database.reading() as connection:
+        found: str | None = (await connection.execute(_newest_processor(name, at))).scalar_one_or_none()
+    return found
+
+
+def _newest_processor(name: str, at: datetime) -> sa.Select[Any]:
+    columns = tables.agent_processors.c
+    query = sa.select(columns.processor).where(columns.agent == name, columns.since <= at)
+    return query.order_by(columns.since.desc()).limit(1)
 
 
 async def list_agents(database: Database) -> list[SeenAgent]:
     """All agents that ever said something, by name."""
     columns = tables.agents.c
-    query = sa.select(columns.name, columns.software, columns.started_at, columns.seen_at).order_by(columns.name)
+    wanted = (columns[field.name] for field in fields(SeenAgent))
     async with database.reading() as connection:
-        rows = (await connection.execute(query)).mappings().all()
-    return [SeenAgent(row["name"], row["software"], row["started_at"], row["seen_at"]) for row in rows]
+        rows = (await connection.execute(sa.select(*wanted).order_by(columns.name))).mappings().all()
+    return [SeenAgent(**row) for row in rows]
 
 
 async def list_gates(database: Database) -> list[SeenGate]:

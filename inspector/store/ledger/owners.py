@@ -58,6 +58,8 @@ async def _upsert_agent(connection: AsyncConnection, presence: AgentPresence, no
         "started_at": presence.started_at,
         "seen_at": now,
         "session": presence.session,
+        "ended_at": None,
+        "ended_by": "",
     }
     await connection.execute(
         _insert(connection, tables.agents).on_conflict_do_update(index_elements=["name"], set_=row), row

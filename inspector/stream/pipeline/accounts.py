@@ -47,7 +47,7 @@ EVENTS: Final[dict[PartClass, tuple[str, Severity, str]]] = {
         Severity.WARNING,
         "left to the PLC's default though the gate was told in time",
     ),
-    PartClass.PASSED_UNJUDGED: ("passed_unjudged", Severity.ALARM, "passed although no picture of them was judged"),
+    PartClass.PASSED_UNJUDGED: ("passed_unjudged", Severity.ALARM, "passed without a judged picture"),
     PartClass.PASSED_WITHOUT_FRAME: ("ack_without_frame", Severity.ALARM, "passed without any picture"),
     PartClass.NEVER_ACKNOWLEDGED: ("ack_missing", Severity.WARNING, "never acknowledged by the PLC"),
 }
@@ -206,7 +206,7 @@ class Accounts:
             if part.epoch < first_epoch:
                 continue  # another agent told the gate of it
             part_class = classify(part.facts, has_sensor=gate.reject_sensor)
-            is_wrong = is_contradiction(part.facts, part_class, sends_acks=gate.golden_acks)
+            is_wrong = self._is_wrong(gate, part.facts)
             due = part.latest + timedelta(seconds=gate.ack_within_s)
             if part.facts.is_inspected and (earlier is None or due > earlier.last_sign):
                 recent.append(is_wrong)  # an earlier run has counted those that were due before it ended
@@ -252,7 +252,7 @@ class Accounts:
     @staticmethod
     def _is_wrong(gate: GateSection, facts: PartFacts) -> bool:
         part_class = classify(facts, has_sensor=gate.reject_sensor)
-        return is_contradiction(facts, part_class, sends_acks=gate.golden_acks)
+        return is_contradiction(facts, part_class, sends_acks=gate.golden_acks, has_sensor=gate.reject_sensor)
 
     async def _check_share(self, gate: GateSection, recent: deque[bool], bound: float) -> None:
         wrong = sum(recent)

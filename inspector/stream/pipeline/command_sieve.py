@@ -122,9 +122,9 @@ class CommandSieve:
             raise CommandRefused("It is retained, so it may be of any age; send it without retain.", "retained")
         command = read(request)
         self._rights.ensure(command, request)
-        agent = self._shared.config.agent
+        config = self._shared.config
         is_known = self._is_known(command.cmd_id)  # also of one that is too early: what was refused is never obeyed
-        check_time(command, self._shared.clock.now(), agent.command_age_s, agent.max_mode_h)
+        check_time(command, self._shared.clock.now(), config.agent.command_age_s, config.commands.max_mode_h)
         if is_known:
             raise CommandRefused(USED_BEFORE, REPEATED)
         sender = command.key if self.checks_keys and command.key is not None else ""

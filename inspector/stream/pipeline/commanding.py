@@ -180,8 +180,9 @@ class Commanding:
             await self._ledger.record_command(self._record(command, request, detail, is_obeyed=False), [])
 
     async def _obey(self, command: Command, request: CommandRequest, owners: list[str]) -> str:
-        agent = self._shared.config.agent
-        check_time(command, self._shared.clock.now(), agent.command_age_s, agent.max_mode_h)  # it may have waited
+        config = self._shared.config
+        # Once more, because it may have waited.
+        check_time(command, self._shared.clock.now(), config.agent.command_age_s, config.commands.max_mode_h)
         plans = {owner: self._plan(command, owner) for owner in owners}
         detail = ". ".join(_said(plan) for plan in plans.values())
         record = self._record(command, request, detail, is_obeyed=True)
@@ -385,7 +386,8 @@ def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:
         return replace(state, mode=mode, mode_expires_at=until, orders=state.orders + 1)
 
     said = f"mode {mode}{_until(until)} (before: {state.mode})"
-    order = Order(owner, "mode", state.mode.value, mode.value)
+    # A mode that only lasts longer is a change too, and says so.
+    order = Order(owner, "mode", f"{state.mode}{_until(state.mode_expires_at)}", f"{mode}{_until(until)}")
     return _Plan(order, change, said, is_idle=(mode, until) == (state.mode, state.mode_expires_at))
 
 

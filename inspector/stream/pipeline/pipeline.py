@@ -199,6 +199,8 @@ class Pipeline:
         )
         self._snapshots = Snapshots(self._shared, self._lineups, self._upkeep, self._owning)
         self._command_sieve = self._make_command_sieve()
+        if adapters.command_channel is not None:
+            adapters.command_channel.sift(self._command_sieve.takes)
         self._commanding = Commanding(
             self._shared,
             adapters.ledger,

@@ -192,9 +192,7 @@ class Settling:
         """Make the row of a view that did not come in time, and the part's decision if no other view is missing."""
         camera = self._shared.config.camera_named(missing.camera)
         ruling = rule(Cause.VIEW_MISSING, self._shared.policies[missing.camera])
-        verdict = missing_view(
-            missing.camera, camera.view, missing.part, gate, ruling, self._signature, self._shared.clock.now()
-        )
+        verdict = missing_view(missing, camera.view, gate, ruling, self._signature, self._shared.clock.now())
         verdict = self._with_standing(verdict)
         decision = self._shared.gates[gate].missing_view(missing.part, verdict)
         self._outlets.challenging.judged(gate, missing.part, verdict, decision)

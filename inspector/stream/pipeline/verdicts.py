@@ -25,7 +25,7 @@ from inspector.domain import (
 )
 from inspector.stream.admission import MissedPart
 from inspector.stream.deciding import Policy, Ruling, rule
-from inspector.stream.gates import PartKey
+from inspector.stream.gates import MissingView, PartKey
 
 Fields = dict[str, Any]
 """Values of fields of a `Verdict`, by name."""
@@ -174,11 +174,13 @@ def missed_part(missed: MissedPart, signature: Signature, policy: Policy, at: da
 
 
 def missing_view(
-    camera: str, view: str, part: PartKey, gate: str, ruling: Ruling, signature: Signature, at: datetime
+    missing: MissingView, view: str, gate: str, ruling: Ruling, signature: Signature, at: datetime
 ) -> Verdict:
     """The row of a view that had not come when its part had to be decided."""
+    camera, part = missing.camera, missing.part
     result_id = part_result_id(gate, part.epoch, part.number, f"view_missing:{part.lap}:{part.solo}:{camera}")
-    return replace(_frameless(part, _Place(gate, camera, view), result_id, ruling, signature, at), act_before=at)
+    row = _frameless(part, _Place(gate, camera, view), result_id, ruling, signature, at)
+    return replace(row, act_before=missing.act_before)
 
 
 @dataclass(frozen=True, slots=True)

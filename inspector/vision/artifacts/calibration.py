@@ -99,18 +99,37 @@ class Calibration:
 
     @classmethod
     def from_manifest(cls, stored: Mapping[str, Any]) -> Calibration:
-        """The calibration that a manifest stores. Raises ArtifactError where its threshold is not above its median."""
+        """The calibration that a manifest stores.
+
+        Raises ArtifactError where its threshold is not above its median, and for a field of another kind.
+        """
         fields = {name: stored.get(name) for name in cls.__slots__}
-        interval = fields["false_reject_interval"]
-        fields["false_reject_interval"] = None if interval is None else (finite(interval[0]), finite(interval[1]))
+        fields["false_reject_interval"] = _interval(fields["false_reject_interval"])
         threshold, median = fields["threshold"], fields["median"]
         if not isinstance(threshold, float) or not isinstance(median, float) or not threshold > median:
             raise ArtifactError("The artifact's calibration can't be read: no threshold above its median.")
         for name, kinds in _KINDS.items():
-            if fields[name] is not None and type(fields[name]) not in kinds:
+            value = fields[name]
+            if value is not None and (type(value) not in kinds or (type(value) is int and abs(value) >= _HIGHEST)):
                 raise ArtifactError(f"The artifact's calibration can't be read: its {name} is of another kind.")
         return cls(**fields)  # type: ignore[arg-type]  # JSON has no types; they are checked above
 
+
+def _interval(stored: object) -> tuple[float, float] | None:
+    """The two ends of an interval. Raises ArtifactError for what is none."""
+    if stored is None:
+        return None
+    try:
+        low, high = stored if isinstance(stored, list | tuple) else ()
+        return finite(low), finite(high)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArtifactError(
+            "The artifact's calibration can't be read: its false_reject_interval is of another kind."
+        ) from error
+
+
+_HIGHEST: Final = 2**63
+"""Whole numbers up to it are stored; far larger ones are no floats any more."""
 
 _KINDS: Final[dict[str, tuple[type, ...]]] = {
     "kind": (str,),

@@ -5,6 +5,7 @@ Everything here is computed from the version's manifest alone.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,20 +65,24 @@ class EnrolledThreshold:
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> EnrolledThreshold:
-        """The enrolled threshold of a manifest. Raises ArtifactError where the manifest has no readable calibration."""
+        """The enrolled threshold of a manifest. Raises ArtifactError where it has no readable calibration."""
         stored, evidence = manifest.get("calibration"), manifest.get("evidence")
         if not isinstance(stored, Mapping):
             raise ArtifactError("The version's manifest has no calibration; enrol it again.")
         scores = evidence.get("held_out_scores", ()) if isinstance(evidence, Mapping) else ()
         probes = manifest.get("probes", ())
         try:
-            return cls(
+            known = cls(
                 Calibration.from_manifest(stored),
                 tuple(finite(each) for each in scores),
                 tuple(finite(each["score"]) for each in probes),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ArtifactError("The version's manifest holds scores that are no numbers; enrol it again.") from error
+        median, enrolled = known._ruler
+        if not math.isfinite(enrolled - median):  # no score has a level then
+            raise ArtifactError("The version's manifest holds scores that no image has; enrol it again.")
+        return known
 
     def level(self, threshold: float) -> float | None:
         """The level of the enrolment at which a threshold lies; None where the threshold is the enrolment's own.
@@ -138,9 +143,18 @@ class EnrolledThreshold:
         return _is_usual(self.calibration.level(threshold)) and _is_usual(self.level_given(threshold))
 
     def score_at(self, level: float) -> float:
-        """The score at a level of the enrolment."""
+        """The score at a level of the enrolment. Raises ArtifactError where its own good images contradict that score.
+
+        It is a score that a threshold may be moved to then, whatever the manifest says of its calibration.
+        """
         median, enrolled = self._ruler
-        return enrolled if abs(level - 1.0) < SAME_LEVEL else median + level * (enrolled - median)
+        score = enrolled if abs(level - 1.0) < SAME_LEVEL else median + level * (enrolled - median)
+        if not _is_usual(self.level_given(score)):
+            raise ArtifactError(
+                f"Level {level:g} of the enrolment can't be told: the manifest says score {score:.4g}, which its own "
+                "good images contradict. Enrol the product again."
+            )
+        return score
 
     def above(self, threshold: float) -> int:
         """How many of the good images that set the enrolled threshold would be rejected at this `threshold`."""

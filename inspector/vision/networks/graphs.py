@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, Literal, get_args
 from inspector.domain import ExportedGraph, content_name
 from inspector.errors import ArtifactError, EngineError, GraphMissing, WeightsMissing
 from inspector.files import make_folder, read_regular, write_whole
-from inspector.lifetime import environment_without_secrets
+from inspector.lifetime import environment_without_secrets, python_command
 from inspector.vision.networks.backbone import Backbone, weights_digest
 
 EXPORTER_VERSION = 4
@@ -274,7 +273,7 @@ def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) 
         "parent": os.getpid(),
     }
     # -W ignore: the exporter's deprecation warnings mean nothing to the operator.
-    command = [sys.executable, "-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order)]
+    command = python_command("-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order))
     try:
         done = subprocess.run(
             command,

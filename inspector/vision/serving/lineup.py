@@ -128,6 +128,11 @@ class VisionLoader:
     def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
         return cached_graphs(graphs_of_versions(live.needed), self._cache, known)
 
+    @property
+    def engine_name(self) -> str:
+        """The engine that is used, as it stands in the rows: never `auto`. Raises EngineError."""
+        return self._made_engine().name
+
     def _made_engine(self) -> Engine:
         # The engine is made here, not in the constructor: this takes seconds, and callers have a thread of their own.
         if self._engine is None:

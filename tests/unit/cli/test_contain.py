@@ -19,6 +19,8 @@ from inspector.domain import Cause, Outcome, ProductVersion, Verdict
 from inspector.operation.containment import shift_of
 from inspector.operation.opening import registry_of
 from inspector.operation.rejudging import Rejudge
+from inspector.store.console.agents import note_processor
+from inspector.store.database import configured
 from inspector.testing.samples import verdict_of_part
 from inspector.training.enrol import Enrolment
 from tests.unit.drawings import FakeEngine, draw, encode
@@ -182,6 +184,34 @@ def test_results_replay_tells_the_same_bits_from_another_score(
         assert (answer.code, answer.document["finding"]) == (code, finding)
         assert answer.document["difference"] == pytest.approx(-off, abs=1e-6)
     assert "The same bits" in shell("results", "replay", same.result_id).out
+
+
+def test_results_replay_says_whether_the_processor_is_the_same(
+    shell: Shell, inspected: Line, line: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def note(model: str, at: datetime) -> None:
+        async with configured(line) as database:
+            await note_processor(database, before.agent, at, model)
+
+    before, then = inspected.inspect(1), inspected.inspect(2)
+    asyncio.run(note("Old Chip", then.received_at))
+    unknown, other = (shell("results", "replay", each.result_id, "--json").document for each in (before, then))
+    assert (unknown["processor_then"], other["processor_then"]) == (None, "Old Chip")
+    assert f"the processor was Old Chip and is {other['processor_now']}" in other["differs"]
+    assert "processor of then is not recorded" in shell("results", "replay", before.result_id).out
+    monkeypatch.setattr("inspector.operation.replaying.processor_name", lambda: "Old Chip")
+    answer = shell("results", "replay", then.result_id)
+    assert "as then: the processor, Old Chip" in answer.out
+    assert "the processor was" not in answer.out
+
+
+def test_results_replay_names_the_engine_that_is_used_and_not_the_word_of_the_configuration(
+    shell: Shell, inspected: Line
+) -> None:
+    same = inspected.inspect(1, engine=FakeEngine().name)
+    found = shell("results", "replay", same.result_id, "--json").document
+    assert (found["engine_then"], found["engine_now"]) == (FakeEngine().name, FakeEngine().name)
+    assert not any("engine" in each for each in found["differs"])
 
 
 def test_results_replay_of_what_can_t_be_judged_again_says_why(shell: Shell, inspected: Line, line: Config) -> None:

@@ -41,6 +41,7 @@ def faults(table: dict[str, Any]) -> list[str]:
         ({"mqtt": {"host": ""}}, "mqtt.host: write 1 or more characters"),
         ({"mqtt": {"protocol": "4"}}, 'mqtt.protocol: write one of "3.1.1", "5"'),
         ({"mqtt": {"prot": "4"}}, "mqtt.prot: there is no such key"),
+        ({"agent": {"name": "a", "max_mode_h": 4}}, "agent.max_mode_h: its name is commands.max_mode_h now"),
         ({"agent": {"drain_s": "long"}}, "agent.drain_s: write a number"),
         ({"agent": {"state_dir": 3}}, "agent.state_dir: write a path in quotes"),
         (

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.kafka.records import Arrived
+from connectors.kafka.source import lane_bounds
 from connectors.kafka.wire.commits import Commits
 from connectors.kafka.wire.lane import Bounds, Lane
+from inspector.config.loading import parse
 
 PARTITION = TopicPartition("frames", 0)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,6 +48,22 @@ def test_lane_full_in_bytes_wants_no_more() -> None:
     made = lane(size_bytes=100)
     made.put([record(0, size=100)])
     assert not made.wants_more
+
+
+@pytest.mark.parametrize("partitions", [1, 30, 400])
+def test_lanes_of_all_partitions_together_hold_no_more_than_the_frames_in_memory_may(partitions: int) -> None:
+    config = parse({"agent": {"state_dir": "state", "frames_mib": 64}, "kafka": {"bootstrap": "k:9092"}}, None)
+    bounds = lane_bounds(config, partitions)
+    lanes = [Lane(TopicPartition("frames", number), 1, bounds) for number in range(partitions)]
+    frame, held = 100_000, 0
+    while wanting := [each for each in lanes if each.wants_more]:
+        for each in wanting:
+            each.put([record(held, size=frame)])
+            held += 1
+    most = min(
+        64 * 2**20, partitions * config.kafka.buffer_mib * 2**20, partitions * config.kafka.buffer_frames * frame
+    )
+    assert held * frame <= most + partitions * frame, "each may exceed its part by one frame"
 
 
 @given(st.lists(st.integers(0, 50), unique=True, min_size=1).map(sorted), st.data())

@@ -114,6 +114,12 @@ def test_strip_forgets_the_shift_before() -> None:
     assert board.strip(SHIFT, [], [], []).is_calm
 
 
+def test_strip_names_what_a_person_stopped_apart_from_what_died() -> None:
+    strip = LineBoard().strip(SHIFT, [], [], [], stopped=[SeenAgent("a", "s", NOW, NOW, NOW, "SIGTERM")])
+    assert ([each.name for each in strip.stopped], strip.silent, strip.is_calm) == (["a"], (), False)
+    assert not LineBoard().strip(SHIFT, [], [], [], given_up=["g1"]).is_calm
+
+
 @pytest.mark.parametrize("what", ["held", "silent", "ownerless"])
 def test_strip_is_not_calm_with_a_gate_or_an_agent_in_trouble(what: str) -> None:
     gate = SeenGate("g1", what == "held", "account", NOW, "auto", "a", NOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from inspector.config.config import Config
 from inspector.console.rendering import ROOM
 from inspector.console.texts import TEXTS
 from inspector.domain import Action, Cause, Outcome, Region, Verdict
+from inspector.store.console.agents import SeenAgent, note_alive, note_ended
+from inspector.store.database import configured
 from inspector.testing.samples import verdict_of_part
 from tests.unit.console.conftest import Browser
 
@@ -85,6 +89,34 @@ def test_line_shows_each_camera_and_what_needs_a_person(store: Store, signed_in:
     late = now_rows(3, outcome=Outcome.UNJUDGED, cause=Cause.LATE, action=Action.PASS, camera="cam2", trigger_id=None)
     store([*now_rows(3), *late])
     signed_in("vera").until("/", "cam1", "cam2", "told late or never", "passed unjudged")
+
+
+def test_agent_that_was_stopped_is_no_alarm_and_one_that_died_is(
+    console_config: Config, signed_in: Callable[[str], Browser]
+) -> None:
+    now = datetime.now(UTC)
+
+    async def note(name: str, ended: timedelta | None) -> None:
+        async with configured(console_config) as database:
+            long_ago = now - timedelta(minutes=9)
+            await note_alive(database, SeenAgent(name, "inspector 1", long_ago, long_ago), "c")
+            if ended is not None:
+                await note_ended(database, name, now - ended, EVIL)
+
+    asyncio.run(note("agent1", timedelta(minutes=5)))
+    asyncio.run(note("agent2", timedelta(days=2)))
+    viewer = signed_in("vera")
+    page = viewer.until("/", "Agent agent1 was stopped at")
+    assert "silent" not in page
+    assert "agent2" not in page
+    assert EVIL not in page
+    health = viewer.get("/health")
+    assert len(re.findall("stopped 20[0-9: -]+, by &lt;script", health)) == 2
+    assert 'class="state bad"' not in health
+    asyncio.run(note("agent1", None))
+    page = viewer.until("/", "Agent agent1 is silent since")
+    assert "was stopped" not in page
+    assert 'class="state bad"' in viewer.get("/health")
 
 
 def test_line_without_anything_says_what_to_do(signed_in: Callable[[str], Browser]) -> None:

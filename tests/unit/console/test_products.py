@@ -74,6 +74,24 @@ def test_drift_of_a_camera_stands_on_the_card_and_the_page(
     assert "Likely cause:" in viewer.get("/products/disc")
 
 
+@pytest.mark.usefixtures("few_scores_are_enough")
+def test_drift_of_every_product_is_known_whichever_page_was_looked_at_first(
+    disc: EnrolledThreshold, store: Store, signed_in: Callable[[str], Browser], console_config: Config
+) -> None:
+    async def add() -> None:
+        async with configured(console_config) as database, SqlRegistry(database, SystemClock()) as registry:
+            versions = await registry.products()
+            manifest = {**versions[0].manifest, "product": "other"}
+            artifact = await registry.artifact("disc", versions[0].version)
+            await registry.add_version("other", artifact, manifest, by="test", activate=True)
+
+    asyncio.run(add())
+    store(now_rows(400, product="disc", product_version=2, score=disc.score_at(0.95), level=0.95, camera="cam7"))
+    viewer = signed_in("vera")
+    viewer.get("/products/other")
+    assert "Its parts have drifted at cam7" in viewer.get("/products")
+
+
 @pytest.mark.parametrize(
     ("level", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import socket
 
 import pytest
@@ -12,6 +13,7 @@ from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.console import serving
 from inspector.console.passwords import is_right
+from inspector.console.rendering import Pages
 from inspector.domain import Role
 from inspector.errors import StateUnusable, UsageError
 from inspector.store.console import people
@@ -76,3 +78,24 @@ def test_serve_on_a_taken_address_says_so(console_config: Config) -> None:
         config = console_config.model_copy(update={"console": section})
         with pytest.raises(StateUnusable, match="can't listen"):
             asyncio.run(serving.serve(config))
+
+
+def test_console_compiles_its_pages_and_sets_them_apart_before_it_says_that_it_is_there(
+    console_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    load = Pages.load_templates
+
+    def load_templates(pages: Pages) -> None:
+        load(pages)
+        done.append("compiled")
+
+    def on_start(_address: str) -> None:
+        done.append("there")
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Pages, "load_templates", load_templates)
+    monkeypatch.setattr(serving, "set_start_apart", lambda: done.append("set apart"))
+    section = console_config.console.model_copy(update={"listen": "127.0.0.1:0"})
+    asyncio.run(serving.serve(console_config.model_copy(update={"console": section}), on_start))
+    assert done == ["compiled", "set apart", "there"]

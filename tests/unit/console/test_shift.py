@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -14,13 +15,17 @@ from typing import cast
 from urllib.parse import quote
 
 import pytest
+from starlette.applications import Starlette
 
 from inspector.config.config import Config
 from inspector.config.loading import parse
+from inspector.console import lately
 from inspector.console.access import Console
-from inspector.console.pages import parts
+from inspector.console.pages import contain, parts
 from inspector.console.pages.shift import table
 from inspector.domain import Action, Cause, LongJob, Outcome, PartSelection, Verdict
+from inspector.errors import LedgerUnavailable
+from inspector.operation.containment import Containment
 from inspector.operation.parts import PartsAccount
 from inspector.store import jobs
 from inspector.store.console.hours import HourCount
@@ -88,7 +93,37 @@ async def test_account_of_a_time_is_counted_once_for_all_who_ask_and_anew_after_
     await accounts.count(console, ("8h", None, None), now)
     assert [wanted.since for wanted in counted] == [now - timedelta(hours=1), now - timedelta(hours=8)]
     later = now + timedelta(seconds=parts.COUNTED_FOR_S + 1)
-    assert (await accounts.count(console, ("1h", None, None), later)).selection.now == later
+    found = await accounts.count(console, ("1h", None, None), later)
+    assert found is not None
+    assert (found.value.selection.now, found.at, found.is_old) == (later, later, False)
+
+
+def test_page_of_an_old_count_says_how_old_it_is_and_fetches_the_new_one_by_itself(
+    store: Store, signed_in: Callable[[str], Browser], app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(now_rows(3))
+    viewer, gate = signed_in("vera"), threading.Event()
+    assert "3 parts from" in viewer.get("/contain")
+    assert "Being counted" not in viewer.get("/contain")
+
+    async def wait(*_: object, **__: object) -> Containment:
+        await asyncio.to_thread(gate.wait)
+        raise LedgerUnavailable("gone")
+
+    monkeypatch.setattr(contain, "contained_in", wait)
+    monkeypatch.setattr(lately, "FIRST_WAIT_S", 0.01)
+    live = app.state.console.live
+    later = live.now() + timedelta(minutes=2)
+    monkeypatch.setattr(live, "now", lambda: later)
+    page, never = viewer.get("/contain"), viewer.get("/contain?lot=L7")
+    gate.set()
+    assert "3 parts from" in page
+    assert "it is being counted anew" in page
+    assert "Being counted" in never
+    assert "parts from" not in never
+    for each in (page, never):
+        assert 'hx-trigger="load delay:1500ms" hx-select="#found" hx-target="#found"' in each
+    assert 'hx-get="/contain?lot=L7"' in never
 
 
 def upload(engineer: Browser, batch: str, name: str, content: bytes) -> int:

@@ -108,6 +108,23 @@ def test_is_contradiction_leaves_out_what_nobody_inspects() -> None:
     )
 
 
+@pytest.mark.parametrize("act", [2, 3])
+@pytest.mark.parametrize("decided", [Action.REJECT, Action.QUARANTINE])
+def test_is_contradiction_leaves_out_a_part_that_the_default_kept_out_too(act: int, decided: Action) -> None:
+    facts = PartFacts(decided, True, Seen.JUDGED, Ack(act, 2, 0))
+    assert classify(facts) is DEFAULT, "it is counted all the same"
+    assert not is_contradiction(facts, DEFAULT)
+    assert is_contradiction(PartFacts(decided, True, Seen.JUDGED, Ack(1, 2, 0)), DEFAULT)
+    assert is_contradiction(PartFacts(Action.PASS, True, Seen.JUDGED, Ack(act, 2, 0)), DEFAULT)
+    assert is_contradiction(PartFacts(Action.PASS, True, Seen.JUDGED, Ack(1, 2, 0)), DEFAULT)
+
+
+def test_is_contradiction_of_a_reject_by_default_that_the_sensor_missed() -> None:
+    facts = PartFacts(Action.REJECT, True, Seen.JUDGED, Ack(2, 2, 0))
+    assert is_contradiction(facts, DEFAULT, has_sensor=True)
+    assert not is_contradiction(PartFacts(Action.REJECT, True, Seen.JUDGED, Ack(2, 2, 1)), DEFAULT, has_sensor=True)
+
+
 def test_count_classes_adds_up_over_gates_and_hours() -> None:
     facts = PartFacts(Action.REJECT, True, Seen.JUDGED, Ack(2, 1, 0))
     counts = [PartCount("g1", "h1", facts, 2), PartCount("g1", "h2", facts, 3), PartCount("g2", "h1", facts, 4)]

@@ -99,6 +99,22 @@ async def test_account_of_parts_done_as_told_says_nothing() -> None:
     assert kinds == {"ack_missing"}
 
 
+async def test_account_of_parts_that_the_default_kept_out_too_says_nothing() -> None:
+    """A held gate asks for just that: rejects are sent while it isn't ready, and the default applies."""
+    plant = Plant(line(account_share=0.5, account_parts=4))
+    async with plant.running():
+        for trigger in range(1, 6):
+            plant.push(UNKNOWN, trigger)
+            await until(lambda count=trigger: len(plant.line.told) == count)  # type: ignore[misc]  # mypy can't infer
+            plant.acks.reported.put_nowait(fresh(plant, trigger, action=3, source=2))
+        await until(lambda: len(plant.ledger.acks) == 5)
+        # The part after them is told, and parts are looked at in order.
+        plant.push(GOOD, 6)
+        await told(plant, "ack_missing")
+    kinds = {kind for kind in plant.telemetry.kinds() if kind.startswith(("ack_", "account_", "passed_"))}
+    assert kinds == {"ack_missing"}
+
+
 async def test_account_share_beyond_its_bound_holds_the_gate_until_it_is_released() -> None:
     plant = Plant(line(account_share=0.4, account_parts=5, account_holds=True))
 

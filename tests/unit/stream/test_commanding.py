@@ -107,6 +107,20 @@ async def test_job_and_mode_outlive_a_restart() -> None:
     assert not again.line.told
 
 
+async def test_mode_says_in_the_audit_until_when_it_was_and_is() -> None:
+    """Else somebody could make a bypass of minutes one of hours, and the audit would say from bypass to bypass."""
+    plant = Plant(settings())
+    short, long = later(60), later(3600)
+    async with plant.running():
+        for until_then in (short, long):
+            await Talker(plant).tell("mode", cmd_id=f"until {until_then}", mode="bypass", expires_at=until_then)
+    orders = [order for command in plant.ledger.commands for order in command.orders]
+    assert [(order.old, order.new) for order in orders] == [
+        ("auto", f"bypass until {short}"),
+        (f"bypass until {short}", f"bypass until {long}"),
+    ]
+
+
 async def test_golden_parts_are_judged_and_marked_and_never_told() -> None:
     plant = Plant(settings())
     async with plant.running():

@@ -164,5 +164,5 @@ def test_check_time_of_a_mode_beyond_the_longest_is_refused() -> None:
         if is_obeyed:
             check_time(command, START, 30, longest_h)
         else:
-            with pytest.raises(CommandRefused, match=rf"more than {longest_h} h away.*agent\.max_mode_h"):
+            with pytest.raises(CommandRefused, match=rf"more than {longest_h} h away.*commands\.max_mode_h"):
                 check_time(command, START, 30, longest_h)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -123,10 +124,22 @@ def test_expire_names_views_that_never_came_once_and_before_the_time_to_act(pair
     missing = pair.gate.expire(45 * MS)
     assert [(view.camera, view.part.number) for view in missing] == [("right", 7)]
     assert pair.gate.expire(46 * MS) == []
-    absent = replace(pair.verdict(left, Action.QUARANTINE), camera="right")
+    absent = replace(pair.verdict(left, Action.QUARANTINE), camera="right", act_before=START)
     decision = pair.gate.missing_view(missing[0].part, absent)
     assert decision is not None
     assert decision.action is Action.QUARANTINE
+    assert missing[0].act_before == decision.act_before == left.act_before, (
+        "the part's time, not the moment it was told"
+    )
+
+
+def test_judged_decision_has_the_time_of_its_part_and_not_of_the_later_view(pair: Line) -> None:
+    left, right = pair.frame("left", 7, at_ms=0), pair.frame("right", 7, at_ms=20, payload=b"other")
+    pair.judge(left, Action.PASS)
+    later = replace(pair.verdict(right, Action.QUARANTINE), act_before=START + timedelta(milliseconds=70))
+    decision = pair.gate.judged(right, later)
+    assert decision is not None
+    assert (decision.act_before, decision.act_before_ns) == (left.act_before, left.act_before_ns)
 
 
 def test_open_second_view_has_to_keep_the_first_ones_time(pair: Line) -> None:

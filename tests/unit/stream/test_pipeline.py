@@ -792,6 +792,7 @@ async def test_run_view_that_never_comes_is_told_by_policy_before_the_part_leave
         await run
     assert [(told.action, told.trigger_id) for told in plant.line.told] == [(Action.QUARANTINE, 9)]
     assert {row.camera: row.cause for row in plant.rows()} == {"cam": Cause.OK, "other": Cause.VIEW_MISSING}
+    assert len({row.act_before for row in plant.rows()}) == 1, "both rows have the part's own time"
 
 
 @pytest.mark.parametrize("is_ledger_away", [False, True])

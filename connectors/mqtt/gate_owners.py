@@ -30,6 +30,8 @@ from inspector.stream.ownership import RETAINED, Notice, Ownership, Word
 VERSION: Final = 1
 MOST_IDENTITY_BYTES: Final = 4096
 TICK_S: Final = 0.05
+"""Longest time between two looks whether a notice is due."""
+
 GOODBYE_S: Final = 1.0
 LARGEST: Final = 2**53
 """Terms, epochs and numbers beyond are refused, so that the next one is a number too."""
@@ -108,6 +110,7 @@ class _Gate(Peer):
         self._clock = clock
         self._telemetry = telemetry
         self._state: GateState | None = None
+        self._told_state: GateState | None = None
         self._changed = asyncio.Event()
         self._presence_topic = f"{self._topic}/{config.agent.name}"
         will = Will(self._presence_topic, self._presence_payload("offline"))
@@ -119,7 +122,7 @@ class _Gate(Peer):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._state = None
+        self._state = self._told_state = None
         connection = self._session.connection
         if connection is not None:
             answers = self._send_due(connection)
@@ -131,6 +134,7 @@ class _Gate(Peer):
         """Claim the gate, which stands at this state; None gives it up."""
         if state != self._state:
             self._state = state
+            self._told_state = None if state is None else handed_over(state)
             self._changed.set()
 
     # --- callbacks of the session ---
@@ -146,12 +150,16 @@ class _Gate(Peer):
 
     async def serve(self, connection: Connection) -> None:
         connection.publish(self._presence_topic, self._presence_payload("online"), retain=True)
+        loop = asyncio.get_running_loop()
         while connection.is_open:
             self._changed.clear()
             self._send_due(connection)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK_S):
-                    await self._changed.wait()
+            # On a full multiple of the tick, so that one turn of the loop serves all gates.
+            tick = loop.call_at((loop.time() // TICK_S + 1) * TICK_S, self._changed.set)
+            try:
+                await self._changed.wait()
+            finally:
+                tick.cancel()
 
     def name_taken(self, sentence: str) -> None:
         self._telemetry.event(Event(self._clock.now(), "name_taken", Severity.ALARM, self._agent, sentence))
@@ -175,7 +183,7 @@ class _Gate(Peer):
             self._clock.monotonic_ns(),
             is_wanted=state is not None,
             epoch=0 if state is None else state.epoch,
-            state=None if state is None else handed_over(state),
+            state=self._told_state,
         )
         return [
             connection.publish(self._topic, encode_notice(notice), retain=notice.word in RETAINED) for notice in notices

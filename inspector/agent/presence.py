@@ -23,11 +23,11 @@ async def watch_presence(database: Database, config: Config, software: str, cloc
 
     The processor is said once in a run, for whoever judges a frame of this run again.
     """
-    started_at, is_noted = clock.now(), False
+    started_at, digest, is_noted = clock.now(), config.digest, False
     while True:
         agent = SeenAgent(config.agent.name, software, started_at, clock.now())
         with contextlib.suppress(InspectorError):
-            await note_alive(database, agent, config.digest)
+            await note_alive(database, agent, digest)
             if not is_noted:
                 await note_processor(database, config.agent.name, started_at, processor_name())
                 is_noted = True

@@ -212,8 +212,10 @@ class Ownership:
             return []
         if not is_wanted:
             return self._give_up(now_ns)  # in the epoch in which it was owned
-        is_new = epoch != self._me.epoch or is_news(state, self._state)
-        self._me, self._state = replace(self._me, epoch=epoch), state
+        is_new = False
+        if epoch != self._me.epoch or state is not self._state:  # asked many times a second, nearly always for the same
+            is_new = epoch != self._me.epoch or is_news(state, self._state)
+            self._me, self._state = replace(self._me, epoch=epoch), state
         match self._phase:
             case _Phase.OWNING if now_ns >= self._lease_end_ns:
                 # Another agent may have followed, and ONLINE must not hide that from the next start.

@@ -9,13 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import Action, Cause, GateMode, GateTerms, Outcome, PartClass, PartCount, PartSelection, Verdict
 from inspector.operation import parts
 from inspector.operation.parts import PartsAccount, account_in
 from inspector.store.database import Database
+from inspector.store.ledger import parts as stored_parts
 from inspector.store.ledger.ledger import SqlLedger
-from inspector.store.ledger.parts import count_parts
+from inspector.store.ledger.parts import count_parts, list_parts
 from inspector.testing.clock import START, FakeClock
 from inspector.testing.samples import decision_for, gate_action_of, verdict_of_part
 
@@ -176,3 +179,59 @@ async def test_account_list_that_is_cut_has_the_newest_of_all_gates(filled: Data
     assert (account.classes[PartClass.NEVER_ACKNOWLEDGED], len(account.listed)) == (4, 2)
     latest = [each.part.latest for each in account.listed]
     assert latest == sorted(latest, reverse=True)
+
+
+async def test_statement_is_built_once_for_selections_of_one_shape_and_takes_the_values_of_each(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = 0
+    build = stored_parts._parts
+
+    def counted(shape: Any) -> Any:
+        nonlocal built
+        built += 1
+        return build(shape)
+
+    def forget() -> None:
+        stored_parts._list_query.cache_clear()
+        stored_parts._count_query.cache_clear()
+
+    async def answers(wanted: PartSelection, limit: int) -> tuple[Any, Any]:
+        return await list_parts(filled, wanted, limit=limit), await count_parts(filled, wanted)
+
+    def selection(gate: int, since_s: int, now_s: int, epoch: int) -> PartSelection:
+        terms = (replace(TERMS[gate], elsewhere=((epoch, epoch),)), TERMS[3])
+        now = START + timedelta(seconds=now_s)
+        return PartSelection(now, terms, gate=TERMS[gate].name, since=START - timedelta(seconds=since_s))
+
+    asked = [
+        (selection(gate, since_s, now_s, epoch), limit)
+        for gate in (0, 1, 2)
+        for since_s in (-3600, 60, 10_000)
+        for now_s, epoch, limit in ((1, 1, 100), (1000, 9, 2))
+    ]
+    alone = []
+    for wanted, limit in asked:
+        forget()
+        alone.append(await answers(wanted, limit))
+    forget()
+    monkeypatch.setattr(stored_parts, "_parts", counted)
+    assert [await answers(wanted, limit) for wanted, limit in asked] == alone
+    assert built == 2  # one that lists and one that counts
+    assert len({str(each) for each in alone}) >= len(asked) / 2
+    await answers(replace(asked[0][0], lot="l1"), 100)
+    assert built == 4
+    forget()
+
+
+async def test_reading_once_begins_no_transaction_and_leaves_none(sqlite: Database) -> None:
+    async def is_in_transaction(connection: AsyncConnection) -> bool:
+        await connection.execute(sa.text("SELECT 1"))
+        driver = (await connection.get_raw_connection()).driver_connection
+        return bool(driver.in_transaction)
+
+    async with sqlite.reading_once() as connection:
+        assert not await is_in_transaction(connection)
+    for transaction in (sqlite.reading, sqlite.writing, sqlite.reading):  # on the same connection of the pool
+        async with transaction() as connection:
+            assert await is_in_transaction(connection)

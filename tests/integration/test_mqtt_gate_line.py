@@ -165,6 +165,34 @@ async def test_gate_line_decision_stuck_on_this_machine_is_destroyed_at_its_dead
     plc.close()
 
 
+async def test_gate_line_loop_watches_for_room_only_while_the_kernel_has_none(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = mosquitto()
+    async with MqttGateLine(line_config(broker, tmp_path), RunningClock(), notebook) as line:
+        connection = line._session.connection
+        assert connection is not None
+        watched: list[int] = []
+        await_room = connection._bridge._await_room
+
+        def noted(fd: int) -> None:
+            watched.append(fd)
+            await_room(fd)
+
+        monkeypatch.setattr(connection._bridge, "_await_room", noted)
+        for number in range(20):
+            assert await line.publish(decide(number))
+        assert not watched
+        broker.freeze()
+        for _ in range(20):
+            connection.send("p/s/filler", b"x" * 1_000_000)
+        assert connection.is_jammed
+        await until(lambda: bool(watched))
+        broker.thaw()
+        await until(lambda: not connection.is_jammed)  # nobody sends anything else meanwhile
+        assert await line.publish(decide(21))
+
+
 async def test_gate_line_many_at_once_wait_for_room_and_all_arrive(
     mosquitto: Callable[..., Mosquitto], tmp_path: Path, notebook: Notebook
 ) -> None:

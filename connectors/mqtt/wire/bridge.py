@@ -44,6 +44,8 @@ class Bridge:
         self._fd: int | None = None
         self._is_reading = True
         self._is_in_callback = False
+        self._is_write_due = False
+        self._awaits_room = False
         self._timer: asyncio.TimerHandle | None = None
         self.keepalive = KeepAlive(client, settings.keepalive_s, self._loop.time, broken)
         client.on_socket_close = self._on_socket_close
@@ -145,7 +147,7 @@ class Bridge:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._fd = sock.fileno()
         self._loop.add_reader(self._fd, self._on_readable)
-        self._loop.add_writer(self._fd, self._client.loop_write)
+        self._await_room(self._fd)
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
     def _detach(self) -> None:
@@ -153,6 +155,7 @@ class Bridge:
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)
             self._fd = None
+            self._awaits_room = False
 
     def _tick(self) -> None:
         if self._fd is not None:
@@ -178,11 +181,25 @@ class Bridge:
         return isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
 
     def _on_register_write(self, _client: paho.Client, _userdata: Any, _sock: Any) -> None:
-        if self._fd is not None:  # None while the connecting thread still owns the client
-            self._loop.add_writer(self._fd, self._client.loop_write)
+        # Nearly every packet leaves at once. To have the loop watch for room takes two calls of the system for each, so
+        # that is done only if the kernel has none.
+        if self._fd is not None and not self._is_write_due:  # None while the connecting thread still owns the client
+            self._is_write_due = True
+            self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        self._is_write_due = False
+        self.flush()
+        if self._fd is not None and self._client.want_write():
+            self._await_room(self._fd)
+
+    def _await_room(self, fd: int) -> None:
+        self._awaits_room = True
+        self._loop.add_writer(fd, self._client.loop_write)
 
     def _on_unregister_write(self, _client: paho.Client, _userdata: Any, _sock: Any) -> None:
-        if self._fd is not None:
+        if self._fd is not None and self._awaits_room:
+            self._awaits_room = False
             self._loop.remove_writer(self._fd)
 
     def _on_socket_close(self, _client: paho.Client, _userdata: Any, _sock: Any) -> None:

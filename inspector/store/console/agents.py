@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -55,8 +56,15 @@ async def note_alive(database: Database, agent: SeenAgent, config_digest: str) -
         "ended_by": "",
     }
     async with database.writing() as connection:
-        insert = (sqlite if database.is_sqlite else postgresql).insert(tables.agents)
-        await connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_=row), row)
+        await connection.execute(_alive_statement(tuple(row), is_sqlite=database.is_sqlite), row)
+
+
+@functools.cache
+def _alive_statement(columns: tuple[str, ...], *, is_sqlite: bool) -> Any:
+    """Built once: each agent notes every second that it lives."""
+    insert = (sqlite if is_sqlite else postgresql).insert(tables.agents)
+    noted = {name: insert.excluded[name] for name in columns if name != "name"}
+    return insert.on_conflict_do_update(index_elements=["name"], set_=noted)
 
 
 async def note_ended(database: Database, name: str, at: datetime, by: str) -> None:

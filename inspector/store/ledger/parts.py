@@ -3,13 +3,18 @@
 The database groups parts by their facts, which are few, so that the rules about them are not repeated in SQL
 (`stream/accounting`). A part is the rows of one (gate, epoch, lap, trigger) with its decision and its report. At a gate
 for one part at a time each row is a part. A report without any row is a part too. Simulated frames are no parts.
+
+An agent asks every second for each gate, and a statement takes longer to build than to run. So it is built once for
+each `_Shape` and kept; all that differs between selections of one shape is bound when it runs (`_values`).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
@@ -38,19 +43,17 @@ _SEEN = (Seen.NO_FRAME, Seen.UNJUDGED, Seen.JUDGED)
 _JUDGED = (Outcome.PASS.value, Outcome.REJECT.value)
 _JUDGED_CAUSES = ("ok", "anomaly", "wrong_product")
 _COMBINATIONS_PER_QUERY = 100
+_SHAPES_KEPT = 64
 VIEWS_APART = timedelta(seconds=60)
 """Longest time between the first and the last view of a part."""
 
 
 async def count_parts(database: Database, wanted: PartSelection) -> list[PartCount]:
     """How many of the selected parts have which facts, by gate and hour of their beginning."""
-    parts = _parts(wanted).subquery("parts")
-    hour = _hour(parts.c.at, is_sqlite=database.is_sqlite).label("hour")
-    by = [parts.c.gate, hour, *(parts.c[name] for name in _FACTS)]
-    query = sa.select(*by, sa.func.count().label("parts")).group_by(*by).order_by(parts.c.gate, hour)
+    query = _count_query(_Shape.of(wanted), is_sqlite=database.is_sqlite)
     return [
         PartCount(row["gate"], row["hour"], _facts(row), row["parts"])
-        for row in await _rows(database, query.where(*_ends(parts.c, wanted)))
+        for row in await _rows(database, query, _values(wanted))
     ]
 
 
@@ -58,39 +61,113 @@ async def list_parts(
     database: Database, wanted: PartSelection, *, having: Sequence[PartFacts] | None = None, limit: int
 ) -> list[Part]:
     """The newest `limit` of the selected parts, newest first. `having`: only parts with one of these facts."""
-    parts = _parts(wanted).subquery("parts")
-    query = sa.select(parts).where(*_ends(parts.c, wanted)).order_by(parts.c.latest.desc()).limit(limit)
+    query, columns = _list_query(_Shape.of(wanted))
+    values = {**_values(wanted), "limit": limit}
     if having is None:
-        return [_part(row) for row in await _rows(database, query)]
+        return [_part(row) for row in await _rows(database, query, values)]
     found: list[Part] = []
     for start in range(0, len(having), _COMBINATIONS_PER_QUERY):
-        have = [_has(parts.c, facts) for facts in having[start : start + _COMBINATIONS_PER_QUERY]]
-        found += [_part(row) for row in await _rows(database, query.where(sa.or_(*have)))]
+        have = [_has(columns, facts) for facts in having[start : start + _COMBINATIONS_PER_QUERY]]
+        found += [_part(row) for row in await _rows(database, query.where(sa.or_(*have)), values)]
     return sorted(found, key=lambda part: part.latest, reverse=True)[:limit]
 
 
 async def epochs_elsewhere(database: Database) -> dict[str, tuple[tuple[int, int], ...]]:
     """The runs of epochs, by gate, in which another agent with a ledger of its own owned the gate."""
-    rows = await _rows(database, sa.select(gates.c.name, gates.c.storm))
+    rows = await _rows(database, _STORMS)
     return {row["name"]: tuple((run[0], run[1]) for run in row["storm"].get("elsewhere", [])) for row in rows}
 
 
 async def last_sign(database: Database, gate: str, before: datetime) -> datetime | None:
     """When the last frame or report of the gate before that time was received; None if none was."""
     times: list[datetime] = []
-    for columns in (_R, _A):
-        at = columns.received_at
-        query = sa.select(at).where(columns.gate == storable(gate), at < before).order_by(at.desc()).limit(1)
-        times += [row["received_at"] for row in await _rows(database, query)]
+    for query in _LAST:
+        times += [row["received_at"] for row in await _rows(database, query, {"of": storable(gate), "before": before})]
     return max(times, default=None)
 
 
-def _parts(wanted: PartSelection) -> sa.CompoundSelect[Any]:
-    solo = [terms.name for terms in wanted.terms if terms.is_solo]
-    return sa.union_all(_seen_parts(wanted), _solo_parts(wanted, solo), _unseen_parts(wanted, solo))
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a statement depends on: which bounds there are and, by gate, whether it is solo and its runs elsewhere."""
+
+    bounds: frozenset[str]
+    terms: tuple[tuple[bool, int], ...]
+
+    @classmethod
+    def of(cls, wanted: PartSelection) -> Self:
+        return cls(
+            frozenset(name for name in _BOUNDS if getattr(wanted, name) is not None),
+            tuple((terms.is_solo, len(terms.elsewhere)) for terms in wanted.terms),
+        )
 
 
-def _seen_parts(wanted: PartSelection) -> sa.Select[Any]:
+def _values(wanted: PartSelection) -> dict[str, Any]:
+    """What the binds of a statement of the selection's shape stand for."""
+    values: dict[str, Any] = {
+        "gate": storable(wanted.gate),
+        "lot": storable(wanted.lot),
+        "since": wanted.since,
+        "until": wanted.until,
+        "after": wanted.after,
+        "through": wanted.through,
+        "rows_since": None if wanted.since is None else wanted.since - VIEWS_APART,
+        "rows_until": None if wanted.until is None else wanted.until + VIEWS_APART,
+    }
+    for number, terms in enumerate(wanted.terms):
+        values[f"name{number}"] = terms.name
+        values[f"young{number}"] = wanted.young_since(terms)
+        for run, (first, last) in enumerate(terms.elsewhere):
+            values[f"first{number}of{run}"], values[f"last{number}of{run}"] = first, last
+    return values
+
+
+def _text(name: str) -> sa.BindParameter[str]:
+    return sa.bindparam(name, type_=_R.gate.type)
+
+
+def _time(name: str) -> sa.BindParameter[datetime]:
+    return sa.bindparam(name, type_=_R.received_at.type)
+
+
+def _epoch(name: str) -> sa.BindParameter[int]:
+    return sa.bindparam(name, type_=_R.epoch.type)
+
+
+_BOUNDS: Final = ("gate", "lot", "since", "until", "after", "through")
+_STORMS: Final = sa.select(gates.c.name, gates.c.storm)
+_LAST: Final = tuple(
+    sa.select(columns.received_at)
+    .where(columns.gate == _text("of"), columns.received_at < _time("before"))
+    .order_by(columns.received_at.desc())
+    .limit(1)
+    for columns in (_R, _A)
+)
+
+
+@functools.lru_cache(_SHAPES_KEPT)
+def _list_query(shape: _Shape) -> tuple[sa.Select[Any], Any]:
+    """The statement of `list_parts`, and its columns."""
+    parts = _parts(shape).subquery("parts")
+    query = sa.select(parts).where(*_ends(parts.c, shape)).order_by(parts.c.latest.desc())
+    return query.limit(sa.bindparam("limit", type_=sa.Integer)), parts.c
+
+
+@functools.lru_cache(_SHAPES_KEPT)
+def _count_query(shape: _Shape, *, is_sqlite: bool) -> sa.Select[Any]:
+    parts = _parts(shape).subquery("parts")
+    hour = _hour(parts.c.at, is_sqlite=is_sqlite).label("hour")
+    by = [parts.c.gate, hour, *(parts.c[name] for name in _FACTS)]
+    query = sa.select(*by, sa.func.count().label("parts")).group_by(*by).order_by(parts.c.gate, hour)
+    return query.where(*_ends(parts.c, shape))
+
+
+def _parts(shape: _Shape) -> sa.CompoundSelect[Any]:
+    solo = [_text(f"name{number}") for number, (is_solo, _) in enumerate(shape.terms) if is_solo]
+    of_solo = [_solo_parts(shape, solo)] if solo else []
+    return sa.union_all(_seen_parts(shape), *of_solo, _unseen_parts(shape, solo))
+
+
+def _seen_parts(shape: _Shape) -> sa.Select[Any]:
     """Parts with a trigger and at least one row."""
     # Selected first and grouped after that: SQLite would walk through the whole index of parts to save the sorting.
     rows = (
@@ -105,7 +182,7 @@ def _seen_parts(wanted: PartSelection) -> sa.Select[Any]:
             sa.case((_R.mode == GateMode.AUTO.value, 1), else_=0).label("is_inspected"),
             sa.case((_R.cause_detail == WAITED_ELSEWHERE, 1), else_=0).label("waited"),
         )
-        .where(_R.gate.is_not(None), _R.trigger_id.is_not(None), ~_R.simulated, ~_R.shadow, *_selected(wanted, _R))
+        .where(_R.gate.is_not(None), _R.trigger_id.is_not(None), ~_R.simulated, ~_R.shadow, *_selected(shape, _R))
         .cte("rows")
         .prefix_with("MATERIALIZED")
     )
@@ -137,14 +214,14 @@ def _seen_parts(wanted: PartSelection) -> sa.Select[Any]:
         seen.c.lot,
         seen.c.at,
         latest.label("latest"),
-        *_columns(seen.c.seen, seen.c.is_inspected, _is_young(seen.c.gate, latest, wanted)),
+        *_columns(seen.c.seen, seen.c.is_inspected, _is_young(seen.c.gate, latest, shape)),
         sa.case(
-            (sa.and_(seen.c.waited == 1, _A.id.is_(None)), 1), else_=_is_elsewhere(seen.c.gate, seen.c.epoch, wanted)
+            (sa.and_(seen.c.waited == 1, _A.id.is_(None)), 1), else_=_is_elsewhere(seen.c.gate, seen.c.epoch, shape)
         ).label("is_elsewhere"),
     ).select_from(joined)
 
 
-def _solo_parts(wanted: PartSelection, solo: Sequence[str]) -> sa.Select[Any]:
+def _solo_parts(shape: _Shape, solo: Sequence[sa.BindParameter[str]]) -> sa.Select[Any]:
     """Rows without a trigger at gates for one part at a time. Each row is a part."""
     joined = results.outerjoin(decisions, sa.and_(_D.result_id == _R.result_id, _D.trigger_id.is_(None))).outerjoin(
         gate_actions, sa.and_(_A.result_id == _R.result_id, _A.kind == IN_FLIGHT)
@@ -161,22 +238,22 @@ def _solo_parts(wanted: PartSelection, solo: Sequence[str]) -> sa.Select[Any]:
             _R.lot,
             _R.received_at.label("at"),
             latest.label("latest"),
-            *_columns(_seen_rank(), is_inspected, _is_young(_R.gate, latest, wanted)),
-            _is_elsewhere(_R.gate, _R.epoch, wanted).label("is_elsewhere"),
+            *_columns(_seen_rank(), is_inspected, _is_young(_R.gate, latest, shape)),
+            _is_elsewhere(_R.gate, _R.epoch, shape).label("is_elsewhere"),
         )
         .select_from(joined)
-        .where(_R.gate.in_(solo), _R.trigger_id.is_(None), ~_R.simulated, ~_R.shadow, *_selected(wanted, _R))
+        .where(_R.gate.in_(solo), _R.trigger_id.is_(None), ~_R.simulated, ~_R.shadow, *_selected(shape, _R))
     )
 
 
-def _unseen_parts(wanted: PartSelection, solo: Sequence[str]) -> sa.Select[Any]:
+def _unseen_parts(shape: _Shape, solo: Sequence[sa.BindParameter[str]]) -> sa.Select[Any]:
     """Reports about parts without any row."""
     joined = gate_actions.outerjoin(
         decisions, sa.and_(_is_part_of(_D, _A), _D.trigger_id.is_not(None), _A.kind == PART)
     )
     row = sa.select(sa.literal(1)).select_from(results)
     has_row = row.where(_is_part_of(_R, _A), _R.gate.is_not(None), _R.trigger_id.is_not(None), ~_R.simulated).exists()
-    is_solo = sa.and_(_A.kind == IN_FLIGHT, _A.result_id.is_(None), _A.gate.in_(solo))
+    is_solo = sa.and_(_A.kind == IN_FLIGHT, _A.result_id.is_(None), _A.gate.in_(solo)) if solo else sa.false()
     # A decision proves that there was a row, which has been pruned since.
     seen = sa.case((_D.cause.is_(None), 0), (_D.cause.in_(_JUDGED_CAUSES), 2), else_=1)
     is_inspected = sa.case((_A.mode == GateMode.AUTO.value, 1), else_=0)
@@ -190,11 +267,11 @@ def _unseen_parts(wanted: PartSelection, solo: Sequence[str]) -> sa.Select[Any]:
             _A.lot,
             _A.received_at.label("at"),
             _A.received_at.label("latest"),
-            *_columns(seen, is_inspected, _is_young(_A.gate, _A.received_at, wanted)),
-            _is_elsewhere(_A.gate, _A.epoch, wanted).label("is_elsewhere"),
+            *_columns(seen, is_inspected, _is_young(_A.gate, _A.received_at, shape)),
+            _is_elsewhere(_A.gate, _A.epoch, shape).label("is_elsewhere"),
         )
         .select_from(joined)
-        .where(sa.or_(sa.and_(_A.kind == PART, ~has_row), is_solo), *_selected(wanted, _A))
+        .where(sa.or_(sa.and_(_A.kind == PART, ~has_row), is_solo), *_selected(shape, _A))
     )
 
 
@@ -225,50 +302,49 @@ def _later(known: Any, reported: Any) -> sa.ColumnElement[Any]:
     return sa.case((reported > known, reported), else_=known)
 
 
-def _is_young(gate: Any, latest: Any, wanted: PartSelection) -> sa.ColumnElement[int]:
-    young = [sa.and_(gate == terms.name, latest > wanted.young_since(terms)) for terms in wanted.terms]
+def _is_young(gate: Any, latest: Any, shape: _Shape) -> sa.ColumnElement[int]:
+    young = [
+        sa.and_(gate == _text(f"name{number}"), latest > _time(f"young{number}")) for number in range(len(shape.terms))
+    ]
     return sa.case((sa.or_(sa.false(), *young), 1), else_=0)
 
 
-def _is_elsewhere(gate: Any, epoch: Any, wanted: PartSelection) -> sa.ColumnElement[int]:
+def _is_elsewhere(gate: Any, epoch: Any, shape: _Shape) -> sa.ColumnElement[int]:
     """1 for a part of an epoch that another agent began and in which no decision of this ledger was sent."""
     of = decisions.alias("of_epoch")
     told = sa.select(of.c.id).where(of.c.gate == gate, of.c.epoch == epoch, of.c.sent > 0).correlate_except(of)
     runs = [
-        sa.and_(gate == terms.name, epoch.between(first, last))
-        for terms in wanted.terms
-        for first, last in terms.elsewhere
+        sa.and_(
+            gate == _text(f"name{number}"),
+            epoch.between(_epoch(f"first{number}of{run}"), _epoch(f"last{number}of{run}")),
+        )
+        for number, (_, count) in enumerate(shape.terms)
+        for run in range(count)
     ]
     if not runs:
         return sa.literal(0)
     return sa.case((sa.and_(sa.or_(*runs), ~sa.exists(told)), 1), else_=0)
 
 
-def _selected(wanted: PartSelection, columns: Any) -> list[sa.ColumnElement[bool]]:
+def _selected(shape: _Shape, columns: Any) -> list[sa.ColumnElement[bool]]:
     """Rows of the selected parts, and a few more: the views of a part come at different times."""
-    conditions = []
-    if wanted.gate is not None:
-        conditions.append(columns.gate == storable(wanted.gate))
-    if wanted.lot is not None:
-        conditions.append(columns.lot == storable(wanted.lot))
-    if wanted.since is not None:
-        conditions.append(columns.received_at >= wanted.since - VIEWS_APART)
-    if wanted.until is not None:
-        conditions.append(columns.received_at < wanted.until + VIEWS_APART)
-    return conditions
+    conditions = {
+        "gate": columns.gate == _text("gate"),
+        "lot": columns.lot == _text("lot"),
+        "since": columns.received_at >= _time("rows_since"),
+        "until": columns.received_at < _time("rows_until"),
+    }
+    return [condition for name, condition in conditions.items() if name in shape.bounds]
 
 
-def _ends(columns: Any, wanted: PartSelection) -> list[sa.ColumnElement[bool]]:
-    conditions = []
-    if wanted.since is not None:
-        conditions.append(columns.at >= wanted.since)
-    if wanted.until is not None:
-        conditions.append(columns.at < wanted.until)
-    if wanted.after is not None:
-        conditions.append(columns.latest > wanted.after)
-    if wanted.through is not None:
-        conditions.append(columns.latest <= wanted.through)
-    return conditions
+def _ends(columns: Any, shape: _Shape) -> list[sa.ColumnElement[bool]]:
+    conditions = {
+        "since": columns.at >= _time("since"),
+        "until": columns.at < _time("until"),
+        "after": columns.latest > _time("after"),
+        "through": columns.latest <= _time("through"),
+    }
+    return [condition for name, condition in conditions.items() if name in shape.bounds]
 
 
 def _has(columns: Any, facts: PartFacts) -> sa.ColumnElement[bool]:
@@ -324,7 +400,9 @@ def _part(row: Mapping[Any, Any]) -> Part:
     )
 
 
-async def _rows(database: Database, query: sa.Select[Any]) -> Sequence[sa.RowMapping]:
-    async with database.reading() as connection:
-        rows: Sequence[sa.RowMapping] = (await connection.execute(query)).mappings().all()
+async def _rows(
+    database: Database, query: sa.Select[Any], values: Mapping[str, Any] | None = None
+) -> Sequence[sa.RowMapping]:
+    async with database.reading_once() as connection:
+        rows: Sequence[sa.RowMapping] = (await connection.execute(query, values)).mappings().all()
         return rows

@@ -60,7 +60,7 @@ class SqlRegistry:
 
     async def revision(self) -> str:
         await self.database.ensure_current()
-        async with self.database.reading() as connection:
+        async with self.database.reading_once() as connection:
             return await _revision(connection)
 
     async def live(self) -> LiveSet:

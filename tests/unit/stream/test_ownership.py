@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from inspector.domain import GateState
+from inspector.stream import ownership
+from inspector.stream.handover import is_news
 from inspector.stream.ownership import DEAD_S, MOST_SESSIONS, RETAINED, SETTLE_S, Notice, Ownership, Word
 
 STEP_S = 0.02
@@ -273,6 +276,30 @@ def test_ownership_notice_that_waited_in_a_cut_network_proves_nothing(hears_the_
     second.is_stopped = False
     world.run(2 * DEAD_S)
     assert len(world.owners()) == 1
+
+
+def test_ownership_compares_a_state_only_when_another_is_told_and_tells_news_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[GateState | None] = []
+
+    def noted(state: GateState | None, told: GateState | None) -> bool:
+        compared.append(state)
+        return is_news(state, told)
+
+    monkeypatch.setattr(ownership, "is_news", noted)
+    mine = Ownership("a", "id-a", "s1")
+    mine.begin()
+    first = GateState("g1", 1)
+    same, held = replace(first), replace(first, held=True)
+    now_s, told = 0.0, []
+    for state in (*[first] * 40, same, same, held, held):
+        now_s += 0.05
+        for notice in mine.due(int(now_s * 1e9), is_wanted=True, epoch=1, state=state):
+            told.append((state is held, notice.state))
+            mine.hear(notice, int(now_s * 1e9))
+    assert compared == [same, held]
+    assert [state for is_held, state in told if is_held] == [held]  # between two beats
 
 
 def test_ownership_remembers_the_latest_sessions_and_no_more() -> None:

@@ -47,6 +47,7 @@ class Pages:
             "date_time": functools.partial(wording.date_time, zone=zone),
             "ago": lambda moment: wording.ago(moment, datetime.now(UTC)),
             "percent": wording.percent,
+            "level": wording.level,
             "number": wording.number,
             "epoch_ms": lambda moment: int(moment.timestamp() * 1000),
         }

@@ -59,6 +59,14 @@ def percent(share: float | None) -> str:
     return f"{shown} %"
 
 
+def level(value: float) -> str:
+    """A level beside its threshold, which is 1.00. One that is not at it never reads as if it were: 0.997, not 1.00."""
+    digits = 2
+    while value != 1.0 and digits < 6 and float(f"{value:.{digits}f}") == 1.0:
+        digits += 1
+    return f"{value:.{digits}f}"
+
+
 def number(value: float | None, digits: int = 0) -> str:
     """With thin spaces between thousands; a dash where there is none."""
     if value is None:

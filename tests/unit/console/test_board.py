@@ -15,7 +15,7 @@ from inspector.console.board import LineBoard
 from inspector.console.live import Hub, Live, encoded_event
 from inspector.console.rendering import Pages
 from inspector.console.shifts import shift_at, shifts_before
-from inspector.console.wording import ago, percent
+from inspector.console.wording import ago, level, percent
 from inspector.store.console.agents import SeenAgent, SeenGate
 from inspector.store.console.rows import MinuteCount, SeenRow
 from inspector.store.database import Database
@@ -183,3 +183,19 @@ def test_viewer_that_does_not_read_is_dropped_and_others_are_not() -> None:
             hub.send(encoded_event("beat", "1"))
         assert slow.is_dropped
         assert not hub.is_full
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.934, "0.93"),
+        (0.994, "0.99"),
+        (0.997, "0.997"),
+        (1.0, "1.00"),
+        (1.0004, "1.0004"),
+        (1.204, "1.20"),
+        (-0.2, "-0.20"),
+    ],
+)
+def test_level_beside_its_threshold_never_reads_as_the_threshold(value: float, shown: str) -> None:
+    assert level(value) == shown

@@ -15,10 +15,9 @@ HEAD = """\
 Written from the code by `python docs/write_configuration.py`; don't edit it by hand.
 
 The configuration is one TOML file. It is looked for in this order: `--config`, the variable `INSPECTOR_CONFIG`,
-`./inspector.toml`, which has to belong to root or to who calls; that of another user has to be named. Without a file
-the built-in defaults apply. `inspector init` writes a commented file to start from, [configs/](../configs) contains
-examples, and `inspector doctor` checks a configuration against the machine. Unknown keys are refused, and all faults
-are reported at once (exit code 78).
+`./inspector.toml`. Without a file the built-in defaults apply. `inspector init` writes a commented file to start
+from, [configs/](../configs) contains examples, and `inspector doctor` checks a configuration against the machine.
+Unknown keys are refused, and all faults are reported at once (exit code 78).
 
 The file never contains secrets. A key that ends in `_secret` names a credential. The credential is a file of that
 name in systemd's credentials folder (`LoadCredential=mqtt-password:/etc/inspector/mqtt-password`), or else the

@@ -22,23 +22,13 @@ from inspector.text import MOST_TEXT_BYTES, decoded
 
 
 def find(option: Path | None) -> Path | None:
-    """`--config`, else `INSPECTOR_CONFIG`, else `./inspector.toml` if it exists, else None (built-in defaults).
-
-    Raises ConfigError for a `./inspector.toml` of another user: nobody named it, and it says which files are written
-    and where secrets are sent.
-    """
+    """`--config`, else `INSPECTOR_CONFIG`, else `./inspector.toml` if it exists, else None (built-in defaults)."""
     if option is not None:
         return option
     if named := os.environ.get("INSPECTOR_CONFIG"):
         return Path(named)
     local = Path("inspector.toml")
-    if not local.is_file():
-        return None
-    if not {local.lstat().st_uid, local.stat().st_uid} <= {0, os.geteuid()}:
-        raise ConfigError(
-            [f"it belongs to another user; if it is the right one, name it: --config {local}"], str(local)
-        )
-    return local
+    return local if local.is_file() else None
 
 
 def load(option: Path | None = None) -> Config:

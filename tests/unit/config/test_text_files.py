@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -93,24 +92,3 @@ def test_secret_in_a_variable_that_is_no_text_is_a_wrong_configuration(monkeypat
     with pytest.raises(ConfigError, match="INSPECTOR_SECRET_MQTT") as wrong:
         secret("mqtt")
     assert "geheim" not in str(wrong.value)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
-@pytest.mark.parametrize("is_link", [False, True])
-def test_configuration_of_another_user_in_the_current_folder_has_to_be_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_link: bool
-) -> None:
-    """Whoever may write into a folder where root calls a command could else say where it writes and signs in."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("INSPECTOR_CONFIG", raising=False)
-    local = Path("inspector.toml")
-    Path("other.toml").write_text("[agent]\nname = 'a'\n")
-    if is_link:
-        local.symlink_to("other.toml")
-    else:
-        local.write_bytes(Path("other.toml").read_bytes())
-    assert load().agent.name == "a"
-    os.chown(local, 65534, -1, follow_symlinks=False)
-    with pytest.raises(ConfigError, match="belongs to another user"):
-        load()
-    assert load(local).agent.name == "a"

@@ -6,6 +6,8 @@ beyond the mode are not looked at.
 
 from __future__ import annotations
 
+import os
+import pwd
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,9 +57,30 @@ def check(config: Config, file: Path | None) -> Iterator[Finding]:
     """A finding for each file that is open to others, or one that there is none. `file`: of the configuration."""
     found = [finding for kept in _kept(config, file) if (finding := _judged(kept)) is not None]
     found += _open_below(config.agent.state_dir)
+    found += _of_another(file)
     yield from found
     if not found:
         yield ok(PART, SUBJECT, "no other user of this machine can change them or read a secret")
+
+
+def _of_another(file: Path | None) -> Iterator[Finding]:
+    """One finding about a configuration of another user, who says which files are written and where secrets go."""
+    try:
+        owners = set() if file is None else {file.lstat().st_uid, file.stat().st_uid}
+    except OSError:
+        return  # the loading says what is wrong
+    for owner in sorted(owners - {0, os.geteuid()}):
+        can = "can say which files this agent writes and where it sends its secrets"
+        yield warning(
+            PART, "configuration", f"{file} belongs to the user {_name(owner)}, who {can}. Run `chown` on it."
+        )
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def _open_below(state: Path) -> Iterator[Finding]:

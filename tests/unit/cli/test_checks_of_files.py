@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from inspector.cli.checks import file_modes
 from inspector.cli.checks.finding import Finding, Level
 from inspector.config.config import Config
 from inspector.config.loading import parse
+
+STRANGER = 65_432
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +92,17 @@ def test_configuration_with_a_password_in_it_may_not_be_read_by_others(plant: Pa
     )
     (finding,) = file_modes.check(config, plant / "etc" / "inspector.toml")
     assert (finding.subject, finding.level) == ("configuration", Level.FAULT)
+
+
+def test_configuration_of_another_user_is_a_warning(plant: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = plant / "etc" / "inspector.toml"
+    if os.geteuid() == 0:
+        os.chown(file, STRANGER, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+    (finding,) = look(plant)
+    assert (finding.subject, finding.level) == ("configuration", Level.WARNING)
+    assert "belongs to the user" in finding.detail
 
 
 def test_open_file_in_a_closed_folder_is_out_of_reach(plant: Path) -> None:

@@ -72,7 +72,7 @@ def _of_another(file: Path | None) -> Iterator[Finding]:
     for owner in sorted(owners - {0, os.geteuid()}):
         can = "can say which files this agent writes and where it sends its secrets"
         yield warning(
-            PART, "configuration", f"{file} belongs to the user {_name(owner)}, who {can}. Run `chown` on it."
+            PART, "configuration", f"{file} belongs to user {_name(owner)}, who {can}. Run `chown` on it."
         )
 
 

@@ -102,7 +102,7 @@ def test_configuration_of_another_user_is_a_warning(plant: Path, monkeypatch: py
         monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
     (finding,) = look(plant)
     assert (finding.subject, finding.level) == ("configuration", Level.WARNING)
-    assert "belongs to the user" in finding.detail
+    assert "belongs to user" in finding.detail
 
 
 def test_open_file_in_a_closed_folder_is_out_of_reach(plant: Path) -> None:

@@ -20,7 +20,7 @@ KEYS = {
     "broker",
 }  # fmt: skip
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 def test_demo_judges_every_frame_once_and_reports(tmp_path: Path) -> None:

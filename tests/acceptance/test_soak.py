@@ -14,6 +14,7 @@ from connectors.mqtt.broker import mosquitto_binary
 
 pytestmark = [
     pytest.mark.acceptance,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(mosquitto_binary() is None, reason="mosquitto is not installed"),
 ]

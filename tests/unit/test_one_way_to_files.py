@@ -39,7 +39,6 @@ ALLOWED = {
     "connectors/folder_files.py": "the watched folder, which the configuration names; `done` by its descriptor",
     "inspector/agent/process_figures.py": KERNEL,
     "inspector/benching/children.py": BENCH,
-    "inspector/benching/machine.py": KERNEL,
     "inspector/benching/plant.py": BENCH,
     "inspector/benching/products.py": BENCH,
     "inspector/cli/checks/certificates.py": "certificates that the configuration names; bounded",

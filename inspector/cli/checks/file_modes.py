@@ -71,9 +71,7 @@ def _of_another(file: Path | None) -> Iterator[Finding]:
         return  # the loading says what is wrong
     for owner in sorted(owners - {0, os.geteuid()}):
         can = "can say which files this agent writes and where it sends its secrets"
-        yield warning(
-            PART, "configuration", f"{file} belongs to user {_name(owner)}, who {can}. Run `chown` on it."
-        )
+        yield warning(PART, "configuration", f"{file} belongs to user {_name(owner)}, who {can}. Run `chown` on it.")
 
 
 def _name(user: int) -> str:

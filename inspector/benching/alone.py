@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from inspector.vision.engines.factory import create_engine
-from inspector.vision.engines.protocols import Embedder
+from inspector.vision.engines.protocols import FLOAT32, Embedder, Precision
 from inspector.vision.networks.graphs import BackboneFile, Embedding, Graph
 
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
@@ -77,14 +77,21 @@ class Alone:
     With one thread a call all callers share a session, as the agent's workers do; with more, each has its own.
     """
 
-    def __init__(self, engine: str, cache: Path, graph: Graph, weights_file: Path | None = None) -> None:
-        self._engine_name, self._cache = engine, cache
+    def __init__(
+        self,
+        engine: str,
+        cache: Path,
+        graph: Graph,
+        weights_file: Path | None = None,
+        precision: Precision = FLOAT32,
+    ) -> None:
+        self._engine_name, self._cache, self.precision = engine, cache, precision
         self._graph, self._weights_file = graph, weights_file
         self._embedders: dict[tuple[int, int], Embedder] = {}
         self.stop = threading.Event()
         """Set to end a window early, from any thread."""
 
-        first = create_engine(engine, cache, 1)
+        first = create_engine(engine, cache, 1, precision)
         self.engine = first.name
         self.is_one_caller = first.is_batched
 
@@ -99,7 +106,7 @@ class Alone:
 
     def window(self, arrangement: Arrangement, window_s: float) -> Passed:
         """Passes for so long, after one that is not counted. Blocks; at least one call of each caller is counted."""
-        embedders = [self._embedder(arrangement, number) for number in range(arrangement.callers)]
+        embedders = [self.embedder(arrangement, number) for number in range(arrangement.callers)]
         shape = (arrangement.batch, self._graph.size_px, self._graph.size_px, 3)
         pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         for embedder in {id(each): each for each in embedders}.values():
@@ -129,12 +136,13 @@ class Alone:
         found = [self.window(Arrangement(1, each, 1), window_s).call_p50_ms for each in threads]
         return min(each for each in found if each is not None)
 
-    def _embedder(self, arrangement: Arrangement, caller: int) -> Embedder:
+    def embedder(self, arrangement: Arrangement, caller: int) -> Embedder:
+        """The pass that caller number `caller` of this arrangement runs."""
         threads = arrangement.threads
         key = (threads, caller if threads > 1 else 0)
         found = self._embedders.get(key)
         if found is None:
-            engine = create_engine(self._engine_name, self._cache, threads)
-            found = engine.embedder(self._graph, self._weights_file, small=threads == 1)
+            engine = create_engine(self._engine_name, self._cache, threads, self.precision)
+            found = engine.embedder(self._graph, self._weights_file, small=threads == 1, precision=self.precision)
             self._embedders[key] = found
         return found

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from inspector.benching.alone import BATCHES, Alone, Arrangement, Passed, bare_backbone
 from inspector.benching.machine import Machine, this_machine
@@ -18,6 +18,7 @@ from inspector.errors import EngineError
 from inspector.operation.opening import registry_of
 from inspector.vision.artifacts.format import Artifact, unpack
 from inspector.vision.engines.factory import ENGINES, create_engine
+from inspector.vision.engines.protocols import FLOAT32, Precision
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.serving.product_inspector import ProductInspector
 
@@ -54,6 +55,7 @@ class EngineRun:
     machine: Machine
     tried: dict[str, dict[Arrangement, Passed]] = field(default_factory=dict)
     frame_p50_ms: dict[str, float] = field(default_factory=dict)
+    precision: dict[str, Precision] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     head: HeadCost | None = None
 
@@ -84,10 +86,13 @@ async def run_engines(request: EngineRequest, say: Say) -> EngineRun:
 
 async def _measure(run: EngineRun, request: EngineRequest, name: str, cache: Path) -> None:
     cores = run.machine.cores
-    alone = await in_thread(None, lambda: Alone(name, cache, bare_backbone()))
+    section = request.setting.config.engine
+    precision: Precision = cast(Precision, section.precision) if name == section.name else FLOAT32
+    alone = await in_thread(None, lambda: Alone(name, cache, bare_backbone(), precision=precision))
     tried = await in_thread(alone, alone.best, cores, request.window_s, request.batches)
     run.frame_p50_ms[alone.engine] = await in_thread(alone, alone.frame_p50_ms, cores, request.window_s)
     run.tried[alone.engine] = tried
+    run.precision[alone.engine] = precision
 
 
 async def _head(request: EngineRequest, made: Plant, cache: Path) -> HeadCost:
@@ -144,6 +149,7 @@ def _engine(run: EngineRun, name: str) -> dict[str, Any]:
     for arrangement, passed in tried.items():  # the fastest one first
         fastest.setdefault(arrangement.batch, round(1e3 / passed.fps, 4))
     return {
+        "precision": run.precision[name],
         "batch": {str(batch): fastest[batch] for batch in sorted(fastest)},
         "best": _arranged(*next(iter(tried.items()))),
         "frame_p50_ms": round(run.frame_p50_ms[name], 3),

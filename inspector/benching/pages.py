@@ -31,7 +31,7 @@ def pipeline_page(found: Document, machine: Machine) -> BenchPage:
     tables.append(_account(found))
     facts = [
         *machine.facts(),
-        ("engine", f"{found['engine']}, profile {found['profile']}"),
+        ("engine", f"{found['engine']} in {found['precision']}, profile {found['profile']}"),
         ("line", _line(found)),
         ("pass alone", _arranged(found["arrangement"])),
         (f"backbone alone ({found['reference_engine']})", _arranged(found["bare_arrangement"])),
@@ -189,7 +189,8 @@ def _engine_table(name: str, engine: Mapping[str, Any]) -> FigureTable:
         )
         for each in engine["arrangements"]
     )
-    title = f"{name}: the backbone alone, a frame by itself in {_number(engine['frame_p50_ms'], 2)} ms"
+    alone = f"a frame by itself in {_number(engine['frame_p50_ms'], 2)} ms"
+    title = f"{name} in {engine['precision']}: the backbone alone, {alone}"
     return FigureTable(title, ("callers x threads", "frames a second", "ms an image", "median ms a call"), rows)
 
 

@@ -23,6 +23,7 @@ from inspector.benching.quantiles import quantiles
 from inspector.benching.schedule import Arrivals, Due, schedule
 from inspector.operation.opening import registry_of
 from inspector.vision.artifacts.format import unpack
+from inspector.vision.engines.protocols import FLOAT32, Precision
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.networks.graphs import Graph
 
@@ -65,6 +66,7 @@ class PipelineRun:
     broker: str
     engine: str = ""
     profile: str = ""
+    precision: Precision = FLOAT32
     pass_arrangement: Arrangement | None = None
     backbone_arrangement: Arrangement | None = None
     saturated: list[Saturated] = field(default_factory=list)
@@ -83,11 +85,11 @@ async def run_pipeline(request: PipelineRequest, say: Say) -> PipelineRun:
     """Raises UsageError, InspectorError. Nothing is left of it but the figures."""
     machine = this_machine()
     async with plant(request.setting, say) as made:
-        graph, weights_file, profile = await pass_of(made)
+        graph, weights_file, profile, precision = await pass_of(made)
         engine = made.config.engine.name
-        own = await in_thread(None, Alone, engine, made.engines, graph, weights_file)
+        own = await in_thread(None, Alone, engine, made.engines, graph, weights_file, precision)
         bare = await in_thread(None, lambda: Alone(request.reference, made.engines, bare_backbone()))
-        run = PipelineRun(request, machine, made.broker_name, own.engine, profile)
+        run = PipelineRun(request, machine, made.broker_name, own.engine, profile, own.precision)
         async with running(made, say) as line:
             if request.windows:
                 await _saturation(run, line, own, bare, say)
@@ -96,13 +98,13 @@ async def run_pipeline(request: PipelineRequest, say: Say) -> PipelineRun:
     return run
 
 
-async def pass_of(made: Plant) -> tuple[Graph, Path | None, str]:
-    """The pass of the first product, its weights file where they are not the default ones, and its profile."""
+async def pass_of(made: Plant) -> tuple[Graph, Path | None, str, Precision]:
+    """The pass of the first product, its weights file where they are not the default ones, profile and precision."""
     async with registry_of(made.config) as registry:
         version = (await registry.live()).versions[0]
         artifact = unpack(await registry.artifact(version.product, version.version), version.digest)
     weights_file = find_weights(artifact.manifest.get("weights_file"), made.config.engine.weights_dir)
-    return artifact.graph, weights_file, version.profile
+    return artifact.graph, weights_file, version.profile, artifact.precision
 
 
 async def in_thread(alone: Alone | None, work: Callable[..., Result], *arguments: Any) -> Result:
@@ -204,6 +206,7 @@ def document(run: PipelineRun) -> dict[str, Any]:
         },
         "resident_mib": _rounded(_largest_mib(run)),
         "engine": run.engine,
+        "precision": run.precision,
         "reference_engine": request.reference,
         "arrangement": None if run.pass_arrangement is None else asdict(run.pass_arrangement),
         "bare_arrangement": None if run.backbone_arrangement is None else asdict(run.backbone_arrangement),

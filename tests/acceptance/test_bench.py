@@ -81,7 +81,7 @@ def test_bench_pipeline_copies_of_products_every_frame_has_its_answer(plant: Pat
     assert (found["frames"], found["lost"], found["late"], found["repeated"]) == (14, 0, 0, 0)
     assert (found["deadline_missed"], found["deadline_misses"]) == (0, 0.0)
     assert (found["cameras"], found["products"], found["gates"], found["database"]) == (2, 2, True, "sqlite")
-    assert found["profile"] == "standard"  # of the copied products
+    assert (found["profile"], found["precision"]) == ("standard", "float32")  # of the copied products
     assert len(found["windows"]) == 1
     for key in ("offered_fps", "throughput_fps", "backbone_only_fps", "bare_backbone_fps", "ratio", "resident_mib"):
         assert found[key] > 0, key
@@ -108,6 +108,7 @@ def test_bench_engine_measures_arrangements_and_a_head(plant: Path) -> None:
     found = measured(plant, "bench", "engine", *tiny)
     (engine,) = found["engines"].values()
     assert list(engine["batch"]) == ["1", "2"]
+    assert engine["precision"] == "float32"
     assert {each["batch"] for each in engine["arrangements"]} == {1, 2}
     assert found["head"]["product"] == "disc"
     assert found["head"]["pass_ms"] > 0

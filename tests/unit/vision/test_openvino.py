@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inspector.benching.alone import Alone, Arrangement
 from inspector.config.loading import parse
 from inspector.config.sections import EngineSection
 from inspector.domain import Event, LiveSet
@@ -85,6 +86,15 @@ def test_embedder_in_bfloat16_is_near_and_not_equal(bfloat16: Engine, float32: E
     assert 1e-4 < off < 0.1
     (asked,) = bfloat16.embedder(graph, precision="float32")(pixels(1))
     np.testing.assert_array_equal(asked, exact)
+
+
+@needs_openvino
+def test_pass_alone_of_a_bench_runs_in_the_precision_of_the_product(bfloat16: Engine, engine_cache: Path) -> None:
+    graph = routing_profile().graph
+    alone = Alone("openvino", engine_cache, graph, precision="bfloat16")
+    (found,) = alone.embedder(Arrangement(2, 1, 1), 0)(pixels(1))
+    (expected,) = bfloat16.embedder(graph, small=True)(pixels(1))
+    np.testing.assert_array_equal(found, expected)
 
 
 @needs_openvino

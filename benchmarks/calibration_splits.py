@@ -155,7 +155,7 @@ def _scores(fitter: PrototypeFitter, bank: list[int], indices: Sequence[int]) ->
     is_inner = held_out(len(bank))
     trial = fitter.fit([image for image, apart in zip(bank, is_inner, strict=True) if not apart])
     inner = [image for image, apart in zip(bank, is_inner, strict=True) if apart]
-    units = fitter.pooled_units(fitter.units(trial, fitter.measure(trial, inner, quiet)), bank)
+    units = fitter.crossed_units(fitter.units(trial, fitter.measure(trial, inner, quiet)), bank)
     members = fitter.with_units(fitter.fit(bank), units)
     unseen = sorted(set(indices) - set(bank))
     scores = np.full(len(indices), np.nan)

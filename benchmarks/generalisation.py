@@ -2,12 +2,12 @@
 
     python -m benchmarks.generalisation ROOT --cache FOLDER [--products a,b] [--exposure NAME=levelled ...] [--json]
 
-Each candidate is the default head with other numbers: prototypes and share of the fine member, weight of the member
-that sees the whole frame (0 for none), and how the spread of good scores is measured. For each product, the candidate
-that is best on all other products is taken, and its image AUROC on the left-out product counts; the best candidate on
-all products together stands beside it. FOLDER keeps features (a quarter of a MiB an image) and scores: a run that was
-stopped goes on from there. Frames are as they are, unless `--exposure` says otherwise for a product. The spread comes
-from held-out good images.
+Each candidate is the default head with other numbers: prototypes and share of the fine member, weights of the members
+that see the whole frame and its places (0 for none), and how the spread of good scores is measured. For each product,
+the candidate that is best on all other products is taken, and its image AUROC on the left-out product counts; the best
+candidate on all products together stands beside it. FOLDER keeps features (a quarter of a MiB an image) and scores: a
+run that was stopped goes on from there. Frames are as they are, unless `--exposure` says otherwise for a product. The
+spread comes from held-out good images.
 """
 
 from __future__ import annotations
@@ -62,18 +62,20 @@ Scores = dict[str, NDArray[np.float64]]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Candidate:
-    """The numbers of one candidate; `spread` is a key of `SPREADS`."""
+    """The numbers of one candidate; `weight` is that of the whole frame, `spread` is a key of `SPREADS`."""
 
     prototypes: int
     share: float
     weight: float
     spread: str
+    places: float
 
     def __str__(self) -> str:
-        return f"{self.prototypes} prototypes, top {self.share:.1%}, whole frame x {self.weight:g}, {self.spread}"
+        members = f"{self.prototypes} prototypes, top {self.share:.1%}, places x {self.places:g}"
+        return f"{members}, whole frame x {self.weight:g}, {self.spread}"
 
 
-CANDIDATES = tuple(Candidate(*numbers) for numbers in itertools.product(PROTOTYPES, SHARES, WEIGHTS, SPREADS))
+CANDIDATES = tuple(Candidate(*numbers) for numbers in itertools.product(PROTOTYPES, SHARES, WEIGHTS, SPREADS, WEIGHTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ def main() -> None:
 
 def with_all_members(figures: Mapping[Candidate, Mapping[str, float]]) -> dict[str, float]:
     """The means where no candidate drops a member: the members have reasons, only their numbers are chosen."""
-    found = leave_one_out({each: figures[each] for each in figures if each.weight > 0})
+    found = leave_one_out({each: figures[each] for each in figures if each.weight and each.places})
     means = {"mean_left_out": _mean(found.left_out.values()), "mean_in_sample": _mean(found.in_sample.values())}
     return {name: round(value, 4) for name, value in {**means, "gap": found.gap}.items()}
 
@@ -181,7 +183,7 @@ def auroc(candidate: Candidate, scores: Mapping[str, NDArray[np.float64]]) -> fl
     """Image AUROC of a candidate. `scores`: "good" and "test" scores of each member, and "defective" [n_test]."""
     fine = f"fine {candidate.prototypes} {candidate.share}"
     covers = [name.removeprefix("good ") for name in scores if name.startswith("good covers")]
-    weights = {**dict.fromkeys(covers, 1.0), fine: 1.0, "whole": candidate.weight}
+    weights = {**dict.fromkeys(covers, 1.0), fine: 1.0, "places": candidate.places, "whole": candidate.weight}
     excesses = []
     for member, weight in weights.items():
         good, test = scores[f"good {member}"], scores[f"test {member}"]
@@ -195,9 +197,9 @@ def auroc(candidate: Candidate, scores: Mapping[str, NDArray[np.float64]]) -> fl
 
 def _deployed() -> Candidate:
     """The numbers of the default head."""
-    *_, fine, whole = _recipe().deciding.members
+    *_, fine, places, whole = _recipe().deciding.members
     share = fine.top_share or _recipe().top_share
-    return Candidate(fine.prototypes, share, whole.in_decision, STANDARD)
+    return Candidate(fine.prototypes, share, whole.in_decision, STANDARD, places.in_decision)
 
 
 def _recipe() -> PrototypeRecipe:
@@ -219,10 +221,10 @@ def _kept_scores(labelled: LabelledProduct, exposure: Exposure, cache: Path, eng
 
 
 def _scores(labelled: LabelledProduct, exposure: Exposure, cache: Path, engine: Engine) -> Scores:
-    *covers, fine, whole = _recipe().deciding.members
+    *covers, fine, places, whole = _recipe().deciding.members
     fines = [replace(fine, prototypes=count) for count in PROTOTYPES]
     preparation = replace(_recipe().preparation, exposure=exposure)
-    recipe = replace(_recipe(), members=(*covers, *fines, whole), preparation=preparation)
+    recipe = replace(_recipe(), members=(*covers, *fines, places, whole), preparation=preparation)
     passes = passes_for(preparation, recipe.embeddings, Backbone(), engine)
     paths = [*labelled.train, *(image.path for image in labelled.test)]
     features = _features(labelled.name, exposure, paths, cache, recipe, engine)
@@ -243,7 +245,7 @@ def _scores(labelled: LabelledProduct, exposure: Exposure, cache: Path, engine: 
         measured = fitter.measure(members, images, _untold)
         for number, member in enumerate(members):
             for name, share in _names(number - len(covers)):
-                own = replace(member, top_share=share)
+                own = member if share is None else replace(member, top_share=share)
                 readout: Readout = recipe.readout
                 scores[f"{part} {name}"] = np.array([own.score(readout, raw.maps[number][0]) for raw in measured])
     return scores
@@ -253,8 +255,8 @@ def _names(number: int) -> list[tuple[str, float | None]]:
     """The names of a member's scores, each with the share of the map that makes it. `number`: 0 for the first fine."""
     if number < 0:
         return [(f"covers {-number}", None)]
-    if number == len(PROTOTYPES):
-        return [("whole", None)]
+    if number >= len(PROTOTYPES):
+        return [(("places", "whole")[number - len(PROTOTYPES)], None)]
     return [(f"fine {PROTOTYPES[number]} {share}", share) for share in SHARES]
 
 

@@ -115,21 +115,30 @@ class FakeSearch:
         self._bank = bank
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
+        if self._bank.scales is not None:
+            compared = np.stack([self._compared(frame) for frame in patches]) * self._bank.scales
+            return np.linalg.norm(compared - self._bank.prototypes, axis=2)[:, None]
         covers = self._bank.covers
         least = [squares.reshape(len(squares), covers, -1).min(2).T for squares in map(self._squares, patches)]
         return np.sqrt(np.maximum(np.stack(least), 0))
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
+        if self._bank.scales is not None:
+            return np.stack([np.arange(len(frame)) for frame in patches])
         return np.stack([self._squares(frame).argmin(1) for frame in patches])
 
     def _squares(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
+        y, bank = self._compared(frame), self._bank
+        return (y**2).sum(1)[:, None] + (bank.prototypes**2).sum(1) - 2 * y @ bank.prototypes.T
+
+    def _compared(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
         bank = self._bank
         y = (pooled(frame[None])[0] if bank.is_pooled else frame) - bank.mean
         if bank.projection is not None:
             y = y @ bank.projection
         if bank.unit_length:
             y = unit_length(y)
-        return (y**2).sum(1)[:, None] + (bank.prototypes**2).sum(1) - 2 * y @ bank.prototypes.T
+        return y
 
 
 def draw(product: str, seed: int, *, defect: bool = False, size: tuple[int, int] = (96, 96)) -> NDArray[np.uint8]:

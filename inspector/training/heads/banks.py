@@ -27,6 +27,10 @@ WHITENING_FLOOR = 0.01
 """Share of the mean variance that is added to each variance: directions in which good images hardly vary are noise."""
 SHRINKAGE = 0.05
 """Weight of uncorrelated channels in the correlations of pooled frames."""
+PLACE_SHRINKAGE = 0.1
+"""Weight of the spread over all places in the spread of each place: a few frames may agree at a place by chance."""
+SMALLEST_PLACE_SPREAD = 0.01
+"""Lower bound for the spread at a place, in units of the channels' spread: what is less is the rounding of frames."""
 SMALLEST_SPREAD = 0.002
 """Lower bound for the spread of a pooled channel, as a share of its mean: a few frames may agree by chance."""
 SPHERICAL_ROUNDS = 20
@@ -42,9 +46,10 @@ FIRST_NEIGHBOUR_PATCHES = 10_000
 class MemberRecipe:
     """One member over one embedding: `covers` banks of `prototypes` each, begun at different patches. `whiten`: the
     channels are decorrelated before they are compared. `is_pooled`: the bank is one point, the mean of the pooled good
-    frames, and distance from it is measured in their spread. `top_share`: see `vision.heads.prototype.Member`.
-    `rounds`: the largest number of rounds of the k-means. `axes`: the number of strongest principal axes on which the
-    vectors are compared, None for all.
+    frames, and distance from it is measured in their spread. `is_placed`: the bank has a point and a spread for each
+    place of the frame (`Bank.scales`), on `axes` axes of all strengths. `top_share`: see
+    `vision.heads.prototype.Member`. `rounds`: the largest number of rounds of the k-means. `axes`: the number of
+    principal axes on which the vectors are compared, None for all; the strongest ones, but for a bank of places.
     """
 
     embedding: Embedding
@@ -56,6 +61,7 @@ class MemberRecipe:
     clustering: Clustering = "farthest-first"
     covers: int = 1
     is_pooled: bool = False
+    is_placed: bool = False
     top_share: float | None = None
     rounds: int | None = None
     axes: int | None = None
@@ -82,6 +88,55 @@ def distances_from(bank: Bank, frames: NDArray[np.float32]) -> NDArray[np.float6
     """Distances of pooled frames [N, D] from the bank of `build_pooled`, float64 [N]."""
     centred = frames.astype(np.float64) - bank.mean
     return np.asarray(np.linalg.norm(centred if bank.projection is None else centred @ bank.projection, axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Good frames on the axes of a bank of places. `mean`: float32 [C]; `projection`: [C, D]; `frames`: [N, P, D]."""
+
+    mean: NDArray[np.float32]
+    projection: NDArray[np.float32]
+    frames: NDArray[np.float32]
+
+    def bank(self, which: NDArray[np.bool_]) -> Bank:
+        """The bank of some of the frames, bool [N]: the mean at each place, and the spread from it.
+
+        [A] PaDiM (Defard et al., 2021, arXiv 2011.08785) has a normal distribution for each place. [R] The axes are the
+        same for all places, and correlations on them are left out, so that few frames suffice.
+        """
+        frames = self.frames[which]
+        centres = frames.mean(axis=0)
+        variances = np.square(frames - centres).mean(axis=0)
+        shrunk = (1 - PLACE_SHRINKAGE) * variances + PLACE_SHRINKAGE * variances.mean(axis=0)
+        scales = (1.0 / np.sqrt(np.maximum(shrunk, SMALLEST_PLACE_SPREAD**2))).astype(np.float32)
+        return Bank(self.mean, self.projection, np.ascontiguousarray(centres * scales, np.float32), scales=scales)
+
+    def distances(self, bank: Bank, which: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Distances of the patches of some frames, bool [N], from their places in a bank, float32 [n, P]."""
+        if bank.scales is None:
+            raise ValueError("Patches have no places in this bank.")
+        apart = self.frames[which] * bank.scales - bank.prototypes
+        return np.asarray(np.sqrt(np.einsum("npd,npd->np", apart, apart)), np.float32)
+
+
+def placed(frames: NDArray[np.floating], count: int | None) -> Placed:
+    """Good frames [N, P, C] on `count` axes, None for all.
+
+    Axes are the principal ones of what frames differ in at a place, with channels in units of their spread. Those kept
+    are spaced evenly from the weakest to the strongest: weak ones see fine textures, strong ones large changes.
+    """
+    places = frames.mean(axis=0, dtype=np.float32)
+    mean = places.mean(axis=0)
+    products = np.zeros((places.shape[1],) * 2)
+    for frame in frames:
+        apart = frame.astype(np.float32) - places
+        products += apart.T @ apart
+    products /= frames.shape[0] * frames.shape[1]
+    spread = np.maximum(np.sqrt(np.diag(products)), SMALLEST_SPREAD * np.abs(mean) + 1e-6)
+    axes = np.linalg.eigh(products / np.outer(spread, spread))[1] / spread[:, None]
+    kept = np.linspace(0, len(mean) - 1, min(count or len(mean), len(mean))).round().astype(np.int64)
+    projection = np.ascontiguousarray(axes[:, kept], dtype=np.float32)
+    return Placed(mean, projection, np.stack([(frame.astype(np.float32) - mean) @ projection for frame in frames]))
 
 
 def build_covers(

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from inspector.training.dataset.gathering import Progress
 from inspector.training.dataset.splitting import SPLIT_FROM, held_out
 from inspector.training.heads.adapting import nearest_embedding, whole_size
-from inspector.training.heads.banks import Clustering, MemberRecipe, build_covers, build_pooled, distances_from
+from inspector.training.heads.banks import (
+    Clustering,
+    MemberRecipe,
+    Placed,
+    build_covers,
+    build_pooled,
+    distances_from,
+    placed,
+)
 from inspector.training.heads.base import Fitted, FittingInputs, TrialParts, TrialScores
 from inspector.training.heads.fitted import calibrated
 from inspector.training.heads.student_plan import TrainingPlan
@@ -32,6 +40,8 @@ from inspector.vision.serving.tiling import join, split_tiles
 
 FOLDS = 10
 SAMPLED_PATCHES = 40_000
+PLACED_FRAMES = 256
+"""Most frames that a bank of places learns from; they are kept whole, 180 KB each in `standard`."""
 BATCH = 8
 SMALLEST_UNIT = 0.02
 """Lower bound for a score's unit, as a share of its mean: the spread of a few images is unreliable."""
@@ -76,18 +86,26 @@ class PrototypeRecipe:
         members: dict[tuple[object, ...], MemberRecipe] = {}
         for member in self.members:
             fitting = replace(member, embedding=nearest_embedding(member.embedding, strides))
-            key = (fitting.embedding, fitting.whiten, fitting.unit_length, fitting.clustering, fitting.is_pooled)
+            kind = (fitting.is_pooled, fitting.is_placed)
+            key = (fitting.embedding, fitting.whiten, fitting.unit_length, fitting.clustering, kind)
             members[key] = _merged(members[key], fitting) if key in members else fitting
         recipe = replace(self, members=tuple(members.values()))
         size_px = whole_size(recipe.embeddings, self.preparation.size_px)
         return recipe.with_preparation(replace(self.preparation, size_px=size_px))
 
     def with_preparation(self, preparation: Preparation) -> PrototypeRecipe:
-        return replace(self, preparation=preparation)
+        """The recipe for other inputs. Tiles share their banks, so that a patch of a tile has no place of its own."""
+        is_whole = preparation.tile_count == 1
+        members = tuple(member for member in self.members if is_whole or not member.is_placed)
+        return replace(self, preparation=preparation, members=members)
 
     @property
     def exposure_judge(self) -> PrototypeRecipe:
-        return self
+        """Without banks of places: they see drawn defects best in frames as they are, and real lots differ in light.
+
+        With them, solar_mono stayed as it is and lost 0.11 AUROC (docs/experiments.md).
+        """
+        return replace(self, members=tuple(member for member in self.members if not member.is_placed))
 
     def calibrating(self, count: int) -> list[int]:
         return np.flatnonzero(held_out(count)).tolist() if count >= SPLIT_FROM else []
@@ -138,6 +156,8 @@ def _merged(one: MemberRecipe, other: MemberRecipe) -> MemberRecipe:
 #   and one of these members alone is lucky or not: stride 16 alone loses 0.07 on fabric.
 # - Fine: textures and small defects. Its patches are single cells: where cells are averaged, fine textures all look
 #   alike. An eighth of the stride-4 grid sees as much as all of it.
+# - Places: parts and textures that always lie the same way, down to a cell. Where they don't, good frames spread widely
+#   and it says nothing.
 # - Whole: changes of the frame as a whole, which no single patch shows. Lighting moves it too, so that it counts less.
 # - The map is drawn by the two sharpest of these, whose distances are known, and by whitened single cells, which
 #   localise best and detect poorly. It needs no patches of its own, so that frames without a map don't pay for it.
@@ -157,6 +177,7 @@ _FINE = MemberRecipe(
     rounds=6,
     axes=64,
 )
+_PLACES = MemberRecipe(_JOINT, prototypes=1, in_decision=0.5, is_placed=True, top_share=0.01, axes=64)
 _WHOLE = MemberRecipe(_JOINT, prototypes=1, in_decision=0.5, is_pooled=True)
 _CELLS_MAP = MemberRecipe(_JOINT, prototypes=256, whiten=True, in_map=1.0, clustering="kmeans", axes=64)
 _BROAD_MAP = MemberRecipe(Embedding((4, 8, 16), 16), prototypes=256, in_map=1.0, clustering="kmeans")
@@ -177,13 +198,13 @@ _PROFILES = {
         "prototype",
         "fast",
         Preparation(size_px=208),
-        (_DEEP, _SHARP, replace(_FINE, prototypes=64, axes=None), _WHOLE, _CELLS_MAP),
+        (_DEEP, _SHARP, replace(_FINE, prototypes=64, axes=None), _PLACES, _WHOLE, _CELLS_MAP),
     ),
     "standard": PrototypeRecipe(
         "prototype",
         "standard",
         Preparation(),
-        (_DEEP, _MIDDLE, _SHARP, _FINE, _WHOLE, _CELLS_MAP),
+        (_DEEP, _MIDDLE, _SHARP, _FINE, _PLACES, _WHOLE, _CELLS_MAP),
     ),
     "fine": PrototypeRecipe(
         "prototype",
@@ -192,6 +213,7 @@ _PROFILES = {
         (
             *(replace(member, covers=6) for member in (_DEEP, _MIDDLE, _SHARP)),
             replace(_FINE, axes=None),
+            replace(_PLACES, axes=None),
             _WHOLE,
             *(replace(member, prototypes=512) for member in (_BROAD_MAP, _SHARP_MAP)),
             _SHARP_PLAIN_MAP,
@@ -229,7 +251,7 @@ def _fit_held_out(fitter: PrototypeFitter, count: int, alpha: float, progress: P
     inner = [image for image, is_held in zip(bank, is_inner, strict=True) if is_held]
     outer = [image for image, is_held in zip(bank, is_inner, strict=True) if not is_held]
     trial = fitter.fit(outer, is_trial=True)
-    units = fitter.pooled_units(fitter.units(trial, fitter.measure(trial, inner, progress)), bank)
+    units = fitter.crossed_units(fitter.units(trial, fitter.measure(trial, inner, progress)), bank)
     members = fitter.with_units(fitter.fit(bank, progress), units)
     judged = list(zip(held, fitter.blend(members, fitter.measure(members, held, progress)), strict=True))
     text = f"{len(held)} of {count} images in runs over the file order, never in the bank"
@@ -265,6 +287,10 @@ class _Sample:
     def joined(cls, parts: Sequence[_Sample]) -> _Sample:
         return cls(np.concatenate([part.vectors for part in parts]), np.concatenate([part.places for part in parts]))
 
+    @property
+    def images(self) -> NDArray[np.int32]:
+        return self.places[:, 0]
+
     @classmethod
     def none(cls) -> _Sample:
         return cls(np.empty((0, 0), np.float32), np.empty((0, 3), np.int32))
@@ -293,16 +319,25 @@ class PrototypeFitter:
         self._batch = max(1, BATCH // recipe.preparation.tile_count)
         self._samples: list[_Sample] = []
         self._frames: list[_Sample] = []
+        self._whole: list[_WholeFrames | None] = []
         self._readout = recipe.readout
         pooled_ones = {member.embedding for member in recipe.members if member.is_pooled}
         self._is_pooled = [embedding in pooled_ones for embedding in graph.embeddings]
+        placed_ones = {member.embedding for member in recipe.members if member.is_placed}
+        self._is_placed = [embedding in placed_ones for embedding in graph.embeddings]
 
     def sample(self, indices: Sequence[int], progress: Progress) -> None:
-        """Look at these images once. Keep about 40,000 of their patches per embedding, and each pooled frame."""
+        """Look at these images once.
+
+        Of each embedding about 40,000 patches are kept, each pooled frame, and some whole frames for a bank of places.
+        """
         rng = np.random.default_rng(0)
         per_image = max(1, -(-SAMPLED_PATCHES // len(indices)))
         kept: list[list[_Sample]] = [[] for _ in self._graph.embeddings]
         frames: list[list[_Sample]] = [[] for _ in self._graph.embeddings]
+        whole: list[list[NDArray[np.float16]]] = [[] for _ in self._graph.embeddings]
+        placed_ones = list(indices[:: -(-len(indices) // PLACED_FRAMES)])
+        is_kept_whole = set(placed_ones)
         for start in range(0, len(indices), self._batch):
             batch = indices[start : start + self._batch]
             embedded = self._embedder(np.stack([self._inputs[i] for i in batch]))
@@ -310,11 +345,14 @@ class PrototypeFitter:
                 rows = on_host(patches)
                 for image, frame in zip(batch, rows, strict=True):
                     kept[number].append(self._pick(frame, image, self._graph.grid(number), per_image, rng))
+                    if self._is_placed[number] and image in is_kept_whole:
+                        whole[number].append(frame.astype(np.float16))
                     if self._is_pooled[number]:
                         frames[number].append(self._pool(frame, image, self._recipe.preparation.tile_count))
             progress("features", min(start + self._batch, len(indices)), len(indices))
         self._samples = [_Sample.joined(parts) for parts in kept]
         self._frames = [_Sample.joined(parts) if parts else _Sample.none() for parts in frames]
+        self._whole = [_WholeFrames(np.stack(parts), np.array(placed_ones)) if parts else None for parts in whole]
 
     def _pick(self, frame: NDArray[np.float32], image: int, grid: int, count: int, rng: np.random.Generator) -> _Sample:
         cells = np.arange(len(frame))
@@ -346,10 +384,13 @@ class PrototypeFitter:
         for number, recipe in enumerate(self._recipe.members):
             which = self._graph.embeddings.index(recipe.embedding)
             sample = self._frames[which] if recipe.is_pooled else self._samples[which]
-            inside = wanted[sample.places[:, 0]]
+            inside = wanted[sample.images]
             picked = None
             if recipe.is_pooled:
                 bank = build_pooled(sample.vectors[inside])
+            elif recipe.is_placed:
+                good = self._placed(recipe, indices)
+                bank = good.bank(np.ones(len(good.frames), np.bool_))
             else:
                 bank, picked = build_covers(sample.vectors[inside], recipe, rng, is_trial=is_trial)
             sources = np.full((len(bank.prototypes), 3), -1, np.int32)
@@ -421,26 +462,46 @@ class PrototypeFitter:
             )
         return scaled
 
-    def pooled_units(self, members: Sequence[Member], indices: Sequence[int]) -> list[Member]:
-        """The same members; those of whole frames with the median and spread of cross-fitted scores of these images.
+    def crossed_units(self, members: Sequence[Member], indices: Sequence[int]) -> list[Member]:
+        """The same members; those of places and of whole frames get median and spread of cross-fitted scores.
 
-        Such a member has more channels than a few images can fix, so that its scores fall as images are added: those of
+        Such a member has more numbers than a few images can fix, so that its scores fall as images are added: those of
         a trial on fewer images would make the deployed member half deaf. Each image is scored by nine tenths of all.
         """
         found = list(members)
-        for number, member in enumerate(members):
-            if not member.bank.is_pooled:
+        for number, (member, recipe) in enumerate(zip(members, self._recipe.members, strict=True)):
+            if recipe.is_pooled:
+                scores = self._crossed_pooled(member.embedding, indices)
+            elif recipe.is_placed:
+                scores = self._crossed_placed(member, recipe, indices)
+            else:
                 continue
-            frames = self._frames[member.embedding]
-            scores = []
-            for left_out in np.array_split(np.array(indices), min(FOLDS, len(indices))):
-                is_left_out = np.isin(frames.places[:, 0], left_out)
-                is_learnt = np.isin(frames.places[:, 0], indices) & ~is_left_out
-                bank = build_pooled(frames.vectors[is_learnt])
-                scores.append(distances_from(bank, frames.vectors[is_left_out]))
-            together = np.concatenate(scores)
-            found[number] = replace(member, score_usual=float(np.median(together)), score_unit=spread_of(together))
+            found[number] = replace(member, score_usual=float(np.median(scores)), score_unit=spread_of(scores))
         return found
+
+    def _crossed_pooled(self, embedding: int, indices: Sequence[int]) -> NDArray[np.float64]:
+        frames = self._frames[embedding]
+        scores = []
+        for is_left_out in _folds(frames.images, indices):
+            is_learnt = np.isin(frames.images, indices) & ~is_left_out
+            bank = build_pooled(frames.vectors[is_learnt])
+            scores.append(distances_from(bank, frames.vectors[is_left_out]))
+        return np.concatenate(scores)
+
+    def _crossed_placed(self, member: Member, recipe: MemberRecipe, indices: Sequence[int]) -> NDArray[np.float64]:
+        good = self._placed(recipe, indices)
+        scores: list[float] = []
+        for is_left_out in _folds(np.arange(len(good.frames)), range(len(good.frames))):
+            maps = good.distances(good.bank(~is_left_out), is_left_out)
+            scores += [member.score(self._readout, each.reshape(1, 1, -1)) for each in maps]
+        return np.array(scores, np.float64)
+
+    def _placed(self, recipe: MemberRecipe, indices: Sequence[int]) -> Placed:
+        """What a bank of places learns of these images."""
+        whole = self._whole[self._graph.embeddings.index(recipe.embedding)]
+        if whole is None:
+            raise RuntimeError("A bank of places is fitted before its frames were sampled.")
+        return placed(whole.frames[np.isin(whole.images, indices)], recipe.axes)
 
     @staticmethod
     def with_units(members: Sequence[Member], units_of: Sequence[Member]) -> list[Member]:
@@ -463,6 +524,19 @@ class RawMaps:
 
     image: int
     maps: list[NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class _WholeFrames:
+    """Frames of one embedding, float16 [N, P, C], and their images, [N]."""
+
+    frames: NDArray[np.float16]
+    images: NDArray[np.int64]
+
+
+def _folds(images: NDArray[np.integer], indices: Sequence[int]) -> list[NDArray[np.bool_]]:
+    """Which of `images` are of each fold of `indices`, bool [len(images)] each."""
+    return [np.isin(images, left_out) for left_out in np.array_split(np.array(indices), min(FOLDS, len(indices)))]
 
 
 def spread_of(values: NDArray[np.floating]) -> float:

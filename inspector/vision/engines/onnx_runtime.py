@@ -28,6 +28,7 @@ from inspector.vision.engines.protocols import (
     Precision,
     Search,
     ensure_float32,
+    own_places,
 )
 from inspector.vision.engines.search_graph import BankKind, bank_feeds, search_graph
 from inspector.vision.networks.graphs import Graph, ensure_graph
@@ -89,7 +90,8 @@ class OnnxEngine:
 
     def search(self, bank: Bank) -> Search:
         kinds = (BankKind.of(bank),)
-        return _OnnxSearch(self._search_session(kinds, "distance"), self._search_session(kinds, "index"), bank)
+        naming = None if bank.is_placed else self._search_session(kinds, "index")
+        return _OnnxSearch(self._search_session(kinds, "distance"), naming, bank)
 
     def joint_search(self, banks: Sequence[Bank]) -> JointSearch:
         kinds = tuple(BankKind.of(bank) for bank in banks)
@@ -153,12 +155,15 @@ class _OnnxEmbedder:
 class _OnnxSearch:
     def __init__(self, measuring: Any, naming: Any, bank: Bank) -> None:
         self._measuring, self._naming = measuring, naming
-        self._distance_feeds, self._index_feeds = bank_feeds(bank, "distance"), bank_feeds(bank, "index")
+        self._distance_feeds = bank_feeds(bank, "distance")
+        self._index_feeds = {} if naming is None else bank_feeds(bank, "index")
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
         return np.asarray(self._run(self._measuring, patches, self._distance_feeds), np.float32)
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
+        if self._naming is None:
+            return own_places(patches)
         return np.asarray(self._run(self._naming, patches, self._index_feeds), np.int64)
 
     @staticmethod

@@ -29,6 +29,8 @@ class Bank:
     `prototypes`: float32 [K, D]. `unit_length`: patches, once they are projected, and prototypes are compared as
     directions. `covers`: number of covers of equal size that lie one after the other in `prototypes`; each cover is
     searched by itself. `is_pooled`: the patches of a frame are pooled to one vector (`pooling.pooled`) first.
+    `scales`: float32 [K, D] of a bank of places, None for all others. Each patch of a frame has a place there, so that
+    K = P: patch p is multiplied by the scales of place p, and compared with prototype p alone.
     """
 
     mean: NDArray[np.float32]
@@ -37,6 +39,11 @@ class Bank:
     unit_length: bool = False
     covers: int = 1
     is_pooled: bool = False
+    scales: NDArray[np.float32] | None = None
+
+    @property
+    def is_placed(self) -> bool:
+        return self.scales is not None
 
 
 class Embedder(Protocol):
@@ -55,8 +62,8 @@ class Search(Protocol):
         """
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
-        """Patches [B, P, C] -> the number of the nearest of all prototypes, int64 [B, P]. Slower than `distances`; for
-        frames that a person looks at.
+        """Patches [B, P, C] -> the number of the nearest of all prototypes, int64 [B, P]; p for patch p of a bank of
+        places. Slower than `distances`; for frames that a person looks at.
         """
 
 
@@ -151,6 +158,11 @@ def concatenated(parts: Sequence[Patches]) -> Patches:
     import torch  # only tensors get here, so torch is loaded already
 
     return torch.cat(list(parts))
+
+
+def own_places(patches: Patches) -> NDArray[np.int64]:
+    """Patches [B, P, C] -> the number of each patch's own place, int64 [B, P]."""
+    return np.tile(np.arange(patches.shape[1], dtype=np.int64), (len(patches), 1))
 
 
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

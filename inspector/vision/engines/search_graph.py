@@ -23,20 +23,29 @@ class BankKind:
     is_unit_length: bool
     is_centred: bool
     is_projected: bool
+    is_placed: bool = False
 
     @classmethod
     def of(cls, bank: Bank) -> BankKind:
-        return cls(bank.is_pooled, bank.unit_length, bool(bank.mean.any()), bank.projection is not None)
+        is_projected = bank.projection is not None
+        return cls(bank.is_pooled, bank.unit_length, bool(bank.mean.any()), is_projected, bank.is_placed)
 
 
 def bank_feeds(bank: Bank, answer: Answer, number: int = 0) -> dict[str, NDArray[Any]]:
     """The inputs of a graph that a bank fills. `number`: its place among the graph's banks."""
-    feeds: dict[str, NDArray[Any]] = {
-        "prototypes": np.ascontiguousarray(bank.prototypes.T, np.float32),  # [D, K]
-        "squares": np.square(bank.prototypes, dtype=np.float32).sum(axis=1),  # [K]
-    }
-    if answer == "distance":
-        feeds["apart"] = np.array([0, bank.covers, -1], np.int64)
+    feeds: dict[str, NDArray[Any]]
+    if bank.scales is not None:
+        feeds = {
+            "scales": np.ascontiguousarray(bank.scales, np.float32),  # [P, D]
+            "prototypes": np.ascontiguousarray(bank.prototypes, np.float32),  # [P, D]
+        }
+    else:
+        feeds = {
+            "prototypes": np.ascontiguousarray(bank.prototypes.T, np.float32),  # [D, K]
+            "squares": np.square(bank.prototypes, dtype=np.float32).sum(axis=1),  # [K]
+        }
+        if answer == "distance":
+            feeds["apart"] = np.array([0, bank.covers, -1], np.int64)
     if bank.projection is not None:
         feeds["projection"] = np.ascontiguousarray(bank.projection, np.float32)
     if BankKind.of(bank).is_centred:
@@ -48,7 +57,8 @@ def search_graph(kinds: Sequence[BankKind], answer: Answer) -> bytes:
     """The ONNX graph that gives, for each bank, the distance to the nearest prototype or that prototype's index.
 
     Inputs of bank i: `patches_i` [N, C] and those of `bank_feeds`. Output i: `distance_i` [covers, N] or `index_i` [N].
-    Distance and index have a graph each, because finding the index as well would take half as long again.
+    Distance and index have a graph each, because finding the index as well would take half as long again. A bank of
+    places has no index.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
 
@@ -86,13 +96,21 @@ class _BankPart:
         self.inputs: list[tuple[str, tuple[str | int, ...]]] = []
         self.output: tuple[str, tuple[str | int, ...]] = ("", ())
         self._number = number
+        self._is_placed = kind.is_placed
         self._y = self._compared(kind)
+        if kind.is_placed:
+            return
         prototypes = self._input("prototypes", "D", "K")
         squares = self._input("squares", "K")
         self._bracket = self._node("Gemm", self._y, prototypes, squares, alpha=-2.0)
 
     def distance(self) -> None:
         """The last nodes of a graph of distances."""
+        if self._is_placed:
+            apart = self._node("Sub", self._y, self._input("prototypes", "N", "D"))
+            by_place = self._node("Sqrt", self._node("ReduceSumSquare", apart, "last", keepdims=1))
+            self.output = (self._node("Transpose", by_place, name="distance"), (self._name("covers"), self._name("N")))
+            return
         apart = self._input("apart", 3)
         by_cover = self._node("Reshape", self._bracket, apart)  # [N, covers, K / covers]
         least = self._node("ReduceMin", by_cover, "last", keepdims=0)  # [N, covers]
@@ -117,6 +135,8 @@ class _BankPart:
             y = self._node("Sub", y, self._input("mean", "C2" if kind.is_pooled else "C"))
         if kind.is_projected:
             y = self._node("MatMul", y, self._input("projection", "C2" if kind.is_pooled else "C", "D"))
+        if kind.is_placed:
+            y = self._node("Mul", y, self._input("scales", "N", "D"))
         if kind.is_unit_length:
             length = self._node("Sqrt", self._node("ReduceSumSquare", y, "last", keepdims=1))
             y = self._node("Div", y, self._node("Max", length, "shortest"))

@@ -33,6 +33,7 @@ from inspector.vision.engines.protocols import (
     Precision,
     Search,
     ensure_float32,
+    own_places,
 )
 from inspector.vision.networks.backbone import Backbone, weights_digest
 from inspector.vision.networks.embedding_network import EmbeddingNetwork
@@ -208,6 +209,7 @@ class _TorchSearch:
         self._unit_length = bank.unit_length
         self._covers = bank.covers
         self._is_pooled = bank.is_pooled
+        self._scales = None if bank.scales is None else torch.from_numpy(bank.scales).to(device)  # [P, D]
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
         with _faults_named(), torch.inference_mode():
@@ -220,12 +222,17 @@ class _TorchSearch:
         return np.asarray(found.cpu().numpy(), np.float32)
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
+        if self._scales is not None:
+            return own_places(patches)
         with _faults_named(), torch.inference_mode():
             found = torch.stack([self._brackets(frame)[0].argmin(dim=-1) for frame in patches])
         return np.asarray(found.cpu().numpy(), np.int64)
 
     def _distances(self, cells: torch.Tensor) -> torch.Tensor:
         """Distances to the nearest prototype of each cover: [..., P, C] -> [..., covers, P]."""
+        if self._scales is not None:
+            apart: torch.Tensor = self._compared(cells) * self._scales - self._prototypes
+            return apart.square().sum(dim=-1).sqrt()[..., None, :]
         brackets, length2 = self._brackets(cells)
         least = brackets.reshape(*brackets.shape[:-1], self._covers, -1).amin(dim=-1)
         return (least + length2[..., None]).clamp_min(0).sqrt().transpose(-1, -2)
@@ -240,15 +247,20 @@ class _TorchSearch:
         The first, [..., P, K], is the squared distance to each prototype minus the squared length of the patch. The
         second, [..., P], is the squared length of the patch.
         """
+        y = self._compared(cells)
+        return self._squares - 2.0 * (y @ self._prototypes.T), y.square().sum(dim=-1)
+
+    def _compared(self, cells: Patches) -> torch.Tensor:
+        """The vectors that are compared with the prototypes, [..., P, D]."""
         cells = self._on_device(cells)
         if self._is_pooled:
             cells = pooled(cells.reshape(-1, *cells.shape[-2:])).reshape(*cells.shape[:-2], 1, -1)
-        y = cells - self._mean
+        y: torch.Tensor = cells - self._mean
         if self._projection is not None:
             y = y @ self._projection
         if self._unit_length:
             y = torch.nn.functional.normalize(y, dim=-1)
-        return self._squares - 2.0 * (y @ self._prototypes.T), y.square().sum(dim=-1)
+        return y
 
 
 FRAMES_AT_ONCE = 16

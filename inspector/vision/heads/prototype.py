@@ -3,11 +3,11 @@
 [A] A frozen network, layers joined on one grid, s = 1 - max_k cos(x, m_k), image score from the map.
 [R] Banks, blends and scales of the tuned default are ours; `protoad` follows the paper where it is known.
 A head is a list of members. Each member has a weight in the decision, in the map, or in both. A member of the decision
-compares patches with a bank, or the frame as a whole with good frames. A bank of several covers of one embedding, each
-picked from another first patch, gives the mean of the covers' scores, because the score of one cover depends on its
-first patch. Each member's score is measured in the spread that it has on good images. A frame gets the worst of these
-scores, so that a defect which only one member sees is not averaged
-away. This module uses no torch and no files.
+compares patches with a bank, each patch with good patches of its own place (after PaDiM, arXiv 2011.08785), or the
+frame as a whole with good frames. A bank of several covers of one embedding, each picked from another first patch,
+gives the mean of the covers' scores, because the score of one cover depends on its first patch. Each member's score is
+measured in the spread that it has on good images. A frame gets the worst of these scores, so that a defect which only
+one member sees is not averaged away. This module uses no torch and no files.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class Member:
             "prototypes": self.bank.prototypes,
             "sources": self.sources,
         }
-        return found if self.bank.projection is None else {**found, "projection": self.bank.projection}
+        optional = {"projection": self.bank.projection, "scales": self.bank.scales}
+        return found | {name: array for name, array in optional.items() if array is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def read_prototype_model(
 
 def _read_member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> Member:
     name, index = f"member.{number}", int(stored["embedding"])
-    projection = tensors.get(f"{name}.projection")
+    projection, scales = (tensors.get(f"{name}.{part}") for part in ("projection", "scales"))
     bank = Bank(
         floats(tensors[f"{name}.mean"]),
         None if projection is None else floats(projection),
@@ -143,6 +144,7 @@ def _read_member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: 
         bool(stored["unit_length"]),
         int(stored["covers"]),
         stored.get("is_pooled", False) is True,
+        None if scales is None else floats(scales),
     )
     top_share = None if stored.get("top_share") is None else finite(stored["top_share"])
     member = Member(
@@ -153,7 +155,7 @@ def _read_member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: 
         top_share=top_share,
         **{unit: finite(stored[unit]) for unit in _UNITS},
     )
-    if not _fits(member):
+    if not _fits(member) or (bank.is_placed and len(bank.prototypes) != graph.patches(index)):
         raise ArtifactError(f"The artifact's bank {number} does not fit together.")
     if min(member.in_decision, member.in_map) < 0 or min(member.score_unit, member.map_unit) <= 0:
         raise ArtifactError(f"The artifact's bank {number} has an impossible weight or unit.")
@@ -178,8 +180,16 @@ def _fits(member: Member) -> bool:
         and len(bank.prototypes) > 0
         and bank.covers > 0
         and len(bank.prototypes) % bank.covers == 0
+        and (bank.scales is None or _has_places(bank))
         and bool(np.issubdtype(member.sources.dtype, np.integer))
     )
+
+
+def _has_places(bank: Bank) -> bool:
+    """Whether a bank of places has scales above 0 for each, and is of no other kind as well."""
+    is_plain = bank.covers == 1 and not bank.is_pooled and not bank.unit_length
+    scales = bank.scales
+    return is_plain and scales is not None and scales.shape == bank.prototypes.shape and bool((scales > 0).all())
 
 
 def to_measure(distances: NDArray[np.float32], is_cosine: bool) -> NDArray[np.float32]:

@@ -107,6 +107,11 @@ class Graph:
         """Patches per side of embedding `index`, before every second is left out with `checkered`."""
         return self.size_px // self.embeddings[index].grid_stride
 
+    def patches(self, index: int) -> int:
+        """Patches of embedding `index`."""
+        fields = self.grid(index) ** 2
+        return (fields + 1) // 2 if self.embeddings[index].join == "checkered" else fields
+
     def to_manifest(self) -> dict[str, Any]:
         return {
             "backbone": self.backbone,

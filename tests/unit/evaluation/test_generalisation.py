@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.generalisation import CANDIDATES, Candidate, auroc, leave_one_out, table, with_all_members
 
-ONE, OTHER = Candidate(256, 0.01, 0.5, "median deviation"), Candidate(512, 0.01, 0.5, "median deviation")
+ONE, OTHER = Candidate(256, 0.01, 0.5, "median deviation", 0.5), Candidate(512, 0.01, 0.5, "median deviation", 0.5)
 
 
 def test_leave_one_out_chooses_each_product_by_the_others_alone() -> None:
@@ -31,18 +31,21 @@ def test_table_names_the_gap_and_the_worst_product() -> None:
 
 
 def test_with_all_members_leaves_out_the_candidates_that_drop_one() -> None:
-    without = Candidate(256, 0.01, 0.0, "median deviation")
-    figures = {ONE: {"a": 0.9, "b": 0.8}, OTHER: {"a": 0.7, "b": 0.6}, without: {"a": 1.0, "b": 0.1}}
+    figures = {ONE: {"a": 0.9, "b": 0.8}, OTHER: {"a": 0.7, "b": 0.6}}
+    for whole, places in ((0.0, 0.5), (0.5, 0.0)):
+        figures[Candidate(256, 0.01, whole, "median deviation", places)] = {"a": 1.0, "b": 0.1}
     assert with_all_members(figures) == {"mean_left_out": 0.85, "mean_in_sample": 0.85, "gap": 0.0}
 
 
 def test_auroc_member_of_no_weight_does_not_decide() -> None:
     good = np.array([1.0, 2.0, 3.0])
-    scores = {f"{part} {name}": good for part in ("good", "test") for name in ("covers 1", "fine 256 0.01")}
+    names = ("covers 1", "fine 256 0.01", "whole", "places")
+    scores = {f"{part} {name}": good for part in ("good", "test") for name in names}
     scores |= {"defective": np.array([0.0, 0.0, 1.0])}
-    scores |= {"good whole": good, "test whole": np.array([90.0, 80.0, 2.0])}
-    assert auroc(Candidate(256, 0.01, 0.0, "standard deviation"), scores) == 1.0
-    assert auroc(Candidate(256, 0.01, 1.0, "standard deviation"), scores) == 0.0
+    for name, (whole, places) in {"whole": (1.0, 0.0), "places": (0.0, 1.0)}.items():
+        misled = scores | {f"test {name}": np.array([90.0, 80.0, 2.0])}
+        assert auroc(Candidate(256, 0.01, 0.0, "standard deviation", 0.0), misled) == 1.0
+        assert auroc(Candidate(256, 0.01, whole, "standard deviation", places), misled) == 0.0
 
 
 def test_candidates_hold_the_numbers_of_the_default_head() -> None:

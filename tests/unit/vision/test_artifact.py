@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from inspector.errors import ArtifactError, ParityError
 from inspector.training.enrol import Enrolment
 from inspector.vision.artifacts.format import FORMAT, digest_of, pack, read_manifest, unpack
+from inspector.vision.engines.protocols import Bank
 from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
 from tests.unit.drawings import FakeEngine
@@ -113,6 +114,30 @@ def test_unpack_manifest_nested_too_deep_is_refused() -> None:
         unpack(struct.pack("<Q", len(header)) + header)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda bank: replace(bank, scales=np.zeros_like(bank.scales)),  # it would be blind at every place
+        lambda bank: replace(bank, scales=-bank.scales),
+        lambda bank: replace(bank, scales=bank.scales[:, :-1]),
+        lambda bank: replace(bank, covers=2),
+        lambda bank: replace(bank, scales=bank.scales[:-2], prototypes=bank.prototypes[:-2]),  # places without patches
+    ],
+)
+def test_unpack_bank_of_places_that_does_not_fit_is_refused(
+    enrolled: dict[str, Enrolment], change: Callable[[Bank], Bank]
+) -> None:
+    artifact = unpack(enrolled["disc"].artifact)
+    (number,) = (number for number, each in enumerate(artifact.head.members) if each.bank.is_placed)
+    member = artifact.head.members[number]
+    bank = change(member.bank)
+    other = replace(member, bank=bank, sources=member.sources[: len(bank.prototypes)])
+    members = (*artifact.head.members[:number], other, *artifact.head.members[number + 1 :])
+    content, _ = pack(replace(artifact, head=replace(artifact.head, members=members)))
+    with pytest.raises(ArtifactError, match=f"bank {number} does not fit together"):
+        unpack(content)
+
+
 def test_probes_banks_of_other_channels_than_the_pass_are_refused(enrolled: dict[str, Enrolment]) -> None:
     artifact = unpack(enrolled["disc"].artifact)
     first = artifact.head.members[0]
@@ -143,7 +168,7 @@ def test_sources_name_the_image_of_each_prototype(enrolled: dict[str, Enrolment]
     artifact = unpack(enrolled["disc"].artifact)
     for member in artifact.head.members:
         assert member.sources.shape == (len(member.bank.prototypes), 3)
-        if member.bank.is_pooled or member.bank.unit_length:
+        if member.bank.is_pooled or member.bank.is_placed or member.bank.unit_length:
             assert (member.sources == -1).all()  # a mean of patches comes from no single one
             continue
         assert member.sources[:, 0].min() >= 0

@@ -101,11 +101,12 @@ def test_adapted_recipe_of_one_stride_has_no_bank_twice() -> None:
     assert [(member.clustering, member.whiten) for member in recipe.members] == [
         ("farthest-first", False),
         ("spherical-kmeans", False),
-        ("farthest-first", False),  # the frame as a whole, which picks nothing
+        ("farthest-first", False),  # its places and the frame as a whole, which pick nothing
+        ("farthest-first", False),
         ("kmeans", False),
         ("kmeans", True),
     ]
-    assert [member.in_decision for member in recipe.members] == [1.0, 1.0, 0.5, 0.0, 0.0]
+    assert [member.in_decision for member in recipe.members] == [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
     assert recipe.preparation.size_px == 252
     ensure_size(recipe.embeddings, recipe.preparation.size_px, "vit")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inspector.training.dataset.splitting import held_out
-from inspector.training.heads.banks import MemberRecipe, build_bank, build_covers, build_pooled
+from inspector.training.heads.banks import MemberRecipe, build_bank, build_covers, build_pooled, placed
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.engines.pooling import pooled
 from inspector.vision.engines.protocols import Bank, unit_length
@@ -40,6 +40,13 @@ def member(bank: Bank, grid: int = 8, **changes: float) -> Member:
 
 def plain_bank(prototypes: NDArray[np.float32]) -> Bank:
     return Bank(np.zeros(prototypes.shape[1], np.float32), None, prototypes)
+
+
+def placed_bank(cells: int) -> Bank:
+    rng = np.random.default_rng(4)
+    mix, mean = rng.standard_normal((6, 4)).astype(np.float32), rng.standard_normal(6).astype(np.float32)
+    prototypes, scales = rng.standard_normal((cells, 4)), rng.uniform(0.5, 2.0, (cells, 4))
+    return Bank(mean, mix, prototypes.astype(np.float32), scales=scales.astype(np.float32))
 
 
 def patches(frames: int = 1, cells: int = 64, channels: int = 6, seed: int = 1) -> NDArray[np.float32]:
@@ -70,6 +77,40 @@ def test_search_equals_the_distances_written_out(engine: FakeEngine) -> None:
     np.testing.assert_array_equal(indices, written.argmin(axis=2))
 
 
+def test_search_of_places_compares_each_patch_with_its_own_place_alone(engine: FakeEngine) -> None:
+    cells, bank = patches(2), placed_bank(64)
+    assert bank.projection is not None
+    written = np.linalg.norm((cells - bank.mean) @ bank.projection * bank.scales - bank.prototypes, axis=2)
+    search = engine.search(bank)
+    np.testing.assert_allclose(search.distances(cells), written[:, None], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(search.indices(cells), [np.arange(64)] * 2)
+    turned = search.distances(cells[:, ::-1].copy())
+    assert not np.allclose(np.sort(turned), np.sort(search.distances(cells)))  # the same patches in other places
+
+
+def test_placed_bank_measures_distance_in_the_spread_of_each_place() -> None:
+    rng = np.random.default_rng(0)
+    spreads = np.array([0.1, 1.0, 4.0], np.float32)[:, None]
+    centres = rng.standard_normal((3, 6)).astype(np.float32) * 10
+    frames = centres + spreads * rng.standard_normal((400, 3, 6)).astype(np.float32)
+    good = placed(frames, None)
+    bank = good.bank(np.arange(400) < 300)
+    distances = good.distances(bank, np.arange(400) >= 300)
+    expected = np.sqrt(6 / (0.9 + 0.1 * np.mean(spreads**2) / spreads[:, 0] ** 2))  # a tenth of all places' variance
+    np.testing.assert_allclose(np.sqrt(np.square(distances).mean(axis=0)), expected, rtol=0.1)
+    found = FakeEngine().search(bank).distances(frames[300:])
+    np.testing.assert_allclose(found[:, 0], distances, rtol=1e-3, atol=1e-3)
+
+
+def test_placed_bank_of_frames_that_are_all_alike_is_finite() -> None:
+    good = placed(np.ones((5, 3, 6), np.float16), 4)
+    bank = good.bank(np.ones(5, np.bool_))
+    assert bank.prototypes.shape == (3, 4)
+    assert bank.scales is not None
+    assert np.isfinite(bank.scales).all()
+    np.testing.assert_allclose(good.distances(bank, np.ones(5, np.bool_)), 0.0, atol=1e-3)
+
+
 def test_joint_search_gives_what_each_bank_gives_by_itself(engine: FakeEngine) -> None:
     rng = np.random.default_rng(3)
     mix, mean = rng.standard_normal((6, 4)).astype(np.float32), rng.standard_normal(6).astype(np.float32)
@@ -81,6 +122,7 @@ def test_joint_search_gives_what_each_bank_gives_by_itself(engine: FakeEngine) -
         Bank(mean / 10, mix, prototypes[:, :4].copy(), unit_length=True),
         Bank(mean / 10, None, prototypes, unit_length=True),
         Bank(np.ones(12, np.float32), np.eye(12, dtype=np.float32), prototypes[:1].repeat(2, axis=1), is_pooled=True),
+        placed_bank(cells=26),
     ]
     own = [patches(2, cells=20 + number, seed=number) for number in range(len(banks))]
     own[3][0, 7] = 0.0  # a patch without any signal

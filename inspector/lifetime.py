@@ -20,6 +20,9 @@ Result = TypeVar("Result")
 ORPHANED: Final = 1
 """Exit code of a child whose parent was gone before the child began."""
 
+SAME_WISH_S: Final = 1.0
+"""Signals that come within this time say the same; a second one would end the ending in the middle."""
+
 _SECRETS: Final = ("INSPECTOR_SECRET_", "CREDENTIALS_DIRECTORY", "PGPASSWORD")
 """Beginnings of the names of variables that hold a secret, or name the folder of them."""
 
@@ -60,8 +63,9 @@ def end_with_parent(parent: int) -> None:
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
     """The result of `work`. SIGINT, SIGTERM and SIGHUP cancel it, so that it can end its children.
 
-    A signal that the process was started to ignore, as by `nohup`, stays ignored. Raises KeyboardInterrupt after a
-    signal, when the work has ended.
+    A signal that the process was started to ignore, as by `nohup`, stays ignored. One that comes with another, as
+    `timeout` sends two, is the same wish; a later one cancels the ending too. Raises KeyboardInterrupt after a signal,
+    when the work has ended.
     """
     return asyncio.run(_until_signalled(work))
 
@@ -71,8 +75,16 @@ async def _until_signalled(work: Coroutine[Any, Any, Result]) -> Result:
     task = asyncio.create_task(work)
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     signals = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+    last_s = -SAME_WISH_S
+
+    def end() -> None:
+        nonlocal last_s
+        if loop.time() - last_s >= SAME_WISH_S:
+            last_s = loop.time()
+            task.cancel()
+
     for number in signals:
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, end)
     try:
         return await task
     except asyncio.CancelledError:

@@ -23,6 +23,9 @@ from inspector.operation.capacity import Capacity, now_text
 FIRST_WINDOW_S: Final = 3.0
 START_LOAD: Final = 0.5
 LONGEST_TRIAL_S: Final = 120.0
+LEAST_DEADLINES: Final = 20
+"""How many deadlines a trial lasts at least. A line that is too slow falls behind, which nobody sees within one
+deadline: in so many, a rate that is a twentieth too high is late."""
 LEAST_FRAMES: Final = 100
 LOOK_EVERY_NS: Final = 250_000_000
 """How often a trial looks whether it is lost: a look goes over all its parts."""
@@ -80,8 +83,14 @@ async def run_capacity(request: CapacityRequest, say: Say) -> CapacityRun:
 
 
 def frames_at(rate_fps: float, request: CapacityRequest) -> int:
-    """Frames of a trial: as requested, but at low rates no more than fit into `LONGEST_TRIAL_S`."""
-    return min(request.frames, max(LEAST_FRAMES, round(rate_fps * LONGEST_TRIAL_S)))
+    """Frames of a trial: as requested, but those of `LEAST_DEADLINES`, and no more than fit into `LONGEST_TRIAL_S`."""
+    least = round(rate_fps * LEAST_DEADLINES * request.deadline_ms / 1e3)
+    return min(max(request.frames, least), max(LEAST_FRAMES, round(rate_fps * LONGEST_TRIAL_S)))
+
+
+def too_high_by(deadline_ms: float) -> float:
+    """The share by which the rate may be too high: in a short trial, a line may not fall behind by a deadline."""
+    return max(1 / LEAST_DEADLINES, deadline_ms / 1e3 / LONGEST_TRIAL_S)
 
 
 async def shown_at(line: Line, request: CapacityRequest, rate_fps: float) -> Shown:
@@ -148,6 +157,7 @@ def document(run: CapacityRun, capacity: Capacity, kept_in: str | None) -> dict[
         "share_in_time": None if best is None else round(best.share, 6),
         "p50_ms": None if best is None else best.p50_ms,
         "p99_ms": None if best is None else best.p99_ms,
+        "too_high_by": round(too_high_by(run.request.deadline_ms), 3),
         "is_bound_by_search": best is not None and best.rate_fps >= MOST_FPS,
         "trials": [
             {

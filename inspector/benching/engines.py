@@ -63,6 +63,8 @@ class EngineRun:
 async def run_engines(request: EngineRequest, say: Say) -> EngineRun:
     """Raises UsageError for an unknown engine, EngineError where a named one or none at all can be made."""
     check(request.setting)
+    for name in request.names:  # before minutes of work
+        await asyncio.to_thread(create_engine, name, request.setting.base / "engines", 1)
     run = EngineRun(this_machine())
     names = request.names or ENGINES
     with bench_folder(request.setting.base) as folder:

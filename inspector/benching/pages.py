@@ -20,6 +20,7 @@ _STAGES: Final = {
 }
 _ABSENT: Final = "-"
 _FEW: Final = 1000
+_SMALL_SHARE: Final = 0.05
 
 
 def pipeline_page(found: Document, machine: Machine) -> BenchPage:
@@ -107,6 +108,11 @@ def capacity_page(found: Document, machine: Machine) -> BenchPage:
     if rate is None:
         notes.append(
             "No rate was in time. Allow a longer deadline, take a cheaper profile, or give the agent more cores."
+        )
+    if rate is not None and found["too_high_by"] > _SMALL_SHARE:
+        notes.append(
+            f"The rate may be up to {found['too_high_by']:.0%} too high: at so long a deadline, a trial is over before "
+            "a line that is a little too slow has fallen behind by it."
         )
     if found["frames"] < _FEW:
         notes.append(

@@ -8,6 +8,7 @@ pieces. What disturbs the machine for a while disturbs both sides of a ratio.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,8 +22,11 @@ from inspector.benching.open_loop import Part
 from inspector.benching.plant import Plant, PlantSetting, Say, plant, running
 from inspector.benching.quantiles import quantiles
 from inspector.benching.schedule import Arrivals, Due, schedule
+from inspector.domain import printable
+from inspector.errors import EngineError, UsageError
 from inspector.operation.opening import registry_of
 from inspector.vision.artifacts.format import unpack
+from inspector.vision.engines.factory import ENGINES
 from inspector.vision.engines.protocols import FLOAT32, Precision
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.networks.graphs import Graph
@@ -67,6 +71,7 @@ class PipelineRun:
     engine: str = ""
     profile: str = ""
     precision: Precision = FLOAT32
+    without_bare: str = ""
     pass_arrangement: Arrangement | None = None
     backbone_arrangement: Arrangement | None = None
     saturated: list[Saturated] = field(default_factory=list)
@@ -83,19 +88,37 @@ class PipelineRun:
 
 async def run_pipeline(request: PipelineRequest, say: Say) -> PipelineRun:
     """Raises UsageError, InspectorError. Nothing is left of it but the figures."""
+    if not request.windows and not request.frames:
+        raise UsageError("With --windows 0 and --frames 0 there is nothing to measure.")
+    if request.reference not in ENGINES:
+        raise UsageError(f"There is no engine {printable(request.reference)}; choose one of {', '.join(ENGINES)}.")
     machine = this_machine()
     async with plant(request.setting, say) as made:
         graph, weights_file, profile, precision = await pass_of(made)
         engine = made.config.engine.name
         own = await in_thread(None, Alone, engine, made.engines, graph, weights_file, precision)
-        bare = await in_thread(None, lambda: Alone(request.reference, made.engines, bare_backbone()))
         run = PipelineRun(request, machine, made.broker_name, own.engine, profile, own.precision)
+        bare = await in_thread(None, _bare, run, made.engines)
         async with running(made, say) as line:
             if request.windows:
                 await _saturation(run, line, own, bare, say)
             if request.frames:
                 await _by_schedule(run, line, bare, say)
     return run
+
+
+def _bare(run: PipelineRun, cache: Path) -> Alone | None:
+    """The bare backbone alone. None, and why in `run.without_bare`, where its graph is not kept and can't be exported.
+
+    An agent needs no torch, and no version needs this graph.
+    """
+    try:
+        alone = Alone(run.request.reference, cache, bare_backbone())
+        alone.embedder(Arrangement(1, 1, 1), 0)
+    except EngineError as error:
+        run.without_bare = str(error)
+        return None
+    return alone
 
 
 async def pass_of(made: Plant) -> tuple[Graph, Path | None, str, Precision]:
@@ -122,12 +145,13 @@ def waiting_frames(cores: int) -> int:
     return max(LEAST_WAITING, WAITING_PER_CORE * cores)
 
 
-async def _saturation(run: PipelineRun, line: Line, own: Alone, bare: Alone, say: Say) -> None:
+async def _saturation(run: PipelineRun, line: Line, own: Alone, bare: Alone | None, say: Say) -> None:
     request, cores = run.request, run.machine.cores
     say("backbone alone", 0, 2)
     run.pass_arrangement = next(iter(await in_thread(own, own.best, cores, request.probe_s, request.batches)))
     say("backbone alone", 1, 2)
-    run.backbone_arrangement = next(iter(await in_thread(bare, bare.best, cores, request.probe_s, request.batches)))
+    if bare is not None:
+        run.backbone_arrangement = next(iter(await in_thread(bare, bare.best, cores, request.probe_s, request.batches)))
     say("backbone alone", 2, 2)
     for number in range(request.windows):
         say("at saturation", number, request.windows)
@@ -136,11 +160,12 @@ async def _saturation(run: PipelineRun, line: Line, own: Alone, bare: Alone, say
             (own, run.pass_arrangement, run.pass_fps),
             (bare, run.backbone_arrangement, run.backbone_fps),
         ):
-            fps.append((await in_thread(alone, alone.window, arrangement, request.window_s)).fps)
+            if alone is not None:
+                fps.append((await in_thread(alone, alone.window, arrangement, request.window_s)).fps)
     say("at saturation", request.windows, request.windows)
 
 
-async def _by_schedule(run: PipelineRun, line: Line, bare: Alone, say: Say) -> None:
+async def _by_schedule(run: PipelineRun, line: Line, bare: Alone | None, say: Say) -> None:
     request = run.request
     rate_fps = request.rate_fps
     if rate_fps is None:
@@ -151,9 +176,10 @@ async def _by_schedule(run: PipelineRun, line: Line, bare: Alone, say: Say) -> N
     done = 0
     for piece in pieces(plan, MOST_PIECE_FRAMES):
         say("by schedule", done, len(plan))
-        run.backbone_p50_ms.append(
-            await in_thread(bare, bare.frame_p50_ms, run.machine.cores, min(request.probe_s, 1.0))
-        )
+        if bare is not None:
+            run.backbone_p50_ms.append(
+                await in_thread(bare, bare.frame_p50_ms, run.machine.cores, min(request.probe_s, 1.0))
+            )
         run.shown.append(await line.follow(piece))
         done += len(piece)
     say("by schedule", done, len(plan))
@@ -208,6 +234,7 @@ def document(run: PipelineRun) -> dict[str, Any]:
         "engine": run.engine,
         "precision": run.precision,
         "reference_engine": request.reference,
+        "without_bare": run.without_bare or None,
         "arrangement": None if run.pass_arrangement is None else asdict(run.pass_arrangement),
         "bare_arrangement": None if run.backbone_arrangement is None else asdict(run.backbone_arrangement),
         "windows": _windows(run),
@@ -225,8 +252,8 @@ def document(run: PipelineRun) -> dict[str, Any]:
 
 def _windows(run: PipelineRun) -> list[dict[str, float | None]]:
     keys = ("throughput_fps", "backbone_only_fps", "bare_backbone_fps")
-    triples = zip((each.fps for each in run.saturated), run.pass_fps, run.backbone_fps, strict=True)
-    return [dict(zip(keys, map(_rounded, triple), strict=True)) for triple in triples]
+    columns = [[each.fps for each in run.saturated], run.pass_fps, run.backbone_fps]  # the last may be empty
+    return [dict(zip(keys, map(_rounded, row), strict=True)) for row in itertools.zip_longest(*columns)]
 
 
 def is_missed(part: Part, deadline_ms: float) -> bool:

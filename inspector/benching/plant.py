@@ -132,7 +132,7 @@ async def broker_for(setting: PlantSetting, folder: Path) -> AsyncIterator[tuple
     Raises UsageError if mosquitto is not installed and no broker is named.
     """
     if setting.broker is not None:
-        section = broker_of(setting.broker, setting.config)
+        section = broker_of(setting.broker, setting.config, option="--broker")
         if not isinstance(section, MqttSection):
             raise UsageError("The bench measures with an MQTT broker; name one as mqtt://host:port.")
         yield section, f"{section.host}:{section.port}"
@@ -279,6 +279,10 @@ def check(setting: PlantSetting) -> None:
     """Raises UsageError for what can be told before anything is made."""
     if setting.images is not None and not setting.images.is_dir():
         raise UsageError(f"{printable(str(setting.images))} is no folder; name one with JPEG or PNG files.")
+    if setting.copied and setting.products not in (1, len(setting.copied)):
+        raise UsageError(
+            f"--products {setting.products} and --product contradict each other; name as many products with --product."
+        )
     recipe_for(setting.head, setting.profile)  # raises UsageError for an unknown one, before minutes of work
 
 

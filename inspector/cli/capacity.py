@@ -17,7 +17,7 @@ EXAMPLE: Final = "Example: inspector capacity --deadline-ms 50 --cameras 2"
 def command(
     *,
     deadline_ms: Annotated[
-        float, typer.Option(min=1, max=600_000, help="Longest time from capture to decision: a gate's window.")
+        float, typer.Option(min=1, max=60_000, help="Longest time from capture to decision: a gate's window.")
     ],
     cameras: Annotated[
         int | None, typer.Option(min=1, max=256, help="Number of cameras; else as many as are configured, or 1.")

@@ -92,29 +92,29 @@ async def run_simulation(
         return await shoot(simulation.shooting, wire, stop, report)
 
 
-def broker_of(address: str | None, config: Config, camera: str = "") -> Broker:
+def broker_of(address: str | None, config: Config, camera: str = "", option: str = "--to") -> Broker:
     """The broker at that address, with the configured user and secret if the configuration has the same one.
 
     The scheme alone says whether TLS is used. Without an address, it is the configured broker of the camera's frames.
-    Raises UsageError for an invalid address, and for one that contradicts the configuration.
+    Raises UsageError for an invalid address of this `option`, and for one that contradicts the configuration.
     """
     if address is None:
         is_kafka = any(known.name == camera and known.source == "kafka" for known in config.camera)
         return config.kafka if is_kafka else config.mqtt
-    named = _address(address)
+    named = _address(address, option)
     port = named.port or PORTS[named.scheme]
     if named.scheme == "kafka":
         return _cluster_of(named.host, port, config)
     return _mqtt_of(named.host, port, config.mqtt, is_tls=named.scheme == "mqtts")
 
 
-def _address(url: str) -> Address:
+def _address(url: str, option: str) -> Address:
     try:
         address = broker_address(url)
     except ValueError as error:
-        raise UsageError(f"--to {url!r} {error}; it looks like mqtt://127.0.0.1:1883.") from None
+        raise UsageError(f"{option} {url!r} {error}; it looks like mqtt://127.0.0.1:1883.") from None
     if address.scheme not in PORTS:
-        raise UsageError(f"--to {url!r} begins with none of mqtt://, mqtts:// and kafka://.")
+        raise UsageError(f"{option} {url!r} begins with none of mqtt://, mqtts:// and kafka://.")
     if address.names_user:
         raise UsageError("User and password don't belong on a command line; name them in the configuration.")
     return address

@@ -200,7 +200,7 @@ async def import_version(
     if activates:
         ensure_reason(reason, "A version that goes live")
         _ensure_not_moved(offered)
-        _motive(offered.manifest, offered.threshold, reason, insists=insists)
+        _motive(offered.manifest, offered.threshold, reason, insists=insists, look=LOOK_AT_A_FILE)
     async with registry_of(config, creates=True) as registry:
         provenance = await _provenance(config, registry, offered, reason)
         own = [version for version in await registry.products() if version.product == offered.product]
@@ -299,8 +299,14 @@ def _ensure_not_moved(offered: OfferedVersion) -> None:
         )
 
 
-def _motive(manifest: Mapping[str, Any], threshold: float, reason: str, *, insists: bool) -> str:
-    """The reason for the audit of a version that goes live; it says what was insisted on.
+LOOK_AT_A_VERSION = "Look at it (`inspector products show`)"
+LOOK_AT_A_FILE = "Nothing was imported. Import it without --activate and look at it (`inspector products show`)"
+
+
+def _motive(
+    manifest: Mapping[str, Any], threshold: float, reason: str, *, insists: bool, look: str = LOOK_AT_A_VERSION
+) -> str:
+    """The reason for the audit of a version that goes live; it says what was insisted on. `look`: how to look at it.
 
     Raises UsageError where anything objects to the version and nobody insists.
     """
@@ -311,8 +317,8 @@ def _motive(manifest: Mapping[str, Any], threshold: float, reason: str, *, insis
         return f"{reason} ({insisted_on(objections)})"
     advice = f" What may help: {advice}." if (advice := advice_of(manifest)) else ""
     raise UsageError(
-        f"It is not made live: {'; '.join(objections)}.{advice} Look at it (`inspector products show`), and add "
-        "--insist where it shall judge all the same; the --reason says why."
+        f"It is not made live: {'; '.join(objections)}.{advice} {look}, and add --insist where it shall judge all the "
+        "same; the --reason says why."
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from inspector import lifetime
 from inspector.lifetime import ORPHANED, python_command, run_to_end
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,27 @@ def test_run_to_end_lets_the_work_end_its_children_after_a_signal(number: signal
         run_to_end(work())
     assert ended == [number]
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(("same_wish_s", "ended"), [(60.0, ["ended"]), (0.0, [])])
+def test_run_to_end_takes_two_signals_at_once_as_one_and_a_later_one_as_another(
+    monkeypatch: pytest.MonkeyPatch, same_wish_s: float, ended: list[str]
+) -> None:
+    monkeypatch.setattr(lifetime, "SAME_WISH_S", same_wish_s)
+    found = []
+
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.05)  # such as closing a connection
+            found.append("ended")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_to_end(work())
+    assert found == ended
 
 
 def test_run_to_end_leaves_a_signal_ignored_that_was_ignored_as_by_nohup() -> None:

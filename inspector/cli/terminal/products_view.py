@@ -170,10 +170,13 @@ def _signed(vouched: Vouched) -> Text:
 
 def _sight(version: ProductVersion) -> Text:
     from inspector.vision.artifacts.eyesight import Eyesight, Sight
+    from inspector.vision.artifacts.thresholds import moved_level
 
     eyesight = Eyesight.of(version.manifest)
     styles = {Sight.BLIND: "bold red", Sight.WEAK: "yellow", Sight.NOT_CHECKED: "dim"}
-    return Text(eyesight.mark, style=styles.get(eyesight.sight, ""))
+    # The defects were drawn and counted at the threshold of the enrolment, not at one that a person set since.
+    mark = f"{eyesight.mark} as enrolled" if eyesight.n and moved_level(version) is not None else eyesight.mark
+    return Text(mark, style=styles.get(eyesight.sight, ""))
 
 
 def _eyesight_told(eyesight: Eyesight) -> Text:

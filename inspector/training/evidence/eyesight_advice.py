@@ -45,7 +45,12 @@ def advice_on(evidence: Evidence, *, frame_px: int, seen_px: int) -> str:
     if evidence.detectability is None:
         return ""
     return "; ".join(
-        [*_of_images(evidence), *_of_overkill(evidence.detectability), _of_framing(frame_px, seen_px), OTHER_HEADS]
+        [
+            *_of_images(evidence),
+            *_of_overkill(evidence.detectability, evidence.calibration.alpha),
+            _of_framing(frame_px, seen_px),
+            OTHER_HEADS,
+        ]
     )
 
 
@@ -56,21 +61,24 @@ def _of_images(evidence: Evidence) -> Iterator[str]:
     if needed is None:
         return
     sooner = f" ({fewest} with --overkill {max(OVERKILLS):.0%})" if fewest is not None and fewest < needed else ""
+    calibration = evidence.calibration
     yield (
-        f"enrol more good images: now the largest of {evidence.calibration.n} scores sets the threshold, with a "
-        f"margin, and from {needed} good images on{sooner} it need not"
+        f"enrol more good images: now {calibration.rule} sets the threshold ({calibration.n} scores), and from "
+        f"{needed} good images on{sooner} no margin is needed"
     )
 
 
-def _of_overkill(found: Detectability) -> Iterator[str]:
-    if not found.trade:
+def _of_overkill(found: Detectability, alpha: float) -> Iterator[str]:
+    """`alpha`: the share in use; only larger ones are looked at."""
+    larger = [point for point in found.trade if point.overkill > alpha]
+    if not larger:
         return
-    most = max(found.trade, key=lambda point: point.overkill)
+    most = max(larger, key=lambda point: point.overkill)
     option, counted = f"--overkill {100 * most.overkill:.3g}%", f"{most.large.found} of {most.large.n}"
     if most.large.found > found.large.found and (most.large.share or 0.0) >= BLIND_BELOW:
         yield f"{option} would find {counted}"
     else:
-        yield f"more --overkill does not help: with {option} it finds {counted}"
+        yield f"{option} does not help: with it {counted} are found"
 
 
 def _of_framing(frame_px: int, seen_px: int) -> str:

@@ -156,8 +156,8 @@ def _merged(one: MemberRecipe, other: MemberRecipe) -> MemberRecipe:
 #   and one of these members alone is lucky or not: stride 16 alone loses 0.07 on fabric.
 # - Fine: textures and small defects. Its patches are single cells: where cells are averaged, fine textures all look
 #   alike. An eighth of the stride-4 grid sees as much as all of it.
-# - Places: parts and textures that always lie the same way, down to a cell. Where they don't, good frames spread widely
-#   and it says nothing.
+# - Places: parts and textures that lie in one way or in a few, down to a cell. Where they lie in many, good frames
+#   spread widely at each place and it says nothing.
 # - Whole: changes of the frame as a whole, which no single patch shows. Lighting moves it too, so that it counts less.
 # - The map is drawn by the two sharpest of these, whose distances are known, and by whitened single cells, which
 #   localise best and detect poorly. It needs no patches of its own, so that frames without a map don't pay for it.

@@ -30,7 +30,7 @@ from inspector.vision.engines.protocols import (
     ensure_float32,
     own_places,
 )
-from inspector.vision.engines.search_graph import BankKind, bank_feeds, search_graph
+from inspector.vision.engines.search_graph import BankKind, bank_feeds, is_of_covers, search_graph
 from inspector.vision.networks.graphs import Graph, ensure_graph
 from inspector.vision.networks.student_graph import LEVELS, StudentWeights, as_squares, student_graph
 
@@ -155,8 +155,9 @@ class _OnnxEmbedder:
 class _OnnxSearch:
     def __init__(self, measuring: Any, naming: Any, bank: Bank) -> None:
         self._measuring, self._naming = measuring, naming
-        self._distance_feeds = bank_feeds(bank, "distance")
-        self._index_feeds = {} if naming is None else bank_feeds(bank, "index")
+        self._distance_feeds = bank_feeds(bank)
+        # The same arrays, not copies: a bank is the greater part of a product's memory.
+        self._index_feeds = {name: each for name, each in self._distance_feeds.items() if not is_of_covers(name)}
 
     def distances(self, patches: Patches) -> NDArray[np.float32]:
         return np.asarray(self._run(self._measuring, patches, self._distance_feeds), np.float32)
@@ -179,7 +180,7 @@ class _OnnxJointSearch:
         self._places = [f"patches_{number}" for number in range(len(banks))]
         self._feeds: dict[str, NDArray[Any]] = {}
         for number, bank in enumerate(banks):
-            self._feeds |= bank_feeds(bank, "distance", number)
+            self._feeds |= bank_feeds(bank, number)
 
     def distances(self, patches: Sequence[Patches]) -> list[NDArray[np.float32]]:
         by_frame = [

@@ -31,8 +31,11 @@ class BankKind:
         return cls(bank.is_pooled, bank.unit_length, bool(bank.mean.any()), is_projected, bank.is_placed)
 
 
-def bank_feeds(bank: Bank, answer: Answer, number: int = 0) -> dict[str, NDArray[Any]]:
-    """The inputs of a graph that a bank fills. `number`: its place among the graph's banks."""
+def bank_feeds(bank: Bank, number: int = 0) -> dict[str, NDArray[Any]]:
+    """The inputs of a graph of distances that a bank fills. `number`: its place among the graph's banks.
+
+    A graph of indices has the same, but for those `is_of_covers`.
+    """
     feeds: dict[str, NDArray[Any]]
     if bank.scales is not None:
         feeds = {
@@ -44,13 +47,17 @@ def bank_feeds(bank: Bank, answer: Answer, number: int = 0) -> dict[str, NDArray
             "prototypes": np.ascontiguousarray(bank.prototypes.T, np.float32),  # [D, K]
             "squares": np.square(bank.prototypes, dtype=np.float32).sum(axis=1),  # [K]
         }
-        if answer == "distance":
-            feeds["apart"] = np.array([0, bank.covers, -1], np.int64)
+        feeds["apart"] = np.array([0, bank.covers, -1], np.int64)
     if bank.projection is not None:
         feeds["projection"] = np.ascontiguousarray(bank.projection, np.float32)
     if BankKind.of(bank).is_centred:
         feeds["mean"] = np.ascontiguousarray(bank.mean, np.float32)
     return {f"{name}_{number}": value for name, value in feeds.items()}
+
+
+def is_of_covers(name: str) -> bool:
+    """Whether an input only keeps covers apart, which is nothing to a graph of indices."""
+    return name.startswith("apart")
 
 
 def search_graph(kinds: Sequence[BankKind], answer: Answer) -> bytes:

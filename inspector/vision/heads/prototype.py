@@ -203,7 +203,10 @@ class PrototypeHead:
     def __init__(self, model: PrototypeModel, engine: Engine) -> None:
         self.members = model.members
         self.readout = model.readout
-        self._searches: list[Search] = [engine.search(member.bank) for member in self.members]
+        self._engine = engine
+        self._searches: dict[int, Search] = {}
+        for member in self.members:
+            engine.search(member.bank)  # what all products share is made now, not in the way of the first reject
         self._deciding = [index for index, member in enumerate(self.members) if member.in_decision]
         self._joint = engine.joint_search([self.members[index].bank for index in self._deciding])
         self._readouts = [member.readout(self.readout) for member in self.members]
@@ -255,11 +258,21 @@ class PrototypeHead:
 
     def measure(self, index: int, patches: Patches) -> NDArray[np.float32]:
         """The raw maps of one member, float32 [B, covers, g, g], or [B, covers, g, g / 2] of a checkered embedding."""
-        return self._as_maps(index, self._searches[index].distances(patches))
+        return self._as_maps(index, self._search(index).distances(patches))
 
     def nearest(self, index: int, patches: Patches) -> NDArray[np.int64]:
         """The number of the nearest prototype of one member for each patch, int64 [B, P]. Slow, for people."""
-        return self._searches[index].indices(patches)
+        return self._search(index).indices(patches)
+
+    def _search(self, index: int) -> Search:
+        """The search of one member alone, made when a map is first drawn: each holds a copy of its bank.
+
+        Two threads may both make one; either serves.
+        """
+        found = self._searches.get(index)
+        if found is None:
+            found = self._searches.setdefault(index, self._engine.search(self.members[index].bank))
+        return found
 
     def _as_maps(self, index: int, distances: NDArray[np.float32]) -> NDArray[np.float32]:
         member = self.members[index]

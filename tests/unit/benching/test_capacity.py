@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from inspector.benching.capacity import overdue, trial_of
+from inspector.benching.capacity import CapacityRequest, frames_at, overdue, too_high_by, trial_of
 from inspector.benching.open_loop import Part
+from inspector.benching.plant import PlantSetting
 from inspector.cli.checks import capacity as checks
 from inspector.cli.checks.finding import Level
 from inspector.cli.run import capacity_warnings
@@ -49,6 +50,26 @@ def test_trial_counts_late_shed_unanswered_and_unshown_parts_against_the_rate() 
 def test_trial_of_parts_all_in_time_is_in_time() -> None:
     trial = trial_of(30.0, 3, [part(number, 5.0 * number) for number in (1, 2, 3)], 50.0)
     assert (trial.in_time, trial.is_in_time, trial.p999_ms) == (3, True, 15.0)
+
+
+@pytest.mark.parametrize(
+    ("rate_fps", "deadline_ms", "frames", "expected"),
+    [
+        (40.0, 50.0, 2000, 2000),
+        (40.0, 500.0, 10, 400),  # ten frames are worked off within the deadline at any rate
+        (20_000.0, 500.0, 10, 200_000),
+        (2.0, 50.0, 2000, 240),
+        (10.0, 30_000.0, 10, 1200),  # no trial takes longer than two minutes
+    ],
+)
+def test_trial_lasts_many_deadlines(rate_fps: float, deadline_ms: float, frames: int, expected: int) -> None:
+    request = CapacityRequest(setting=PlantSetting(config=parse({}, None)), deadline_ms=deadline_ms, frames=frames)
+    assert frames_at(rate_fps, request) == expected
+
+
+def test_too_high_by_grows_with_deadlines_that_no_trial_outlasts() -> None:
+    assert too_high_by(50.0) == too_high_by(6000.0) == 0.05
+    assert too_high_by(60_000.0) == 0.5
 
 
 def test_overdue_counts_parts_that_can_not_be_in_time_any_more() -> None:

@@ -14,10 +14,12 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from inspector.cli.terminal import products_view
 from inspector.config.config import Config
 from inspector.config.loading import load
 from inspector.operation.opening import database_of, registry_of
@@ -483,6 +485,16 @@ def test_products_import_of_a_threshold_within_the_cap_is_activated_by_one_perso
     assert shell("products", "import", "moved.artifact", "--activate", "--reason", "x").code == 2
     assert shell("products", "import", "moved.artifact").code == 0
     assert shell("products", "activate", "disc", "1", "--reason", "x").code == 0
+
+
+def test_list_of_a_moved_threshold_says_that_defects_were_counted_at_another_one(disc: Enrolment) -> None:
+    artifact = unpack(disc.artifact)
+    evidence = {**artifact.manifest["evidence"], "eyesight": {"found": 25, "n": 120}}
+    manifest, own = {**artifact.manifest, "evidence": evidence}, artifact.calibration
+    moved = own.median + 1.2 * (own.threshold - own.median)
+    for threshold, told in ((own.threshold, "25 of 120: weak"), (moved, "25 of 120: weak as enrolled")):
+        version: Any = SimpleNamespace(manifest=manifest, threshold=threshold)
+        assert products_view._sight(version).plain == told
 
 
 def test_products_rollback_to_a_threshold_that_was_moved_here_before_there_was_a_cap_goes_on(

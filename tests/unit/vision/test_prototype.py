@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,7 @@ from inspector.training.dataset.splitting import held_out
 from inspector.training.heads.banks import MemberRecipe, build_bank, build_covers, build_pooled, placed
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.engines.pooling import pooled
-from inspector.vision.engines.protocols import Bank, unit_length
+from inspector.vision.engines.protocols import Bank, Search, unit_length
 from inspector.vision.heads.base import Readout, top_mean
 from inspector.vision.heads.prototype import (
     ORDINARY,
@@ -150,6 +152,27 @@ def test_judge_a_member_of_several_covers_says_the_mean_of_their_scores() -> Non
     alone = [PrototypeModel((member(each),), TOP).open(FakeEngine()).judge([cells])[0] for each in halves]
     assert both.score == pytest.approx(np.mean([each.score for each in alone]), rel=1e-5)
     np.testing.assert_allclose(both.grid_map, np.mean([each.grid_map for each in alone], axis=0), rtol=1e-5)
+
+
+def test_head_holds_no_bank_twice_until_a_map_is_drawn() -> None:
+    """Copies of banks are the greater part of what a product takes in memory."""
+    made: list[weakref.ref[object]] = []
+
+    class Watched(FakeEngine):
+        def search(self, bank: Bank) -> Search:
+            found = super().search(bank)
+            made.append(weakref.ref(found))
+            return found
+
+    cells = patches()
+    decides = member(plain_bank(patches(seed=3)[0, :6]), in_map=0.0)
+    draws = member(plain_bank(patches(seed=4)[0, :6]), in_decision=0.0)
+    head = PrototypeModel((decides, draws), TOP).open(Watched())
+    (judgement,) = head.judge([cells])
+    gc.collect()
+    assert sum(each() is not None for each in made) == 1  # that of the decision
+    assert judgement.grid_map.max() > 0
+    assert sum(each() is not None for each in made) == 2
 
 
 def test_build_covers_begin_elsewhere_and_are_of_one_size() -> None:

@@ -1,0 +1,45 @@
+"""What a bench of a line refuses before it makes anything, and what it leaves out where it can't be measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inspector.benching import pipeline
+from inspector.benching.machine import this_machine
+from inspector.benching.plant import PlantSetting, check
+from inspector.config.loading import parse
+from inspector.errors import EngineError, UsageError
+
+
+def request(setting: dict[str, Any] | None = None, **changes: Any) -> pipeline.PipelineRequest:
+    return pipeline.PipelineRequest(setting=PlantSetting(config=parse({}, None), **(setting or {})), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"windows": 0, "frames": 0}, "nothing to measure"), ({"reference": "xx"}, "There is no engine xx")],
+)
+async def test_run_pipeline_that_can_measure_nothing_is_refused_at_once(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        await pipeline.run_pipeline(request(**changes), lambda *_: None)
+
+
+def test_check_number_of_products_beside_named_ones_is_refused() -> None:
+    with pytest.raises(UsageError, match="--products 3 and --product contradict each other"):
+        check(PlantSetting(config=parse({}, None), products=3, copied=("disc",)))
+    check(PlantSetting(config=parse({}, None), products=2, copied=("disc", "plate")))
+
+
+def test_bare_backbone_without_its_graph_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise EngineError("There is no exported graph of the backbone.")
+
+    monkeypatch.setattr(pipeline, "bare_backbone", missing)
+    run = pipeline.PipelineRun(request(), this_machine(), "broker", pass_fps=[100.0])
+    assert pipeline._bare(run, tmp_path) is None
+    found = pipeline.document(run)
+    assert found["without_bare"] == "There is no exported graph of the backbone."
+    assert found["bare_backbone_fps"] is found["bare_ratio"] is None

@@ -116,15 +116,17 @@ def test_bench_engine_measures_arrangements_and_a_head(plant: Path) -> None:
 
 def test_capacity_is_kept_where_the_plant_reads_it(plant: Path, parts_folder: Path) -> None:
     found = measured(
-        plant, "capacity", "--deadline-ms", "60000", "--product", "disc", "--images", str(parts_folder / "disc"),
-        "--frames", "10", "--rate", "10000",
+        plant, "capacity", "--deadline-ms", "60", "--product", "disc", "--images", str(parts_folder / "disc"),
+        "--frames", "10", "--rate", "20",
     )  # fmt: skip
     kept = kept_capacity(load(plant).agent.state_dir)
     assert kept is not None
-    assert (kept.rate_fps, kept.p999_ms, kept.deadline_ms) == (found["rate_fps"], found["p999_ms"], 60000.0)
-    assert found["trials"][0]["rate_fps"] == 10000.0
-    assert [trial["is_in_time"] for trial in found["trials"]] == [trial["in_time"] == 10 for trial in found["trials"]]
-    assert found["share_in_time"] == 1.0  # ten frames at once are done long before a minute has passed
+    assert (kept.rate_fps, kept.p999_ms, kept.deadline_ms) == (found["rate_fps"], found["p999_ms"], 60.0)
+    assert found["trials"][0]["rate_fps"] == 20.0
+    few = [trial for trial in found["trials"] if trial["rate_fps"] < 300]  # of so few frames all have to be in time
+    assert [trial["is_in_time"] for trial in few] == [trial["share_in_time"] == 1.0 for trial in few]
+    assert found["rate_fps"] is None or found["share_in_time"] >= 0.999
+    assert found["too_high_by"] == 0.05
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

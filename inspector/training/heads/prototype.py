@@ -42,6 +42,9 @@ FOLDS = 10
 SAMPLED_PATCHES = 40_000
 PLACED_FRAMES = 256
 """Most frames that a bank of places learns from; they are kept whole, 180 KB each in `standard`."""
+PLACED_FROM = 20
+"""Fewer images have no bank of places: of six to eight, a place knows so little that a tenth to a quarter of new good
+parts were rejected; of twelve none was."""
 BATCH = 8
 SMALLEST_UNIT = 0.02
 """Lower bound for a score's unit, as a share of its mean: the spread of a few images is unreliable."""
@@ -95,9 +98,11 @@ class PrototypeRecipe:
 
     def with_preparation(self, preparation: Preparation) -> PrototypeRecipe:
         """The recipe for other inputs. Tiles share their banks, so that a patch of a tile has no place of its own."""
-        is_whole = preparation.tile_count == 1
-        members = tuple(member for member in self.members if is_whole or not member.is_placed)
-        return replace(self, preparation=preparation, members=members)
+        recipe = self if preparation.tile_count == 1 else self._without_places()
+        return replace(recipe, preparation=preparation)
+
+    def _without_places(self) -> PrototypeRecipe:
+        return replace(self, members=tuple(member for member in self.members if not member.is_placed))
 
     @property
     def exposure_judge(self) -> PrototypeRecipe:
@@ -105,14 +110,15 @@ class PrototypeRecipe:
 
         With them, solar_mono stayed as it is and lost 0.11 AUROC (docs/experiments.md).
         """
-        return replace(self, members=tuple(member for member in self.members if not member.is_placed))
+        return self._without_places()
 
     def calibrating(self, count: int) -> list[int]:
         return np.flatnonzero(held_out(count)).tolist() if count >= SPLIT_FROM else []
 
     def fit(self, inputs: FittingInputs, alpha: float) -> Fitted:
         """The fitted head. A fifth of many images calibrates it; few images are all scored by cross-fit."""
-        fitter = self._fitter(inputs)
+        recipe = self if len(inputs.canvases) >= PLACED_FROM else self._without_places()
+        fitter = recipe._fitter(inputs)
         how = _fit_held_out if len(inputs.canvases) >= SPLIT_FROM else _fit_crossed
         fitted = how(fitter, len(inputs.canvases), alpha, inputs.tell)
         inputs.phase_ended("fit")
@@ -133,7 +139,7 @@ class PrototypeRecipe:
         return TrialScores(np.array(decision, np.float64), views, len(parts.clean))
 
     def to_manifest(self, _plan: TrainingPlan) -> dict[str, Any]:
-        return {"clustering": [member.clustering for member in self.members], "training": None}
+        return {"clustering": [member.clustering for member in self._without_places().members], "training": None}
 
     def _fitter(self, inputs: FittingInputs) -> PrototypeFitter:
         return PrototypeFitter(self, inputs.passes.graph, inputs.engine, inputs.canvases, inputs.passes.embedder)

@@ -109,6 +109,7 @@ def test_document_of_engines_gives_milliseconds_an_image_by_batch() -> None:
     passed = {Arrangement(2, 1, 1): Passed(400, 1.0, (5.0,)), Arrangement(1, 2, 8): Passed(320, 1.0, (25.0,))}
     passed[Arrangement(1, 2, 1)] = Passed(200, 1.0, (5.0,))
     run.tried, run.frame_p50_ms = {"onnxruntime": passed}, {"onnxruntime": 4.5}
+    run.precision = {"onnxruntime": "float32"}
     found = engines.document(run)
     engine = found["engines"]["onnxruntime"]
     assert engine["batch"] == {"1": 2.5, "8": 3.125}  # of the fastest arrangement with that batch

@@ -506,7 +506,7 @@ def test_enroll_of_a_head_that_finds_hardly_any_drawn_defect_is_held_back_until_
     assert "large drawn defects" in held.err
     assert "it is all but blind" in held.document["objections"][0]
     (advised,) = [each for each in held.document["warnings"] if "What may help" in each]
-    assert "from 495 good images on (95 with --overkill 5%) it need not" in advised
+    assert "from 495 good images on (95 with --overkill 5%) no margin is needed" in advised
     assert "--head auto" not in advised
     assert advised.split("What may help: ")[1] in held.document["evidence"]["eyesight"]["advice"] + "."
     assert "all but blind" in Path(held.document["report"]).read_text()

@@ -103,8 +103,8 @@ def test_agent_that_was_stopped_is_no_alarm_and_one_that_died_is(
             if ended is not None:
                 await note_ended(database, name, now - ended, EVIL)
 
-    asyncio.run(note("agent1", timedelta(minutes=5)))
     asyncio.run(note("agent2", timedelta(days=2)))
+    asyncio.run(note("agent1", timedelta(minutes=5)))  # the last, because the page is awaited until it shows it
     viewer = signed_in("vera")
     page = viewer.until("/", "Agent agent1 was stopped at")
     assert "silent" not in page

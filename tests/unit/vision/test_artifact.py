@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import ArtifactError, ParityError
-from inspector.training.enrol import Enrolment
+from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
 from inspector.vision.artifacts.format import FORMAT, digest_of, pack, read_manifest, unpack
 from inspector.vision.engines.protocols import Bank
 from inspector.vision.routing.routing_pass import RoutingPass
 from inspector.vision.serving.product_inspector import ProductInspector
-from tests.unit.drawings import FakeEngine
+from tests.unit.drawings import FakeEngine, good_images
 
 
 def check(enrolment: Enrolment, engine: FakeEngine) -> None:
@@ -114,6 +114,16 @@ def test_unpack_manifest_nested_too_deep_is_refused() -> None:
         unpack(struct.pack("<Q", len(header)) + header)
 
 
+@pytest.fixture(scope="module")
+def many_discs() -> Enrolment:
+    return enrol("disc", good_images("disc", 20), EnrolmentOptions(profile="fast"), FakeEngine())
+
+
+def test_bank_of_places_is_left_out_of_few_images(enrolled: dict[str, Enrolment], many_discs: Enrolment) -> None:
+    few, many = (unpack(each.artifact).head.members for each in (enrolled["disc"], many_discs))
+    assert [sum(each.bank.is_placed for each in members) for members in (few, many)] == [0, 1]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -125,9 +135,9 @@ def test_unpack_manifest_nested_too_deep_is_refused() -> None:
     ],
 )
 def test_unpack_bank_of_places_that_does_not_fit_is_refused(
-    enrolled: dict[str, Enrolment], change: Callable[[Bank], Bank]
+    many_discs: Enrolment, change: Callable[[Bank], Bank]
 ) -> None:
-    artifact = unpack(enrolled["disc"].artifact)
+    artifact = unpack(many_discs.artifact)
     (number,) = (number for number, each in enumerate(artifact.head.members) if each.bank.is_placed)
     member = artifact.head.members[number]
     bank = change(member.bank)

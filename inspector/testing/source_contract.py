@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 from inspector.domain import Delivery
 from inspector.ports import FrameSource
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class SourceRig(Protocol):

@@ -173,6 +173,13 @@ def _account(found: Document) -> FigureTable:
 
 def _pipeline_notes(found: Document) -> Sequence[str]:
     notes = []
+    if found["without_bare"]:
+        notes.append(f"The bare backbone was not measured: {found['without_bare']}")
+    if found["unjudged"]:
+        notes.append(
+            f"{found['unjudged']} of {found['frames']} frames were not judged, so that rates and latencies are not "
+            "those of inspection. `inspector run` with the same settings says why."
+        )
     if 0 < found["frames"] < _FEW:
         notes.append(f"Of {found['frames']} frames, p99.9 is the slowest one; take --frames 10000 to say more of it.")
     late_ms = found["sent_late_ms"]["p99"]

@@ -26,7 +26,7 @@ from inspector.domain import printable
 from inspector.errors import EngineError, UsageError
 from inspector.operation.opening import registry_of
 from inspector.vision.artifacts.format import unpack
-from inspector.vision.engines.factory import ENGINES
+from inspector.vision.engines.factory import ENGINES, create_engine
 from inspector.vision.engines.protocols import FLOAT32, Precision
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.networks.graphs import Graph
@@ -90,7 +90,7 @@ async def run_pipeline(request: PipelineRequest, say: Say) -> PipelineRun:
     """Raises UsageError, InspectorError. Nothing is left of it but the figures."""
     if not request.windows and not request.frames:
         raise UsageError("With --windows 0 and --frames 0 there is nothing to measure.")
-    if request.reference not in ENGINES:
+    if request.reference not in ("auto", *ENGINES):
         raise UsageError(f"There is no engine {printable(request.reference)}; choose one of {', '.join(ENGINES)}.")
     machine = this_machine()
     async with plant(request.setting, say) as made:
@@ -112,6 +112,7 @@ def _bare(run: PipelineRun, cache: Path) -> Alone | None:
 
     An agent needs no torch, and no version needs this graph.
     """
+    create_engine(run.request.reference, cache, 1)  # an engine that is not there is an error, not a figure left out
     try:
         alone = Alone(run.request.reference, cache, bare_backbone())
         alone.embedder(Arrangement(1, 1, 1), 0)

@@ -9,6 +9,7 @@ import pytest
 
 from inspector.benching import pipeline
 from inspector.benching.machine import this_machine
+from inspector.benching.pages import pipeline_page
 from inspector.benching.plant import PlantSetting, check
 from inspector.config.loading import parse
 from inspector.errors import EngineError, UsageError
@@ -43,3 +44,17 @@ def test_bare_backbone_without_its_graph_is_left_out_and_said(tmp_path: Path, mo
     found = pipeline.document(run)
     assert found["without_bare"] == "There is no exported graph of the backbone."
     assert found["bare_backbone_fps"] is found["bare_ratio"] is None
+    notes = pipeline_page(found | {"unjudged": 7, "frames": 9}, run.machine).notes
+    assert "The bare backbone was not measured: There is no exported graph of the backbone." in notes
+    assert any(note.startswith("7 of 9 frames were not judged") for note in notes)
+
+
+def test_bare_backbone_on_an_engine_that_is_not_there_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise EngineError("The engine is not installed.")
+
+    monkeypatch.setattr(pipeline, "create_engine", missing)
+    with pytest.raises(EngineError, match="not installed"):
+        pipeline._bare(pipeline.PipelineRun(request(), this_machine(), "broker"), tmp_path)

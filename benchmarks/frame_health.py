@@ -31,6 +31,7 @@ from inspector.domain import (
     FrameFault,
     FrameKey,
     LiveSet,
+    PlainImage,
     Position,
     ProductVersion,
     TimeSource,
@@ -165,7 +166,7 @@ def _named(
 
 
 def _fault_of(router: Router, pixels: NDArray[np.uint8], expected: str | None) -> FrameFault | None:
-    found = router.route(Frame(_admitted(), pixels, expected))
+    found = router.route(Frame(_admitted(), PlainImage(pixels), expected))
     return found.frame_fault if isinstance(found, Failure) else None
 
 

@@ -11,9 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from datetime import datetime
 from typing import Any, Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from inspector.domain import (
     ENROLLED_HERE,
     AckContradiction,
@@ -37,6 +34,7 @@ from inspector.domain import (
     GateState,
     GivenOrder,
     HoldNote,
+    Image,
     LateFrame,
     LiveSet,
     Part,
@@ -163,10 +161,8 @@ class ShadowScorer(Protocol):
     def can_use(self, product: str, embedding: Embedding | None) -> bool:
         """Whether the live version's pass serves the shadow version too, so that the frame need not be decoded."""
 
-    def score(
-        self, product: str, embedding: Embedding | None, pixels: Callable[[], NDArray[np.uint8]]
-    ) -> Scored | Failure:
-        """Judge one frame, on a thread of its own. `pixels` decodes it; called only if the embedding can't be used."""
+    def score(self, product: str, embedding: Embedding | None, image: Callable[[], Image]) -> Scored | Failure:
+        """Judge one frame, on a thread of its own. `image` opens it; called only if the embedding can't be used."""
 
 
 class Lineup(Protocol):
@@ -190,6 +186,10 @@ class Lineup(Protocol):
 
     @property
     def shadows(self) -> ShadowScorer: ...
+
+    @property
+    def decodes_halves(self) -> bool:
+        """Whether frames may be halved by their decoder. False while a version judges that wants all their pixels."""
 
     @property
     def is_batched(self) -> bool:

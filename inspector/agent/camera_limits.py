@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-from numpy.typing import NDArray
-
 from inspector.config.sections import CameraSection
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.domain import Image
+from inspector.stream.decode import DecodeLimits, EncodedImage
 
 MIB = 1024 * 1024
 
 
-def decode_for(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
-    """Decode a frame within its camera's limits: uint8 [H, W, 3] RGB. Raises UndecodableFrame."""
-    return decode(payload, limits_of(camera))
+def decode_for(payload: bytes, camera: CameraSection) -> Image:
+    """Open a frame within its camera's limits. Raises UndecodableFrame, here or when its pixels are decoded."""
+    return EncodedImage(payload, limits_of(camera))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,12 +10,10 @@ import signal
 import threading
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from inspector.agent.camera_limits import decode_for
 from inspector.config import loading as configuration
 from inspector.config.sections import CameraSection
+from inspector.domain import Image
 from inspector.stream.pipeline.ticket import Decode
 
 
@@ -44,7 +42,7 @@ def decoder() -> Decode:
         return decode_for
     how, text = named
 
-    def decode_or_not(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
+    def decode_or_not(payload: bytes, camera: CameraSection) -> Image:
         if text in payload:
             if how == "crash":
                 os.kill(os.getpid(), signal.SIGSEGV)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NewType
+from typing import Any, NewType, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,16 +153,53 @@ class Admitted:
         return self.key.result_id
 
 
+class Image(Protocol):
+    """The image of a frame. Its decoder makes the pixels when they are asked for, each size once.
+
+    One thread at a time may ask. `size`: height and width in pixels.
+    """
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def most_halvings(self) -> int:
+        """How often the decoder halves both sides, if asked to; 0 for a small image, or where it can't."""
+
+    def halved(self, times: int) -> NDArray[np.uint8]:
+        """Pixels of the image with its sides halved so often, rounded up: uint8 [h, w, 3], RGB, not to be changed.
+
+        `times`: 0 to `most_halvings`. Raises UndecodableFrame.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PlainImage:
+    """Pixels that are there already, uint8 [H, W, 3], RGB, as an image."""
+
+    pixels: NDArray[np.uint8]
+    most_halvings: int = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def halved(self, times: int) -> NDArray[np.uint8]:
+        if times:
+            raise ValueError("pixels are not halved by a decoder")
+        return self.pixels
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded frame. `pixels`: uint8 [H, W, 3], RGB, C-contiguous, owned by the frame.
+    """A frame with its image.
 
     `expected`: the product that was announced for this frame, else the last product that its camera showed; None where
     neither is known.
     """
 
     admitted: Admitted
-    pixels: NDArray[np.uint8]
+    image: Image
     expected: str | None = None
 
 

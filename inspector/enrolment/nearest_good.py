@@ -19,7 +19,7 @@ from inspector.domain import Region
 from inspector.enrolment.enrolled_images import enrolled_image
 from inspector.errors import ArtifactError
 from inspector.operation.graphs import cache_of
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, EncodedImage
 from inspector.vision.artifacts.format import Artifact, digest_of, unpack
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import FLOAT32, Embedder, on_host, unit_length
@@ -74,10 +74,10 @@ class NearestFinder:
         EngineError where the pass can't be run here, UndecodableFrame.
         """
         opened = self._opened(artifact)
-        pixels = decode(payload, DecodeLimits())
-        height, width = pixels.shape[:2]
+        image = EncodedImage(payload, DecodeLimits())
+        height, width = image.size
         index, member = _telling(opened.head.members)
-        patches = _patches(opened, pixels, member)  # [T, P, C]
+        patches = _patches(opened, image, member)  # [T, P, C]
         apart = opened.head.measure(index, patches).mean(axis=1).reshape(-1)  # [T * P]
         centres = _centres(opened.artifact.preparation, member.grid, patches.shape[1], (height, width))
         region = max(regions, key=lambda each: each.peak_level)
@@ -86,9 +86,9 @@ class NearestFinder:
         name, good = enrolled_image(
             self._config.agent.state_dir, product, opened.digest, int(member.sources[prototype, 0])
         )
-        good_pixels = decode(good, DecodeLimits())
-        good_size = (good_pixels.shape[0], good_pixels.shape[1])
-        at = _place_of(opened, member, good_pixels, member.bank.prototypes[prototype])
+        good_image = EncodedImage(good, DecodeLimits())
+        good_size = good_image.size
+        at = _place_of(opened, member, good_image, member.bank.prototypes[prototype])
         side = max(AROUND * max(region.width, region.height), LEAST_SHARE * min(height, width))
         good_side = side * min(good_size) / min(height, width)
         return NearestGood(
@@ -121,10 +121,10 @@ def _telling(members: tuple[Member, ...]) -> tuple[int, Member]:
     return max(known, key=lambda each: (each[1].in_map, each[1].in_decision))
 
 
-def _patches(opened: _Opened, pixels: NDArray[np.uint8], member: Member) -> NDArray[np.float32]:
+def _patches(opened: _Opened, image: EncodedImage, member: Member) -> NDArray[np.float32]:
     """The frame's patches of the member's embedding, tile by tile: [T, P, C]."""
     preparation = opened.artifact.preparation
-    embedded = opened.embedder(prepare(pixels, preparation)[None])
+    embedded = opened.embedder(prepare(image, preparation)[None])
     return on_host(split_tiles(embedded, preparation)[member.embedding])
 
 
@@ -159,10 +159,10 @@ def _worst_within(region: Region, centres: NDArray[np.float64], apart: NDArray[n
 
 
 def _place_of(
-    opened: _Opened, member: Member, pixels: NDArray[np.uint8], prototype: NDArray[np.float32]
+    opened: _Opened, member: Member, image: EncodedImage, prototype: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Where in its image a prototype comes from: x and y in pixels."""
-    patches = _patches(opened, pixels, member)
+    patches = _patches(opened, image, member)
     bank = member.bank
     vectors = patches.reshape(-1, patches.shape[-1]) - bank.mean
     if bank.projection is not None:
@@ -170,8 +170,7 @@ def _place_of(
     if bank.unit_length:
         vectors = unit_length(vectors)
     nearest = int(((vectors - prototype) ** 2).sum(axis=1).argmin())
-    size = (pixels.shape[0], pixels.shape[1])
-    centres: NDArray[np.float64] = _centres(opened.artifact.preparation, member.grid, patches.shape[1], size)
+    centres: NDArray[np.float64] = _centres(opened.artifact.preparation, member.grid, patches.shape[1], image.size)
     place_px: NDArray[np.float64] = centres[nearest]
     return place_px
 

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from inspector.domain import Route
 from inspector.evaluation.layouts import LabelledImage, read_mask
 from inspector.evaluation.prints import prints_of
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, EncodedImage
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.routing.discovery import Discovery
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.protocols import Embedder, Engine
 from inspector.vision.heads.base import Judgement
 from inspector.vision.images.preparation import prepare
-from inspector.vision.images.resizing import Pyramid
+from inspector.vision.images.resizing import Halving
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.routing.index import AnchorIndex
-from inspector.vision.routing.routing_pass import RoutingPass
+from inspector.vision.routing.routing_pass import RoutingPass, RoutingView
 from inspector.vision.serving.product_inspector import ProductInspector
 from inspector.vision.serving.tiling import tiled
 
@@ -67,8 +67,8 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one test image. `by`: whose head judged it; `size`: [H, W]; `patches`: float16 [P, C].
-
+    """The result of one test image. `by`: whose head judged it; `size`: [H, W]; `patches`: float16 [P, C] by
+    who halved the image.
     `prints`: of its bytes and of its pixels.
     """
 
@@ -78,7 +78,7 @@ class Result:
     judgement: Judgement
     by: str
     route: Route | None
-    patches: NDArray[np.float16] | None
+    patches: Mapping[Halving, NDArray[np.float16]] | None
     ms: float
     prints: tuple[str, str]
 
@@ -105,7 +105,10 @@ class Arena:
     def index_without(self, left_out: str | None) -> AnchorIndex:
         """The anchors of all contenders except those that stand for this product."""
         kept = [item for item in self.contenders.values() if item.product != left_out]
-        return AnchorIndex([item.inspector.artifact.anchors for item in kept])
+        artifacts = [item.inspector.artifact for item in kept]
+        return AnchorIndex(
+            [each.anchors for each in artifacts], halvings=[each.preparation.halving for each in artifacts]
+        )
 
     def stands_for(self, contender: str | None) -> str | None:
         """The true product that a contender stands for; None for the name None."""
@@ -120,23 +123,21 @@ class Arena:
         """One image from its bytes to its level, timed. Raises OSError and UndecodableFrame where it can't be read."""
         payload = ImageSource.of(image.path).read()
         started = time.perf_counter()
-        pixels = decode(payload, self._limits)
-        pyramid = Pyramid(pixels)
+        encoded = EncodedImage(payload, self._limits)
         route, patches = None, None
         by = true_product
         if self.is_routed:
-            unit = self._routing_pass.patches(pyramid)
-            route = self._index.route(unit)
+            seen = RoutingView(encoded, self._index.halvings).patches(self._routing_pass)
+            route = self._index.route(seen)
             by = route.nearest or true_product
-            patches = unit.astype(np.float16)
+            patches = {halving: each.astype(np.float16) for halving, each in seen.items()}
         contender = self.contenders[by]
         artifact = contender.inspector.artifact
-        embedded = contender.embedder(prepare(pyramid, artifact.preparation)[None])
+        embedded = contender.embedder(prepare(encoded, artifact.preparation)[None])
         judgement = contender.inspector.judge(embedded)[0].drawn()  # kept until all images are through
         ms = (time.perf_counter() - started) * 1e3
         level = artifact.calibration.level(judgement.score)
-        size = (pixels.shape[0], pixels.shape[1])
-        return Result(image, size, level, judgement, by, route, patches, ms, prints_of(payload, pixels))
+        return Result(image, encoded.size, level, judgement, by, route, patches, ms, prints_of(payload, encoded))
 
     def map_levels(self, result: Result, longest_px: int | None = None) -> NDArray[np.float32]:
         """The map of the head that judged it, in levels, at original resolution or smaller. float32 [h, w]."""

@@ -114,7 +114,12 @@ def _unknown_auroc(arena: Arena, results: Mapping[str, Sequence[Result]]) -> flo
         known: list[float] = []
         strange: list[float] = []
         for name, items in results.items():
-            distances = [index.route(r.patches.astype(np.float32)).distance for r in items if r.patches is not None]
+            seen = [
+                {halving: patches.astype(np.float32) for halving, patches in each.patches.items()}
+                for each in items
+                if each.patches is not None
+            ]
+            distances = [index.route(each).distance for each in seen]
             (strange if name == left_out else known).extend(distances)
         found.append(image_auroc(np.array(known), np.array(strange)))
     return mean(found)

@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from inspector.domain import Image
 from inspector.errors import UndecodableFrame
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, EncodedImage, overview
 from inspector.training.dataset.folders import ImageSource
 
 
-def prints_of(payload: bytes, pixels: NDArray[np.uint8]) -> tuple[str, str]:
-    """SHA-256 of an image's bytes and of its pixels with their shape, hex."""
-    looks = hashlib.sha256(repr(pixels.shape).encode())
+def prints_of(payload: bytes, image: Image) -> tuple[str, str]:
+    """SHA-256 of an image's bytes, and of its size and pixels as routing sees it, hex. Raises UndecodableFrame."""
+    pixels = overview(image)
+    looks = hashlib.sha256(repr(image.size).encode())
     looks.update(np.ascontiguousarray(pixels).data)
     return hashlib.sha256(payload).hexdigest(), looks.hexdigest()
 
@@ -44,7 +45,7 @@ def training_prints(paths: Iterable[Path], limits: DecodeLimits, progress: Calla
     for done, path in enumerate(paths, start=1):
         try:
             payload = ImageSource.of(path).read()
-            prints = prints_of(payload, decode(payload, limits))
+            prints = prints_of(payload, EncodedImage(payload, limits))
         except (OSError, UndecodableFrame) as error:
             unreadable.append((path, reason_of(error)))
         else:

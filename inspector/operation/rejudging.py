@@ -13,10 +13,9 @@ from inspector.config.config import Config
 from inspector.domain import LiveSet, ProductVersion
 from inspector.errors import ArtifactError
 from inspector.operation.graphs import cache_of, fetch_where_none_is_made
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, EncodedImage
 from inspector.vision.artifacts.format import LEVEL_TOLERANCE
 from inspector.vision.images.preparation import prepare
-from inspector.vision.images.resizing import Pyramid
 from inspector.vision.serving.lineup import VisionLineup, VisionLoader
 from inspector.vision.serving.loaded_product import LoadedProduct
 
@@ -59,9 +58,8 @@ class Rejudge:
 
     def judge(self, camera: str, payload: bytes) -> JudgedAgain:
         """Judge a frame of this camera. Raises UndecodableFrame."""
-        pixels = decode(payload, self._limits(camera))
         item = self._item
-        prepared = prepare(Pyramid(pixels), item.inspector.artifact.preparation)
+        prepared = prepare(EncodedImage(payload, self._limits(camera)), item.inspector.artifact.preparation)
         (judgement,) = item.inspector.judge(item.embedder(prepared[None]))
         return JudgedAgain(judgement.score, self.level(judgement.score, item.threshold))
 

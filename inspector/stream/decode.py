@@ -1,5 +1,8 @@
 """Decodes the bytes of a camera to pixels. Enrolment and the stream both use this module and get the same bits.
 
+A large JPEG need not be decoded at its full size: its decoder halves it while it decodes (the scaled inverse DCT of
+libjpeg), as far as whoever asks can do with halves.
+
 A frame is recognised by its content (JPEG or PNG), never by a name or a content type. Its headers are
 read in plain Python before any decoder sees the frame, so a decompression bomb or a truncated file costs
 microseconds. Only critical PNG chunks reach the decoder: transparency, colour profiles and rotation hints
@@ -19,9 +22,15 @@ import numpy as np
 import simplejpeg  # type: ignore[import-untyped]  # a compiled module without stubs
 from numpy.typing import NDArray
 
+from inspector.domain import Image
 from inspector.errors import UndecodableFrame
 
 MAX_SIDE_PX = 32_767
+OVERVIEW_PX = 512
+"""A decoder halves a frame as long as both its sides stay at least this long: what routing needs, and a head without
+tiles, so that a frame is decoded once for both."""
+
+_JPEG_HALVINGS = 3
 MAX_SCANS = 32
 """A progressive JPEG needs about ten scans; each one costs a pass over all pixels."""
 
@@ -117,11 +126,55 @@ def decode(payload: bytes, limits: DecodeLimits) -> NDArray[np.uint8]:
     CMYK becomes RGB by (255 - ink) * (255 - black) / 255, rotation hints are ignored.
     Raises UndecodableFrame for anything else; no other exception for any bytes.
     """
-    survey = _survey(payload, limits)
-    pixels = _decode_jpeg(survey) if survey.header.kind == "jpeg" else _decode_png(survey, limits)
-    if pixels.shape != (survey.header.height, survey.header.width, 3):
-        raise UndecodableFrame("The image has another size than its header says.")
-    return pixels
+    return EncodedImage(payload, limits).halved(0)
+
+
+class EncodedImage:
+    """A complete JPEG or PNG. Implements `domain.Image`. The decoder halves a large JPEG, at most three times."""
+
+    def __init__(self, payload: bytes, limits: DecodeLimits) -> None:
+        """Only headers and structure are read here. Raises UndecodableFrame, as `read_header`."""
+        self._survey = _survey(payload, limits)
+        self._limits = limits
+        self._decoded: dict[int, NDArray[np.uint8]] = {}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self._survey.header.height, self._survey.header.width
+
+    @property
+    def most_halvings(self) -> int:
+        if self._survey.header.kind != "jpeg":
+            return 0
+        return min(_JPEG_HALVINGS, halvings(self.size, OVERVIEW_PX, OVERVIEW_PX))
+
+    def halved(self, times: int) -> NDArray[np.uint8]:
+        """The pixels as `decode` describes them. Raises UndecodableFrame; no other exception for any bytes."""
+        if not 0 <= times <= self.most_halvings:
+            raise ValueError(f"the decoder can't halve this image {times} times")
+        if times not in self._decoded:
+            self._decoded[times] = self._decode(times)
+        return self._decoded[times]
+
+    def _decode(self, times: int) -> NDArray[np.uint8]:
+        height, width = (-(-side >> times) for side in self.size)
+        if self._survey.header.kind == "jpeg":
+            pixels = _decode_jpeg(self._survey, height, width)
+        else:
+            pixels = _decode_png(self._survey, self._limits)
+        if pixels.shape != (height, width, 3):
+            raise UndecodableFrame("The image has another size than its header says.")
+        return pixels
+
+
+def halvings(size: tuple[int, int], height: int, width: int) -> int:
+    """How often sides of this size can be halved so that they stay at least so long."""
+    return max(1, min(size[0] // height, size[1] // width)).bit_length() - 1
+
+
+def overview(image: Image) -> NDArray[np.uint8]:
+    """The image as far as its decoder halves it. Raises UndecodableFrame."""
+    return image.halved(image.most_halvings)
 
 
 def _survey(payload: bytes, limits: DecodeLimits) -> _Survey:
@@ -213,11 +266,14 @@ def _jpeg_frame_header(body: bytes) -> ImageHeader:
     return ImageHeader("jpeg", width, height, bits, channels)
 
 
-def _decode_jpeg(survey: _Survey) -> NDArray[np.uint8]:
+def _decode_jpeg(survey: _Survey, height: int, width: int) -> NDArray[np.uint8]:
+    """`height`, `width`: those of the frame, or of one of its halves; the decoder scales by eighths to no less."""
     is_cmyk = survey.header.channels == 4
     try:
         # strict: libjpeg-turbo's warnings about corrupt data become errors; OpenCV would return grey filler.
-        pixels = simplejpeg.decode_jpeg(survey.payload, "CMYK" if is_cmyk else "RGB", strict=True)
+        pixels = simplejpeg.decode_jpeg(
+            survey.payload, "CMYK" if is_cmyk else "RGB", min_height=height, min_width=width, strict=True
+        )
     except ValueError as error:
         raise UndecodableFrame(f"The JPEG is damaged: {error}.") from error
     return _cmyk_to_rgb(pixels, survey.is_adobe) if is_cmyk else pixels

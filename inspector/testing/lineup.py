@@ -22,6 +22,7 @@ from inspector.domain import (
     Failure,
     Frame,
     FrameFault,
+    Image,
     LiveSet,
     ProductVersion,
     Routed,
@@ -67,11 +68,11 @@ class FakeShadows:
         self,
         product: str,
         embedding: Embedding | None,
-        pixels: Callable[[], NDArray[np.uint8]],
+        image: Callable[[], Image],
     ) -> Scored | Failure:
         self.before()
         self.scored.append(product)
-        return _answer(int(pixels()[0, 0, 1]) / 100 + self.more)
+        return _answer(int(image().halved(0)[0, 0, 1]) / 100 + self.more)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,10 @@ class FakeLineup:
         return self.names
 
     @property
+    def decodes_halves(self) -> bool:
+        return True
+
+    @property
     def router(self) -> Router:
         return self
 
@@ -104,7 +109,7 @@ class FakeLineup:
 
     def route(self, frame: Frame) -> Routed | Failure:
         self.expected.append(frame.expected)
-        number, hundredths = int(frame.pixels[0, 0, 0]), int(frame.pixels[0, 0, 1])
+        number, hundredths = (int(value) for value in frame.image.halved(0)[0, 0, :2])
         if number >= len(self.names):
             return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {self.names[0]}")
         name = self.names[number]

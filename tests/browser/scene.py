@@ -42,7 +42,7 @@ from inspector.store.database import Database, configured, ensure_schema
 from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.pictures.images import FolderImages
 from inspector.store.registry.registry import SqlRegistry
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, EncodedImage
 from inspector.vision.serving.lineup import VisionLoader
 
 Draw = Callable[[str, int, bool], bytes]
@@ -168,7 +168,7 @@ class Line:
         delivery = Delivery(Position(camera, 1, number), camera, payload, {}, at, 0)
         admitted = Admitted(delivery, key, at, TimeSource.RECEIVED)
         verdict = self._verdict(admitted, lot)
-        routed = self._lineup.router.route(Frame(admitted, decode(payload, DecodeLimits())))
+        routed = self._lineup.router.route(Frame(admitted, EncodedImage(payload, DecodeLimits())))
         heat = None
         if isinstance(routed, Failure):
             verdict = dataclasses.replace(

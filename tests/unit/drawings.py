@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.domain import Admitted, Delivery, Frame, FrameKey, Position, ProductVersion, TimeSource
+from inspector.domain import Admitted, Delivery, Frame, FrameKey, PlainImage, Position, ProductVersion, TimeSource
 from inspector.errors import EngineError
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.enrol import Enrolment
@@ -201,4 +201,4 @@ def frame_of(pixels: NDArray[np.uint8], name: str = "1") -> Frame:
     payload = pixels.tobytes()
     key = FrameKey("cam1", "", 1, name, None, None, hashlib.sha256(payload).hexdigest())
     delivery = Delivery(Position("cam1", 1, 1), "cam1", b"", {}, NOW, 0)
-    return Frame(Admitted(delivery, key, NOW, TimeSource.RECEIVED), pixels)
+    return Frame(Admitted(delivery, key, NOW, TimeSource.RECEIVED), PlainImage(pixels))

@@ -17,6 +17,7 @@ from inspector.domain import Admitted, Cause, Failure, Frame, FrameFacts, Routed
 from inspector.errors import FrameError
 from inspector.ports import Lineup
 from inspector.stream.deciding import announced_products
+from inspector.stream.decode import overview
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.settling import Settling
@@ -32,10 +33,10 @@ TURN_STEP_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A decoded and routed frame. `picture`: the print of its pixels. `answer`: its score, if the worker scored it."""
+    """A decoded and routed frame. `looks`: the print of its pixels. `answer`: its score, if the worker scored it."""
 
     routed: Routed | Failure
-    picture: str
+    looks: str
     decode_ms: float
     answer: Scored | Failure | None = None
 
@@ -235,18 +236,20 @@ class Judging:
         """Decode and route one frame; runs on a worker."""
         began = time.perf_counter()
         camera = self._shared.config.camera_named(admitted.delivery.camera)
-        pixels = self._decode(admitted.delivery.payload, camera)
+        image = self._decode(admitted.delivery.payload, camera)
+        is_halved = lineup is None or lineup.decodes_halves
+        pixels = overview(image) if is_halved else image.halved(0)
         decode_ms = (time.perf_counter() - began) * 1e3
         self._shared.checkpoint("decoded")
-        picture = print_of(pixels)
+        looks = print_of(pixels)
         if lineup is None:
-            return _Seen(Failure(Cause.NOT_RELEASED, "no product is loaded yet"), picture, decode_ms)
-        return _Seen(lineup.router.route(Frame(admitted, pixels, expected)), picture, decode_ms)
+            return _Seen(Failure(Cause.NOT_RELEASED, "no product is loaded yet"), looks, decode_ms)
+        return _Seen(lineup.router.route(Frame(admitted, image, expected)), looks, decode_ms)
 
     def _take_routed(self, ticket: Ticket, seen: _Seen) -> None:
         revision = ticket.lineup.revision if ticket.lineup else None
         facts = replace(ticket.facts, decode_ms=seen.decode_ms, lineup_revision=revision)
-        routed = self._frozen.note_pixels(facts.admitted, seen.picture) or seen.routed
+        routed = self._frozen.note_pixels(facts.admitted, seen.looks) or seen.routed
         if isinstance(routed, Failure):
             self._settling.settle(ticket, replace(facts, failure=routed, route=routed.route))
             return

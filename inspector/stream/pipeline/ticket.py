@@ -11,9 +11,6 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection, GateSection
 from inspector.domain import (
@@ -22,6 +19,7 @@ from inspector.domain import (
     Event,
     FrameFacts,
     GateAction,
+    Image,
     Position,
     ResultId,
     Routed,
@@ -40,8 +38,8 @@ from inspector.stream.shadow_line import Headroom
 from inspector.stream.spare_time import SpareTime
 from inspector.stream.watermark import Watermark
 
-Decode = Callable[[bytes, CameraSection], NDArray[np.uint8]]
-"""Turns the bytes of a camera's frame into pixels, uint8 [H, W, 3]. Raises FrameError."""
+Decode = Callable[[bytes, CameraSection], Image]
+"""Opens the bytes of a camera's frame, whose pixels are decoded when they are asked for. Raises FrameError."""
 
 
 class Stage(enum.IntEnum):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from inspector.errors import UndecodableFrame
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, EncodedImage
 from inspector.training.dataset.encodings import Encoding, encoding_of
 from inspector.training.dataset.exposed import Exposed
 from inspector.training.dataset.folders import HEAD_BYTES, ImageSource, kind_of
@@ -87,7 +87,8 @@ class Gathered:
 
 
 class Gatherer:
-    """Takes images one by one. `preparations`: all preparations that may be enrolled, the most likely one first.
+    """Takes images one by one. `preparations`: all preparations that may be enrolled, the most likely one first;
+    they halve large frames alike.
 
     `is_drawn_on`: defects will be drawn on the images. `folder`: where the temporary files lie, None for the system's
     place.
@@ -107,23 +108,22 @@ class Gatherer:
         self._first_name: dict[str, str] = {}
         canvases = {preparation: Spill(folder) for preparation in preparations}
         sides = [drawn_side_px(preparation) for preparation in preparations] if is_drawn_on else []
-        grounds = Grounds(sides, limits, folder)
+        self._halving = preparations[0].halving
+        grounds = Grounds(sides, limits, folder, halving=self._halving)
         self.gathered = Gathered(canvases[preparations[0]], Spill(folder), Spill(folder), canvases, grounds)
 
     def add(self, image: ImageSource) -> None:
         """Keep an image, or note why it is not kept: it can't be read, or it equals an earlier image."""
         try:
             payload = image.read()
-            pixels = decode(payload, self._limits)
+            pyramid = Pyramid(EncodedImage(payload, self._limits), self._halving)
+            prepared = prepare(pyramid, next(iter(self.gathered.canvases)))
         except OSError as error:
             self.gathered.unreadable.append((image.name, error.strerror or str(error)))
             return
         except UndecodableFrame as error:
             self.gathered.unreadable.append((image.name, _reason(payload, error)))
             return
-        pyramid = Pyramid(pixels)
-        first, *others = self.gathered.canvases
-        prepared = prepare(pyramid, first)
         digest = hashlib.sha256(payload).hexdigest()
         # The same picture in other bytes (saved by an editor) would sit on both sides of the split too.
         looks = hashlib.sha256(prepared.tobytes()).hexdigest()
@@ -133,7 +133,7 @@ class Gatherer:
             return
         self._first_name[digest] = self._first_name[looks] = image.name
         self.gathered.inputs.append(prepared)
-        for preparation in others:
+        for preparation in list(self.gathered.canvases)[1:]:
             self.gathered.canvases[preparation].append(prepare(pyramid, preparation))
         self._keep(image, digest, pyramid)
         self.gathered.encodings.append(encoding_of(payload))
@@ -143,7 +143,7 @@ class Gatherer:
         patches = self._routing_pass.patches_of_copy(copy)
         kept = self.gathered
         kept.names.append(image.name)
-        kept.sizes.append((pyramid.pixels.shape[0], pyramid.pixels.shape[1]))
+        kept.sizes.append(pyramid.size)
         kept.digests.append(digest)
         kept.grounds.append(image, pyramid)
         kept.routing.append(copy)

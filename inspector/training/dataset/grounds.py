@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import overload
 
 from inspector.errors import EnrolmentError, UndecodableFrame
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, EncodedImage
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.spill import Spill
 from inspector.training.defects.planting import Ground, drawn_side_px
 from inspector.vision.images.preparation import Preparation
-from inspector.vision.images.resizing import Pyramid
+from inspector.vision.images.resizing import HALVING, Halving, Pyramid
 
 GROUND_BYTES = 4 * 2**30
 """Largest number of bytes on disk: 5,000 images at 256 px, and at least 340 images for any camera and tiles."""
@@ -36,7 +36,7 @@ class Grounds:
     """Images by index. `sides_px`: the resolutions that will be needed, see `planting.drawn_side_px`.
 
     `folder`: where the temporary files lie, None for the system's place. `limit_bytes`: most room they take, None for
-    `GROUND_BYTES`.
+    `GROUND_BYTES`. `halving`: who halves large images.
     """
 
     def __init__(
@@ -45,9 +45,12 @@ class Grounds:
         limits: DecodeLimits,
         folder: Path | None = None,
         limit_bytes: int | None = None,
+        *,
+        halving: Halving = HALVING,
     ) -> None:
         self._spills = {side: Spill(folder) for side in sorted(set(sides_px))}
         self._limits = limits
+        self._halving = halving
         self._room = GROUND_BYTES if limit_bytes is None else limit_bytes
         self._images: list[_Kept] = []
 
@@ -69,7 +72,8 @@ class Grounds:
     def without(self, indices: frozenset[int]) -> Grounds:
         """The same images without the given ones. The files are shared."""
         other = object.__new__(Grounds)
-        other._spills, other._limits, other._room = self._spills, self._limits, self._room
+        other._spills, other._room = self._spills, self._room
+        other._limits, other._halving = self._limits, self._halving
         other._images = [image for index, image in enumerate(self._images) if index not in indices]
         return other
 
@@ -84,7 +88,8 @@ class Grounds:
             row, scale = kept.copies[side_px]
             return Ground(self._spills[side_px][row], scale)
         try:
-            return Ground.within(Pyramid(decode(kept.source.read(), self._limits)), side_px)
+            again = EncodedImage(kept.source.read(), self._limits)
+            return Ground.within(Pyramid(again, self._halving), side_px)
         except (OSError, UndecodableFrame) as error:
             raise EnrolmentError(f"{kept.source.name} can't be read any more: {error}; enrol it again.") from error
 

@@ -38,9 +38,9 @@ class Ground:
     def within(cls, frame: NDArray[np.uint8] | Pyramid, side_px: int) -> Ground:
         """The frame itself, or smaller, so that its longer side is `side_px`."""
         pyramid = Pyramid.of(frame)
-        height, width = pyramid.pixels.shape[:2]
+        height, width = pyramid.size
         if max(height, width) <= side_px:
-            return cls(pyramid.pixels, 1.0)
+            return cls(pyramid.half(0), 1.0)
         scale = max(height, width) / side_px
         return cls(resize(pyramid, max(1, round(width / scale)), max(1, round(height / scale))), scale)
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import UndecodableFrame
-from inspector.stream.decode import DecodeLimits, decode
+from inspector.stream.decode import DecodeLimits, EncodedImage
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.gathering import Progress
 from inspector.training.statistics.calibrating import CONFIDENCE
@@ -23,7 +23,6 @@ from inspector.vision.artifacts.binomial import clopper_pearson
 from inspector.vision.artifacts.eyesight import Eyesight
 from inspector.vision.engines.protocols import Embedder
 from inspector.vision.images.preparation import prepare
-from inspector.vision.images.resizing import Pyramid
 from inspector.vision.serving.product_inspector import ProductInspector
 
 BATCH: Final = 8
@@ -115,11 +114,12 @@ def judge_known_bad(
         readable: list[tuple[ConfirmedPart, NDArray[np.uint8]]] = []
         for part in parts[start : start + BATCH]:
             try:
-                pixels = decode(part.source.read(), limits)
+                image = EncodedImage(part.source.read(), limits)
+                prepared = prepare(image, inspector.artifact.preparation)
             except (OSError, UndecodableFrame) as error:
                 unreadable.append((part, getattr(error, "strerror", None) or str(error)))
             else:
-                readable.append((part, prepare(Pyramid(pixels), inspector.artifact.preparation)))
+                readable.append((part, prepared))
         if readable:
             embedded = embedder(np.stack([prepared for _, prepared in readable]))
             limit = inspector.artifact.calibration.threshold

@@ -18,9 +18,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.domain import Image
 from inspector.errors import ArtifactError
+from inspector.stream.decode import halvings
 from inspector.vision.images.exposure import OUTSIDE, Exposure, expose
-from inspector.vision.images.resizing import Pyramid, resize
+from inspector.vision.images.resizing import HALVING, Halving, Pyramid, resize
 
 MAX_TILES = 256
 OVERLAP_SHARE = 8
@@ -41,7 +43,7 @@ class Preparation:
     contrast, after routing. `levelled` also removes large shadows and gradients first. `tiles`: rows and columns of
     squares of `size_px` that cover the frame; neighbours share `overlap_px`. `roi`: x, y, width, height of the region
     of interest, as shares of the frame. `mask`: PNG over the whole frame, of any size with the frame's aspect, black
-    where pixels do not count.
+    where pixels do not count. `halving`: who halves large frames; see `resizing.Halving`.
     """
 
     size_px: int = 256
@@ -51,6 +53,7 @@ class Preparation:
     overlap_px: int = 0
     roi: tuple[float, float, float, float] | None = None
     mask: bytes | None = None
+    halving: Halving = HALVING
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -72,13 +75,16 @@ class Preparation:
             "mask": None if self.mask is None else base64.b64encode(self.mask).decode(),
             "colour": "RGB",
             "rotation_hint": "ignored",
-            "filter": "halves, then the mean of four after bilinear to twice the size; bilinear up",
+            "filter": f"halves ({self.halving}), then the mean of four after bilinear to twice the size; bilinear up",
         }
 
     @classmethod
     def from_manifest(cls, stored: Mapping[str, Any]) -> Preparation:
         """Raises ArtifactError for a preparation that this software does not know."""
         size_px, fit, exposure = stored.get("size_px"), stored.get("fit"), stored.get("exposure")
+        halving = stored.get("halving", "mean")
+        if halving not in ("decoder", "mean"):
+            raise ArtifactError(f"The artifact wants large frames to be halved in an unknown way ({halving!r:.40}).")
         if fit not in ("letterbox", "squash") or exposure not in ("as_is", "normalised", "levelled"):
             raise ArtifactError(f"The artifact wants an unknown preparation (fit {fit!r}, exposure {exposure!r}).")
         if not isinstance(size_px, int) or not 32 <= size_px <= 4096:
@@ -90,7 +96,7 @@ class Preparation:
             mask = None if stored.get("mask") is None else base64.b64decode(stored["mask"], validate=True)
         except (TypeError, ValueError, binascii.Error) as error:
             raise ArtifactError("The artifact's tiles or region of interest can't be read.") from error
-        found = cls(size_px, fit, exposure, (rows, columns), overlap_px, roi, mask)  # type: ignore[arg-type]  # 4 of them, checked next
+        found = cls(size_px, fit, exposure, (rows, columns), overlap_px, roi, mask, halving)  # type: ignore[arg-type]  # 4 of them, checked next
         found._check()
         return found
 
@@ -147,14 +153,13 @@ def place(height: int, width: int, preparation: Preparation) -> Placement:
     return Placement((canvas_w - inner_w) // 2, (canvas_h - inner_h) // 2, inner_w, inner_h)
 
 
-def prepare(frame: NDArray[np.uint8] | Pyramid, preparation: Preparation) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] RGB -> the canvas, uint8 [Hc, Wc, 3], C-contiguous, never a view of the frame."""
-    pyramid = Pyramid.of(frame)
-    pixels = pyramid.pixels
-    height, width = pixels.shape[:2]
+def prepare(frame: NDArray[np.uint8] | Image | Pyramid, preparation: Preparation) -> NDArray[np.uint8]:
+    """A frame -> the canvas, uint8 [Hc, Wc, 3], C-contiguous, never a view of the frame. Raises UndecodableFrame."""
+    pyramid = Pyramid.of(frame, preparation.halving)
+    height, width = pyramid.size
     at = place(height, width, preparation)
     if preparation.roi is not None:
-        pyramid = Pyramid(pixels[crop_of(height, width, preparation)])
+        pyramid = _region(pyramid, preparation, at)
     inner = resize(pyramid, at.width, at.height)
     counts = counted(preparation, height, width, (at.height, at.width))
     if counts is not None:
@@ -165,8 +170,18 @@ def prepare(frame: NDArray[np.uint8] | Pyramid, preparation: Preparation) -> NDA
         inner = np.asarray(cv2.copyMakeBorder(inner, at.top, bottom, at.left, right, cv2.BORDER_REFLECT_101), np.uint8)
     if preparation.exposure != "as_is":
         return expose(np.asarray(inner, np.uint8), preparation.exposure, is_masked=preparation.mask is not None)
-    is_shared = any(inner is each for each in pyramid.halves) or np.may_share_memory(inner, pixels)
-    return inner.copy() if is_shared else np.ascontiguousarray(inner, dtype=np.uint8)
+    return inner.copy() if pyramid.shares(inner) else np.ascontiguousarray(inner, dtype=np.uint8)
+
+
+def _region(pyramid: Pyramid, preparation: Preparation, at: Placement) -> Pyramid:
+    """The region of interest, cut from the frame or from the smallest half of its decoder that is large enough."""
+    times = 0
+    if preparation.halving == "decoder":
+        rows, columns = crop_of(*pyramid.size, preparation)
+        size = rows.stop - rows.start, columns.stop - columns.start
+        times = min(pyramid.image.most_halvings, halvings(size, 2 * at.height, 2 * at.width))
+    half = pyramid.half(times)
+    return Pyramid(half[crop_of(half.shape[0], half.shape[1], preparation)], preparation.halving)
 
 
 @functools.lru_cache(maxsize=8)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from inspector.domain import Route
+from inspector.vision.images.resizing import HALVING, Halving
 from inspector.vision.routing.anchors import ProductAnchors, joint_distance, pooled, trimmed_mean
+from inspector.vision.routing.routing_pass import Seen
 
 SHORTLIST = 16
 SMALL_PRODUCT_ROWS = 128
@@ -14,11 +18,28 @@ LOW_SHARE = 0.5
 """Where the winner has less than this share of the votes, the two best products are compared by distance."""
 
 
-class AnchorIndex:
-    """The anchors of all live products, stacked. Immutable; safe on several threads."""
+Views = Sequence[tuple[NDArray[np.bool_], NDArray[np.float32]]]
+"""Masks of products, and the unit patches [P, C] of a frame as these products see it. Each product is in one mask."""
 
-    def __init__(self, products: list[ProductAnchors], shortlist: int = SHORTLIST) -> None:
+
+class AnchorIndex:
+    """The anchors of all live products, stacked. Immutable; safe on several threads.
+
+    `halvings`: how the frames of each product are halved, in the order of `products`; as for new versions if not given.
+    """
+
+    def __init__(
+        self,
+        products: list[ProductAnchors],
+        shortlist: int = SHORTLIST,
+        *,
+        halvings: Sequence[Halving] | None = None,
+    ) -> None:
         self._names = [item.product for item in products]
+        kinds = np.array(halvings or [HALVING] * len(products), np.str_)
+        self._of_halving: dict[Halving, NDArray[np.bool_]] = {
+            halving: kinds == halving for halving in dict.fromkeys(halvings or [HALVING])
+        }
         self._bounds = np.array([item.bound for item in products], np.float32)
         self._shortlist = shortlist
         if not products:
@@ -34,22 +55,34 @@ class AnchorIndex:
     def products(self) -> tuple[str, ...]:
         return tuple(self._names)
 
-    def route(self, patches: NDArray[np.float32]) -> Route:
+    @property
+    def halvings(self) -> tuple[Halving, ...]:
+        """How the frames of some product are halved: a routing copy of each is needed."""
+        return tuple(self._of_halving)
+
+    def route(self, seen: NDArray[np.float32] | Seen) -> Route:
         """CIM: every patch [P, C] votes for the product of its nearest anchor, with the anchor's weight times margin.
 
         The winner's share of the votes is the confidence. Where this share is low, the distance decides. A frame beyond
         the winner's bound but within another product's bound goes to that product. `product` is None where the frame is
         beyond every bound; `nearest` names the winner even then.
+
+        `seen`: the patches by halving, or patches that are the same for all products.
         """
         if not self._names:
             return Route(product=None, confidence=0.0, distance=float("inf"), nearest=None)
-        candidates = self._candidates(patches)
+        views = [
+            (mask, seen if isinstance(seen, np.ndarray) else seen[halving])
+            for halving, mask in self._of_halving.items()
+        ]
+        likeness = self._likeness(views)
+        candidates = self._candidates(likeness)
         anchors = self._anchors[candidates]  # [m, A, C]
-        similarity = _similarity(patches, anchors)  # [m, A, P]
+        similarity = _similarity([(mask[candidates], patches) for mask, patches in views], anchors)  # [m, A, P]
         best = similarity.max(axis=1)  # [m, P]
         shares = _vote(similarity, best, self._weights[candidates])
         winner = _winner(shares, best)
-        of_pooled = 1.0 - (self._descriptors[candidates] @ pooled(patches)).max(axis=1)  # [m]
+        of_pooled = 1.0 - likeness[candidates]
 
         def reach(m: int) -> float:
             found = joint_distance(trimmed_mean(1.0 - best[m]), float(of_pooled[m]))
@@ -74,25 +107,36 @@ class AnchorIndex:
         others = [(name, float(value)) for name, value in zip(self._names, means, strict=True) if name != product]
         return sorted(others, key=lambda pair: -pair[1])
 
-    def _candidates(self, patches: NDArray[np.float32]) -> NDArray[np.int64]:
+    def _likeness(self, views: Views) -> NDArray[np.float32]:
+        """Cosine of the frame's pooled descriptor to the nearest one of each product, [M]."""
+        found = np.empty(len(self._names), np.float32)
+        for mask, patches in views:
+            own = self._descriptors if mask.all() else self._descriptors[mask]
+            found[mask] = (own @ pooled(patches)).max(axis=1)
+        return found
+
+    def _candidates(self, likeness: NDArray[np.float32]) -> NDArray[np.int64]:
         """The products that take part in the vote: all, or with more than 16 the 16 nearest by pooled descriptor."""
         if len(self._names) <= self._shortlist:
             return np.arange(len(self._names))
-        likeness = (self._descriptors @ pooled(patches)).max(axis=1)  # [M]
         return np.sort(np.argpartition(-likeness, self._shortlist)[: self._shortlist])
 
 
-def _similarity(patches: NDArray[np.float32], anchors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosines of patches [P, C] to the anchors [m, A, C] of some products, [m, A, P].
+def _similarity(views: Views, anchors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosines of a frame's patches [P, C] to the anchors [m, A, C] of some products, [m, A, P].
 
     Patches are the last axis, so that reductions over anchors or products run along whole rows. The matrix product is
     computed in small blocks, which BLAS computes on the calling thread. On busy cores a decode worker must not wait for
     a second thread for work of a tenth of a millisecond.
     """
-    found = np.empty((*anchors.shape[:2], len(patches)), np.float32)
-    for start in range(0, len(patches), SMALL_PRODUCT_ROWS):
-        rows = slice(start, start + SMALL_PRODUCT_ROWS)
-        np.matmul(anchors, patches[rows].T, out=found[:, :, rows])
+    found = np.empty((*anchors.shape[:2], len(views[0][1])), np.float32)
+    for mask, patches in views:
+        for start in range(0, len(patches), SMALL_PRODUCT_ROWS):
+            rows = slice(start, start + SMALL_PRODUCT_ROWS)
+            if mask.all():
+                np.matmul(anchors, patches[rows].T, out=found[:, :, rows])
+            else:
+                found[mask, :, rows] = anchors[mask] @ patches[rows].T
     return found
 
 

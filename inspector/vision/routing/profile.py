@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.domain import Image
 from inspector.vision.engines.protocols import unit_length
 from inspector.vision.images.resizing import Pyramid, resize
 from inspector.vision.networks.graphs import Embedding, Graph
@@ -54,6 +55,9 @@ def routing_profile() -> RoutingProfile:
     return RoutingProfile(graph, np.array(stored["mean"], np.float32), np.array(stored["spread"], np.float32))
 
 
-def routing_copy(frame: NDArray[np.uint8] | Pyramid) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] -> the squashed copy [128, 128, 3] that the routing pass sees. Its exposure is not changed."""
+def routing_copy(frame: NDArray[np.uint8] | Image | Pyramid) -> NDArray[np.uint8]:
+    """A frame -> the squashed copy [128, 128, 3] that the routing pass sees. Its exposure is not changed.
+
+    Raises UndecodableFrame.
+    """
     return np.ascontiguousarray(resize(frame, ROUTING_SIZE_PX, ROUTING_SIZE_PX, most=ROUTING_HALVED_FROM))

@@ -45,12 +45,10 @@ from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Engine, Patches
 from inspector.vision.health.checks import FoundFault
 from inspector.vision.images.preparation import prepare
-from inspector.vision.images.resizing import Pyramid
 from inspector.vision.networks.backbone import find_weights
 from inspector.vision.networks.graphs import Graph, cached_graph, keep_graph
 from inspector.vision.routing.index import AnchorIndex
-from inspector.vision.routing.profile import routing_copy
-from inspector.vision.routing.routing_pass import RoutingPass
+from inspector.vision.routing.routing_pass import RoutingPass, RoutingView
 from inspector.vision.serving.loaded_product import LoadedProduct, batch_key_of
 from inspector.vision.serving.needed_graphs import bound, cached_graphs, graphs_of_versions, routing_graph
 from inspector.vision.serving.product_inspector import ProductInspector
@@ -266,6 +264,10 @@ class VisionLineup:
         return self._router
 
     @property
+    def decodes_halves(self) -> bool:
+        return self._router.decodes_halves
+
+    @property
     def scorer(self) -> VisionScorer:
         return self._scorer
 
@@ -308,7 +310,15 @@ class VisionRouter:
     ) -> None:
         self._live = live
         self._routing_pass = routing_pass
-        self._index = AnchorIndex([item.inspector.artifact.anchors for item in routable])
+        self._index = AnchorIndex(
+            [item.inspector.artifact.anchors for item in routable],
+            halvings=[item.inspector.artifact.preparation.halving for item in routable],
+        )
+
+    @property
+    def decodes_halves(self) -> bool:
+        """Whether no product wants means of all pixels."""
+        return "mean" not in self._index.halvings
 
     def route(self, frame: Frame) -> Routed | Failure:
         """The frame prepared for the head of its product, or a failure (unknown_product, not_released).
@@ -318,17 +328,17 @@ class VisionRouter:
         started = time.perf_counter()
         if not self._index.products:
             return Failure(Cause.UNKNOWN_PRODUCT, "no product is enrolled")
-        pyramid = Pyramid(frame.pixels)
-        copy = routing_copy(pyramid)
-        route = self._index.route(self._routing_pass.patches_of_copy(copy))
+        view = RoutingView(frame.image, self._index.halvings)
+        route = self._index.route(view.patches(self._routing_pass))
         if route.product is None:
-            return self._unknown(route, copy, frame.expected)
+            return self._unknown(route, view, frame.expected)
         item = self._live.get(route.product)
         if item is None:
             detail = f"{route.product} has only a shadow version"
             return Failure(Cause.NOT_RELEASED, detail, product=route.product)
-        fault = _find_fault(item, copy)
-        prepared = None if fault else prepare(pyramid, item.inspector.artifact.preparation)
+        fault = _find_fault(item, view)
+        preparation = item.inspector.artifact.preparation
+        prepared = None if fault else prepare(view.pyramids[preparation.halving], preparation)
         facts = RouteFacts(
             product=route.product,
             product_version=item.version.version,
@@ -339,24 +349,26 @@ class VisionRouter:
         )
         if fault is not None:
             return Failure.of_frame(fault.fault, fault.measure, facts)
-        height, width = frame.pixels.shape[:2]
+        height, width = frame.image.size
         return Routed(frame.admitted, facts, prepared, _own_key(item, frame), size_px=(width, height))
 
-    def _unknown(self, route: Route, copy: NDArray[np.uint8], expected: str | None) -> Failure:
+    def _unknown(self, route: Route, view: RoutingView, expected: str | None) -> Failure:
         """The failure of a frame that shows no enrolled product, or whose fault hides the product from routing.
 
         The checks of the product that it should show are asked, or else those of the nearest one.
         """
         item = self._live.get(expected or "") or self._live.get(route.nearest or "")
-        if item is not None and (fault := _find_fault(item, copy, is_known=False)) is not None:
+        if item is not None and (fault := _find_fault(item, view, is_known=False)) is not None:
             return Failure.of_frame(fault.fault, f"{fault.measure} (by {item.version.product})")
         far = f"{route.distance:.2f} times the distance that still counts as {route.nearest}"
         return Failure(Cause.UNKNOWN_PRODUCT, f"nearest is {route.nearest}, but at {far}")
 
 
-def _find_fault(item: LoadedProduct, copy: NDArray[np.uint8], *, is_known: bool = True) -> FoundFault | None:
-    health = item.inspector.artifact.health
-    return None if health is None else health.find(copy, is_known=is_known)
+def _find_fault(item: LoadedProduct, view: RoutingView, *, is_known: bool = True) -> FoundFault | None:
+    artifact = item.inspector.artifact
+    if artifact.health is None:
+        return None
+    return artifact.health.find(view.copies[artifact.preparation.halving], is_known=is_known)
 
 
 def _own_key(item: LoadedProduct, frame: Frame) -> str:

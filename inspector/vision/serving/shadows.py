@@ -15,11 +15,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.domain import Cause, Embedding, Failure, ProductVersion, Scored
+from inspector.domain import Cause, Embedding, Failure, Image, ProductVersion, Scored
 from inspector.errors import EngineError
 from inspector.vision.engines.protocols import Patches
 from inspector.vision.images.preparation import prepare
-from inspector.vision.images.resizing import Pyramid
 from inspector.vision.serving.loaded_product import LoadedProduct
 
 _LOG = logging.getLogger(__name__)
@@ -93,14 +92,12 @@ class VisionShadows:
             return None
         return Embedding(live.pass_key, copies, sum(int(patches.nbytes) for patches in copies))
 
-    def score(
-        self, product: str, embedding: Embedding | None, pixels: Callable[[], NDArray[np.uint8]]
-    ) -> Scored | Failure:
+    def score(self, product: str, embedding: Embedding | None, image: Callable[[], Image]) -> Scored | Failure:
         item = self._by_product[product].product
         if embedding is not None and self.can_use(product, embedding):
             patches = list(embedding.patches)
         else:
-            prepared = prepare(Pyramid(pixels()), item.inspector.artifact.preparation)
+            prepared = prepare(image(), item.inspector.artifact.preparation)
             try:
                 patches = item.embedder(prepared[None])
             except EngineError as error:

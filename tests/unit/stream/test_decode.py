@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
@@ -22,15 +23,25 @@ from inspector.stream.decode import (
     MAX_SEGMENTS,
     UNCOUNTED_BYTES,
     DecodeLimits,
+    EncodedImage,
     _cmyk_to_rgb,
     decode,
+    halvings,
     keep_opencv_on_the_callers_thread,
+    overview,
     read_header,
 )
 
 LIMITS = DecodeLimits(max_bytes=4_000_000, max_pixels=4_000_000)
 RGB = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 SMOOTH = cv2.GaussianBlur(np.random.default_rng(2).integers(0, 256, (64, 96, 3), dtype=np.uint8), (0, 0), 3)
+
+
+@functools.cache
+def large() -> NDArray[np.uint8]:
+    """A smooth image, uint8 [4096, 4608, 3]."""
+    small = np.random.default_rng(2).integers(0, 256, (128, 144, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(small, (4608, 4096), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -51,6 +62,12 @@ def png(samples: NDArray[np.integer], bits: int, kind: int, *extra: bytes) -> by
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
     body = head + b"".join(extra) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def jpeg_of(image: Image.Image) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=95)
+    return content.getvalue()
 
 
 def jpeg(pixels: NDArray[np.uint8], *options: int) -> bytes:
@@ -317,3 +334,56 @@ def check_total(payload: bytes) -> None:
     header = read_header(payload)
     assert pixels.shape == (header.height, header.width, 3)
     assert pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_QUALITY, 60)])
+def test_image_jpeg_is_halved_by_its_decoder_to_nearly_the_means_of_its_pixels(options: tuple[int, ...]) -> None:
+    image = EncodedImage(jpeg(large(), *options), DecodeLimits())
+    for times in range(1, 4):
+        found = image.halved(times)
+        assert found.shape == (4096 >> times, 4608 >> times, 3)
+        assert found.flags.c_contiguous
+        means = cv2.resize(image.halved(0), found.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(found.astype(int) - means).mean() < 1.5
+        assert image.halved(times) is found
+
+
+@pytest.mark.parametrize(("height", "width"), [(1024, 1025), (1031, 2047), (2049, 2500), (5001, 4099)])
+def test_image_sides_are_rounded_up_when_they_are_halved(height: int, width: int) -> None:
+    image = EncodedImage(jpeg(np.full((height, width, 3), 90, np.uint8)), DecodeLimits())
+    assert image.size == (height, width)
+    for times in range(1 + image.most_halvings):
+        assert image.halved(times).shape == (-(-height >> times), -(-width >> times), 3)
+
+
+def test_image_of_every_jpeg_form_is_halved() -> None:
+    smooth = large()[:1024, :1300]
+    gray = EncodedImage(jpeg_of(Image.fromarray(smooth[:, :, 0])), LIMITS)
+    assert np.ptp(gray.halved(1), axis=2).max() == 0
+    ink = EncodedImage(jpeg_of(Image.fromarray(smooth).convert("CMYK")), LIMITS)
+    means = cv2.resize(ink.halved(0), (650, 512), interpolation=cv2.INTER_AREA)
+    assert np.abs(ink.halved(1).astype(int) - means).mean() < 1.5
+
+
+def test_image_damaged_jpeg_is_refused_at_every_size() -> None:
+    whole = jpeg(large())
+    start = whole.index(b"\xff\xda") + len(whole) // 2
+    for times in range(4):
+        with pytest.raises(UndecodableFrame, match="damaged"):
+            EncodedImage(whole[:start] + b"\xff\xd9", DecodeLimits()).halved(times)
+
+
+def test_image_png_is_never_halved_by_its_decoder() -> None:
+    image = EncodedImage(png(np.zeros((1100, 1100, 1), np.uint8), 8, 0), LIMITS)
+    assert image.most_halvings == 0
+    assert overview(image).shape == (1100, 1100, 3)
+    with pytest.raises(ValueError, match="can't halve"):
+        image.halved(1)
+
+
+def test_overview_keeps_both_sides_at_512_and_more() -> None:
+    for size, shown in {(1023, 4000): (1023, 4000), (1024, 4000): (512, 2000), (1025, 2050): (513, 1025)}.items():
+        image = EncodedImage(jpeg(np.zeros((*size, 3), np.uint8)), DecodeLimits())
+        assert overview(image).shape[:2] == shown
+    sides = {1: 0, 512: 0, 1023: 0, 1024: 1, 2047: 1, 2048: 2, 4096: 3}
+    assert {side: halvings((side, 9000), 512, 512) for side in sides} == sides

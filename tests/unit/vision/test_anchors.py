@@ -133,3 +133,15 @@ def test_routing_profile_is_complete() -> None:
     assert profile.mean.shape == profile.spread.shape == (40,)
     assert (profile.spread > 0).all()
     assert profile.graph.size_px == 128
+
+
+def test_route_each_product_compares_the_patches_of_its_own_halves() -> None:
+    products = [product("bolt", 1), product("nut", 2), product("washer", 3)]
+    index = AnchorIndex(products, halvings=["decoder", "mean", "decoder"])
+    assert set(index.halvings) == {"decoder", "mean"}
+    for seed in range(1, 5):
+        seen = picture(seed)
+        assert index.route({"decoder": seen, "mean": seen}) == INDEX.route(seen)
+    assert index.route({"decoder": picture(4), "mean": picture(2)}).product == "nut"
+    assert index.route({"decoder": picture(2), "mean": picture(4)}).product != "nut"
+    assert index.route({"decoder": picture(3), "mean": picture(4)}).product == "washer"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from inspector.errors import ArtifactError
 from inspector.vision.images.preparation import Preparation, place, prepare, restore_map
@@ -66,9 +67,67 @@ def test_pyramid_gives_the_bits_that_the_frame_gives() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (1300, 1100, 3), dtype=np.uint8)
     shared = Pyramid(pixels)
     resize(shared, 128, 128)
-    assert [each.shape[0] for each in shared.halves] == [1300, 650, 325]
+    assert [shared.half(times).shape[0] for times in range(3)] == [1300, 650, 325]
     for preparation in (Preparation(), Preparation(size_px=64), Preparation(roi=(0.1, 0.1, 0.5, 0.5))):
         np.testing.assert_array_equal(prepare(shared, preparation), prepare(pixels, preparation))
+
+
+class Decoder:
+    """An image of 4800 x 2600 whose decoder halves it twice. A half is even, ten levels brighter each time."""
+
+    size = (4800, 2600)
+    most_halvings = 2
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def halved(self, times: int) -> NDArray[np.uint8]:
+        self.asked.append(times)
+        return np.full((self.size[0] >> times, self.size[1] >> times, 3), 10 * times, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("preparation", "asked"),
+    [
+        (Preparation(), [2]),
+        (Preparation(size_px=64), [2]),  # and then means
+        (Preparation(halving="mean"), [0]),
+        (Preparation(tiles=(8, 4), overlap_px=32), [0]),
+        (Preparation(roi=(0.0, 0.0, 0.5, 0.25)), [1]),  # 1300 x 1200 of the frame
+        (Preparation(roi=(0.0, 0.0, 0.2, 0.1)), [0]),
+    ],
+)
+def test_prepare_asks_the_decoder_for_the_smallest_half_that_is_large_enough(
+    preparation: Preparation, asked: list[int]
+) -> None:
+    image = Decoder()
+    prepared = prepare(image, preparation)
+    assert image.asked == asked
+    assert (prepared == 10 * asked[0]).all()
+
+
+def test_pyramid_asks_a_decoder_once_and_takes_means_of_the_smallest_half_that_it_makes() -> None:
+    image = Decoder()
+    pyramid = Pyramid(image)
+    shapes = [pyramid.nearest(width, 32).shape[:2] for width in (2000, 600, 600, 150, 140)]
+    assert shapes == [(4800, 2600), (1200, 650), (1200, 650), (300, 163), (300, 163)]
+    assert image.asked == [0, 2]
+    assert pyramid.size == (4800, 2600)
+
+
+def test_prepare_of_a_pyramid_with_other_halves_takes_the_halves_of_the_preparation() -> None:
+    image = Decoder()
+    assert (prepare(Pyramid(image, "decoder"), Preparation(halving="mean")) == 0).all()
+    assert image.asked == [0]
+
+
+def test_preparation_from_before_decoders_halved_frames_takes_means_of_all_pixels() -> None:
+    stored = Preparation(halving="mean").to_manifest()
+    del stored["halving"]
+    assert Preparation.from_manifest(stored) == Preparation(halving="mean")
+    assert Preparation.from_manifest(Preparation().to_manifest()).halving == "decoder"
+    with pytest.raises(ArtifactError, match="halved in an unknown way"):
+        Preparation.from_manifest(Preparation().to_manifest() | {"halving": "nearest"})
 
 
 def test_prepare_normalised_exposure_undoes_a_change_of_light() -> None:

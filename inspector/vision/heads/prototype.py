@@ -137,10 +137,12 @@ def read_prototype_model(
 def _read_member(number: int, stored: Mapping[str, Any], graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> Member:
     name, index = f"member.{number}", int(stored["embedding"])
     projection, scales = (tensors.get(f"{name}.{part}") for part in ("projection", "scales"))
+    prototypes = floats(tensors[f"{name}.prototypes"])
     bank = Bank(
         floats(tensors[f"{name}.mean"]),
         None if projection is None else floats(projection),
-        floats(tensors[f"{name}.prototypes"]),
+        # Searches take a bank's prototypes as columns: laid out like this, they need no copy of their own.
+        prototypes if scales is not None else np.asfortranarray(prototypes),
         bool(stored["unit_length"]),
         int(stored["covers"]),
         stored.get("is_pooled", False) is True,

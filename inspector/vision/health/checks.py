@@ -92,7 +92,6 @@ class Measuring:
     def __init__(self, good: GoodLook) -> None:
         self.good = good
         self._spectrum = spectrum(good.template)
-        self._blocks = good.blocks.astype(np.float32)
         self._of: dict[FrameFault, Callable[[Look], float]] = {
             FrameFault.DARK: lambda look: float(np.log2(good.brightness / look.brightness())),
             FrameFault.BRIGHT: Look.saturation,
@@ -113,7 +112,7 @@ class Measuring:
 
     def distances(self, look: Look) -> Floats:
         """How far each block is from every good image, [16, 16]."""
-        return block_distance(look.blocks(), self._blocks)
+        return block_distance(look.blocks(), self.good.blocks)
 
     def resemblance(self, look: Look, fault: FrameFault) -> float:
         """Share of the view that is like a good image at its place, apart from what this fault does to all of it."""
@@ -131,7 +130,7 @@ class Measuring:
                 return 1.0  # nothing is left to compare where all is white
             case _:
                 return 0.0  # a moved frame is known to routing
-        apart = np.abs(self._blocks[:, 0] - means).min(axis=0)
+        apart = np.abs(self.good.blocks[:, 0] - means).min(axis=0)
         return float((apart[counted] <= _LEVELS_ALIKE * self.good.far_from).mean())
 
     def far(self, look: Look) -> NDArray[np.bool_]:

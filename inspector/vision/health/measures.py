@@ -116,12 +116,12 @@ def spectrum(edges: Floats) -> NDArray[np.complex64]:
     return np.asarray(np.conj(np.fft.rfft2(edges / max(length, _EVEN))), np.complex64)
 
 
-def block_distance(blocks: NDArray[np.uint8], good: Floats) -> Floats:
+def block_distance(blocks: NDArray[np.uint8], good: NDArray[np.uint8]) -> Floats:
     """Distance of each block from the nearest good image's block at its place, float32 [16, 16].
 
-    `good`: float32 [R, 2, 16, 16], the blocks of good images.
+    `good`: uint8 [R, 2, 16, 16], the blocks of good images.
     """
-    apart = good - blocks
+    apart = good - blocks.astype(np.float32)
     return np.asarray(np.sqrt(np.einsum("rcyx,rcyx->ryx", apart, apart).min(axis=0)), np.float32)
 
 

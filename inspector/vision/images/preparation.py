@@ -67,16 +67,22 @@ class Preparation:
         return self.tiles[0] * self.tiles[1]
 
     def to_manifest(self) -> dict[str, Any]:
-        """All fields, and a description in words of the steps that are the same for every product."""
-        return {
+        """All fields, and a description in words of the steps that are the same for every product.
+
+        Means of all pixels are described as before there was a choice, so that older versions keep their bytes.
+        """
+        described = {
             **asdict(self),
             "tiles": list(self.tiles),
             "roi": None if self.roi is None else list(self.roi),
             "mask": None if self.mask is None else base64.b64encode(self.mask).decode(),
             "colour": "RGB",
             "rotation_hint": "ignored",
-            "filter": f"halves ({self.halving}), then the mean of four after bilinear to twice the size; bilinear up",
+            "filter": "halves, then the mean of four after bilinear to twice the size; bilinear up",
         }
+        if self.halving == "mean":
+            del described["halving"]
+        return described
 
     @classmethod
     def from_manifest(cls, stored: Mapping[str, Any]) -> Preparation:

@@ -167,7 +167,9 @@ class VisionLoader:
         if content is None:
             raise ArtifactError("its stored bytes are damaged or gone; enrol it again or roll it back")
         artifact = unpack(content, version.digest)
-        artifact = replace(artifact, product=version.product, graph=self._bound(artifact.graph, version, engine))
+        graph = self._bound(artifact.graph, version, engine)
+        # The frames of its routing are for enrolments.
+        artifact = replace(artifact, product=version.product, graph=graph, routing_frames=None)
         weights_file = find_weights(artifact.manifest.get("weights_file"), self._section.weights_dir)
         # The tiles of one frame are a batch, and no other worker has to wait for them.
         is_alone = not engine.is_batched and artifact.preparation.tile_count == 1

@@ -113,7 +113,7 @@ def test_find_of_a_part_in_its_place_makes_no_fourier_transform(
 
 
 def test_block_distance_is_to_the_nearest_good_image_at_the_same_place() -> None:
-    good = np.stack([look(even(level)).blocks() for level in (60, 90)]).astype(np.float32)
+    good = np.stack([look(even(level)).blocks() for level in (60, 90)])
     assert block_distance(look(even(90)).blocks(), good).max() == 0
     assert block_distance(look(even(100)).blocks(), good) == pytest.approx(10)
 

@@ -123,7 +123,7 @@ def test_prepare_of_a_pyramid_with_other_halves_takes_the_halves_of_the_preparat
 
 def test_preparation_from_before_decoders_halved_frames_takes_means_of_all_pixels() -> None:
     stored = Preparation(halving="mean").to_manifest()
-    del stored["halving"]
+    assert "halving" not in stored
     assert Preparation.from_manifest(stored) == Preparation(halving="mean")
     assert Preparation.from_manifest(Preparation().to_manifest()).halving == "decoder"
     with pytest.raises(ArtifactError, match="halved in an unknown way"):

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inspector.training.dataset.splitting import held_out
+from inspector.training.enrol import Enrolment
 from inspector.training.heads.banks import MemberRecipe, build_bank, build_covers, build_pooled, placed
+from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.onnx_runtime import OnnxEngine
 from inspector.vision.engines.pooling import pooled
 from inspector.vision.engines.protocols import Bank, Search, unit_length
+from inspector.vision.engines.search_graph import bank_feeds
 from inspector.vision.heads.base import Readout, top_mean
 from inspector.vision.heads.prototype import (
     ORDINARY,
@@ -403,3 +406,11 @@ def test_member_reads_its_map_by_its_own_share() -> None:
     assert head.judge([cells])[0].score == pytest.approx(float(raw.max()))
     wide = PrototypeModel((replace(member(bank), top_share=1.0),), TOP).open(FakeEngine())
     assert wide.judge([cells])[0].score == pytest.approx(float(raw.mean()))
+
+
+def test_read_bank_is_searched_in_the_arrays_that_were_read(enrolled: dict[str, Enrolment]) -> None:
+    artifact = unpack(enrolled["disc"].artifact)
+    assert isinstance(artifact.head, PrototypeModel)
+    for member in artifact.head.members:
+        feeds = bank_feeds(member.bank)
+        assert np.shares_memory(feeds["prototypes_0"], member.bank.prototypes)

@@ -22,15 +22,18 @@ pytestmark = pytest.mark.acceptance
 
 MONITOR = Path(__file__).parent.parent / "loop_monitor"
 FRAMES = 300
+HELD_MS = 90.0
+MOST = FRAMES // 20
+"""A start has some callbacks over 5 ms, more on a busy machine. What is done for each frame comes 300 times."""
 CAMERAS = "".join(f'[[camera]]\nname = "cam{number}"\non_unjudged = "quarantine"\n' for number in range(2))
 BLOCKING = """
 import asyncio, time
 async def hold():
-    until = time.thread_time() + 0.03
+    until = time.thread_time() + 0.1
     while time.thread_time() < until: pass
 async def main():
     await asyncio.gather(*[hold() for _ in range(3)])
-    await asyncio.to_thread(time.sleep, 0.03)
+    await asyncio.to_thread(time.sleep, 0.1)
 asyncio.run(main())
 """
 
@@ -49,7 +52,8 @@ def long_callbacks(report: Path) -> list[dict[str, Any]]:
 def test_monitor_names_what_holds_the_loop_and_not_what_waits(tmp_path: Path) -> None:
     report = tmp_path / "loop.json"
     subprocess.run([sys.executable, "-c", BLOCKING], env={**os.environ, **monitored(report)}, check=True, timeout=60)
-    assert [each["what"] for each in long_callbacks(report)] == ["hold"] * 3
+    found = long_callbacks(report)
+    assert [each["what"] for each in found if each["ms"] >= HELD_MS] == ["hold"] * 3
 
 
 def test_no_kind_of_callback_holds_the_loop_again_and_again(
@@ -67,6 +71,5 @@ def test_no_kind_of_callback_holds_the_loop_again_and_again(
     running.has_rows(FRAMES, limit_s=120)
     camera.loop_stop()
     assert running.end() == 0
-    # Once or twice are the start, a page fault, or a collection of garbage. What is done for each frame comes often.
-    often = {what: n for what, n in Counter(each["what"] for each in long_callbacks(report)).items() if n > 3}
+    often = {what: n for what, n in Counter(each["what"] for each in long_callbacks(report)).items() if n > MOST}
     assert not often

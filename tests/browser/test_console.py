@@ -204,8 +204,7 @@ async def test_line_page_is_small(visit: Visit) -> None:
 
 
 async def _size(request: Request) -> int:
-    response = await request.response()
-    return len(await response.body()) if response is not None else 0
+    return (await request.sizes())["responseBodySize"]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

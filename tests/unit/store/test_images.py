@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -175,34 +176,44 @@ async def test_keep_beyond_the_bound_removes_the_oldest(tmp_path: Path, clock: F
     assert found == {verdict.result_id for verdict in verdicts[3:]}
 
 
+@dataclass
+class SlowDisk:
+    """A disk at which the writer stands still from its first picture for the line until `goes_on` is set."""
+
+    stands: threading.Event = field(default_factory=threading.Event)
+    goes_on: threading.Event = field(default_factory=threading.Event)
+
+
 @pytest.fixture
-def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """The writer stands still until the event is set."""
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
     from inspector.store.pictures import images
 
-    goes_on = threading.Event()
+    disk = SlowDisk()
     write = images.write_whole
 
     def slow(path: Path, content: bytes) -> None:
-        goes_on.wait(30)
+        disk.stands.set()
+        disk.goes_on.wait(300)
         write(path, content)
 
     monkeypatch.setattr(images, "write_whole", slow)
-    yield goes_on
-    goes_on.set()
+    yield disk
+    disk.goes_on.set()
 
 
 async def test_keep_with_a_slow_disk_skips_passes_and_keeps_rejects(
-    tmp_path: Path, clock: FakeClock, slow_disk: threading.Event
+    tmp_path: Path, clock: FakeClock, slow_disk: SlowDisk
 ) -> None:
     rejects = [reject(1000 + number) for number in range(20)]
     async with images_in(tmp_path, clock, keep_passes=1.0) as images:
-        for number in range(200):
+        images.keep(Picture(verdict_of_part(0), encoded(), None))
+        assert await asyncio.to_thread(slow_disk.stands.wait, 60)
+        for number in range(1, 200):
             images.keep(Picture(verdict_of_part(number), encoded(), None))
         for verdict in rejects:
             images.keep(Picture(verdict, encoded(), None))
         assert images.skipped > 100
-        slow_disk.set()
+        slow_disk.goes_on.set()
     names = {Path(name).stem for name in kept(tmp_path)}
     assert {verdict.result_id for verdict in rejects} <= names
 

@@ -38,7 +38,7 @@ from inspector.training.evidence.routing_check import Neighbour
 from inspector.vision.artifacts.eyesight import Eyesight
 from inspector.vision.artifacts.thresholds import moved_note
 from inspector.vision.engines.factory import create_engine
-from inspector.vision.networks.graphs import ensure_graph
+from inspector.vision.networks.graphs import ensure_graphs
 from inspector.vision.serving.needed_graphs import needed_graphs
 
 
@@ -304,9 +304,9 @@ def _enrol(
 def _exported(enrolment: Enrolment, options: EnrolmentOptions, cache: Path) -> Enrolment:
     """The enrolment, its graphs exported for agents on other engines. Where they can't be, the report says so."""
     try:
-        for graph in needed_graphs([enrolment.manifest]).values():
-            own = options.backbone.weights_file if graph.backbone == options.backbone.name else None
-            ensure_graph(graph, cache, own)
+        needed = needed_graphs([enrolment.manifest]).values()
+        own = options.backbone.weights_file
+        ensure_graphs([(graph, own if graph.backbone == options.backbone.name else None) for graph in needed], cache)
     except EngineError as error:
         warning = f"only agents with torch can judge this version, because its graph could not be exported: {error}"
         report = enrolment.report

@@ -68,6 +68,9 @@ class FakeEngine:
     def precision(self) -> Precision:
         return FLOAT32
 
+    def ensure_graphs(self, graphs: Sequence[tuple[Graph, Path | None]]) -> None:
+        """Nothing to do: there are no graphs."""
+
     def embedder(
         self,
         graph: Graph,

@@ -31,7 +31,7 @@ from inspector.vision.engines.protocols import (
     own_places,
 )
 from inspector.vision.engines.search_graph import BankKind, bank_feeds, is_of_covers, search_graph
-from inspector.vision.networks.graphs import Graph, ensure_graph
+from inspector.vision.networks.graphs import Graph, ensure_graph, ensure_graphs
 from inspector.vision.networks.student_graph import LEVELS, StudentWeights, as_squares, student_graph
 
 
@@ -70,6 +70,9 @@ class OnnxEngine:
     @property
     def precision(self) -> Precision:
         return FLOAT32
+
+    def ensure_graphs(self, graphs: Sequence[tuple[Graph, Path | None]]) -> None:
+        ensure_graphs(graphs, self._cache)
 
     def embedder(
         self,

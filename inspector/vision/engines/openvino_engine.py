@@ -31,7 +31,7 @@ from inspector.vision.engines.protocols import (
     Precision,
     Search,
 )
-from inspector.vision.networks.graphs import INPUT, Graph, ensure_graph
+from inspector.vision.networks.graphs import INPUT, Graph, ensure_graph, ensure_graphs
 from inspector.vision.networks.student_graph import StudentWeights
 
 INSTALL_OPENVINO = "pip install 'inspector[openvino]'"
@@ -91,6 +91,9 @@ class OpenVinoEngine:
                 f"This processor does not compute in {precision}, so a pass would only be slower. Set engine.precision "
                 "to float32, and enrol products for it here."
             )
+
+    def ensure_graphs(self, graphs: Sequence[tuple[Graph, Path | None]]) -> None:
+        ensure_graphs(graphs, self._cache)
 
     def embedder(
         self,

@@ -114,6 +114,12 @@ class Engine(Protocol):
     def precision(self) -> Precision:
         """The precision of new passes, in which products are enrolled."""
 
+    def ensure_graphs(self, graphs: Sequence[tuple[Graph, Path | None]]) -> None:
+        """Export what is missing of the graphs of passes that will be needed, with the files of their weights.
+
+        It saves time where `embedder` would export them one by one. Raises WeightsMissing, EngineError.
+        """
+
     def embedder(
         self,
         graph: Graph,

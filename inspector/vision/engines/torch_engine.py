@@ -82,6 +82,9 @@ class TorchEngine:
     def precision(self) -> Precision:
         return FLOAT32
 
+    def ensure_graphs(self, graphs: Sequence[tuple[Graph, Path | None]]) -> None:
+        """Nothing to do: passes run from the backbone's own code."""
+
     def embedder(
         self,
         graph: Graph,

@@ -1,8 +1,9 @@
-"""`python -m inspector.vision.networks.export ORDER`: writes one pass as an ONNX graph into the cache.
+"""`python -m inspector.vision.networks.export ORDER`: writes passes as ONNX graphs into the cache.
 
-`graphs.ensure_graph` runs this module as a process of its own, so that the agent never imports torch. ORDER is JSON
-with graph, cache, weights_file and parent, the id of the process that waits for it and with which it ends. Exit codes:
-0 done, 3 weights missing, 4 torch missing, 1 any other fault. The last line on stderr names the fault.
+`graphs.ensure_graphs` runs this module as a process of its own, so that the agent never imports torch. ORDER is JSON
+with graphs, of which each has graph and weights_file, with cache, and with parent, the id of the process that waits for
+it and with which it ends. Exit codes: 0 done, 3 weights missing, 4 torch missing, 1 any other fault. The last line on
+stderr names the fault.
 """
 
 from __future__ import annotations
@@ -71,10 +72,12 @@ def versions() -> dict[str, str]:
 def main(arguments: list[str]) -> int:
     order: dict[str, Any] = json.loads(arguments[0])
     end_with_parent(order["parent"])
-    graph = Graph.from_manifest(order["graph"])
-    weights_file = Path(order["weights_file"]) if order["weights_file"] else None
     try:
-        content = export_graph(graph, Backbone(graph.backbone, weights_file))
+        for wanted in order["graphs"]:
+            graph = Graph.from_manifest(wanted["graph"])
+            weights_file = Path(wanted["weights_file"]) if wanted["weights_file"] else None
+            content = export_graph(graph, Backbone(graph.backbone, weights_file))
+            write_cached(graph.key, content, Path(order["cache"]), versions())
     except WeightsMissing as error:
         print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads this line
         return WEIGHTS_MISSING_EXIT
@@ -84,7 +87,6 @@ def main(arguments: list[str]) -> int:
     except InspectorError as error:
         print(error, file=sys.stderr)  # noqa: T201 -- the parent process reads this line
         return 1
-    write_cached(graph.key, content, Path(order["cache"]), versions())
     return 0
 
 

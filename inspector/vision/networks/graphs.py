@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -151,17 +151,13 @@ def output_name(number: int) -> str:
 
 
 def ensure_graph(graph: Graph, cache: Path, weights_file: Path | None = None) -> bytes:
-    """The graph's ONNX bytes, undamaged. The graph is exported now where the cache lacks it.
+    """The graph's ONNX bytes, undamaged. The graph is exported now where the cache lacks it; this takes many seconds.
 
-    An export takes about ten seconds. Raises WeightsMissing, EngineError; GraphMissing where torch is not installed,
-    and where the graph here is not the one that a version is bound to.
+    Raises WeightsMissing, EngineError; GraphMissing where torch is not installed, and where the graph here is not the
+    one that a version is bound to.
     """
+    ensure_graphs([(graph, weights_file)], cache)
     found = _read_bound(graph, cache)
-    if found is not None:
-        return found[0]
-    if graph.sha256 is None or _read_cached(graph.key, cache) is None:  # other versions may run on the one that is here
-        _export_in_subprocess(graph, cache, weights_file)
-        found = _read_bound(graph, cache)
     if found is None and graph.sha256 is not None:
         raise GraphMissing(
             f"the exported graph {graph.key} that the version is bound to ({graph.sha256[:16]}...) is not here; "
@@ -170,6 +166,22 @@ def ensure_graph(graph: Graph, cache: Path, weights_file: Path | None = None) ->
     if found is None:
         raise EngineError(f"The exported graph in {cache} can't be read back; is the folder writable and not full?")
     return found[0]
+
+
+def ensure_graphs(graphs: Sequence[tuple[Graph, Path | None]], cache: Path) -> None:
+    """Export all of these graphs that the cache lacks in one process, because half of an export is its start.
+
+    With each graph comes the file of its weights, None for the installed ones. Raises as `ensure_graph`, except for a
+    bound graph that is another one here.
+    """
+    # Where another graph of the same pass is here, other versions may run on it.
+    missing = [
+        (graph, weights_file)
+        for graph, weights_file in graphs
+        if _read_bound(graph, cache) is None and (graph.sha256 is None or _read_cached(graph.key, cache) is None)
+    ]
+    if missing:
+        _export_in_subprocess(missing, cache)
 
 
 def cached_graph(graph: Graph, cache: Path) -> ExportedGraph | None:
@@ -270,26 +282,29 @@ def _read_cached(name: str, cache: Path) -> tuple[bytes, dict[str, str]] | None:
     return content, dict(note.get("versions") or {})
 
 
-def _export_in_subprocess(graph: Graph, cache: Path, weights_file: Path | None) -> None:
+def _export_in_subprocess(graphs: Sequence[tuple[Graph, Path | None]], cache: Path) -> None:
     order = {
-        "graph": graph.to_manifest(),
+        "graphs": [
+            {"graph": graph.to_manifest(), "weights_file": str(weights_file.resolve()) if weights_file else None}
+            for graph, weights_file in graphs
+        ],
         "cache": str(cache.resolve()),
-        "weights_file": str(weights_file.resolve()) if weights_file else None,
         "parent": os.getpid(),
     }
     # -W ignore: the exporter's deprecation warnings mean nothing to the operator.
     command = python_command("-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order))
+    limit_s = EXPORT_TIMEOUT_S * len(graphs)
     try:
         done = subprocess.run(
             command,
             capture_output=True,
             text=True,
-            timeout=EXPORT_TIMEOUT_S,
+            timeout=limit_s,
             check=False,
             env=environment_without_secrets(),
         )
     except subprocess.TimeoutExpired as error:
-        raise EngineError(f"Exporting the backbone took more than {EXPORT_TIMEOUT_S} s.") from error
+        raise EngineError(f"Exporting the backbone took more than {limit_s} s.") from error
     if done.returncode == 0:
         return
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,15 +156,29 @@ def test_ensure_graph_damaged_cache_is_exported_again(
     (tmp_path / f"{key}.json").write_text((engine_cache / f"{key}.json").read_text())
     calls = []
 
-    def export(graph: Graph, cache: Path, _weights: Path | None) -> None:
-        calls.append(graph.key)
-        write_cached(graph.key, whole, cache, {})
+    def export(wanted: Sequence[tuple[Graph, Path | None]], cache: Path) -> None:
+        for graph, _ in wanted:
+            calls.append(graph.key)
+            write_cached(graph.key, whole, cache, {})
 
     monkeypatch.setattr(graphs, "_export_in_subprocess", export)
     assert ensure_graph(small_graph(), tmp_path) == whole
     assert ensure_graph(small_graph(), tmp_path) == whole
     assert calls == [key]
     assert not list(tmp_path.glob(".*"))  # nothing partial is left
+
+
+def test_ensure_graphs_exports_what_is_missing_in_one_process(
+    engine_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ensure_graph(small_graph(), engine_cache)
+    write_cached(small_graph().key, whole, tmp_path, {})
+    others = [replace(small_graph(), size_px=size) for size in (96, 128)]
+    calls: list[list[Graph]] = []
+    monkeypatch.setattr(graphs, "_export_in_subprocess", lambda wanted, _: calls.append([graph for graph, _ in wanted]))
+    graphs.ensure_graphs([(each, None) for each in (small_graph(), *others)], tmp_path)
+    graphs.ensure_graphs([(small_graph(), None)], tmp_path)
+    assert calls == [others]
 
 
 def test_ensure_graph_of_other_weights_says_so(tmp_path: Path) -> None:

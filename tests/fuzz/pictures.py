@@ -26,7 +26,7 @@ def _smooth(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def jpeg_seeds() -> list[bytes]:
-    """Baseline, progressive, gray, restart markers, three samplings, CMYK."""
+    """Baseline, progressive, gray, restart markers, three samplings, CMYK, and one that its decoder halves."""
     picture = _smooth(40, 56)
 
     def cv(*options: int, gray: bool = False) -> bytes:
@@ -43,6 +43,7 @@ def jpeg_seeds() -> list[bytes]:
         cv(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
         cv(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
         ink.getvalue(),
+        bytes(cv2.imencode(".jpg", _smooth(1024, 1030))[1]),
     ]
 
 

@@ -98,10 +98,14 @@ def promise(is_kept: object, what: str) -> None:
 
 
 def decode_frame(data: bytes) -> None:
-    pixels = decode_for(data, LINE.camera[2])
-    header = read_header(data)
-    promise(pixels.shape == (header.height, header.width, 3), "pixels have the header's size")
-    promise(pixels.dtype == np.uint8 and pixels.flags.c_contiguous, "pixels are whole bytes in order")
+    image, header = decode_for(data, LINE.camera[2]), read_header(data)
+    promise(image.size == (header.height, header.width), "the image has the header's size")
+    for times in range(image.most_halvings, -1, -1):
+        pixels = image.halved(times)
+        promise(
+            pixels.shape == (-(-header.height >> times), -(-header.width >> times), 3), "pixels have its halves' size"
+        )
+        promise(pixels.dtype == np.uint8 and pixels.flags.c_contiguous, "pixels are whole bytes in order")
 
 
 def _pairs(data: bytes) -> list[tuple[str, bytes]]:

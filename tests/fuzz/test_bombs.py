@@ -40,7 +40,9 @@ def defuse(results: multiprocessing.queues.SimpleQueue[tuple[str, Outcome]]) -> 
         before = resource.getrusage(resource.RUSAGE_SELF)
         refusal = ""
         try:
-            decode_for(payload, camera)
+            image = decode_for(payload, camera)
+            image.halved(image.most_halvings)
+            image.halved(0)
         except UndecodableFrame as error:
             refusal = str(error)
         after = resource.getrusage(resource.RUSAGE_SELF)

@@ -108,7 +108,8 @@ class Gatherer:
         self._first_name: dict[str, str] = {}
         canvases = {preparation: Spill(folder) for preparation in preparations}
         sides = [drawn_side_px(preparation) for preparation in preparations] if is_drawn_on else []
-        self._halving = preparations[0].halving
+        self._first, *self._others = canvases
+        self._halving = self._first.halving
         grounds = Grounds(sides, limits, folder, halving=self._halving)
         self.gathered = Gathered(canvases[preparations[0]], Spill(folder), Spill(folder), canvases, grounds)
 
@@ -117,7 +118,7 @@ class Gatherer:
         try:
             payload = image.read()
             pyramid = Pyramid(EncodedImage(payload, self._limits), self._halving)
-            prepared = prepare(pyramid, next(iter(self.gathered.canvases)))
+            prepared = prepare(pyramid, self._first)
         except OSError as error:
             self.gathered.unreadable.append((image.name, error.strerror or str(error)))
             return
@@ -133,7 +134,7 @@ class Gatherer:
             return
         self._first_name[digest] = self._first_name[looks] = image.name
         self.gathered.inputs.append(prepared)
-        for preparation in list(self.gathered.canvases)[1:]:
+        for preparation in self._others:
             self.gathered.canvases[preparation].append(prepare(pyramid, preparation))
         self._keep(image, digest, pyramid)
         self.gathered.encodings.append(encoding_of(payload))

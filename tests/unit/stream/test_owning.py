@@ -21,10 +21,12 @@ from inspector.domain import (
     GateOwner,
     GateState,
     HeldFor,
+    Image,
     Job,
     LateOutcome,
     PartClass,
     PartSelection,
+    PlainImage,
 )
 from inspector.stream.accounting import classify, terms_of_gate
 from inspector.stream.pipeline import owning
@@ -441,11 +443,15 @@ async def test_release_at_the_other_agent_holds_for_the_one_that_comes_back_with
     assert not ledger.gates["gate"].held
 
 
+def painted(payload: bytes) -> Image:
+    return PlainImage(paint(0, float(payload.split(b":")[1])))
+
+
 class Returned:
     """An agent that comes back to a gate which another agent, with a ledger of its own, has owned in epoch 4."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(test_takeover, "decode", lambda payload, _: paint(0, float(payload.split(b":")[1])))
+        monkeypatch.setattr(test_takeover, "decode", lambda payload, _: painted(payload))
         config = CONFIG.model_copy(
             update={"gate": tuple(gate.model_copy(update={"ack_within_s": 1.0}) for gate in CONFIG.gate)}
         )

@@ -13,9 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
@@ -30,8 +28,10 @@ from inspector.domain import (
     GateMode,
     GateState,
     HoldNote,
+    Image,
     LateOutcome,
     Outcome,
+    PlainImage,
     Routed,
     Scored,
     Severity,
@@ -67,7 +67,7 @@ UNKNOWN = b"9:0.20"
 POISON = b"poison"
 
 
-def decode(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
+def decode(payload: bytes, camera: CameraSection) -> Image:
     if payload == b"hang":
         threading.Event().wait(0.3)
     if payload == POISON:
@@ -80,7 +80,7 @@ def decode(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
     pixels[1, 1] = list(
         zlib.crc32(payload.split(b"##")[0]).to_bytes(4, "big")[:3]
     )  # grain: other bytes are other pixels
-    return pixels
+    return PlainImage(pixels)
 
 
 def settings(**gate: Any) -> Config:

@@ -6,15 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.config.sections import CameraSection
-from inspector.domain import GateState, Outcome, StormCounts, Verdict
+from inspector.domain import GateState, Image, Outcome, PlainImage, StormCounts, Verdict
 from inspector.stream.frame_room import FrameRoom
 from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New, TriggerCounter
 from inspector.stream.pipeline import Adapters, Pipeline
@@ -47,8 +45,8 @@ CONFIG = parse(
 )
 
 
-def decode(payload: bytes, camera: CameraSection) -> NDArray[np.uint8]:
-    return paint(0, 0.2)
+def decode(payload: bytes, camera: CameraSection) -> Image:
+    return PlainImage(paint(0, 0.2))
 
 
 class GroupAgent:

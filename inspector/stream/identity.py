@@ -18,7 +18,7 @@ Rules (contract, "Identity"):
 from __future__ import annotations
 
 import uuid
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -147,6 +147,7 @@ class FrameMemory:
         self._new_nonce = new_nonce
         self._known: OrderedDict[tuple[int, str | None, int | None, str], ResultId] = OrderedDict()
         self._bytes_of_id: OrderedDict[tuple[int, str], str] = OrderedDict()
+        self._entries: deque[tuple[int, int]] = deque()  # how many of both each frame added, the oldest first
         # By result id: the SHA-256, and the connection that last brought the frame (None: an earlier run's connection).
         self._unacknowledged: OrderedDict[ResultId, tuple[str, int | None]] = OrderedDict()
         self._by_broker: OrderedDict[ResultId, None] = OrderedDict()
@@ -270,6 +271,7 @@ class FrameMemory:
             while len(self._by_broker) > self._bound:
                 self._by_broker.popitem(last=False)
             return
+        before = len(self._known), len(self._bytes_of_id)
         # Also under the plain number: `_find` looks a frame up by this number when the frame's epoch is over.
         for place in {
             (key.epoch, key.frame_id, count, key.sha256),
@@ -278,10 +280,15 @@ class FrameMemory:
             self._known[place] = result_id
         for name in self._names(key, count):
             self._bytes_of_id.setdefault((key.epoch, name), key.sha256)
-        while len(self._known) > 2 * self._bound:
-            self._known.popitem(last=False)
-        while len(self._bytes_of_id) > 2 * self._bound:
-            self._bytes_of_id.popitem(last=False)
+        added = len(self._known) - before[0], len(self._bytes_of_id) - before[1]
+        if any(added):
+            self._entries.append(added)
+        while len(self._entries) > self._bound:
+            places, names = self._entries.popleft()
+            for _ in range(places):
+                self._known.popitem(last=False)
+            for _ in range(names):
+                self._bytes_of_id.popitem(last=False)
 
     def _expect_again(self, result_id: ResultId, sha256: str, generation: int | None) -> None:
         self._unacknowledged[result_id] = (sha256, generation)

@@ -440,3 +440,18 @@ def test_every_count_of_an_epoch_is_seen_or_missed(steps: list[tuple[int, int]],
     if seen:
         assert not seen & missed
         assert seen | missed == set(range(min(seen), max(seen) + 1))
+
+
+@pytest.mark.parametrize("modulus", [None, 150])
+def test_memory_holds_as_many_frames_as_it_says_however_many_entries_each_has(modulus: int | None) -> None:
+    frames = memory(modulus=modulus)
+    count = 200
+    for number in range(1, count + 1):
+        frames.classify(ids(number % (modulus or 1000), sha=f"s{number}", frame=f"f{number}"))
+    again = [
+        isinstance(frames.classify(ids(number % (modulus or 1000), sha=f"s{number}", frame=f"f{number}")), Known)
+        for number in range(count, 0, -1)
+    ]
+    assert again[:64] == [True] * 64
+    assert len(frames._entries) == 64
+    assert len(frames._known) <= 128

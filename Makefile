@@ -21,8 +21,9 @@ screenshots: system-parts $(VENV)/.installed
 # databases of its own.
 WORKERS := $(shell echo $$(( $$(nproc 2>/dev/null || echo 1) + 1 )))
 
+# Processes of tests share the cores, and idle threads of a matrix product spin on them.
 test: system-parts check
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

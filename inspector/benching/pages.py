@@ -101,7 +101,10 @@ def capacity_page(found: Document, machine: Machine) -> BenchPage:
         ("engine", found["engine"]),
         ("line", f"{found['cameras']} cameras at gates, {_products(found['products'])}, {found['arrivals']} arrivals"),
         ("deadline", f"{found['deadline_ms']:g} ms"),
-        ("highest rate in time", "none" if rate is None else f"{rate:.3g} frames a second, all cameras together"),
+        (
+            "highest rate in time",
+            "none" if rate is None else f"{_number(rate, 1)} frames a second, all cameras together",
+        ),
         ("99.9 % of parts took at most", f"{_number(found['p999_ms'], 1)} ms at that rate"),
     ]
     notes = [*machine.notes()]

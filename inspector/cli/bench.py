@@ -212,10 +212,15 @@ def products(
 
 def measured(title: str, work: Callable[[Say], Coroutine[Any, Any, Any]], page: Path | None, as_json: bool) -> Any:
     from inspector.agent.telemetry import configure_logging
+    from inspector.domain import printable
+    from inspector.errors import UsageError
     from inspector.lifetime import run_to_end
     from inspector.operation.report_page import ensure_page
+    from inspector.reports.bench import FORMS
 
     ensure_page(page)
+    if page is not None and page.suffix.lower() not in FORMS:
+        raise UsageError(f"The page {printable(str(page))} is of no known form; its name ends in {' or '.join(FORMS)}.")
     configure_logging("error")  # the error at the end says what was wrong with a connection
     with console.progress(title, quiet=as_json) as tell:
         return run_to_end(work(tell))

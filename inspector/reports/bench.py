@@ -13,6 +13,7 @@ from inspector import __version__
 from inspector.reports.page import render
 
 MARKDOWN = (".md", ".markdown")
+FORMS = (".html", ".htm", *MARKDOWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,9 @@ from inspector.benching.open_loop import Part
 from inspector.benching.pipeline import PipelineRequest, PipelineRun, pieces
 from inspector.benching.plant import PlantSetting, bench_folder
 from inspector.benching.schedule import Due
+from inspector.cli import bench
 from inspector.config.loading import parse
+from inspector.errors import UsageError
 from inspector.reports.bench import BenchPage, FigureTable, bench_html, bench_markdown
 
 MS = 1_000_000
@@ -186,3 +188,9 @@ def test_state_that_can_not_be_made_names_the_option(shell: Callable[..., Any], 
     answer = shell("bench", "pipeline", "--state", str(tmp_path / "file"))
     assert answer.code == 2
     assert "--state" in answer.err
+
+
+@pytest.mark.parametrize("name", ["page.txt", "page", "page.HTM.pdf"])
+def test_page_of_an_unknown_form_is_refused_before_any_work(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="of no known form"):
+        bench.measured("Line", lambda _: pytest.fail("work began"), tmp_path / name, True)

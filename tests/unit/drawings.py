@@ -132,7 +132,9 @@ class FakeSearch:
 
     def _squares(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
         y, bank = self._compared(frame), self._bank
-        return (y**2).sum(1)[:, None] + (bank.prototypes**2).sum(1) - 2 * y @ bank.prototypes.T
+        # As columns in one piece, as the engines take them: the last digits of a product depend on how a matrix lies.
+        columns = np.ascontiguousarray(bank.prototypes.T)
+        return (y**2).sum(1)[:, None] + (columns**2).sum(0) - 2 * y @ columns
 
     def _compared(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
         bank = self._bank

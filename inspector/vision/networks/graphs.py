@@ -169,7 +169,7 @@ def ensure_graph(graph: Graph, cache: Path, weights_file: Path | None = None) ->
 
 
 def ensure_graphs(graphs: Sequence[tuple[Graph, Path | None]], cache: Path) -> None:
-    """Export all of these graphs that the cache lacks in one process, because half of an export is its start.
+    """Export all of these graphs that the cache lacks in one process, because nearly half of an export is its start.
 
     With each graph comes the file of its weights, None for the installed ones. Raises as `ensure_graph`, except for a
     bound graph that is another one here.

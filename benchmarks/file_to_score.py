@@ -3,7 +3,9 @@
 `python -m benchmarks.file_to_score ROOT --product bottle`, in an environment with the extra `[peer]`. Same backbone
 weights, same good images, same squares. PatchCore runs as torch runs it and as OpenVINO runs its converted graph, as
 the library exports it. Every method decodes, prepares, scores and draws its map on all cores; ours routes too. In each
-round every method judges the same images, so that the ratios of a round are of one state of the machine.
+round every method judges the same images, so that the ratios of a round are of one state of the machine. OpenVINO
+computes in bfloat16 by itself where the processor can, so ours has a row of that engine and precision too, and the
+precision of the peer's graph is printed.
 """
 
 from __future__ import annotations
@@ -28,10 +30,13 @@ from inspector.stream.decode import DecodeLimits, decode
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.enrol import EnrolmentOptions, enrol
 from inspector.vision.engines.factory import create_engine
+from inspector.vision.engines.protocols import Engine
 from inspector.vision.images.preparation import Preparation, prepare
 from inspector.vision.routing.routing_pass import RoutingPass
 
 PROFILES = ("fast", "standard")
+RUN_BY = (("onnxruntime", "float32"), ("openvino", "float32"), ("openvino", "bfloat16"))
+"""Engines and precisions of ours."""
 Judge = Callable[[LabelledImage], float]
 """Judges an image from its file, and returns the milliseconds that it took."""
 
@@ -60,7 +65,11 @@ def main() -> None:
 
 
 def _judges(labelled: LabelledProduct, train: int, folder: Path) -> dict[str, Judge]:
-    found = {f"prototype {profile}": _ours(labelled, train, profile, folder) for profile in PROFILES}
+    found = {
+        f"{profile}, {name} {precision}": _ours(labelled, train, profile, create_engine(name, folder, 0, precision))
+        for profile in PROFILES
+        for name, precision in RUN_BY
+    }
     preparation = Preparation()
     pixels = (decode(path.read_bytes(), DecodeLimits()) for path in labelled.train[:train])
     peer = fit_peer("PatchCore", [prepare(each, preparation) for each in pixels])
@@ -70,8 +79,7 @@ def _judges(labelled: LabelledProduct, train: int, folder: Path) -> dict[str, Ju
     return found
 
 
-def _ours(labelled: LabelledProduct, train: int, profile: str, folder: Path) -> Judge:
-    engine = create_engine("onnxruntime", folder)
+def _ours(labelled: LabelledProduct, train: int, profile: str, engine: Engine) -> Judge:
     sources = [ImageSource.of(path) for path in labelled.train[:train]]
     asked = EnrolmentOptions(profile=profile, measures_detectability=False)
     content = enrol(labelled.name, sources, asked, engine).artifact
@@ -85,6 +93,7 @@ def _exported(peer: PeerModel, size_px: int) -> Callable[[np.ndarray], object]:
     example = peer_tensor([np.zeros((size_px, size_px, 3), np.uint8)])
     graph = openvino.convert_model(_Tupled(peer.model), example_input=example)
     compiled = openvino.Core().compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    print("PatchCore in OpenVINO computes in", compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
     return lambda square: compiled(peer_tensor([square]).numpy())
 
 

@@ -1,5 +1,6 @@
 """Looks every few minutes whether the accepted parts of the live versions still look as their good images did.
 
+The first look is soon after the start, so that a restart hides a drift for a minute and not for a whole period.
 Works from the rows that this agent has written; the database counts them. A drift that begins is an event with the
 likely cause, one that is over is another. No threshold is touched.
 """
@@ -7,6 +8,7 @@ likely cause, one that is over is another. No threshold is touched.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,6 +23,10 @@ from inspector.store.database import Database
 from inspector.store.ledger.levels import LevelGroup, LevelsWanted, level_groups
 from inspector.vision.artifacts.drift import BINS, Accepted, Drift, Reference, compare
 from inspector.vision.artifacts.thresholds import EnrolledThreshold
+
+FIRST_LOOK_S = 60.0
+"""The first look comes so long after the start, or after one period where that is shorter: the frames that waited
+while the agent was down are judged first."""
 
 
 class DriftWatch:
@@ -43,14 +49,15 @@ class DriftWatch:
 
     async def run(self) -> None:
         """Look in rounds until cancelled. A round that the database does not allow is left out."""
-        if not self._section.drift_every_min:
+        period_s = self._section.drift_every_min * 60
+        if not period_s:
             return
+        await self._clock.sleep(min(FIRST_LOOK_S, period_s))
         while True:
-            await self._clock.sleep(self._section.drift_every_min * 60)
-            try:
+            # What is caught here the road and `inspector doctor` tell of.
+            with contextlib.suppress(LedgerUnavailable, SchemaOutdated, RowDamaged):
                 await self.look()
-            except (LedgerUnavailable, SchemaOutdated, RowDamaged):
-                continue  # the road and `inspector doctor` tell of these
+            await self._clock.sleep(period_s)
 
     async def look(self) -> None:
         """Compare once, and tell what has begun and what is over."""

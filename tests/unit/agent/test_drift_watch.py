@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ from inspector.agent.drift_watch import DriftWatch
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config.sections import AgentSection
 from inspector.domain import Event, Verdict
+from inspector.errors import LedgerUnavailable
 from inspector.store.database import Database, ensure_schema
 from inspector.store.ledger.ledger import SqlLedger
 from inspector.store.registry.registry import SqlRegistry
@@ -79,6 +82,29 @@ async def test_drift_is_told_when_it_begins_and_when_it_is_over(line: Line) -> N
     (over,) = await line.told()
     assert over.kind == "drift_over"
     assert line.watch.found == ()
+
+
+@pytest.mark.parametrize(
+    ("every_min", "looks_at_s"),
+    [(15, [60, 960, 1860]), (0.5, [30, 60, 90]), (0, [])],
+)
+async def test_the_first_look_comes_soon_after_the_start_whatever_the_period(
+    line: Line, monkeypatch: pytest.MonkeyPatch, every_min: float, looks_at_s: list[float]
+) -> None:
+    line.watch._section = line.watch._section.model_copy(update={"drift_every_min": every_min})
+    began_ns, looked_at_s = line.clock.monotonic_ns(), []
+
+    async def look() -> None:
+        looked_at_s.append((line.clock.monotonic_ns() - began_ns) / 1e9)
+        raise LedgerUnavailable("a look that fails ends nothing")
+
+    monkeypatch.setattr(line.watch, "look", look)
+    watching = asyncio.create_task(line.watch.run())
+    await line.clock.elapse(looks_at_s[-1] if looks_at_s else 3600)
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
+    assert looked_at_s == looks_at_s
 
 
 async def test_drift_of_rows_of_another_agent_is_its_own_matter(line: Line) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import gc
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,17 +37,29 @@ def command(
     ] = LogLevel.INFO,
     log_json: Annotated[bool, typer.Option("--log-json", help="Log lines as JSON.")] = False,
 ) -> None:
-    import structlog
+    with _without_collections():
+        import structlog
 
-    from inspector.agent.serve import serve
-    from inspector.agent.telemetry import configure_logging
-    from inspector.config.loading import load
+        from inspector.agent.serve import serve
+        from inspector.agent.telemetry import configure_logging
+        from inspector.config.loading import load
 
     loaded = load(config)
     configure_logging(log_level.value, log_json)
     if not loaded.camera:
         structlog.get_logger().warning("no_camera", detail="none is configured: nothing will be judged; see `init`")
     serve(loaded, [*plain_text_warnings(loaded), *capacity_warnings(loaded)])
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Nothing is collected while modules are loaded, and they are set apart: they live as long as the process does."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def plain_text_warnings(config: Config) -> list[Event]:

@@ -55,8 +55,16 @@ class Shown:
     resident_mib: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class RunningAgent:
+    """An agent of the line, and where it writes its log."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+
 class Line:
-    """Cameras, listener and agent. Made by `plant.running`."""
+    """Cameras, listener and agents. Made by `plant.running`."""
 
     def __init__(
         self,
@@ -64,14 +72,12 @@ class Line:
         films: Sequence[Film],
         publishers: Sequence[MqttPublisher],
         observed: Observed,
-        process: asyncio.subprocess.Process,
-        log: Path,
+        agents: Sequence[RunningAgent],
     ) -> None:
         self._prefix = prefix
         self._films = films
         self._publishers = publishers
-        self._process = process
-        self._log = log
+        self._agents = agents
         self._counts = [0] * len(publishers)
         self._numbers = {f"{kind}{n + 1}": n for n in range(len(publishers)) for kind in ("cam", "gate")}
         self.observed = observed
@@ -102,7 +108,12 @@ class Line:
             note(camera, orjson.loads(payload))
 
     def usage(self) -> Usage | None:
-        return usage_of(self._process.pid)
+        """Of all agents together; None if one of them can't be read."""
+        used = [usage_of(agent.process.pid) for agent in self._agents]
+        found = [each for each in used if each is not None]
+        if len(found) < len(used):
+            return None
+        return Usage(sum(each.processor_s for each in found), sum(each.resident_mib for each in found))
 
     async def warm_up(self, each: int, timeout_s: float) -> None:
         """`each` frames of each camera, a few at a time. Raises InspectorError if they have no verdicts in time."""
@@ -110,7 +121,7 @@ class Line:
             for camera in range(self.cameras):
                 await self.send(self.show(camera, time.monotonic_ns()))
             if not await self._beside_agent(self.observed.until_pending(0, timeout_s)):
-                said = last_line(self._log)
+                said = "; ".join(last_line(agent.log) for agent in self._agents)
                 raise InspectorError(f"The agent gave no verdict within {timeout_s:g} s; its log ends with: {said}")
         self.observed.parts.clear()
 
@@ -174,15 +185,16 @@ class Line:
             await self.observed.clock.sleep(DECISION_S)
 
     async def _beside_agent(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """The result of `work`. Raises InspectorError as soon as the agent has ended."""
+        """The result of `work`. Raises InspectorError as soon as an agent has ended."""
         doing = asyncio.create_task(work)
-        ending = asyncio.create_task(self._process.wait())
+        ending = {asyncio.create_task(agent.process.wait()): agent for agent in self._agents}
         try:
-            await asyncio.wait({doing, ending}, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait({doing, *ending}, return_when=asyncio.FIRST_COMPLETED)
             if not doing.done():
-                raise InspectorError(f"The agent ended while it was measured: {last_line(self._log)}")
+                (log, *_) = (agent.log for task, agent in ending.items() if task in ended)
+                raise InspectorError(f"The agent ended while it was measured: {last_line(log)}")
             return doing.result()
         finally:
-            for task in (doing, ending):
+            for task in (doing, *ending):
                 task.cancel()
-            await asyncio.gather(doing, ending, return_exceptions=True)
+            await asyncio.gather(doing, *ending, return_exceptions=True)

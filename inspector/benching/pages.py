@@ -213,6 +213,9 @@ def _engine_table(name: str, engine: Mapping[str, Any]) -> FigureTable:
 def _line(found: Document) -> str:
     gates = "each at a gate" if found["gates"] else "without gates"
     cameras = f"{found['cameras']} camera{'s' if found['cameras'] != 1 else ''} {gates}"
+    agents = found.get("agents", 1)
+    if agents > 1:
+        cameras += f", {agents} agents with one store"
     return f"{cameras}, {_products(found['products'])}, {found['broker']}, {found['database']}"
 
 

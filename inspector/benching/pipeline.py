@@ -242,6 +242,7 @@ def document(run: PipelineRun) -> dict[str, Any]:
         "arrivals": request.arrivals.value,
         "seed": request.seed,
         "cameras": request.setting.cameras,
+        "agents": request.setting.agents,
         "products": len(request.setting.copied) or request.setting.products,
         "profile": run.profile,
         "gates": request.setting.gate_window_ms is not None,

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
-import shutil
-import stat
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,16 +20,16 @@ from connectors.mqtt.listener import MqttListener, remove_retained
 from connectors.mqtt.publisher import MqttPublisher
 from inspector.agent.clock import SystemClock
 from inspector.benching.children import child, command, is_alive, last_line
-from inspector.benching.line import Line
+from inspector.benching.line import Line, RunningAgent
 from inspector.benching.open_loop import Observed
 from inspector.benching.pictures import Film, drawn_film, films_of, shown_of
+from inspector.benching.plant_files import agent_files, camera_names, written_configs
 from inspector.config.config import Config
-from inspector.config.loading import load
 from inspector.config.sections import MqttSection
 from inspector.demo.simulation import broker_of
 from inspector.domain import printable
 from inspector.enrolment.low_priority import Progress
-from inspector.errors import ConfigError, InspectorError, RegistryError, UsageError
+from inspector.errors import InspectorError, RegistryError, UsageError
 from inspector.files import entries, remove_tree
 from inspector.operation.opening import registry_of
 from inspector.store.database import configured
@@ -56,11 +52,13 @@ class PlantSetting:
     `config`: the person's own; its engine section is used, and its user and secret where `broker` is its broker.
     `copied`: products of that configuration to copy, which `images` shows. `gate_window_ms`: each camera stands at a
     gate with this window; None for no gates. `state`: folder in which the bench makes its own; None for one within the
-    configured state folder, because it is on the same disk. `engine` and `threads` None: as configured.
+    configured state folder, because it is on the same disk. `engine` and `threads` None: as configured. `agents`: on
+    this machine, with one store; they share cameras and, unless `threads` says how many each has, cores.
     """
 
     config: Config
     cameras: int = 4
+    agents: int = 1
     products: int = 1
     profile: str = "standard"
     head: str = "prototype"
@@ -79,18 +77,34 @@ class PlantSetting:
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """A prepared plant that is not running. `config`: the agent's own, as written to `folder`/inspector.toml."""
+    """A prepared plant that is not running. `configs`: of its agents, as written to the files that `agent_files` names.
+
+    All agents have one store, so that the first one's configuration opens it.
+    """
 
     folder: Path
     broker: MqttSection
     broker_name: str
     films: tuple[Film, ...]
-    config: Config
+    configs: tuple[Config, ...]
     has_gates: bool
 
     @property
+    def config(self) -> Config:
+        return self.configs[0]
+
+    @property
     def config_file(self) -> Path:
-        return self.folder / "inspector.toml"
+        return self.agent_files[0]
+
+    @property
+    def agent_files(self) -> list[Path]:
+        return agent_files(self.folder, len(self.configs))
+
+    @property
+    def cameras(self) -> list[str]:
+        """The cameras of all agents, in the order of their numbers."""
+        return camera_names(sum(len(config.camera) for config in self.configs))
 
     @property
     def engines(self) -> Path:
@@ -150,15 +164,15 @@ async def prepared(
     setting: PlantSetting, folder: Path, say: Say, broker: MqttSection | None = None, broker_name: str = "none"
 ) -> Plant:
     """A plant in `folder` with its products enrolled or copied. Without a broker it can't be run, only be read."""
-    config = _write_config(setting, folder, broker or MqttSection())
-    films = await enrolled(setting, folder, config, say)
-    return Plant(folder, broker or config.mqtt, broker_name, tuple(films), config, setting.gate_window_ms is not None)
+    configs = written_configs(setting, folder, broker or MqttSection())
+    films = await enrolled(setting, folder, configs[0], say)
+    has_gates = setting.gate_window_ms is not None
+    return Plant(folder, broker or configs[0].mqtt, broker_name, tuple(films), configs, has_gates)
 
 
 def reconfigured(setting: PlantSetting, first: Plant, folder: Path) -> Plant:
     """The same plant with its state in `folder`, where a copy of the first one's state lies already."""
-    config = _write_config(setting, folder, first.broker)
-    return replace(first, folder=folder, config=config)
+    return replace(first, folder=folder, configs=written_configs(setting, folder, first.broker))
 
 
 @contextlib.asynccontextmanager
@@ -174,27 +188,23 @@ async def plant(setting: PlantSetting, say: Say) -> AsyncIterator[Plant]:
 
 @contextlib.asynccontextmanager
 async def running(plant: Plant, say: Say) -> AsyncIterator[Line]:
-    """The line with an agent that has judged its first frames. Raises InspectorError if the agent does not start."""
-    log = plant.folder / "agent.log"
+    """The line with agents that have judged their first frames. Raises InspectorError if one of them does not start."""
     clock = SystemClock()
     observed = Observed(clock, plant.has_gates)
     prefix, agent = plant.config.agent.prefix, plant.config.agent.name
-    cameras = [camera.name for camera in plant.config.camera]
-    words = ("run", "--config", str(plant.config_file))
-    begins_at = log.stat().st_size if log.exists() else 0
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_tidied, plant)
-        process = await stack.enter_async_context(child(words, log))
-        await _until_ready(process, log, begins_at)
+        agents = [await _started(stack, file) for file in plant.agent_files]
         publishers = [
-            await stack.enter_async_context(MqttPublisher(plant.broker, f"{agent}:{name}:camera")) for name in cameras
+            await stack.enter_async_context(MqttPublisher(plant.broker, f"{agent}:{name}:camera"))
+            for name in plant.cameras
         ]
-        line = Line(prefix, plant.films, publishers, observed, process, log)
+        line = Line(prefix, plant.films, publishers, observed, agents)
         filters = [f"{prefix}/+/verdict", f"{prefix}/gate/+/decision"]
         await stack.enter_async_context(MqttListener(plant.broker, f"{agent}:listener", filters, line.hear))
-        say("starting the agent", 0, 1)
+        say("starting the agents" if len(agents) > 1 else "starting the agent", 0, 1)
         await line.warm_up(WARM_UP_EACH * max(len(plant.films), 2), READY_TIMEOUT_S)
-        say("starting the agent", 1, 1)
+        say("starting the agents" if len(agents) > 1 else "starting the agent", 1, 1)
         yield line
 
 
@@ -257,6 +267,15 @@ async def _tidied(plant: Plant) -> None:
             await remove_retained(plant.broker, f"{plant.config.agent.name}:tidy", f"{plant.config.agent.prefix}/#")
 
 
+async def _started(stack: contextlib.AsyncExitStack, config_file: Path) -> RunningAgent:
+    """An agent that says that it is ready. It ends with the stack."""
+    log = config_file.parent / f"{config_file.stem.replace('inspector', 'agent')}.log"
+    begins_at = log.stat().st_size if log.exists() else 0
+    process = await stack.enter_async_context(child(("run", "--config", str(config_file)), log))
+    await _until_ready(process, log, begins_at)
+    return RunningAgent(process, log)
+
+
 async def _until_ready(process: asyncio.subprocess.Process, log: Path, begins_at: int) -> None:
     def has_started() -> bool:
         with log.open("rb") as file:
@@ -283,68 +302,9 @@ def check(setting: PlantSetting) -> None:
         raise UsageError(
             f"--products {setting.products} and --product contradict each other; name as many products with --product."
         )
+    if setting.agents > setting.cameras:
+        raise UsageError(f"{setting.agents} agents need as many cameras at least; there are {setting.cameras}.")
     recipe_for(setting.head, setting.profile)  # raises UsageError for an unknown one, before minutes of work
-
-
-def _write_config(setting: PlantSetting, folder: Path, broker: MqttSection) -> Config:
-    """The agent's configuration, written to the bench's folder and read back as the agent reads it."""
-    tables = _tables(setting, folder, broker)
-    lines: list[str] = []
-    for header, keys in tables:
-        lines.append(header)
-        lines += [f"{key} = {_toml(value)}" for key, value in keys.items()]
-    path = folder / "inspector.toml"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    engines = setting.base / "engines"
-    engines.mkdir(parents=True, exist_ok=True)
-    _take_over(setting.config.agent.state_dir / "engines", engines)
-    try:
-        config = load(path)
-    except ConfigError as error:
-        raise UsageError(f"A line can't be made with these options: {'; '.join(error.faults)}.") from None
-    config.agent.state_dir.mkdir(parents=True, exist_ok=True)
-    link = config.agent.state_dir / "engines"
-    if not link.is_symlink():
-        link.symlink_to(engines.resolve(), target_is_directory=True)
-    return config
-
-
-def _tables(setting: PlantSetting, folder: Path, broker: MqttSection) -> list[tuple[str, dict[str, Any]]]:
-    engine = setting.config.engine.model_dump(exclude_unset=True)
-    engine |= {"name": setting.engine} if setting.engine is not None else {}
-    engine |= {"threads": setting.threads} if setting.threads is not None else {}
-    mqtt = broker.model_dump(exclude_unset=True, exclude_none=True) | {"session_expiry_s": 60}
-    name = f"{AGENT}-{uuid.uuid4().hex[:8]}"  # another bench may use the same broker
-    agent = {
-        "name": name,
-        "prefix": f"inspector-bench/{name}",
-        "state_dir": (folder / "state").absolute(),
-        "drain_s": 2.0,
-    }
-    tables: list[tuple[str, dict[str, Any]]] = [("[agent]", agent), ("[mqtt]", mqtt), ("[engine]", engine)]
-    names = [f"cam{number}" for number in range(1, setting.cameras + 1)]
-    for name in names:
-        tables.append(("[[camera]]", {"name": name, "on_unjudged": "quarantine", "trigger_from": "topic"}))
-    window_ms = setting.gate_window_ms
-    for number, name in enumerate(names if window_ms is not None else (), 1):
-        gate = {"name": f"gate{number}", "cameras": [name], "window_ms": window_ms, "trigger_source": "camera"}
-        tables.append(("[[gate]]", gate | {"reserve_ms": min(5.0, (window_ms or 0) / 10)}))
-    return tables
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(str(value) if isinstance(value, os.PathLike) else value)  # TOML's own form of these kinds
-
-
-def _take_over(source: Path, target: Path) -> None:
-    """Copy exported graphs of the person's plant, so that they need not be exported again. Each carries its digest."""
-    with contextlib.suppress(OSError):
-        kept = [file for file, status in entries(source) if stat.S_ISREG(status.st_mode) and file.suffix]
-        for file in kept:
-            if not file.name.startswith(".") and not (target / file.name).exists():
-                partial = target / f".{file.name}.{os.getpid()}"
-                shutil.copyfile(file, partial)
-                partial.replace(target / file.name)
 
 
 def _named(live: dict[str, Any]) -> str:

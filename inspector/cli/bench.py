@@ -84,6 +84,9 @@ def engine(
 def pipeline(
     *,
     cameras: CamerasOption = 4,
+    agents: Annotated[
+        int, typer.Option(min=1, max=64, help="Agents on this machine, which share cameras, cores and one store.")
+    ] = 1,
     products: Annotated[int, typer.Option(min=1, max=64, help="Number of products that take turns.")] = 1,
     profile: ProfileOption = "standard",
     head: HeadOption = "prototype",
@@ -128,6 +131,7 @@ def pipeline(
         setting=PlantSetting(
             config=loading.load(config),
             cameras=cameras,
+            agents=agents,
             products=products,
             profile=profile,
             head=head,

@@ -89,3 +89,15 @@ def test_unit_waits_longer_for_the_drain_than_the_drain_takes() -> None:
     assert lines["Type"] == "notify"
     assert float(lines["WatchdogSec"]) > 0
     assert lines["StateDirectory"] == "inspector"
+
+
+def test_unit_of_a_second_agent_is_made_as_the_document_says(tmp_path: Path) -> None:
+    (command,) = re.findall(r"^sed -e .*?inspector-2\.service$", (ROOT / "docs" / "fleet.md").read_text(), re.M | re.S)
+    shutil.copy(UNIT, tmp_path)
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=60)
+    first, second = (set(path.read_text().splitlines()) for path in (UNIT, tmp_path / "inspector-2.service"))
+    assert second - first == {
+        "ExecStart=/usr/bin/inspector run --config /etc/inspector/agent-2.toml --log-json",
+        "StateDirectory=inspector inspector-2",
+    }
+    assert len(first - second) == 2

@@ -26,7 +26,8 @@ from rich.table import Table
 
 from inspector.benching.children import child, last_line
 from inspector.benching.line import Line
-from inspector.benching.plant import Plant, PlantSetting, plant, running
+from inspector.benching.plant import Plant, plant, running
+from inspector.benching.plant_setting import PlantSetting
 from inspector.benching.schedule import Arrivals, schedule
 from inspector.config.config import Config
 from inspector.config.sections import AgentSection

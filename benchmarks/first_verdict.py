@@ -23,7 +23,8 @@ from connectors.mqtt.listener import MqttListener
 from connectors.mqtt.publisher import MqttPublisher
 from inspector.agent.telemetry import configure_logging
 from inspector.benching.children import child, last_line
-from inspector.benching.plant import Plant, PlantSetting, plant, running
+from inspector.benching.plant import Plant, plant, running
+from inspector.benching.plant_setting import PlantSetting
 from inspector.config.loading import load
 from inspector.lifetime import run_to_end
 

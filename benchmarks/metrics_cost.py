@@ -30,7 +30,8 @@ from rich.table import Table
 from inspector.agent.metrics.server import PATH
 from inspector.agent.telemetry import LogTelemetry, configure_logging
 from inspector.benching.line import Line
-from inspector.benching.plant import Plant, PlantSetting, plant, reconfigured, running
+from inspector.benching.plant import Plant, plant, reconfigured, running
+from inspector.benching.plant_setting import PlantSetting
 from inspector.benching.schedule import Arrivals, schedule
 from inspector.config.config import Config
 from inspector.config.sections import AgentSection

@@ -26,7 +26,8 @@ from inspector.agent.telemetry import configure_logging
 from inspector.benching.line import Line
 from inspector.benching.machine import this_machine
 from inspector.benching.pipeline import waiting_frames
-from inspector.benching.plant import Plant, PlantSetting, plant, running
+from inspector.benching.plant import Plant, plant, running
+from inspector.benching.plant_setting import PlantSetting
 from inspector.benching.schedule import Arrivals, schedule
 from inspector.config.loading import load
 from inspector.lifetime import run_to_end

@@ -14,7 +14,8 @@ from inspector.benching.line import Line, Shown
 from inspector.benching.machine import Machine, this_machine
 from inspector.benching.open_loop import Part
 from inspector.benching.pipeline import is_missed, waiting_frames
-from inspector.benching.plant import PlantSetting, Say, plant, running
+from inspector.benching.plant import Say, plant, running
+from inspector.benching.plant_setting import PlantSetting
 from inspector.benching.quantiles import quantiles
 from inspector.benching.schedule import Arrivals, schedule
 from inspector.benching.search import MOST_FPS, Trial, highest_rate, least_in_time

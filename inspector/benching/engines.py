@@ -13,7 +13,8 @@ from typing import Any, Final, cast
 from inspector.benching.alone import BATCHES, Alone, Arrangement, Passed, bare_backbone
 from inspector.benching.machine import Machine, this_machine
 from inspector.benching.pipeline import in_thread
-from inspector.benching.plant import Plant, PlantSetting, Say, bench_folder, check, prepared
+from inspector.benching.plant import Plant, Say, bench_folder, check, prepared
+from inspector.benching.plant_setting import PlantSetting
 from inspector.errors import EngineError
 from inspector.operation.opening import registry_of
 from inspector.vision.artifacts.format import Artifact, unpack

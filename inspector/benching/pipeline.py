@@ -19,7 +19,8 @@ from inspector.benching.alone import BATCHES, Alone, Arrangement, bare_backbone
 from inspector.benching.line import Line, Saturated, Shown
 from inspector.benching.machine import Machine, this_machine
 from inspector.benching.open_loop import Part
-from inspector.benching.plant import Plant, PlantSetting, Say, plant, running
+from inspector.benching.plant import Plant, Say, plant, running
+from inspector.benching.plant_setting import PlantSetting
 from inspector.benching.quantiles import quantiles
 from inspector.benching.schedule import Arrivals, Due, schedule
 from inspector.domain import printable

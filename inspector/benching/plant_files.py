@@ -9,16 +9,14 @@ import shutil
 import stat
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from inspector.benching.plant_setting import PlantSetting
 from inspector.config.config import Config
 from inspector.config.loading import load
 from inspector.config.sections import MqttSection
 from inspector.errors import ConfigError, UsageError
 from inspector.files import entries
-
-if TYPE_CHECKING:
-    from inspector.benching.plant import PlantSetting
 
 AGENT: Final = "bench"
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from inspector.benching.line import Shown
 from inspector.benching.machine import Machine, this_machine
-from inspector.benching.plant import BY, Plant, PlantSetting, Say, plant, reconfigured, running
+from inspector.benching.plant import BY, Plant, Say, plant, reconfigured, running
+from inspector.benching.plant_setting import PlantSetting
 from inspector.benching.quantiles import quantiles
 from inspector.benching.schedule import Arrivals, schedule
 from inspector.operation.opening import registry_of

@@ -63,7 +63,7 @@ def engine(
 ) -> None:
     """The backbone alone in each arrangement that keeps all cores busy, and what a head costs."""
     from inspector.benching import engines, pages
-    from inspector.benching.plant import PlantSetting
+    from inspector.benching.plant_setting import PlantSetting
     from inspector.config.loading import load
 
     request = engines.EngineRequest(
@@ -124,7 +124,7 @@ def pipeline(
     """A whole line, cameras to verdicts, in turn with the backbone alone; then by a schedule, for latencies."""
     from inspector.benching import pages
     from inspector.benching import pipeline as pipelines
-    from inspector.benching.plant import PlantSetting
+    from inspector.benching.plant_setting import PlantSetting
     from inspector.config import loading
 
     request = pipelines.PipelineRequest(
@@ -187,7 +187,7 @@ def products(
     """What more enrolled products cost a frame, and how much memory each of them takes."""
     from inspector.benching import pages
     from inspector.benching import products as of_products
-    from inspector.benching.plant import PlantSetting
+    from inspector.benching.plant_setting import PlantSetting
     from inspector.config.loading import load
 
     request = of_products.ProductsRequest(

@@ -52,7 +52,7 @@ def command(
 ) -> None:
     from inspector.benching import capacity as capacities
     from inspector.benching import pages
-    from inspector.benching.plant import PlantSetting
+    from inspector.benching.plant_setting import PlantSetting
     from inspector.config.loading import load
     from inspector.operation.capacity import keep_capacity
 

@@ -9,7 +9,7 @@ import pytest
 
 from inspector.benching.capacity import CapacityRequest, frames_at, overdue, too_high_by, trial_of
 from inspector.benching.open_loop import Part
-from inspector.benching.plant import PlantSetting
+from inspector.benching.plant_setting import PlantSetting
 from inspector.cli.checks import capacity as checks
 from inspector.cli.checks.finding import Level
 from inspector.cli.run import capacity_warnings

@@ -10,7 +10,8 @@ import pytest
 from inspector.benching import pipeline
 from inspector.benching.machine import this_machine
 from inspector.benching.pages import pipeline_page
-from inspector.benching.plant import PlantSetting, check
+from inspector.benching.plant import check
+from inspector.benching.plant_setting import PlantSetting
 from inspector.config.loading import parse
 from inspector.errors import EngineError, UsageError
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from inspector.benching.plant import PlantSetting, check
+from inspector.benching.plant import check
 from inspector.benching.plant_files import agent_files, written_configs
+from inspector.benching.plant_setting import PlantSetting
 from inspector.config.config import Config
 from inspector.config.loading import load, parse
 from inspector.config.sections import MqttSection

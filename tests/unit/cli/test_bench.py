@@ -17,7 +17,8 @@ from inspector.benching.line import Saturated, Shown
 from inspector.benching.machine import this_machine
 from inspector.benching.open_loop import Part
 from inspector.benching.pipeline import PipelineRequest, PipelineRun, pieces
-from inspector.benching.plant import PlantSetting, bench_folder
+from inspector.benching.plant import bench_folder
+from inspector.benching.plant_setting import PlantSetting
 from inspector.benching.schedule import Due
 from inspector.cli import bench
 from inspector.config.loading import parse

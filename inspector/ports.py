@@ -195,6 +195,14 @@ class Lineup(Protocol):
     def is_batched(self) -> bool:
         """Whether a pass should take many frames. If not, each worker scores the frame that it has routed."""
 
+    @property
+    def batch(self) -> int:
+        """Most frames of one pass; 1 where passes take single frames."""
+
+    @property
+    def engine(self) -> str:
+        """The engine that runs the passes, as it stands in the rows: never `auto`."""
+
     def check_canary(self) -> None:
         """Send stored probe images through all steps, on the scorer thread. Raises ParityError if a score differs."""
 

@@ -406,7 +406,11 @@ class EngineSection(Section):
         default=0, ge=0, le=64, description="Threads that decode and route; 0 = as many as `threads`."
     )
     batch_max: int = Field(
-        default=8, ge=1, le=256, description="Most frames in one main pass of an engine that takes batches (torch)."
+        default=0,
+        ge=0,
+        le=256,
+        description="Most frames in one main pass of an engine that takes batches (torch); 0 = measured at the start: "
+        "the batch that costs least a frame, and takes 25 ms at most.",
     )
     batch_wait_ms: float = Field(
         default=4.0, ge=0, le=1000, description="Longest time that a frame waits for its batch."

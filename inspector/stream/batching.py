@@ -73,15 +73,26 @@ class Batcher(Generic[T]):
     """Collects items by key, and hands out batches that are full or due."""
 
     def __init__(self, largest: int, wait_ns: int) -> None:
-        if largest < 1 or wait_ns < 0:
-            raise ValueError("a batch holds at least one frame and never waits a negative time")
-        self._largest = largest
+        if wait_ns < 0:
+            raise ValueError("a batch never waits a negative time")
+        self.largest = largest
         self._wait_ns = wait_ns
         self._members: dict[str, list[_Member[T]]] = {}
         self._order = 0
 
     def __len__(self) -> int:
         return sum(len(members) for members in self._members.values())
+
+    @property
+    def largest(self) -> int:
+        """Most items of a batch. It may change at any time."""
+        return self._largest
+
+    @largest.setter
+    def largest(self, count: int) -> None:
+        if count < 1:
+            raise ValueError("a batch holds at least one frame")
+        self._largest = count
 
     def add(self, key: str, item: T, now_ns: int, deadline_ns: int | None = None) -> None:
         self._order += 1

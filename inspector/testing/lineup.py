@@ -89,6 +89,8 @@ class FakeLineup:
     shadows: FakeShadows = field(default_factory=FakeShadows)
     expected: list[str | None] = field(default_factory=list)
     is_batched: bool = False
+    batch: int = 8
+    engine: str = "fake"
     versions: tuple[ProductVersion, ...] = ()
 
     @property

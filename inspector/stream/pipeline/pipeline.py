@@ -453,7 +453,7 @@ def _share(config: Config, adapters: Adapters, checkpoint: Callable[[str], None]
         watermark=Watermark[Row](),
         line=WaitingLine(config.engine.queue_frames),
         spare_time=SpareTime(adapters.clock.monotonic_ns()),
-        batcher=Batcher(config.engine.batch_max, int(config.engine.batch_wait_ms * 1e6)),
+        batcher=Batcher(config.engine.batch_max or 1, int(config.engine.batch_wait_ms * 1e6)),
         sources=adapters.sources,
         frame_room=adapters.frame_room,
     )

@@ -47,6 +47,7 @@ class LineupWatch:
         self._versions: tuple[str, ...] | None = None
         self._live: tuple[ProductVersion, ...] = ()
         self._shadows: tuple[ProductVersion, ...] = ()
+        self._way = ""
         self._told_unsigned: set[tuple[str, int]] = set()
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._graphs = GraphExchange(shared, registry, loader, self._on_thread)
@@ -81,6 +82,8 @@ class LineupWatch:
         artifacts = {digest: content for digest, content in fetched.items() if content is not None}
         lineup, events = await self._on_thread(self._loader.load, live, artifacts, self._lineup)
         self._lineup = lineup
+        self._shared.batcher.largest = lineup.batch
+        self._tell_way(lineup)
         self._live = lineup.versions
         self._shadows = tuple(
             shadow for shadow in live.shadows if lineup.shadows.version_of(shadow.product) is not None
@@ -92,6 +95,20 @@ class LineupWatch:
             "lineup", Severity.INFO, live.revision, f"live products: {', '.join(lineup.products) or 'none'}"
         )
         await self._graphs.share(live)
+
+    def _tell_way(self, lineup: Lineup) -> None:
+        """Say once how frames go through the machine, and again if it changes."""
+        section = self._shared.config.engine
+        workers = f"{section.workers} worker{'s' if section.workers > 1 else ''}"
+        if lineup.is_batched:
+            measured = "" if section.batch_max else " (measured)"
+            way = f"{workers} for decoding and routing, one scorer with passes over at most {lineup.batch}{measured}"
+        else:
+            way = f"{workers}, each with one frame at a time from decoding to score, in passes of one thread"
+        way = f"{lineup.engine}: {way}"
+        if way != self._way:
+            self._way = way
+            self._shared.event("engine", Severity.INFO, lineup.engine, way)
 
     async def run(self) -> None:
         """Look for a new revision every `registry_poll_s`. A failed revision is one event; the old lineup stays."""

@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +49,7 @@ from inspector.vision.networks.backbone import find_weights
 from inspector.vision.networks.graphs import Graph, cached_graph, keep_graph
 from inspector.vision.routing.index import AnchorIndex
 from inspector.vision.routing.routing_pass import RoutingPass, RoutingView
+from inspector.vision.serving.batch_size import best_batch
 from inspector.vision.serving.loaded_product import LoadedProduct, batch_key_of
 from inspector.vision.serving.needed_graphs import bound, cached_graphs, graphs_of_versions, routing_graph
 from inspector.vision.serving.product_inspector import ProductInspector
@@ -80,6 +81,7 @@ class VisionLoader:
         self._section = section
         self._cache = cache
         self._engine: Engine | None = None
+        self._batch: int | None = None
 
     def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """A lineup of these versions. Raises EngineError, WeightsMissing where engine or routing pass can't be made.
@@ -108,8 +110,9 @@ class VisionLoader:
         opened = (product for digest, product in loaded.items() if digest not in known)
         events += [_without_health(item.version) for item in opened if item.inspector.artifact.health is None]
         shadows = VisionShadows(self._ready_shadows(live, replace(opening, known=known | loaded), events), engine.name)
-        lineup = VisionLineup(live.revision, loaded, routing_pass, shadows, is_batched=engine.is_batched)
-        lineup.warm_up(self._section.batch_max if engine.is_batched else 1)
+        batch = self._batch_on(engine, loaded.values())
+        lineup = VisionLineup(live.revision, loaded, routing_pass, shadows, is_batched=engine.is_batched, batch=batch)
+        lineup.warm_up(batch)
         return lineup, events
 
     def missing_graphs(self, live: LiveSet) -> frozenset[str]:
@@ -130,6 +133,17 @@ class VisionLoader:
     def engine_name(self) -> str:
         """The engine that is used, as it stands in the rows: never `auto`. Raises EngineError."""
         return self._made_engine().name
+
+    def _batch_on(self, engine: Engine, loaded: Iterable[LoadedProduct]) -> int:
+        """Most frames of one pass. Measured once, when the first product is there whose frames are not in tiles."""
+        if not engine.is_batched:
+            return 1
+        if self._section.batch_max:
+            return self._section.batch_max
+        untiled = (item for item in loaded if item.inspector.artifact.preparation.tile_count == 1)
+        if self._batch is None and (item := next(untiled, None)) is not None:
+            self._batch = best_batch(item.embedder, item.inspector.artifact.preparation.canvas)
+        return self._batch or 1
 
     def _made_engine(self) -> Engine:
         # The engine is made here, not in the constructor: this takes seconds, and callers have a thread of their own.
@@ -232,9 +246,11 @@ class VisionLineup:
         shadows: VisionShadows,
         *,
         is_batched: bool,
+        batch: int,
     ) -> None:
         self.loaded = loaded
         self._is_batched = is_batched
+        self._batch = batch
         self._shadows = shadows
         self._revision = revision
         self._routing_pass = routing_pass
@@ -280,6 +296,14 @@ class VisionLineup:
     @property
     def is_batched(self) -> bool:
         return self._is_batched
+
+    @property
+    def batch(self) -> int:
+        return self._batch
+
+    @property
+    def engine(self) -> str:
+        return self._shadows.engine
 
     @property
     def known(self) -> dict[str, LoadedProduct]:

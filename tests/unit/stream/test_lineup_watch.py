@@ -20,7 +20,7 @@ from inspector.store.database import Database, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.pipeline.upkeep import LineupWatch
-from inspector.testing.lineup import FakeLoader
+from inspector.testing.lineup import FakeLineup, FakeLoader
 from inspector.testing.registry import InMemoryRegistry
 from inspector.training.enrol import Enrolment
 from inspector.vision.serving import lineup as lineup_module
@@ -81,7 +81,27 @@ async def signed_line(line: Config = FREE) -> tuple[LineupWatch, InMemoryRegistr
 
 
 def told(shared: Shared) -> list[tuple[str, str]]:
-    return [(event.kind, event.detail) for event in shared.telemetry.events if event.kind != "lineup"]
+    return [(event.kind, event.detail) for event in shared.telemetry.events if event.kind not in ("lineup", "engine")]
+
+
+@pytest.mark.parametrize(
+    ("is_batched", "said"),
+    [
+        (False, "fake: 2 workers, each with one frame at a time from decoding to score, in passes of one thread"),
+        (True, "fake: 2 workers for decoding and routing, one scorer with passes over at most 8 (measured)"),
+    ],
+)
+async def test_load_says_once_how_frames_go_and_takes_the_lineup_s_batch(is_batched: bool, said: str) -> None:
+    config = FREE.model_copy(update={"engine": EngineSection(threads=2)})
+    shared = Plant(config).pipeline()._shared
+    registry = InMemoryRegistry()
+    watch = LineupWatch(shared, registry, FakeLoader(FakeLineup(is_batched=is_batched)))
+    await watch.load()
+    await registry.add_version("bolt", b"bolt", {"head": "prototype", "threshold": 1.0}, by="test", activate=True)
+    await watch.load()
+    assert watch.versions == ("bolt:1",)
+    assert [event.detail for event in shared.telemetry.events if event.kind == "engine"] == [said]
+    assert shared.batcher.largest == 8
 
 
 async def test_load_signed_version_judges_and_nothing_is_told() -> None:

@@ -270,6 +270,25 @@ def test_load_warms_up_the_worst_legal_batch(
     assert {1, 4} <= set(engine.batches)
 
 
+def test_load_batch_is_measured_once_where_the_configuration_leaves_it_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, live: LiveSet, artifacts: dict[str, bytes]
+) -> None:
+    engine, measured = FakeEngine(is_batched=True), []
+    monkeypatch.setattr(lineup_module, "create_engine", lambda *_: engine)
+    monkeypatch.setattr(lineup_module, "best_batch", lambda _, canvas: measured.append(canvas) or 16)
+    loader = VisionLoader(EngineSection(), tmp_path)
+    empty, _ = loader.load(LiveSet("r0", ()), {}, None)
+    assert empty.batch == 1, "there is nothing to measure with"
+    first, _ = loader.load(live, artifacts, empty)
+    second, _ = loader.load(replace(live, revision="r2"), artifacts, first)
+    assert (first.batch, second.batch, measured) == (16, 16, [(256, 256)])
+    assert {1, 16} <= set(engine.batches)
+
+
+def test_load_batch_of_single_frames_is_one_whatever_is_configured(lineup: VisionLineup) -> None:
+    assert (lineup.batch, lineup.engine) == (1, "fake")
+
+
 def test_load_engine_of_single_frames_is_warmed_up_by_one_frame(lineup: VisionLineup, fake_engine: FakeEngine) -> None:
     assert not lineup.is_batched
     assert set(fake_engine.batches) == {1}

@@ -102,7 +102,7 @@ class LineupWatch:
         workers = f"{section.workers} worker{'s' if section.workers > 1 else ''}"
         if lineup.is_batched:
             measured = "" if section.batch_max else " (measured)"
-            way = f"{workers} for decoding and routing, one scorer with passes over at most {lineup.batch}{measured}"
+            way = f"{workers} for decoding and routing, one scorer with passes over {_up_to(lineup.batch)}{measured}"
         else:
             way = f"{workers}, each with one frame at a time from decoding to score, in passes of one thread"
         way = f"{lineup.engine}: {way}"
@@ -282,3 +282,7 @@ class Upkeep:
     def _is_canary_overdue(self) -> bool:
         seen_ns = max(self._canary_ok_ns or 0, self._shared.last_scored_ns)
         return self._shared.clock.monotonic_ns() - seen_ns > CANARY_OVERDUE_S * 1e9
+
+
+def _up_to(frames: int) -> str:
+    return "one frame" if frames == 1 else f"at most {frames} frames"

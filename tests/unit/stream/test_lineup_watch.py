@@ -88,7 +88,7 @@ def told(shared: Shared) -> list[tuple[str, str]]:
     ("is_batched", "said"),
     [
         (False, "fake: 2 workers, each with one frame at a time from decoding to score, in passes of one thread"),
-        (True, "fake: 2 workers for decoding and routing, one scorer with passes over at most 8 (measured)"),
+        (True, "fake: 2 workers for decoding and routing, one scorer with passes over at most 8 frames (measured)"),
     ],
 )
 async def test_load_says_once_how_frames_go_and_takes_the_lineup_s_batch(is_batched: bool, said: str) -> None:

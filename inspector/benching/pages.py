@@ -167,9 +167,9 @@ def _account(found: Document) -> FigureTable:
         ("deadline missed", missed),
         ("unjudged", str(found["unjudged"])),
         ("told twice", str(found["repeated"])),
-        ("processor ms of the agent a frame, saturation", _number(used["saturation"], 2)),
-        ("processor ms of the agent a frame, schedule", _number(used["schedule"], 2)),
-        ("resident memory of the agent, MiB", _number(found["resident_mib"], 1)),
+        ("processor ms of all agents a frame, saturation", _number(used["saturation"], 2)),
+        ("processor ms of all agents a frame, schedule", _number(used["schedule"], 2)),
+        ("resident memory of all agents, MiB", _number(found["resident_mib"], 1)),
     )
     return FigureTable("Account", ("", "figure"), rows)
 

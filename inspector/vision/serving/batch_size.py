@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from inspector.errors import EngineError
 from inspector.vision.engines.protocols import Embedder
 
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
@@ -33,24 +35,30 @@ def best_batch(
 ) -> int:
     """Most frames [Hc, Wc, 3] of one pass. Takes well under a second where passes are short.
 
-    `sizes`: to try, the smallest first; the search ends where a pass takes longer than LONGEST_PASS_S. The smallest one
-    is always allowed. Raises EngineError where not even that can be passed.
+    `sizes`: to try, the smallest first; the search ends where a pass takes longer than LONGEST_PASS_S, or can't be made
+    because memory does not suffice. The smallest one is always allowed. Raises EngineError where not even that passes.
     """
     frame_s: dict[int, float] = {}
     for size in sizes:
-        pixels = np.zeros((size, *canvas, 3), np.uint8)
-        embedder(pixels)  # makes room in memory, and on a GPU captures the pass
-        took_s = statistics.median(_timed(embedder, pixels, now_s) for _ in range(ROUNDS))
-        if frame_s and took_s > LONGEST_PASS_S:
+        try:
+            took_s = _median_s(embedder, np.zeros((size, *canvas, 3), np.uint8), now_s)
+        except EngineError:
+            if not frame_s:
+                raise
             break
-        frame_s[size] = took_s / size
+        if not frame_s or took_s <= LONGEST_PASS_S:
+            frame_s[size] = took_s / size
         if took_s > LONGEST_PASS_S:
             break
     least_s = min(frame_s.values())
     return next(size for size, each_s in frame_s.items() if each_s * WORTH <= least_s)
 
 
-def _timed(embedder: Embedder, pixels: np.ndarray, now_s: Callable[[], float]) -> float:
-    began_s = now_s()
-    embedder(pixels)
-    return now_s() - began_s
+def _median_s(embedder: Embedder, pixels: NDArray[np.uint8], now_s: Callable[[], float]) -> float:
+    embedder(pixels)  # makes room in memory, and on a GPU captures the pass
+    took_s = []
+    for _ in range(ROUNDS):
+        began_s = now_s()
+        embedder(pixels)
+        took_s.append(now_s() - began_s)
+    return statistics.median(took_s)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -135,14 +136,17 @@ class VisionLoader:
         return self._made_engine().name
 
     def _batch_on(self, engine: Engine, loaded: Iterable[LoadedProduct]) -> int:
-        """Most frames of one pass. Measured once, when the first product is there whose frames are not in tiles."""
+        """Most frames of one pass. Measured once, with the largest pass of the first products that are not in tiles."""
         if not engine.is_batched:
             return 1
         if self._section.batch_max:
             return self._section.batch_max
-        untiled = (item for item in loaded if item.inspector.artifact.preparation.tile_count == 1)
-        if self._batch is None and (item := next(untiled, None)) is not None:
-            self._batch = best_batch(item.embedder, item.inspector.artifact.preparation.canvas)
+        if self._batch is None:
+            preparations = [(item.inspector.artifact.preparation, item.embedder) for item in loaded]
+            untiled = [(each.canvas, embedder) for each, embedder in preparations if each.tile_count == 1]
+            if untiled:
+                canvas, embedder = max(untiled, key=lambda each: math.prod(each[0]))
+                self._batch = best_batch(embedder, canvas)
         return self._batch or 1
 
     def _made_engine(self) -> Engine:

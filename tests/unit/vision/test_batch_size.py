@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from inspector.errors import EngineError
 from inspector.vision.engines.protocols import Patches
 from inspector.vision.serving.batch_size import best_batch
 
@@ -48,6 +49,25 @@ def test_best_batch_ends_at_the_first_pass_that_takes_too_long() -> None:
     machine = Machine(lambda n: 10.0 * n)
     best_batch(machine, (4, 6), now_s=lambda: machine.now_s)
     assert sorted(set(machine.tried)) == [1, 2, 4]
+
+
+@pytest.mark.parametrize(("most", "batch"), [(1, 1), (4, 4), (32, 32)])
+def test_best_batch_ends_where_memory_does_not_suffice(most: int, batch: int) -> None:
+    def pass_ms(frames: int) -> float:
+        if frames > most:
+            raise EngineError("torch can't run the pass: CUDA out of memory.")
+        return 2.0 + 0.1 * frames
+
+    machine = Machine(pass_ms)
+    assert best_batch(machine, (4, 6), now_s=lambda: machine.now_s) == batch
+
+
+def test_best_batch_of_a_pass_that_fails_for_one_frame_is_that_failure() -> None:
+    def pass_ms(_: int) -> float:
+        raise EngineError("torch can't run the pass: no such device")
+
+    with pytest.raises(EngineError, match="no such device"):
+        best_batch(Machine(pass_ms), (4, 6))
 
 
 def test_best_batch_one_slow_round_does_not_decide() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -307,6 +308,9 @@ def _export_in_subprocess(graphs: Sequence[tuple[Graph, Path | None]], cache: Pa
         raise EngineError(f"Exporting the backbone took more than {limit_s} s.") from error
     if done.returncode == 0:
         return
+    if (number := -done.returncode) > 0:  # as where a person ends a whole group of processes
+        by = f"signal {number} ({signal.strsignal(number)})"
+        raise EngineError(f"The export of the backbone was ended by {by} before it was done; start it again.")
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     if done.returncode == WEIGHTS_MISSING_EXIT:
         raise WeightsMissing(last)

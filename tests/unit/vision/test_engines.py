@@ -168,6 +168,12 @@ def test_ensure_graph_damaged_cache_is_exported_again(
     assert not list(tmp_path.glob(".*"))  # nothing partial is left
 
 
+def test_ensure_graph_export_ended_by_a_signal_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(graphs, "python_command", lambda *_: ["sh", "-c", "kill -TERM $$"])
+    with pytest.raises(EngineError, match=r"was ended by signal 15 \(Terminated\) before it was done"):
+        graphs.ensure_graph(small_graph(), tmp_path)
+
+
 def test_ensure_graphs_exports_what_is_missing_in_one_process(
     engine_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

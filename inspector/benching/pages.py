@@ -214,8 +214,9 @@ def _line(found: Document) -> str:
     gates = "each at a gate" if found["gates"] else "without gates"
     cameras = f"{found['cameras']} camera{'s' if found['cameras'] != 1 else ''} {gates}"
     agents = found.get("agents", 1)
-    if agents > 1:
-        cameras += f", {agents} agents with one store"
+    if "agent_cores" in found:
+        each = f"{found['agent_cores']} core{'' if found['agent_cores'] == 1 else 's'}"
+        cameras += f", one agent with {each}" if agents == 1 else f", {agents} agents with {each} each and one store"
     return f"{cameras}, {_products(found['products'])}, {found['broker']}, {found['database']}"
 
 

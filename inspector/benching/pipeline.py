@@ -64,7 +64,10 @@ class PipelineRequest:
 
 @dataclass(slots=True)
 class PipelineRun:
-    """Everything that was measured. Lists have one entry a window, and belong together by position."""
+    """Everything that was measured. Lists have one entry a window, and belong together by position.
+
+    `cores`: with which each agent inspects.
+    """
 
     request: PipelineRequest
     machine: Machine
@@ -72,6 +75,7 @@ class PipelineRun:
     engine: str = ""
     profile: str = ""
     precision: Precision = FLOAT32
+    cores: int = 0
     without_bare: str = ""
     pass_arrangement: Arrangement | None = None
     backbone_arrangement: Arrangement | None = None
@@ -98,7 +102,8 @@ async def run_pipeline(request: PipelineRequest, say: Say) -> PipelineRun:
         graph, weights_file, profile, precision = await pass_of(made)
         engine = made.config.engine.name
         own = await in_thread(None, Alone, engine, made.engines, graph, weights_file, precision)
-        run = PipelineRun(request, machine, made.broker_name, own.engine, profile, own.precision)
+        cores = made.config.engine.cores
+        run = PipelineRun(request, machine, made.broker_name, own.engine, profile, own.precision, cores)
         bare = await in_thread(None, _bare, run, made.engines)
         async with running(made, say) as line:
             if request.windows:
@@ -244,6 +249,7 @@ def document(run: PipelineRun) -> dict[str, Any]:
         "seed": request.seed,
         "cameras": request.setting.cameras,
         "agents": request.setting.agents,
+        "agent_cores": run.cores,
         "products": len(request.setting.copied) or request.setting.products,
         "profile": run.profile,
         "gates": request.setting.gate_window_ms is not None,

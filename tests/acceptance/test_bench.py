@@ -92,15 +92,15 @@ def test_bench_pipeline_copies_of_products_every_frame_has_its_answer(plant: Pat
 
 
 def test_bench_pipeline_two_agents_with_one_store_answer_for_all_cameras(plant: Path, parts_folder: Path) -> None:
-    tiny = ("--agents", "2", "--cameras", "3", "--windows", "0", "--rate", "6", "--frames", "18")
+    tiny = ("--agents", "2", "--threads", "1", "--cameras", "3", "--windows", "0", "--rate", "6", "--frames", "18")
     page = plant.parent / "page.md"
     found = measured(
         plant, "bench", "pipeline", *COPIES, "--images", str(parts_folder), *tiny, "--deadline-ms", "60000", "--gates",
         "--page", str(page),
     )  # fmt: skip
     assert (found["frames"], found["lost"], found["late"], found["unjudged"], found["repeated"]) == (18, 0, 0, 0, 0)
-    assert (found["agents"], found["cameras"]) == (2, 3)
-    assert "3 cameras each at a gate, 2 agents with one store" in page.read_text()
+    assert (found["agents"], found["agent_cores"], found["cameras"]) == (2, 1, 3)
+    assert "3 cameras each at a gate, 2 agents with 1 core each and one store" in page.read_text()
 
 
 def test_bench_products_copies_take_memory_and_no_frames(plant: Path, parts_folder: Path) -> None:

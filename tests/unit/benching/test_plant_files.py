@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,11 @@ from inspector.config.sections import MqttSection
 from inspector.errors import UsageError
 
 
-def written(folder: Path, cores: int | None = 4, **setting: object) -> tuple[Config, ...]:
+def written(folder: Path, cores: int | None = 4, **setting: Any) -> tuple[Config, ...]:
     engine = {} if cores is None else {"engine": {"threads": cores}}
     config = parse({"agent": {"state_dir": str(folder)}, **engine}, None)
     folder.mkdir(exist_ok=True)
-    return written_configs(PlantSetting(config=config, state=folder, **setting), folder, MqttSection())  # type: ignore[arg-type]
+    return written_configs(PlantSetting(config=config, state=folder, **setting), folder, MqttSection())
 
 
 def test_agents_share_cameras_in_turn_cores_and_the_store(tmp_path: Path) -> None:

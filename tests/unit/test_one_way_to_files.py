@@ -40,6 +40,7 @@ ALLOWED = {
     "inspector/agent/process_figures.py": KERNEL,
     "inspector/benching/children.py": BENCH,
     "inspector/benching/plant.py": BENCH,
+    "inspector/benching/plant_files.py": BENCH,
     "inspector/benching/products.py": BENCH,
     "inspector/cli/checks/certificates.py": "certificates that the configuration names; bounded",
     "inspector/cli/checks/state.py": "a lock on a folder, nothing is read",

@@ -100,7 +100,7 @@ def _router(made: dict[str, Enrolment], cache: Path) -> Router:
     versions = tuple(_version(name, enrolment) for name, enrolment in made.items())
     artifacts = {enrolment.digest: enrolment.artifact for enrolment in made.values()}
     section = EngineSection(name="onnxruntime", threads=1, batch_max=1)
-    lineup, events = VisionLoader(section, cache).load(LiveSet("r1", versions), artifacts, None)
+    lineup, events = VisionLoader(section, cache).load(LiveSet("r1", versions), artifacts.get, None)
     if events:
         raise SystemExit("; ".join(event.detail for event in events))
     return lineup.router

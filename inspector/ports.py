@@ -207,14 +207,21 @@ class Lineup(Protocol):
         """Send stored probe images through all steps, on the scorer thread. Raises ParityError if a score differs."""
 
 
+ArtifactOf = Callable[[str], bytes | None]
+"""Gives the bytes of the artifact with this digest; None where they are damaged or gone. May block."""
+
+
 class LineupLoader(Protocol):
     """Makes a lineup of `LiveSet.needed`. Loaded versions are reused.
 
     A live version that can't be loaded is refused by an event; the one that judged its product before goes on.
     """
 
-    def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
-        """Blocking; runs on a thread of its own. `artifacts` maps digest to bytes for versions not in `previous`."""
+    def load(self, live: LiveSet, artifact_of: ArtifactOf, previous: Lineup | None) -> tuple[Lineup, list[Event]]:
+        """Blocking; runs on a thread of its own. Only the artifacts of versions that are not in `previous` are fetched.
+
+        An error of `artifact_of` ends the load: no version is refused because the store was away.
+        """
 
     def missing_graphs(self, live: LiveSet) -> frozenset[str]:
         """The names of the graphs that these versions need and that are not on this machine. Blocking.

@@ -74,7 +74,7 @@ class Rejudge:
 def _opened(config: Config, loader: VisionLoader, version: ProductVersion, artifact: bytes) -> LoadedProduct:
     asyncio.run(fetch_where_none_is_made(config, cache_of(config)))
     alone = LiveSet("again", (replace(version, is_live=True, is_shadow=False),))
-    lineup, events = loader.load(alone, {version.digest: artifact}, None)
+    lineup, events = loader.load(alone, {version.digest: artifact}.get, None)
     item = lineup.loaded.get(version.digest) if isinstance(lineup, VisionLineup) else None
     if item is None:
         why = "; ".join(event.detail for event in events)

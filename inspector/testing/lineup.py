@@ -29,7 +29,7 @@ from inspector.domain import (
     RouteFacts,
     Scored,
 )
-from inspector.ports import Lineup, Router, Scorer
+from inspector.ports import ArtifactOf, Lineup, Router, Scorer
 
 THRESHOLD = 1.0
 DARK = 254
@@ -150,7 +150,7 @@ class FakeLoader:
 
     lineup: FakeLineup = field(default_factory=FakeLineup)
 
-    def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
+    def load(self, live: LiveSet, artifact_of: ArtifactOf, previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         names = tuple(version.product for version in live.versions) or self.lineup.names
         own = self.lineup
         made = FakeLineup(live.revision, names, own.gate, own.batches, own.shadows, own.expected, own.is_batched)

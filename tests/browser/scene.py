@@ -108,7 +108,7 @@ class Line:
             live = await registry.live()
             artifacts = {each.digest: await registry.artifact(each.product, each.version) for each in live.versions}
         loader = VisionLoader(EngineSection(name="onnxruntime", threads=1), self.config.agent.state_dir / "engines")
-        lineup, _ = loader.load(live, artifacts, None)
+        lineup, _ = loader.load(live, artifacts.get, None)
         return lineup
 
     async def show(self, plan: Plan) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from inspector.domain import Event, LiveSet, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
-from inspector.ports import Ledger, Lineup, LineupLoader, Registry
+from inspector.ports import ArtifactOf, Ledger, Lineup, LineupLoader, Registry
 from inspector.signing.vouching import SignaturePolicy
 from inspector.stream.pipeline.graph_exchange import GraphExchange
 from inspector.stream.pipeline.heartbeats import Fault
@@ -28,6 +28,9 @@ CANARY_OVERDUE_S = 15.0
 SCORER_HUNG_S = 60.0
 EVENTS_S = 0.5
 MOST_EVENTS = 10_000
+
+LOOP_LOOK_S = 1.0
+"""Time between two looks of the loader's thread whether the event loop that it waits for is still there."""
 
 LATE_IN_A_ROW = 3
 """A gate stops being ready after this many frames in a row were decided too late."""
@@ -78,9 +81,7 @@ class LineupWatch:
             return
         live = await self._vouched(live)
         await self._graphs.fetch(live)
-        fetched = {version.digest: await self._fetch(version) for version in live.needed}
-        artifacts = {digest: content for digest, content in fetched.items() if content is not None}
-        lineup, events = await self._on_thread(self._loader.load, live, artifacts, self._lineup)
+        lineup, events = await self._on_thread(self._loader.load, live, self._fetching(live), self._lineup)
         self._lineup = lineup
         self._shared.batcher.largest = lineup.batch
         self._tell_way(lineup)
@@ -168,6 +169,21 @@ class LineupWatch:
 
     async def _on_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._loading, work, *arguments)
+
+    def _fetching(self, live: LiveSet) -> ArtifactOf:
+        """Gets artifacts one at a time for the loader's thread. With 200 products, all at once are half a gigabyte."""
+        loop, needed = asyncio.get_running_loop(), {version.digest: version for version in live.needed}
+
+        def artifact_of(digest: str) -> bytes | None:
+            fetched = asyncio.run_coroutine_threadsafe(self._fetch(needed[digest]), loop)
+            while True:
+                try:
+                    return fetched.result(LOOP_LOOK_S)
+                except TimeoutError:
+                    if fetched.done() or loop.is_closed():  # without its loop nobody will answer
+                        raise
+
+        return artifact_of
 
     async def _fetch(self, version: ProductVersion) -> bytes | None:
         """The artifact's bytes; None if they are damaged or gone. The loader then refuses only this version."""

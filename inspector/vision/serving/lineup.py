@@ -39,7 +39,7 @@ from inspector.domain import (
     Severity,
 )
 from inspector.errors import ArtifactError, EngineError, GraphMissing, InspectorError
-from inspector.ports import Lineup
+from inspector.ports import ArtifactOf, Lineup
 from inspector.signing.statements import bound_graphs
 from inspector.vision.artifacts.format import unpack
 from inspector.vision.engines.factory import create_engine
@@ -70,9 +70,20 @@ class _Opening:
 
     engine: Engine
     routing_pass: RoutingPass
-    artifacts: dict[str, bytes]
+    artifact_of: ArtifactOf
     known: dict[str, LoadedProduct]
     fault: GraphMissing | None = None
+
+    def reused(self, version: ProductVersion) -> LoadedProduct | None:
+        """The version as it is open already; None where it must be opened, also because its graph is another now."""
+        item = self.known.get(version.digest)
+        return replace(item, version=version) if item is not None and _is_on_its_graph(item, version) else None
+
+    def content_of(self, version: ProductVersion) -> bytes | None:
+        """The bytes of the version, if it must be opened. Raises what `artifact_of` raises."""
+        if self.fault is not None or self.reused(version) is not None:
+            return None
+        return self.artifact_of(version.digest)
 
 
 class VisionLoader:
@@ -84,7 +95,7 @@ class VisionLoader:
         self._engine: Engine | None = None
         self._batch: int | None = None
 
-    def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
+    def load(self, live: LiveSet, artifact_of: ArtifactOf, previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """A lineup of these versions. Raises EngineError, WeightsMissing where engine or routing pass can't be made.
 
         Where the routing pass has no graph and there is no torch to export it, all versions are refused.
@@ -95,25 +106,29 @@ class VisionLoader:
             routing_pass = RoutingPass.on(engine, routing_graph(live.versions or live.shadows, self._cache))
         except GraphMissing as error:  # nothing can be judged yet; the first product's graphs come with it
             routing_pass, fault = RoutingPass(_Missing(error)), error
-        known = previous.known if isinstance(previous, VisionLineup) else {}
-        opening = _Opening(engine, routing_pass, artifacts, known, fault)
+        before = previous if isinstance(previous, VisionLineup) else None
+        known = before.known if before is not None else {}
+        opening = _Opening(engine, routing_pass, artifact_of, known, fault)
         loaded: dict[str, LoadedProduct] = {}
         events: list[Event] = []
-        judged = previous.judging if isinstance(previous, VisionLineup) else {}
+        judged = before.judging if before is not None else {}
         for version in live.routable:
+            content = opening.content_of(version)
             try:
-                loaded[version.digest] = self._ready(version, opening)
+                loaded[version.digest] = self._ready(version, content, opening)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one product, the others must be loaded
-                before = judged.get(version.product) if version.is_live else None
-                events.append(_refused(version, error, before))
-                if before is not None:
-                    loaded[before.version.digest] = before
+                instead = judged.get(version.product) if version.is_live else None
+                events.append(_refused(version, error, instead))
+                if instead is not None:
+                    loaded[instead.version.digest] = instead
         opened = (product for digest, product in loaded.items() if digest not in known)
         events += [_without_health(item.version) for item in opened if item.inspector.artifact.health is None]
-        shadows = VisionShadows(self._ready_shadows(live, replace(opening, known=known | loaded), events), engine.name)
+        measured = before.shadows.measured if before is not None else {}
+        scored = self._ready_shadows(live, replace(opening, known=known | loaded), measured, events)
+        shadows = VisionShadows(scored, engine.name)
         batch = self._batch_on(engine, loaded.values())
         lineup = VisionLineup(live.revision, loaded, routing_pass, shadows, is_batched=engine.is_batched, batch=batch)
-        lineup.warm_up(batch)
+        lineup.warm_up(warm=before.passes if before is not None and before.batch == batch else frozenset())
         return lineup, events
 
     def missing_graphs(self, live: LiveSet) -> frozenset[str]:
@@ -157,31 +172,40 @@ class VisionLoader:
             )
         return self._engine
 
-    def _ready_shadows(self, live: LiveSet, opening: _Opening, events: list[Event]) -> list[LoadedShadow]:
-        """The shadow versions, loaded and checked as the live ones. One that is refused is an event and no more."""
+    def _ready_shadows(
+        self, live: LiveSet, opening: _Opening, measured: dict[str, LoadedShadow], events: list[Event]
+    ) -> list[LoadedShadow]:
+        """The shadow versions, loaded and checked as the live ones. One that is refused is an event and no more.
+
+        `measured`: by digest, those whose costs are known.
+        """
         shadows = []
         told = {event.subject for event in events}
         for version in live.shadows:
+            content = opening.content_of(version)
             try:
-                shadows.append(LoadedShadow.measured(self._ready(version, opening)))
+                item = self._ready(version, content, opening)
+                known = measured.get(version.digest)
+                if known is not None and known.product.inspector is item.inspector:
+                    shadows.append(replace(known, product=item))
+                else:
+                    shadows.append(LoadedShadow.measured(item))
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a shadow, live versions must be loaded
                 if version.product not in told:
                     events.append(_refused(version, error))
         return shadows
 
-    def _ready(self, version: ProductVersion, opening: _Opening) -> LoadedProduct:
+    def _ready(self, version: ProductVersion, content: bytes | None, opening: _Opening) -> LoadedProduct:
         """The version, opened and checked by its probes unless it is known already. Raises InspectorError."""
-        reused = opening.known.get(version.digest)
-        if reused is not None and _is_on_its_graph(reused, version):
-            return replace(reused, version=version)
+        if (reused := opening.reused(version)) is not None:
+            return reused
         if opening.fault is not None:
             raise opening.fault
-        item = self._open(version, opening.artifacts, opening.engine)
+        item = self._open(version, content, opening.engine)
         item.inspector.check_probes(item.embedder, opening.routing_pass)
         return item
 
-    def _open(self, version: ProductVersion, artifacts: dict[str, bytes], engine: Engine) -> LoadedProduct:
-        content = artifacts.get(version.digest)
+    def _open(self, version: ProductVersion, content: bytes | None, engine: Engine) -> LoadedProduct:
         if content is None:
             raise ArtifactError("its stored bytes are damaged or gone; enrol it again or roll it back")
         artifact = unpack(content, version.digest)
@@ -320,12 +344,20 @@ class VisionLineup:
             product = self._live[name]
             product.inspector.check_probes(product.embedder, self._routing_pass)
 
-    def warm_up(self, batch_max: int) -> None:
-        """Run every pass once with the smallest and the largest batch, so that no frame waits for memory."""
-        by_key = {item.batch_key: item for item in self.loaded.values()}
+    @property
+    def passes(self) -> frozenset[str]:
+        """The batch keys of the versions that are open for frames."""
+        return frozenset(item.batch_key for item in self.loaded.values())
+
+    def warm_up(self, warm: frozenset[str] = frozenset()) -> None:
+        """Run every pass once with the smallest and the largest batch, so that no frame waits for memory.
+
+        `warm`: batch keys that have run so already. Frames that come meanwhile need the cores.
+        """
+        by_key = {item.batch_key: item for item in self.loaded.values() if item.batch_key not in warm}
         for item in by_key.values():
             preparation = item.inspector.artifact.preparation
-            for count in (1, batch_max) if preparation.tile_count == 1 else (1,):
+            for count in sorted({1, self._batch}) if preparation.tile_count == 1 else (1,):
                 item.embedder(np.zeros((count, *preparation.canvas, 3), np.uint8))
 
 

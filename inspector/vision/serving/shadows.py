@@ -62,6 +62,11 @@ class VisionShadows:
         self._by_product = {shadow.product.version.product: shadow for shadow in loaded}
 
     @property
+    def measured(self) -> dict[str, LoadedShadow]:
+        """The versions with their costs, by digest."""
+        return {shadow.product.version.digest: shadow for shadow in self._by_product.values()}
+
+    @property
     def loaded(self) -> list[LoadedProduct]:
         return [shadow.product for shadow in self._by_product.values()]
 

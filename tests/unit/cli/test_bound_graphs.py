@@ -231,7 +231,7 @@ def bound_version(made: Enrolment, graphs: Sequence[ExportedGraph], number: int 
 
 
 def loaded(loader: VisionLoader, version: ProductVersion, made: Enrolment, previous: Any = None) -> tuple[Any, Any]:
-    return loader.load(LiveSet("r1", (version,)), {made.digest: made.artifact}, previous)
+    return loader.load(LiveSet("r1", (version,)), {made.digest: made.artifact}.get, previous)
 
 
 def test_loader_takes_no_other_graph_than_the_version_is_bound_to(loader: VisionLoader, disc: Enrolment) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from inspector.domain import Event, ExportedGraph, LiveSet
 from inspector.errors import ArtifactError, LedgerUnavailable
-from inspector.ports import Lineup
+from inspector.ports import ArtifactOf, Lineup
 from inspector.stream.pipeline.upkeep import LineupWatch
 from inspector.testing.lineup import FakeLoader
 from inspector.testing.registry import InMemoryRegistry
@@ -35,11 +35,11 @@ class Machine(FakeLoader):
     def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
         return [graph for key, graph in self.here.items() if key not in known]
 
-    def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
+    def load(self, live: LiveSet, artifact_of: ArtifactOf, previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         self.loads += 1
         if self.has_torch:
             self.here |= {key: graph_of(key, b"exported here") for key in self.missing_graphs(live)}
-        return super().load(live, artifacts, previous)
+        return super().load(live, artifact_of, previous)
 
 
 class Factory:

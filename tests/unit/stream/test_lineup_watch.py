@@ -13,7 +13,8 @@ from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.sections import EngineSection, SigningSection
 from inspector.domain import Cause, Event, Failure, LiveSet, Provenance, Routed, Scored, TrustedKey
-from inspector.ports import Lineup
+from inspector.errors import LedgerUnavailable
+from inspector.ports import ArtifactOf, Lineup
 from inspector.signing.keys import SecretKey
 from inspector.signing.statements import ThresholdStatement, VersionStatement, signed
 from inspector.store.database import Database, ensure_schema
@@ -37,9 +38,10 @@ class NotingLoader(FakeLoader):
 
     handed: list[set[bytes]] = field(default_factory=list)
 
-    def load(self, live: LiveSet, artifacts: dict[str, bytes], previous: Lineup | None) -> tuple[Lineup, list[Event]]:
-        self.handed.append(set(artifacts.values()))
-        return super().load(live, artifacts, previous)
+    def load(self, live: LiveSet, artifact_of: ArtifactOf, previous: Lineup | None) -> tuple[Lineup, list[Event]]:
+        given = [artifact_of(version.digest) for version in live.needed]
+        self.handed.append({content for content in given if content is not None})
+        return super().load(live, artifact_of, previous)
 
 
 async def test_load_damaged_artifact_hands_over_the_others() -> None:
@@ -54,6 +56,25 @@ async def test_load_damaged_artifact_hands_over_the_others() -> None:
     await watch.load()
     assert loader.handed == [{b"bolt"}]
     assert watch.current is not None
+
+
+async def test_load_without_the_store_is_no_fault_of_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store answers what is live, and is away when an artifact is fetched."""
+    registry, loader = InMemoryRegistry(), NotingLoader()
+    await registry.add_version("bolt", b"bolt", {"head": "prototype", "threshold": 1.0}, by="test", activate=True)
+
+    async def away(_product: str, _version: int) -> bytes:
+        raise LedgerUnavailable("the store is away")
+
+    shared = Plant(FREE).pipeline()._shared
+    watch = LineupWatch(shared, registry, loader)
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "artifact", away)
+        with pytest.raises(LedgerUnavailable):
+            await watch.load()
+    assert (watch.current, told(shared)) == (None, [])
+    await watch.load()
+    assert loader.handed == [{b"bolt"}]
 
 
 async def test_load_hands_over_the_shadow_beside_its_live_version() -> None:

@@ -61,7 +61,7 @@ def test_defect_of_20_pixels_in_24_megapixels_is_found_in_tiles(
     assert done.report.backbone_passes == 24
     version = version_of(done, "plate")
     loader = VisionLoader(EngineSection(name="onnxruntime", threads=2), engine_cache)
-    lineup, events = loader.load(LiveSet("r1", (version,)), {version.digest: done.artifact}, None)
+    lineup, events = loader.load(LiveSet("r1", (version,)), {version.digest: done.artifact}.get, None)
     assert events == []
 
     def judged(payload: bytes, name: str) -> Scored:

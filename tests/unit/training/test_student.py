@@ -422,7 +422,7 @@ def test_lineup_students_and_prototypes_side_by_side_keep_order_and_fail_alone(
     versions = {"disc": taught["disc"], "mesh": taught["mesh"], "plate": enrolled["plate"]}
     live = LiveSet("r1", tuple(version_of(each, name) for name, each in versions.items()))
     lineup, events = VisionLoader(EngineSection(), Path("unused")).load(
-        live, {each.digest: each.artifact for each in versions.values()}, None
+        live, {each.digest: each.artifact for each in versions.values()}.get, None
     )
     assert not events
     lineup.check_canary()

@@ -154,7 +154,7 @@ def test_toy_head_is_enrolled_loaded_and_gives_the_verdict_of_a_running_lineup(
     versions = {"disc": done, "plate": enrolled["plate"]}
     live = LiveSet("r1", tuple(version_of(each, name) for name, each in versions.items()))
     artifacts = {each.digest: each.artifact for each in versions.values()}
-    lineup, events = VisionLoader(EngineSection(), tmp_path).load(live, artifacts, None)
+    lineup, events = VisionLoader(EngineSection(), tmp_path).load(live, artifacts.get, None)
     assert events == []
     lineup.check_canary()
     for product, has_defect in (("disc", False), ("disc", True), ("plate", False)):

@@ -218,7 +218,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Vis
     def load(*enrolments: tuple[str, Enrolment]) -> VisionLineup:
         live = LiveSet("r1", tuple(version_of(made, name) for name, made in enrolments))
         artifacts = {made.digest: made.artifact for _, made in enrolments}
-        lineup, events = VisionLoader(EngineSection(), tmp_path).load(live, artifacts, None)
+        lineup, events = VisionLoader(EngineSection(), tmp_path).load(live, artifacts.get, None)
         assert isinstance(lineup, VisionLineup)
         assert events == []
         return lineup
@@ -266,11 +266,11 @@ def test_load_version_from_before_the_checks_is_told_and_judges_every_frame(
     older = replace(watched, artifact=content, digest=digest_of(content), manifest=manifest)
     live = LiveSet("r1", (version_of(older, "tile"),))
     loader = VisionLoader(EngineSection(), tmp_path)
-    lineup, events = loader.load(live, {older.digest: content}, None)
+    lineup, events = loader.load(live, {older.digest: content}.get, None)
     assert [(event.kind, event.subject) for event in events] == [("no_frame_health", "tile")]
     moved = make_faulty(FrameFault.MOVED, scene(300), np.random.default_rng(1))
     assert isinstance(lineup.router.route(frame_of(moved)), Routed)
-    _, again = loader.load(live, {}, lineup)
+    _, again = loader.load(live, {}.get, lineup)
     assert again == [], "told once, not at every change of the lineup"
 
 

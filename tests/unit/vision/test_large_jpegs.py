@@ -64,7 +64,9 @@ class Lineups:
             content, _ = pack(replace(artifact, preparation=replace(artifact.preparation, halving=halving)))
             artifacts[digest_of(content)] = content
             versions.append(replace(version_of(self._enrolled[product], product), digest=digest_of(content)))
-        found, events = VisionLoader(EngineSection(), self._cache).load(LiveSet("r", tuple(versions)), artifacts, None)
+        found, events = VisionLoader(EngineSection(), self._cache).load(
+            LiveSet("r", tuple(versions)), artifacts.get, None
+        )
         assert events == []
         assert isinstance(found, VisionLineup)
         self.embedded.clear()

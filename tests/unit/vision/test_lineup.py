@@ -12,10 +12,11 @@ import pytest
 
 from inspector.config.sections import EngineSection
 from inspector.domain import Cause, Failure, LiveSet, ProductVersion, Routed, Scored, Severity
-from inspector.errors import ParityError
+from inspector.errors import LedgerUnavailable, ParityError
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.framing import Framing
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
+from inspector.vision.artifacts.format import unpack
 from inspector.vision.serving import lineup as lineup_module
 from inspector.vision.serving.lineup import VisionLineup, VisionLoader
 from tests.unit.drawings import FakeEngine, draw, encode, frame_of, version_of
@@ -41,7 +42,7 @@ def live(enrolled: dict[str, Enrolment]) -> LiveSet:
 
 @pytest.fixture
 def lineup(loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]) -> VisionLineup:
-    found, events = loader.load(live, artifacts, None)
+    found, events = loader.load(live, artifacts.get, None)
     assert events == []
     assert isinstance(found, VisionLineup)
     return found
@@ -72,7 +73,7 @@ def test_route_stranger_is_unknown_and_names_the_nearest(lineup: VisionLineup) -
 
 
 def test_route_without_products_is_unknown(loader: VisionLoader) -> None:
-    empty, events = loader.load(LiveSet("r0", ()), {}, None)
+    empty, events = loader.load(LiveSet("r0", ()), {}.get, None)
     found = empty.router.route(frame_of(draw("disc", 1)))
     assert found == Failure(Cause.UNKNOWN_PRODUCT, "no product is enrolled")
     assert (events, empty.products) == ([], ())
@@ -83,7 +84,7 @@ def test_route_shadow_only_product_is_not_released(
     loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]
 ) -> None:
     shadow = replace(live.versions[0], is_live=False, is_shadow=True)
-    found, _ = loader.load(LiveSet("r2", live.versions[1:], shadows=(shadow,)), artifacts, None)
+    found, _ = loader.load(LiveSet("r2", live.versions[1:], shadows=(shadow,)), artifacts.get, None)
     answer = found.router.route(frame_of(draw("disc", 100)))
     assert isinstance(answer, Failure)
     assert answer.cause is Cause.NOT_RELEASED
@@ -94,7 +95,7 @@ def test_load_shadow_beside_a_live_version_of_its_product_is_never_routed_to(
     loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes], enrolled: dict[str, Enrolment]
 ) -> None:
     shadow = replace(version_of(enrolled["mesh"], "disc", number=2, live=False), product="disc")
-    found, events = loader.load(LiveSet("r2", live.versions[:1], shadows=(shadow,)), artifacts, None)
+    found, events = loader.load(LiveSet("r2", live.versions[:1], shadows=(shadow,)), artifacts.get, None)
     assert isinstance(found, VisionLineup)
     assert (events, list(found.loaded)) == ([], [live.versions[0].digest])
 
@@ -179,7 +180,7 @@ def test_score_uses_the_registry_threshold(
     loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes], lineup: VisionLineup
 ) -> None:
     strict = replace(live.versions[0], threshold=live.versions[0].threshold * 0.99)
-    moved, _ = loader.load(LiveSet("r2", (strict, *live.versions[1:])), artifacts, lineup)
+    moved, _ = loader.load(LiveSet("r2", (strict, *live.versions[1:])), artifacts.get, lineup)
     assert isinstance(moved, VisionLineup)
     before = lineup.scorer.score([routed(lineup, "disc", 300)])[0]
     after = moved.scorer.score([routed(moved, "disc", 300)])[0]
@@ -195,7 +196,7 @@ def test_load_damaged_version_is_refused_and_others_go_on(
     digest = live.versions[0].digest
     damaged = bytearray(artifacts[digest])
     damaged[-1] ^= 1
-    found, (event,) = loader.load(live, {**artifacts, digest: bytes(damaged)}, None)
+    found, (event,) = loader.load(live, {**artifacts, digest: bytes(damaged)}.get, None)
     assert (event.kind, event.severity, event.subject) == ("version_refused", Severity.ALARM, "disc")
     assert found.products == ("mesh", "plate")
 
@@ -210,7 +211,7 @@ def test_load_damaged_version_in_place_of_a_good_one_leaves_the_good_one_judging
     """Whatever is wrong with it, also what nobody thought of."""
     worse = replace(live.versions[0], version=2, digest="0" * 64)
     next_live = LiveSet("r2", (worse, *live.versions[1:]))
-    found, (event,) = loader.load(next_live, artifacts, lineup)
+    found, (event,) = loader.load(next_live, artifacts.get, lineup)
     assert isinstance(found, VisionLineup)
     assert (event.kind, event.severity) == ("version_refused", Severity.ALARM)
     assert event.detail.endswith("Version 1 goes on judging")
@@ -222,7 +223,7 @@ def test_load_damaged_version_in_place_of_a_good_one_leaves_the_good_one_judging
         raise KeyError("nobody thought of it")
 
     monkeypatch.setattr(VisionLoader, "_open", broken)
-    again, (event,) = loader.load(LiveSet("r3", next_live.versions), {"0" * 64: b"x", **artifacts}, found)
+    again, (event,) = loader.load(LiveSet("r3", next_live.versions), {"0" * 64: b"x", **artifacts}.get, found)
     assert "it can't be loaded (KeyError" in event.detail
     assert again.products == ("disc", "mesh", "plate")
 
@@ -231,14 +232,14 @@ def test_load_engine_that_scores_otherwise_refuses_every_version(
     loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes], fake_engine: FakeEngine
 ) -> None:
     fake_engine.drift = 0.5
-    found, events = loader.load(live, artifacts, None)
+    found, events = loader.load(live, artifacts.get, None)
     assert found.products == ()
     assert [event.kind for event in events] == ["version_refused"] * 3
 
 
 def test_load_reuses_what_the_previous_lineup_holds(loader: VisionLoader, live: LiveSet, lineup: VisionLineup) -> None:
     fewer = LiveSet("r2", live.versions[:2])
-    found, events = loader.load(fewer, {}, lineup)
+    found, events = loader.load(fewer, {}.get, lineup)
     assert isinstance(found, VisionLineup)
     assert (events, found.products, found.revision) == ([], ("disc", "plate"), "r2")
     digest = live.versions[0].digest
@@ -247,8 +248,54 @@ def test_load_reuses_what_the_previous_lineup_holds(loader: VisionLoader, live: 
     assert isinstance(lineup.scorer.score([routed(lineup, "mesh", 3)])[0], Scored)
 
 
+def test_load_activated_version_is_all_that_is_fetched_and_run(
+    loader: VisionLoader,
+    live: LiveSet,
+    artifacts: dict[str, bytes],
+    fake_engine: FakeEngine,
+) -> None:
+    """Frames come meanwhile: what is open and warm costs them nothing."""
+    fetched: list[str] = []
+
+    def artifact_of(digest: str) -> bytes | None:
+        fetched.append(digest)
+        return artifacts.get(digest)
+
+    before, _ = loader.load(LiveSet("r1", live.versions[:2]), artifact_of, None)
+    assert fetched == [version.digest for version in live.versions[:2]]
+    fetched.clear()
+    fake_engine.batches.clear()
+    after, events = loader.load(LiveSet("r2", live.versions), artifact_of, before)
+    assert (events, after.products) == ([], ("disc", "mesh", "plate"))
+    assert fetched == [live.versions[2].digest]
+    probes = len(unpack(artifacts[fetched[0]]).probes)
+    assert len(fake_engine.batches) == 2 * probes, "each probe goes through the routing pass and its own"
+
+
+def test_load_pass_that_no_lineup_has_run_is_warmed_up_beside_warm_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, live: LiveSet, artifacts: dict[str, bytes]
+) -> None:
+    engine = FakeEngine(is_batched=True)
+    monkeypatch.setattr(lineup_module, "create_engine", lambda *_: engine)
+    loader = VisionLoader(EngineSection(batch_max=4), tmp_path)
+    before, _ = loader.load(LiveSet("r1", live.versions[:1]), artifacts.get, None)
+    assert isinstance(before, VisionLineup)
+    monkeypatch.setattr(lineup_module, "batch_key_of", lambda *_: "another pass")
+    engine.batches.clear()
+    loader.load(LiveSet("r2", live.versions[:2]), artifacts.get, before)
+    assert engine.batches.count(4) == 1
+
+
+def test_load_store_that_goes_away_ends_the_load_and_refuses_nothing(loader: VisionLoader, live: LiveSet) -> None:
+    def artifact_of(_digest: str) -> bytes | None:
+        raise LedgerUnavailable("the store is away")
+
+    with pytest.raises(LedgerUnavailable):
+        loader.load(live, artifact_of, None)
+
+
 def test_load_version_without_bytes_is_refused(loader: VisionLoader, live: LiveSet) -> None:
-    found, events = loader.load(live, {}, None)
+    found, events = loader.load(live, {}.get, None)
     assert len(events) == 3
     assert found.products == ()
 
@@ -265,7 +312,7 @@ def test_load_warms_up_the_worst_legal_batch(
 ) -> None:
     engine = FakeEngine(is_batched=True)
     monkeypatch.setattr(lineup_module, "create_engine", lambda *_: engine)
-    found, _ = VisionLoader(EngineSection(batch_max=4), tmp_path).load(live, artifacts, None)
+    found, _ = VisionLoader(EngineSection(batch_max=4), tmp_path).load(live, artifacts.get, None)
     assert found.is_batched
     assert {1, 4} <= set(engine.batches)
 
@@ -277,10 +324,10 @@ def test_load_batch_is_measured_once_where_the_configuration_leaves_it_open(
     monkeypatch.setattr(lineup_module, "create_engine", lambda *_: engine)
     monkeypatch.setattr(lineup_module, "best_batch", lambda _, canvas: measured.append(canvas) or 16)
     loader = VisionLoader(EngineSection(), tmp_path)
-    empty, _ = loader.load(LiveSet("r0", ()), {}, None)
+    empty, _ = loader.load(LiveSet("r0", ()), {}.get, None)
     assert empty.batch == 1, "there is nothing to measure with"
-    first, _ = loader.load(live, artifacts, empty)
-    second, _ = loader.load(replace(live, revision="r2"), artifacts, first)
+    first, _ = loader.load(live, artifacts.get, empty)
+    second, _ = loader.load(replace(live, revision="r2"), artifacts.get, first)
     assert (first.batch, second.batch, measured) == (16, 16, [(256, 256)])
     assert {1, 16} <= set(engine.batches)
 
@@ -298,7 +345,7 @@ def test_version_of_other_product_name_routes_under_the_registry_name(
     loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]
 ) -> None:
     renamed: ProductVersion = replace(live.versions[0], product="disc-b")
-    found, _ = loader.load(LiveSet("r3", (renamed,)), artifacts, None)
+    found, _ = loader.load(LiveSet("r3", (renamed,)), artifacts.get, None)
     assert found.products == ("disc-b",)
 
 
@@ -311,7 +358,7 @@ def test_score_tiled_frame_is_a_batch_by_itself_and_the_region_lies_on_the_defec
     framing = Framing(tiles=(1, 2), roi=(1 / 3, 0.0, 2 / 3, 1.0), size_px=256)
     enrolment = enrol("mesh", images, EnrolmentOptions(profile="fast", framing=framing), fake_engine)
     version = version_of(enrolment, "mesh")
-    found, events = loader.load(LiveSet("r1", (version,)), {version.digest: enrolment.artifact}, None)
+    found, events = loader.load(LiveSet("r1", (version,)), {version.digest: enrolment.artifact}.get, None)
     assert (events, found.products) == ([], ("mesh",))
 
     def answer(at: tuple[int, int] | None, seed: int) -> Scored:

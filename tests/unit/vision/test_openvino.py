@@ -63,7 +63,7 @@ def load(enrolment: Enrolment, cache: Path, engine: str, precision: str) -> tupl
     version = version_of(enrolment, "disc")
     section = EngineSection(name=engine, precision=precision, threads=2)  # type: ignore[arg-type]  # names as text
     live = LiveSet("r1", (version,))
-    lineup, events = VisionLoader(section, cache).load(live, {version.digest: enrolment.artifact}, None)
+    lineup, events = VisionLoader(section, cache).load(live, {version.digest: enrolment.artifact}.get, None)
     return lineup.products, events
 
 

@@ -43,7 +43,7 @@ def versions(engine_cache: Path) -> dict[str, Enrolment]:
 def load(enrolment: Enrolment, cache: Path, engine: str = "onnxruntime") -> tuple[tuple[str, ...], list[Event]]:
     version = version_of(enrolment, "disc")
     loader = VisionLoader(EngineSection(name=engine, threads=2, batch_max=2), cache)  # type: ignore[arg-type]
-    lineup, events = loader.load(LiveSet("r1", (version,)), {version.digest: enrolment.artifact}, None)
+    lineup, events = loader.load(LiveSet("r1", (version,)), {version.digest: enrolment.artifact}.get, None)
     return lineup.products, events
 
 

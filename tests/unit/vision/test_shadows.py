@@ -45,7 +45,7 @@ def never() -> NDArray[np.uint8]:
 def loaded(loader: VisionLoader, live: Enrolment, shadow: Enrolment) -> VisionLineup:
     versions = version_of(live, "disc"), version_of(shadow, "disc", number=2, live=False)
     contents = {enrolment.digest: enrolment.artifact for enrolment in (live, shadow)}
-    found, events = loader.load(LiveSet("r1", versions[:1], versions[1:]), contents, None)
+    found, events = loader.load(LiveSet("r1", versions[:1], versions[1:]), contents.get, None)
     assert events == []
     assert isinstance(found, VisionLineup)
     return found
@@ -108,7 +108,7 @@ def test_score_batch_of_several_keeps_one_row_of_the_pass_for_each(
 
 def test_score_without_a_shadow_keeps_no_embedding(loader: VisionLoader, enrolled: dict[str, Enrolment]) -> None:
     live = version_of(enrolled["disc"], "disc")
-    found, _ = loader.load(LiveSet("r1", (live,)), {live.digest: enrolled["disc"].artifact}, None)
+    found, _ = loader.load(LiveSet("r1", (live,)), {live.digest: enrolled["disc"].artifact}.get, None)
     assert isinstance(found, VisionLineup)
     assert scored(found, 100).embedding is None
     assert found.shadows.version_of("disc") is None
@@ -120,9 +120,9 @@ def test_score_moved_threshold_of_the_shadow_counts(
     live, shadow = enrolled["disc"], others["alike"]
     versions = version_of(live, "disc"), version_of(shadow, "disc", number=2, live=False)
     contents = {enrolment.digest: enrolment.artifact for enrolment in (live, shadow)}
-    first, _ = loader.load(LiveSet("r1", versions[:1], versions[1:]), contents, None)
+    first, _ = loader.load(LiveSet("r1", versions[:1], versions[1:]), contents.get, None)
     moved: ProductVersion = replace(versions[1], threshold=2 * versions[1].threshold)
-    second, _ = loader.load(LiveSet("r2", versions[:1], (moved,)), contents, first)
+    second, _ = loader.load(LiveSet("r2", versions[:1], (moved,)), contents.get, first)
     answers = [found.shadows.score("disc", None, lambda: pixels_of(101)) for found in (first, second)]
     assert all(isinstance(answer, Scored) for answer in answers)
     before, after = answers
@@ -132,12 +132,24 @@ def test_score_moved_threshold_of_the_shadow_counts(
     assert after.level < before.level
 
 
+def test_load_shadow_that_is_open_is_not_measured_again(
+    loader: VisionLoader, enrolled: dict[str, Enrolment], others: dict[str, Enrolment], fake_engine: FakeEngine
+) -> None:
+    live, shadow = version_of(enrolled["disc"], "disc"), version_of(others["alike"], "disc", number=2, live=False)
+    first = loaded(loader, enrolled["disc"], others["alike"])
+    fake_engine.batches.clear()
+    second, events = loader.load(LiveSet("r2", (live,), (shadow,)), {}.get, first)
+    assert (events, fake_engine.batches) == ([], [])
+    assert second.shadows.version_of("disc") == shadow
+    assert second.shadows.expected_ms("disc", None) == first.shadows.expected_ms("disc", None)
+
+
 def test_load_promoted_shadow_is_not_opened_again(
     loader: VisionLoader, enrolled: dict[str, Enrolment], others: dict[str, Enrolment]
 ) -> None:
     lineup = loaded(loader, enrolled["disc"], others["alike"])
     promoted = version_of(others["alike"], "disc", number=2)
-    after, events = loader.load(LiveSet("r2", (promoted,)), {}, lineup)  # without the bytes of any artifact
+    after, events = loader.load(LiveSet("r2", (promoted,)), {}.get, lineup)  # without the bytes of any artifact
     assert isinstance(after, VisionLineup)
     assert (events, list(after.loaded)) == ([], [promoted.digest])
     assert after.shadows.version_of("disc") is None
@@ -153,10 +165,10 @@ def test_load_shadow_that_does_not_reproduce_its_probes_is_refused_alone(
 ) -> None:
     live = version_of(enrolled["disc"], "disc")
     shadow = version_of(others["alike"], "disc", number=2, live=False)
-    first, _ = loader.load(LiveSet("r1", (live,)), {live.digest: enrolled["disc"].artifact}, None)
+    first, _ = loader.load(LiveSet("r1", (live,)), {live.digest: enrolled["disc"].artifact}.get, None)
     monkeypatch.setattr(fake_engine, "drift", 3.0)
     contents = {shadow.digest: others["alike"].artifact}
-    second, events = loader.load(LiveSet("r2", (live,), (shadow,)), contents, first)
+    second, events = loader.load(LiveSet("r2", (live,), (shadow,)), contents.get, first)
     assert second.products == ("disc",)
     assert second.shadows.version_of("disc") is None
     assert [(event.kind, event.subject) for event in events] == [("version_refused", "disc")]
@@ -167,7 +179,7 @@ def test_load_damaged_shadow_is_refused_alone(loader: VisionLoader, enrolled: di
     live = version_of(enrolled["disc"], "disc")
     shadow = replace(version_of(enrolled["plate"], "disc", number=2, live=False), digest="0" * 64)
     contents = {live.digest: enrolled["disc"].artifact, shadow.digest: b"no artifact"}
-    found, events = loader.load(LiveSet("r1", (live,), (shadow,)), contents, None)
+    found, events = loader.load(LiveSet("r1", (live,), (shadow,)), contents.get, None)
     assert found.products == ("disc",)
     assert [event.kind for event in events] == ["version_refused"]
 

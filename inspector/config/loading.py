@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from inspector.config.config import RULED, Config
-from inspector.config.messages import is_of_keys, known_part, sentences
+from inspector.config.messages import is_of_keys, known_part, place, sentences
 from inspector.config.rules import broken_rules
 from inspector.errors import ConfigError
 from inspector.text import MOST_TEXT_BYTES, decoded
@@ -65,7 +65,7 @@ def parse(table: Mapping[str, Any], path: Path | None) -> Config:
     except ValidationError as error:
         # pydantic checks the rules between keys only if every key is valid, so the rules are checked here as well.
         between = broken_rules(known_part(table, error, *RULED)) if is_of_keys(error) else []
-        raise ConfigError([*sentences(error), *between], str(path) if path else None) from error
+        raise ConfigError([*sentences(error, table), *between], str(path) if path else None) from error
 
 
 def credential_file(name: str) -> Path | None:
@@ -129,13 +129,13 @@ def _hint_of_mark(text: str) -> str:
 def _nul_faults(table: Mapping[str, Any]) -> list[str]:
     """A fault for each NUL. No path, topic or URL may hold one, and a later error would not name the key."""
     faults: list[str] = []
-    left: list[tuple[str, object]] = list(table.items())
+    left: list[tuple[tuple[int | str, ...], object]] = [((key,), value) for key, value in table.items()]
     while left:  # a file may nest deeper than Python calls
         where, value = left.pop()
         if isinstance(value, str) and "\0" in value:
-            faults.append(f"{where}: holds a NUL character")
+            faults.append(f"{place(where, table)}: holds a NUL character")
         elif isinstance(value, Mapping):
-            left += [(f"{where}.{key}", each) for key, each in value.items()]
+            left += [((*where, key), each) for key, each in value.items()]
         elif isinstance(value, list | tuple):
-            left += [(f"{where}.{number}", each) for number, each in enumerate(value)]
+            left += [((*where, number), each) for number, each in enumerate(value)]
     return faults

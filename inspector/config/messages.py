@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
@@ -9,10 +10,8 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from inspector.config.ruled import Partial
-from inspector.config.sections import NO_NUMBER
+from inspector.config.sections import NAME_PATTERN, NO_NUMBER
 from inspector.config.trust_sections import ALLOWED_PATTERN
-
-"""A kind of fault of this project: true or false instead of a number or text. Python takes them for numbers."""
 
 _PLAIN: Final = {
     "extra_forbidden": "there is no such key",
@@ -49,7 +48,7 @@ _BOUNDED: Final = {
 }
 
 _PATTERNS: Final = {
-    "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name is 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first",
+    NAME_PATTERN: "a name is 1 to 64 letters, digits, '_', '.' or '-', a letter or digit first",
     r"^[^+#\x00]{1,200}$": "write 1 to 200 characters without + and #, which are wildcards of MQTT",
     ALLOWED_PATTERN: "write job, mode, resync, golden or release, and after a colon the gate if it is for one only",
     "^[0-9a-f]{16}$": "a key's fingerprint is 16 digits and letters a to f; `inspector keys list` shows it",
@@ -71,15 +70,15 @@ STAND_INS: Final[Mapping[str, Any]] = {
 """Values for keys without a default whose own value is wrong. No rule sees them. A test fails if one is missing."""
 
 
-def sentences(error: ValidationError) -> list[str]:
-    """Every fault as a sentence, which begins with the key if the fault is about one key."""
+def sentences(error: ValidationError, table: Mapping[str, Any]) -> list[str]:
+    """Every fault as a sentence, which begins with the key if the fault is about one key. `table`: what was checked."""
     said: list[str] = []
     for fault in error.errors():
         context: Mapping[str, Any] = fault.get("ctx", {})
         if fault["type"] == "value_error":
             said.extend(str(context["error"]).split("\n"))
             continue
-        where = ".".join(str(part) for part in fault["loc"])
+        where = place(fault["loc"], table)
         if fault["type"] == "missing" and fault["loc"][-1] == "on_unjudged":
             said.append(f"{where}: missing; say what the gate does with an unjudged part: pass, reject or quarantine")
             continue
@@ -88,6 +87,27 @@ def sentences(error: ValidationError) -> list[str]:
             continue
         said.append(f"{where}: {_sentence(fault['type'], context, fault['msg'])}")
     return said
+
+
+def place(where: Sequence[int | str], table: Mapping[str, Any]) -> str:
+    """The key at this place, for people: `camera 'left', max_mib`. One without a name of its own is counted from 1."""
+    section, *rest = where
+    if not rest or not isinstance(rest[0], int):
+        return _dotted(where)
+    several = table[str(section)]
+    names = [each.get("name") if isinstance(each, Mapping) else None for each in several]
+    own = names[rest[0]]
+    is_name = isinstance(own, str) and re.fullmatch(NAME_PATTERN, own) and names.count(own) == 1
+    which = f"{section} '{own}'" if is_name else f"{section} {rest[0] + 1}"
+    return f"{which}, {_dotted(rest[1:])}" if rest[1:] else which
+
+
+def _dotted(where: Sequence[int | str]) -> str:
+    """The parts of a place, those of a list counted from 1."""
+    found = ""
+    for part in where:
+        found += f" {part + 1}" if isinstance(part, int) else f".{part}" if found else str(part)
+    return found
 
 
 def is_of_keys(error: ValidationError) -> bool:

@@ -340,7 +340,7 @@ def test_doctor_with_a_wrong_configuration_lists_all_faults_and_exits_78(shell: 
     answer = shell("doctor")
     assert (answer.code, answer.out) == (78, "")
     assert "agent.nmae" in answer.err
-    assert "camera.0.on_unjudged" in answer.err
+    assert "camera 'a', on_unjudged: missing" in answer.err
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_allowed_command_at_a_gate_or_a_camera_without_one_is_right() -> None:
 
 def test_allowed_command_of_another_form_or_at_no_place_is_a_fault() -> None:
     form = "write job, mode, resync, golden or release, and after a colon the gate if it is for one only"
-    assert faults({"commands": {"allow": ["modes"]}}) == [f"commands.allow.0: {form}"]
+    assert faults({"commands": {"allow": ["modes"]}}) == [f"commands.allow 1: {form}"]
     nowhere = "which is no gate and no camera without a gate"
     assert faults({"commands": {"allow": ["mode:gate2"]}}) == [f"commands.allow names 'gate2', {nowhere}"]
     assert faults({"commands": {"allow": ["mode:cam1"]}}) == [f"commands.allow names 'cam1', {nowhere}"]
@@ -47,7 +47,7 @@ def test_allowed_command_of_another_form_or_at_no_place_is_a_fault() -> None:
 def test_two_keys_of_one_name_and_a_key_without_its_secret_are_faults() -> None:
     two = keyed()["command_key"] * 2
     assert faults({"command_key": two}) == ["command_key 'leads' is configured twice"]
-    assert faults({"command_key": [{"name": "leads"}]}) == ["command_key.0.key_secret: missing"]
+    assert faults({"command_key": [{"name": "leads"}]}) == ["command_key 'leads', key_secret: missing"]
 
 
 def test_keys_are_read_from_credentials_and_a_short_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

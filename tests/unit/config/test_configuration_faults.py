@@ -53,26 +53,40 @@ def faults(table: dict[str, Any]) -> list[str]:
         ({"store": 5}, "store: write a section with keys of its own"),
         (
             {"camera": [CAMERA], "gate": [GATE | {"golden_at": ["6:00"]}]},
-            "gate.0.golden_at.0: write a time of day as HH:MM, from 00:00 to 23:59",
+            "gate 'g', golden_at 1: write a time of day as HH:MM, from 00:00 to 23:59",
         ),
         (
             {"camera": [CAMERA], "gate": [GATE | {"golden_zone": "Mars/Base"}]},
-            "gate.0.golden_zone: is no time zone that this machine knows; name one such as Europe/Berlin",
+            "gate 'g', golden_zone: is no time zone that this machine knows; name one such as Europe/Berlin",
         ),
         (
             {"camera": [CAMERA], "gate": [GATE | {"golden_at": ["06:00"]}]},
             "gate 'g' has golden_at without golden_zone; name the time zone, such as Europe/Berlin",
         ),
         ({"retention": {"passes_days": 0}}, "retention.passes_days: write 1 or more"),
-        ({"camera": [{**CAMERA, "max_mib": 0}]}, "camera.0.max_mib: write more than 0"),
-        ({"camera": [{**CAMERA, "on_unjudged": "drop"}]}, f"camera.0.on_unjudged: {ANSWER}"),
-        ({"camera": [{**CAMERA, "view": "x" * 65}]}, "camera.0.view: write at most 64 characters"),
+        ({"camera": [{**CAMERA, "max_mib": 0}]}, "camera 'c', max_mib: write more than 0"),
+        ({"camera": [{**CAMERA, "on_unjudged": "drop"}]}, f"camera 'c', on_unjudged: {ANSWER}"),
+        ({"camera": [{**CAMERA, "view": "x" * 65}]}, "camera 'c', view: write at most 64 characters"),
         ({"camera": CAMERA}, f"camera: {LIST}"),
-        ({"gate": [{"name": "g", "cameras": [], "window_ms": 9}]}, "gate.0.cameras: name at least 1"),
+        ({"gate": [{"name": "g", "cameras": [], "window_ms": 9}]}, "gate 'g', cameras: name at least 1"),
     ],
 )  # fmt: skip
 def test_parse_says_what_to_write(table: dict[str, Any], said: str) -> None:
     assert faults(table) == [said]
+
+
+@pytest.mark.parametrize(
+    ("cameras", "which"),
+    [
+        ([{"name": "left"}, {"name": "right", "max_mib": 0}], "camera 'right'"),
+        ([{"name": "left"}, {"max_mib": 0}], "camera 2"),
+        ([{"name": "left"}, {"name": "left", "max_mib": 0}], "camera 2"),
+        ([{"name": "left"}, {"name": "\x1b[31m", "max_mib": 0}], "camera 2"),
+    ],
+)
+def test_parse_names_the_camera_or_counts_it_from_one(cameras: list[dict[str, Any]], which: str) -> None:
+    found = faults({"camera": [{**CAMERA, **own} if "name" in own else own for own in cameras]})
+    assert f"{which}, max_mib: write more than 0" in found
 
 
 GATE = {"name": "g", "cameras": ["c"], "window_ms": 50}
@@ -96,7 +110,7 @@ GATE = {"name": "g", "cameras": ["c"], "window_ms": 50}
         (
             {"camera": [{**CAMERA, "window_ms": 9}, {"name": "d"}], "gate": [GATE]},
             [
-                "camera.1.on_unjudged: missing; say what the gate does with an unjudged part: "
+                "camera 'd', on_unjudged: missing; say what the gate does with an unjudged part: "
                 "pass, reject or quarantine",
                 "camera 'c' stands at a gate, whose window_ms counts; remove its own",
             ],
@@ -119,17 +133,17 @@ def test_parse_tells_faults_between_keys_with_those_of_keys(table: dict[str, Any
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"camera": [{**CAMERA, "source": "kafa", "trigger_from": "topic"}]}, "camera.0.source"),
-        ({"camera": [{**CAMERA, "source": "folder", "folder": 3}]}, "camera.0.folder"),
-        ({"camera": [{**CAMERA, "name": "a b"}], "gate": [GATE]}, "camera.0.name"),
+        ({"camera": [{**CAMERA, "source": "kafa", "trigger_from": "topic"}]}, "camera 'c', source"),
+        ({"camera": [{**CAMERA, "source": "folder", "folder": 3}]}, "camera 'c', folder"),
+        ({"camera": [{**CAMERA, "name": "a b"}], "gate": [GATE]}, "camera 1, name"),
         ({"camera": CAMERA, "gate": [GATE]}, "camera:"),
-        ({"camera": [CAMERA, 5], "gate": [{**GATE, "cameras": ["c", "d"]}]}, "camera.1:"),
-        ({"camera": [CAMERA], "gate": [{**GATE, "window_ms": -1}]}, "gate.0.window_ms"),
-        ({"camera": [CAMERA], "gate": [{"name": "g", "window_ms": 50}]}, "gate.0.cameras"),
+        ({"camera": [CAMERA, 5], "gate": [{**GATE, "cameras": ["c", "d"]}]}, "camera 2:"),
+        ({"camera": [CAMERA], "gate": [{**GATE, "window_ms": -1}]}, "gate 'g', window_ms"),
+        ({"camera": [CAMERA], "gate": [{"name": "g", "window_ms": 50}]}, "gate 'g', cameras"),
         ({"camera": [CAMERA], "gate": 5}, "gate:"),
         ({"kafka": {"username": 5, "password_secret": "p", "security": "sasl_ssl"}}, "kafka.username"),
         ({"kafka": 5, "camera": [{**CAMERA, "source": "kafka", "max_mib": 9}]}, "kafka:"),
-        ({"kafka": {"topics": [5]}, "camera": [{**CAMERA, "source": "kafka"}]}, "kafka.topics.0"),
+        ({"kafka": {"topics": [5]}, "camera": [{**CAMERA, "source": "kafka"}]}, "kafka.topics 1"),
     ],
 )  # fmt: skip
 def test_parse_concludes_nothing_from_a_key_that_is_wrong_by_itself(table: dict[str, Any], said: str) -> None:

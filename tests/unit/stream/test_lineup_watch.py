@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from inspector.signing.keys import SecretKey
 from inspector.signing.statements import ThresholdStatement, VersionStatement, signed
 from inspector.store.database import Database, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
+from inspector.stream.pipeline import upkeep
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.pipeline.upkeep import LineupWatch
 from inspector.testing.lineup import FakeLineup, FakeLoader
@@ -75,6 +78,26 @@ async def test_load_without_the_store_is_no_fault_of_a_version(monkeypatch: pyte
     assert (watch.current, told(shared)) == (None, [])
     await watch.load()
     assert loader.handed == [{b"bolt"}]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_fetch_for_the_loader_s_thread_ends_with_the_loop_that_should_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that is stopped while it loads must not wait for ever for a loop that has ended."""
+    monkeypatch.setattr(upkeep, "LOOP_LOOK_S", 0.01)
+
+    async def fetching() -> ArtifactOf:
+        registry = InMemoryRegistry()
+        await registry.add_version("bolt", b"bolt", {"head": "prototype", "threshold": 1.0}, by="test", activate=True)
+        watch = LineupWatch(Plant(FREE).pipeline()._shared, registry, FakeLoader())
+        return watch._fetching(await registry.live())
+
+    loop = asyncio.new_event_loop()
+    artifact_of = loop.run_until_complete(fetching())
+    closing = threading.Timer(0.1, loop.close)
+    closing.start()
+    with pytest.raises(TimeoutError):
+        artifact_of(hashlib.sha256(b"bolt").hexdigest())
+    closing.join()
 
 
 async def test_load_hands_over_the_shadow_beside_its_live_version() -> None:

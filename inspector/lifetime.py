@@ -11,8 +11,10 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Coroutine
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
@@ -58,6 +60,39 @@ def end_with_parent(parent: int) -> None:
     # The parent may have ended before the kernel was asked; then another process is the parent, and no signal comes.
     if os.getppid() != parent:
         os._exit(ORPHANED)
+
+
+class Children:
+    """Processes that threads of this one wait for. `end` ends them, so that a process which shall end need not wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+
+    def run(
+        self, command: Sequence[str], *, timeout_s: float, env: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a child until it ends, and keep its output. Raises subprocess.TimeoutExpired, after it was killed."""
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(env)
+        ) as process:
+            with self._lock:
+                self._running.add(process)
+            try:
+                said, complained = process.communicate(timeout=timeout_s)
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+        return subprocess.CompletedProcess(process.args, process.returncode, said, complained)
+
+    def end(self) -> None:
+        """Ask each child that runs now to end."""
+        with self._lock:
+            for process in self._running:
+                process.terminate()
 
 
 def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:

@@ -235,6 +235,9 @@ class LineupLoader(Protocol):
     def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
         """The graphs on this machine that these versions need, except those whose names are `known`. Blocking."""
 
+    def close(self) -> None:
+        """End the load that is under way, as soon as it can be ended: it raises EngineError. Never blocks."""
+
 
 class Journal(Adapter, Protocol):
     """Append-only file on this machine. An entry survives kill -9 after `append_*`, and power loss after `sync`."""

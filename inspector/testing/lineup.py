@@ -164,3 +164,6 @@ class FakeLoader:
 
     def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
         return []
+
+    def close(self) -> None:
+        """Nothing to end."""

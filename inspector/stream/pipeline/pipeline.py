@@ -304,10 +304,11 @@ class Pipeline:
 
     async def run(self) -> None:
         """Carry frames until `stop`. Raises the error that killed a stage, as an ExceptionGroup."""
-        await self._lineups.load()
-        self._warn_of_missing_products()
-        self._warn_of_lone_views()
         try:
+            if not await self._is_loaded_before_stop():
+                return
+            self._warn_of_missing_products()
+            self._warn_of_lone_views()
             async with asyncio.TaskGroup() as upkeep:
                 side = [upkeep.create_task(work, name=name) for name, work in self._side_work().items()]
                 await self._owning.ensure_settled()
@@ -331,9 +332,22 @@ class Pipeline:
                 for task in side:
                     task.cancel()
         finally:
+            self._lineups.close()
             self._intake.close()
             self._judging.close()
             self._shadowing.close()
+
+    async def _is_loaded_before_stop(self) -> bool:
+        """Load the live versions. False where the agent is stopped meanwhile: a first export takes many seconds."""
+        loading, stopping = asyncio.create_task(self._lineups.load()), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if loading.done():
+                loading.result()
+            return loading.done()
+        finally:
+            loading.cancel()
+            stopping.cancel()
 
     def _current_lineup(self) -> Lineup | None:
         return self._lineups.current

@@ -97,6 +97,11 @@ class LineupWatch:
         )
         await self._graphs.share(live)
 
+    def close(self) -> None:
+        """End the load that is under way; the process would wait for its thread. Never blocks."""
+        self._loader.close()
+        self._loading.shutdown(wait=False, cancel_futures=True)
+
     def _tell_way(self, lineup: Lineup) -> None:
         """Say once how frames go through the machine, and again if it changes."""
         section = self._shared.config.engine

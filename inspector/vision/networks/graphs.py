@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 from inspector.domain import ExportedGraph, content_name
 from inspector.errors import ArtifactError, EngineError, GraphMissing, WeightsMissing
 from inspector.files import make_folder, read_regular, write_whole
-from inspector.lifetime import environment_without_secrets, python_command
+from inspector.lifetime import Children, environment_without_secrets, python_command
 from inspector.vision.networks.backbone import Backbone, weights_digest
 
 EXPORTER_VERSION = 4
@@ -35,6 +35,8 @@ MOST_GRAPH_BYTES = 2 * 1024 * 1024 * 1024
 MOST_NOTE_BYTES = 1024 * 1024
 INPUT = "pixels"
 """Name of a graph's input."""
+
+_exports = Children()
 
 WEIGHTS_MISSING_EXIT = 3
 TORCH_MISSING_EXIT = 4
@@ -257,6 +259,11 @@ def write_cached(name: str, content: bytes, cache: Path, versions: Mapping[str, 
         write_whole(cache / file, body, durable=True)
 
 
+def end_exports() -> None:
+    """End the exports that threads of this process wait for; those threads get an EngineError."""
+    _exports.end()
+
+
 def _read_bound(graph: Graph, cache: Path) -> tuple[bytes, dict[str, str]] | None:
     """The graph from the cache with the versions that made it; None also where it is another than the bound one."""
     for name in dict.fromkeys((graph.name, graph.key)):
@@ -296,14 +303,7 @@ def _export_in_subprocess(graphs: Sequence[tuple[Graph, Path | None]], cache: Pa
     command = python_command("-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order))
     limit_s = EXPORT_TIMEOUT_S * len(graphs)
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=limit_s,
-            check=False,
-            env=environment_without_secrets(),
-        )
+        done = _exports.run(command, timeout_s=limit_s, env=environment_without_secrets())
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"Exporting the backbone took more than {limit_s} s.") from error
     if done.returncode == 0:

@@ -47,7 +47,7 @@ from inspector.vision.engines.protocols import Engine, Patches
 from inspector.vision.health.checks import FoundFault
 from inspector.vision.images.preparation import prepare
 from inspector.vision.networks.backbone import find_weights
-from inspector.vision.networks.graphs import Graph, cached_graph, keep_graph
+from inspector.vision.networks.graphs import Graph, cached_graph, end_exports, keep_graph
 from inspector.vision.routing.index import AnchorIndex
 from inspector.vision.routing.routing_pass import RoutingPass, RoutingView
 from inspector.vision.serving.batch_size import best_batch
@@ -94,6 +94,7 @@ class VisionLoader:
         self._cache = cache
         self._engine: Engine | None = None
         self._batch: int | None = None
+        self._is_closed = False
 
     def load(self, live: LiveSet, artifact_of: ArtifactOf, previous: Lineup | None) -> tuple[Lineup, list[Event]]:
         """A lineup of these versions. Raises EngineError, WeightsMissing where engine or routing pass can't be made.
@@ -113,6 +114,7 @@ class VisionLoader:
         events: list[Event] = []
         judged = before.judging if before is not None else {}
         for version in live.routable:
+            self._ensure_wanted()
             content = opening.content_of(version)
             try:
                 loaded[version.digest] = self._ready(version, content, opening)
@@ -144,6 +146,15 @@ class VisionLoader:
 
     def own_graphs(self, live: LiveSet, known: frozenset[str]) -> list[ExportedGraph]:
         return cached_graphs(graphs_of_versions(live.needed), self._cache, known)
+
+    def close(self) -> None:
+        self._is_closed = True
+        end_exports()
+
+    def _ensure_wanted(self) -> None:
+        """Raises EngineError after `close`."""
+        if self._is_closed:
+            raise EngineError("The agent is stopped; no more versions are loaded.")
 
     @property
     def engine_name(self) -> str:
@@ -182,6 +193,7 @@ class VisionLoader:
         shadows = []
         told = {event.subject for event in events}
         for version in live.shadows:
+            self._ensure_wanted()
             content = opening.content_of(version)
             try:
                 item = self._ready(version, content, opening)

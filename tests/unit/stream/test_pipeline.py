@@ -30,6 +30,7 @@ from inspector.domain import (
     HoldNote,
     Image,
     LateOutcome,
+    LiveSet,
     Outcome,
     PlainImage,
     Routed,
@@ -37,7 +38,8 @@ from inspector.domain import (
     Severity,
     Verdict,
 )
-from inspector.errors import JournalFull, UndecodableFrame
+from inspector.errors import EngineError, JournalFull, UndecodableFrame
+from inspector.ports import ArtifactOf, Lineup, LineupLoader
 from inspector.stream import spare_time
 from inspector.stream.command_rights import CommandKey
 from inspector.stream.frame_room import FrameRoom
@@ -110,6 +112,22 @@ def settings_of_engine(**engine: Any) -> Config:
     return parse({"agent": {"name": "agent", "drain_s": 2}, "engine": engine, "camera": [camera]}, None)
 
 
+class BlockedLoader(FakeLoader):
+    """Loads until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun, self.is_closed = threading.Event(), threading.Event()
+
+    def load(self, live: LiveSet, artifact_of: ArtifactOf, previous: Lineup | None) -> tuple[Lineup, list[Event]]:
+        self.has_begun.set()
+        assert self.is_closed.wait(60)
+        raise EngineError("it is closed")
+
+    def close(self) -> None:
+        self.is_closed.set()
+
+
 class Died(BaseException):
     """Not an Exception, so that no stage can make a verdict of it."""
 
@@ -134,7 +152,7 @@ class Plant:
         self.reached: list[str] = []
         self.room = FrameRoom(config.agent.frames_mib << 20)
 
-    def pipeline(self, checkpoint: Callable[[str], None] | None = None) -> Pipeline:
+    def pipeline(self, checkpoint: Callable[[str], None] | None = None, loader: LineupLoader | None = None) -> Pipeline:
         adapters = Adapters(
             clock=self.clock,
             telemetry=self.telemetry,
@@ -142,7 +160,7 @@ class Plant:
             journal=self.journal,
             ledger=self.ledger,
             registry=InMemoryRegistry(),
-            loader=FakeLoader(self.lineup),
+            loader=loader or FakeLoader(self.lineup),
             sink=self.sink,
             gate_line=self.line if self.config.gate else None,
             images=self.images,
@@ -203,6 +221,18 @@ async def test_run_each_frame_has_one_row_one_record_and_is_acknowledged() -> No
     assert sum(row.outcome is Outcome.REJECT for row in plant.rows()) == 10
     assert len(plant.sink.verdicts) == 40
     assert all(row.published is None for row in plant.rows()), "no gate, nothing published to one"
+
+
+async def test_run_stopped_while_products_are_loaded_ends_the_load_and_itself() -> None:
+    """A first start may export a graph for many seconds; the service manager waits fifteen."""
+    plant, loader = Plant(FREE), BlockedLoader()
+    pipeline = plant.pipeline(loader=loader)
+    running = asyncio.create_task(pipeline.run())
+    await asyncio.to_thread(loader.has_begun.wait)
+    pipeline.stop()
+    await running
+    assert loader.is_closed.is_set()
+    assert not pipeline.has_started.is_set()
 
 
 async def test_run_enough_rows_for_a_group_are_written_without_a_wait() -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,6 +174,19 @@ def test_ensure_graph_export_ended_by_a_signal_says_so(monkeypatch: pytest.Monke
     monkeypatch.setattr(graphs, "python_command", lambda *_: ["sh", "-c", "kill -TERM $$"])
     with pytest.raises(EngineError, match=r"was ended by signal 15 \(Terminated\) before it was done"):
         graphs.ensure_graph(small_graph(), tmp_path)
+
+
+def test_end_exports_ends_one_that_another_thread_waits_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An agent that is stopped in its first start must not wait until the export is done."""
+    began = tmp_path / "began"
+    monkeypatch.setattr(graphs, "python_command", lambda *_: ["sh", "-c", f"touch {began}; exec sleep 60"])
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(graphs.ensure_graph, small_graph(), tmp_path)
+        while not began.exists():
+            time.sleep(0.01)
+        graphs.end_exports()
+        with pytest.raises(EngineError, match=r"was ended by signal 15"):
+            found.result()
 
 
 def test_ensure_graphs_exports_what_is_missing_in_one_process(

@@ -12,7 +12,7 @@ import pytest
 
 from inspector.config.sections import EngineSection
 from inspector.domain import Cause, Failure, LiveSet, ProductVersion, Routed, Scored, Severity
-from inspector.errors import LedgerUnavailable, ParityError
+from inspector.errors import EngineError, LedgerUnavailable, ParityError
 from inspector.training.dataset.folders import ImageSource
 from inspector.training.dataset.framing import Framing
 from inspector.training.enrol import Enrolment, EnrolmentOptions, enrol
@@ -292,6 +292,21 @@ def test_load_store_that_goes_away_ends_the_load_and_refuses_nothing(loader: Vis
 
     with pytest.raises(LedgerUnavailable):
         loader.load(live, artifact_of, None)
+
+
+def test_close_ends_the_load_before_the_next_version(
+    loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]
+) -> None:
+    fetched: list[str] = []
+
+    def artifact_of(digest: str) -> bytes | None:
+        fetched.append(digest)
+        loader.close()
+        return artifacts.get(digest)
+
+    with pytest.raises(EngineError, match="The agent is stopped"):
+        loader.load(live, artifact_of, None)
+    assert fetched == [live.versions[0].digest]
 
 
 def test_load_version_without_bytes_is_refused(loader: VisionLoader, live: LiveSet) -> None:

@@ -364,6 +364,7 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
     sa.event.listen(engine.sync_engine, "do_connect", lambda *_: _ensure_own(Path(url.database or "")))
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    sa.event.listen(engine.sync_engine, "handle_error", _keep_cancelled)
     return engine
 
 
@@ -403,6 +404,16 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _keep_cancelled(context: sa.engine.ExceptionContext) -> None:
+    """A cancelled transaction is rolled back on its own connection.
+
+    SQLAlchemy would throw the connection away. Its statement may still run on the driver's thread then, and a closed
+    connection keeps SQLite's lock until garbage is collected: for so long nobody could write.
+    """
+    if not isinstance(context.original_exception, Exception):
+        context.is_disconnect = False
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

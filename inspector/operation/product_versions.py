@@ -370,6 +370,8 @@ async def _ensure_taken_up(config: Config, registry: SqlRegistry, version: Produ
 async def _ensure_loads(registry: SqlRegistry, version: ProductVersion, what: str = "made live") -> None:
     """Raises ArtifactError for a version that no agent could load."""
     try:
+        if not version.manifest:
+            raise ArtifactError("Its manifest in the store is damaged; enrol it again or restore a backup.")
         unpack(await registry.artifact(version.product, version.version))
     except ArtifactError as error:
         raise ArtifactError(

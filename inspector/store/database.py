@@ -28,7 +28,7 @@ from inspector.config.config import Config
 from inspector.config.loading import secret
 from inspector.config.store_url import SQLITE, url_faults
 from inspector.config.trust_sections import LEAST_KEY_CHARACTERS
-from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, SchemaOutdated
+from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, RowDamaged, SchemaOutdated
 from inspector.files import NotOpened, ensure_no_strangers_link, make_folder
 from inspector.store.chain import ChainKeys
 from inspector.store.faults import explain
@@ -353,7 +353,7 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
     kept = min(KEPT_CONNECTIONS, connections)
     options: dict[str, Any] = {
         "json_serializer": lambda value: orjson.dumps(value).decode(),
-        "json_deserializer": orjson.loads,
+        "json_deserializer": _from_json,
         "pool_timeout": CONNECT_TIMEOUT_S,
         "pool_size": kept,
         "max_overflow": connections - kept,
@@ -366,6 +366,16 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     sa.event.listen(engine.sync_engine, "handle_error", _keep_cancelled)
     return engine
+
+
+def _from_json(text: str | bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        raise RowDamaged(
+            f"A row of the database holds {text!r:.60} where a document in JSON belongs; mend it there, or restore the "
+            "database from a backup."
+        ) from None
 
 
 def _ensure_own(file: Path) -> None:

@@ -66,6 +66,11 @@ BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers row
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 
 
+def as_bytes(column: sa.Column[bytes]) -> sa.ColumnElement[bytes]:
+    """The column's bytes, whatever SQLite keeps in it: reading text that is not UTF-8 would fail the whole query."""
+    return sa.cast(column, sa.LargeBinary)
+
+
 def _number(name: str = "id") -> sa.Column[int]:
     return sa.Column(name, BIG, primary_key=True, autoincrement=True)
 

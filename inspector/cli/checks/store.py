@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Final
@@ -16,7 +16,7 @@ from inspector.config.addresses import is_loopback
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
 from inspector.domain import UNRELEASED, LiveSet, ProductVersion
-from inspector.errors import InspectorError, LedgerUnavailable, SchemaOutdated
+from inspector.errors import ArtifactError, InspectorError, LedgerUnavailable, SchemaOutdated
 from inspector.operation.graphs import cache_of
 from inspector.operation.opening import has_file, shown_url
 from inspector.store.database import Database, configured
@@ -83,8 +83,9 @@ async def _open(config: Config, database: Database) -> AsyncIterator[Finding]:
         )
     async with SqlRegistry(database, SystemClock()) as registry:
         live = await registry.live()
-        graphs = await registry.graph_keys()
-    for finding in _products(config, live):
+        graphs = await _whole_graphs(registry, live)
+        damaged = {version.digest: what for version in live.versions if (what := await _damage(registry, version))}
+    for finding in _products(config, live, damaged):
         yield finding
     yield _graphs(config, live, graphs)
     for finding in await _owners(config, database):
@@ -157,15 +158,44 @@ async def _writing(database: Database) -> Finding:
     return ok(PART, "writing", "rows would be taken now")
 
 
-def _products(config: Config, live: LiveSet) -> list[Finding]:
+async def _whole_graphs(registry: SqlRegistry, live: LiveSet) -> frozenset[str]:
+    """The names of the graphs that live versions need and that the registry has undamaged."""
+    whole = set()
+    for name in graphs_of_versions(live.needed).keys() & await registry.graph_keys():
+        with contextlib.suppress(ArtifactError):
+            await registry.graph(name)
+            whole.add(name)
+    return frozenset(whole)
+
+
+async def _damage(registry: SqlRegistry, version: ProductVersion) -> str | None:
+    """Why agents that start now refuse this version: what is stored of it is damaged. None where it is whole."""
+    if not version.manifest:
+        return "its manifest in the store is damaged"
+    try:
+        await registry.artifact(version.product, version.version)
+    except ArtifactError as error:
+        return str(error)
+    return None
+
+
+def _products(config: Config, live: LiveSet, damaged: Mapping[str, str]) -> list[Finding]:
+    """`damaged`: by digest, what is wrong with the stored version."""
     names = {version.product: version for version in live.versions}
-    found = [_live(version) for version in names.values()] or [_no_product()]
+    found = [_live(version, damaged.get(version.digest)) for version in names.values()] or [_no_product()]
     return found + [
         _missing(camera, sorted(names)) for camera in config.camera if camera.product and camera.product not in names
     ]
 
 
-def _live(version: ProductVersion) -> Finding:
+def _live(version: ProductVersion, damage: str | None) -> Finding:
+    if damage is not None:
+        return fault(
+            PRODUCTS,
+            version.product,
+            f"version {version.version} is live, but agents refuse it: {damage.rstrip('.')}. Restore the database from "
+            "a backup, roll the product back, or enrol it again.",
+        )
     eyesight = Eyesight.of(version.manifest)
     what = f"version {version.version} is live, {version.head} head"
     if eyesight.sight is Sight.NOT_CHECKED and eyesight.objection is None:

@@ -30,7 +30,9 @@ async def read(connection: AsyncConnection, name: str) -> ExportedGraph | None:
     """The graph; None if there is none. Raises ArtifactError where its bytes do not have their digest."""
     key, sha256 = key_in(name)
     table = tables.graphs.c
-    asked = sa.select(tables.graphs).where(table.key.in_((name, key))).order_by(table.key.desc())  # the name is longer
+    columns = [each for each in table if each.name != "content"]
+    asked = sa.select(*columns, tables.as_bytes(table.content).label("content"))
+    asked = asked.where(table.key.in_((name, key))).order_by(table.key.desc())  # the name is longer
     if sha256:
         asked = asked.where(table.sha256 == sha256)
     row = (await connection.execute(asked)).first()

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,13 +27,16 @@ from inspector.store.audit import Change
 from inspector.store.database import Database
 from inspector.store.registry import graphs, signatures
 from inspector.store.registry.signatures import OF_THRESHOLD, OF_VERSION
+from inspector.store.tables import as_bytes, product_versions, products, registry_revision
 from inspector.store.tables import audit as audit_rows
-from inspector.store.tables import product_versions, products, registry_revision
 
 _MOST_BEFORE: Final = 100
 """Most earlier live versions of a product that are kept for `rollback`."""
 
-_DESCRIBED: Final = [column for column in product_versions.c if column.name != "artifact"]
+_DESCRIBED: Final = [
+    *(column for column in product_versions.c if column.name not in ("artifact", "manifest")),
+    sa.type_coerce(product_versions.c.manifest, sa.Text).label("manifest"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ class SqlRegistry:
     async def artifact(self, product: str, version: int) -> bytes:
         """The bytes of an artifact. Raises RegistryError for an unknown version, ArtifactError for damaged bytes."""
         await self.database.ensure_current()
-        query = sa.select(product_versions.c.artifact, product_versions.c.digest).where(_is(product, version))
+        content = as_bytes(product_versions.c.artifact).label("artifact")
+        query = sa.select(content, product_versions.c.digest).where(_is(product, version))
         async with self.database.reading() as connection:
             row = (await connection.execute(query)).one_or_none()
         if row is None:
@@ -414,6 +419,18 @@ async def _version(connection: AsyncConnection, product: str, version: int) -> P
     return matching[0]
 
 
+def _manifest_in(stored: Any) -> dict[str, Any]:
+    """The manifest, empty where it is damaged: the other products must be read, and this one is refused.
+
+    `stored`: text from SQLite; PostgreSQL's driver has read it already.
+    """
+    try:
+        found = orjson.loads(stored) if isinstance(stored, str | bytes) else stored
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]) -> list[ProductVersion]:
     """Versions without their artifacts, by product and version."""
     columns = [*_DESCRIBED, products.c.live_version, products.c.shadow_version, *signatures.columns()]
@@ -432,7 +449,7 @@ async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]
             size_bytes=row["size_bytes"],
             created_at=row["created_at"],
             created_by=row["created_by"],
-            manifest=row["manifest"],
+            manifest=_manifest_in(row["manifest"]),
             threshold=row["threshold"],
             is_live=row["version"] == row["live_version"],
             is_shadow=row["version"] == row["shadow_version"],

@@ -29,6 +29,9 @@ SCORER_HUNG_S = 60.0
 EVENTS_S = 0.5
 MOST_EVENTS = 10_000
 
+MENDED_LOOK_S = 10.0
+"""Time between two looks whether a damaged artifact is whole again."""
+
 LOOP_LOOK_S = 1.0
 """Time between two looks of the loader's thread whether the event loop that it waits for is still there."""
 
@@ -51,6 +54,8 @@ class LineupWatch:
         self._live: tuple[ProductVersion, ...] = ()
         self._shadows: tuple[ProductVersion, ...] = ()
         self._way = ""
+        self._damaged: dict[str, ProductVersion] = {}  # by digest, versions without whole bytes in the store
+        self._damage_seen_ns = 0
         self._told_unsigned: set[tuple[str, int]] = set()
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._graphs = GraphExchange(shared, registry, loader, self._on_thread)
@@ -74,11 +79,15 @@ class LineupWatch:
         """The versions that are scored beside them."""
         return self._shadows
 
-    async def load(self) -> None:
-        """Load the live versions unless they are loaded already. Raises LedgerUnavailable, EngineError."""
+    async def load(self, *, is_asked: bool = False) -> None:
+        """Load the live versions unless they are loaded already. Raises LedgerUnavailable, EngineError.
+
+        `is_asked`: also then, because something that was missing has come.
+        """
         live = await self._registry.live()
-        if self._lineup is not None and live.revision == self._lineup.revision and not await self._graphs.has_come():
+        if self._is_loaded(live.revision) and not is_asked and not await self._graphs.has_come():
             return
+        self._damaged.clear()
         live = await self._vouched(live)
         await self._graphs.fetch(live)
         lineup, events = await self._on_thread(self._loader.load, live, self._fetching(live), self._lineup)
@@ -92,9 +101,8 @@ class LineupWatch:
         self._versions = tuple(sorted(f"{version.product}:{version.version}" for version in self._live))
         for event in events:
             self._shared.telemetry.event(event)
-        self._shared.event(
-            "lineup", Severity.INFO, live.revision, f"live products: {', '.join(lineup.products) or 'none'}"
-        )
+        named = f"{', '.join(lineup.products)} ({', '.join(self._versions)})" if lineup.products else "none"
+        self._shared.event("lineup", Severity.INFO, live.revision, f"live products: {named}")
         await self._graphs.share(live)
 
     def close(self) -> None:
@@ -123,16 +131,30 @@ class LineupWatch:
             await self._shared.clock.sleep(self._shared.config.agent.registry_poll_s)
             try:
                 revision = await self._registry.revision()
-                has_come = await self._graphs.has_come()
-                if self._lineup is not None and revision == self._lineup.revision and not has_come:
+                has_come = await self._has_come()
+                if self._is_loaded(revision) and not has_come:
                     continue
                 if revision != failed_revision or has_come:
-                    await self.load()
+                    await self.load(is_asked=has_come)
             except LedgerUnavailable:
                 continue  # the ledger's own edge is logged where rows are written
             except InspectorError as error:
                 failed_revision = revision
                 self._shared.event("lineup_refused", Severity.ALARM, revision, str(error))
+
+    def _is_loaded(self, revision: str) -> bool:
+        return self._lineup is not None and self._lineup.revision == revision
+
+    async def _has_come(self) -> bool:
+        """Whether the registry has something now that a version was refused without: a graph, or its artifact whole."""
+        return await self._graphs.has_come() or await self._is_mended()
+
+    async def _is_mended(self) -> bool:
+        now_ns = self._shared.clock.monotonic_ns()
+        if not self._damaged or now_ns - self._damage_seen_ns < MENDED_LOOK_S * 1e9:
+            return False
+        self._damage_seen_ns = now_ns
+        return any([await self._bytes_of(version) is not None for version in self._damaged.values()])
 
     async def _vouched(self, live: LiveSet) -> LiveSet:
         """The live set without versions whose signatures agents refuse.
@@ -192,6 +214,13 @@ class LineupWatch:
 
     async def _fetch(self, version: ProductVersion) -> bytes | None:
         """The artifact's bytes; None if they are damaged or gone. The loader then refuses only this version."""
+        content = await self._bytes_of(version)
+        if content is None:
+            self._damaged[version.digest] = version
+            self._damage_seen_ns = self._shared.clock.monotonic_ns()
+        return content
+
+    async def _bytes_of(self, version: ProductVersion) -> bytes | None:
         try:
             return await self._registry.artifact(version.product, version.version)
         except (ArtifactError, RegistryError):

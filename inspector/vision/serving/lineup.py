@@ -218,6 +218,8 @@ class VisionLoader:
         return item
 
     def _open(self, version: ProductVersion, content: bytes | None, engine: Engine) -> LoadedProduct:
+        if not version.manifest:
+            raise ArtifactError("its manifest in the store is damaged; enrol it again or restore a backup")
         if content is None:
             raise ArtifactError("its stored bytes are damaged or gone; enrol it again or roll it back")
         artifact = unpack(content, version.digest)

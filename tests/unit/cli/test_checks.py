@@ -158,6 +158,25 @@ def test_camera_whose_product_is_not_live_is_a_fault(line: Config, enrolled: Cal
     assert "live: bottle" in finding.detail
 
 
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("manifest = substr(manifest, 1, 20)", "its manifest in the store is damaged"),
+        ("artifact = x'00'", "The stored artifact of bottle version 1 is damaged"),
+    ],
+)
+def test_live_version_that_agents_refuse_is_a_fault(
+    line: Config, enrolled: Callable[[str], int], damage: str, said: str
+) -> None:
+    enrolled("bottle")
+    assert found(store_findings(line), "bottle").level is not Level.FAULT
+    with sqlite3.connect(line.agent.state_dir / "inspector.db") as connection:
+        connection.execute(f"UPDATE product_versions SET {damage}")
+    finding = found(store_findings(line), "bottle")
+    assert finding.level is Level.FAULT
+    assert said in finding.detail
+
+
 def test_camera_whose_product_is_not_live_is_a_fault_also_where_none_is(
     line: Config, record: Callable[[Sequence[Verdict]], None]
 ) -> None:

@@ -46,7 +46,7 @@ async def test_writing_cancelled_at_any_moment_keeps_no_lock_and_no_part(tmp_pat
             await write(database, -1)  # the connections are of use
         async with database.reading() as connection:
             found = await connection.exec_driver_sql("SELECT number, count(*) FROM t GROUP BY number")
-            counts: dict[int, int] = dict(found.tuples().all())
+            counts = {row[0]: row[1] for row in found}
     assert counts.pop(-1) == ROUNDS * ROWS
     assert set(counts.values()) <= {ROWS}
 

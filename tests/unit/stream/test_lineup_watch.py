@@ -100,6 +100,27 @@ def test_fetch_for_the_loader_s_thread_ends_with_the_loop_that_should_answer(mon
     closing.join()
 
 
+async def test_run_takes_up_a_version_whose_bytes_are_whole_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restored artifact changes no revision, so nobody would tell the agent to look again."""
+    monkeypatch.setattr(upkeep, "MENDED_LOOK_S", 0.0)
+    registry, loader = InMemoryRegistry(), NotingLoader()
+    await registry.add_version("bolt", b"bolt", {"head": "prototype", "threshold": 1.0}, by="test", activate=True)
+    registry.artifacts["bolt", 1] = b"other bytes"
+    config = FREE.model_copy(update={"agent": FREE.agent.model_copy(update={"registry_poll_s": 0.01})})
+    watch = LineupWatch(Plant(config).pipeline()._shared, registry, loader)
+    await watch.load()
+    running = asyncio.create_task(watch.run())
+    await asyncio.sleep(0.1)
+    assert loader.handed == [set()], "it is not loaded again while its bytes are damaged"
+    registry.artifacts["bolt", 1] = b"bolt"
+    async with asyncio.timeout(30):
+        while len(loader.handed) < 2:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    running.cancel()
+    assert loader.handed == [set(), {b"bolt"}]
+
+
 async def test_load_hands_over_the_shadow_beside_its_live_version() -> None:
     registry, loader = InMemoryRegistry(), NotingLoader()
     manifest = {"head": "prototype", "threshold": 1.0}
@@ -145,6 +166,8 @@ async def test_load_says_once_how_frames_go_and_takes_the_lineup_s_batch(is_batc
     await watch.load()
     assert watch.versions == ("bolt:1",)
     assert [event.detail for event in shared.telemetry.events if event.kind == "engine"] == [said]
+    last = [event.detail for event in shared.telemetry.events if event.kind == "lineup"][-1]
+    assert last == "live products: bolt (bolt:1)"
     assert shared.batcher.largest == 8
 
 
@@ -251,6 +274,43 @@ async def test_load_product_with_only_a_shadow_version_is_not_released_until_it_
             assert watch.current.products == ("disc", "plate")
             assert watch.current.shadows.version_of("disc") is None
             assert isinstance(watch.current.router.route(frame_of(draw("disc", 100))), Routed)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("manifest = substr(manifest, 1, 500)", "its manifest in the store is damaged"),
+        ("manifest = '[]'", "its manifest in the store is damaged"),
+        ("artifact = substr(artifact, 1, 500)", "its stored bytes are damaged or gone"),
+        ("artifact = cast(substr(artifact, 1, 500) AS TEXT)", "its stored bytes are damaged or gone"),
+    ],
+)
+async def test_load_damaged_row_refuses_its_version_alone(
+    damage: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fake_engine: FakeEngine,
+    enrolled: dict[str, Enrolment],
+) -> None:
+    """With the real store: what a full disk, a slip of a hand or another tool leaves behind."""
+    monkeypatch.setattr(lineup_module, "create_engine", lambda *_: fake_engine)
+    shared = Plant(FREE).pipeline()._shared
+    async with Database(f"sqlite:///{tmp_path / 'inspector.db'}") as database:
+        await ensure_schema(database)
+        async with SqlRegistry(database, SystemClock()) as registry:
+            for product in ("disc", "plate"):
+                done = enrolled[product]
+                await registry.add_version(product, done.artifact, dict(done.manifest), by="test", activate=True)
+            async with database.writing() as connection:
+                await connection.exec_driver_sql(f"UPDATE product_versions SET {damage} WHERE product = 'disc'")
+            watch = LineupWatch(shared, registry, VisionLoader(EngineSection(batch_max=4), tmp_path))
+            await watch.load()
+            assert watch.versions == ("plate:1",)
+            ((kind, detail),) = told(shared)
+            assert kind == "version_refused"
+            assert detail.startswith("disc version 1 is refused: ")
+            assert said in detail
 
 
 @pytest.mark.parametrize("attack", [{"threshold": 1e308}, {"signature": "of another key"}])

@@ -234,7 +234,7 @@ class MqttSource(Peer):
         except BrokerUnavailable:
             connection.abort("it does not answer a subscription")
             return
-        if not is_sent:
+        if not is_sent and not self._is_stopped:  # at a stop the connection ends before the answer comes
             self._report("marker_refused", f"the broker does not take messages to {self._marker_topic}")
         await self._watch_backlog(connection, marker)
 

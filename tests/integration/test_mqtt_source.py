@@ -15,6 +15,7 @@ from paho.mqtt.properties import Properties
 
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
+from connectors.mqtt.wire import connection as connections
 from connectors.mqtt.wire.properties import STRICT_READING
 from inspector.config.config import Config
 from inspector.domain import Delivery
@@ -279,6 +280,35 @@ async def test_source_never_holds_more_than_its_bound_whatever_the_broker_sends(
                 break
     assert numbers(got) == list(range(200))
     assert source._generation == 1
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_source_subscription_answered_behind_a_backlog_costs_no_connection(
+    mosquitto: Callable[..., Mosquitto],
+    tmp_path: Path,
+    notebook: Notebook,
+    protocol: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Frames that waited come first, and they are read only as fast as they are judged."""
+    monkeypatch.setattr(connections, "ANSWER_TIMEOUT_S", 0.2)
+    broker = mosquitto("max_inflight_messages 0")
+    config = line_config(broker, tmp_path, protocol=protocol, keepalive_s=2)
+    async with make_source(config, notebook):
+        pass  # the broker keeps its session
+    await send_many(config, 40, size=500_000)
+    source = make_source(config, notebook)
+    source.pause()
+    async with source:
+        await asyncio.sleep(1.0)  # five times as long as it waits for an answer
+        assert source._generation == 1
+        source.resume()
+        reader = Reader(source)
+        assert numbers(await reader.take(40)) == list(range(40))
+        await source.acknowledge(reader.got[-1].position)
+        await until(lambda: not source.has_backlog)
+        assert source._generation == 1
+    assert notebook.events == []
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -33,6 +33,11 @@ class KeepAlive:
         self._last_read_s = now_s()
         self._sign: tuple[int | None, float] | None = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether messages that nobody has read yet may lie before the next answer of the broker."""
+        return self._is_behind
+
     def note_reading(self, is_reading: bool) -> None:
         """Note whether the socket is read from now on."""
         self._is_reading = is_reading

@@ -20,6 +20,7 @@ from inspector.benching.quantiles import quantiles
 from inspector.benching.schedule import Arrivals, schedule
 from inspector.benching.search import MOST_FPS, Trial, highest_rate, least_in_time
 from inspector.operation.capacity import Capacity, now_text
+from inspector.operation.opening import registry_of
 
 FIRST_WINDOW_S: Final = 3.0
 START_LOAD: Final = 0.5
@@ -53,6 +54,8 @@ class CapacityRun:
     machine: Machine
     broker: str
     engine: str
+    profile: str = ""
+    head: str = ""
     best: Trial | None = None
     trials: list[Trial] = field(default_factory=list)
 
@@ -67,16 +70,20 @@ async def run_capacity(request: CapacityRequest, say: Say) -> CapacityRun:
     machine = this_machine()
     setting = replace(request.setting, gate_window_ms=request.deadline_ms)
     async with plant(setting, say) as made, running(made, say) as line:
-        run = CapacityRun(request, machine, made.broker_name, made.config.engine.name)
+        async with registry_of(made.config) as registry:
+            shown = (await registry.live()).versions[0]
+        run = CapacityRun(
+            request, machine, made.broker_name, made.config.engine.name, profile=shown.profile, head=shown.head
+        )
         start_fps = request.start_fps
         if start_fps is None:
             start_fps = START_LOAD * (await line.saturate(FIRST_WINDOW_S, waiting_frames(machine.cores))).fps
 
         async def measure(rate_fps: float) -> Trial:
             say("rates", len(run.trials), len(run.trials) + 1)
-            shown = await shown_at(line, request, rate_fps)
-            run.trials.append(trial_of(rate_fps, frames_at(rate_fps, request), shown.parts, request.deadline_ms))
-            run.engine = next(filter(None, map(engine_of, shown.parts)), run.engine)
+            parts = (await shown_at(line, request, rate_fps)).parts
+            run.trials.append(trial_of(rate_fps, frames_at(rate_fps, request), parts, request.deadline_ms))
+            run.engine = next(filter(None, map(engine_of, parts)), run.engine)
             return run.trials[-1]
 
         run.best, _ = await highest_rate(measure, start_fps, request.tolerance)
@@ -140,13 +147,15 @@ def kept(run: CapacityRun) -> Capacity:
         deadline_ms=request.deadline_ms,
         rate_fps=None if run.best is None else round(run.best.rate_fps, 3),
         p999_ms=None if telling is None else telling.p999_ms,
-        frames=request.frames,
+        frames=request.frames if telling is None else telling.frames,
         cameras=request.setting.cameras,
         products=len(request.setting.copied) or request.setting.products,
         engine=run.engine,
         cores=run.machine.cores,
         software=run.machine.software,
         measured_at=now_text(),
+        profile=run.profile,
+        head=run.head,
     )
 
 

@@ -99,6 +99,7 @@ def capacity_page(found: Document, machine: Machine) -> BenchPage:
     facts = [
         *machine.facts(),
         ("engine", found["engine"]),
+        ("product", f"{found['head']} head, profile {found['profile']}"),
         ("line", f"{found['cameras']} cameras at gates, {_products(found['products'])}, {found['arrivals']} arrivals"),
         ("deadline", f"{found['deadline_ms']:g} ms"),
         (
@@ -119,8 +120,8 @@ def capacity_page(found: Document, machine: Machine) -> BenchPage:
         )
     if found["frames"] < _FEW:
         notes.append(
-            f"A trial had {found['frames']} frames. What happens once in {_FEW} frames can't be seen in so few; "
-            "measure with --frames 2000 or more."
+            f"The trial that tells had {found['frames']} frames. What happens once in {_FEW} frames can't be seen in "
+            "so few; measure with --frames 2000 or more."
         )
     return BenchPage("Capacity", tuple(facts), (FigureTable("Rates tried", columns, rows),), tuple(notes))
 

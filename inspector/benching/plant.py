@@ -31,7 +31,7 @@ from inspector.demo.simulation import broker_of
 from inspector.domain import printable
 from inspector.enrolment.low_priority import Progress
 from inspector.errors import InspectorError, RegistryError, UsageError
-from inspector.files import entries, remove_tree
+from inspector.files import entries, make_folder, remove_tree
 from inspector.operation.opening import registry_of
 from inspector.store.database import configured
 from inspector.store.registry.registry import SqlRegistry
@@ -87,7 +87,7 @@ class Plant:
 def bench_folder(base: Path) -> Iterator[Path]:
     """A new folder within `base`, removed at the end with all that is in it. Raises UsageError if it can't be made."""
     try:
-        base.mkdir(parents=True, exist_ok=True)
+        make_folder(base)
         _remove_abandoned(base)
         folder = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=base))
     except OSError as error:

@@ -16,7 +16,7 @@ from inspector.config.config import Config
 from inspector.config.loading import load
 from inspector.config.sections import MqttSection
 from inspector.errors import ConfigError, UsageError
-from inspector.files import entries
+from inspector.files import entries, make_folder
 
 AGENT: Final = "bench"
 
@@ -38,7 +38,7 @@ def written_configs(setting: PlantSetting, folder: Path, broker: MqttSection) ->
     Raises UsageError where the setting makes no valid one.
     """
     engines = setting.base / "engines"
-    engines.mkdir(parents=True, exist_ok=True)
+    make_folder(engines)
     _take_over(setting.config.agent.state_dir / "engines", engines)
     name = f"{AGENT}-{uuid.uuid4().hex[:8]}"  # another bench may use the same broker
     names = [name, *(f"{name}-{number}" for number in range(2, setting.agents + 1))]

@@ -103,7 +103,9 @@ def _two_gates(config: Ruled) -> Iterator[str]:
     owner: dict[str, str] = {}
     for gate in config.gate:
         for name in gate.cameras:
-            if name in owner:
+            if owner.get(name) == gate.name:
+                yield f"gate {gate.name!r} names camera {name!r} twice"
+            elif name in owner:
                 yield f"camera {name!r} stands at two gates, {owner[name]!r} and {gate.name!r}"
             owner[name] = gate.name
 

@@ -28,7 +28,8 @@ class Capacity:
     """`rate_fps`: the highest rate of all cameras together at which 99.9 % of parts were in time; None if none was.
 
     `p999_ms`: 99.9 % of parts took at most this long at that rate, or at the lowest rate tried if `rate_fps` is None.
-    It is None if nothing is known but that the deadline does not hold. `measured_at`: RFC 3339, UTC.
+    It is None if nothing is known but that the deadline does not hold. `frames`: of the trial that says so.
+    `profile` and `head`: of the product that was shown, empty in earlier files. `measured_at`: RFC 3339, UTC.
     """
 
     deadline_ms: float
@@ -41,6 +42,8 @@ class Capacity:
     cores: int
     software: str
     measured_at: str
+    profile: str = ""
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,8 @@ def narrow_gates(config: Config, capacity: Capacity) -> Iterator[NarrowGate]:
 def said(capacity: Capacity) -> str:
     """The measurement as a phrase."""
     day = capacity.measured_at.partition("T")[0]
+    if capacity.profile:
+        day = f"{day} with profile {capacity.profile}"
     if capacity.p999_ms is None:
         return f"even at the lowest rate more than 1 part in 1000 took over {capacity.deadline_ms:g} ms, measured {day}"
     if capacity.rate_fps is None:
@@ -122,4 +127,6 @@ def _typed(stored: Any) -> Capacity:
         cores=int(stored["cores"]),
         software=str(stored["software"]),
         measured_at=str(stored["measured_at"]),
+        profile=str(stored.get("profile", "")),
+        head=str(stored.get("head", "")),
     )

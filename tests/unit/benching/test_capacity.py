@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from inspector.benching.capacity import CapacityRequest, frames_at, overdue, too_high_by, trial_of
+from inspector.benching.capacity import (
+    CapacityRequest,
+    CapacityRun,
+    document,
+    frames_at,
+    kept,
+    overdue,
+    too_high_by,
+    trial_of,
+)
+from inspector.benching.machine import this_machine
 from inspector.benching.open_loop import Part
 from inspector.benching.plant_setting import PlantSetting
 from inspector.cli.checks import capacity as checks
@@ -16,7 +26,7 @@ from inspector.cli.run import capacity_warnings
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.errors import StateUnusable
-from inspector.operation.capacity import FILE, Capacity, keep_capacity, kept_capacity, narrow_gates
+from inspector.operation.capacity import FILE, Capacity, keep_capacity, kept_capacity, narrow_gates, said
 
 MS = 1_000_000
 
@@ -65,6 +75,19 @@ def test_trial_of_parts_all_in_time_is_in_time() -> None:
 def test_trial_lasts_many_deadlines(rate_fps: float, deadline_ms: float, frames: int, expected: int) -> None:
     request = CapacityRequest(setting=PlantSetting(config=parse({}, None)), deadline_ms=deadline_ms, frames=frames)
     assert frames_at(rate_fps, request) == expected
+
+
+def test_capacity_says_the_frames_of_the_trial_that_tells_and_what_was_shown() -> None:
+    request = CapacityRequest(setting=PlantSetting(config=parse({}, None)), deadline_ms=1000, frames=30)
+    run = CapacityRun(request, this_machine(), "broker", "onnxruntime", profile="fast", head="prototype")
+    parts = [part(number, 10.0) for number in range(480)]
+    run.trials.append(trial_of(24.0, 480, parts, 1000))
+    run.best = run.trials[0]
+    found = kept(run)
+    assert (found.frames, found.profile, found.head) == (480, "fast", "prototype")
+    shown = document(run, found, None)
+    assert (shown["frames"], shown["profile"], shown["head"]) == (480, "fast", "prototype")
+    assert "with profile fast" in said(found)
 
 
 def test_too_high_by_grows_with_deadlines_that_no_trial_outlasts() -> None:

@@ -68,6 +68,10 @@ def faults(table: dict[str, Any]) -> list[str]:
         ({"camera": [{**CAMERA, "on_unjudged": "drop"}]}, f"camera 'c', on_unjudged: {ANSWER}"),
         ({"camera": [{**CAMERA, "view": "x" * 65}]}, "camera 'c', view: write at most 64 characters"),
         ({"camera": CAMERA}, f"camera: {LIST}"),
+        (
+            {"camera": [CAMERA], "gate": [{"name": "g", "cameras": ["c", "c"], "window_ms": 50}]},
+            "gate 'g' names camera 'c' twice",
+        ),
         ({"gate": [{"name": "g", "cameras": [], "window_ms": 9}]}, "gate 'g', cameras: name at least 1"),
     ],
 )  # fmt: skip

@@ -87,10 +87,14 @@ class LineupWatch:
         live = await self._registry.live()
         if self._is_loaded(live.revision) and not is_asked and not await self._graphs.has_come():
             return
-        self._damaged.clear()
         live = await self._vouched(live)
         await self._graphs.fetch(live)
-        lineup, events = await self._on_thread(self._loader.load, live, self._fetching(live), self._lineup)
+        damaged, self._damaged = self._damaged, {}
+        try:
+            lineup, events = await self._on_thread(self._loader.load, live, self._fetching(live), self._lineup)
+        except BaseException:
+            self._damaged = damaged  # still to be taken up when their bytes are whole
+            raise
         self._lineup = lineup
         self._shared.batcher.largest = lineup.batch
         self._tell_way(lineup)

@@ -100,6 +100,10 @@ def test_fetch_for_the_loader_s_thread_ends_with_the_loop_that_should_answer(mon
     closing.join()
 
 
+def away(*_: object) -> None:
+    raise LedgerUnavailable("the store is away")
+
+
 async def test_run_takes_up_a_version_whose_bytes_are_whole_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A restored artifact changes no revision, so nobody would tell the agent to look again."""
     monkeypatch.setattr(upkeep, "MENDED_LOOK_S", 0.0)
@@ -112,7 +116,10 @@ async def test_run_takes_up_a_version_whose_bytes_are_whole_again(monkeypatch: p
     running = asyncio.create_task(watch.run())
     await asyncio.sleep(0.1)
     assert loader.handed == [set()], "it is not loaded again while its bytes are damaged"
-    registry.artifacts["bolt", 1] = b"bolt"
+    with monkeypatch.context() as patched:
+        patched.setattr(loader, "load", away)
+        registry.artifacts["bolt", 1] = b"bolt"
+        await asyncio.sleep(0.1)
     async with asyncio.timeout(30):
         while len(loader.handed) < 2:
             await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
@@ -69,12 +69,13 @@ class Children:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
 
-    def run(
-        self, command: Sequence[str], *, timeout_s: float, env: Mapping[str, str]
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a child until it ends, and keep its output. Raises subprocess.TimeoutExpired, after it was killed."""
+    def run(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        """Run a child that is told no secret until it ends, and keep its output.
+
+        Raises subprocess.TimeoutExpired, after it was killed.
+        """
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(env)
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment_without_secrets()
         ) as process:
             with self._lock:
                 self._running.add(process)

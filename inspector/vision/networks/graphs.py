@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 from inspector.domain import ExportedGraph, content_name
 from inspector.errors import ArtifactError, EngineError, GraphMissing, WeightsMissing
 from inspector.files import make_folder, read_regular, write_whole
-from inspector.lifetime import Children, environment_without_secrets, python_command
+from inspector.lifetime import Children, python_command
 from inspector.vision.networks.backbone import Backbone, weights_digest
 
 EXPORTER_VERSION = 4
@@ -303,7 +303,7 @@ def _export_in_subprocess(graphs: Sequence[tuple[Graph, Path | None]], cache: Pa
     command = python_command("-W", "ignore", "-m", "inspector.vision.networks.export", json.dumps(order))
     limit_s = EXPORT_TIMEOUT_S * len(graphs)
     try:
-        done = _exports.run(command, timeout_s=limit_s, env=environment_without_secrets())
+        done = _exports.run(command, timeout_s=limit_s)
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"Exporting the backbone took more than {limit_s} s.") from error
     if done.returncode == 0:

@@ -92,6 +92,7 @@ def children_with_secrets(tree: ast.AST) -> Iterator[str]:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
             starts = call.func.attr in {"create_subprocess_exec", "create_subprocess_shell", "Popen", "fork", "popen"}
             starts |= ast.unparse(call.func).startswith(("subprocess.", "os.spawn", "os.exec", "os.posix_spawn"))
+            starts &= call.func.attr != "CompletedProcess"  # what a child has left
             env = next((ast.unparse(word.value) for word in call.keywords if word.arg == "env"), "")
             if starts and "environment_without_secrets" not in env and env not in without_secrets(tree):
                 yield f"line {call.lineno}: {ast.unparse(call.func)}"

@@ -54,6 +54,7 @@ LOCK_WAIT_S: Final = 5.0
 _WRITES: Final = "inspector_writes"
 _CHAIN: Final = "inspector_chain"
 _ALONE: Final = "inspector_reads_once"
+_RENEWALS: Final = "inspector_renewals"
 PLAIN_CHAIN: Final = ChainKeys()
 T = TypeVar("T")
 
@@ -84,6 +85,18 @@ class Database:
         self._writing = self._engine.execution_options(**{_WRITES: True, _CHAIN: chain})
         self._reading_once = self._engine.execution_options(**{_ALONE: True})
         self._is_current = False
+        self._renewals = 0
+        if self.is_sqlite:
+            sa.event.listen(self._engine.sync_engine, "connect", self._note_opened)
+            sa.event.listen(self._engine.sync_engine, "checkin", self._close_outdated)
+
+    def _note_opened(self, _connection: Any, record: Any) -> None:
+        record.info[_RENEWALS] = self._renewals
+
+    def _close_outdated(self, connection: Any, record: Any) -> None:
+        """Close a connection that was in use when all others were closed; its old pool would keep it open."""
+        if connection is not None and record.info.get(_RENEWALS) != self._renewals:
+            record.invalidate()
 
     @property
     def is_sqlite(self) -> bool:
@@ -110,7 +123,8 @@ class Database:
             async with self._transaction(self._writing) as connection:
                 yield connection
         except LedgerUnavailable:
-            if self.is_sqlite:  # a connection that was opened while the file was read-only stays read-only
+            if self.is_sqlite:  # while one connection is open that found the file read-only, so are all others
+                self._renewals += 1
                 await self._engine.dispose()
             raise
 

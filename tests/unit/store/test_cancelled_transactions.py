@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from inspector.errors import LedgerUnavailable
 from inspector.store.database import BUSY_TIMEOUT_MS, Database
 
 ROWS = 4
@@ -68,3 +69,20 @@ async def is_writable(file: Path) -> bool:
             else:
                 return True
     return False
+
+
+async def test_writing_that_fails_leaves_no_connection_open_that_was_in_use(tmp_path: Path) -> None:
+    """While one is open that found the file read-only, all new ones of this process are read-only too."""
+    async with Database(f"sqlite:///{tmp_path / 'x.db'}") as database:
+        async with database.reading() as connection:
+            used = (await connection.get_raw_connection()).driver_connection
+            assert used is not None
+            with pytest.raises(LedgerUnavailable):
+                async with database.writing():
+                    raise LedgerUnavailable("the file can't be written")
+        with pytest.raises(ValueError, match="no active connection"):
+            await used.execute("SELECT 1")
+        async with database.writing() as connection:
+            kept = (await connection.get_raw_connection()).driver_connection
+        assert kept is not None
+        await kept.execute("SELECT 1")

@@ -81,7 +81,7 @@ class Children:
                 self._running.add(process)
             try:
                 said, complained = process.communicate(timeout=timeout_s)
-            except BaseException:
+            except BaseException:  # whatever ends the wait, also an interrupt, the child must not outlive it
                 process.kill()
                 raise
             finally:

@@ -92,8 +92,8 @@ class LineupWatch:
         damaged, self._damaged = self._damaged, {}
         try:
             lineup, events = await self._on_thread(self._loader.load, live, self._fetching(live), self._lineup)
-        except BaseException:
-            self._damaged = damaged  # still to be taken up when their bytes are whole
+        except BaseException:  # a cancelled load forgets nothing either: they are taken up when their bytes are whole
+            self._damaged = damaged
             raise
         self._lineup = lineup
         self._shared.batcher.largest = lineup.batch

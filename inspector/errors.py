@@ -93,6 +93,10 @@ class LedgerUnavailable(InspectorError):
     retryable = True
 
 
+class DatabaseReadOnly(LedgerUnavailable):
+    """The file of the database can't be written by this user."""
+
+
 class DatabaseUnusable(LedgerUnavailable):
     """The file or folder in the place of the database is no database, or is damaged. Waiting does not help."""
 

@@ -152,6 +152,26 @@ def ensure_no_strangers_link(path: Path) -> None:
         _target(path.name, folder, path)
 
 
+def allow_as_much(path: Path, model: Path) -> None:
+    """Add the rights of the file `model` to those of `path`. Nothing is done unless both are files of this user.
+
+    Neither is opened for reading, since closing it would give up the locks that this process has on it.
+    """
+    if not hasattr(os, "O_PATH"):
+        return
+    with contextlib.suppress(FileNotFoundError), _folder_of(path) as folder:
+        wanted = model.stat()
+        file = os.open(path.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            found = os.fstat(file)
+            is_own = all(stat.S_ISREG(each.st_mode) and each.st_uid == os.geteuid() for each in (found, wanted))
+            rights = stat.S_IMODE(found.st_mode) | wanted.st_mode & 0o666
+            if is_own and rights != stat.S_IMODE(found.st_mode):
+                Path(f"/proc/self/fd/{file}").chmod(rights)
+        finally:
+            os.close(file)
+
+
 def write_whole(
     path: Path, content: bytes, *, mode: int = FILE_MODE, durable: bool = False, overwrites: bool = True
 ) -> None:

@@ -28,12 +28,20 @@ from inspector.config.config import Config
 from inspector.config.loading import secret
 from inspector.config.store_url import SQLITE, url_faults
 from inspector.config.trust_sections import LEAST_KEY_CHARACTERS
-from inspector.errors import ConfigError, DatabaseUnusable, LedgerUnavailable, RowDamaged, SchemaOutdated
-from inspector.files import NotOpened, ensure_no_strangers_link, make_folder
+from inspector.errors import (
+    ConfigError,
+    DatabaseReadOnly,
+    DatabaseUnusable,
+    LedgerUnavailable,
+    RowDamaged,
+    SchemaOutdated,
+)
+from inspector.files import NotOpened, allow_as_much, ensure_no_strangers_link, make_folder
 from inspector.store.chain import ChainKeys
 from inspector.store.faults import explain
 from inspector.store.tables import SCHEMA_REVISION
 from inspector.store.tls import client_context
+from inspector.store.uses import Uses
 
 BUSY_TIMEOUT_MS: Final = 5000
 """Longest wait of SQLite for another process's transaction."""
@@ -47,6 +55,9 @@ COMMAND_TIMEOUT_S: Final = 15.0
 
 KEPT_CONNECTIONS: Final = 5
 """This many connections stay open after use; further ones are closed."""
+
+LONGEST_RENEWAL_S: Final = 1.0
+"""Longest time that new transactions wait for those in use, so that all connections can be closed together."""
 
 LOCK_WAIT_S: Final = 5.0
 """Longest wait for rows that another session has locked; after this time the lock is reported."""
@@ -86,6 +97,7 @@ class Database:
         self._reading_once = self._engine.execution_options(**{_ALONE: True})
         self._is_current = False
         self._renewals = 0
+        self._uses = Uses()
         if self.is_sqlite:
             sa.event.listen(self._engine.sync_engine, "connect", self._note_opened)
             sa.event.listen(self._engine.sync_engine, "checkin", self._close_outdated)
@@ -122,11 +134,20 @@ class Database:
         try:
             async with self._transaction(self._writing) as connection:
                 yield connection
-        except LedgerUnavailable:
-            if self.is_sqlite:  # while one connection is open that found the file read-only, so are all others
-                self._renewals += 1
-                await self._engine.dispose()
+        except LedgerUnavailable as error:
+            if self.is_sqlite:
+                await self._close_all(together=isinstance(error, DatabaseReadOnly))
             raise
+
+    async def _close_all(self, *, together: bool) -> None:
+        """Close all connections; those that are in use are closed after it.
+
+        While one connection is open that found the file read-only, all others of this process are read-only too:
+        `together` keeps new transactions waiting until the last one has ended.
+        """
+        self._renewals += 1
+        async with self._uses.none(longest_s=LONGEST_RENEWAL_S) if together else contextlib.nullcontext():
+            await self._engine.dispose()
 
     @contextlib.asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -194,7 +215,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         with translated(self.path):
-            async with engine.begin() as connection:
+            async with self._uses.one(), engine.begin() as connection:
                 yield connection
 
 
@@ -375,7 +396,9 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url.set(query={}), connect_args=_connect_arguments(url, tls), **options)
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
-    sa.event.listen(engine.sync_engine, "do_connect", lambda *_: _ensure_own(Path(url.database or "")))
+    file = Path(url.database or "")
+    sa.event.listen(engine.sync_engine, "do_connect", lambda *_: _ensure_own(file))
+    sa.event.listen(engine.sync_engine, "do_connect", lambda *_: _mend_rights(file))
     sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     sa.event.listen(engine.sync_engine, "handle_error", _keep_cancelled)
@@ -400,6 +423,13 @@ def _ensure_own(file: Path) -> None:
         raise DatabaseUnusable(f"The database {file} is not opened: {error.strerror}; remove the link.") from None
     except OSError:
         return  # SQLite's own message says what is wrong
+
+
+def _mend_rights(file: Path) -> None:
+    """SQLite makes the files beside a read-only one read-only too, and they stay so when its rights are mended."""
+    for ending in ("-wal", "-shm"):
+        with contextlib.suppress(OSError):  # SQLite's own message says what is wrong
+            allow_as_much(file.with_name(file.name + ending), file)
 
 
 def _switch_to_wal(cursor: Any) -> None:

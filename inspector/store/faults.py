@@ -13,15 +13,17 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from inspector.errors import DatabaseUnusable, InspectorError, LedgerUnavailable, SchemaOutdated
+from inspector.errors import DatabaseReadOnly, DatabaseUnusable, InspectorError, LedgerUnavailable, SchemaOutdated
 
 _SQLITE_SENTENCES: Final = {
     "locked": "The database is locked by another process; end whatever holds it open.",
-    "readonly": "The database file can't be written; check its owner and permissions.",
     "disk is full": "The disk of the database is full; free some space.",
     "disk i/o": "The disk of the database reports errors; check it before it loses more.",
     "unable to open": "The database file can't be opened; check that its folder exists and may be written.",
 }
+_READ_ONLY_SENTENCE: Final = (
+    "{file} can't be written; check the owner and permissions of it, and of the files of this name with -wal and -shm."
+)
 _UNUSABLE_SENTENCES: Final = {
     "malformed": "{file} is damaged; restore it from a backup.",
     "not a database": "{file} is not a SQLite database; move it away, or check store.url.",
@@ -54,7 +56,8 @@ _SQLSTATE_SENTENCES: Final = {
 def explain(error: Exception, path: Path | None = None) -> InspectorError:
     """The error for the operator: SchemaOutdated if tables or columns are missing, else LedgerUnavailable.
 
-    The error is DatabaseUnusable (a LedgerUnavailable) if the SQLite file `path` is damaged or is no database.
+    For a SQLite file `path` it is DatabaseReadOnly if the file can't be written, and DatabaseUnusable if it is damaged
+    or is no database; both are LedgerUnavailable.
     """
     if isinstance(error, PoolTimeout):
         return LedgerUnavailable("The database does not answer: all connections are busy.")
@@ -67,9 +70,12 @@ def explain(error: Exception, path: Path | None = None) -> InspectorError:
         return SchemaOutdated(f"The database's tables are of another version ({text}); run `inspector db upgrade`.")
     if isinstance(foreign, sqlite3.Error):
         lowered = text.lower()
+        file = f"The database file {path or ''}".strip()
+        if "readonly" in lowered:
+            return DatabaseReadOnly(_READ_ONLY_SENTENCE.format(file=file))
         for word, sentence in _UNUSABLE_SENTENCES.items():
             if word in lowered:
-                return DatabaseUnusable(sentence.format(file=f"The database file {path or ''}".strip()))
+                return DatabaseUnusable(sentence.format(file=file))
         for word, sentence in _SQLITE_SENTENCES.items():
             if word in lowered:
                 return LedgerUnavailable(sentence)

@@ -15,7 +15,7 @@ from inspector.benching.machine import Machine, this_machine
 from inspector.benching.pipeline import in_thread
 from inspector.benching.plant import Plant, Say, bench_folder, check, prepared
 from inspector.benching.plant_setting import PlantSetting
-from inspector.errors import EngineError
+from inspector.errors import EngineError, UsageError
 from inspector.operation.opening import registry_of
 from inspector.vision.artifacts.format import Artifact, unpack
 from inspector.vision.engines.factory import ENGINES, create_engine
@@ -64,6 +64,8 @@ class EngineRun:
 async def run_engines(request: EngineRequest, say: Say) -> EngineRun:
     """Raises UsageError for an unknown engine, EngineError where a named one or none at all can be made."""
     check(request.setting)
+    if unknown := [name for name in request.names if name not in ENGINES]:
+        raise UsageError(f"There is no engine {unknown[0]!r}; choose one of {', '.join(ENGINES)}.")
     for name in request.names:  # before minutes of work
         await asyncio.to_thread(create_engine, name, request.setting.base / "engines", 1)
     run = EngineRun(this_machine())

@@ -282,9 +282,15 @@ def _largest_mib(run: PipelineRun) -> float | None:
     return max((each.resident_mib for each in windows if each.resident_mib is not None), default=None)
 
 
+def _told_after_s(parts: Sequence[Part]) -> float:
+    """From the instant at which the first part was due to the last word on one of them."""
+    last_ns = max((part.heard_ns for part in parts if part.heard_ns is not None), default=None)
+    return 0.0 if last_ns is None else (last_ns - parts[0].due_ns) / 1e9
+
+
 def _paced_fps(run: PipelineRun) -> float | None:
-    """Frames told a second while frames came by the schedule."""
-    seconds = sum(piece.seconds for piece in run.shown)
+    """Frames told a second, from the first frame of the schedule to the last one that was sent or told."""
+    seconds = sum(max(piece.seconds, _told_after_s(piece.parts)) for piece in run.shown)
     return sum(part.heard_ns is not None for part in run.parts) / seconds if seconds else None
 
 

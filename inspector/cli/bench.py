@@ -21,7 +21,7 @@ HELP: Final = "Measure this machine: the backbone alone, a whole line beside it,
 app = typer.Typer(no_args_is_help=True, epilog="Example: inspector bench pipeline --cameras 4 --page bench.html")
 
 ProfileOption = Annotated[str, typer.Option(help="fast, standard or fine: what a frame may cost.")]
-HeadOption = Annotated[str, typer.Option(help="prototype, protoad or student.")]
+HeadOption = Annotated[str, typer.Option(help="prototype (as auto), protoad or student.")]
 CamerasOption = Annotated[int, typer.Option(min=1, max=256, help="Number of cameras.")]
 EngineOption = Annotated[str | None, typer.Option(help="Engine of the agent; else as configured.")]
 ThreadsOption = Annotated[

@@ -47,9 +47,14 @@ class EventNotes:
         """What an earlier run left, oldest first: what was told, and what waited to be told."""
 
     def __enter__(self) -> Self:
-        """Raises StateUnusable if the file can't be opened."""
+        """Raises StateUnusable if the folder can't be made, or the file can't be opened."""
+        folder = self._path.parent
         try:
-            make_folder(self._path.parent)
+            make_folder(folder)
+        except OSError as error:
+            why = error.strerror or error
+            raise StateUnusable(f"The folder {folder} can't be made ({why}); correct agent.state_dir.") from None
+        try:
             self.left = self._read()
             self._rewrite(self.left)
         except OSError as error:

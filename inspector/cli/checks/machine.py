@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import time
@@ -45,7 +46,9 @@ print(torch.__version__, torch.cuda.get_device_name(0) if torch.cuda.is_availabl
 
 
 def check_engine(config: Config) -> Iterator[Finding]:
-    """Weights and engine. Neither is loaded into this process."""
+    """Weights, cores and engine. Neither weights nor engine are loaded into this process."""
+    yield from _threads(config)
+    yield from _weights_folder(config)
     yield _weights() if has_torch() else ok(ENGINE, "torch and timm", _WITHOUT_TORCH)
     name = config.engine.name
     has_device = Path("/dev/nvidiactl").exists() and has_torch()
@@ -96,6 +99,21 @@ def _synchronised(trusting: list[str]) -> Finding:
     if trusting:
         return warning(CLOCK, "time server", f"{said}, and {whose}. Let chrony or timesyncd set this clock.")
     return ok(CLOCK, "time server", f"{said}; {whose}")
+
+
+def _threads(config: Config) -> Iterator[Finding]:
+    threads, cores = config.engine.threads, len(os.sched_getaffinity(0))
+    if threads > cores:
+        words = (
+            f"engine.threads is {threads}, and this process may use {cores} cores: frames would wait for each other."
+        )
+        yield warning(ENGINE, "threads", f"{words} Set it to 0.")
+
+
+def _weights_folder(config: Config) -> Iterator[Finding]:
+    folder = config.engine.weights_dir
+    if folder is not None and not folder.is_dir():
+        yield fault(ENGINE, "weights_dir", f"{folder} is no folder. Correct engine.weights_dir, or make the folder.")
 
 
 def _weights() -> Finding:

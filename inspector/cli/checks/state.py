@@ -38,6 +38,8 @@ def check(config: Config) -> Iterator[Finding]:
 
 def _folder(folder: Path) -> Finding:
     existing = _existing(folder)
+    if not existing.is_dir():
+        return fault(PART, "folder", f"{existing} is no folder; correct agent.state_dir.")
     if not os.access(existing, os.W_OK | os.X_OK):
         owner = _owner(existing)
         return fault(
@@ -45,8 +47,6 @@ def _folder(folder: Path) -> Finding:
         )
     if existing != folder.absolute():
         return ok(PART, "folder", f"{folder} will be made at the first start")
-    if not folder.is_dir():
-        return fault(PART, "folder", f"{folder} is a file; set agent.state_dir to a folder.")
     return ok(PART, "folder", f"{folder} can be written, and belongs to {_owner(folder)}")
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from inspector.benching import pipeline
+from inspector.benching import engines, pipeline
+from inspector.benching.line import Shown
 from inspector.benching.machine import this_machine
+from inspector.benching.open_loop import Part
 from inspector.benching.pages import pipeline_page
 from inspector.benching.plant import check
 from inspector.benching.plant_setting import PlantSetting
@@ -27,6 +29,24 @@ def request(setting: dict[str, Any] | None = None, **changes: Any) -> pipeline.P
 async def test_run_pipeline_that_can_measure_nothing_is_refused_at_once(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         await pipeline.run_pipeline(request(**changes), lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("told_s", "fps"), [([0.1, 0.6, 1.1], 2.5), ([1.0, 1.5, 2.0], 1.5), ([0.1, None, None], 0.833)]
+)
+def test_rate_without_saturation_counts_until_the_last_word(told_s: list[float | None], fps: float) -> None:
+    parts = tuple(
+        Part(0, number, round(number * 5e8), heard_ns=None if each is None else round(each * 1e9))
+        for number, each in enumerate(told_s)
+    )
+    run = pipeline.PipelineRun(request(), this_machine(), "broker", shown=[Shown(parts, 1.2, None, None)])
+    assert pipeline.document(run)["throughput_fps"] == pytest.approx(fps, abs=1e-3)
+
+
+async def test_run_engines_unknown_engine_is_refused_at_once() -> None:
+    asked = engines.EngineRequest(setting=PlantSetting(config=parse({}, None)), names=("tpu",))
+    with pytest.raises(UsageError, match="There is no engine 'tpu'; choose one of onnxruntime"):
+        await engines.run_engines(asked, lambda *_: None)
 
 
 def test_check_number_of_products_beside_named_ones_is_refused() -> None:

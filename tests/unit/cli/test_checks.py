@@ -19,7 +19,7 @@ from inspector.agent.metrics.serving import served
 from inspector.agent.telemetry import LogTelemetry, configure_logging
 from inspector.cli.checks import line as line_checks
 from inspector.cli.checks import machine, metrics, security, state, store
-from inspector.cli.checks.finding import Finding, Level
+from inspector.cli.checks.finding import Finding, Level, ok
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.domain import Verdict
@@ -306,6 +306,33 @@ def test_gate_without_trigger_ids_is_told_what_it_needs(
     assert finding.level is level
     if match == "single_in_flight":
         assert all(need in finding.detail for need in ("more than one part", "markers", "trigger_id", "ms apart"))
+
+
+@pytest.mark.parametrize("below", ["", "x/y"])
+def test_state_folder_at_or_below_a_file_is_a_fault(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / below
+    finding = found(list(state.check(config_of(tmp_path, agent={"name": "a", "state_dir": str(folder)}))), "folder")
+    assert finding.level is Level.FAULT
+    assert finding.detail == f"{tmp_path / 'file'} is no folder; correct agent.state_dir."
+
+
+def test_more_threads_than_cores_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_onnxruntime", lambda name: ok("engine", name, ""))
+    cores = len(os.sched_getaffinity(0))
+    many = found(list(machine.check_engine(config_of(tmp_path, engine={"threads": cores + 1}))), "threads")
+    assert many.level is Level.WARNING
+    assert f"may use {cores} cores" in many.detail
+    fitting = machine.check_engine(config_of(tmp_path, engine={"threads": cores}))
+    assert "threads" not in [finding.subject for finding in fitting]
+
+
+def test_folder_of_weights_that_is_not_there_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_onnxruntime", lambda name: ok("engine", name, ""))
+    config = config_of(tmp_path, engine={"weights_dir": str(tmp_path / "weights")})
+    assert found(list(machine.check_engine(config)), "weights_dir").level is Level.FAULT
+    (tmp_path / "weights").mkdir()
+    assert "weights_dir" not in [finding.subject for finding in machine.check_engine(config)]
 
 
 def test_weights_that_are_missing_are_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

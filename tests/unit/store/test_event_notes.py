@@ -81,6 +81,12 @@ def test_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
         left(tmp_path)
 
 
+def test_folder_that_cant_be_made_names_its_key(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateUnusable, match=r"The folder .*file/state can't be made \(Not a directory\); .*state_dir"):
+        left(tmp_path / "file" / "state")
+
+
 def test_telemetry_gives_what_an_earlier_run_left_to_the_store_first(tmp_path: Path) -> None:
     killed = LogTelemetry()
     killed.note_in(EventNotes(tmp_path).__enter__())

@@ -29,7 +29,7 @@ from inspector.stream.age import longest_proof_ms
 from inspector.stream.storms import hold_words
 from inspector.stream.verdict_record import format_time
 from inspector.vision.artifacts.eyesight import Eyesight, Sight, objections_of
-from inspector.vision.artifacts.thresholds import moved_note
+from inspector.vision.artifacts.thresholds import moved_note, threshold_fault
 from inspector.vision.networks.graphs import cached_graph
 from inspector.vision.networks.torch_extra import INSTALL_TORCH, has_torch
 from inspector.vision.serving.needed_graphs import graphs_of_versions
@@ -169,13 +169,16 @@ async def _whole_graphs(registry: SqlRegistry, live: LiveSet) -> frozenset[str]:
 
 
 async def _damage(registry: SqlRegistry, version: ProductVersion) -> str | None:
-    """Why agents that start now refuse this version: what is stored of it is damaged. None where it is whole."""
+    """Why agents that start now refuse this version, and what to do. None where what is stored of it is whole."""
+    restore = "Restore the database from a backup, roll the product back, or enrol it again"
     if not version.manifest:
-        return "its manifest in the store is damaged"
+        return f"its manifest in the store is damaged. {restore}"
+    if wrong := threshold_fault(version):
+        return wrong
     try:
         await registry.artifact(version.product, version.version)
     except ArtifactError as error:
-        return str(error)
+        return f"{str(error).rstrip('.')}. {restore}"
     return None
 
 
@@ -193,8 +196,7 @@ def _live(version: ProductVersion, damage: str | None) -> Finding:
         return fault(
             PRODUCTS,
             version.product,
-            f"version {version.version} is live, but agents refuse it: {damage.rstrip('.')}. Restore the database from "
-            "a backup, roll the product back, or enrol it again.",
+            f"version {version.version} is live, but agents refuse it: {damage}.",
         )
     eyesight = Eyesight.of(version.manifest)
     what = f"version {version.version} is live, {version.head} head"

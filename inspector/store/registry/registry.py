@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -431,6 +432,11 @@ def _manifest_in(stored: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _number_in(stored: Any) -> float:
+    """The threshold, NaN where SQLite holds something else: the other products must be read, and this one is refused."""
+    return float(stored) if isinstance(stored, float | int) else math.nan
+
+
 async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]) -> list[ProductVersion]:
     """Versions without their artifacts, by product and version."""
     columns = [*_DESCRIBED, products.c.live_version, products.c.shadow_version, *signatures.columns()]
@@ -450,7 +456,7 @@ async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]
             created_at=row["created_at"],
             created_by=row["created_by"],
             manifest=_manifest_in(row["manifest"]),
-            threshold=row["threshold"],
+            threshold=_number_in(row["threshold"]),
             is_live=row["version"] == row["live_version"],
             is_shadow=row["version"] == row["shadow_version"],
             signature=signatures.signature_of(row, OF_VERSION),

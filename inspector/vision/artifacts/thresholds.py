@@ -52,6 +52,25 @@ def moved_level(version: ProductVersion) -> float | None:
         return None
 
 
+def threshold_fault(version: ProductVersion) -> str:
+    """Why nothing may be judged by the threshold of a version as the store has it; empty where nothing is known.
+
+    A threshold of the enrolment, or one that `products threshold` could have set, has no fault. Somebody who writes
+    into the database could set any other, by which all parts pass or all are rejected.
+    """
+    back = f"`inspector products threshold {version.product} --level 1 --reason ...` moves it back"
+    if not math.isfinite(version.threshold):
+        return f"its threshold in the store is no number; {back}"
+    try:
+        enrolled = EnrolledThreshold.of(version.manifest)
+    except ArtifactError:
+        return ""
+    if version.threshold == version.manifest.get("threshold") or enrolled.is_plausible(version.threshold):
+        return ""
+    level = f"level {enrolled.level(version.threshold):.3g} of its enrolment"
+    return f"its threshold in the store, {version.threshold:.4g}, is {level}, to which no command moves one; {back}"
+
+
 @dataclass(frozen=True, slots=True)
 class EnrolledThreshold:
     """A threshold as it was enrolled.

@@ -42,6 +42,7 @@ from inspector.errors import ArtifactError, EngineError, GraphMissing, Inspector
 from inspector.ports import ArtifactOf, Lineup
 from inspector.signing.statements import bound_graphs
 from inspector.vision.artifacts.format import unpack
+from inspector.vision.artifacts.thresholds import threshold_fault
 from inspector.vision.engines.factory import create_engine
 from inspector.vision.engines.protocols import Engine, Patches
 from inspector.vision.health.checks import FoundFault
@@ -209,6 +210,8 @@ class VisionLoader:
 
     def _ready(self, version: ProductVersion, content: bytes | None, opening: _Opening) -> LoadedProduct:
         """The version, opened and checked by its probes unless it is known already. Raises InspectorError."""
+        if wrong := threshold_fault(version):
+            raise ArtifactError(wrong)
         if (reused := opening.reused(version)) is not None:
             return reused
         if opening.fault is not None:
@@ -265,7 +268,8 @@ def _refused(version: ProductVersion, error: Exception, before: LoadedProduct | 
     if not isinstance(error, InspectorError):
         detail = f"{version.product} version {version.version} is refused: it can't be loaded ({error!r:.200})"
     if before is not None:
-        detail = f"{detail.rstrip('.')}. Version {before.version.version} goes on judging"
+        same = ", at the threshold that it had" if before.version.digest == version.digest else ""
+        detail = f"{detail.rstrip('.')}. Version {before.version.version} goes on judging{same}"
     return Event(datetime.now(UTC), "version_refused", Severity.ALARM, version.product, detail)
 
 

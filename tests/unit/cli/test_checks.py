@@ -163,6 +163,7 @@ def test_camera_whose_product_is_not_live_is_a_fault(line: Config, enrolled: Cal
     [
         ("manifest = substr(manifest, 1, 20)", "its manifest in the store is damaged"),
         ("artifact = x'00'", "The stored artifact of bottle version 1 is damaged"),
+        ("threshold = 1e999", "its threshold in the store is no number"),
     ],
 )
 def test_live_version_that_agents_refuse_is_a_fault(

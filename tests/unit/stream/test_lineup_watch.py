@@ -290,6 +290,10 @@ async def test_load_product_with_only_a_shadow_version_is_not_released_until_it_
         ("manifest = '[]'", "its manifest in the store is damaged"),
         ("artifact = substr(artifact, 1, 500)", "its stored bytes are damaged or gone"),
         ("artifact = cast(substr(artifact, 1, 500) AS TEXT)", "its stored bytes are damaged or gone"),
+        ("threshold = 'abc'", "its threshold in the store is no number"),
+        ("threshold = 9e999", "its threshold in the store is no number"),
+        ("threshold = 1e308", "its threshold in the store, 1e+308, is level 1e+06 of its enrolment"),
+        ("threshold = -1", "its threshold in the store, -1, is level -"),
     ],
 )
 async def test_load_damaged_row_refuses_its_version_alone(

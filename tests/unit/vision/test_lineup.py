@@ -190,6 +190,17 @@ def test_score_uses_the_registry_threshold(
     assert after.threshold < before.threshold
 
 
+def test_load_threshold_that_no_command_sets_leaves_the_one_before_judging(
+    loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes], lineup: VisionLineup
+) -> None:
+    blinded = replace(live.versions[0], threshold=1e308)
+    found, (event,) = loader.load(LiveSet("r2", (blinded, *live.versions[1:])), artifacts.get, lineup)
+    assert isinstance(found, VisionLineup)
+    assert (event.kind, event.severity, event.subject) == ("version_refused", Severity.ALARM, "disc")
+    assert event.detail.endswith("moves it back. Version 1 goes on judging, at the threshold that it had")
+    assert routed(found, "disc", 100).facts.threshold == live.versions[0].threshold
+
+
 def test_load_damaged_version_is_refused_and_others_go_on(
     loader: VisionLoader, live: LiveSet, artifacts: dict[str, bytes]
 ) -> None:

@@ -433,7 +433,7 @@ def _manifest_in(stored: Any) -> dict[str, Any]:
 
 
 def _number_in(stored: Any) -> float:
-    """The threshold, NaN where SQLite holds something else: the other products must be read, and this one is refused."""
+    """The threshold, NaN where SQLite holds something else: other products must be read, and this one is refused."""
     return float(stored) if isinstance(stored, float | int) else math.nan
 
 

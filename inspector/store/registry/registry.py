@@ -434,7 +434,8 @@ def _manifest_in(stored: Any) -> dict[str, Any]:
 
 def _number_in(stored: Any) -> float:
     """The threshold, NaN where SQLite holds something else: other products must be read, and this one is refused."""
-    return float(stored) if isinstance(stored, float | int) else math.nan
+    number = float(stored) if isinstance(stored, float | int) else math.nan
+    return math.nan if math.isnan(number) else number  # one object, so that a row equals itself
 
 
 async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]) -> list[ProductVersion]:

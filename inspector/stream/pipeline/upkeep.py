@@ -30,7 +30,7 @@ EVENTS_S = 0.5
 MOST_EVENTS = 10_000
 
 MENDED_LOOK_S = 10.0
-"""Time between two looks whether a damaged artifact is whole again."""
+"""Time between two looks whether the row of a refused version is another now, or its artifact whole."""
 
 LOOP_LOOK_S = 1.0
 """Time between two looks of the loader's thread whether the event loop that it waits for is still there."""
@@ -55,6 +55,7 @@ class LineupWatch:
         self._shadows: tuple[ProductVersion, ...] = ()
         self._way = ""
         self._damaged: dict[str, ProductVersion] = {}  # by digest, versions without whole bytes in the store
+        self._refused: dict[tuple[str, int], ProductVersion] = {}  # live versions that do not judge, as they stood
         self._damage_seen_ns = 0
         self._told_unsigned: set[tuple[str, int]] = set()
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
@@ -99,6 +100,8 @@ class LineupWatch:
         self._shared.batcher.largest = lineup.batch
         self._tell_way(lineup)
         self._live = lineup.versions
+        self._refused = {(each.product, each.version): each for each in live.versions if each not in self._live}
+        self._damage_seen_ns = self._shared.clock.monotonic_ns()
         self._shadows = tuple(
             shadow for shadow in live.shadows if lineup.shadows.version_of(shadow.product) is not None
         )
@@ -150,15 +153,18 @@ class LineupWatch:
         return self._lineup is not None and self._lineup.revision == revision
 
     async def _has_come(self) -> bool:
-        """Whether the registry has something now that a version was refused without: a graph, or its artifact whole."""
+        """Whether the registry has now what a version was refused without: a graph, or the version's row mended."""
         return await self._graphs.has_come() or await self._is_mended()
 
     async def _is_mended(self) -> bool:
         now_ns = self._shared.clock.monotonic_ns()
-        if not self._damaged or now_ns - self._damage_seen_ns < MENDED_LOOK_S * 1e9:
+        if not (self._damaged or self._refused) or now_ns - self._damage_seen_ns < MENDED_LOOK_S * 1e9:
             return False
         self._damage_seen_ns = now_ns
-        return any([await self._bytes_of(version) is not None for version in self._damaged.values()])
+        if any([await self._bytes_of(version) is not None for version in self._damaged.values()]):
+            return True
+        now = {(each.product, each.version): each for each in (await self._registry.live()).versions}
+        return any(now.get(key) != version for key, version in self._refused.items())
 
     async def _vouched(self, live: LiveSet) -> LiveSet:
         """The live set without versions whose signatures agents refuse.
@@ -221,7 +227,6 @@ class LineupWatch:
         content = await self._bytes_of(version)
         if content is None:
             self._damaged[version.digest] = version
-            self._damage_seen_ns = self._shared.clock.monotonic_ns()
         return content
 
     async def _bytes_of(self, version: ProductVersion) -> bytes | None:

@@ -306,6 +306,7 @@ async def test_load_damaged_row_refuses_its_version_alone(
 ) -> None:
     """With the real store: what a full disk, a slip of a hand or another tool leaves behind."""
     monkeypatch.setattr(lineup_module, "create_engine", lambda *_: fake_engine)
+    monkeypatch.setattr(upkeep, "MENDED_LOOK_S", 0.0)
     shared = Plant(FREE).pipeline()._shared
     async with Database(f"sqlite:///{tmp_path / 'inspector.db'}") as database:
         await ensure_schema(database)
@@ -314,10 +315,21 @@ async def test_load_damaged_row_refuses_its_version_alone(
                 done = enrolled[product]
                 await registry.add_version(product, done.artifact, dict(done.manifest), by="test", activate=True)
             async with database.writing() as connection:
+                await connection.exec_driver_sql("CREATE TABLE whole AS SELECT * FROM product_versions")
                 await connection.exec_driver_sql(f"UPDATE product_versions SET {damage} WHERE product = 'disc'")
             watch = LineupWatch(shared, registry, VisionLoader(EngineSection(batch_max=4), tmp_path))
             await watch.load()
             assert watch.versions == ("plate:1",)
+            assert not await watch._has_come(), "it is not loaded again while its row is damaged"
+            async with database.writing() as connection:
+                await connection.exec_driver_sql(
+                    "UPDATE product_versions SET (manifest, artifact, threshold) = (SELECT manifest, artifact, "
+                    "threshold FROM whole WHERE whole.product = product_versions.product)"
+                )
+            assert await watch._has_come()
+            await watch.load(is_asked=True)
+            assert watch.versions == ("disc:1", "plate:1")
+            assert not await watch._has_come()
             ((kind, detail),) = told(shared)
             assert kind == "version_refused"
             assert detail.startswith("disc version 1 is refused: ")

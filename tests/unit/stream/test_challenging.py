@@ -68,7 +68,7 @@ async def test_challenge_passed_is_stored_and_the_line_goes_on() -> None:
         await until(lambda: plant.line.beats[-1][1]["mode"] == 1)
         show(plant, [GOOD], 4)
         await until(lambda: len(plant.line.told) == 4)
-    assert [told.action for told in plant.line.told] == [Action.PASS, Action.PASS, Action.REJECT, Action.PASS]
+    assert [told.action for told in plant.told] == [Action.PASS, Action.PASS, Action.REJECT, Action.PASS]
     assert [row.mode for row in plant.rows()] == [GateMode.GOLDEN] * 3 + [GateMode.AUTO]
     assert all(row.cause_detail == "golden" for row in plant.rows()[:3])
     challenge = ended(plant)
@@ -110,7 +110,7 @@ async def test_challenge_by_part_ids_takes_them_in_any_order_and_tells_nothing_o
     challenge = ended(plant)
     assert challenge is not None
     assert challenge.result is ChallengeResult.PASSED
-    assert [told.trigger_id for told in plant.line.told] == [1, 3, 4]
+    assert [told.trigger_id for told in plant.told] == [1, 3, 4]
     assert [row.action for row in plant.rows()] == [Action.REJECT, Action.NONE, Action.PASS, Action.PASS]
 
 
@@ -122,7 +122,7 @@ async def test_part_after_the_last_reference_part_is_told_nothing() -> None:
         await plant.has_rows(5)
         ack(plant, 3, 2)
         await until(lambda: ended(plant) is not None)
-    assert [told.trigger_id for told in plant.line.told] == [1, 2, 3]
+    assert [told.trigger_id for told in plant.told] == [1, 2, 3]
     assert len(plant.rows()) == 5, "no view of the other parts is missing"
 
 
@@ -307,7 +307,7 @@ async def test_simulated_and_waiting_frames_are_no_reference_parts() -> None:
         show(plant, MASTERS, 102)
         await until(lambda: ended(plant) is not None)
     assert plant.ledger.challenges[-1].result is ChallengeResult.PASSED
-    assert [told.trigger_id for told in plant.line.told] == [102, 103, 104]
+    assert [told.trigger_id for told in plant.told] == [102, 103, 104]
 
 
 async def test_gate_that_failed_is_free_after_a_challenge_is_passed() -> None:

@@ -186,6 +186,11 @@ class Plant:
             pipeline.stop()
             await run
 
+    @property
+    def told(self) -> list[Decision]:
+        """What the gate was told, by trigger id: which of two parts is decided first is chance, with two workers."""
+        return sorted(self.line.told, key=lambda decision: decision.trigger_id)
+
     def rows(self) -> list[Verdict]:
         return list(self.ledger.rows.values())
 
@@ -278,7 +283,7 @@ async def test_run_gate_is_told_pass_and_reject_and_rows_say_so() -> None:
         plant.push(GOOD, 17)
         plant.push(BAD, 18)
         await plant.has_rows(2)
-    assert [(told.trigger_id, told.action) for told in plant.line.told] == [(17, Action.PASS), (18, Action.REJECT)]
+    assert [(told.trigger_id, told.action) for told in plant.told] == [(17, Action.PASS), (18, Action.REJECT)]
     assert [row.published for row in plant.rows()] == [True, True]
     assert {key[-1]: kept.action for key, kept in plant.ledger.decisions.items()}
 

@@ -49,7 +49,7 @@ async def test_offer_each_judged_frame_has_a_shadow_result_and_the_gate_hears_of
         plant.push(GOOD, 1)
         plant.push(BAD, 2)
         await until(lambda: len(plant.ledger.shadow_results) == 2)
-    assert [told.action for told in plant.line.told] == [Action.PASS, Action.REJECT]
+    assert [told.action for told in plant.told] == [Action.PASS, Action.REJECT]
     assert [(row.outcome, row.product_version, row.shadow) for row in plant.rows()] == [
         (Outcome.PASS, 1, False),
         (Outcome.REJECT, 1, False),

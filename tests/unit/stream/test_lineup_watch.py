@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -249,38 +250,52 @@ async def test_load_shadow_whose_signature_does_not_hold_is_not_scored() -> None
     assert [kind for kind, _ in told(shared)] == ["version_unverified"]
 
 
-async def test_load_product_with_only_a_shadow_version_is_not_released_until_it_is_live(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fake_engine: FakeEngine, enrolled: dict[str, Enrolment]
-) -> None:
-    """With the real registry, loader and router, as an agent has them."""
+@dataclass
+class Line:
+    """A watch over the real registry, loader, router and scorer, as an agent has them, on an engine of the tests."""
+
+    database: Database
+    registry: SqlRegistry
+    shared: Shared
+    watch: LineupWatch
+
+
+@pytest.fixture
+async def line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fake_engine: FakeEngine) -> AsyncIterator[Line]:
     monkeypatch.setattr(lineup_module, "create_engine", lambda *_: fake_engine)
     shared = Plant(FREE).pipeline()._shared
     async with Database(f"sqlite:///{tmp_path / 'inspector.db'}") as database:
         await ensure_schema(database)
         async with SqlRegistry(database, SystemClock()) as registry:
-            for product, is_live in (("disc", False), ("plate", True)):
-                done = enrolled[product]
-                await registry.add_version(
-                    product, done.artifact, dict(done.manifest), by="test", activate=is_live, shadow=not is_live
-                )
             watch = LineupWatch(shared, registry, VisionLoader(EngineSection(batch_max=4), tmp_path))
-            await watch.load()
-            assert watch.current is not None
-            assert watch.current.products == ("plate",)
-            found = watch.current.router.route(frame_of(draw("disc", 100)))
-            assert isinstance(found, Failure)
-            assert (found.cause, found.detail) == (Cause.NOT_RELEASED, "disc has only a shadow version")
-            assert found.product == "disc", "so that its shadow version can score it"
-            assert watch.current.shadows.version_of("disc") is not None
-            answer = watch.current.shadows.score("disc", None, lambda: draw("disc", 100))
-            assert isinstance(answer, Scored)
-            assert isinstance(watch.current.router.route(frame_of(draw("plate", 100))), Routed)
-            watch.current.check_canary()
-            await registry.activate("disc", 1, by="test", reason="test")
-            await watch.load()
-            assert watch.current.products == ("disc", "plate")
-            assert watch.current.shadows.version_of("disc") is None
-            assert isinstance(watch.current.router.route(frame_of(draw("disc", 100))), Routed)
+            yield Line(database, registry, shared, watch)
+
+
+async def test_load_product_with_only_a_shadow_version_is_not_released_until_it_is_live(
+    line: Line, enrolled: dict[str, Enrolment]
+) -> None:
+    for product, is_live in (("disc", False), ("plate", True)):
+        done = enrolled[product]
+        await line.registry.add_version(
+            product, done.artifact, dict(done.manifest), by="test", activate=is_live, shadow=not is_live
+        )
+    await line.watch.load()
+    assert line.watch.current is not None
+    assert line.watch.current.products == ("plate",)
+    found = line.watch.current.router.route(frame_of(draw("disc", 100)))
+    assert isinstance(found, Failure)
+    assert (found.cause, found.detail) == (Cause.NOT_RELEASED, "disc has only a shadow version")
+    assert found.product == "disc", "so that its shadow version can score it"
+    assert line.watch.current.shadows.version_of("disc") is not None
+    answer = line.watch.current.shadows.score("disc", None, lambda: draw("disc", 100))
+    assert isinstance(answer, Scored)
+    assert isinstance(line.watch.current.router.route(frame_of(draw("plate", 100))), Routed)
+    line.watch.current.check_canary()
+    await line.registry.activate("disc", 1, by="test", reason="test")
+    await line.watch.load()
+    assert line.watch.current.products == ("disc", "plate")
+    assert line.watch.current.shadows.version_of("disc") is None
+    assert isinstance(line.watch.current.router.route(frame_of(draw("disc", 100))), Routed)
 
 
 @pytest.mark.parametrize(
@@ -300,76 +315,61 @@ async def test_load_damaged_row_refuses_its_version_alone(
     damage: str,
     said: str,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    fake_engine: FakeEngine,
+    line: Line,
     enrolled: dict[str, Enrolment],
 ) -> None:
-    """With the real store: what a full disk, a slip of a hand or another tool leaves behind."""
-    monkeypatch.setattr(lineup_module, "create_engine", lambda *_: fake_engine)
+    """What a full disk, a slip of a hand or another tool leaves behind."""
     monkeypatch.setattr(upkeep, "MENDED_LOOK_S", 0.0)
-    shared = Plant(FREE).pipeline()._shared
-    async with Database(f"sqlite:///{tmp_path / 'inspector.db'}") as database:
-        await ensure_schema(database)
-        async with SqlRegistry(database, SystemClock()) as registry:
-            for product in ("disc", "plate"):
-                done = enrolled[product]
-                await registry.add_version(product, done.artifact, dict(done.manifest), by="test", activate=True)
-            async with database.writing() as connection:
-                await connection.exec_driver_sql("CREATE TABLE whole AS SELECT * FROM product_versions")
-                await connection.exec_driver_sql(f"UPDATE product_versions SET {damage} WHERE product = 'disc'")
-            watch = LineupWatch(shared, registry, VisionLoader(EngineSection(batch_max=4), tmp_path))
-            await watch.load()
-            assert watch.versions == ("plate:1",)
-            assert not await watch._has_come(), "it is not loaded again while its row is damaged"
-            async with database.writing() as connection:
-                await connection.exec_driver_sql(
-                    "UPDATE product_versions SET (manifest, artifact, threshold) = (SELECT manifest, artifact, "
-                    "threshold FROM whole WHERE whole.product = product_versions.product)"
-                )
-            assert await watch._has_come()
-            await watch.load(is_asked=True)
-            assert watch.versions == ("disc:1", "plate:1")
-            assert not await watch._has_come()
-            ((kind, detail),) = told(shared)
-            assert kind == "version_refused"
-            assert detail.startswith("disc version 1 is refused: ")
-            assert said in detail
+    for product in ("disc", "plate"):
+        done = enrolled[product]
+        await line.registry.add_version(product, done.artifact, dict(done.manifest), by="test", activate=True)
+    async with line.database.writing() as connection:
+        await connection.exec_driver_sql("CREATE TABLE whole AS SELECT * FROM product_versions")
+        await connection.exec_driver_sql(f"UPDATE product_versions SET {damage} WHERE product = 'disc'")
+    await line.watch.load()
+    assert line.watch.versions == ("plate:1",)
+    assert not await line.watch._has_come(), "it is not loaded again while its row is damaged"
+    async with line.database.writing() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE product_versions SET (manifest, artifact, threshold) = (SELECT manifest, artifact, "
+            "threshold FROM whole WHERE whole.product = product_versions.product)"
+        )
+    assert await line.watch._has_come()
+    await line.watch.load(is_asked=True)
+    assert line.watch.versions == ("disc:1", "plate:1")
+    assert not await line.watch._has_come()
+    ((kind, detail),) = told(line.shared)
+    assert kind == "version_refused"
+    assert detail.startswith("disc version 1 is refused: ")
+    assert said in detail
 
 
 @pytest.mark.parametrize("attack", [{"threshold": 1e308}, {"signature": "of another key"}])
 async def test_load_of_a_blinded_version_goes_on_rejecting_broken_parts(
     attack: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    fake_engine: FakeEngine,
+    line: Line,
     enrolled: dict[str, Enrolment],
 ) -> None:
-    """With the real registry, loader, router and scorer. Somebody who may write into the database tries to blind it."""
-    monkeypatch.setattr(lineup_module, "create_engine", lambda *_: fake_engine)
-    shared = Plant(FREE).pipeline()._shared
+    """Somebody who may write into the database tries to blind it."""
     disc = enrolled["disc"]
     mine = signed(VersionStatement("disc", disc.digest, float(disc.manifest["threshold"]), {}), KEY)
-    async with Database(f"sqlite:///{tmp_path / 'inspector.db'}") as database:
-        await ensure_schema(database)
-        async with SqlRegistry(database, SystemClock()) as registry:
-            key = TrustedKey("plant-a", KEY.public.text, KEY.public.fingerprint, True, NOW, "ada")
-            await registry.add_key(key, by="ada", reason="x")
-            await registry.add_version(
-                "disc", disc.artifact, dict(disc.manifest), by="ada", activate=True, provenance=Provenance("x", mine)
-            )
-            watch = LineupWatch(shared, registry, VisionLoader(EngineSection(batch_max=4), tmp_path))
-            await watch.load()
-            assert told(shared) == []
-            assert level_of_a_broken_part(watch) > 1.0
-            if "threshold" in attack:
-                await registry.move_threshold("disc", 1, 1e308, by="eve", reason="x")
-            else:
-                forged = signed(VersionStatement("disc", disc.digest, 1e308, {}), SecretKey.made())
-                await registry.move_threshold("disc", 1, 1e308, by="eve", reason="x")
-                await registry.sign("disc", 1, forged, by="eve", reason="x")
-            await watch.load()
-            assert level_of_a_broken_part(watch) > 1.0
-            assert [kind for kind, _ in told(shared)] == ["version_unverified"]
+    key = TrustedKey("plant-a", KEY.public.text, KEY.public.fingerprint, True, NOW, "ada")
+    await line.registry.add_key(key, by="ada", reason="x")
+    await line.registry.add_version(
+        "disc", disc.artifact, dict(disc.manifest), by="ada", activate=True, provenance=Provenance("x", mine)
+    )
+    await line.watch.load()
+    assert told(line.shared) == []
+    assert level_of_a_broken_part(line.watch) > 1.0
+    if "threshold" in attack:
+        await line.registry.move_threshold("disc", 1, 1e308, by="eve", reason="x")
+    else:
+        forged = signed(VersionStatement("disc", disc.digest, 1e308, {}), SecretKey.made())
+        await line.registry.move_threshold("disc", 1, 1e308, by="eve", reason="x")
+        await line.registry.sign("disc", 1, forged, by="eve", reason="x")
+    await line.watch.load()
+    assert level_of_a_broken_part(line.watch) > 1.0
+    assert [kind for kind, _ in told(line.shared)] == ["version_unverified"]
 
 
 def level_of_a_broken_part(watch: LineupWatch) -> float:

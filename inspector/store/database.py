@@ -66,6 +66,7 @@ _WRITES: Final = "inspector_writes"
 _CHAIN: Final = "inspector_chain"
 _ALONE: Final = "inspector_reads_once"
 _RENEWALS: Final = "inspector_renewals"
+_FILE: Final = "inspector_file"
 PLAIN_CHAIN: Final = ChainKeys()
 T = TypeVar("T")
 
@@ -98,12 +99,42 @@ class Database:
         self._is_current = False
         self._renewals = 0
         self._uses = Uses()
+        self._had_file = False
         if self.is_sqlite:
+            sa.event.listen(self._engine.sync_engine, "do_connect", self._note_file)
             sa.event.listen(self._engine.sync_engine, "connect", self._note_opened)
+            sa.event.listen(self._engine.sync_engine, "checkout", self._ensure_same_file)
             sa.event.listen(self._engine.sync_engine, "checkin", self._close_outdated)
+
+    def _note_file(self, _dialect: Any, record: Any, *_: Any) -> None:
+        """Raises LedgerUnavailable where the file has been there and is gone: SQLite would make an empty one."""
+        record.info[_FILE] = found = self._file()
+        if found is None and self._had_file:
+            raise self._moved()
 
     def _note_opened(self, _connection: Any, record: Any) -> None:
         record.info[_RENEWALS] = self._renewals
+        if record.info[_FILE] is None:  # it is made by this connection
+            record.info[_FILE] = self._file()
+        self._had_file = record.info[_FILE] is not None
+
+    def _ensure_same_file(self, _connection: Any, record: Any, _proxy: Any) -> None:
+        """Have the connection made anew if another file has its file's name now: what it wrote, nobody would read."""
+        if record.info[_FILE] != self._file():
+            raise sa.exc.DisconnectionError
+
+    def _file(self) -> tuple[int, int] | None:
+        """Which file has the name of the database now: device and number. None for none."""
+        try:
+            found = Path(self.url.database or "").stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _moved(self) -> LedgerUnavailable:
+        return LedgerUnavailable(
+            f"The database file {self.path} was moved away or replaced while in use; put it back, or start this anew."
+        )
 
     def _close_outdated(self, connection: Any, record: Any) -> None:
         """Close a connection that was in use when all others were closed; its old pool would keep it open."""
@@ -215,8 +246,12 @@ class Database:
     @contextlib.asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         with translated(self.path):
-            async with self._uses.one(), engine.begin() as connection:
-                yield connection
+            async with self._uses.one():
+                async with engine.begin() as connection:
+                    file = connection.info.get(_FILE)
+                    yield connection
+                if self.is_sqlite and file != self._file():  # it was committed to a file that nobody finds
+                    raise self._moved()
 
 
 @contextlib.contextmanager

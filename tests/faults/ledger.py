@@ -1,4 +1,4 @@
-"""The SQLite database is locked, its disk is full, or its file can't be written. Verdicts go on; rows come later."""
+"""The SQLite database is locked, its disk is full, its file can't be written, or is away. Verdicts go on; rows wait."""
 
 from __future__ import annotations
 
@@ -107,3 +107,44 @@ def read_only(scene: Scene) -> None:
         line.start()
     line.recover(since)
     line.finish()
+
+
+def _moved(folder: Path, source: str, target: str) -> None:
+    for ending in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / f"{source}{ending}").rename(folder / f"{target}{ending}")
+
+
+@fault("SQLite file moved away and back")
+def moved_away(scene: Scene) -> None:
+    """SQLite itself goes on writing into the file wherever it lies, and nobody would find the rows."""
+    line = scene.line().start()
+    line.camera.shoot(20)
+    line.settle()
+    _moved(line.agent.state, "inspector.db", "aside.db")
+    line.camera.shoot(20)
+    is_away(line)
+    _goes_on_meanwhile(line)
+    scene.check(not (line.agent.state / "inspector.db").exists(), "an empty database stands in its place")
+    _moved(line.agent.state, "aside.db", "inspector.db")
+    _end(line, time.monotonic())
+
+
+@fault("SQLite file replaced by a copy")
+def replaced(scene: Scene) -> None:
+    """A backup is put in its place while the agent runs. It has all rows that were there when frames went on coming."""
+    line = scene.line().start()
+    line.camera.shoot(20)
+    line.settle()
+    state = line.agent.state
+    with (
+        contextlib.closing(sqlite3.connect(state / "copy.db")) as copy,
+        contextlib.closing(sqlite3.connect(state / "inspector.db")) as now,
+    ):
+        now.backup(copy)
+    _moved(state, "inspector.db", "aside.db")
+    line.camera.shoot(20)
+    is_away(line)
+    _moved(state, "copy.db", "inspector.db")
+    line.camera.shoot(20)
+    _end(line, time.monotonic())

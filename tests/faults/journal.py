@@ -1,9 +1,11 @@
-"""The journal reaches its bound while the database is away."""
+"""The journal reaches its bound while the database is away, or is removed."""
 
 from __future__ import annotations
 
+import shutil
 import time
 
+from inspector.store.journal.segment_log import LOOK_S
 from tests.faults.ledger import locked
 from tests.faults.outcome import fault
 from tests.faults.scene import Line, Scene
@@ -44,4 +46,21 @@ def journal_full(scene: Scene) -> None:
     line.recover(since)
     line.agent.until(lambda: scene.account.heard("gate1/heartbeat")[-1]["ready"] == 1, 60, "the gate is ready again")
     scene.check_edges(line.agent, ledger_down=1, ledger_up=1)
+    line.finish()
+
+
+@fault("journal removed while in use")
+def journal_removed(scene: Scene) -> None:
+    """What is written into removed files is lost with the process. An agent that ends is started again by systemd."""
+    line = scene.line().start()
+    line.camera.shoot(20)
+    line.settle()
+    shutil.rmtree(line.agent.state / "journal")
+    time.sleep(LOOK_S)
+    line.camera.shoot(20)
+    line.agent.until(line.agent.has_ended, 60, "the agent ends")
+    scene.check("journal" in line.agent.log.splitlines()[-1], "the last line does not say why")
+    since = time.monotonic()
+    line.start()
+    line.recover(since)
     line.finish()

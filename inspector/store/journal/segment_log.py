@@ -13,14 +13,18 @@ import contextlib
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from inspector.errors import InspectorError, JournalDamaged, StateUnusable
 from inspector.files import entries, make_folder, remove
 from inspector.store.journal.segments import HEADER_BYTES, Segment, scan, translated
+
+LOOK_S: Final = 1.0
+"""Time between two looks whether the newest segment still has its name."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class SegmentLog:
         self._appended = self._durable = 0
         self._syncing: asyncio.Future[None] | None = None
         self._failure: InspectorError | None = None
+        self._looked_s = time.monotonic()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as undo:
@@ -97,9 +102,15 @@ class SegmentLog:
         yield from self._records_of(self._newest, is_newest=True)
 
     def append(self, payload: bytes) -> Place:
-        """Append a payload; returns its place. It survives kill -9. Raises JournalFull on a full disk."""
+        """Append a payload; returns its place. It survives kill -9. Raises JournalFull on a full disk.
+
+        Raises StateUnusable where the newest segment was removed or moved away, which is looked at once a second.
+        """
         if self._newest.size_bytes >= self._segment_bytes:
             self._rotate()
+        if (now_s := time.monotonic()) - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            self._newest.ensure_in_place()
         offset = self._newest.append(payload)
         self._appended += 1
         return Place(self._newest.number, offset, HEADER_BYTES + len(payload))

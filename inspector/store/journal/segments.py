@@ -118,9 +118,17 @@ class Segment:
         self.size_bytes = size_bytes
 
     def ensure_durable(self) -> None:
-        """The file is on stable storage when this returns. Call from any thread."""
+        """The file is on stable storage, under its name, when this returns. Call from any thread."""
         with translated(self.path):
             os.fsync(self._file)
+        self.ensure_in_place()
+
+    def ensure_in_place(self) -> None:
+        """Raises StateUnusable where another file has this one's name, or none: the next agent would not find it."""
+        with translated(self.path):
+            here, named = os.fstat(self._file), self.path.lstat()
+        if (here.st_dev, here.st_ino) != (named.st_dev, named.st_ino):
+            raise StateUnusable(f"{self.path} was replaced while it was in use; leave the journal's folder alone.")
 
     def close(self) -> None:
         """Close the file. Call once only."""

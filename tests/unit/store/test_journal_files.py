@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from hypothesis import strategies as st
 
 from inspector.domain import Identity, ResultId, Verdict
 from inspector.errors import JournalFull, StateUnusable
+from inspector.store.journal import segment_log
 from inspector.store.journal.journal import FileJournal
+from inspector.store.journal.segment_log import SegmentLog
 from inspector.store.journal.segments import framed
 from inspector.testing.samples import verdict_of_part
 
@@ -256,7 +259,9 @@ def test_journal_of_a_process_killed_keeps_every_append_that_returned(tmp_path: 
     script = """
         import asyncio, sys
         from pathlib import Path
-        from inspector.store.journal.journal import FileJournal
+        from inspector.store.journal import segment_log
+from inspector.store.journal.journal import FileJournal
+from inspector.store.journal.segment_log import SegmentLog
         from inspector.testing.samples import verdict_of_part
 
         async def main():
@@ -276,3 +281,20 @@ def test_journal_of_a_process_killed_keeps_every_append_that_returned(tmp_path: 
     found = asyncio.run(left(tmp_path))
     assert found[: len(said)] == [verdict_of_part(number).result_id for number in said]
     assert len(found) <= len(said) + 1
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_log_whose_segment_lost_its_name_takes_no_more(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written into a removed file is lost with the process, and nobody would know."""
+    monkeypatch.setattr(segment_log, "LOOK_S", 0.0)
+    with SegmentLog(tmp_path / "journal", 1000) as log:
+        log.append(b"one")
+        (tmp_path / "journal").rename(tmp_path / "aside")
+        if how == "replaced":
+            shutil.copytree(tmp_path / "aside", tmp_path / "journal")
+        with pytest.raises(
+            StateUnusable, match=r"0000000001\.journal (can't be used \(No such file|was replaced while)"
+        ):
+            log.append(b"two")

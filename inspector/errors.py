@@ -97,6 +97,10 @@ class DatabaseReadOnly(LedgerUnavailable):
     """The file of the database can't be written by this user."""
 
 
+class DatabaseMoved(LedgerUnavailable):
+    """The file of the database, or its log, has lost its name while connections have it open."""
+
+
 class DatabaseUnusable(LedgerUnavailable):
     """The file or folder in the place of the database is no database, or is damaged. Waiting does not help."""
 

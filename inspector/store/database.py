@@ -30,6 +30,7 @@ from inspector.config.store_url import SQLITE, url_faults
 from inspector.config.trust_sections import LEAST_KEY_CHARACTERS
 from inspector.errors import (
     ConfigError,
+    DatabaseMoved,
     DatabaseReadOnly,
     DatabaseUnusable,
     LedgerUnavailable,
@@ -39,6 +40,7 @@ from inspector.errors import (
 from inspector.files import NotOpened, allow_as_much, ensure_no_strangers_link, make_folder
 from inspector.store.chain import ChainKeys
 from inspector.store.faults import explain
+from inspector.store.sqlite_file import SqliteFile
 from inspector.store.tables import SCHEMA_REVISION
 from inspector.store.tls import client_context
 from inspector.store.uses import Uses
@@ -67,6 +69,7 @@ _CHAIN: Final = "inspector_chain"
 _ALONE: Final = "inspector_reads_once"
 _RENEWALS: Final = "inspector_renewals"
 _FILE: Final = "inspector_file"
+_LOG: Final = "inspector_log"
 PLAIN_CHAIN: Final = ChainKeys()
 T = TypeVar("T")
 
@@ -99,42 +102,34 @@ class Database:
         self._is_current = False
         self._renewals = 0
         self._uses = Uses()
-        self._had_file = False
+        self._sqlite = SqliteFile(Path(self.url.database or ""))
         if self.is_sqlite:
             sa.event.listen(self._engine.sync_engine, "do_connect", self._note_file)
             sa.event.listen(self._engine.sync_engine, "connect", self._note_opened)
             sa.event.listen(self._engine.sync_engine, "checkout", self._ensure_same_file)
+            sa.event.listen(self._engine.sync_engine, "checkin", self._note_log)
             sa.event.listen(self._engine.sync_engine, "checkin", self._close_outdated)
 
     def _note_file(self, _dialect: Any, record: Any, *_: Any) -> None:
-        """Raises LedgerUnavailable where the file has been there and is gone: SQLite would make an empty one."""
-        record.info[_FILE] = found = self._file()
-        if found is None and self._had_file:
-            raise self._moved()
+        record.info[_FILE] = self._sqlite.check()
 
     def _note_opened(self, _connection: Any, record: Any) -> None:
         record.info[_RENEWALS] = self._renewals
         if record.info[_FILE] is None:  # it is made by this connection
-            record.info[_FILE] = self._file()
-        self._had_file = record.info[_FILE] is not None
+            record.info[_FILE] = self._sqlite.identity
+        record.info[_LOG] = None  # SQLite opens it for the first transaction
 
     def _ensure_same_file(self, _connection: Any, record: Any, _proxy: Any) -> None:
         """Have the connection made anew if another file has its file's name now: what it wrote, nobody would read."""
-        if record.info[_FILE] != self._file():
+        if record.info[_FILE] != self._sqlite.identity:
             raise sa.exc.DisconnectionError
+        if record.info[_LOG] not in (None, self._sqlite.log):
+            raise self._sqlite.log_moved()
 
-    def _file(self) -> tuple[int, int] | None:
-        """Which file has the name of the database now: device and number. None for none."""
-        try:
-            found = Path(self.url.database or "").stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
-    def _moved(self) -> LedgerUnavailable:
-        return LedgerUnavailable(
-            f"The database file {self.path} was moved away or replaced while in use; put it back, or start this anew."
-        )
+    def _note_log(self, connection: Any, record: Any) -> None:
+        info = record.info
+        if connection is not None and info.get(_FILE) is not None and info[_LOG] is None:
+            info[_LOG] = self._sqlite.opened(info[_FILE])
 
     def _close_outdated(self, connection: Any, record: Any) -> None:
         """Close a connection that was in use when all others were closed; its old pool would keep it open."""
@@ -167,14 +162,15 @@ class Database:
                 yield connection
         except LedgerUnavailable as error:
             if self.is_sqlite:
-                await self._close_all(together=isinstance(error, DatabaseReadOnly))
+                await self._close_all(together=isinstance(error, DatabaseReadOnly | DatabaseMoved))
             raise
 
     async def _close_all(self, *, together: bool) -> None:
         """Close all connections; those that are in use are closed after it.
 
-        While one connection is open that found the file read-only, all others of this process are read-only too:
-        `together` keeps new transactions waiting until the last one has ended.
+        `together` keeps new transactions waiting until the last one has ended. While one connection is open that found
+        the file read-only, all others of this process are read-only too. And SQLite writes a log that has lost its name
+        into the database when the last connection is closed, which must be before a new one makes another log.
         """
         self._renewals += 1
         async with self._uses.none(longest_s=LONGEST_RENEWAL_S) if together else contextlib.nullcontext():
@@ -204,6 +200,11 @@ class Database:
         """Raises DatabaseUnusable if the path of the SQLite file is a folder."""
         if self.path is not None and self.path.is_dir():
             raise DatabaseUnusable(f"The database file {self.path} is a folder; move it away, or check store.url.")
+
+    def check_file(self) -> None:
+        """Raises LedgerUnavailable where a log without its database, or of another one, lies beside the SQLite file."""
+        if self.is_sqlite:
+            self._sqlite.check()
 
     async def check_writable(self) -> None:
         """Check that a row could be written now, without writing one. Raises LedgerUnavailable if it could not."""
@@ -250,8 +251,8 @@ class Database:
                 async with engine.begin() as connection:
                     file = connection.info.get(_FILE)
                     yield connection
-                if self.is_sqlite and file != self._file():  # it was committed to a file that nobody finds
-                    raise self._moved()
+                if self.is_sqlite and file != self._sqlite.identity:  # it was committed to a file that nobody finds
+                    raise self._sqlite.moved()
 
 
 @contextlib.contextmanager
@@ -362,6 +363,7 @@ async def upgrade(database: Database) -> None:
     if path is not None:
         with translated():
             make_folder(path.parent)
+            database.check_file()
             # The group may write if the umask allows it, because a person's enrolment and the service share the file.
             path.touch(mode=0o660, exist_ok=True)
     async with database.writing() as connection:

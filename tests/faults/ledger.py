@@ -148,3 +148,46 @@ def replaced(scene: Scene) -> None:
     _moved(state, "copy.db", "inspector.db")
     line.camera.shoot(20)
     _end(line, time.monotonic())
+
+
+@fault("SQLite file replaced beside its log")
+def replaced_alone(scene: Scene) -> None:
+    """As a person restores a backup who forgets `-wal`: SQLite would write its pages into the backup."""
+    line = scene.line().start()
+    line.camera.shoot(20)
+    line.settle()
+    state = line.agent.state
+    with (
+        contextlib.closing(sqlite3.connect(state / "copy.db")) as copy,
+        contextlib.closing(sqlite3.connect(state / "inspector.db")) as now,
+    ):
+        now.backup(copy)
+    (state / "copy.db").rename(state / "inspector.db")
+    line.camera.shoot(20)
+    is_away(line)
+    _goes_on_meanwhile(line)
+    scene.check("inspector.db-wal belongs to the one before" in line.agent.log, "nobody is told what is wrong")
+    for ending in ("-wal", "-shm"):
+        (state / f"inspector.db{ending}").unlink()
+    _end(line, time.monotonic())
+    with contextlib.closing(sqlite3.connect(state / "inspector.db")) as found:
+        scene.check(found.execute("PRAGMA integrity_check").fetchone() == ("ok",), "the database is damaged")
+
+
+@fault("SQLite file moved away without its log, 25 frames a second")
+def moved_away_alone(scene: Scene) -> None:
+    """Under load the agent opens more connections: each would make an empty file, and take the log away."""
+    line = scene.line(window_ms=5000).start()
+    line.camera.shoot(20)
+    line.settle()
+    state = line.agent.state
+    (state / "inspector.db").rename(state / "aside.db")
+    for _ in range(20):
+        line.camera.shoot(10)
+        time.sleep(0.4)
+    is_away(line)
+    scene.check(not (state / "inspector.db").exists(), "an empty database stands in its place")
+    (state / "aside.db").rename(state / "inspector.db")
+    _end(line, time.monotonic())
+    with contextlib.closing(sqlite3.connect(state / "inspector.db")) as found:
+        scene.check(found.execute("PRAGMA integrity_check").fetchone() == ("ok",), "the database is damaged")

@@ -259,9 +259,7 @@ def test_journal_of_a_process_killed_keeps_every_append_that_returned(tmp_path: 
     script = """
         import asyncio, sys
         from pathlib import Path
-        from inspector.store.journal import segment_log
-from inspector.store.journal.journal import FileJournal
-from inspector.store.journal.segment_log import SegmentLog
+        from inspector.store.journal.journal import FileJournal
         from inspector.testing.samples import verdict_of_part
 
         async def main():
@@ -294,7 +292,5 @@ def test_log_whose_segment_lost_its_name_takes_no_more(
         (tmp_path / "journal").rename(tmp_path / "aside")
         if how == "replaced":
             shutil.copytree(tmp_path / "aside", tmp_path / "journal")
-        with pytest.raises(
-            StateUnusable, match=r"0000000001\.journal (can't be used \(No such file|was replaced while)"
-        ):
+        with pytest.raises(StateUnusable, match=r"\.journal (can't be used \(No such|was replaced while)"):
             log.append(b"two")

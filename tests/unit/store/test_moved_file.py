@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import subprocess
+import sys
+import textwrap
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from inspector.errors import LedgerUnavailable
-from inspector.store.database import Database
+from inspector.store.database import Database, upgrade
 
 ENDINGS = ("", "-wal", "-shm")
 
@@ -79,3 +83,67 @@ async def test_file_that_is_removed_within_a_transaction_makes_it_fail(database:
 
     with pytest.raises(LedgerUnavailable, match="moved away"):
         await write_and_remove()
+
+
+async def test_replaced_file_beside_the_log_of_the_one_before_is_not_opened(database: Database, tmp_path: Path) -> None:
+    """SQLite would write the pages of that log into the backup."""
+    with closing(sqlite3.connect(tmp_path / "backup.db")) as backup, closing(sqlite3.connect(tmp_path / "x.db")) as now:
+        now.backup(backup)
+    await write(database, 1)
+    (tmp_path / "backup.db").rename(tmp_path / "x.db")
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match=r"was replaced, and x\.db-wal belongs to the one before"):
+            await write(database, 2)
+    (tmp_path / "x.db-wal").unlink()
+    (tmp_path / "x.db-shm").unlink()
+    await write(database, 3)
+    assert await read(database) == [3]
+    await ensure_whole(database)
+
+
+async def test_replaced_file_beside_the_log_of_a_process_that_was_killed_is_not_opened(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    script = f"""
+        import asyncio, os
+        from tests.unit.store.test_moved_file import Database, write
+        async def use():
+            async with Database({url!r}) as database:
+                async with database.writing() as connection:
+                    await connection.exec_driver_sql("CREATE TABLE t (number INTEGER)")
+                await write(database, 1)
+                os.kill(os.getpid(), 9)
+        asyncio.run(use())
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    assert (tmp_path / "x.db-wal").stat().st_size
+    (tmp_path / "x.db").rename(tmp_path / "y.db")
+    with closing(sqlite3.connect(tmp_path / "backup.db")) as backup:
+        backup.execute("CREATE TABLE t (number INTEGER)")
+    (tmp_path / "backup.db").rename(tmp_path / "x.db")
+    async with Database(url) as database:
+        with pytest.raises(LedgerUnavailable, match="belongs to the one before"):
+            await read(database)
+        (tmp_path / "x.db").unlink()
+        with pytest.raises(LedgerUnavailable, match=r"is gone, and x\.db-wal beside it is still there"):
+            await upgrade(database)
+        assert not (tmp_path / "x.db").exists()
+        (tmp_path / "y.db").rename(tmp_path / "x.db")
+        assert await read(database) == [1]
+
+
+@pytest.mark.parametrize("readers", [0, 4])
+async def test_log_that_is_removed_while_in_use_loses_no_row(database: Database, tmp_path: Path, readers: int) -> None:
+    await write(database, 1)
+    reading = [asyncio.create_task(read(database)) for _ in range(readers)]
+    (tmp_path / "x.db-wal").unlink()
+    with pytest.raises(LedgerUnavailable, match=r"x\.db-wal was moved away or replaced while in use"):
+        await write(database, 2)
+    await asyncio.gather(*reading, return_exceptions=True)
+    await write(database, 3)
+    assert await read(database) == [1, 3]
+    await ensure_whole(database)
+
+
+async def ensure_whole(database: Database) -> None:
+    async with database.reading() as connection:
+        assert (await connection.exec_driver_sql("PRAGMA integrity_check")).scalar_one() == "ok"

@@ -15,15 +15,17 @@ from inspector.benching.machine import Machine, this_machine
 from inspector.benching.pipeline import in_thread
 from inspector.benching.plant import Plant, Say, bench_folder, check, prepared
 from inspector.benching.plant_setting import PlantSetting
-from inspector.errors import EngineError, UsageError
+from inspector.errors import EngineError, TorchMissing, UsageError
 from inspector.operation.opening import registry_of
 from inspector.vision.artifacts.format import Artifact, unpack
 from inspector.vision.engines.factory import ENGINES, create_engine
 from inspector.vision.engines.protocols import FLOAT32, Precision
 from inspector.vision.networks.backbone import find_weights
+from inspector.vision.networks.torch_extra import INSTALL_TORCH
 from inspector.vision.serving.product_inspector import ProductInspector
 
 WARM_UP: Final = 3
+_NEEDS_TORCH: Final = f"It needs torch and timm, which are not usable here. Run `{INSTALL_TORCH}`."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +82,10 @@ async def run_engines(request: EngineRequest, say: Say) -> EngineRun:
             except (EngineError, ImportError) as error:
                 if request.names:
                     raise
-                run.absent[name] = str(error)
+                run.absent[name] = _NEEDS_TORCH if isinstance(error, TorchMissing) else str(error)
         say("engines", len(names), len(names))
         if not run.tried:
-            raise EngineError("No engine can be measured here: " + " ".join(run.absent.values()))
+            raise EngineError("No engine can be measured here: " + " ".join(dict.fromkeys(run.absent.values())))
         if made is not None:
             run.head = await _head(request, made, cache)
     return run

@@ -466,7 +466,7 @@ def _mend_rights(file: Path) -> None:
     """SQLite makes the files beside a read-only one read-only too, and they stay so when its rights are mended."""
     for ending in ("-wal", "-shm"):
         with contextlib.suppress(OSError):  # SQLite's own message says what is wrong
-            allow_as_much(file.with_name(file.name + ending), file)
+            allow_as_much(file.parent / f"{file.name}{ending}", file)
 
 
 def _switch_to_wal(cursor: Any) -> None:

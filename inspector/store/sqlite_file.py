@@ -31,8 +31,8 @@ class SqliteFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._log = path.with_name(f"{path.name}-wal")
-        self._note = path.with_name(f"{path.name}{NOTE_ENDING}")
+        self._log = path.parent / f"{path.name}-wal"
+        self._note = path.parent / f"{path.name}{NOTE_ENDING}"
         self._is_known = False
         self._noted: tuple[Identity, Identity] | None = None
 

@@ -47,7 +47,13 @@ ASKED_FOR = {
     "SQLite locked by another writer": ["SQLite locked by another writer"],
     "disk full": ["SQLite disk full"],
     "database file read-only": ["SQLite file read-only"],
+    "database file moved away": [
+        "SQLite file moved away and back",
+        "SQLite file moved away without its log, 25 frames a second",
+    ],
+    "database file replaced": ["SQLite file replaced by a copy", "SQLite file replaced beside its log"],
     "journal full": ["journal full"],
+    "journal removed": ["journal removed while in use"],
     "poison frame": ["poison frame, decoder crashes", "poison frame, decoder hangs"],
     "duplicate, reordered and replayed frames": ["frames duplicated, reordered and replayed"],
     "duplicate, reordered and replayed trigger ids": [

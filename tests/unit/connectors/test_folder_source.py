@@ -362,5 +362,7 @@ async def test_folder_source_hard_link_is_not_read_but_named(tmp_path: Path, not
         assert payloads(await Reader(source).take(1)) == [PNG]
         (tmp_path / "other").hardlink_to(file.path)
         assert await source._take(file) is None, "it got another name after it was listed"
-    assert [event.detail.split(";")[0] for event in notebook.events] == ["the hard link a.jpg is not followed"]
+    told = [event.detail.split(";")[0] for event in notebook.events]
+    assert told[0] == "the hard link a.jpg is not followed"
+    assert told[1:] in ([], ["the hard link z.png is not followed"]), "the folder may be looked at once more"
     assert (folder / "a.jpg").exists()

@@ -128,7 +128,9 @@ class Database:
 
     def _note_log(self, connection: Any, record: Any) -> None:
         info = record.info
-        if connection is not None and info.get(_FILE) is not None and info[_LOG] is None:
+        if connection is None or info.get(_FILE) is None or info[_LOG] is not None:
+            return
+        if info[_FILE] == self._sqlite.identity:  # opening may give it another number, as in a layer of a container
             info[_LOG] = self._sqlite.opened(info[_FILE])
 
     def _close_outdated(self, connection: Any, record: Any) -> None:

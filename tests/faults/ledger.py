@@ -109,6 +109,24 @@ def read_only(scene: Scene) -> None:
     line.finish()
 
 
+def _with_copy(scene: Scene) -> Line:
+    """A line that runs, and beside its database a whole copy of it, `copy.db`."""
+    line = scene.line().start()
+    line.camera.shoot(20)
+    line.settle()
+    with (
+        contextlib.closing(sqlite3.connect(line.agent.state / "copy.db")) as copy,
+        contextlib.closing(sqlite3.connect(line.agent.state / "inspector.db")) as now,
+    ):
+        now.backup(copy)
+    return line
+
+
+def _check_whole(scene: Scene, state: Path) -> None:
+    with contextlib.closing(sqlite3.connect(state / "inspector.db")) as found:
+        scene.check(found.execute("PRAGMA integrity_check").fetchone() == ("ok",), "the database is damaged")
+
+
 def _moved(folder: Path, source: str, target: str) -> None:
     for ending in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
@@ -133,15 +151,8 @@ def moved_away(scene: Scene) -> None:
 @fault("SQLite file replaced by a copy")
 def replaced(scene: Scene) -> None:
     """A backup is put in its place while the agent runs. It has all rows that were there when frames went on coming."""
-    line = scene.line().start()
-    line.camera.shoot(20)
-    line.settle()
+    line = _with_copy(scene)
     state = line.agent.state
-    with (
-        contextlib.closing(sqlite3.connect(state / "copy.db")) as copy,
-        contextlib.closing(sqlite3.connect(state / "inspector.db")) as now,
-    ):
-        now.backup(copy)
     _moved(state, "inspector.db", "aside.db")
     line.camera.shoot(20)
     is_away(line)
@@ -153,15 +164,8 @@ def replaced(scene: Scene) -> None:
 @fault("SQLite file replaced beside its log")
 def replaced_alone(scene: Scene) -> None:
     """As a person restores a backup who forgets `-wal`: SQLite would write its pages into the backup."""
-    line = scene.line().start()
-    line.camera.shoot(20)
-    line.settle()
+    line = _with_copy(scene)
     state = line.agent.state
-    with (
-        contextlib.closing(sqlite3.connect(state / "copy.db")) as copy,
-        contextlib.closing(sqlite3.connect(state / "inspector.db")) as now,
-    ):
-        now.backup(copy)
     (state / "copy.db").rename(state / "inspector.db")
     line.camera.shoot(20)
     is_away(line)
@@ -170,8 +174,7 @@ def replaced_alone(scene: Scene) -> None:
     for ending in ("-wal", "-shm"):
         (state / f"inspector.db{ending}").unlink()
     _end(line, time.monotonic())
-    with contextlib.closing(sqlite3.connect(state / "inspector.db")) as found:
-        scene.check(found.execute("PRAGMA integrity_check").fetchone() == ("ok",), "the database is damaged")
+    _check_whole(scene, state)
 
 
 @fault("SQLite file moved away without its log, 25 frames a second")
@@ -189,5 +192,4 @@ def moved_away_alone(scene: Scene) -> None:
     scene.check(not (state / "inspector.db").exists(), "an empty database stands in its place")
     (state / "aside.db").rename(state / "inspector.db")
     _end(line, time.monotonic())
-    with contextlib.closing(sqlite3.connect(state / "inspector.db")) as found:
-        scene.check(found.execute("PRAGMA integrity_check").fetchone() == ("ok",), "the database is damaged")
+    _check_whole(scene, state)

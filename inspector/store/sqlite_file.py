@@ -92,10 +92,12 @@ class SqliteFile:
         )
 
     def _is_of_another(self, found: Identity, log: Identity | None) -> bool:
-        """Whether this log was seen beside another database."""
-        if self._noted is None:
-            self._noted = self._stated()
-        return self._noted is not None and self._noted[1] == log and self._noted[0] != found
+        """Whether this log was seen beside another database, and by nobody since beside this one.
+
+        A log that was removed may leave its number to the next one, which another process has noted then.
+        """
+        noted = [each for each in (self._noted, self._stated()) if each is not None]
+        return (found, log) not in noted and any(of_log == log for _, of_log in noted)
 
     def _stated(self) -> tuple[Identity, Identity] | None:
         with contextlib.suppress(ValueError, KeyError, TypeError):

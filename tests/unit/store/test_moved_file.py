@@ -15,6 +15,7 @@ import pytest
 
 from inspector.errors import LedgerUnavailable
 from inspector.store.database import Database, upgrade
+from inspector.store.sqlite_file import SqliteFile
 
 ENDINGS = ("", "-wal", "-shm")
 
@@ -147,3 +148,22 @@ async def test_log_that_is_removed_while_in_use_loses_no_row(database: Database,
 async def ensure_whole(database: Database) -> None:
     async with database.reading() as connection:
         assert (await connection.exec_driver_sql("PRAGMA integrity_check")).scalar_one() == "ok"
+
+
+async def test_log_with_the_number_of_an_earlier_one_is_taken_where_another_process_noted_it(tmp_path: Path) -> None:
+    """File systems give the numbers of removed files again."""
+    path = tmp_path / "x.db"
+    path.write_bytes(b"before")
+    (tmp_path / "x.db-wal").write_bytes(b"log")
+    early, late = SqliteFile(path), SqliteFile(path)
+    before = early.check()
+    assert before is not None
+    early.opened(before)
+    (tmp_path / "new.db").write_bytes(b"after")
+    (tmp_path / "new.db").rename(path)
+    with pytest.raises(LedgerUnavailable, match="belongs to the one before"):
+        early.check()
+    after = late.identity
+    assert after is not None
+    late.opened(after)
+    assert early.check() == after

@@ -150,6 +150,7 @@ def _latency(found: Document) -> FigureTable:
     rows.append(_quantile_row(f"in times of the backbone's p50 ({p50} ms)", in_p50, 1))
     rows += [_quantile_row(said, found["stages_ms"][stage], 2) for stage, said in _STAGES.items()]
     rows.append(_quantile_row("sent after it was due", found["sent_late_ms"], 2))
+    rows.append(_quantile_row("due to told, after a pause of the line", found["after_pause"]["latency_ms"], 2))
     title = f"Milliseconds at {_number(found['offered_fps'], 1)} frames a second, {found['arrivals']}"
     return FigureTable(title, ("", *_QUANTILES.values()), tuple(rows))
 
@@ -163,6 +164,7 @@ def _account(found: Document) -> FigureTable:
     missed = f"{found['deadline_missed']} over {found['deadline_ms']:g} ms, late or unanswered"
     rows = (
         ("frames by the schedule", str(found["frames"])),
+        ("frames after a pause besides", str(found["after_pause"]["frames"])),
         ("without an answer", str(found["lost"])),
         ("late by the agent's own word", str(found["late"])),
         ("deadline missed", missed),
@@ -180,8 +182,9 @@ def _pipeline_notes(found: Document) -> Sequence[str]:
     if found["without_bare"]:
         notes.append(f"The bare backbone was not measured: {found['without_bare']}")
     if found["unjudged"]:
+        shown = found["frames"] + found["after_pause"]["frames"]
         notes.append(
-            f"{found['unjudged']} of {found['frames']} frames were not judged, so that rates and latencies are not "
+            f"{found['unjudged']} of {shown} frames were not judged, so that rates and latencies are not "
             "those of inspection. `inspector run` with the same settings says why."
         )
     if 0 < found["frames"] < _FEW:

@@ -2,7 +2,8 @@
 
 First at saturation: a window of frames that always wait, a window of the product's own pass alone, a window of the bare
 backbone alone, and so on. Then by a schedule at a part of that rate, with the backbone's time for a frame between the
-pieces. What disturbs the machine for a while disturbs both sides of a ratio.
+pieces. What disturbs the machine for a while disturbs both sides of a ratio. The line stands still while the backbone
+is measured, so each piece has a lead-in: its latencies are those of a line after a pause, and are told apart.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ STAGES: Final = ("decode", "route", "embed", "score", "total")
 WAITING_PER_CORE: Final = 8
 LEAST_WAITING: Final = 16
 MOST_PIECE_FRAMES: Final = 1000
+LEAD_IN_S: Final = 1.0
 
 Result = TypeVar("Result")
 
@@ -84,11 +86,18 @@ class PipelineRun:
     backbone_fps: list[float] = field(default_factory=list)
     backbone_p50_ms: list[float] = field(default_factory=list)
     offered_fps: float | None = None
+    lead_ins: list[Shown] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
 
     @property
     def parts(self) -> list[Part]:
+        """Of the schedule, without lead-ins."""
         return [part for piece in self.shown for part in piece.parts]
+
+    @property
+    def after_pause(self) -> list[Part]:
+        """Of the lead-ins."""
+        return [part for piece in self.lead_ins for part in piece.parts]
 
 
 async def run_pipeline(request: PipelineRequest, say: Say) -> PipelineRun:
@@ -187,9 +196,17 @@ async def _by_schedule(run: PipelineRun, line: Line, bare: Alone | None, say: Sa
             run.backbone_p50_ms.append(
                 await in_thread(bare, bare.frame_p50_ms, run.machine.cores, min(request.probe_s, 1.0))
             )
+        run.lead_ins.append(await line.follow(_lead_in(run, len(piece), line.cameras)))
         run.shown.append(await line.follow(piece))
         done += len(piece)
     say("by schedule", done, len(plan))
+
+
+def _lead_in(run: PipelineRun, most: int, cameras: int) -> list[Due]:
+    """LEAD_IN_S of frames as in the schedule, at most `most`."""
+    rate_fps = run.offered_fps or 0.0
+    count = min(max(1, round(LEAD_IN_S * rate_fps)), most)
+    return schedule(rate_fps, count, cameras, run.request.arrivals, run.request.seed)
 
 
 def pieces(plan: Sequence[Due], most: int) -> list[list[Due]]:
@@ -202,11 +219,10 @@ def pieces(plan: Sequence[Due], most: int) -> list[list[Due]]:
 
 def document(run: PipelineRun) -> dict[str, Any]:
     """The JSON of the command. Keys are only ever added."""
-    parts, request = run.parts, run.request
-    told = [part.latency_ms for part in parts if part.latency_ms is not None]
-    lost = len(parts) - len(told)
+    parts, after_pause, request = run.parts, run.after_pause, run.request
+    shown = [*after_pause, *parts]
     missed = sum(is_missed(part, request.deadline_ms) for part in parts)
-    latency = quantiles(told, lost)
+    latency = _latency(parts)
     throughput = _median([each.fps for each in run.saturated]) or _paced_fps(run)
     backbone_p50 = _median(run.backbone_p50_ms)
     return {
@@ -227,10 +243,11 @@ def document(run: PipelineRun) -> dict[str, Any]:
         "deadline_misses": round(missed / len(parts), 6) if parts else None,
         "deadline_missed": missed,
         "frames": len(parts),
-        "lost": sum(part.record is None and part.heard_ns is None for part in parts),
-        "late": sum(part.is_shed for part in parts),
-        "unjudged": sum((part.record or {}).get("outcome") == "unjudged" for part in parts),
-        "repeated": sum(part.repeats for part in parts),
+        "after_pause": {"frames": len(after_pause), "latency_ms": _latency(after_pause)},
+        "lost": sum(part.record is None and part.heard_ns is None for part in shown),
+        "late": sum(part.is_shed for part in shown),
+        "unjudged": sum((part.record or {}).get("outcome") == "unjudged" for part in shown),
+        "repeated": sum(part.repeats for part in shown),
         "sent_late_ms": quantiles([(part.sent_ns - part.due_ns) / 1e6 for part in parts if part.sent_ns is not None]),
         "cpu": run.machine.cpu,
         "cpu_ms_per_frame": {
@@ -269,6 +286,11 @@ def is_missed(part: Part, deadline_ms: float) -> bool:
     """Whether the line was told too late about this part, or not at all, or that the agent was too late."""
     latency_ms = part.latency_ms
     return latency_ms is None or latency_ms > deadline_ms or part.is_shed
+
+
+def _latency(parts: Sequence[Part]) -> dict[str, float | None]:
+    told = [part.latency_ms for part in parts if part.latency_ms is not None]
+    return quantiles(told, len(parts) - len(told))
 
 
 def stage_ms(parts: Sequence[Part], stage: str) -> list[float]:

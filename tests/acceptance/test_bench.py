@@ -87,6 +87,8 @@ def test_bench_pipeline_copies_of_products_every_frame_has_its_answer(plant: Pat
         assert found[key] > 0, key
     quantiles = found["latency_ms"]
     assert 0 < quantiles["p50"] <= quantiles["p95"] <= quantiles["p99"] <= quantiles["p999"] <= quantiles["max"]
+    assert found["after_pause"]["frames"] >= 3  # at least one before each piece
+    assert found["after_pause"]["latency_ms"]["p50"] > 0
     assert all(found["stages_ms"][stage]["p50"] > 0 for stage in ("decode", "route", "embed", "score", "total"))
     assert found["machine"]["cpu"] in page.read_text()
 

@@ -52,6 +52,7 @@ def measured() -> PipelineRun:
         told(5, 30.0, outcome="unjudged", cause="frame_health", total_ms=None),
     )
     run.shown = [Shown(parts, 2.5, 0.05, 190.0)]
+    run.lead_ins = [Shown((told(6, 90.0), told(7, None)), 0.5, 0.02, 190.0)]
     return run
 
 
@@ -71,7 +72,9 @@ def test_document_of_a_line_has_the_contract_s_keys_and_arithmetic() -> None:
     assert found["latency_in_backbone_p50"]["p50"] == 6.0
     assert set(found["stages_ms"]) == {"decode", "route", "embed", "score", "total"}
     assert found["stages_ms"]["total"]["max"] == 9.0
-    assert (found["frames"], found["lost"], found["unjudged"], found["deadline_missed"]) == (5, 1, 1, 2)
+    assert (found["frames"], found["lost"], found["unjudged"], found["deadline_missed"]) == (5, 2, 1, 2)
+    assert found["after_pause"]["frames"] == 2
+    assert (found["after_pause"]["latency_ms"]["p50"], found["after_pause"]["latency_ms"]["max"]) == (90.0, None)
     assert found["deadline_misses"] == 0.4  # a share: one over 50 ms and one without an answer
     assert found["cpu_ms_per_frame"] == {"saturation": 10.0, "schedule": 10.0}
     assert found["resident_mib"] == 300.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +14,7 @@ from inspector.errors import ArtifactError, LedgerUnavailable
 from inspector.ports import Registry
 from inspector.store import audit, tables
 from inspector.store.database import Database
+from inspector.store.registry import registry as registry_module
 from inspector.store.registry.registry import SqlRegistry
 from inspector.testing.clock import FakeClock
 from inspector.testing.registry import InMemoryRegistry
@@ -40,6 +43,23 @@ class SqlRegistryContract(RegistryContract):
         assert isinstance(registry, SqlRegistry)
         found = await audit.entries(registry.database)
         return [(entry.user, entry.object, entry.old, entry.new, entry.reason) for entry in found]
+
+    async def test_live_reads_no_manifest_on_the_event_loop(
+        self, registry: SqlRegistry, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await enrol(registry)
+        await enrol(registry, "nut")
+        readers = []
+        read = registry_module._manifest_in
+
+        def noted(stored: object) -> dict[str, Any]:
+            readers.append(threading.current_thread())
+            return read(stored)
+
+        monkeypatch.setattr(registry_module, "_manifest_in", noted)
+        assert len((await registry.live()).versions) == 2
+        assert len(readers) == 2
+        assert threading.current_thread() not in readers
 
     async def test_artifact_that_is_not_what_was_enrolled_is_refused(self, registry: SqlRegistry) -> None:
         await enrol(registry)

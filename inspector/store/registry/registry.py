@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -446,6 +446,11 @@ async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]
         .where(*wanted)
         .order_by(product_versions.c.product, product_versions.c.version)
     )
+    rows = (await connection.execute(query)).mappings().all()
+    return await asyncio.to_thread(_versions_in, rows)  # the manifests of many products would hold the loop
+
+
+def _versions_in(rows: Sequence[sa.RowMapping]) -> list[ProductVersion]:
     return [
         ProductVersion(
             product=row["product"],
@@ -463,5 +468,5 @@ async def _versions(connection: AsyncConnection, *wanted: sa.ColumnElement[bool]
             signature=signatures.signature_of(row, OF_VERSION),
             threshold_signature=signatures.signature_of(row, OF_THRESHOLD),
         )
-        for row in (await connection.execute(query)).mappings()
+        for row in rows
     ]

@@ -176,8 +176,13 @@ class LineupWatch:
         if not policy.is_active:
             return live
         before = {version.product: version for version in self._live}
-        versions = [self._accepted(policy, version, before.get(version.product)) for version in live.versions]
-        shadows = [self._accepted(policy, version, None) for version in live.shadows]
+        versions, shadows = [], []
+        for version in live.versions:
+            versions.append(self._accepted(policy, version, before.get(version.product)))
+            await asyncio.sleep(0)  # a signature is checked for each of perhaps many products
+        for version in live.shadows:
+            shadows.append(self._accepted(policy, version, None))
+            await asyncio.sleep(0)
         return replace(
             live,
             versions=tuple(version for version in versions if version is not None),

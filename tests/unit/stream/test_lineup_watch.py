@@ -15,11 +15,12 @@ import pytest
 from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.sections import EngineSection, SigningSection
-from inspector.domain import Cause, Event, Failure, LiveSet, Provenance, Routed, Scored, TrustedKey
+from inspector.domain import Cause, Event, Failure, LiveSet, ProductVersion, Provenance, Routed, Scored, TrustedKey
 from inspector.errors import LedgerUnavailable
 from inspector.ports import ArtifactOf, Lineup
 from inspector.signing.keys import SecretKey
 from inspector.signing.statements import ThresholdStatement, VersionStatement, signed
+from inspector.signing.vouching import SignaturePolicy
 from inspector.store.database import Database, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
 from inspector.stream.pipeline import upkeep
@@ -183,6 +184,32 @@ async def test_load_signed_version_judges_and_nothing_is_told() -> None:
     watch, _, shared = await signed_line()
     await watch.load()
     assert (watch.versions, told(shared)) == (("bolt:1",), [])
+
+
+async def test_load_of_many_signed_versions_lets_the_loop_turn_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, registry, _ = await signed_line()
+    for name in ("nut", "ring", "plate"):
+        await registry.add_version(
+            name, name.encode(), {"head": "prototype", "threshold": 1.0}, by="ada", activate=True
+        )
+    turns, seen = 0, []
+    vouched = SignaturePolicy.vouched
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def noted(policy: SignaturePolicy, version: ProductVersion) -> Any:
+        seen.append(turns)
+        return vouched(policy, version)
+
+    monkeypatch.setattr(SignaturePolicy, "vouched", noted)
+    other = asyncio.create_task(turn())
+    await watch.load()
+    other.cancel()
+    assert len(seen) == len(set(seen)) == 4
 
 
 async def test_load_threshold_moved_behind_the_signature_keeps_the_one_that_was_there() -> None:

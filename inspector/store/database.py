@@ -1,8 +1,7 @@
 """One database as the rest of the store sees it: transactions that raise only errors of this project.
 
-SQLite runs in WAL with synchronous FULL, so that a commit is durable; write transactions begin
-IMMEDIATE, so that a reader never has to become a writer half-way (SQLite refuses that without waiting).
-PostgreSQL runs with its defaults. `translated` turns all errors of the drivers into errors of this project.
+`sqlite_connections` prepares those to SQLite; PostgreSQL runs with its defaults. `translated` turns all errors of the
+drivers into errors of this project.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ import contextlib
 import getpass
 import importlib.resources
 import os
-import sqlite3
 import ssl
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -37,19 +34,13 @@ from inspector.errors import (
     RowDamaged,
     SchemaOutdated,
 )
-from inspector.files import NotOpened, allow_as_much, ensure_no_strangers_link, make_folder
+from inspector.files import make_folder
 from inspector.store.chain import ChainKeys
 from inspector.store.faults import explain
-from inspector.store.sqlite_file import SqliteFile
+from inspector.store.sqlite_connections import ALONE, WRITES, SqliteConnections, connect_arguments
 from inspector.store.tables import SCHEMA_REVISION
 from inspector.store.tls import client_context
 from inspector.store.uses import Uses
-
-BUSY_TIMEOUT_MS: Final = 5000
-"""Longest wait of SQLite for another process's transaction."""
-
-WAL_TRIES: Final = 50
-WAL_RETRY_MS: Final = 20
 
 CONNECT_TIMEOUT_S: Final = 5.0
 COMMAND_TIMEOUT_S: Final = 15.0
@@ -64,12 +55,7 @@ LONGEST_RENEWAL_S: Final = 1.0
 LOCK_WAIT_S: Final = 5.0
 """Longest wait for rows that another session has locked; after this time the lock is reported."""
 
-_WRITES: Final = "inspector_writes"
 _CHAIN: Final = "inspector_chain"
-_ALONE: Final = "inspector_reads_once"
-_RENEWALS: Final = "inspector_renewals"
-_FILE: Final = "inspector_file"
-_LOG: Final = "inspector_log"
 PLAIN_CHAIN: Final = ChainKeys()
 T = TypeVar("T")
 
@@ -97,46 +83,11 @@ class Database:
         self.chain = chain
         self.url = database_url(url, user=user, password=password)
         self._engine = _engine(self.url, connections, tls)
-        self._writing = self._engine.execution_options(**{_WRITES: True, _CHAIN: chain})
-        self._reading_once = self._engine.execution_options(**{_ALONE: True})
+        self._writing = self._engine.execution_options(**{WRITES: True, _CHAIN: chain})
+        self._reading_once = self._engine.execution_options(**{ALONE: True})
         self._is_current = False
-        self._renewals = 0
         self._uses = Uses()
-        self._sqlite = SqliteFile(Path(self.url.database or ""))
-        if self.is_sqlite:
-            sa.event.listen(self._engine.sync_engine, "do_connect", self._note_file)
-            sa.event.listen(self._engine.sync_engine, "connect", self._note_opened)
-            sa.event.listen(self._engine.sync_engine, "checkout", self._ensure_same_file)
-            sa.event.listen(self._engine.sync_engine, "checkin", self._note_log)
-            sa.event.listen(self._engine.sync_engine, "checkin", self._close_outdated)
-
-    def _note_file(self, _dialect: Any, record: Any, *_: Any) -> None:
-        record.info[_FILE] = self._sqlite.check()
-
-    def _note_opened(self, _connection: Any, record: Any) -> None:
-        record.info[_RENEWALS] = self._renewals
-        if record.info[_FILE] is None:  # it is made by this connection
-            record.info[_FILE] = self._sqlite.identity
-        record.info[_LOG] = None  # SQLite opens it for the first transaction
-
-    def _ensure_same_file(self, _connection: Any, record: Any, _proxy: Any) -> None:
-        """Have the connection made anew if another file has its file's name now: what it wrote, nobody would read."""
-        if record.info[_FILE] != self._sqlite.identity:
-            raise sa.exc.DisconnectionError
-        if record.info[_LOG] not in (None, self._sqlite.log):
-            raise self._sqlite.log_moved()
-
-    def _note_log(self, connection: Any, record: Any) -> None:
-        info = record.info
-        if connection is None or info.get(_FILE) is None or info[_LOG] is not None:
-            return
-        if info[_FILE] == self._sqlite.identity:  # opening may give it another number, as in a layer of a container
-            info[_LOG] = self._sqlite.opened(info[_FILE])
-
-    def _close_outdated(self, connection: Any, record: Any) -> None:
-        """Close a connection that was in use when all others were closed; its old pool would keep it open."""
-        if connection is not None and record.info.get(_RENEWALS) != self._renewals:
-            record.invalidate()
+        self._sqlite = None if self.path is None else SqliteConnections(self._engine.sync_engine, self.path)
 
     @property
     def is_sqlite(self) -> bool:
@@ -163,7 +114,8 @@ class Database:
             async with self._transaction(self._writing) as connection:
                 yield connection
         except LedgerUnavailable as error:
-            if self.is_sqlite:
+            if self._sqlite is not None:
+                self._sqlite.renew()
                 await self._close_all(together=isinstance(error, DatabaseReadOnly | DatabaseMoved))
             raise
 
@@ -174,7 +126,6 @@ class Database:
         the file read-only, all others of this process are read-only too. And SQLite writes a log that has lost its name
         into the database when the last connection is closed, which must be before a new one makes another log.
         """
-        self._renewals += 1
         async with self._uses.none(longest_s=LONGEST_RENEWAL_S) if together else contextlib.nullcontext():
             await self._engine.dispose()
 
@@ -205,7 +156,7 @@ class Database:
 
     def check_file(self) -> None:
         """Raises LedgerUnavailable where a log without its database, or of another one, lies beside the SQLite file."""
-        if self.is_sqlite:
+        if self._sqlite is not None:
             self._sqlite.check()
 
     async def check_writable(self) -> None:
@@ -251,10 +202,10 @@ class Database:
         with translated(self.path):
             async with self._uses.one():
                 async with engine.begin() as connection:
-                    file = connection.info.get(_FILE)
+                    file = SqliteConnections.file_of(connection.info)
                     yield connection
-                if self.is_sqlite and file != self._sqlite.identity:  # it was committed to a file that nobody finds
-                    raise self._sqlite.moved()
+                if self._sqlite is not None:
+                    self._sqlite.ensure_found(file)
 
 
 @contextlib.contextmanager
@@ -434,14 +385,7 @@ def _engine(url: sa.URL, connections: int, tls: ssl.SSLContext | bool | None) ->
     }
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url.set(query={}), connect_args=_connect_arguments(url, tls), **options)
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, **options)
-    file = Path(url.database or "")
-    sa.event.listen(engine.sync_engine, "do_connect", lambda *_: _ensure_own(file))
-    sa.event.listen(engine.sync_engine, "do_connect", lambda *_: _mend_rights(file))
-    sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    sa.event.listen(engine.sync_engine, "handle_error", _keep_cancelled)
-    return engine
+    return create_async_engine(url, connect_args=connect_arguments(), **options)
 
 
 def _from_json(text: str | bytes) -> Any:
@@ -452,66 +396,3 @@ def _from_json(text: str | bytes) -> Any:
             f"A row of the database holds {text!r:.60} where a document in JSON belongs; mend it there, or restore the "
             "database from a backup."
         ) from None
-
-
-def _ensure_own(file: Path) -> None:
-    """SQLite follows links. Raises DatabaseUnusable for a link of another user, who would choose what is written to."""
-    try:
-        ensure_no_strangers_link(file)
-    except NotOpened as error:
-        raise DatabaseUnusable(f"The database {file} is not opened: {error.strerror}; remove the link.") from None
-    except OSError:
-        return  # SQLite's own message says what is wrong
-
-
-def _mend_rights(file: Path) -> None:
-    """SQLite makes the files beside a read-only one read-only too, and they stay so when its rights are mended."""
-    for ending in ("-wal", "-shm"):
-        with contextlib.suppress(OSError):  # SQLite's own message says what is wrong
-            allow_as_much(file.parent / f"{file.name}{ending}", file)
-
-
-def _switch_to_wal(cursor: Any) -> None:
-    """Switch a new file to WAL. SQLite ignores its timeout while another process switches the same file."""
-    for _ in range(WAL_TRIES):
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise
-            time.sleep(WAL_RETRY_MS / 1000)
-        else:
-            return
-    cursor.execute("PRAGMA journal_mode=WAL")
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN comes too late and never IMMEDIATE
-    cursor = connection.cursor()
-    _switch_to_wal(cursor)
-    for pragma in (
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "wal_autocheckpoint=4000",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _keep_cancelled(context: sa.engine.ExceptionContext) -> None:
-    """A cancelled transaction is rolled back on its own connection.
-
-    SQLAlchemy would throw the connection away. Its statement may still run on the driver's thread then, and a closed
-    connection keeps SQLite's lock until garbage is collected: for so long nobody could write.
-    """
-    if not isinstance(context.original_exception, Exception):
-        context.is_disconnect = False
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    options = connection.get_execution_options()
-    if options.get(_ALONE, False):
-        return
-    is_writing = options.get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")

@@ -25,6 +25,7 @@ from inspector.config.loading import parse
 from inspector.domain import Verdict
 from inspector.errors import ConfigError, WeightsMissing
 from inspector.store import database as databases
+from inspector.store import sqlite_connections
 from inspector.testing.samples import verdict_of_part
 from inspector.vision.networks import backbone
 
@@ -127,7 +128,7 @@ def test_store_that_another_writer_holds_is_a_fault(
 ) -> None:
     record([])
     assert found(store_findings(line), "writing").level is Level.OK
-    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr(sqlite_connections, "BUSY_TIMEOUT_MS", 10)
     with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db", isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         finding = found(store_findings(line), "writing")

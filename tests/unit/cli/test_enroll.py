@@ -20,8 +20,7 @@ from inspector.enrolment import enrol_product as enrolling
 from inspector.enrolment import keeping
 from inspector.errors import EnrolmentError
 from inspector.operation.opening import database_of
-from inspector.store import audit
-from inspector.store import database as databases
+from inspector.store import audit, sqlite_connections
 from inspector.training.evidence import detectability
 from inspector.vision.artifacts import eyesight
 from tests.unit.drawings import FakeEngine, draw, encode
@@ -386,7 +385,7 @@ def test_enroll_excluding_an_image_that_is_not_there_is_wrong_use(shell: Callabl
 @pytest.fixture
 def locks_at_the_end(line: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
     """Somebody else writes from the moment on that the work begins."""
-    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr(sqlite_connections, "BUSY_TIMEOUT_MS", 1)
     monkeypatch.setattr(keeping, "TRIED_FOR_S", 0.05)
     monkeypatch.setattr(keeping, "FIRST_PAUSE_S", 0.01)
     holder = sqlite3.connect(line.agent.state_dir / "inspector.db", isolation_level=None, check_same_thread=False)
@@ -444,7 +443,7 @@ def test_change_of_a_locked_database_is_refused_with_one_sentence(
     loadable("disc")
     if arguments[:2] == ("db", "prune"):
         Path("inspector.toml").write_text(Path("inspector.toml").read_text().replace("#events_days", "events_days"))
-    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr(sqlite_connections, "BUSY_TIMEOUT_MS", 1)
     with contextlib.closing(sqlite3.connect(line.agent.state_dir / "inspector.db", isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         answer = shell(*arguments)

@@ -14,7 +14,7 @@ import pytest
 from inspector.enrolment import keeping
 from inspector.enrolment.keeping import WAITS_FOR_STORE, FinishedVersion, stored
 from inspector.errors import LedgerUnavailable
-from inspector.store import database as databases
+from inspector.store import sqlite_connections
 from inspector.store.database import Database, ensure_schema
 from inspector.store.registry.registry import SqlRegistry
 from inspector.testing.clock import FakeClock
@@ -25,7 +25,7 @@ FINISHED = FinishedVersion("bottle", b"artifact", {"head": "prototype", "thresho
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(databases, "BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr(sqlite_connections, "BUSY_TIMEOUT_MS", 1)
     monkeypatch.setattr(keeping, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(keeping, "LONGEST_PAUSE_S", 0.01)
 

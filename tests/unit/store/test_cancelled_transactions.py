@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from inspector.errors import LedgerUnavailable
-from inspector.store.database import BUSY_TIMEOUT_MS, Database
+from inspector.store.database import Database
+from inspector.store.sqlite_connections import BUSY_TIMEOUT_MS
 
 ROWS = 4
 WRITERS = 6

@@ -1,11 +1,13 @@
 """Decides whether a frame is new, known or in conflict, which epoch it belongs to, and which parts were missed.
 
 Pure. The memory is bounded, and filled from the ledger and the journal at start. A frame that the memory
-has forgotten still gets no second row: the result id is a function of the frame's identity, and the
-ledger takes each result id once.
+has forgotten gets no second row as long as its epoch lasts: the result id is a function of the frame's identity, and
+the ledger takes each result id once.
 
 Rules (contract, "Identity"):
-* A delivery is looked up in the current and the previous epoch before its trigger id is looked at.
+* A delivery is looked up in the current and the previous epoch before its trigger id is looked at. In the current one
+  a frame with a frame id, and one that its broker brings again, is looked for in all laps of a counter that wraps.
+  Another frame with the bytes of a lap before may be a part that a frozen camera shows, and is new.
 * Only an unknown frame that is newer than the last one can be the first of a counter that was reset.
 * A gap of at most `max_gap` numbers is that many skipped parts, whose frames may still come (`gaps`). A longer jump,
   or a step back, is a reset: a new epoch begins, and no part counts as missed.
@@ -217,10 +219,11 @@ class FrameMemory:
         # Frames of the previous epoch are looked up by number alone, because that epoch's lap is no longer known.
         # An agent that took its gate over from another one has skipped that one's epochs.
         before = max((known for known in self._epochs if known < epoch), default=epoch - 1)
-        for place in ((epoch, ids.frame_id, count, ids.sha256), (before, ids.frame_id, ids.trigger_id, ids.sha256)):
-            if place in self._known:
-                return self._known[place]
-        return None
+        places = [(epoch, ids.frame_id, count, ids.sha256)]
+        if ids.frame_id is not None or ids.is_redelivered:
+            places.append((epoch, ids.frame_id, ids.trigger_id, ids.sha256))
+        places.append((before, ids.frame_id, ids.trigger_id, ids.sha256))
+        return next((self._known[place] for place in places if place in self._known), None)
 
     def _find_weak(self, ids: FrameIds) -> ResultId | None:
         if ids.broker_id is not None:
@@ -272,7 +275,7 @@ class FrameMemory:
                 self._by_broker.popitem(last=False)
             return
         before = len(self._known), len(self._bytes_of_id)
-        # Also under the plain number: `_find` looks a frame up by this number when the frame's epoch is over.
+        # Also under the plain number: `_find` looks a frame up by this number when the frame's lap or epoch is over.
         for place in {
             (key.epoch, key.frame_id, count, key.sha256),
             (key.epoch, key.frame_id, key.trigger_id, key.sha256),

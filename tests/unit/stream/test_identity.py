@@ -43,6 +43,24 @@ def test_classify_same_id_bytes_and_trigger_again_is_known() -> None:
     assert frames.classify(ids(17, frame="f")) == Known(first.key.result_id)
 
 
+@pytest.mark.parametrize("back", [94, 95, 128, 140, 166, 250])
+def test_classify_frame_of_an_earlier_lap_is_known_by_its_frame_id(back: int) -> None:
+    frames = FrameMemory("cam", "", TriggerCounter(GateState("gate"), 256, 20), bound=4096)
+    shown = [new(frames.classify(ids(n % 256, f"s{n}", frame=f"f{n}"))) for n in range(261)]
+    again = 260 - back
+    assert frames.classify(ids(again, f"s{again}", frame=f"f{again}")) == Known(shown[again].key.result_id)
+    following = new(frames.classify(ids(5, "s261", frame="f261")))
+    assert (following.key.epoch, following.key.lap, following.missed) == (1, 1, ())
+
+
+def test_classify_bytes_of_an_earlier_lap_without_a_frame_id_are_known_only_where_a_broker_repeats_them() -> None:
+    frames = FrameMemory("cam", "", TriggerCounter(GateState("gate"), 256, 20), bound=4096)
+    shown = [new(frames.classify(ids(n % 256, f"s{n % 256}"))) for n in range(266)]
+    assert shown[265].key.lap == 1, "a frozen or repeating camera shows a part of its own"
+    assert frames.classify(ids(10, "s10", is_redelivered=True)) == Known(shown[10].key.result_id)
+    assert new(frames.classify(ids(10, "s10"))).key.lap == 1
+
+
 def test_classify_same_frame_id_other_bytes_is_a_conflict_of_its_own() -> None:
     frames = memory()
     first = new(frames.classify(ids(17, "a", frame="f")))

@@ -6,6 +6,7 @@ somebody relies on would never be reached. What depends on the frames is no faul
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Final
 
@@ -68,22 +69,38 @@ def own_topic(config: Ruled, camera: CameraSection) -> Iterator[str]:
     written += [f"{prefix}/cmd/{name}" for name in _OWN_COMMANDS]
     topic = _filter_of(config, camera)
     for name in written:
-        if topic == name or (topic.endswith("/+") and topic[:-2] == name.rpartition("/")[0]):
+        if topic == name or _matches(topic, name):
             yield f"camera {camera.name!r} has the topic {topic}, on which {name} comes too; give it one of its own"
             return
 
 
 def same_mqtt_topic(config: Ruled) -> Iterator[str]:
-    """Two cameras with one topic. Both would judge each frame. Shared subscriptions share one camera's frames."""
-    owners: dict[str, str] = {}
-    for camera in config.camera:
-        if camera.source != "mqtt":
+    """Two cameras of one topic. Both would judge its frames. Shared subscriptions share one camera's frames.
+
+    A last /+ stands for any one level.
+    """
+    cameras = [camera for camera in config.camera if camera.source == "mqtt"]
+    for one, other in itertools.combinations(cameras, 2):
+        first, second = _filter_of(config, one), _filter_of(config, other)
+        both = f"cameras {one.name!r} and {other.name!r}"
+        if one.name == other.name:
             continue
-        topic = _filter_of(config, camera)
-        if owners.get(topic, camera.name) != camera.name:
-            both = f"cameras {owners[topic]!r} and {camera.name!r}"
-            yield f"{both} have the same topic {topic}, so that each frame is judged twice; give each its own"
-        owners.setdefault(topic, camera.name)
+        if first == second:
+            yield f"{both} have the same topic {first}, so that each frame is judged twice; give each its own"
+        elif _matches(first, second) or _matches(second, first):
+            yield f"{both} have the topics {first} and {second}, so that frames are judged twice; give each its own"
+
+
+def shared_count(config: Ruled) -> Iterator[str]:
+    """A gate and a camera elsewhere of one name: one trigger count, one epoch and one mode would serve both."""
+    gates = {gate.name for gate in config.gate}
+    gated = {name for gate in config.gate for name in gate.cameras}
+    for camera in config.camera:
+        if camera.name in gates and camera.name not in gated:
+            yield (
+                f"camera {camera.name!r} has the name of a gate at which it doesn't stand, so that they would share "
+                "one trigger count and one mode; give one of them another name"
+            )
 
 
 def slow_heartbeat(config: Ruled) -> Iterator[str]:
@@ -173,6 +190,11 @@ def _has_no_properties(config: Ruled, camera: CameraSection) -> bool:
     """Whether a frame of this camera is its image and nothing else."""
     is_plain = camera.encoding == "image" and camera.trigger_from != "json"
     return camera.source == "mqtt" and is_plain and config.mqtt.protocol == "3.1.1"
+
+
+def _matches(topic: str, name: str) -> bool:
+    """Whether the filter ends in /+ and takes messages of that name, or of that filter."""
+    return topic.endswith("/+") and topic[:-2] == name.rpartition("/")[0]
 
 
 def _filter_of(config: Ruled, camera: CameraSection) -> str:

@@ -341,6 +341,7 @@ _OF_ALL: Final = (
     _same_kafka_topic,
     _same_folder,
     never_works.same_mqtt_topic,
+    never_works.shared_count,
     never_works.slow_heartbeat,
     never_works.session_forgotten,
 )

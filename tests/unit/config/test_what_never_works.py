@@ -21,8 +21,9 @@ def line(camera: dict[str, Any] | None = None, gate: dict[str, Any] | None = Non
     return {"camera": [CAMERA | (camera or {})], **({} if gate is None else {"gate": [GATE | gate]}), **sections}
 
 
-def two(**second: Any) -> dict[str, Any]:
-    return {"camera": [CAMERA, CAMERA | {"name": "d"} | second]}
+def two(of_first: str | None = None, **second: Any) -> dict[str, Any]:
+    """Two cameras; `of_first`: the topic of the first."""
+    return {"camera": [CAMERA | {"topic": of_first}, CAMERA | {"name": "d"} | second]}
 
 
 FOLDER = {"source": "folder", "folder": "/frames"}
@@ -53,6 +54,8 @@ REFUSED: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     (line({"topic": f"{P}/c/+", "trigger_from": "topic"}), "one of its own", line({"trigger_from": "topic"})),
     (line({"topic": f"{P}/gate/g/ack"}, {}), "one of its own", line({"topic": f"{P}/gate/h/ack"}, {})),
     (two(topic=f"{P}/c/frame"), "judged twice", two(topic=f"{P}/d/frame")),
+    (two(topic="q/+", trigger_from="topic", of_first="q/1"), "judged twice", two(topic="q/2", of_first="q/1")),
+    (two(name="g") | {"gate": [GATE]}, "the name of a gate", two(name="c2") | {"gate": [GATE]}),
     (line({}, {}, agent={"heartbeat_ms": 1500}), "for not ready", line({}, {}, agent={"heartbeat_ms": 700})),
     (line({}, {}, agent={"heartbeat_ms": 2000}), "for not ready", line({}, agent={"heartbeat_ms": 2000})),
     (line({}, {}, mqtt={"session_expiry_s": 0}), "no acknowledgement", line({}, mqtt={"session_expiry_s": 0})),

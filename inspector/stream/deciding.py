@@ -115,9 +115,9 @@ def _by_score(facts: FrameFacts, policy: Policy) -> tuple[Cause, str | None]:
 
 
 def announced_products(admitted: Admitted, policy: Policy) -> tuple[str, ...]:
-    """The products that the frame was announced to show: by its camera's setting or its own claim, and by the job."""
+    """The products that the frame was announced to show: by its camera's setting, its own claim, and the job."""
     job = admitted.standing.job
-    claims = (policy.expected_product or admitted.claimed_product, job.product if job else None)
+    claims = (policy.expected_product, admitted.claimed_product, job.product if job else None)
     return tuple(product for product in claims if product is not None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,15 @@ def test_decide_late_unknown_product_is_late_but_undecodable_stays(admitted: Adm
 def test_decide_other_product_than_the_camera_expects_is_wrong(admitted: Admitted) -> None:
     expects_beta = Policy(Action.REJECT, Action.REJECT, Action.REJECT, Action.REJECT, expected_product="beta")
     assert decide(judged(admitted, 0.1), expects_beta, GateMode.AUTO, False).cause is Cause.WRONG_PRODUCT
+
+
+@pytest.mark.parametrize(("expected", "claimed"), [(None, "beta"), ("alpha", "beta"), ("beta", "alpha")])
+def test_decide_each_product_that_is_announced_is_checked(
+    admitted: Admitted, expected: str | None, claimed: str
+) -> None:
+    policy = Policy(Action.REJECT, Action.REJECT, Action.REJECT, Action.REJECT, expected_product=expected)
+    facts = judged(replace(admitted, claimed_product=claimed), 0.1)
+    assert decide(facts, policy, GateMode.AUTO, False).cause is Cause.WRONG_PRODUCT
 
 
 def test_decide_bypass_inspects_nothing(admitted: Admitted) -> None:

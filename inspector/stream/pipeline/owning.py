@@ -161,6 +161,8 @@ class Owning:
                     self._owned.discard(gate.name)
                 elif gate.name not in self._owned:
                     self._owned.add(gate.name)
+                    # What an agent that waits keeps to itself is no sign that its decisions come too late.
+                    self._shared.untold_runs.pop(gate.name, None)
                     self._shared.has_news.set()
                     await changed(gate.name)
             await self._shared.has_gate_change.wait(STEP_S)

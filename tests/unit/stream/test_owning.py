@@ -99,6 +99,21 @@ async def test_agent_of_a_gate_that_another_one_owns_is_silent_there_and_tells_p
     assert agent.telemetry.kinds().count("gate_owned_by_other") == 1
 
 
+async def test_agent_that_takes_a_gate_over_has_told_no_decision_too_late() -> None:
+    owners, ledger = FakeGateOwners(), InMemoryLedger()
+    owners.rivals["gate"] = OTHER
+    agent = agent_of(owners, ledger)
+    agent.line.is_connected = False  # as the real line tells nothing at a gate that is another agent's
+    async with agent.running():
+        for trigger in range(1, 5):
+            push(agent.source, trigger)
+        await wait_until(lambda: len(ledger.rows) == 4)
+        agent.line.is_connected = True
+        del owners.rivals["gate"]
+        await wait_until(lambda: len(agent.line.beats) >= 3)
+        assert Fault.UNTOLD not in faults(agent)
+
+
 async def test_owner_of_a_gate_for_which_another_agent_waits_names_it_once_and_says_when_it_is_gone() -> None:
     owners = FakeGateOwners()
     owners.contenders["gate"] = OTHER

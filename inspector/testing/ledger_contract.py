@@ -248,6 +248,18 @@ class LedgerContract(LedgerPartsSuite):
         assert [row.published for row in stored.rows] == [published, False, published]
         assert [decision.sent for decision in stored.decisions] == [0, int(published is True)]
 
+    @pytest.mark.parametrize("published", [True, None])
+    async def test_record_a_decision_that_went_out_is_not_denied_by_the_row_of_an_agent_that_waits(
+        self, ledger: Ledger, published: bool | None
+    ) -> None:
+        waiting = verdict_of_part(7, gate="g1", published=False, agent="waiting")
+        owner = dataclasses.replace(waiting, published=published, agent="owner")
+        await ledger.record([waiting], [(decision_for(waiting), False)], [])
+        await ledger.record([owner], [(decision_for(owner), published)], [])
+        stored = await self.stored(ledger)
+        assert [(row.agent, row.published) for row in stored.rows] == [("waiting", published)]
+        assert [decision.sent for decision in stored.decisions] == [int(published is True)]
+
     async def test_record_decisions_of_other_laps_and_epochs_are_other_parts(self, ledger: Ledger) -> None:
         parts = [verdict_of_part(7), verdict_of_part(7, lap=1), verdict_of_part(7, epoch=2)]
         await ledger.record(parts, [(decision_for(part), True) for part in parts], [])

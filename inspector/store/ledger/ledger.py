@@ -296,10 +296,11 @@ class SqlLedger:
         now = self._clock.now()
 
         def write(connection: sa.Connection) -> tuple[list[ResultId], list[Correction]]:
-            conflicting = self._insert_verdicts(connection, verdicts)
+            conflicting, own = self._insert_verdicts(connection, verdicts)
             corrections = correct_misses(connection, verdicts)
             if decided:
                 _write_decisions(connection, verdicts, decided, now)
+                _note_published(connection, own, decided)
             if states:
                 _upsert_gates(connection, [gate_row(state, now) for state in states])
             return conflicting, corrections
@@ -308,9 +309,12 @@ class SqlLedger:
         self._corrections += corrections
         return conflicting
 
-    def _insert_verdicts(self, connection: sa.Connection, verdicts: Sequence[Verdict]) -> list[ResultId]:
+    def _insert_verdicts(
+        self, connection: sa.Connection, verdicts: Sequence[Verdict]
+    ) -> tuple[list[ResultId], list[Verdict]]:
+        """The results that the ledger holds otherwise, and the verdicts whose row is not another agent's."""
         if not verdicts:
-            return []
+            return [], []
         rows = numbered(connection, [verdict_row(verdict) for verdict in verdicts])
         connection.execute(_results_insert(connection.dialect.name), rows)
         stored = _stored_outcomes(connection, [verdict.result_id for verdict in verdicts])
@@ -318,7 +322,8 @@ class SqlLedger:
         if refused:
             found = [self._conflict_row(verdict, *stored[verdict.result_id]) for verdict in refused]
             connection.execute(_insert(connection, tables.conflicts).on_conflict_do_nothing(), found)
-        return [verdict.result_id for verdict in refused]
+        own = [verdict for verdict in verdicts if stored[verdict.result_id][1] == storable(verdict.agent)]
+        return [verdict.result_id for verdict in refused], own
 
     def _conflict_row(self, verdict: Verdict, outcome: str, agent: str) -> dict[str, Any]:
         return {
@@ -393,14 +398,17 @@ def _stored_outcomes(connection: sa.Connection, result_ids: Sequence[ResultId]) 
 
 
 def _note_published(
-    connection: sa.Connection, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool | None]]
+    connection: sa.Connection, own: Sequence[Verdict], decided: Sequence[tuple[Decision, bool | None]]
 ) -> None:
-    """Note in the rows of other views that a decision which names them went out, or may have."""
-    own = {verdict.result_id: verdict.published for verdict in verdicts}
+    """Note in the rows of other views, and of other agents, that a decision which names them went out, or may have.
+
+    `own`: the verdicts whose rows say of themselves whether it did.
+    """
+    said = {verdict.result_id: verdict.published for verdict in own}
     rows = [
         {"its_id": decision.result_id, "new_published": is_published}
         for decision, is_published in decided
-        if is_published is not False and own.get(decision.result_id, False) is False
+        if is_published is not False and said.get(decision.result_id, False) is False
     ]
     if rows:
         connection.execute(_publication(), rows)
@@ -432,7 +440,6 @@ def _write_decisions(
         for decision, is_published in decided
     ]
     _upsert_decisions(connection, rows)
-    _note_published(connection, verdicts, decided)
 
 
 def _upsert_decisions(connection: sa.Connection, rows: Iterable[dict[str, Any]]) -> None:

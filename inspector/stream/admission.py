@@ -30,7 +30,7 @@ from inspector.stream.gaps import UNGATED_GRACE, Grace, Part, Progress
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
 from inspector.stream.overtaking import ReceiptOrder
 from inspector.stream.timing import FrameTimes, overtaken_times, times_of
-from inspector.stream.verdict_record import parse_time
+from inspector.stream.verdict_record import parse_rfc_3339
 
 LONGEST_ID = 128
 SIMULATED = ("true", "1", "yes")
@@ -306,19 +306,22 @@ def _missed_part_of(verdict: Verdict, counter: TriggerCounter) -> Part | None:
 
 
 def read_metadata(delivery: Delivery) -> _Metadata:
-    """The metadata in the headers. `fault` names everything that is wrong; a faulty header counts as absent."""
+    """The metadata in the headers. `fault` names everything that is wrong; a faulty header counts as absent.
+
+    An empty header is absent too, and no fault.
+    """
     properties = delivery.properties
     faults: list[str] = []
     if "x-property-fault" in properties:
         faults.append(properties["x-property-fault"])
     trigger_id = None
-    if (raw := properties.get("trigger-id")) is not None:
+    if raw := properties.get("trigger-id"):
         if raw.isascii() and raw.isdigit() and len(raw) <= 19 and int(raw) <= LARGEST_TRIGGER:
             trigger_id = int(raw)
         else:
             faults.append("trigger-id is not an unsigned whole number")
     captured_at = None
-    if (raw := properties.get("captured-at")) is not None:
+    if raw := properties.get("captured-at"):
         captured_at = _parse_time(raw)
         if captured_at is None:
             faults.append("captured-at is not an RFC 3339 time with its offset")
@@ -363,7 +366,7 @@ def _short(properties: Mapping[str, str], name: str, faults: list[str]) -> str |
 
 def _parse_time(text: str) -> datetime | None:
     try:
-        return parse_time(text)
+        return parse_rfc_3339(text)
     except ValueError:
         return None
 

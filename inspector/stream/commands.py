@@ -8,10 +8,11 @@ the reply.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -19,6 +20,7 @@ import orjson
 from inspector.config.sections import NAME_PATTERN
 from inspector.domain import CommandName, CommandRequest, GateMode, Master, Outcome, printable
 from inspector.errors import CommandRefused
+from inspector.stream.verdict_record import parse_rfc_3339
 
 VERSION: Final = 1
 MOST_BYTES: Final = 4096
@@ -207,12 +209,9 @@ def _name(table: dict[str, Any], key: str) -> str | None:
 
 def _time(table: dict[str, Any], key: str) -> datetime:
     value = table.get(key)
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if moment is not None and moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return parse_rfc_3339(value)
     raise CommandRefused(f"Its {key} is not an RFC 3339 time with its offset, such as 2025-03-01T06:00:00Z.")
 
 

@@ -215,6 +215,7 @@ def test_admit_simulated_frames_are_counted_apart_and_never_known_as_real_ones(
         ({"captured_at": "yesterday"}, "captured-at"),
         ({"simulated": "maybe"}, "simulated"),
         ({"captured_at": "2026-03-01T12:00:00"}, "captured-at"),
+        ({"captured_at": "9999-12-31T23:59:60Z"}, "captured-at"),
         ({"frame_id": "x" * 129}, "frame-id"),
         ({"part_id": "a\x07b"}, "part-id"),
         ({"x_property_fault": "40 properties"}, "40 properties"),
@@ -226,6 +227,12 @@ def test_admit_absurd_metadata_is_a_fault_not_a_loss(
     fault = arrive(admission, delivery("free", headers=headers)).admitted.fault
     assert fault is not None
     assert word in fault
+
+
+@pytest.mark.parametrize("name", ["frame_id", "trigger_id", "part_id", "captured_at", "product", "simulated"])
+def test_admit_empty_metadata_are_absent(admission: Admission, delivery: Make, name: str) -> None:
+    admitted = arrive(admission, delivery("free", headers={name: ""})).admitted
+    assert (admitted.fault, admitted.key.trigger_id, admitted.time_source) == (None, None, TimeSource.RECEIVED)
 
 
 @given(st.dictionaries(st.sampled_from(["frame-id", "trigger-id", "part-id", "captured-at", "product"]), st.text()))

@@ -103,6 +103,25 @@ def test_format_time_cuts_microseconds_and_never_rounds_up() -> None:
     assert record.format_time(east) == "2025-03-01T12:00:59.999Z"
 
 
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2025-03-01t12:00:59.5z", "2025-03-01T12:00:59.500Z"),
+        ("2025-03-01T14:00:00+02:00", "2025-03-01T12:00:00.000Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000Z"),
+        ("2017-01-01T00:59:60.25+01:00", "2017-01-01T00:00:00.250Z"),
+    ],
+)
+def test_parse_rfc_3339_takes_what_the_standard_allows(text: str, utc: str) -> None:
+    assert record.format_time(record.parse_rfc_3339(text)) == utc
+
+
+@pytest.mark.parametrize("text", ["2025-03-01T12:00:59", "2025-03-01T12:00:61Z", "9999-12-31T23:59:60Z", "60"])
+def test_parse_rfc_3339_refuses_other_times(text: str) -> None:
+    with pytest.raises(ValueError, match=r"time|isoformat|second"):
+        record.parse_rfc_3339(text)
+
+
 def test_parse_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="no zone"):
         record.parse_time("2025-03-01T12:00:59")

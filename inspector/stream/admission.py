@@ -29,8 +29,8 @@ from inspector.domain import (
 from inspector.stream.gaps import UNGATED_GRACE, Grace, Part, Progress
 from inspector.stream.identity import FrameIds, FrameMemory, Known, New, TriggerCounter
 from inspector.stream.overtaking import ReceiptOrder
+from inspector.stream.rfc_3339 import parse_rfc_3339
 from inspector.stream.timing import FrameTimes, overtaken_times, times_of
-from inspector.stream.verdict_record import parse_rfc_3339
 
 LONGEST_ID = 128
 SIMULATED = ("true", "1", "yes")

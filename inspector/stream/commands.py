@@ -20,7 +20,7 @@ import orjson
 from inspector.config.sections import NAME_PATTERN
 from inspector.domain import CommandName, CommandRequest, GateMode, Master, Outcome, printable
 from inspector.errors import CommandRefused
-from inspector.stream.verdict_record import parse_rfc_3339
+from inspector.stream.rfc_3339 import parse_rfc_3339
 
 VERSION: Final = 1
 MOST_BYTES: Final = 4096

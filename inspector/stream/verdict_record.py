@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from inspector.domain import (
@@ -49,7 +49,6 @@ EXTRA_KEYS: Final = (
 """Fields of a row that are not among the contract's keys."""
 
 _INT64_MAX: Final = 2**63 - 1
-_LEAP_SECOND: Final = re.compile(r"(?<=T\d\d:\d\d:)60")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _LATE_KEYS: Final = ("late_outcome", "late_cause", "late_detail", "judged_at")
 _TIMES: Final = frozenset({"captured_at", "received_at", "decided_at", "act_before", "judged_at"})
@@ -79,19 +78,6 @@ def parse_time(text: str) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError as error:  # a time in the first or last hours of the calendar
         raise ValueError(f"the time {text!r} lies beyond the calendar in UTC") from error
-
-
-def parse_rfc_3339(text: str) -> datetime:
-    """The time that another program wrote, in UTC. Raises ValueError, as `parse_time`.
-
-    The letters may be small, and a leap second (60) is the second after it.
-    """
-    capital = text.upper()
-    before = _LEAP_SECOND.sub("59", capital)
-    try:
-        return parse_time(before) + timedelta(seconds=before != capital)
-    except OverflowError as error:
-        raise ValueError(f"the time {text!r} lies beyond the calendar") from error
 
 
 def verdict_record(verdict: Verdict) -> dict[str, Any]:

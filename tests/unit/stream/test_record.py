@@ -22,6 +22,7 @@ from inspector.domain import (
     Verdict,
 )
 from inspector.stream import verdict_record as record
+from inspector.stream.rfc_3339 import parse_rfc_3339
 
 AT = datetime(2025, 3, 1, 12, 0, 0, 987_000, tzinfo=UTC)
 
@@ -113,13 +114,13 @@ def test_format_time_cuts_microseconds_and_never_rounds_up() -> None:
     ],
 )
 def test_parse_rfc_3339_takes_what_the_standard_allows(text: str, utc: str) -> None:
-    assert record.format_time(record.parse_rfc_3339(text)) == utc
+    assert record.format_time(parse_rfc_3339(text)) == utc
 
 
 @pytest.mark.parametrize("text", ["2025-03-01T12:00:59", "2025-03-01T12:00:61Z", "9999-12-31T23:59:60Z", "60"])
 def test_parse_rfc_3339_refuses_other_times(text: str) -> None:
     with pytest.raises(ValueError, match=r"time|isoformat|second"):
-        record.parse_rfc_3339(text)
+        parse_rfc_3339(text)
 
 
 def test_parse_time_without_a_zone_is_refused() -> None:

@@ -13,6 +13,7 @@ from inspector.store import database as databases
 from inspector.store.database import configured
 from inspector.store.retention import pictures, retention
 from inspector.store.retention.graphs import prune_graphs
+from inspector.store.retention.leaps import note_pruned
 from inspector.store.retention.retention import Pruned
 from inspector.vision.routing.profile import routing_profile
 
@@ -61,10 +62,13 @@ async def prune_database(config: Config, *, dry_run: bool, progress: Callable[[s
     """Removes rows and pictures that are older than the rules of retention say, except what a hold keeps.
 
     One entry for each rule that is configured, and one for exported graphs where some go that nothing needs. A dry run
-    counts and removes nothing.
+    counts and removes nothing. An agent that took the clock for wrong prunes again afterwards.
     """
     clock, rules, state_dir = SystemClock(), config.retention, config.agent.state_dir
     async with database_of(config) as database:
         rows = await retention.prune(database, clock, rules, dry_run=dry_run, report=progress)
         rows += await pictures.prune_pictures(database, clock, state_dir, rules, dry_run=dry_run, report=progress)
-        return rows + await prune_graphs(database, clock, [routing_profile().graph.to_manifest()], dry_run=dry_run)
+        rows += await prune_graphs(database, clock, [routing_profile().graph.to_manifest()], dry_run=dry_run)
+        if not dry_run and state_dir.is_dir():
+            note_pruned(state_dir, clock.now())
+        return rows

@@ -27,6 +27,7 @@ from inspector.store.retention import holds
 from inspector.store.retention.graphs import prune_graphs
 from inspector.store.retention.holds import Selection
 from inspector.store.retention.housekeeping import Housekeeping
+from inspector.store.retention.leaps import note_pruned
 from inspector.store.retention.pictures import prune_pictures
 from inspector.store.retention.retention import Pruned, prune
 from inspector.testing.clock import START, FakeClock
@@ -41,10 +42,13 @@ EVERYTHING = RetentionSection(
 
 
 class Today:
-    """The wall clock stands at NOW; sleeping lets others run."""
+    """The wall clock stands at NOW, or so much ahead; sleeping lets others run."""
+
+    def __init__(self, ahead: timedelta = timedelta(0)) -> None:
+        self._now = NOW + ahead
 
     def now(self) -> datetime:
-        return NOW
+        return self._now
 
     def monotonic_ns(self) -> int:
         return time.monotonic_ns()
@@ -311,6 +315,27 @@ class RetentionContract:
         await keeper.tidy()
         assert telemetry.kinds() == ["pruned"]
         assert await left(database) == [1, 2, 3, 4, 5, 21, 22, 23, 24, 25]
+
+    @pytest.mark.parametrize(("days_ahead", "is_believed"), [(0, True), (29, True), (31, False), (1096, False)])
+    @pytest.mark.parametrize("is_noted", [True, False])
+    async def test_housekeeping_removes_nothing_by_a_clock_that_is_far_ahead(
+        self, database: Database, tmp_path: Path, days_ahead: int, is_believed: bool, is_noted: bool
+    ) -> None:
+        """The newest row is of NOW. A person who prunes vouches for the clock."""
+        async with SqlLedger(database, Today()) as ledger:
+            await ledger.record([verdict_of_part(n, received_at=NOW - timedelta(days=n)) for n in (0, 5, 500)], [], [])
+        if is_noted:
+            note_pruned(tmp_path, NOW)
+        telemetry, clock = FakeTelemetry(), Today(timedelta(days=days_ahead))
+        rules = RetentionSection(passes_days=365)
+        keeper = Housekeeping(database, clock, telemetry, rules, tmp_path, Held(), [])
+        await keeper.tidy()
+        await keeper.tidy()
+        kept = [0, 5] if is_believed else [0, 5, 500]
+        assert (telemetry.kinds(), await left(database)) == (["pruned" if is_believed else "prune_held_back"], kept)
+        note_pruned(tmp_path, clock.now())
+        await keeper.tidy()
+        assert telemetry.kinds()[-1] == "pruned"
 
     async def test_prune_graphs_takes_those_that_nothing_needs(self, database: Database) -> None:
         """A version names the pass "used"; of "used" there are two exports, of the routing pass and of "gone" one."""

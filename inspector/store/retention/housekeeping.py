@@ -20,6 +20,7 @@ from inspector.store.pictures.folders import Held, files_of, result_of, translat
 from inspector.store.retention import holds
 from inspector.store.retention.graphs import prune_graphs
 from inspector.store.retention.holds import Hold
+from inspector.store.retention.leaps import find_leap, note_pruned
 from inspector.store.retention.pictures import prune_pictures
 from inspector.store.retention.retention import prune
 
@@ -51,6 +52,7 @@ class Housekeeping:
         self._needed_passes = needed_passes
         self._holds: list[Hold] | None = None  # the holds have not been read yet
         self._is_failing = False
+        self._is_held_back = False
 
     async def run(self) -> None:
         """Work in rounds until cancelled. The first failure is an event, and the next round tries again."""
@@ -87,13 +89,21 @@ class Housekeeping:
         self._holds = current
 
     async def tidy(self) -> None:
-        """Apply all rules once."""
+        """Apply all rules once, unless the clock is too far ahead to tell what is old."""
+        now = self._clock.now()
+        leap = await find_leap(self._database, self._state_dir, self._retention, now)
+        if leap is not None and not self._is_held_back:
+            self._report("prune_held_back", Severity.ALARM, leap)
+        self._is_held_back = leap is not None
+        if leap is not None:
+            return
         pruned = await prune(self._database, self._clock, self._retention)
         pruned += await prune_pictures(self._database, self._clock, self._state_dir, self._retention)
         pruned += await prune_graphs(self._database, self._clock, self._needed_passes)
         if any(result.taken for result in pruned):
             counts = ", ".join(f"{result.taken} {result.rule}" for result in pruned if result.taken)
             self._report("pruned", Severity.INFO, f"{counts}; {sum(result.held for result in pruned)} held")
+        await asyncio.to_thread(note_pruned, self._state_dir, now)
 
     def _kept_results(self) -> list[str]:
         images = self._state_dir / "images"

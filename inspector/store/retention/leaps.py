@@ -1,0 +1,63 @@
+"""Whether the clock may be believed before anything is removed by its age.
+
+To a clock that is years ahead, as after a flat battery, everything is too old. An agent that finds the clock far beyond
+the last time at which its store was pruned removes nothing until a person has pruned it, or the clock is set right.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from inspector.config.sections import RetentionSection
+from inspector.files import read_regular, write_whole
+from inspector.store import tables
+from inspector.store.database import Database
+from inspector.store.pictures.folders import translated
+from inspector.stream.verdict_record import format_time, parse_time
+
+LONGEST_LEAP: Final = timedelta(days=30)
+"""A plant that stands still for longer has a person prune its store once."""
+
+NOTE_NAME: Final = "pruned-at"
+MOST_NOTE_BYTES: Final = 64
+
+
+async def find_leap(database: Database, state_dir: Path, rules: RetentionSection, now: datetime) -> str | None:
+    """What is wrong with the clock if it is too far ahead to remove anything by it; None if it may be believed.
+
+    It is compared with the last pruning, else with the newest row. Without rules it does not matter.
+    """
+    if not any(days is not None for name, days in rules if name.endswith("_days")):
+        return None
+    before, what = _noted(state_dir), "the last pruning"
+    if before is None:
+        before, what = await _newest(database), "the newest row"
+    if before is None or now - before <= LONGEST_LEAP:
+        return None
+    return (
+        f"the clock is {(now - before).days} days beyond {what} ({format_time(before)}), so that nothing is removed by "
+        "its age; if it is right, run `inspector db prune`, else set it"
+    )
+
+
+def note_pruned(state_dir: Path, now: datetime) -> None:
+    """Note when the store was pruned. Raises StateUnusable where that can't be written."""
+    with translated(state_dir):
+        write_whole(state_dir / NOTE_NAME, format_time(now).encode())
+
+
+def _noted(state_dir: Path) -> datetime | None:
+    try:
+        return parse_time(read_regular(state_dir / NOTE_NAME, MOST_NOTE_BYTES).decode())
+    except (OSError, ValueError):
+        return None  # the newest row says enough
+
+
+async def _newest(database: Database) -> datetime | None:
+    async with database.reading() as connection:
+        found: datetime | None = await connection.scalar(sa.select(sa.func.max(tables.results.c.received_at)))
+        return found

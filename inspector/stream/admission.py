@@ -56,12 +56,16 @@ class MissedPart:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A new frame. `was_reset`: the trigger counter restarted with it. `skipped`: how many parts it skipped."""
+    """A new frame. `was_reset`: the trigger counter restarted with it. `skipped`: how many parts it skipped.
+
+    `trigger_before`: the highest trigger id of the epoch so far; None where there was none.
+    """
 
     admitted: Admitted
     skipped: int = 0
     was_reset: bool = False
     clock_fault: str | None = None
+    trigger_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +238,8 @@ class Admission:
             generation=delivery.position.generation,
             at_ns=delivery.received_ns if delivery.not_before_ns is None else delivery.not_before_ns,
         )
+        owner = gate.name if gate else camera.name
+        trigger_before = self._trigger_reached(owner)
         memory = (self._rehearsals if meta.is_simulated else self._memories)[camera.name]
         classified = memory.classify(ids, self._is_newer(camera.name, times))
         if isinstance(classified, Known):
@@ -241,7 +247,6 @@ class Admission:
         if gate is not None and not meta.is_simulated:
             times = self._ordered_times(times, delivery, gate, classified)
         admitted = _admitted(delivery, gate, meta, classified, times)
-        owner = gate.name if gate else camera.name
         standing = self._standing(owner, classified.key.epoch, classified.count, delivery.received_at)
         is_golden = standing.mode is GateMode.GOLDEN and not meta.is_simulated
         if is_golden and self._counters[owner].state.golden.may_be_master(meta.part_id):
@@ -251,7 +256,11 @@ class Admission:
             return Arrival(admitted)
         self._last_captured[camera.name] = times.captured_at
         clock_fault = self._new_clock_fault(camera.name, times)
-        return Arrival(admitted, len(classified.missed), classified.was_reset, clock_fault)
+        return Arrival(admitted, len(classified.missed), classified.was_reset, clock_fault, trigger_before)
+
+    def _trigger_reached(self, owner: str) -> int | None:
+        counter = self._counters[owner]
+        return None if counter.state.last_trigger is None else counter.number(counter.state.last_trigger)
 
     def standing(self, owner: str, epoch: int, lap: int, number: int | None, at: datetime) -> Standing:
         """Mode and job of a part at a gate (or camera without a gate). `number` None: the latest part."""

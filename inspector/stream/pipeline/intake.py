@@ -150,15 +150,28 @@ class Intake:
         else:
             original.followers.append(receipt)
 
+    def _tell_reset(self, arrival: Arrival, camera: str) -> None:
+        """A jump forward may also be parts of an outage that nobody saw, for which there are no rows."""
+        key, before = arrival.admitted.key, arrival.trigger_before
+        if before is not None and key.trigger_id is not None and key.trigger_id > before:
+            severity, between = Severity.ALARM, key.trigger_id - before - 1
+            detail = (
+                f"camera {camera} sent trigger {key.trigger_id} after {before}, farther than max_gap: either its "
+                f"counter was set anew, or {between} parts were not seen and have no row. Epoch {key.epoch} begins"
+            )
+        else:
+            severity = Severity.WARNING
+            after = "" if before is None else f" after {before}"
+            detail = (
+                f"camera {camera} sent trigger {key.trigger_id}{after}, so its counter has begun again and epoch "
+                f"{key.epoch} begins. If nobody reset it, look at trigger_modulus and max_gap"
+            )
+        self._shared.event("counter_reset", severity, self._shared.owner_of(camera), detail)
+
     def _note_count(self, arrival: Arrival) -> None:
         camera = arrival.admitted.delivery.camera
         if arrival.was_reset:
-            owner = self._shared.owner_of(camera)
-            detail = (
-                f"camera {camera} sent trigger {arrival.admitted.key.trigger_id}, so its counter has begun again and "
-                f"epoch {arrival.admitted.key.epoch} begins. If nobody reset it, look at trigger_modulus and max_gap"
-            )
-            self._shared.event("counter_reset", Severity.WARNING, owner, detail)
+            self._tell_reset(arrival, camera)
         if arrival.skipped:
             self._shared.has_gap.set()
         if arrival.admitted.id_conflict:

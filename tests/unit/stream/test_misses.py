@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from inspector.domain import Cause, Gap, Outcome
+from inspector.domain import Cause, Gap, Outcome, Severity
 from inspector.stream.digest import Digest
 from inspector.stream.pipeline import Pipeline
 from inspector.testing.ledger import InMemoryLedger
@@ -64,6 +64,32 @@ async def test_run_frames_in_another_order_are_no_miss_no_alarm_and_no_reset(
     assert sorted(told.trigger_id or 0 for told in plant.line.told) == sorted({*order} - {*of_unknown_age})
     assert not {"uninspected", "counter_reset"} & set(plant.telemetry.kinds())
     assert plant.ledger.gates["gate"].gaps == ()
+
+
+@pytest.mark.parametrize(
+    ("then", "severity", "said"),
+    [
+        (
+            900,
+            Severity.ALARM,
+            "trigger 900 after 5, which is farther than max_gap: either its counter was set anew, or",
+        ),
+        (1, Severity.WARNING, "trigger 1 after 5, so its counter has begun again"),
+    ],
+)
+async def test_run_jump_beyond_max_gap_is_an_alarm_that_says_how_many_parts_may_be_missing(
+    then: int, severity: Severity, said: str
+) -> None:
+    plant = Plant(settings(**QUICK))
+    async with plant.running():
+        show(plant, 104, 105)
+        await until(lambda: not plant.source.broker.kept)
+        plant.source.push(b"later", {"trigger-id": str(then)})
+        await until(lambda: "counter_reset" in plant.telemetry.kinds())
+    (event,) = [event for event in plant.telemetry.events if event.kind == "counter_reset"]
+    assert (event.severity, event.subject) == (severity, "gate")
+    assert said in event.detail
+    assert ("894 parts were not seen" in event.detail) is (then == 1000)
 
 
 async def test_run_many_misses_are_two_alarms_with_their_numbers() -> None:

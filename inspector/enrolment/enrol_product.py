@@ -198,7 +198,7 @@ async def _ensure_signed_where_required(config: Config, registry: SqlRegistry) -
     if config.signing.required and await signer_of(config, registry) is None:
         raise UsageError(
             "Agents take only signed versions (signing.required), and this machine has no signing key that counts; "
-            "`inspector keys make` makes one."
+            "`inspector keys make NAME --reason ...` makes one."
         )
 
 
@@ -209,7 +209,7 @@ async def _signature(config: Config, registry: SqlRegistry, enrolment: Enrolment
     except InspectorError as error:  # the minutes of work are not thrown away for it
         why = str(error).rstrip(".")
     report = enrolment.report
-    warning = f"it is unsigned, and `inspector keys sign` signs it later: {why}"
+    warning = f"it is unsigned, and `inspector keys sign PRODUCT --reason ...` signs it later: {why}"
     return None, replace(enrolment, report=replace(report, warnings=(*report.warnings, warning)))
 
 

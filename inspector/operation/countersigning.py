@@ -32,7 +32,8 @@ async def sign_version(config: Config, product: str, number: int, *, by: str, re
         key = await signer_of(config, registry)
         if key is None:
             raise SigningImpossible(
-                f"This machine has no signing key that counts ({key_file(config)}); `inspector keys make` makes one."
+                f"This machine has no signing key that counts ({key_file(config)}); "
+                "`inspector keys make NAME --reason ...` makes one."
             )
         content = await registry.artifact(product, number)
         unpack(content, version.digest)

@@ -363,7 +363,8 @@ async def _ensure_taken_up(config: Config, registry: SqlRegistry, version: Produ
     if policy.refuses(found := policy.vouched(version)):
         raise UsageError(
             f"{version.product} version {version.version} is not {what}, since agents would refuse it: it is "
-            f"{found.words}. Look at it (`inspector products show`), and sign it with `inspector keys sign`."
+            f"{found.words}. Look at it (`inspector products show`), and sign it with "
+            f"`inspector keys sign {version.product} --reason ...`."
         )
 
 

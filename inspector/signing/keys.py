@@ -81,7 +81,9 @@ class SecretKey:
         try:
             found = serialization.load_pem_private_key(content, password=None)
         except (ValueError, TypeError) as error:
-            raise UsageError(f"{where} holds no signing key; `inspector keys make` makes one.") from error
+            raise UsageError(
+                f"{where} holds no signing key; `inspector keys make NAME --reason ...` makes one."
+            ) from error
         if not isinstance(found, Ed25519PrivateKey):
             raise UsageError(f"{where} holds a key of another kind; a signing key is Ed25519.")
         return cls(found)

@@ -87,7 +87,8 @@ async def _versions(config: Config) -> AsyncIterator[Finding]:
         return
     for version, found in live:
         subject, named = f"product {version.product}", f"version {version.version} is live and {found.words}"
-        advice = f"Look at it, then sign it with `inspector keys sign {version.product}` (docs/signing.md)."
+        signing = f"`inspector keys sign {version.product} --reason ...`"
+        advice = f"Look at it, then sign it with {signing} (docs/signing.md)."
         if found.is_signed:
             yield ok(PART, subject, named)
         elif found.is_doubtful:

@@ -56,7 +56,7 @@ def _nothing(account: PartsAccount) -> str:
     said += "" if wanted.lot is None else f" of lot {wanted.lot}"
     said += "" if wanted.since is None else f" since {local_time(wanted.since)}"
     said += "" if wanted.until is None else f" until {local_time(wanted.until)}"
-    return f"{said}; --since 8h, for example, looks further back." if wanted.since is not None else f"{said}."
+    return f"{said}; a longer --since looks further back." if wanted.since is not None else f"{said}."
 
 
 def _which(listed: int, total: int) -> str:

@@ -198,7 +198,10 @@ class LineupWatch:
         if not policy.refuses(found):
             if not found.is_signed and (key := (version.product, version.version)) not in self._told_unsigned:
                 self._told_unsigned.add(key)
-                detail = f"{name} is unsigned, so that nobody vouches for it; `inspector keys sign` signs it"
+                detail = (
+                    f"{name} is unsigned, so that nobody vouches for it; `inspector keys sign {version.product} "
+                    "--reason ...` signs it"
+                )
                 self._shared.event("version_unsigned", Severity.WARNING, version.product, detail)
             return version
         detail = f"{name} is not taken up: it is {found.words}"

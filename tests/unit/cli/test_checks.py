@@ -609,7 +609,7 @@ def test_live_version_is_judged_by_who_vouches_for_it(
     loadable("bottle")
     finding = security_findings(line)["product bottle"]
     assert (finding.level, "unsigned" in finding.detail) == (Level.WARNING, True)
-    assert "`inspector keys sign bottle`" in finding.detail
+    assert "`inspector keys sign bottle --reason ...`" in finding.detail
     assert shell("keys", "make", "plant-a", "--reason", "a test").code == 0
     assert shell("keys", "sign", "bottle", "--reason", "a test").code == 0
     finding = security_findings(line)["product bottle"]

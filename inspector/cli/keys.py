@@ -116,8 +116,8 @@ def list_(config: console.ConfigOption = None, as_json: console.JsonOption = Fal
         return
     if not keys:
         _say(
-            "There is no key: versions are taken and judge without a signature. `inspector keys make NAME --reason ...` "
-            "makes one."
+            "There is no key: versions are taken and judge without a signature. "
+            "`inspector keys make NAME --reason ...` makes one."
         )
         return
     made = table("Name", "Fingerprint", "Whose", "Signs here", "Live versions", "Since", "By")

@@ -21,6 +21,7 @@ from connectors.mqtt.gate_owners import MqttGateOwners
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.tap import MqttTap
 from connectors.mqtt.verdict_sink import MqttVerdictSink
+from connectors.mqtt.wire.edges import edges_of
 from inspector import __version__
 from inspector.agent.audit_watch import AuditWatch
 from inspector.agent.camera_limits import MIB
@@ -130,6 +131,8 @@ async def opened(config: Config, telemetry: LogTelemetry, is_stopped: Callable[[
     keep_opencv_on_the_callers_thread()
     common = Common(config, SystemClock(), telemetry)
     async with contextlib.AsyncExitStack() as stack:
+        if uses_mqtt(config):
+            stack.enter_context(edges_of(config.mqtt.host, config.mqtt.port).reported(common.tell))
         store = await _open_store(stack, common, is_stopped)
         adapters = await _open_adapters(stack, common, store)
         pipeline = Pipeline(config, adapters, f"inspector {__version__}", checkpoint())

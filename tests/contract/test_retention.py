@@ -327,6 +327,8 @@ class RetentionContract:
         if is_noted:
             note_pruned(tmp_path, NOW)
         telemetry, clock = FakeTelemetry(), Today(timedelta(days=days_ahead))
+        ruleless = Housekeeping(database, clock, FakeTelemetry(), RetentionSection(), tmp_path, Held(), [])
+        await ruleless.tidy()  # vouches for no clock
         rules = RetentionSection(passes_days=365)
         keeper = Housekeeping(database, clock, telemetry, rules, tmp_path, Held(), [])
         await keeper.tidy()

@@ -20,7 +20,7 @@ from inspector.store.pictures.folders import Held, files_of, result_of, translat
 from inspector.store.retention import holds
 from inspector.store.retention.graphs import prune_graphs
 from inspector.store.retention.holds import Hold
-from inspector.store.retention.leaps import find_leap, note_pruned
+from inspector.store.retention.leaps import find_leap, has_rules, note_pruned
 from inspector.store.retention.pictures import prune_pictures
 from inspector.store.retention.retention import prune
 
@@ -103,7 +103,8 @@ class Housekeeping:
         if any(result.taken for result in pruned):
             counts = ", ".join(f"{result.taken} {result.rule}" for result in pruned if result.taken)
             self._report("pruned", Severity.INFO, f"{counts}; {sum(result.held for result in pruned)} held")
-        await asyncio.to_thread(note_pruned, self._state_dir, now)
+        if has_rules(self._retention):  # without any, nobody has looked at the clock
+            await asyncio.to_thread(note_pruned, self._state_dir, now)
 
     def _kept_results(self) -> list[str]:
         images = self._state_dir / "images"

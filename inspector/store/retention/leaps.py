@@ -26,12 +26,17 @@ NOTE_NAME: Final = "pruned-at"
 MOST_NOTE_BYTES: Final = 64
 
 
+def has_rules(rules: RetentionSection) -> bool:
+    """Whether anything is removed by its age."""
+    return any(days is not None for name, days in rules if name.endswith("_days"))
+
+
 async def find_leap(database: Database, state_dir: Path, rules: RetentionSection, now: datetime) -> str | None:
     """What is wrong with the clock if it is too far ahead to remove anything by it; None if it may be believed.
 
     It is compared with the last pruning, else with the newest row. Without rules it does not matter.
     """
-    if not any(days is not None for name, days in rules if name.endswith("_days")):
+    if not has_rules(rules):
         return None
     before, what = _noted(state_dir), "the last pruning"
     if before is None:

@@ -21,10 +21,11 @@ from typing import Final, Self
 from paho.mqtt.client import topic_matches_sub
 
 from connectors.mqtt.markers import MARKER_LOSSES, Markers, marker_topic
+from connectors.mqtt.other_form import OtherForm
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
-from inspector.config.config import Config
+from inspector.config.config import Config, shared
 from inspector.config.sections import CameraSection, GateSection
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import BrokerRefused, BrokerUnavailable
@@ -81,6 +82,9 @@ class MqttSource(Peer):
         self._in_flight = config.mqtt.in_flight
         self._topic = config.topic_of(camera)
         self._filter = config.subscription_of(camera)
+        other = config.other_form_of(camera)
+        self._topics = [self._topic] if other is None else [self._topic, other]
+        self._other_form = None if other is None else OtherForm(shared(other, camera), self._report_unheard)
         client_id = f"{config.agent.name}-{camera.name}"
         self._marker_topic = marker_topic(config, camera.name)
         gate = config.gate_of(camera.name)
@@ -200,7 +204,10 @@ class MqttSource(Peer):
 
     async def serve(self, connection: Connection) -> None:
         if self._filter != self._topic:
-            connection.unsubscribe(self._topic)  # from before the frames were shared: frames came twice
+            for topic in self._topics:  # from before the frames were shared: frames came twice
+                connection.unsubscribe(topic)
+        if self._other_form is not None and not self._is_without_metadata:
+            self._other_form.ask(connection)
         if self._markers is not None and not self._is_without_metadata:
             await self._markers.run(connection, self._kept_filters)
         elif self._markers is not None:
@@ -276,6 +283,9 @@ class MqttSource(Peer):
         detail = f"{reason}; the age of a frame can't be proved, so all frames of {self._camera.name} are late"
         self._telemetry.event(Event(self._clock.now(), "marker_refused", Severity.ALARM, self._camera.name, detail))
 
+    def _report_unheard(self, reason: str) -> None:
+        self._report("frames_unheard", f"{reason} A frame that {self._camera.name} publishes there is seen by nobody.")
+
     @property
     def _kept_filters(self) -> list[str]:
         """Filters that a kept session subscribes to again, because the configuration may have changed. Empty for a
@@ -297,7 +307,8 @@ class MqttSource(Peer):
                 self._marker = None
                 self._marker_losses = 0
             return False
-        if message.topic is None or not topic_matches_sub(self._topic, message.topic):
+        topic = message.topic
+        if topic is None or not any(topic_matches_sub(each, topic) for each in self._topics):
             # The broker's session still has a subscription of an older configuration.
             self._report("unexpected_topic", f"a message on {message.topic!r}, which is not {self._topic}")
             if message.topic is not None:
@@ -310,7 +321,7 @@ class MqttSource(Peer):
         return True
 
     def _delivery(self, message: Message) -> Delivery:
-        by_topic = self._camera.trigger_from == "topic" and message.topic is not None
+        by_topic = self._camera.trigger_from == "topic" and topic_matches_sub(self._topic, message.topic or "")
         envelope = open_envelope(
             message.payload,
             message.properties,

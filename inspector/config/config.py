@@ -77,15 +77,38 @@ class Config(Section):
             return base + "/+"
         return base
 
+    def other_form_of(self, camera: CameraSection) -> str | None:
+        """The filter of frames with a trigger id in their topic if `topic_of` is without one, and the other way round.
+
+        A camera sends its frames to either form (`.../frame`, `.../frame/4711`). None if the camera has a topic of its
+        own that says which one it is, or if another camera's frames come there.
+        """
+        if camera.topic is not None and (camera.trigger_from != "topic" or camera.topic.endswith("/+")):
+            return None
+        base = self.topic_of(camera).removesuffix("/+")
+        other = base if camera.trigger_from == "topic" else base + "/+"
+        taken = {self.topic_of(each) for each in self.camera if each is not camera and each.source == "mqtt"}
+        is_taken = other in taken or any(_lies_in(other, name) or _lies_in(name, other) for name in taken)
+        return None if is_taken else other
+
     def subscription_of(self, camera: CameraSection) -> str:
         """The filter to which the agent subscribes for this camera's frames."""
-        topic = self.topic_of(camera)
-        return topic if camera.shared_group is None else f"$share/{camera.shared_group}/{topic}"
+        return shared(self.topic_of(camera), camera)
 
     @property
     def digest(self) -> str:
         """SHA-256 of the whole configuration. Every row holds it as `config_digest`."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def shared(topic: str, camera: CameraSection) -> str:
+    """The filter of this camera's share of what comes on `topic`: all of it, unless the camera is shared."""
+    return topic if camera.shared_group is None else f"$share/{camera.shared_group}/{topic}"
+
+
+def _lies_in(topic: str, topic_filter: str) -> bool:
+    """Whether the filter ends in /+ and takes the messages of that topic."""
+    return topic_filter.endswith("/+") and topic.rpartition("/")[0] == topic_filter[:-2]
 
 
 RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (

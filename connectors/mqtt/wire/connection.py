@@ -180,6 +180,24 @@ class Connection:
         The answer comes behind messages that waited before it. While these are not all read, its lateness is no fault.
         `is_own_left_out`: with QoS 0, and without what this client publishes itself, which only MQTT 5 knows.
         """
+        answer = self.ask_for(filters, is_own_left_out=is_own_left_out)
+        while not answer.done():
+            await asyncio.wait((answer,), timeout=ANSWER_TIMEOUT_S)
+            if not answer.done() and not self._bridge.keepalive.is_behind:
+                raise broken_link(self.address, "it does not answer a subscription")
+        is_granted = answer.result()
+        if self.lost.done():
+            raise broken_link(self.address, "lost while subscribing")
+        if not is_granted:
+            raise BrokerRefused(
+                f"The broker at {self.address} does not let {self._role.client_id} subscribe to {', '.join(filters)}."
+            )
+
+    def ask_for(self, filters: Sequence[str], *, is_own_left_out: bool = False) -> asyncio.Future[bool]:
+        """Subscribe as `subscribe` does, without waiting. Raises BrokerRefused for a filter that can't be one.
+
+        The answer is False if a filter is refused or the link is lost. It must not be cancelled.
+        """
         try:
             # "Retain as published" (MQTT 5) shows that a frame was sent with retain also while we are connected.
             as_published = SubscribeOptions(qos=1, retainAsPublished=True)
@@ -195,17 +213,7 @@ class Connection:
             ) from None
         answer = self._reply(packet_id if outcome == MQTTErrorCode.MQTT_ERR_SUCCESS else None)
         self._bridge.flush()
-        while not answer.done():
-            await asyncio.wait((answer,), timeout=ANSWER_TIMEOUT_S)
-            if not answer.done() and not self._bridge.keepalive.is_behind:
-                raise broken_link(self.address, "it does not answer a subscription")
-        is_granted = answer.result()
-        if self.lost.done():
-            raise broken_link(self.address, "lost while subscribing")
-        if not is_granted:
-            raise BrokerRefused(
-                f"The broker at {self.address} does not let {self._role.client_id} subscribe to {', '.join(filters)}."
-            )
+        return answer
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Send an UNSUBSCRIBE without waiting for its answer."""

@@ -42,3 +42,25 @@ def test_shared_camera_that_cant_be_shared_is_refused(
     with pytest.raises(ConfigError) as refused:
         config_of({"shared_group": "hall", **camera}, *gates)
     assert fault in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "others", "expected"),
+    [
+        ({}, [], "p/cam1/frame/+"),
+        ({"trigger_from": "topic"}, [], "p/cam1/frame"),
+        ({"topic": "x/y"}, [], None),
+        ({"topic": "x/y", "trigger_from": "topic"}, [], "x/y"),
+        ({"topic": "x/+", "trigger_from": "topic"}, [], None),
+        ({}, ["p/cam1/frame/7"], None),
+        ({"topic": "x/y", "trigger_from": "topic"}, ["x/y"], None),
+        ({}, ["p/cam2/frame"], "p/cam1/frame/+"),
+    ],
+)
+def test_other_form_of_a_topic_is_left_out_where_the_camera_or_another_one_says_what_comes_there(
+    keys: dict[str, str], others: list[str], expected: str | None
+) -> None:
+    cameras = [{"name": "cam1", "on_unjudged": "reject"} | keys]
+    cameras += [{"name": f"other{n}", "on_unjudged": "reject", "topic": each} for n, each in enumerate(others)]
+    config = parse({"agent": {"prefix": "p"}, "camera": cameras}, None)
+    assert config.other_form_of(config.camera[0]) == expected

@@ -57,6 +57,7 @@ ALLOWED = {
     "inspector/store/journal/segment_log.py": "the journal's folder, to lock it",
     "inspector/operation/user.py": KERNEL,
     "inspector/store/tls.py": "certificates that the configuration names",
+    "inspector/vision/engines/stored_graphs.py": OWN,
     "inspector/training/dataset/spill.py": "a file without a name",
     "inspector/vision/networks/backbone.py": "weights that a person or a package names; nothing in them is run",
     "inspector/vision/routing/profile.py": OWN,

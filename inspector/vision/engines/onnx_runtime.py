@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ from inspector.vision.engines.protocols import (
     ensure_float32,
     own_places,
 )
-from inspector.vision.engines.search_graph import BankKind, bank_feeds, is_of_covers, search_graph
+from inspector.vision.engines.search_graph import BankKind, bank_feeds, is_of_covers
+from inspector.vision.engines.stored_graphs import stored_search_graph, stored_student_graph
 from inspector.vision.networks.graphs import Graph, ensure_graph, ensure_graphs
-from inspector.vision.networks.student_graph import LEVELS, StudentWeights, as_squares, student_graph
+from inspector.vision.networks.student_graph import LEVELS, StudentWeights, as_squares
 
 
 class OnnxEngine:
@@ -93,8 +95,7 @@ class OnnxEngine:
 
     def search(self, bank: Bank) -> Search:
         kinds = (BankKind.of(bank),)
-        naming = None if bank.is_placed else self._search_session(kinds, "index")
-        return _OnnxSearch(self._search_session(kinds, "distance"), naming, bank)
+        return _OnnxSearch(self._search_session(kinds, "distance"), partial(self._search_session, kinds, "index"), bank)
 
     def joint_search(self, banks: Sequence[Bank]) -> JointSearch:
         kinds = tuple(BankKind.of(bank) for bank in banks)
@@ -105,14 +106,14 @@ class OnnxEngine:
             session = self._search_sessions.get((kinds, answer))
             if session is None:
                 # One thread: with two threads on busy cores, a matrix product takes multiples of 8 ms.
-                session = self._search_sessions[kinds, answer] = _session(search_graph(kinds, answer), 1)
+                session = self._search_sessions[kinds, answer] = _session(stored_search_graph(kinds, answer), 1)
             return session
 
     def student(self, weights: StudentWeights) -> Compare:
         with self._lock:
             session = self._student_sessions.get(weights.is_coded)
             if session is None:
-                session = _session(student_graph(is_coded=weights.is_coded), self._threads)
+                session = _session(stored_student_graph(is_coded=weights.is_coded), self._threads)
                 self._student_sessions[weights.is_coded] = session
         return _OnnxCompare(session, weights)
 
@@ -156,8 +157,11 @@ class _OnnxEmbedder:
 
 
 class _OnnxSearch:
-    def __init__(self, measuring: Any, naming: Any, bank: Bank) -> None:
+    """`naming` makes the session of indices, which an agent never needs."""
+
+    def __init__(self, measuring: Any, naming: Callable[[], Any], bank: Bank) -> None:
         self._measuring, self._naming = measuring, naming
+        self._is_placed = bank.is_placed
         self._distance_feeds = bank_feeds(bank)
         # The same arrays, not copies: a bank is the greater part of a product's memory.
         self._index_feeds = {name: each for name, each in self._distance_feeds.items() if not is_of_covers(name)}
@@ -166,9 +170,9 @@ class _OnnxSearch:
         return np.asarray(self._run(self._measuring, patches, self._distance_feeds), np.float32)
 
     def indices(self, patches: Patches) -> NDArray[np.int64]:
-        if self._naming is None:
+        if self._is_placed:
             return own_places(patches)
-        return np.asarray(self._run(self._naming, patches, self._index_feeds), np.int64)
+        return np.asarray(self._run(self._naming(), patches, self._index_feeds), np.int64)
 
     @staticmethod
     def _run(session: Any, patches: Patches, feeds: dict[str, NDArray[Any]]) -> NDArray[Any]:

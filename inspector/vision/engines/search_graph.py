@@ -25,6 +25,18 @@ class BankKind:
     is_projected: bool
     is_placed: bool = False
 
+    @property
+    def name(self) -> str:
+        """The steps by name, for example `centred_projected`."""
+        steps = {
+            "pooled": self.is_pooled,
+            "centred": self.is_centred,
+            "projected": self.is_projected,
+            "placed": self.is_placed,
+            "unit": self.is_unit_length,
+        }
+        return "_".join(name for name, is_taken in steps.items() if is_taken) or "plain"
+
     @classmethod
     def of(cls, bank: Bank) -> BankKind:
         is_projected = bank.projection is not None

@@ -44,13 +44,13 @@ class GarbageWatch:
         self._telemetry.gauge(GAUGE, round(max(self._longest_ms), 2))
 
 
-def set_start_apart() -> int:
-    """Exempt all objects of now from later collections. Returns their number. Call once, when the agent is ready.
+def set_start_apart() -> None:
+    """Exempt all objects of now from later collections. Call once, when the agent is ready.
 
-    There is no collection before it: that would stop the agent just when the first frames come.
+    There is no collection before it, and the objects are not counted: either would stop the agent just when the first
+    frames come.
     """
     gc.freeze()
-    return gc.get_freeze_count()
 
 
 @contextmanager

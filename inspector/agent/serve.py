@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from inspector import __version__
 from inspector.agent.build import Agent, command_keys, opened, uses_mqtt
 from inspector.agent.clock import SystemClock
+from inspector.agent.clock_watch import ClockWatch
 from inspector.agent.garbage import set_start_apart, watched
 from inspector.agent.metrics.serving import served, show
 from inspector.agent.presence import end_presence, watch_presence
@@ -21,6 +23,7 @@ from inspector.config.config import Config
 from inspector.domain import Event, Severity
 from inspector.errors import ConfigError, InspectorError
 from inspector.store.database import chain_keys
+from inspector.store.retention.leaps import newest_row
 
 
 def serve(config: Config, warnings: Sequence[Event] = ()) -> None:
@@ -85,6 +88,7 @@ async def _serve(config: Config, warnings: Sequence[Event]) -> None:
                 "drift watch": agent.drift_watch.run(),
                 "audit watch": _watch_audit(agent),
                 "presence": watch_presence(agent.database, config, f"inspector {__version__}", SystemClock()),
+                "clock watch": ClockWatch(SystemClock(), telemetry, partial(newest_row, agent.database)).run(),
                 "process figures": watch_process(telemetry, config.agent.state_dir),
             }
             if exposition is not None:

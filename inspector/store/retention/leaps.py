@@ -40,7 +40,7 @@ async def find_leap(database: Database, state_dir: Path, rules: RetentionSection
         return None
     before, what = _noted(state_dir), "the last pruning"
     if before is None:
-        before, what = await _newest(database), "the newest row"
+        before, what = await newest_row(database), "the newest row"
     if before is None or now - before <= LONGEST_LEAP:
         return None
     return (
@@ -62,7 +62,8 @@ def _noted(state_dir: Path) -> datetime | None:
         return None  # the newest row says enough
 
 
-async def _newest(database: Database) -> datetime | None:
+async def newest_row(database: Database) -> datetime | None:
+    """When the frame of the newest row was received; None if there is no row. Raises LedgerUnavailable."""
     async with database.reading() as connection:
         found: datetime | None = await connection.scalar(sa.select(sa.func.max(tables.results.c.received_at)))
         return found

@@ -22,6 +22,9 @@ PART: Final = "state"
 LOW_DISK: Final = 1.1
 """Free space that a disk needs, as a multiple of what journal and pictures may still take."""
 
+LEAST_FREE_BYTES: Final = 16 << 20
+"""A disk with less is full for an agent: journal, database and pictures grow by more than that between two looks."""
+
 NEARLY_FULL: Final = 0.8
 
 
@@ -65,6 +68,12 @@ def _disk(config: Config) -> Finding:
     kept = sum(_size(folder / name) for name in ("journal", "images", "dead-letters", "late"))
     free = shutil.disk_usage(_existing(folder)).free
     needed = max(0, bound - kept)
+    if free < LEAST_FREE_BYTES:
+        return fault(
+            PART,
+            "disk",
+            f"{size(free)} free: soon no verdict can be journaled. Free some space on {_existing(folder)}.",
+        )
     if free < needed * LOW_DISK:
         return warning(
             PART,

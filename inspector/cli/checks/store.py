@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -12,6 +13,8 @@ from typing import Final
 from connectors.mqtt.gate_owners import known_identity
 from inspector.agent.clock import SystemClock
 from inspector.cli.checks.finding import Finding, fault, ok, warning
+from inspector.cli.checks.state import LEAST_FREE_BYTES
+from inspector.cli.terminal.rendering import size
 from inspector.config.addresses import is_loopback
 from inspector.config.config import Config
 from inspector.config.sections import CameraSection
@@ -155,6 +158,10 @@ async def _writing(database: Database) -> Finding:
         await database.check_writable()
     except LedgerUnavailable as error:
         return fault(PART, "writing", str(error))
+    if database.path is not None and (free := shutil.disk_usage(database.path.parent).free) < LEAST_FREE_BYTES:
+        return fault(
+            PART, "writing", f"{size(free)} free where {database.path} lies: rows soon find no room. Free some."
+        )
     return ok(PART, "writing", "rows would be taken now")
 
 

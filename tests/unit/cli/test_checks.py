@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -98,6 +99,28 @@ def test_journal_held_by_an_agent_is_ok_and_said(tmp_path: Path) -> None:
         os.close(handle)
     assert finding.level is Level.OK
     assert "an agent is running" in finding.detail
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The fault suite fills a real one, which takes root and a mount.
+    usage = shutil.disk_usage("/")._replace(free=(16 << 20) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_state_on_a_full_disk_is_a_fault(tmp_path: Path) -> None:
+    finding = found(list(state.check(config_of(tmp_path))), "disk")
+    assert (finding.level, "no verdict can be journaled" in finding.detail) == (Level.FAULT, True)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_database_on_a_full_disk_takes_no_rows_for_long(
+    line: Config, record: Callable[[Sequence[Verdict]], None]
+) -> None:
+    record([])
+    finding = found(store_findings(line), "writing")
+    assert (finding.level, "no room" in finding.detail) == (Level.FAULT, True)
 
 
 def test_journal_nearly_full_is_a_warning(tmp_path: Path) -> None:

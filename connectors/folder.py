@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from connectors.folder_files import DONE, FrameFile, Listing, Reading, list_folder, printable, read, set_aside
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import ConfigError
 from inspector.ports import Clock, MakeReady, Telemetry

@@ -17,8 +17,8 @@ from aiokafka.errors import KafkaError
 
 from connectors.kafka.wire.client import OVERHEAD_BYTES, ask, client_options, reach
 from connectors.kafka.wire.refusal import translated
+from inspector.config.broker_sections import KafkaSection
 from inspector.config.config import Config
-from inspector.config.sections import KafkaSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 
 _MIB: Final = 1024 * 1024

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from connectors.kafka.records import CAMERA_HEADER
 from connectors.kafka.wire.producer import Producer
-from inspector.config.sections import KafkaSection
+from inspector.config.broker_sections import KafkaSection
 from inspector.errors import BrokerUnavailable
 
 RETRY_S: Final = 0.2

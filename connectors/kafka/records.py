@@ -10,7 +10,7 @@ from typing import Final
 from aiokafka.structs import ConsumerRecord
 
 from inspector.config.config import Config
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import Delivery, Position
 from inspector.stream.envelope import Envelope, open_envelope, plain_properties
 

@@ -17,7 +17,7 @@ from connectors.kafka.wire.batches import ensure_header_names_are_taken
 from connectors.kafka.wire.client import client_options, ensure_usable
 from connectors.kafka.wire.refusal import translated
 from inspector.config.config import Config
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 
 
 class KafkaTap:

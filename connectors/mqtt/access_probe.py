@@ -15,9 +15,9 @@ from typing import Final
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer
+from inspector.config.broker_sections import MqttSection
 from inspector.config.config import Config
 from inspector.config.loading import secret
-from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 
 ANSWER_S: Final = 5.0

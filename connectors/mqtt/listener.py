@@ -13,7 +13,7 @@ from typing import Final, Self
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
-from inspector.config.sections import MqttSection
+from inspector.config.broker_sections import MqttSection
 
 Hear = Callable[[str, bytes], None]
 

@@ -13,7 +13,7 @@ from connectors.mqtt.wire.client import Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.refusal import broken_link
 from connectors.mqtt.wire.session import Peer, Session
-from inspector.config.sections import MqttSection
+from inspector.config.broker_sections import MqttSection
 from inspector.errors import BrokerRefused
 
 

@@ -26,7 +26,7 @@ from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config, shared
-from inspector.config.sections import CameraSection, GateSection
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.domain import Delivery, Event, Position, Severity
 from inspector.errors import BrokerRefused, BrokerUnavailable
 from inspector.ports import Clock, MakeReady, Telemetry

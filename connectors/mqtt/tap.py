@@ -16,7 +16,7 @@ from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
 from inspector.config.config import Config
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.stream.envelope import open_envelope
 
 WAITING: Final = 8

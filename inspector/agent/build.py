@@ -31,8 +31,8 @@ from inspector.agent.fan_out import FanOutSink, FirstDeadLetters
 from inspector.agent.fault_injection import checkpoint, decoder
 from inspector.agent.telemetry import LogTelemetry
 from inspector.config.config import Config
+from inspector.config.line_sections import CameraSection
 from inspector.config.loading import secret
-from inspector.config.sections import CameraSection
 from inspector.config.trust_sections import LEAST_KEY_CHARACTERS
 from inspector.domain import Event, Severity
 from inspector.errors import ConfigError, LedgerUnavailable, UsageError

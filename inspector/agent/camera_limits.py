@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import Image
 from inspector.stream.decode import DecodeLimits, EncodedImage
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from inspector.agent.camera_limits import decode_for
 from inspector.config import loading as configuration
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import Image
 from inspector.stream.pipeline.ticket import Decode
 

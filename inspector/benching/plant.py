@@ -25,8 +25,8 @@ from inspector.benching.open_loop import Observed
 from inspector.benching.pictures import Film, drawn_film, films_of, shown_of
 from inspector.benching.plant_files import agent_files, camera_names, written_configs
 from inspector.benching.plant_setting import PlantSetting
+from inspector.config.broker_sections import MqttSection
 from inspector.config.config import Config
-from inspector.config.sections import MqttSection
 from inspector.demo.simulation import broker_of
 from inspector.domain import printable
 from inspector.enrolment.low_priority import Progress

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from inspector.benching.plant_setting import PlantSetting
+from inspector.config.broker_sections import MqttSection
 from inspector.config.config import Config
 from inspector.config.loading import load
-from inspector.config.sections import MqttSection
 from inspector.errors import ConfigError, UsageError
 from inspector.files import entries, make_folder
 

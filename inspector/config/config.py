@@ -7,20 +7,18 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from inspector.config.broker_sections import KafkaSection, MqttSection
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.config.rules import broken_rules
+from inspector.config.section import Section
 from inspector.config.sections import (
     AgentSection,
-    CameraSection,
     ConsoleSection,
     EngineSection,
-    GateSection,
     ImagesSection,
     JournalSection,
-    KafkaSection,
     MetricsSection,
-    MqttSection,
     RetentionSection,
-    Section,
     SigningSection,
     StoreSection,
 )

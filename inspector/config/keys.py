@@ -1,4 +1,4 @@
-"""Describes the keys of the configuration, from the fields of config.sections.
+"""Describes the keys of the configuration, from the fields of the sections.
 
 `inspector init` and `docs/configuration.md` are written from these descriptions, so that they agree with the checks.
 Pure: no file is read or written.
@@ -17,7 +17,7 @@ import annotated_types
 from pydantic.fields import FieldInfo
 
 from inspector.config.config import Config
-from inspector.config.sections import NAME_PATTERN, Section
+from inspector.config.section import NAME_PATTERN, Section
 
 UNITS: Final = {
     "_s": "seconds",

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from inspector.config.ruled import Partial
-from inspector.config.sections import NAME_PATTERN, NO_NUMBER
+from inspector.config.section import NAME_PATTERN, NO_NUMBER
 from inspector.config.trust_sections import ALLOWED_PATTERN
 
 _PLAIN: Final = {

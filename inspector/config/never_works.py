@@ -10,8 +10,9 @@ import itertools
 from collections.abc import Iterator
 from typing import Final
 
+from inspector.config.broker_sections import MqttSection
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.config.ruled import Ruled
-from inspector.config.sections import CameraSection, GateSection, MqttSection
 
 HEARTBEAT_LIMIT_MS: Final = 1500
 """A PLC takes an agent whose heartbeat has not changed for this long as not ready (the contract of the gate)."""

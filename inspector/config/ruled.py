@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from inspector.config.sections import (
-    AgentSection,
-    CameraSection,
-    ConsoleSection,
-    EngineSection,
-    GateSection,
-    KafkaSection,
-    MetricsSection,
-    MqttSection,
-    StoreSection,
-)
+from inspector.config.broker_sections import KafkaSection, MqttSection
+from inspector.config.line_sections import CameraSection, GateSection
+from inspector.config.sections import AgentSection, ConsoleSection, EngineSection, MetricsSection, StoreSection
 from inspector.config.trust_sections import AuditSection, CommandKeySection, CommandsSection
 
 

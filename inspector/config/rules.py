@@ -12,15 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from inspector.config import never_works
+from inspector.config.broker_sections import KafkaSection
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.config.ruled import Ruled, Unknown
-from inspector.config.sections import (
-    CameraSection,
-    ConsoleSection,
-    GateSection,
-    KafkaSection,
-    MetricsSection,
-    StoreSection,
-)
+from inspector.config.sections import ConsoleSection, MetricsSection, StoreSection
 from inspector.config.store_url import is_postgresql, is_socket, url_faults
 
 

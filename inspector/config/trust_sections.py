@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from inspector.config.sections import Name, Section
+from inspector.config.section import Name, Section
 
 ALLOWED_PATTERN: Final = r"^(job|mode|resync|golden|release)(:[A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$"
 """A command at all gates, or a command, a colon and the name of a gate (or of a camera without one)."""

@@ -18,9 +18,9 @@ from inspector.agent import build as app
 from inspector.agent.clock import SystemClock
 from inspector.agent.presence import end_presence, watch_presence
 from inspector.agent.telemetry import LogTelemetry
+from inspector.config.broker_sections import MqttSection
 from inspector.config.config import Config
 from inspector.config.loading import load
-from inspector.config.sections import MqttSection
 from inspector.demo.cells import Cell
 from inspector.domain import Event, Verdict
 from inspector.errors import UsageError

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from connectors.mqtt.publisher import MqttPublisher
 from inspector.config.addresses import Address, broker_address
+from inspector.config.broker_sections import KafkaSection, MqttSection
 from inspector.config.config import Config
-from inspector.config.sections import KafkaSection, MqttSection
 from inspector.demo.simulated_camera import Shooting, Tally, Wire, image_files, shoot
 from inspector.errors import UsageError
 

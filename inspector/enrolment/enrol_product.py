@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from inspector.config.config import Config
-from inspector.config.sections import NAME_PATTERN
+from inspector.config.section import NAME_PATTERN
 from inspector.domain import ProductVersion, Signature, printable
 from inspector.enrolment.enrolled_images import folder_of, keep_list, load_list, without
 from inspector.enrolment.inherited_options import differing, inherited

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.agent.camera_limits import limits_of
 from inspector.config.config import Config
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.errors import UsageError
 from inspector.stream.decode import DecodeLimits
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from inspector.config.config import Config
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.errors import StateUnusable
 from inspector.files import make_folder, read_regular, write_text
 from inspector.text import MOST_TEXT_BYTES

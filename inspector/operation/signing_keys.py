@@ -18,7 +18,7 @@ from typing import Final
 from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
 from inspector.config.loading import secret
-from inspector.config.sections import NAME_PATTERN
+from inspector.config.section import NAME_PATTERN
 from inspector.domain import ProductVersion, TrustedKey, printable
 from inspector.errors import UsageError
 from inspector.files import SECRET_MODE, make_folder, open_regular, remove, write_whole

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from inspector.config.config import Config
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import Ack, Action, GateState, GateTerms, PartClass, PartCount, PartFacts, Seen
 
 ACTIONS: Final = (Action.NONE, Action.PASS, Action.REJECT, Action.QUARANTINE)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import orjson
 
-from inspector.config.sections import NAME_PATTERN
+from inspector.config.section import NAME_PATTERN
 from inspector.domain import CommandName, CommandRequest, GateMode, Master, Outcome, printable
 from inspector.errors import CommandRefused
 from inspector.stream.rfc_3339 import parse_rfc_3339

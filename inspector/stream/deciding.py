@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import Action, Admitted, Cause, FrameFacts, GateMode, Outcome
 
 OUTCOME_OF: dict[Cause, Outcome] = {

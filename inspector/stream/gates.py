@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import Action, Admitted, Cause, Decision, GateMode, ResultId, Verdict
 
 SEVERITY: dict[Action, int] = {Action.NONE: 0, Action.PASS: 1, Action.QUARANTINE: 2, Action.REJECT: 3}

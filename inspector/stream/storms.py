@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import Action, Cause, CauseRun, GateState, HeldFor, StormCounts
 from inspector.stream.gate_merging import ENDED_KEPT, hold_name
 from inspector.stream.verdict_record import format_time

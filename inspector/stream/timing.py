@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from inspector.config.sections import CameraSection, GateSection
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.domain import Delivery, TimeSource
 from inspector.stream.age import marker_period_ms
 

@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Any, Self
 
-from inspector.config.sections import NAME_PATTERN
+from inspector.config.section import NAME_PATTERN
 from inspector.domain import (
     ENROLLED_HERE,
     ExportedGraph,

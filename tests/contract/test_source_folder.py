@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connectors.folder import FolderSource
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import Action
 from inspector.testing.source_contract import SourceContract
 from tests.brokers import Notebook, RunningClock

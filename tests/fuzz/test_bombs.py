@@ -13,7 +13,7 @@ import resource
 import pytest
 
 from inspector.agent.camera_limits import decode_for
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import Action
 from inspector.errors import UndecodableFrame
 from tests.fuzz.pictures import BOMBS

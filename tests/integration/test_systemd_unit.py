@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from inspector.config.sections import AgentSection, CameraSection, KafkaSection
+from inspector.config.broker_sections import KafkaSection
+from inspector.config.line_sections import CameraSection
+from inspector.config.sections import AgentSection
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "inspector.service"

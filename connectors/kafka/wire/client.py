@@ -17,8 +17,8 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from connectors.kafka.wire.refusal import translated
+from inspector.config.broker_sections import KafkaSection
 from inspector.config.loading import secret
-from inspector.config.sections import KafkaSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError, InspectorError
 
 MECHANISM = "SCRAM-SHA-512"

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from aiokafka.conn import AIOKafkaConnection
 
 from connectors.kafka.wire.client import Pause, ask, reach
-from inspector.config.sections import KafkaSection
+from inspector.config.broker_sections import KafkaSection
 from inspector.domain import Event, Severity
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 from inspector.ports import Clock, Telemetry

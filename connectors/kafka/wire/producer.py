@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 
 from connectors.kafka.wire.client import OVERHEAD_BYTES, client_options, ensure_usable
 from connectors.kafka.wire.refusal import translated
-from inspector.config.sections import KafkaSection
+from inspector.config.broker_sections import KafkaSection
 from inspector.errors import BrokerRefused, BrokerUnavailable
 
 GOODBYE_S = 3.0

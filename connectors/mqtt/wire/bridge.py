@@ -23,7 +23,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from connectors.mqtt.wire.client import Role, connect_properties, run_on_thread
 from connectors.mqtt.wire.keepalive import TICK_S, KeepAlive
 from connectors.mqtt.wire.refusal import broken_link
-from inspector.config.sections import MqttSection
+from inspector.config.broker_sections import MqttSection
 from inspector.errors import BrokerRefused
 
 CONNECT_TIMEOUT_S: Final = 5.0

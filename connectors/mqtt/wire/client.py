@@ -17,7 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from connectors.mqtt.wire.properties import ensure_texts_are_taken
-from inspector.config.sections import MqttSection
+from inspector.config.broker_sections import MqttSection
 from inspector.errors import BrokerRefused
 
 

@@ -24,7 +24,7 @@ from connectors.mqtt.wire.bridge import CONNECT_TIMEOUT_S, Bridge
 from connectors.mqtt.wire.client import Message, Role, metadata_of, new_client, publish_properties
 from connectors.mqtt.wire.keepalive import SIGN_OF_LIFE
 from connectors.mqtt.wire.refusal import UnreadablePacket, broken_link, hung_up, refused
-from inspector.config.sections import MqttSection
+from inspector.config.broker_sections import MqttSection
 from inspector.errors import BrokerRefused, InspectorError
 
 ANSWER_TIMEOUT_S: Final = 10.0

@@ -20,8 +20,8 @@ from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.edges import edges_of
 from connectors.mqtt.wire.refusal import HungUp, NameTaken, UnreadablePacket, name_taken
+from inspector.config.broker_sections import MqttSection
 from inspector.config.loading import secret
-from inspector.config.sections import MqttSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 
 REFUSED_PAUSE_FACTOR: Final = 6

@@ -9,7 +9,7 @@ from typing import Final
 
 from inspector.cli.checks.finding import Finding, fault, ok, warning
 from inspector.config.config import Config
-from inspector.config.sections import CameraSection, GateSection
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.stream.age import longest_proof_ms
 
 BROKER: Final = "mqtt"

@@ -17,7 +17,7 @@ from inspector.cli.checks.state import LEAST_FREE_BYTES
 from inspector.cli.terminal.rendering import size
 from inspector.config.addresses import is_loopback
 from inspector.config.config import Config
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import UNRELEASED, LiveSet, ProductVersion
 from inspector.errors import ArtifactError, InspectorError, LedgerUnavailable, SchemaOutdated
 from inspector.operation.graphs import cache_of

@@ -56,7 +56,7 @@ def can_ask() -> bool:
 
 
 def _is_name(text: str) -> bool:
-    from inspector.config.sections import NAME_PATTERN
+    from inspector.config.section import NAME_PATTERN
 
     return re.fullmatch(NAME_PATTERN, text) is not None
 

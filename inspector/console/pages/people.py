@@ -8,7 +8,7 @@ from re import fullmatch
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from inspector.config.sections import NAME_PATTERN
+from inspector.config.section import NAME_PATTERN
 from inspector.console.access import COOKIE, console_of, context_of, field, form_of, session_of
 from inspector.console.passwords import LEAST_CHARACTERS, ensure_strong, hashed, is_right, made_up
 from inspector.domain import Role

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from inspector import files
-from inspector.config.sections import NAME_PATTERN
+from inspector.config.section import NAME_PATTERN
 from inspector.domain import Verdict
 from inspector.errors import StateUnusable
 

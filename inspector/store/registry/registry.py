@@ -19,7 +19,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from inspector.config.sections import NAME_PATTERN
+from inspector.config.section import NAME_PATTERN
 from inspector.domain import ENROLLED_HERE, ExportedGraph, LiveSet, ProductVersion, Provenance, Signature, TrustedKey
 from inspector.errors import ArtifactError, LedgerUnavailable, RegistryError, UsageError
 from inspector.ports import Clock

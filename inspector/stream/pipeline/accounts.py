@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import GateTerms, HeldFor, Part, PartClass, PartFacts, PartSelection, ResultId, Severity
 from inspector.errors import LedgerUnavailable, RowDamaged
 from inspector.ports import Ledger

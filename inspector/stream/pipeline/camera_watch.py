@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import Admitted, GateAction, Severity
 from inspector.stream.deciding import UNINSPECTING_MODES
 from inspector.stream.pipeline.ticket import Shared

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.stream.pipeline.ticket import Shared
 
 LOOK_S: Final = 0.05

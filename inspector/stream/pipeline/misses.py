@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import Correction, Delivery, Severity
 from inspector.stream.admission import MissedPart
 from inspector.stream.digest import Digest, ranges_text

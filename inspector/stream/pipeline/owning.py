@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import AgentPresence, GateOwner, GateState, Severity
 from inspector.errors import LedgerUnavailable
 from inspector.ports import GateOwners, Ledger

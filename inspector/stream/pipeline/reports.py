@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Final
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import AckContradiction, GateAction, GateMode, GateReport, GateState, Position, Severity
 from inspector.errors import LedgerUnavailable
 from inspector.ports import AckLine, Journal, Ledger

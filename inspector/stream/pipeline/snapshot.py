@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from inspector.config.sections import CameraSection, GateSection
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.domain import FrameFault, GateMode, ProductVersion
 from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.owning import Owning

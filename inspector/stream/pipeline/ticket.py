@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from inspector.config.config import Config
-from inspector.config.sections import CameraSection, GateSection
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.domain import (
     Correction,
     Decision,

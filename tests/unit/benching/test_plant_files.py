@@ -10,9 +10,9 @@ import pytest
 from inspector.benching.plant import check
 from inspector.benching.plant_files import agent_files, written_configs
 from inspector.benching.plant_setting import PlantSetting
+from inspector.config.broker_sections import MqttSection
 from inspector.config.config import Config
 from inspector.config.loading import load, parse
-from inspector.config.sections import MqttSection
 from inspector.errors import UsageError
 
 

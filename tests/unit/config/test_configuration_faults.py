@@ -7,10 +7,11 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from inspector.config.broker_sections import KafkaSection
 from inspector.config.config import Config
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.config.loading import parse
 from inspector.config.messages import STAND_INS, patterns
-from inspector.config.sections import CameraSection, GateSection, KafkaSection
 from inspector.config.trust_sections import CommandKeySection
 from inspector.errors import ConfigError
 

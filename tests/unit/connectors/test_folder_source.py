@@ -14,7 +14,7 @@ import pytest
 
 from connectors.folder import IN_FLIGHT, FolderSource
 from connectors.folder_files import DONE
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import Action, Delivery
 from inspector.errors import ConfigError
 from inspector.ports import Clock

@@ -17,7 +17,7 @@ from connectors.mqtt.wire.session import (
     Pause,
     Takeovers,
 )
-from inspector.config.sections import MqttSection
+from inspector.config.broker_sections import MqttSection
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
 
 SETTINGS = MqttSection(reconnect_min_s=0.2, reconnect_max_s=5.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import GateState, Severity
 from inspector.stream.acks import DELIVERIES_KEPT, NoSuchPart, PartFinder, Redeliveries, is_doubtful
 from inspector.stream.pipeline.alarms import FIRST_PAUSE_S, Alarms

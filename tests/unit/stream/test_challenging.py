@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inspector.config.sections import CameraSection
+from inspector.config.line_sections import CameraSection
 from inspector.domain import Action, Cause, Challenge, ChallengeResult, GateAction, GateMode, HeldFor, Outcome
 from tests.unit.stream import test_pipeline
 from tests.unit.stream.test_commanding import Talker, later

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.config.config import Config
+from inspector.config.line_sections import CameraSection
 from inspector.config.loading import parse
-from inspector.config.sections import CameraSection
 from inspector.domain import (
     Action,
     Admitted,

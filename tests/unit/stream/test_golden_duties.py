@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import GoldenState
 from inspector.stream.golden_duties import Made, due_for, has_duties, shift_begun
 from inspector.stream.verdict_record import format_time, parse_time

@@ -17,8 +17,8 @@ import pytest
 
 from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
+from inspector.config.line_sections import CameraSection
 from inspector.config.loading import parse
-from inspector.config.sections import CameraSection
 from inspector.domain import (
     Action,
     Cause,

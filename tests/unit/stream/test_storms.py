@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inspector.config.sections import GateSection
+from inspector.config.line_sections import GateSection
 from inspector.domain import Action, Cause, CauseRun, GateState, HeldFor, HoldNote, StormCounts
 from inspector.stream.gate_merging import watched_fields, with_holds
 from inspector.stream.storms import (

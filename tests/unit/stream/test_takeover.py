@@ -10,8 +10,8 @@ import pytest
 
 from inspector.agent.clock import SystemClock
 from inspector.config.config import Config
+from inspector.config.line_sections import CameraSection
 from inspector.config.loading import parse
-from inspector.config.sections import CameraSection
 from inspector.domain import GateState, Image, Outcome, PlainImage, StormCounts, Verdict
 from inspector.stream.frame_room import FrameRoom
 from inspector.stream.identity import FrameIds, FrameMemory, Known, Motion, New, TriggerCounter

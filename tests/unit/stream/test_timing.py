@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from inspector.config.sections import CameraSection, GateSection
+from inspector.config.line_sections import CameraSection, GateSection
 from inspector.domain import Action, Delivery, Position, TimeSource
 from inspector.stream.timing import overtaken_times, times_of
 

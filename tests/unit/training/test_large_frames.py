@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from inspector.agent.camera_limits import limits_of
-from inspector.config.sections import CameraSection, EngineSection
+from inspector.config.line_sections import CameraSection
+from inspector.config.sections import EngineSection
 from inspector.domain import LiveSet, Routed, Scored
 from inspector.stream.decode import decode
 from inspector.training import enrol as enrolment

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from inspector.domain import Event, Severity
 from inspector.store import tables
 from inspector.store.database import Database
+from inspector.store.inserts import insert_into
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ async def note_alive(database: Database, agent: SeenAgent, config_digest: str) -
         "ended_by": "",
     }
     async with database.writing() as connection:
-        await connection.execute(_alive_statement(tuple(row), is_sqlite=database.is_sqlite), row)
+        await connection.execute(_alive_statement(tuple(row), connection.dialect.name), row)
 
 
 @functools.cache
-def _alive_statement(columns: tuple[str, ...], *, is_sqlite: bool) -> Any:
+def _alive_statement(columns: tuple[str, ...], dialect: str) -> Any:
     """Built once: each agent notes every second that it lives."""
-    insert = (sqlite if is_sqlite else postgresql).insert(tables.agents)
+    insert = insert_into(tables.agents, dialect)
     noted = {name: insert.excluded[name] for name in columns if name != "name"}
     return insert.on_conflict_do_update(index_elements=["name"], set_=noted)
 
@@ -81,7 +81,7 @@ async def note_processor(database: Database, name: str, at: datetime, processor:
     async with database.writing() as connection:
         if (await connection.execute(_newest_processor(name, at))).scalar_one_or_none() == processor:
             return
-        insert = (sqlite if database.is_sqlite else postgresql).insert(tables.agent_processors)
+        insert = insert_into(tables.agent_processors, connection.dialect.name)
         row = {"agent": name, "since": at, "processor": processor}
         await connection.execute(insert.on_conflict_do_update(index_elements=["agent", "since"], set_=row), row)
 

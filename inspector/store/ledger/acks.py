@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from inspector.domain import AckContradiction, GateAction, GateMode, ResultId
+from inspector.store.inserts import insert_into
 from inspector.store.row_mapping import storable
 from inspector.store.tables import audit, decisions, gate_actions, results
 from inspector.stream.ack_merging import AckRow, Part, merge, part_of
@@ -60,7 +60,7 @@ def epoch_query(gate: str, epoch: int, begun_as: str) -> sa.Select[Any]:
 
 
 def _insert(connection: sa.Connection, actions: Iterable[GateAction], key: list[str], kind: str) -> None:
-    insert: Any = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(gate_actions)
+    insert = insert_into(gate_actions, connection.dialect.name)
     rows = [_row(action) for action in actions]
     is_kind = sa.text(f"kind = '{kind}'")  # the condition of the index; SQLAlchemy takes no parameter here
     connection.execute(insert.on_conflict_do_nothing(index_elements=key, index_where=is_kind), rows)

@@ -15,8 +15,6 @@ from functools import cache
 from typing import Any, Self
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import (
     AckContradiction,
@@ -48,6 +46,7 @@ from inspector.ports import Clock
 from inspector.store import audit, tables
 from inspector.store.database import Database
 from inspector.store.faults import is_refused_row
+from inspector.store.inserts import insert_into
 from inspector.store.ledger.acks import epoch_query, write_acks
 from inspector.store.ledger.challenges import end_challenge, find_challenge, insert_challenge
 from inspector.store.ledger.corrections import correct_misses
@@ -288,7 +287,9 @@ class SqlLedger:
             for result in results
         ]
         async with self.database.writing() as connection:
-            await connection.execute(_insert(connection, tables.shadow_results).on_conflict_do_nothing(), rows)
+            await connection.execute(
+                insert_into(tables.shadow_results, connection.dialect.name).on_conflict_do_nothing(), rows
+            )
 
     async def _record(
         self, verdicts: Sequence[Verdict], decided: Sequence[tuple[Decision, bool | None]], states: Sequence[GateState]
@@ -321,7 +322,7 @@ class SqlLedger:
         refused = [verdict for verdict in verdicts if stored[verdict.result_id][0] != verdict.outcome.value]
         if refused:
             found = [self._conflict_row(verdict, *stored[verdict.result_id]) for verdict in refused]
-            connection.execute(_insert(connection, tables.conflicts).on_conflict_do_nothing(), found)
+            connection.execute(insert_into(tables.conflicts, connection.dialect.name).on_conflict_do_nothing(), found)
         own = [verdict for verdict in verdicts if stored[verdict.result_id][1] == storable(verdict.agent)]
         return [verdict.result_id for verdict in refused], own
 
@@ -365,18 +366,9 @@ def _is_refusal(error: LedgerUnavailable) -> bool:
     return isinstance(error.__cause__, Exception) and is_refused_row(error.__cause__)
 
 
-def _insert(connection: sa.Connection | AsyncConnection, table: sa.Table) -> Any:
-    """INSERT with ON CONFLICT in the dialect of the database; both dialects have the same methods."""
-    return _insert_in(connection.dialect.name, table)
-
-
-def _insert_in(dialect: str, table: sa.Table) -> Any:
-    return (postgresql if dialect == "postgresql" else sqlite).insert(table)
-
-
 @cache  # to build a statement and its cache key costs the event loop more than to run it
 def _results_insert(dialect: str) -> Any:
-    return _insert_in(dialect, tables.results).on_conflict_do_nothing(index_elements=["result_id"])
+    return insert_into(tables.results, dialect).on_conflict_do_nothing(index_elements=["result_id"])
 
 
 def _parameter(name: str) -> sa.BindParameter[Any]:
@@ -454,7 +446,7 @@ def _upsert_decisions(connection: sa.Connection, rows: Iterable[dict[str, Any]])
 
 @cache
 def _decisions_upsert(dialect: str, in_flight: bool) -> Any:
-    statement = _insert_in(dialect, tables.decisions)
+    statement = insert_into(tables.decisions, dialect)
     new = statement.excluded
     is_worse = _rank(new.action) > _rank(tables.decisions.c.action)
     replaced = {
@@ -489,7 +481,7 @@ def _upsert_gates(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> 
 
 @cache
 def _gates_upsert(dialect: str) -> Any:
-    statement = _insert_in(dialect, tables.gates)
+    statement = insert_into(tables.gates, dialect)
     new, old = statement.excluded, tables.gates.c
     is_further = sa.or_(
         new.epoch > old.epoch,

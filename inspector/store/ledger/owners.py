@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import AgentPresence, GateOwner
 from inspector.ports import OWNER_FORGOTTEN_S
 from inspector.store import tables
+from inspector.store.inserts import insert_into
 
 LIVES_S: Final = 15.0
 """An agent that owns a gate says so here every 5 s."""
@@ -62,7 +62,8 @@ async def _upsert_agent(connection: AsyncConnection, presence: AgentPresence, no
         "ended_by": "",
     }
     await connection.execute(
-        _insert(connection, tables.agents).on_conflict_do_update(index_elements=["name"], set_=row), row
+        insert_into(tables.agents, connection.dialect.name).on_conflict_do_update(index_elements=["name"], set_=row),
+        row,
     )
 
 
@@ -84,7 +85,7 @@ async def _claim(
         "since": now,
         "seen_at": now,
     }
-    statement = _insert(connection, tables.gate_owners)
+    statement = insert_into(tables.gate_owners, connection.dialect.name)
     is_same = old.session == presence.session
     replaced = {**row, "since": sa.case((is_same, old.since), else_=statement.excluded.since)}
     may_take = sa.or_(
@@ -97,7 +98,3 @@ async def _claim(
 
 def _remembered_since(now: datetime) -> datetime:
     return now - timedelta(seconds=OWNER_FORGOTTEN_S)
-
-
-def _insert(connection: AsyncConnection, table: sa.Table) -> Any:
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)

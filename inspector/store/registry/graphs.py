@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from inspector.domain import ExportedGraph, content_name, key_in
 from inspector.errors import ArtifactError
 from inspector.store import tables
-
-_INSERT: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+from inspector.store.inserts import insert_into
 
 
 async def names(connection: AsyncConnection) -> frozenset[str]:
@@ -74,5 +71,5 @@ async def add(connection: AsyncConnection, graph: ExportedGraph, now: datetime, 
         "created_at": now,
         "content": graph.content,
     }
-    insert = _INSERT[connection.dialect.name](tables.graphs).values(**row)
+    insert = insert_into(tables.graphs, connection.dialect.name).values(**row)
     await connection.execute(insert.on_conflict_do_nothing())

@@ -6,12 +6,12 @@ reports that the gate is not ready.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 
 from inspector.domain import GateMode
 from inspector.ports import GateLine
 from inspector.stream.pipeline.owning import Owning
+from inspector.stream.pipeline.readiness import Fault, Readiness
 from inspector.stream.pipeline.ticket import Shared
 
 MODE_NUMBERS: dict[GateMode, int] = {
@@ -21,24 +21,6 @@ MODE_NUMBERS: dict[GateMode, int] = {
     GateMode.CLEAN: 4,
     GateMode.GOLDEN: 5,
 }
-
-
-class Fault(enum.IntEnum):
-    """The heartbeat's `fault`; append-only."""
-
-    NONE = 0
-    NO_PRODUCT = 1
-    CANARY = 2
-    JOURNAL_FULL = 3
-    CAMERA_LINK = 4
-    HELD = 5
-    BACKLOG = 6
-    LATE = 7
-    STOPPING = 8
-    OWNED_BY_OTHER = 9
-    OWNER_UNKNOWN = 10
-    """Only in the state topic: no heartbeat is sent while it is not known who owns the gate."""
-    UNTOLD = 11
 
 
 class Heartbeats:
@@ -51,6 +33,7 @@ class Heartbeats:
         self._gate_line = gate_line
         self._owning = owning
         self._fault = fault
+        self._readiness = Readiness(shared)
         self._number = 0
         self._epochs: dict[str, int] = {}
         self._is_stopping = False
@@ -82,10 +65,12 @@ class Heartbeats:
 
     async def _send(self, gate: str) -> None:
         if self._gate_line is None or self._owning.is_silent(gate):
+            self._readiness.forget(gate)
             return
         self._number = (self._number + 1) % 2**32
         state = self._shared.admission.counter(gate).state
         fault = Fault.STOPPING if self._is_stopping else self._fault(gate)
+        self._readiness.note(gate, fault)
         self._epochs[gate] = state.epoch
         await self._gate_line.heartbeat(
             gate,

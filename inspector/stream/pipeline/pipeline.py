@@ -28,11 +28,11 @@ Parts whose trigger ids were skipped wait in ../gaps.py; misses.py settles those
 Beside the road run upkeep.py (live products, canary, events), graph_exchange.py (exported graphs of the registry),
 camera_watch.py (silent cameras, rates), owning.py (which gates are this agent's), succession.py (what is taken over
 with a gate; ../handover.py), liveness.py (whether live frames are young enough to be decided), shadowing.py (the shadow
-versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py,
-command_sieve.py (commands that are refused at once; ../command_rights.py), commanding.py (job, mode, epoch),
-challenging.py (golden challenges), reports.py (what PLCs did: journal, record, acknowledge; ../acks.py), accounts.py
-(what became of each part; ../accounting.py), states.py (state topics, gauges), snapshot.py (the whole agent at one
-moment) and alarms.py (events that could come for every part).
+versions, on frames that have their verdict, while no live frame waits; ../shadow_line.py), heartbeats.py, readiness.py
+(gates that are not ready, as events), command_sieve.py (commands that are refused at once; ../command_rights.py),
+commanding.py (job, mode, epoch), challenging.py (golden challenges), reports.py (what PLCs did: journal, record,
+acknowledge; ../acks.py), accounts.py (what became of each part; ../accounting.py), states.py (state topics, gauges),
+snapshot.py (the whole agent at one moment) and alarms.py (events that could come for every part).
 
 `recover` turns the verdicts and reports that an earlier run left in the journal into rows. `run` carries frames until
 `stop` is called, then drains: no new frame is taken, and frames under way are finished, recorded and acknowledged. A

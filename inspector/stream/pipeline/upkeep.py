@@ -18,9 +18,9 @@ from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerU
 from inspector.ports import ArtifactOf, Ledger, Lineup, LineupLoader, Registry
 from inspector.signing.vouching import SignaturePolicy
 from inspector.stream.pipeline.graph_exchange import GraphExchange
-from inspector.stream.pipeline.heartbeats import Fault
 from inspector.stream.pipeline.liveness import Liveness
 from inspector.stream.pipeline.owning import Owning
+from inspector.stream.pipeline.readiness import Fault
 from inspector.stream.pipeline.ticket import FaultRun, Shared
 
 CANARY_S = 5.0

@@ -11,7 +11,7 @@ from inspector.config.config import Config
 from inspector.domain import CommandName, Part, Severity
 from inspector.errors import RowDamaged
 from inspector.stream.pipeline import alarms
-from inspector.stream.pipeline.heartbeats import Fault
+from inspector.stream.pipeline.readiness import Fault
 from tests.unit.stream.test_commanding import Talker
 from tests.unit.stream.test_pipeline import BAD, GOOD, UNKNOWN, Plant, settings, until
 from tests.unit.stream.test_reports import report

@@ -44,7 +44,7 @@ from inspector.stream import spare_time
 from inspector.stream.command_rights import CommandKey
 from inspector.stream.frame_room import FrameRoom
 from inspector.stream.pipeline import Adapters, Pipeline, afterwards
-from inspector.stream.pipeline.heartbeats import Fault
+from inspector.stream.pipeline.readiness import Fault
 from inspector.stream.pipeline.recording import ENOUGH
 from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.clock import START

@@ -9,7 +9,7 @@ from typing import Any
 
 from inspector.domain import Cause, Decision, GateState, ResultId, Verdict
 from inspector.errors import JournalFull
-from inspector.stream.pipeline.heartbeats import Fault
+from inspector.stream.pipeline.readiness import Fault
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup

@@ -1,0 +1,91 @@
+"""When a gate that is not ready becomes an event, and when its return does."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from inspector.domain import Severity
+from inspector.stream.pipeline.readiness import PATIENCE_NS, PAUSE_NS, WORDS, Fault, Readiness
+from inspector.stream.pipeline.ticket import Shared
+
+BEAT_NS = 500_000_000
+
+
+class Line:
+    """A gate whose heartbeats say what the test says, on a clock that moves with them."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10 * PAUSE_NS
+        self.told: list[tuple[str, str]] = []
+        clock = SimpleNamespace(monotonic_ns=lambda: self.now_ns)
+        self.readiness = Readiness(cast(Shared, SimpleNamespace(clock=clock, event=self._event)))
+
+    def _event(self, kind: str, _severity: Severity, subject: str, detail: str) -> None:
+        assert subject == "g1"
+        self.told.append((kind, detail))
+
+    def beats(self, fault: Fault, count: int = 1) -> None:
+        for _ in range(count):
+            self.readiness.note("g1", fault)
+            self.now_ns += BEAT_NS
+
+    @property
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.told]
+
+
+@pytest.fixture
+def line() -> Line:
+    return Line()
+
+
+def test_gate_that_is_not_ready_for_less_than_a_plc_waits_is_no_event(line: Line) -> None:
+    for _ in range(5):
+        line.beats(Fault.BACKLOG, PATIENCE_NS // BEAT_NS)
+        line.beats(Fault.NONE)
+    assert line.told == []
+
+
+def test_gate_that_is_not_ready_is_told_once_with_its_fault_and_then_its_return(line: Line) -> None:
+    line.beats(Fault.HELD, 20)
+    line.beats(Fault.NONE, 2)
+    assert line.told == [
+        ("gate_not_ready", "not ready, fault 5: the gate is held; the gate's default applies to every part"),
+        ("gate_ready", "ready again, after 10.0 s"),
+    ]
+
+
+def test_fault_that_changes_is_told_again_but_not_with_each_heartbeat(line: Line) -> None:
+    for _ in range(100):
+        line.beats(Fault.BACKLOG)
+        line.beats(Fault.LATE)
+    assert line.kinds == ["gate_not_ready"] * 2
+    assert {detail.split(":")[0] for _, detail in line.told} == {"not ready, fault 6", "not ready, fault 7"}
+
+
+def test_gate_that_comes_and_goes_is_told_once_a_minute(line: Line) -> None:
+    for _ in range(60):
+        line.beats(Fault.CAMERA_LINK, 5)
+        line.beats(Fault.NONE, 5)
+    assert line.kinds == ["gate_not_ready", "gate_ready"] * 5
+
+
+def test_agent_that_stops_tells_no_outage(line: Line) -> None:
+    line.beats(Fault.STOPPING, 20)
+    assert line.told == []
+
+
+def test_outage_of_a_gate_that_went_to_another_agent_is_forgotten(line: Line) -> None:
+    line.beats(Fault.BACKLOG, 3)
+    line.readiness.forget("g1")
+    line.beats(Fault.BACKLOG, 3)
+    line.beats(Fault.NONE)
+    assert line.told == []
+
+
+def test_every_fault_of_a_heartbeat_has_words() -> None:
+    unsaid: set[Any] = {Fault.NONE, Fault.STOPPING, Fault.OWNER_UNKNOWN}  # ready, told otherwise, never in a heartbeat
+    assert set(WORDS) == set(Fault) - unsaid

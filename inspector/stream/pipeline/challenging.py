@@ -115,9 +115,9 @@ class Challenging:
             deadline_ns=self._shared.clock.monotonic_ns() + int(challenge.within_s * 1e9),
         )
 
-    def end_taken_over(self, challenge: Challenge) -> None:
-        """Store that a challenge failed because its gate is another agent's now."""
-        self._ended.append(_Failed(self._ended_as(challenge, ChallengeResult.FAILED, TAKEN_OVER), None, 0))
+    def end_unbegun(self, challenge: Challenge, why: str) -> None:
+        """Store that a challenge failed that this agent does not hold, or no longer."""
+        self._ended.append(_Failed(self._ended_as(challenge, ChallengeResult.FAILED, why), None, 0))
 
     def arrived(self, gate: str, part: PartKey | None, admitted: Admitted) -> bool:
         """Whether this frame shows a reference part of the challenge under way.
@@ -307,7 +307,7 @@ class Challenging:
     def _give_up(self, run: ChallengeRun) -> None:
         """End a challenge whose gate another agent has taken over: that agent holds the gate for it."""
         self._runs.pop(run.challenge.gate, None)
-        self.end_taken_over(run.challenge)
+        self.end_unbegun(run.challenge, TAKEN_OVER)
 
     def _fail_abandoned(self, gate: str) -> None:
         """Fail the challenge that an earlier run, or another agent, left open at a gate that this agent has now."""

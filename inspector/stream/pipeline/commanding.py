@@ -33,7 +33,7 @@ from inspector.ports import CommandChannel, Ledger
 from inspector.stream.commands import REPEATED, USED_BEFORE, Command, check_time, cmd_id_of, read
 from inspector.stream.gate_merging import undone
 from inspector.stream.identity import TriggerCounter
-from inspector.stream.pipeline.challenging import Challenging, opened
+from inspector.stream.pipeline.challenging import TAKEN_OVER, Challenging, opened
 from inspector.stream.pipeline.command_sieve import CommandSieve
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.ticket import Shared
@@ -50,6 +50,8 @@ CLOCKS_AGREE = timedelta(seconds=1)
 
 AWAY = "The database is away, and what is not stored is not obeyed; send it again under a new cmd_id."
 
+HELD_MEANWHILE = "the gate was held before it began"
+
 UNDISTURBED_BY = frozenset({CommandName.MODE, CommandName.GOLDEN, CommandName.RELEASE})
 """Commands that are refused while a challenge is under way. It always ends by itself."""
 
@@ -60,7 +62,7 @@ Change = Callable[[GateState], GateState]
 class _Plan:
     """The change that a command makes at one gate (or camera without a gate). `said`: it in words, for people.
 
-    `is_idle`: everything stays as it is.
+    `is_idle`: everything stays as it is. `frees`: the state whose hold it ends, if it ends one.
     """
 
     order: Order
@@ -69,6 +71,7 @@ class _Plan:
     is_resync: bool = False
     challenge: Challenge | None = None
     is_idle: bool = False
+    frees: GateState | None = None
 
 
 class Commanding:
@@ -198,11 +201,24 @@ class Commanding:
         lost = [owner for owner in plans if not self._still_owns(owner)]
         if lost:
             # A command never holds at some of its gates only.
-            await self._undo(states, challenge)
+            await self._undo(states, challenge, TAKEN_OVER)
             raise CommandRefused(
                 f"Another agent came to decide about the parts of {', '.join(lost)} while this was stored, so it "
                 "changes nothing; send it again under a new cmd_id."
             )
+        held = [owner for owner, plan in plans.items() if self._is_held_anew(owner, plan)]
+        if held:
+            # Whoever sent it can't have known of this hold.
+            for state in states:
+                self._get_ahead_of(state)
+            await self._undo(states, challenge, HELD_MEANWHILE)
+            raise CommandRefused(
+                f"{', '.join(held)} was held while this was stored, so it changes nothing; look at the alarm, and send "
+                "it again under a new cmd_id."
+            )
+        if command.name is CommandName.JOB:
+            plans = await self._begun_later(command, plans)
+            detail = ". ".join(_said(plan) for plan in plans.values())
         for owner, plan in plans.items():
             self._apply(owner, plan)
             if plan.is_idle:
@@ -216,11 +232,29 @@ class Commanding:
         """Whether a gate that was this agent's before the database was asked is so still."""
         return owner not in self._shared.gates or self._shared.is_of_group(owner) or not self._owning.is_silent(owner)
 
-    async def _undo(self, states: list[GateState], challenge: Challenge | None) -> None:
+    def _is_held_anew(self, owner: str, plan: _Plan) -> bool:
+        """Whether a command would end a hold that began after it was planned."""
+        state = self._shared.admission.counter(owner).state
+        return plan.frees is not None and state.held and _hold_of(state) != _hold_of(plan.frees)
+
+    def _get_ahead_of(self, stored: GateState) -> None:
+        """Count as many changes as the store will have once this state is undone, so that later ones are newer."""
+        counter = self._shared.admission.counter(stored.name)
+        state = counter.state
+        counter.update(
+            replace(
+                state,
+                orders=max(state.orders, stored.orders) + 1,
+                releases=max(state.releases, stored.releases),
+                watched=max(state.watched, stored.watched) + 1,
+            )
+        )
+
+    async def _undo(self, states: list[GateState], challenge: Challenge | None, why: str) -> None:
         """Store the gates as they were before a command, else an agent that starts would find the command obeyed."""
         before = [undone(state, self._shared.admission.counter(state.name).recorded_state) for state in states]
         if challenge is not None:
-            self._challenging.end_taken_over(challenge)
+            self._challenging.end_unbegun(challenge, why)
         try:
             await self._ledger.record([], [], before)
         except LedgerUnavailable:
@@ -283,7 +317,8 @@ class Commanding:
             why = "" if state.held_for is None else f" ({HELD_WORDS[state.held_for]})"
             said = f"released; it was held{why}"
         is_idle = not state.held and not state.reject_streak and state.storm == StormCounts()
-        return _Plan(Order(owner, "gate", _held_text(state), "not held"), change, said, is_idle=is_idle)
+        order = Order(owner, "gate", _held_text(state), "not held")
+        return _Plan(order, change, said, is_idle=is_idle, frees=state)
 
     def _plan_challenge(self, command: Command, owner: str, state: GateState) -> _Plan:
         challenge = self._challenging.plan(command, owner, state)
@@ -296,7 +331,7 @@ class Commanding:
         if any(master.part_id is not None for master in challenge.expected):
             said = said.replace(" and then ", " and ")
         order = Order(owner, "golden", _held_text(state), "challenge")
-        return _Plan(order, lambda state: opened(state, challenge), said, challenge=challenge)
+        return _Plan(order, lambda state: opened(state, challenge), said, challenge=challenge, frees=state)
 
     def _plan_job(self, command: Command, owner: str, counter: TriggerCounter) -> _Plan:
         modulus, wanted_trigger = counter.modulus, command.from_trigger
@@ -324,6 +359,19 @@ class Commanding:
 
         is_idle = _is_same_job(running, job) and not any(_is_announced(each, counter) for each in counter.state.jobs)
         return _Plan(Order(owner, "job", _job_text(running), _job_text(job)), change, said, is_idle=is_idle)
+
+    async def _begun_later(self, command: Command, plans: dict[str, _Plan]) -> dict[str, _Plan]:
+        """The plans of a job where parts have come while it was stored: it begins behind these, and is stored so."""
+        made = {owner: self._plan(command, owner) for owner in plans}
+        late = {owner: plan for owner, plan in made.items() if plan.said != plans[owner].said and not plan.is_idle}
+        if not late:
+            return plans
+        for owner, plan in late.items():
+            late[owner] = replace(plan, change=_after_another(plan.change))
+        states = [self._planned(owner, plan) for owner, plan in late.items()]
+        with contextlib.suppress(LedgerUnavailable):  # else the next row stores it
+            await self._ledger.record([], [], states)
+        return plans | late
 
     def _owners(self, command: Command) -> list[str]:
         """The gates (and cameras without a gate) that the command is for and that this agent has now.
@@ -378,6 +426,11 @@ class Commanding:
         }
 
 
+def _after_another(change: Change) -> Change:
+    """The change as one more than that which the store has already."""
+    return lambda state: change(replace(state, orders=state.orders + 1))
+
+
 def _plan_mode(command: Command, owner: str, state: GateState) -> _Plan:
     mode = command.mode or GateMode.AUTO
     until = None if mode is GateMode.AUTO else command.expires_at
@@ -412,6 +465,10 @@ def _state_record(counter: TriggerCounter, mode: GateMode) -> dict[str, Any]:
         "lot": job.lot if job else None,
         "effective_from_trig": counter.number(job.from_count) if job and job.from_count >= 0 else None,
     }
+
+
+def _hold_of(state: GateState) -> tuple[Any, ...]:
+    return state.held, state.held_for, state.held_since, state.held_by
 
 
 def _held_text(state: GateState) -> str:

@@ -483,15 +483,16 @@ class Registry(Adapter, Protocol):
 class GateLine(Adapter, Protocol):
     """The connection to the gates: a client of its own, without an offline queue; nothing is retained."""
 
-    async def publish(self, decision: Decision) -> bool | None:
+    async def publish(self, decision: Decision, may_go: Callable[[], bool] = ...) -> bool | None:
         """Send the decision once, and never after `act_before`.
 
+        `may_go` is asked at the last moment, after any wait for room: its gate may have been held meanwhile.
         True: the broker took it (PUBACK) before `act_before`. False: it did not go out. None: it may have gone out, but
         the broker's answer was lost or late.
         """
 
-    async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
-        """Send with QoS 0; does nothing while the connection is down."""
+    async def heartbeat(self, gate: str, payload: dict[str, int]) -> bool:
+        """Send with QoS 0. False if it was not sent, because the connection is down or takes nothing."""
 
 
 class AckLine(Adapter, Protocol):

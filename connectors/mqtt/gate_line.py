@@ -55,9 +55,11 @@ class MqttGateLine(Peer):
     async def __aexit__(self, *exc: object) -> None:
         await self._session.__aexit__(*exc)
 
-    async def publish(self, decision: Decision) -> bool | None:
+    async def publish(self, decision: Decision, may_go: Callable[[], bool] = lambda: True) -> bool | None:
         """Send a decision once, never late. True if the broker took it (PUBACK) before `act_before_ns`; None if its
         bytes may have left and the broker's answer did not come in time; False if the broker does not have it.
+
+        `may_go` is asked when there is room for it, just before it is sent.
 
         It is late when no more than the gate's `transport_ms` is left, in which it could not reach the PLC in time.
         """
@@ -67,7 +69,7 @@ class MqttGateLine(Peer):
             return False
         now_ns = self._clock.monotonic_ns()
         left_ns = decision.act_before_ns - now_ns
-        if now_ns >= send_by_ns or not self._owns(decision.gate):
+        if now_ns >= send_by_ns or not self._owns(decision.gate) or not may_go():
             return False
         # There must be no await between reading the clock and sending the bytes.
         answer = connection.publish(
@@ -104,15 +106,17 @@ class MqttGateLine(Peer):
         )
         self._telemetry.event(Event(self._clock.now(), "decision_refused", Severity.ALARM, gate, detail))
 
-    async def heartbeat(self, gate: str, payload: Mapping[str, int]) -> None:
-        """Send a heartbeat with the keys `ready fault hb mode ep`, unless the line is down or jammed.
+    async def heartbeat(self, gate: str, payload: Mapping[str, int]) -> bool:
+        """Send a heartbeat with the keys `ready fault hb mode ep`. False if the line is down or jammed.
 
         Raises KeyError if a key is missing.
         """
         line = encode_heartbeat(payload)
         connection = self._session.connection
-        if connection is not None and not connection.is_jammed:
-            connection.send(f"{self._prefix}/gate/{gate}/heartbeat", line)
+        if connection is None or connection.is_jammed:
+            return False
+        connection.send(f"{self._prefix}/gate/{gate}/heartbeat", line)
+        return True
 
     async def _has_room(self, connection: Connection, send_by_ns: int) -> bool:
         """Wait until another message may be sent; False if this time is over before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Self
 
 from inspector.domain import (
@@ -36,24 +36,34 @@ class _Edge:
 class FakeGateLine(_Edge):
     """Takes decisions unless `is_connected` is False or a decision's time is over, as the real gate line does.
 
-    With `is_answered` False a decision goes out and the broker's answer is lost.
+    With `is_answered` False a decision goes out and the broker's answer is lost. While `has_room` is not set, decisions
+    wait, and stand in `waiting`. With `is_jammed` no heartbeat is sent.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.is_connected = True
         self.is_answered = True
+        self.is_jammed = False
+        self.has_room = asyncio.Event()
+        self.has_room.set()
+        self.waiting: list[Decision] = []
         self.told: list[Decision] = []
         self.beats: list[tuple[str, dict[str, int]]] = []
 
-    async def publish(self, decision: Decision) -> bool | None:
-        if not self.is_connected or self._clock.monotonic_ns() >= decision.act_before_ns:
+    async def publish(self, decision: Decision, may_go: Callable[[], bool] = lambda: True) -> bool | None:
+        if not self.has_room.is_set():
+            self.waiting.append(decision)
+            await self.has_room.wait()
+        if not may_go() or not self.is_connected or self._clock.monotonic_ns() >= decision.act_before_ns:
             return False
         self.told.append(decision)
         return True if self.is_answered else None
 
-    async def heartbeat(self, gate: str, payload: dict[str, int]) -> None:
-        self.beats.append((gate, payload))
+    async def heartbeat(self, gate: str, payload: dict[str, int]) -> bool:
+        if not self.is_jammed:
+            self.beats.append((gate, payload))
+        return self.is_connected and not self.is_jammed
 
 
 class FakeAckLine(_Edge):

@@ -50,9 +50,13 @@ class Heartbeats:
         await self._send_all()
 
     async def ensure_epoch(self, gate: str, epoch: int) -> None:
-        """Returns when the gate's last heartbeat carries this epoch, or a later one."""
-        if self._epochs.get(gate, -1) < epoch:
+        """Tell the gate this epoch, unless its last heartbeat has it, or a later one."""
+        if not self.has_told(gate, epoch):
             await self.send(gate)
+
+    def has_told(self, gate: str, epoch: int) -> bool:
+        """Whether a heartbeat with this epoch, or a later one, was sent: a PLC drops decisions of another epoch."""
+        return self._epochs.get(gate, -1) >= epoch
 
     async def send(self, gate: str) -> None:
         """Send this gate's heartbeat now, if this agent has the gate."""
@@ -71,8 +75,7 @@ class Heartbeats:
         state = self._shared.admission.counter(gate).state
         fault = Fault.STOPPING if self._is_stopping else self._fault(gate)
         self._readiness.note(gate, fault)
-        self._epochs[gate] = state.epoch
-        await self._gate_line.heartbeat(
+        is_sent = await self._gate_line.heartbeat(
             gate,
             {
                 "v": 1,
@@ -83,3 +86,5 @@ class Heartbeats:
                 "ep": state.epoch,
             },
         )
+        if is_sent:
+            self._epochs[gate] = state.epoch

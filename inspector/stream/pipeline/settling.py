@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from inspector.domain import (
@@ -311,8 +312,10 @@ class Settling:
         if decision is None or self._outlets.gate_line is None:
             return verdict
         await self._outlets.heartbeats.ensure_epoch(decision.gate, decision.epoch)
-        is_dropped = self._shared.gates[decision.gate].is_dropped(decision) or self._holding.withholds(decision)
+        is_dropped = self._is_dropped(decision)
         is_published = False if is_dropped else await self._publish(self._outlets.gate_line, decision)
+        # It may have waited for room at the broker, and its gate may have been held meanwhile.
+        is_dropped = is_dropped or (is_published is False and self._is_dropped(decision))
         if not is_dropped and is_published is not None:
             self._note_run(self._shared.untold_runs, decision.gate, is_faulty=not is_published)
         self._shared.checkpoint("published")
@@ -325,9 +328,16 @@ class Settling:
         self._count(decision, is_published, is_dropped=is_dropped)
         return replace(verdict, published=is_published)
 
+    def _is_dropped(self, decision: Decision) -> bool:
+        """Whether the gate must not hear this decision now, because it is held or has begun another epoch."""
+        return self._shared.gates[decision.gate].is_dropped(decision) or self._holding.withholds(decision)
+
+    def _may_go(self, decision: Decision) -> bool:
+        return not self._is_dropped(decision) and self._outlets.heartbeats.has_told(decision.gate, decision.epoch)
+
     async def _publish(self, gate_line: GateLine, decision: Decision) -> bool | None:
         began_ns = self._shared.clock.monotonic_ns()
-        is_published = await gate_line.publish(decision)
+        is_published = await gate_line.publish(decision, partial(self._may_go, decision))
         if is_published is not False:
             self._shared.telemetry.observe_ms("publish", (self._shared.clock.monotonic_ns() - began_ns) / 1e6)
         return is_published

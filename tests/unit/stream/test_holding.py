@@ -105,9 +105,9 @@ async def test_hold_is_on_disk_before_its_decision_is_sent() -> None:
     plant = Plant(settings(storm_consecutive=1 + 1))
     publish, noted = plant.line.publish, []
 
-    async def note(decision: Any) -> bool:
+    async def note(decision: Any, *may_go: Any) -> bool | None:
         noted.append((decision.trigger_id, [hold.held_for for hold in plant.journal.after_kill().holds()]))
-        return await publish(decision)
+        return await publish(decision, *may_go)
 
     plant.line.publish = note  # type: ignore[method-assign]  # what a kill at this moment would leave
     async with plant.running():

@@ -667,9 +667,9 @@ async def test_run_new_epoch_is_in_a_heartbeat_before_a_decision_carries_it() ->
     known: list[tuple[int, int]] = []
     publish = plant.line.publish
 
-    async def note(decision: Decision) -> bool:
+    async def note(decision: Decision, *may_go: Any) -> bool | None:
         known.append((decision.epoch, plant.line.beats[-1][1]["ep"]))
-        return await publish(decision)
+        return await publish(decision, *may_go)
 
     plant.line.publish = note  # type: ignore[method-assign]  # the order of two messages is what this is about
     async with plant.running():

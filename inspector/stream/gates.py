@@ -87,7 +87,7 @@ class Gate:
     def open(self, admitted: Admitted) -> int | None:
         """Note that a view of a part has come. Returns when it must be decided; None: it has no deadline.
 
-        The first view sets the deadline of the part, which holds for the other views too.
+        The part has the earliest deadline of its views: one of them may prove that the part came earlier.
         """
         key = self.part_of(admitted)
         decide_by_ns = self.decide_by_ns(admitted)
@@ -100,6 +100,10 @@ class Gate:
             while len(self._parts) > self._remembered:
                 forgotten, _ = self._parts.popitem(last=False)
                 self._undecided.pop(forgotten, None)
+        part = self._parts[key]
+        if admitted.act_before_ns < part.act_before_ns:
+            part.act_before, part.act_before_ns = admitted.act_before, admitted.act_before_ns
+        part.decide_by_ns = min(part.decide_by_ns, decide_by_ns)
         undecided = self._undecided.get(key)
         # The part has been decided, so its deadline no longer applies: a later view is judged for the record.
         return decide_by_ns if undecided is None else min(decide_by_ns, undecided.decide_by_ns)

@@ -142,6 +142,18 @@ def test_judged_decision_has_the_time_of_its_part_and_not_of_the_later_view(pair
     assert (decision.act_before, decision.act_before_ns) == (left.act_before, left.act_before_ns)
 
 
+def test_part_has_the_earliest_time_of_its_views(pair: Line) -> None:
+    late, early = pair.frame("left", 7, at_ms=80), pair.frame("right", 7, payload=b"b", at_ms=0)
+    assert late.act_before_ns is not None
+    assert early.act_before_ns == late.act_before_ns - 80 * MS
+    decide_by_ns = pair.gate.decide_by_ns(early)
+    assert pair.gate.next_expiry_ns() == decide_by_ns
+    assert pair.judge(late, Action.PASS) is None
+    decision = pair.gate.judged(early, pair.verdict(early, Action.PASS))
+    assert decision is not None
+    assert (decision.act_before, decision.act_before_ns) == (early.act_before, early.act_before_ns)
+
+
 def test_open_second_view_has_to_keep_the_first_ones_time(pair: Line) -> None:
     pair.frame("left", 7, at_ms=0)
     arrival = admit(pair.admission, pair.make("right", headers={"trigger_id": 7}, at_ms=20))

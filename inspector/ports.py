@@ -16,6 +16,7 @@ from inspector.domain import (
     AckContradiction,
     AgentPresence,
     Challenge,
+    ChallengeResult,
     CommandName,
     CommandRecord,
     CommandRequest,
@@ -354,10 +355,13 @@ class Ledger(Adapter, Protocol):
     async def last_order(self, owner: str, what: str) -> GivenOrder | None:
         """The last obeyed order about this of a gate (or camera without a gate), for example its `mode`, or None."""
 
-    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+    async def record_challenge(
+        self, challenge: Challenge, gate: GateState, was: ChallengeResult = ChallengeResult.OPEN
+    ) -> bool:
         """Write what became of a challenge, its audit row and the gate's state, in one durable transaction.
 
-        False if the challenge is not stored as open: its end is written once. A failed one still writes the state.
+        False if the challenge is not stored as `was`: an end is written once, but a challenge that failed while it was
+        stored as passed takes that back. A failed one still writes the state.
         """
 
     async def load_challenge(self, challenge_id: str, gate: str) -> Challenge | None:

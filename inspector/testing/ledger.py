@@ -167,11 +167,13 @@ class InMemoryLedger:
         ]
         return given[-1] if given else None
 
-    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+    async def record_challenge(
+        self, challenge: Challenge, gate: GateState, was: ChallengeResult = ChallengeResult.OPEN
+    ) -> bool:
         self._check()
         is_ended = False
         for at, known in enumerate(self.challenges):
-            if _names_it(known, challenge.challenge_id, challenge.gate) and known.result is ChallengeResult.OPEN:
+            if _names_it(known, challenge.challenge_id, challenge.gate) and known.result is was:
                 self.challenges[at], is_ended = challenge, True
         if is_ended or challenge.result is ChallengeResult.FAILED:
             self._keep([gate])

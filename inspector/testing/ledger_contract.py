@@ -455,6 +455,17 @@ class LedgerContract(LedgerPartsSuite):
         assert await ledger.load_challenge("c1", "g1") == ended
         assert await ledger.load_gates() == {"g1": after}
 
+    async def test_failure_of_a_challenge_takes_back_that_it_was_passed(self, ledger: Ledger) -> None:
+        challenge = challenge_of("c1")
+        assert await ledger.record_command(command_of("c1"), [GateState("g1", 1, 5, watched=1, orders=1)], challenge)
+        passed = dataclasses.replace(challenge, result=ChallengeResult.PASSED, ended=START, detail="2 of 2")
+        assert await ledger.record_challenge(passed, GateState("g1", 1, 6, watched=2, orders=2))
+        failed = dataclasses.replace(passed, result=ChallengeResult.FAILED, detail="passed by hand")
+        held = GateState("g1", 1, 6, held=True, held_for=HeldFor.GOLDEN_FAILED, watched=3, orders=3)
+        assert await ledger.record_challenge(failed, held, was=ChallengeResult.PASSED)
+        assert await ledger.load_challenge("c1", "g1") == failed
+        assert await ledger.load_gates() == {"g1": held}
+
     async def test_gate_keeps_what_it_knows_about_challenges(self, ledger: Ledger) -> None:
         golden = GoldenState(None, (), False, START, "bolt", ("bolt:3", "nut:1"), START, "the changeover to nut")
         state = GateState("g1", 1, 5, watched=3, golden=golden)

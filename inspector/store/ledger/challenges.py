@@ -21,16 +21,16 @@ async def insert_challenge(connection: AsyncConnection, challenge: Challenge) ->
     await connection.execute(challenges.insert(), challenge_row(challenge))
 
 
-async def end_challenge(connection: AsyncConnection, challenge: Challenge) -> bool:
-    """Store the end of a challenge. False if it is not stored as open: then nothing is written."""
+async def end_challenge(connection: AsyncConnection, challenge: Challenge, was: ChallengeResult) -> bool:
+    """Store the end of a challenge. False if it is not stored as `was`: then nothing is written."""
     row = challenge_row(challenge)
     changed = {name: row[name] for name in ("ended", "product", "version", "seen", "acks", "result", "detail")}
-    is_open = sa.and_(
+    is_as_it_was = sa.and_(
         challenges.c.challenge_id == row["challenge_id"],
         challenges.c.gate == challenge.gate,
-        challenges.c.result == ChallengeResult.OPEN.value,
+        challenges.c.result == was.value,
     )
-    done = await connection.execute(challenges.update().where(is_open).values(**changed))
+    done = await connection.execute(challenges.update().where(is_as_it_was).values(**changed))
     return bool(done.rowcount)
 
 

@@ -220,16 +220,18 @@ class SqlLedger:
             return None
         return GivenOrder(Order(owner, what, entry.old or "", entry.new or ""), entry.user, entry.reason, entry.at)
 
-    async def record_challenge(self, challenge: Challenge, gate: GateState) -> bool:
+    async def record_challenge(
+        self, challenge: Challenge, gate: GateState, was: ChallengeResult = ChallengeResult.OPEN
+    ) -> bool:
         await self.database.ensure_current()
         now = self._clock.now()
         async with self.database.writing() as connection:
             await audit.hold_lock(connection)
-            is_ended = await end_challenge(connection, challenge)
+            is_ended = await end_challenge(connection, challenge, was)
             if is_ended:
                 why = f"{challenge.reason} (challenge {challenge.challenge_id}): {challenge.detail}"
                 named = f"gate/{challenge.gate}/golden"
-                change = audit.Change(challenge.by, named, ChallengeResult.OPEN.value, challenge.result.value, why)
+                change = audit.Change(challenge.by, named, was.value, challenge.result.value, why)
                 await audit.append(connection, now, change)
             if is_ended or challenge.result is ChallengeResult.FAILED:
                 await connection.run_sync(_upsert_gates, [gate_row(gate, now)])

@@ -52,11 +52,15 @@ TAKEN_OVER: Final = "another agent took the gate over in the middle of it"
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """A failed challenge that the ledger has not taken yet. `run`: it may still learn what the gate was told."""
+    """A failed challenge that the ledger has not taken yet. `run`: it may still learn what the gate was told.
+
+    `was`: what the ledger has of it, `passed` where it failed while that was being stored.
+    """
 
     challenge: Challenge
     run: ChallengeRun | None = None
     until_ns: int = 0
+    was: ChallengeResult = ChallengeResult.OPEN
 
 
 class Challenging:
@@ -80,6 +84,7 @@ class Challenging:
         self._unstored: set[str] = set()  # gates whose state was changed by a duty
         self._runs: dict[str, ChallengeRun] = {}
         self._ended: list[_Failed] = []
+        self._being_passed: str | None = None  # the gate whose challenge is being stored as passed
         self._has_news = Signal()
         shared.ack_listeners.append(self._hear)
         owning.succession.listeners.append(self._fail_abandoned)
@@ -88,6 +93,8 @@ class Challenging:
         """The challenge that a command orders. Raises CommandRefused where it can't be held."""
         if owner not in self._shared.gates:
             raise CommandRefused(f"{owner} is a camera without a gate; a challenge needs a gate that rejects.")
+        if self._being_passed == owner:
+            raise CommandRefused(f"The end of a challenge of {owner} is being stored; send it again in a moment.")
         if state.held and state.held_for not in UNRELEASED:
             raise CommandRefused(f"The gate {owner} is {hold_words(state)}; release it first.")
         product = command.product or self._made(owner).product
@@ -271,10 +278,20 @@ class Challenging:
         """Store it, then return to auto. While the ledger is away the gate stays in mode golden."""
         counter = self._shared.admission.counter(gate)
         challenge = self._ended_as(run.challenge, ChallengeResult.PASSED, run.progress())
+        is_recorded: bool | None
+        after = passed(self.settled(gate, counter.recorded_state))
+        self._being_passed = gate
         try:
-            after = passed(self.settled(gate, counter.recorded_state))
             is_recorded = await self._ledger.record_challenge(challenge, after)
         except LedgerUnavailable:
+            is_recorded = None  # nobody knows: its answer may have been lost
+        finally:
+            self._being_passed = None
+        if self._runs.get(gate) is not run:  # it failed meanwhile, by a report of the PLC or with the gate's owner
+            if is_recorded is not False:
+                self._take_back(challenge, after)
+            return
+        if is_recorded is None:
             return
         if not is_recorded:
             self._fail(challenge, "another agent has ended it")
@@ -283,6 +300,20 @@ class Challenging:
         counter.update(passed(self.settled(gate, counter.state)))
         self._shared.event("golden_passed", Severity.INFO, gate, f"{challenge.by}: {challenge.detail}")
         await self._reply(challenge)
+
+    def _take_back(self, challenge: Challenge, stored: GateState) -> None:
+        """Let the failure replace what was stored, which says that it was passed and is newer than the gate's state."""
+        counter = self._shared.admission.counter(challenge.gate)
+        state = counter.state
+        counter.update(
+            replace(state, orders=max(state.orders, stored.orders) + 1, watched=max(state.watched, stored.watched) + 1)
+        )
+        self._ended = [
+            replace(each, was=ChallengeResult.PASSED)
+            if each.challenge.challenge_id == challenge.challenge_id and each.challenge.gate == challenge.gate
+            else each
+            for each in self._ended
+        ]
 
     def _fail(self, challenge: Challenge, why: str, run: ChallengeRun | None = None) -> None:
         """Hold the gate at once; the end is stored once it is known what the gate was told, and the ledger takes it.
@@ -318,6 +349,7 @@ class Challenging:
 
     async def _store_ended(self) -> None:
         while self._ended:
+            was = self._ended[0].was
             challenge = self._told_of(self._ended[0])
             if challenge is None:
                 return
@@ -327,7 +359,9 @@ class Challenging:
                     stored = await self._ledger.load_challenge(challenge.challenge_id, challenge.gate)
                     if stored is not None:
                         challenge = self._ended_as(stored, ChallengeResult.FAILED, challenge.detail)
-                await self._ledger.record_challenge(challenge, counter.recorded_state)
+                is_ended = await self._ledger.record_challenge(challenge, counter.recorded_state, was)
+                if not is_ended and was is ChallengeResult.PASSED:  # it never came to be stored as passed
+                    await self._ledger.record_challenge(challenge, counter.recorded_state)
             except LedgerUnavailable:
                 return
             self._ended.pop(0)

@@ -339,6 +339,27 @@ class RetentionContract:
         await keeper.tidy()
         assert telemetry.kinds()[-1] == "pruned"
 
+    @pytest.mark.parametrize("is_restarted", [False, True])
+    @pytest.mark.parametrize("is_first_frame_early", [False, True])
+    async def test_rows_of_a_clock_that_is_far_ahead_do_not_vouch_for_it(
+        self, database: Database, tmp_path: Path, is_restarted: bool, is_first_frame_early: bool
+    ) -> None:
+        clock, telemetry, rules = Today(timedelta(days=1096)), FakeTelemetry(), RetentionSection(passes_days=365)
+        keeper = Housekeeping(database, clock, telemetry, rules, tmp_path, Held(), [])
+        async with SqlLedger(database, clock) as ledger:
+            await ledger.record([verdict_of_part(n, received_at=NOW - timedelta(days=n)) for n in (0, 5)], [], [])
+            if not is_first_frame_early:
+                await keeper.tidy()
+            own = clock.now() + timedelta(seconds=1)
+            await ledger.record([verdict_of_part(9, received_at=own)], [], [])
+            await keeper.tidy()
+        if is_restarted:
+            later = Today(timedelta(days=1097))
+            keeper = Housekeeping(database, later, telemetry, rules, tmp_path, Held(), [])
+        await keeper.tidy()
+        assert set(telemetry.kinds()) == {"prune_held_back"}
+        assert await left(database) == [0, 5, 9]
+
     async def test_prune_graphs_takes_those_that_nothing_needs(self, database: Database) -> None:
         """A version names the pass "used"; of "used" there are two exports, of the routing pass and of "gone" one."""
         passes = {name: {"backbone": name, "embeddings": [{"strides": [8]}]} for name in ("used", "gone", "routing")}

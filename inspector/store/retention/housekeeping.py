@@ -53,6 +53,7 @@ class Housekeeping:
         self._holds: list[Hold] | None = None  # the holds have not been read yet
         self._is_failing = False
         self._is_held_back = False
+        self._since = clock.now()
 
     async def run(self) -> None:
         """Work in rounds until cancelled. The first failure is an event, and the next round tries again."""
@@ -91,7 +92,7 @@ class Housekeeping:
     async def tidy(self) -> None:
         """Apply all rules once, unless the clock is too far ahead to tell what is old."""
         now = self._clock.now()
-        leap = await find_leap(self._database, self._state_dir, self._retention, now)
+        leap = await find_leap(self._database, self._state_dir, self._retention, now, self._since)
         if leap is not None and not self._is_held_back:
             self._report("prune_held_back", Severity.ALARM, leap)
         self._is_held_back = leap is not None

@@ -6,6 +6,7 @@ the last time at which its store was pruned removes nothing until a person has p
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -31,18 +32,24 @@ def has_rules(rules: RetentionSection) -> bool:
     return any(days is not None for name, days in rules if name.endswith("_days"))
 
 
-async def find_leap(database: Database, state_dir: Path, rules: RetentionSection, now: datetime) -> str | None:
+async def find_leap(
+    database: Database, state_dir: Path, rules: RetentionSection, now: datetime, since: datetime
+) -> str | None:
     """What is wrong with the clock if it is too far ahead to remove anything by it; None if it may be believed.
 
-    It is compared with the last pruning, else with the newest row. Without rules it does not matter.
+    It is compared with the last pruning, else with the newest row from before `since`, when this agent started: its own
+    rows have their times from the clock that is in doubt. Without rules it does not matter. A leap that is found by a
+    row is noted, so that no row of this run vouches for the clock in the next one. Raises StateUnusable.
     """
     if not has_rules(rules):
         return None
-    before, what = _noted(state_dir), "the last pruning"
-    if before is None:
-        before, what = await newest_row(database), "the newest row"
+    noted = _noted(state_dir)
+    before = await newest_row(database, since) if noted is None else noted
+    what = "the newest row before this run" if noted is None else "the last pruning"
     if before is None or now - before <= LONGEST_LEAP:
         return None
+    if noted is None:
+        await asyncio.to_thread(note_pruned, state_dir, before)
     return (
         f"the clock is {(now - before).days} days beyond {what} ({format_time(before)}), so that nothing is removed by "
         "its age; if it is right, run `inspector db prune`, else set it"
@@ -62,8 +69,13 @@ def _noted(state_dir: Path) -> datetime | None:
         return None  # the newest row says enough
 
 
-async def newest_row(database: Database) -> datetime | None:
-    """When the frame of the newest row was received; None if there is no row. Raises LedgerUnavailable."""
+async def newest_row(database: Database, before: datetime | None = None) -> datetime | None:
+    """When the frame of the newest row was received; None if there is no row. Raises LedgerUnavailable.
+
+    `before`: only frames that were received earlier count.
+    """
+    received_at = tables.results.c.received_at
+    query = sa.select(sa.func.max(received_at))
     async with database.reading() as connection:
-        found: datetime | None = await connection.scalar(sa.select(sa.func.max(tables.results.c.received_at)))
+        found: datetime | None = await connection.scalar(query if before is None else query.where(received_at < before))
         return found

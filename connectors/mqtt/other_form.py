@@ -15,7 +15,10 @@ from typing import Final
 from connectors.mqtt.wire.connection import Connection
 
 HANG_UPS: Final = 2
-"""After so many connections in a row that end before an answer, the broker is taken for one that hangs up on it."""
+"""After so many connections in a row that end before an answer, the broker is taken for one that hangs up on it.
+
+The next connection goes without. The one after it asks once more: the links may have been lost for another reason.
+"""
 
 
 class OtherForm:
@@ -28,8 +31,9 @@ class OtherForm:
         self._is_told = False
 
     def ask(self, connection: Connection) -> None:
-        """Subscribe without waiting for the answer, unless the broker has hung up on it before."""
+        """Subscribe without waiting for the answer, unless the broker has just hung up on it."""
         if self._unanswered >= HANG_UPS:
+            self._unanswered = HANG_UPS - 1
             self._tell(f"The broker at {connection.address} hangs up on a subscription to {self._filter}.")
             return
         self._unanswered += 1

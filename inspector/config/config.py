@@ -22,6 +22,7 @@ from inspector.config.sections import (
     SigningSection,
     StoreSection,
 )
+from inspector.config.topics import other_form, topic_of
 from inspector.config.trust_sections import AuditSection, CommandKeySection, CommandsSection
 
 
@@ -70,24 +71,15 @@ class Config(Section):
 
     def topic_of(self, camera: CameraSection) -> str:
         """The topic filter of this camera's frames, without the prefix for a shared subscription."""
-        base = camera.topic or f"{self.agent.prefix}/{camera.name}/frame"
-        if camera.trigger_from == "topic" and not base.endswith("/+"):
-            return base + "/+"
-        return base
+        return topic_of(self.agent.prefix, camera)
 
     def other_form_of(self, camera: CameraSection) -> str | None:
         """The filter of frames with a trigger id in their topic if `topic_of` is without one, and the other way round.
 
         A camera sends its frames to either form (`.../frame`, `.../frame/4711`). None if the camera has a topic of its
-        own that says which one it is, or if another camera's frames come there.
+        own that says which one it is.
         """
-        if camera.topic is not None and (camera.trigger_from != "topic" or camera.topic.endswith("/+")):
-            return None
-        base = self.topic_of(camera).removesuffix("/+")
-        other = base if camera.trigger_from == "topic" else base + "/+"
-        taken = {self.topic_of(each) for each in self.camera if each is not camera and each.source == "mqtt"}
-        is_taken = other in taken or any(_lies_in(other, name) or _lies_in(name, other) for name in taken)
-        return None if is_taken else other
+        return other_form(self.agent.prefix, camera)
 
     def subscription_of(self, camera: CameraSection) -> str:
         """The filter to which the agent subscribes for this camera's frames."""
@@ -102,11 +94,6 @@ class Config(Section):
 def shared(topic: str, camera: CameraSection) -> str:
     """The filter of this camera's share of what comes on `topic`: all of it, unless the camera is shared."""
     return topic if camera.shared_group is None else f"$share/{camera.shared_group}/{topic}"
-
-
-def _lies_in(topic: str, topic_filter: str) -> bool:
-    """Whether the filter ends in /+ and takes the messages of that topic."""
-    return topic_filter.endswith("/+") and topic.rpartition("/")[0] == topic_filter[:-2]
 
 
 RULED: tuple[dict[str, type[Section]], dict[str, type[Section]]] = (

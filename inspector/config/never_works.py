@@ -13,6 +13,7 @@ from typing import Final
 from inspector.config.broker_sections import MqttSection
 from inspector.config.line_sections import CameraSection, GateSection
 from inspector.config.ruled import Ruled
+from inspector.config.topics import forms_of, have_messages_in_common
 
 HEARTBEAT_LIMIT_MS: Final = 1500
 """A PLC takes an agent whose heartbeat has not changed for this long as not ready (the contract of the gate)."""
@@ -62,15 +63,14 @@ def own_topic(config: Ruled, camera: CameraSection) -> Iterator[str]:
 
     A last /+ stands for any one level.
     """
-    if camera.source != "mqtt" or camera.topic is None:
+    if camera.source != "mqtt" or not camera.topic:
         return
     prefix = config.agent.prefix
     written = [f"{prefix}/{each.name}/{leaf}" for each in config.camera for leaf in _OWN_BELOW_CAMERA]
     written += [f"{prefix}/gate/{gate.name}/{leaf}" for gate in config.gate for leaf in _OWN_BELOW_GATE]
     written += [f"{prefix}/cmd/{name}" for name in _OWN_COMMANDS]
-    topic = _filter_of(config, camera)
-    for name in written:
-        if topic == name or _matches(topic, name):
+    for topic, name in itertools.product(forms_of(prefix, camera), written):
+        if have_messages_in_common(topic, name):
             yield f"camera {camera.name!r} has the topic {topic}, on which {name} comes too; give it one of its own"
             return
 
@@ -82,13 +82,14 @@ def same_mqtt_topic(config: Ruled) -> Iterator[str]:
     """
     cameras = [camera for camera in config.camera if camera.source == "mqtt"]
     for one, other in itertools.combinations(cameras, 2):
-        first, second = _filter_of(config, one), _filter_of(config, other)
-        both = f"cameras {one.name!r} and {other.name!r}"
         if one.name == other.name:
             continue
-        if first == second:
+        both = f"cameras {one.name!r} and {other.name!r}"
+        pairs = itertools.product(*(forms_of(config.agent.prefix, camera) for camera in (one, other)))
+        first, second = next((pair for pair in pairs if have_messages_in_common(*pair)), (None, None))
+        if first is not None and first == second:
             yield f"{both} have the same topic {first}, so that each frame is judged twice; give each its own"
-        elif _matches(first, second) or _matches(second, first):
+        elif first is not None:
             yield f"{both} have the topics {first} and {second}, so that frames are judged twice; give each its own"
 
 
@@ -191,13 +192,3 @@ def _has_no_properties(config: Ruled, camera: CameraSection) -> bool:
     """Whether a frame of this camera is its image and nothing else."""
     is_plain = camera.encoding == "image" and camera.trigger_from != "json"
     return camera.source == "mqtt" and is_plain and config.mqtt.protocol == "3.1.1"
-
-
-def _matches(topic: str, name: str) -> bool:
-    """Whether the filter ends in /+ and takes messages of that name, or of that filter."""
-    return topic.endswith("/+") and topic[:-2] == name.rpartition("/")[0]
-
-
-def _filter_of(config: Ruled, camera: CameraSection) -> str:
-    topic = camera.topic or f"{config.agent.prefix}/{camera.name}/frame"
-    return topic + "/+" if camera.trigger_from == "topic" and not topic.endswith("/+") else topic

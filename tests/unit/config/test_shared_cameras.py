@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -45,22 +46,40 @@ def test_shared_camera_that_cant_be_shared_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("keys", "others", "expected"),
+    ("keys", "expected"),
     [
-        ({}, [], "p/cam1/frame/+"),
-        ({"trigger_from": "topic"}, [], "p/cam1/frame"),
-        ({"topic": "x/y"}, [], None),
-        ({"topic": "x/y", "trigger_from": "topic"}, [], "x/y"),
-        ({"topic": "x/+", "trigger_from": "topic"}, [], None),
-        ({}, ["p/cam1/frame/7"], None),
-        ({"topic": "x/y", "trigger_from": "topic"}, ["x/y"], None),
-        ({}, ["p/cam2/frame"], "p/cam1/frame/+"),
+        ({}, "p/cam1/frame/+"),
+        ({"topic": ""}, "p/cam1/frame/+"),
+        ({"trigger_from": "topic"}, "p/cam1/frame"),
+        ({"topic": "x/y"}, None),
+        ({"topic": "x/y", "trigger_from": "topic"}, "x/y"),
+        ({"topic": "x/+", "trigger_from": "topic"}, None),
     ],
 )
-def test_other_form_of_a_topic_is_left_out_where_the_camera_or_another_one_says_what_comes_there(
-    keys: dict[str, str], others: list[str], expected: str | None
+def test_other_form_of_a_topic_is_left_out_where_the_camera_says_what_comes(
+    keys: dict[str, str], expected: str | None
 ) -> None:
-    cameras = [{"name": "cam1", "on_unjudged": "reject"} | keys]
-    cameras += [{"name": f"other{n}", "on_unjudged": "reject", "topic": each} for n, each in enumerate(others)]
-    config = parse({"agent": {"prefix": "p"}, "camera": cameras}, None)
+    config = config_of(keys)
     assert config.other_form_of(config.camera[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fault"),
+    [
+        ({}, {"topic": "p/cam1/frame/7"}, "p/cam1/frame/+ and p/cam1/frame/7"),
+        ({}, {"topic": "p/cam1/frame", "trigger_from": "topic"}, "have the same topic p/cam1/frame"),
+        ({"topic": "x", "trigger_from": "topic"}, {"topic": "x"}, "have the same topic x"),
+        ({"topic": "p/cam2/verdict", "trigger_from": "topic"}, {}, "on which p/cam2/verdict comes too"),
+    ],
+)
+def test_topics_that_meet_in_their_other_form_are_refused(
+    first: dict[str, str], second: dict[str, str], fault: str
+) -> None:
+    cameras = [{"name": f"cam{n}", "on_unjudged": "reject"} | keys for n, keys in enumerate((first, second), 1)]
+    with pytest.raises(ConfigError, match=re.escape(fault)):
+        parse({"agent": {"prefix": "p"}, "camera": cameras}, None)
+
+
+def test_topics_that_are_apart_in_both_forms_are_taken() -> None:
+    cameras = [{"name": name, "on_unjudged": "reject", "topic": topic} for name, topic in (("a", "x"), ("b", "x/y"))]
+    assert len(parse({"agent": {"prefix": "p"}, "camera": cameras}, None).camera) == 2

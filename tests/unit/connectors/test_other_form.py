@@ -46,7 +46,7 @@ async def test_other_form_that_is_refused_is_told_once_and_asked_for_again() -> 
     assert len(told) == 2
 
 
-async def test_other_form_is_no_longer_asked_for_when_the_broker_hangs_up_on_it() -> None:
+async def test_other_form_costs_every_second_connection_at_most_when_the_broker_hangs_up_on_it() -> None:
     told: list[str] = []
     form = OtherForm("p/cam1/frame/+", told.append)
     for _ in range(HANG_UPS):
@@ -54,7 +54,19 @@ async def test_other_form_is_no_longer_asked_for_when_the_broker_hangs_up_on_it(
     assert told == []
     for _ in range(2):
         assert asked(form).answers == []
+        await asked(form).answer(False, is_open=False)
     assert told == ["The broker at broker:1883 hangs up on a subscription to p/cam1/frame/+."]
+
+
+async def test_other_form_is_heard_again_after_links_that_were_lost_for_another_reason() -> None:
+    told: list[str] = []
+    form = OtherForm("p/cam1/frame/+", told.append)
+    for _ in range(HANG_UPS):
+        await asked(form).answer(False, is_open=False)
+    assert asked(form).answers == []
+    for _ in range(3):
+        await asked(form).answer(True)
+    assert len(told) == 1
 
 
 async def test_other_form_that_was_answered_outlives_any_number_of_lost_connections() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from inspector.domain import (
     ENROLLED_HERE,
     AckContradiction,
+    Action,
     AgentPresence,
     Challenge,
     ChallengeResult,
@@ -335,6 +336,12 @@ class Ledger(Adapter, Protocol):
 
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
         """The newest `limit` frames of a camera in the current and previous epoch, oldest first."""
+
+    async def told_parts(self, gate: str, limit: int) -> list[tuple[int, int, int, Action]]:
+        """Epoch, lap, trigger id and worst action of the last `limit` parts that were decided, in order of their keys.
+
+        Parts without a trigger id are not among them.
+        """
 
     async def record_events(self, events: Sequence[Event]) -> None: ...
 

@@ -9,7 +9,7 @@ replaces a pass, never the reverse, and no decision is sent twice.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -58,11 +58,16 @@ class Gate:
         self._remembered = remembered
         self._parts: OrderedDict[PartKey, _Part] = OrderedDict()
         self._undecided: dict[PartKey, _Part] = {}
+        self._told_before: dict[PartKey, Action] = {}
         self._oldest_epoch = 0
 
     @property
     def name(self) -> str:
         return self._section.name
+
+    def remember(self, told: Iterable[tuple[int, int, int, Action]]) -> None:
+        """Take what the gate was told before this run: epoch, lap, number and action of parts. It replaces the last."""
+        self._told_before = {PartKey(epoch, lap, number): action for epoch, lap, number, action in told}
 
     @property
     def cameras(self) -> Sequence[str]:
@@ -96,7 +101,9 @@ class Gate:
         if key is None or decide_by_ns is None or admitted.act_before is None or admitted.act_before_ns is None:
             return decide_by_ns
         if key not in self._parts:
-            self._parts[key] = self._undecided[key] = _Part(admitted.act_before, admitted.act_before_ns, decide_by_ns)
+            told = self._told_before.get(key, Action.NONE)
+            part = _Part(admitted.act_before, admitted.act_before_ns, decide_by_ns, told=told)
+            self._parts[key] = self._undecided[key] = part
             while len(self._parts) > self._remembered:
                 forgotten, _ = self._parts.popitem(last=False)
                 self._undecided.pop(forgotten, None)

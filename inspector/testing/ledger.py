@@ -119,6 +119,15 @@ class InMemoryLedger:
         self._check()
         return {name: state for name, state in self.gates.items() if names is None or name in names}
 
+    async def told_parts(self, gate: str, limit: int) -> list[tuple[int, int, int, Action]]:
+        self._check()
+        parts = sorted(
+            (each.epoch, each.lap, each.trigger_id, each.action)
+            for each in self.decisions.values()
+            if each.gate == gate and each.trigger_id is not None
+        )
+        return parts[-limit:] if limit > 0 else []
+
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
         self._check()
         frames = [row for row in self.rows.values() if row.camera == camera and row.frame_sha256 is not None]

@@ -266,6 +266,17 @@ class LedgerContract(LedgerPartsSuite):
         found = [(decision.epoch, decision.lap) for decision in (await self.stored(ledger)).decisions]
         assert found == [(1, 0), (1, 1), (2, 0)]
 
+    async def test_told_parts_are_the_last_ones_with_the_worst_action_of_each(self, ledger: Ledger) -> None:
+        parts = [verdict_of_part(n, epoch=epoch, lap=lap) for n, epoch, lap in ((9, 1, 0), (7, 2, 0), (3, 2, 1))]
+        for part in parts:
+            await ledger.record([part], [(decision_for(part, Action.PASS), True)], [])
+        again = verdict_of_part(3, epoch=2, lap=1, frame_sha256="c" * 64)
+        await ledger.record([again], [(decision_for(again, Action.REJECT), True)], [])
+        told = [(1, 0, 9, Action.PASS), (2, 0, 7, Action.PASS), (2, 1, 3, Action.REJECT)]
+        assert await ledger.told_parts("g1", 10) == told
+        assert await ledger.told_parts("g1", 2) == told[1:]
+        assert await ledger.told_parts("g2", 10) == []
+
     async def test_record_decisions_of_parts_in_flight_never_collide(self, ledger: Ledger) -> None:
         parts = [verdict_of_part(number, trigger_id=None) for number in range(3)]
         await ledger.record(parts, [(decision_for(part), True) for part in parts], [])

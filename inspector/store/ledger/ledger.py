@@ -165,6 +165,16 @@ class SqlLedger:
             rows = (await connection.execute(query)).mappings().all()
         return {row["name"]: gate_of(row) for row in rows}
 
+    async def told_parts(self, gate: str, limit: int) -> list[tuple[int, int, int, Action]]:
+        await self.database.ensure_current()
+        columns = tables.decisions.c
+        key = (columns.epoch, columns.lap, columns.trigger_id)
+        query = sa.select(*key, columns.action).where(columns.gate == gate, columns.trigger_id.is_not(None))
+        query = query.order_by(*(column.desc() for column in key)).limit(limit)
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return [(row.epoch, row.lap, row.trigger_id, Action(row.action)) for row in reversed(rows)]
+
     async def sightings(self, camera: str, limit: int) -> list[Sighting]:
         await self.database.ensure_current()
         query = (

@@ -95,7 +95,7 @@ from inspector.stream.pipeline.settling import Outlets, Settling
 from inspector.stream.pipeline.shadowing import Shadowing
 from inspector.stream.pipeline.snapshot import Snapshot, Snapshots
 from inspector.stream.pipeline.states import States
-from inspector.stream.pipeline.takeover import Takeover
+from inspector.stream.pipeline.takeover import TOLD_PARTS, Takeover
 from inspector.stream.pipeline.ticket import Decode, Row, Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 from inspector.stream.pipeline.verdicts import Signature
@@ -291,6 +291,8 @@ class Pipeline:
                     await self._adapters.sink.publish(verdict)
             await self._writing.ensure_durable([Row(verdict, decision) for verdict, decision in entries])
         await self._reports.recover()
+        for name, gate in self._shared.gates.items():
+            gate.remember(await self._adapters.ledger.told_parts(name, TOLD_PARTS))
         return len(left)
 
     def _tell_changed_moduli(self) -> None:

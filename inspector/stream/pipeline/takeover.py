@@ -12,6 +12,9 @@ from inspector.errors import LedgerUnavailable
 from inspector.ports import Ledger
 from inspector.stream.pipeline.ticket import Shared
 
+TOLD_PARTS = 512
+"""Parts of a gate whose decisions are loaded, so that none is told again, or better, than it was by another run."""
+
 TAKEOVER_SIGHTINGS = 512
 """Frames loaded per camera: more than an agent has under way. The ledger's unique key refuses older frames."""
 
@@ -48,5 +51,7 @@ class Takeover:
             camera.name: await self._ledger.sightings(camera.name, min(camera.frame_id_memory, TAKEOVER_SIGHTINGS))
             for camera in cameras
         }
+        if (gate := self._shared.gates.get(owner)) is not None:
+            gate.remember(await self._ledger.told_parts(owner, TOLD_PARTS))
         self._shared.admission.take_over(owner, states.get(owner), sightings)
         self._shared.has_gap.set()  # the other agent may have left skipped parts

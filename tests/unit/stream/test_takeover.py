@@ -169,14 +169,16 @@ async def test_stream_taken_over_while_the_ledger_is_away_waits_for_it() -> None
 
 
 async def test_agent_that_serves_no_camera_of_a_gate_does_not_beat_for_it() -> None:
-    agent = GroupAgent(FakeBroker(), InMemoryLedger())
+    ledger = InMemoryLedger()
+    agent = GroupAgent(FakeBroker(), ledger)
     serves = [False]
     agent.source.serves = lambda camera: serves[0]  # type: ignore[method-assign, assignment]
     async with agent.running():
         agent.source.restore_link()
         push(agent.source, 1)
-        await wait_until(lambda: bool(agent.line.told))
+        await wait_until(lambda: bool(ledger.rows))
         assert agent.line.beats == []
+        assert agent.line.told == [], "a PLC that has heard no epoch drops a decision of it"
         serves[0] = True
         await wait_until(lambda: bool(agent.line.beats))
 

@@ -279,7 +279,10 @@ class Journal(Adapter, Protocol):
         """The newest reports that name no part (`in_flight`), oldest first, with and without a row."""
 
     async def sync(self) -> None:
-        """Everything appended before the call is on stable storage; concurrent calls share one fsync."""
+        """Verdicts and reports appended before the call are on stable storage; concurrent calls share one fsync.
+
+        Raises JournalFull while the disk has no room for them: then they are not durable yet. Call it again later.
+        """
 
     def unrecorded(self) -> list[ResultId]:
         """Verdicts of earlier runs that have no row yet, in order."""

@@ -45,7 +45,7 @@ ASKED_FOR = {
     "lock held on the results table": ["PostgreSQL: a lock is held on the results table for 20 s"],
     "connection pool exhausted": ["connection pool exhausted in the agent", "PostgreSQL takes no more connections"],
     "SQLite locked by another writer": ["SQLite locked by another writer"],
-    "disk full": ["SQLite disk full"],
+    "disk full": ["SQLite disk full", "State folder's disk full"],
     "database file read-only": ["SQLite file read-only"],
     "database file moved away": [
         "SQLite file moved away and back",

@@ -114,7 +114,7 @@ class FileJournal:
         self._free_segments()
 
     async def sync(self) -> None:
-        self._pay()
+        self._pay_if_room()  # a note may wait: without it a row is only written once more
         await self._log.ensure_durable()
 
     def unrecorded(self) -> list[ResultId]:
@@ -217,6 +217,9 @@ class FileJournal:
         """Append a note. Notes free space, so none is refused: on a full disk a note waits in memory for a retry."""
         self._owed.append(record)
         self._index.apply(record, Place(self._log.newest_number, 0, 0), is_earlier=False)
+        self._pay_if_room()
+
+    def _pay_if_room(self) -> None:
         try:
             self._pay()
         except JournalFull as error:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from inspector.errors import InspectorError, JournalDamaged, StateUnusable
+from inspector.errors import InspectorError, JournalDamaged, JournalFull, StateUnusable
 from inspector.files import entries, make_folder, remove
 from inspector.store.journal.segments import HEADER_BYTES, Segment, scan, translated
 
@@ -55,6 +55,7 @@ class SegmentLog:
         self._appended = self._durable = 0
         self._syncing: asyncio.Future[None] | None = None
         self._failure: InspectorError | None = None
+        self._unsealed: list[Segment] = []  # of the worker: sealed, and the disk was too full to make them durable
         self._looked_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -145,6 +146,9 @@ class SegmentLog:
     def _sync(self, newest: Segment) -> None:
         if self._failure is not None:
             raise self._failure
+        while self._unsealed:
+            self._unsealed[0].ensure_durable()
+            self._unsealed.pop(0).close()
         newest.ensure_durable()
         with translated(self._folder):
             os.fsync(self._folder_file)
@@ -160,10 +164,12 @@ class SegmentLog:
     def _seal(self, segment: Segment) -> None:
         try:
             segment.ensure_durable()
+        except JournalFull:
+            self._unsealed.append(segment)  # until there is room no sync succeeds
+            return
         except InspectorError as error:
             self._failure = error  # it is unknown what was lost, so no later sync may succeed
-        finally:
-            segment.close()
+        segment.close()
 
     def _rotate(self) -> None:
         full = self._newest
@@ -196,7 +202,8 @@ class SegmentLog:
         return self._reader
 
     def _close_newest(self) -> None:
-        self._newest.close()
+        for segment in (*self._unsealed, self._newest):
+            segment.close()
 
     def _close_reader(self) -> None:
         if self._reader is not None:

@@ -88,6 +88,9 @@ class Segment:
         with translated(path):
             self._file = open_kept(path, os.O_RDWR | os.O_APPEND)
             self.size_bytes = os.fstat(self._file).st_size
+        self._found_bytes = self.size_bytes
+        self._durable_bytes = 0
+        self._is_doubtful = False
 
     def append(self, payload: bytes) -> int:
         """Append a record; returns its start. The operating system then has the whole record or no part of it."""
@@ -115,13 +118,40 @@ class Segment:
         """Cuts off the unreadable end of the file."""
         with translated(self.path):
             os.ftruncate(self._file, size_bytes)
-        self.size_bytes = size_bytes
+        self.size_bytes = self._found_bytes = size_bytes
 
     def ensure_durable(self) -> None:
-        """The file is on stable storage, under its name, when this returns. Call from any thread."""
+        """The file is on stable storage, under its name, when this returns. Call from any thread, one at a time."""
+        goal = self.size_bytes
+        if self._is_doubtful:
+            self._write_again(goal)
+        self._is_doubtful = True
         with translated(self.path):
             os.fsync(self._file)
+        self._is_doubtful = False
+        self._durable_bytes = goal
         self.ensure_in_place()
+
+    def _write_again(self, end: int) -> None:
+        """Hand the operating system once more what a failed fsync left unsure: it reports each loss only once.
+
+        Raises StateUnusable where what this process has appended can't be read back whole.
+        """
+        self.ensure_in_place()
+        start = self._durable_bytes
+        with translated(self.path):
+            content = os.pread(self._file, end - start, start)
+            own = content[max(0, self._found_bytes - start) :]
+            scanned = scan(own)
+            if len(content) < end - start or scanned.gaps or scanned.end < len(own):
+                raise StateUnusable(f"{self.path} has lost records on a full disk; free some space, then start again.")
+            file = open_kept(self.path, os.O_RDWR, creates=False)  # self._file can only append
+            try:
+                while content:
+                    written = os.pwrite(file, content, start)
+                    start, content = start + written, content[written:]
+            finally:
+                os.close(file)
 
     def ensure_in_place(self) -> None:
         """Raises StateUnusable where another file has this one's name, or none: the next agent would not find it."""

@@ -144,9 +144,9 @@ class Pipeline:
         self._adapters = adapters
         self._shared = _share(config, adapters, checkpoint)
         signature = Signature(config.agent.name, software, config.digest)
-        self._writing = Writing(self._shared, adapters.ledger, adapters.journal)
-        self._recording = Recording(self._shared, self._writing, adapters.journal)
         self._room = JournalRoom(self._shared, adapters.journal)
+        self._writing = Writing(self._shared, adapters.ledger, self._room)
+        self._recording = Recording(self._shared, self._writing, adapters.journal)
         self._lineups = LineupWatch(self._shared, adapters.registry, adapters.loader)
         self._owning = Owning(self._shared, adapters.gate_owners, adapters.ledger, software)
         self._liveness = Liveness(self._shared)

@@ -269,7 +269,7 @@ class Reports:
         self._has_waiting.set()
         await self._until_written(goal)
         if self._written_count < goal:
-            await self._journal.sync()
+            await self._room.synced()
 
     async def _until_written(self, goal: int) -> None:
         """Wait until so many reports have rows, but not for long, and not for a ledger that is away."""

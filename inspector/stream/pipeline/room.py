@@ -1,7 +1,8 @@
 """Watches whether the journal has room. While it is full, cameras without a gate pause and gates are not ready.
 
-A verdict that the journal refuses waits here, so that no verdict is dropped. A full journal takes an entry now
-and then as segments are freed. The journal still counts as full until there is room for more entries.
+A verdict that the journal refuses waits here, so that no verdict is dropped. Entries that a full disk can't make
+durable wait here too, and nobody acknowledges them meanwhile. A full journal takes an entry now and then as segments
+are freed. The journal still counts as full until there is room for more entries.
 """
 
 from __future__ import annotations
@@ -42,9 +43,17 @@ class JournalRoom:
             try:
                 return append()
             except JournalFull as full:
-                self._refused_ns = self._shared.clock.monotonic_ns()
-                self._note(has_room=False, detail=f"{full} {PAUSED}")
-                await self._shared.clock.sleep(RETRY_S)
+                await self._wait(full)
+
+    async def synced(self) -> None:
+        """Return when the journal's entries are on stable storage. A full disk is told, and tried again."""
+        while True:
+            try:
+                await self.journal.sync()
+            except JournalFull as full:
+                await self._wait(full)
+            else:
+                return
 
     async def run(self) -> None:
         """Check again and again whether the journal has room, until cancelled."""
@@ -53,6 +62,11 @@ class JournalRoom:
             since_ns = self._shared.clock.monotonic_ns() - self._refused_ns
             if since_ns >= CALM_S * 1e9 and self.journal.size_bytes <= LOW_FILL * self.journal.limit_bytes:
                 self._note(has_room=True, detail=f"{self.journal.size_bytes >> 20} MiB are in use")
+
+    async def _wait(self, full: JournalFull) -> None:
+        self._refused_ns = self._shared.clock.monotonic_ns()
+        self._note(has_room=False, detail=f"{full} {PAUSED}")
+        await self._shared.clock.sleep(RETRY_S)
 
     def _note(self, has_room: bool, detail: str) -> None:
         if has_room == self._shared.journal_has_room:

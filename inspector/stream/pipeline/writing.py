@@ -1,8 +1,9 @@
 """Writes rows into the ledger, in order. Rows that the ledger does not take at once wait in the journal.
 
 No stage waits for the ledger. While rows wait, only their ids are kept here; the rows are read back from the
-journal group by group. New rows queue behind them, so that the ledger's sequence has the order of delivery. A
-write that takes long goes on in the background, with its rows first in the queue.
+journal group by group. While the disk is too full to make them durable, they count as not durable, and nothing is
+acknowledged. New rows queue behind them, so that the ledger's sequence has the order of delivery. A write that takes
+long goes on in the background, with its rows first in the queue.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 
 from inspector.domain import ResultId, Severity
 from inspector.errors import LedgerUnavailable
-from inspector.ports import Journal, Ledger
+from inspector.ports import Ledger
+from inspector.stream.pipeline.room import JournalRoom
 from inspector.stream.pipeline.ticket import Row, Shared, Signal
 
 LEDGER_RETRY_S = 1.0
@@ -34,10 +36,11 @@ class _Write:
 class Writing:
     """Makes one write to the ledger at a time. One task calls `ensure_durable`, and another task runs `run`."""
 
-    def __init__(self, shared: Shared, ledger: Ledger, journal: Journal) -> None:
+    def __init__(self, shared: Shared, ledger: Ledger, room: JournalRoom) -> None:
         self._shared = shared
         self._ledger = ledger
-        self._journal = journal
+        self._room = room
+        self._journal = room.journal
         self._waiting: deque[ResultId] = deque()
         self._under_way: _Write | None = None
         self._has_waiting = Signal()
@@ -66,7 +69,7 @@ class Writing:
                 self._under_way = _Write(write, len(ids))
         self._waiting.extend(ids)
         self._has_waiting.set()
-        await self._journal.sync()
+        await self._room.synced()
 
     async def run(self) -> None:
         """Write the rows that wait, oldest first, until cancelled."""

@@ -186,10 +186,88 @@ async def test_journal_on_a_full_disk_refuses_verdicts_and_owes_notes(
             with pytest.raises(JournalFull, match="disk"):
                 journal.append_verdict(PARTS[2], None)
             journal.append_recorded([PARTS[0].result_id])
-            with pytest.raises(JournalFull):
-                await journal.sync()
+            await journal.sync()  # what is owed is a note, and the entries are durable without it
         journal.append_verdict(PARTS[3], None)
     assert await left(tmp_path) == [PARTS[1].result_id, PARTS[3].result_id]
+
+
+class Disk:
+    """`os.fsync` of the journal's files, and `os.pwrite`. While it is full, fsync fails, and each loss is told once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_full = False
+        self.written_again = b""
+        self._fsync, self._pwrite = os.fsync, os.pwrite
+        monkeypatch.setattr("inspector.store.journal.segments.os.fsync", self.fsync)
+        monkeypatch.setattr("inspector.store.journal.segments.os.pwrite", self.pwrite)
+
+    def fsync(self, file: int) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._fsync(file)
+
+    def pwrite(self, file: int, data: bytes, offset: int) -> int:
+        written = self._pwrite(file, data[:100], offset)
+        self.written_again += data[:written]
+        return written
+
+
+async def test_journal_whose_fsync_found_no_room_writes_again_what_the_system_may_have_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with journal_in(tmp_path) as journal:
+        journal.append_verdict(PARTS[0], None)
+        await journal.sync()
+        before = size(tmp_path)
+        disk = Disk(monkeypatch)
+        disk.is_full = True
+        journal.append_verdict(PARTS[1], None)
+        for _ in range(2):
+            with pytest.raises(JournalFull, match="disk"):
+                await journal.sync()
+        disk.is_full, disk.written_again = False, b""
+        journal.append_verdict(PARTS[2], None)
+        await journal.sync()
+        content = files(tmp_path)[-1].read_bytes()
+        assert disk.written_again == content[before:]
+        await journal.sync()
+        assert disk.written_again == content[before:], "once is enough"
+    assert await left(tmp_path) == [part.result_id for part in PARTS[:3]]
+
+
+async def test_journal_that_lost_entries_on_a_full_disk_never_calls_them_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = await journal_in(tmp_path).__aenter__()
+    disk = Disk(monkeypatch)
+    disk.is_full = True
+    journal.append_verdict(PARTS[0], None)
+    with pytest.raises(JournalFull):
+        await journal.sync()
+    (file,) = files(tmp_path)
+    file.write_bytes(bytes(size(tmp_path)))  # the pages are gone
+    disk.is_full = False
+    for _ in range(2):
+        with pytest.raises(StateUnusable, match="lost records"):
+            await journal.sync()
+    with pytest.raises(StateUnusable, match="lost records"):
+        await journal.__aexit__()
+
+
+async def test_journal_segment_that_was_sealed_on_a_full_disk_is_durable_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with journal_in(tmp_path, segment_bytes=1) as journal:
+        disk = Disk(monkeypatch)
+        disk.is_full = True
+        for part in PARTS[:3]:
+            journal.append_verdict(part, None)  # each into a file of its own
+        with pytest.raises(JournalFull):
+            await journal.sync()
+        disk.is_full = False
+        await journal.sync()
+        assert all(part.result_id.encode() in disk.written_again for part in PARTS[:2])
+    assert await left(tmp_path) == [part.result_id for part in PARTS[:3]]
 
 
 async def test_journal_that_can_write_only_half_a_record_takes_the_half_back(

@@ -14,6 +14,7 @@ from inspector.domain import CommandName, CommandRequest, GateAction, GateMode, 
 from inspector.stream.pipeline.reports import MOST_UNSURE
 from tests.unit.stream.conftest import START
 from tests.unit.stream.test_pipeline import GOOD, Died, Plant, settings, until
+from tests.unit.stream.test_spooling import UnsyncedJournal
 
 STAGES = ["ack_received", "ack_journaled", "ack_recorded", "ack_acknowledged"]
 
@@ -76,6 +77,22 @@ async def test_report_that_finds_no_room_in_the_journal_waits_and_is_not_acknowl
         plant.journal.is_full = False
         await until(lambda: plant.acks.acknowledged == [1])
     assert triggers(plant) == [1]
+
+
+async def test_report_that_finds_no_room_to_be_durable_waits_and_is_not_acknowledged() -> None:
+    plant = Plant(settings())
+    journal = plant.journal = UnsyncedJournal()
+    async with plant.running():
+        plant.ledger.is_available = False
+        plant.acks.reported.put_nowait(report(1))
+        await until(lambda: "journal_full" in plant.telemetry.kinds())
+        refused = journal.refused
+        await until(lambda: journal.refused > refused)
+        assert plant.acks.acknowledged == []
+        journal.has_no_room = False
+        await until(lambda: plant.acks.acknowledged == [1])
+        plant.ledger.is_available = True
+        await until(lambda: triggers(plant) == [1])
 
 
 @pytest.mark.parametrize("stage", STAGES)

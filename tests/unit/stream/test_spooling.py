@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from inspector.domain import Cause, Decision, GateState, ResultId, Verdict
 from inspector.errors import JournalFull
+from inspector.store.journal.journal import FileJournal
+from inspector.store.journal.segments import MARK
 from inspector.stream.pipeline.readiness import Fault
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
@@ -44,6 +51,19 @@ class NarrowJournal(InMemoryJournal):
             self.refused += 1
             raise JournalFull("The journal is full (test).")
         self.refused += self.is_narrow
+
+
+class UnsyncedJournal(InMemoryJournal):
+    """Takes entries, and has no room to make them durable while `has_no_room`."""
+
+    has_no_room = True
+    refused = 0
+
+    async def sync(self) -> None:
+        if self.has_no_room:
+            self.refused += 1
+            raise JournalFull("The disk of the journal is full (test).")
+        await super().sync()
 
 
 def frame_ids(plant: Plant) -> list[str | None]:
@@ -146,3 +166,63 @@ async def test_journal_full_now_and_then_is_one_edge_and_gates_are_not_ready() -
         journal.is_narrow = False
         await until(lambda: plant.line.beats[-1][1]["ready"] == 1)
     assert plant.telemetry.kinds().count("journal_full") == plant.telemetry.kinds().count("journal_has_room") == 1
+
+
+async def test_entries_that_find_no_room_to_be_durable_are_not_acknowledged_and_end_nothing() -> None:
+    plant = Plant(settings())
+    journal = plant.journal = UnsyncedJournal()
+    async with plant.running():
+        plant.ledger.is_available = False
+        for trigger in range(1, 4):
+            plant.push(BAD, trigger)
+        await until(lambda: bool(plant.line.beats) and plant.line.beats[-1][1]["fault"] == Fault.JOURNAL_FULL)
+        refused = journal.refused
+        await until(lambda: journal.refused > refused)
+        assert plant.line.beats[-1][1]["ready"] == 0
+        assert len(plant.source.broker.kept) == 3
+        journal.has_no_room = False
+        await until(lambda: not plant.source.broker.kept)
+        plant.ledger.is_available = True
+        await plant.has_rows(3)
+        await until(lambda: plant.line.beats[-1][1]["ready"] == 1)
+    assert [row.trigger_id for row in plant.rows()] == [1, 2, 3]
+    assert plant.telemetry.kinds().count("journal_full") == plant.telemetry.kinds().count("journal_has_room") == 1
+
+
+async def test_disk_that_fills_behind_a_verdict_ends_nothing_and_leaves_each_frame_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Journal and database on one disk: the verdict still fits, the note that it was published does not."""
+    is_full = False
+    write = os.write
+
+    def written(file: int, data: bytes) -> int:
+        if is_full and data.startswith(MARK):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr("inspector.store.journal.segments.os.write", written)
+    plant = Plant(settings())
+    publish = plant.line.publish
+
+    async def fill(decision: Decision) -> bool | None:
+        nonlocal is_full
+        is_full = True
+        plant.ledger.is_available = False
+        return await publish(decision)
+
+    async with FileJournal(tmp_path, max_bytes=1 << 20, segment_bytes=1 << 17) as journal:
+        plant.journal = journal  # type: ignore[assignment]  # the plant's own is in memory
+        monkeypatch.setattr(plant.line, "publish", fill)
+        async with plant.running():
+            plant.push(BAD, 1)
+            await until(lambda: not plant.source.broker.kept)  # the entry is durable, and only the note waits
+            plant.push(BAD, 2)
+            await until(lambda: "journal_full" in plant.telemetry.kinds())
+            assert len(plant.source.broker.kept) == 1
+            is_full, plant.ledger.is_available = False, True
+            monkeypatch.setattr(plant.line, "publish", publish)
+            await plant.has_rows(2)
+            await until(lambda: not plant.source.broker.kept)
+    assert [row.trigger_id for row in plant.rows()] == [1, 2]
+    assert plant.rows()[0].published

@@ -235,7 +235,10 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The decision for one gate about one part. `trigger_id` 0 stands for the one part in flight."""
+    """The decision for one gate about one part.
+
+    `in_flight`: the part has no trigger id, and `trigger_id` 0 stands for the one part in flight.
+    """
 
     gate: str
     epoch: int
@@ -246,6 +249,7 @@ class Decision:
     act_before: datetime
     act_before_ns: int
     lap: int = 0
+    in_flight: bool = False
 
 
 @dataclass(frozen=True, slots=True)

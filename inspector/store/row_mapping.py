@@ -155,13 +155,13 @@ def sighting_of_row(row: Mapping[Any, Any]) -> Sighting:
     return Sighting(key, ResultId(row["result_id"]), row["gate"], acknowledged=True)
 
 
-def decision_row(decision: Decision, *, is_sent: bool, in_flight: bool, now: datetime) -> dict[str, Any]:
-    """One row of `decisions`; `in_flight` marks the one part of a gate without trigger ids."""
+def decision_row(decision: Decision, *, is_sent: bool, now: datetime) -> dict[str, Any]:
+    """One row of `decisions`. A part without a trigger id has none there."""
     return {
         "gate": decision.gate,
         "epoch": decision.epoch,
         "lap": decision.lap,
-        "trigger_id": None if in_flight else storable(decision.trigger_id),
+        "trigger_id": None if decision.in_flight else storable(decision.trigger_id),
         "action": decision.action.value,
         "cause": decision.cause.value,
         "result_id": decision.result_id,

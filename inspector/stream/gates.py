@@ -186,6 +186,7 @@ class Gate:
             act_before=part.act_before,
             act_before_ns=part.act_before_ns,
             lap=key.lap,
+            in_flight=bool(key.solo),
         )
 
 

@@ -157,12 +157,18 @@ def decision_record(decision: Decision) -> dict[str, Any]:
         "act_before": format_time(decision.act_before),
         "act_before_ns": decision.act_before_ns,
         "lap": decision.lap,
+        "in_flight": decision.in_flight,
     }
 
 
-def decision_from_record(record: Mapping[str, Any]) -> Decision:
-    """The inverse of `decision_record`. Raises ValueError if the record can't be read."""
+def decision_from_record(record: Mapping[str, Any], view: Verdict) -> Decision:
+    """The inverse of `decision_record`. Raises ValueError if the record can't be read.
+
+    `view`: the verdict that the decision was journaled with. It is of the same part, and shows whether the part has a
+    trigger id where older software did not write it down.
+    """
     try:
+        is_nameless = record["trigger_id"] == 0 and view.trigger_id is None
         return Decision(
             gate=record["gate"],
             epoch=record["epoch"],
@@ -173,6 +179,7 @@ def decision_from_record(record: Mapping[str, Any]) -> Decision:
             act_before=parse_time(record["act_before"]),
             act_before_ns=record["act_before_ns"],
             lap=record.get("lap", 0),
+            in_flight=bool(record.get("in_flight", is_nameless)),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"the record can't be read as a decision: {error!r}") from error

@@ -99,6 +99,16 @@ class JournalContract:
         assert journal.unrecorded() == []  # these are this process's own
         assert left(await box.kill()) == list(zip(verdicts, decisions, strict=True))
 
+    async def test_unrecorded_after_kill_tells_trigger_zero_from_a_part_in_flight(self, box: Box) -> None:
+        journal = await box.open()
+        zero, nameless = verdict_of_part(0), verdict_of_part(1, trigger_id=None)
+        decided = [(verdict, decision_for(verdict)) for verdict in (zero, nameless)]
+        for verdict, decision in decided:
+            journal.append_verdict(verdict, decision)
+        read = left(await box.kill())
+        assert read == decided
+        assert [decision.in_flight for _, decision in read if decision is not None] == [False, True]
+
     async def test_unrecorded_leaves_out_what_has_a_row(self, box: Box) -> None:
         journal = await box.open()
         verdicts = [verdict_of_part(number) for number in range(3)]

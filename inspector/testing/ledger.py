@@ -83,10 +83,8 @@ class InMemoryLedger:
         conflicting = [conflict for verdict in verdicts if (conflict := self._insert(verdict))]
         for verdict in verdicts:
             self._correct(verdict)
-        with_trigger_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
         for decision, is_published in decisions:
-            in_flight = decision.trigger_id == 0 and decision.result_id not in with_trigger_zero
-            self._merge(decision, is_published is True, in_flight)
+            self._merge(decision, is_published is True)
             row = self.rows.get(decision.result_id)
             if row is not None and row.published is False and is_published is not False:
                 self.rows[decision.result_id] = dataclasses.replace(row, published=is_published)
@@ -309,14 +307,14 @@ class InMemoryLedger:
         highest = max((row.inspection_no or 0 for row in earlier), default=0)
         return dataclasses.replace(verdict, inspection_no=highest + 1)
 
-    def _merge(self, decision: Decision, is_sent: bool, in_flight: bool) -> None:
-        part = decision.result_id if in_flight else decision.trigger_id
+    def _merge(self, decision: Decision, is_sent: bool) -> None:
+        part = decision.result_id if decision.in_flight else decision.trigger_id
         key = (decision.gate, decision.epoch, decision.lap, part)
         new = StoredDecision(
             gate=decision.gate,
             epoch=decision.epoch,
             lap=decision.lap,
-            trigger_id=None if in_flight else decision.trigger_id,
+            trigger_id=None if decision.in_flight else decision.trigger_id,
             action=decision.action,
             result_id=decision.result_id,
             sent=int(is_sent),

@@ -294,6 +294,25 @@ class LedgerContract(LedgerPartsSuite):
         stored = (await self.stored(ledger)).decisions
         assert [(decision.trigger_id, decision.action) for decision in stored] == [(0, Action.REJECT)]
 
+    async def test_record_decision_of_trigger_zero_that_names_a_view_recorded_before_is_of_that_part(
+        self, ledger: Ledger
+    ) -> None:
+        left, right = verdict_of_part(0, view="left"), verdict_of_part(0, view="right")
+        await ledger.record([left], [], [])
+        await ledger.record([right], [(decision_for(left), True)], [])
+        stored = (await self.stored(ledger)).decisions
+        assert stored == [StoredDecision("g1", 1, 0, 0, Action.PASS, left.result_id, 1)]
+
+    async def test_record_decision_alone_is_of_the_part_that_it_names(self, ledger: Ledger) -> None:
+        zero, nameless = verdict_of_part(0), verdict_of_part(1, trigger_id=None)
+        await ledger.record([], [(decision_for(zero), True), (decision_for(nameless), True)], [])
+        await ledger.record([], [(decision_for(zero, Action.REJECT), True)], [])
+        stored = (await self.stored(ledger)).decisions
+        assert sorted(stored, key=lambda decision: decision.trigger_id is None) == [
+            StoredDecision("g1", 1, 0, 0, Action.REJECT, zero.result_id, 2),
+            StoredDecision("g1", 1, 0, None, Action.PASS, nameless.result_id, 1),
+        ]
+
     async def test_load_gates_of_an_empty_ledger_is_empty(self, ledger: Ledger) -> None:
         assert await ledger.load_gates() == {}
 

@@ -142,6 +142,14 @@ class LedgerPartsSuite(LedgerSuite):
         await ledger.record_gate_actions(actions)
         assert firsts((await self.stored(ledger)).acks) == without_ids(actions)
 
+    async def test_parts_joins_the_decision_of_trigger_zero_that_names_its_first_view(self, ledger: Ledger) -> None:
+        left, right = (verdict_of_part(0, view=view, gate="g1") for view in ("left", "right"))
+        await ledger.record([left], [], [])
+        await ledger.record([right], [(decision_for(left), True)], [])
+        await ledger.record_gate_actions([gate_action_of(0, action=1)])
+        (part,) = await ledger.parts(PartSelection(START + timedelta(hours=1), (GateTerms("g1"),)), 100)
+        assert (part.trigger_id, part.facts.decided) == (0, Action.PASS)
+
     async def test_parts_joins_rows_decision_and_report_of_each_part(self, ledger: Ledger) -> None:
         await _fill_parts(ledger)
         parts = await ledger.parts(SELECTED, 100)

@@ -110,7 +110,7 @@ def missed_verdict_of_part(number: int, epoch: int = 1, lap: int = 0, **changes:
 
 
 def decision_for(verdict: Verdict, action: Action = Action.PASS, **changes: Any) -> Decision:
-    """The decision for gate `g1` on the verdict's part; trigger 0 if the verdict has no trigger."""
+    """The decision for gate `g1` on the verdict's part; trigger 0, in flight, if the verdict has no trigger."""
     usual = Decision(
         gate="g1",
         epoch=verdict.epoch,
@@ -121,6 +121,7 @@ def decision_for(verdict: Verdict, action: Action = Action.PASS, **changes: Any)
         result_id=verdict.result_id,
         act_before=START,
         act_before_ns=2_000_000_000,
+        in_flight=verdict.trigger_id is None,
     )
     return dataclasses.replace(usual, **changes)
 

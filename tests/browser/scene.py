@@ -256,6 +256,7 @@ def _decision(verdict: Verdict) -> Decision:
         result_id=verdict.result_id,
         act_before=verdict.decided_at + timedelta(seconds=1),
         act_before_ns=0,
+        in_flight=verdict.trigger_id is None,
     )
 
 

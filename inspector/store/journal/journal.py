@@ -180,11 +180,8 @@ class FileJournal:
             record = self._folded(entry)
             decision = record["decision"]
             try:
-                yield (
-                    entry,
-                    verdict_from_record(record["verdict"]),
-                    None if decision is None else decision_from_record(decision),
-                )
+                verdict = verdict_from_record(record["verdict"])
+                yield entry, verdict, None if decision is None else decision_from_record(decision, verdict)
             except ValueError as error:
                 self._lose(f"The journal's entry {result_id} is of other software and stays unrecorded: {error}")
 

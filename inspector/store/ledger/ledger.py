@@ -312,7 +312,7 @@ class SqlLedger:
             conflicting, own = self._insert_verdicts(connection, verdicts)
             corrections = correct_misses(connection, verdicts)
             if decided:
-                _write_decisions(connection, verdicts, decided, now)
+                _write_decisions(connection, decided, now)
                 _note_published(connection, own, decided)
             if states:
                 _upsert_gates(connection, [gate_row(state, now) for state in states])
@@ -427,22 +427,9 @@ def _publication() -> sa.Update:
     return statement.values(published=_parameter("published"))
 
 
-def _write_decisions(
-    connection: sa.Connection,
-    verdicts: Sequence[Verdict],
-    decided: Sequence[tuple[Decision, bool | None]],
-    now: datetime,
-) -> None:
-    at_zero = {verdict.result_id for verdict in verdicts if verdict.trigger_id == 0}
-    rows = [
-        decision_row(
-            decision,
-            is_sent=is_published is True,  # what is unknown, the ack of the part shows
-            in_flight=decision.trigger_id == 0 and decision.result_id not in at_zero,
-            now=now,
-        )
-        for decision, is_published in decided
-    ]
+def _write_decisions(connection: sa.Connection, decided: Sequence[tuple[Decision, bool | None]], now: datetime) -> None:
+    # What is unknown, the ack of the part shows.
+    rows = [decision_row(decision, is_sent=is_published is True, now=now) for decision, is_published in decided]
     _upsert_decisions(connection, rows)
 
 

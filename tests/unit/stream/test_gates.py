@@ -100,8 +100,16 @@ def test_judged_without_trigger_single_in_flight_is_part_zero_each_its_own(singl
     first, second = single.frame("solo"), single.frame("solo")
     decision = single.gate.judged(first, single.verdict(first, Action.REJECT))
     assert decision is not None
-    assert decision.trigger_id == 0
+    assert (decision.trigger_id, decision.in_flight) == (0, True)
     assert single.judge(second, Action.PASS) is Action.PASS
+
+
+def test_judged_trigger_zero_is_a_part_with_a_name(pair: Line) -> None:
+    left, right = pair.frame("left", 0), pair.frame("right", 0, payload=b"other")
+    assert pair.judge(left, Action.PASS) is None
+    decision = pair.gate.judged(right, pair.verdict(right, Action.PASS))
+    assert decision is not None
+    assert (decision.trigger_id, decision.in_flight) == (0, False)
 
 
 @pytest.mark.parametrize("more", [{"backlog": True}, {"headers": {"simulated": "true"}}])

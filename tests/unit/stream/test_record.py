@@ -143,7 +143,20 @@ def test_verdict_from_record_without_a_key_is_a_value_error() -> None:
 
 def test_decision_record_there_and_back_is_the_same_decision() -> None:
     decision = Decision("g1", 3, 4711, Action.REJECT, Cause.ANOMALY, ResultId("r-1"), AT, 12345, lap=2)
-    assert record.decision_from_record(json.loads(json.dumps(record.decision_record(decision)))) == decision
+    for each in (decision, dataclasses.replace(decision, trigger_id=0, in_flight=True)):
+        assert record.decision_from_record(json.loads(json.dumps(record.decision_record(each))), FULL) == each
+
+
+@pytest.mark.parametrize(("trigger", "of_view", "in_flight"), [(0, None, True), (0, 0, False), (7, 7, False)])
+def test_decision_of_older_software_has_a_part_as_the_view_beside_it(
+    trigger: int, of_view: int | None, in_flight: bool
+) -> None:
+    written = record.decision_record(
+        Decision("g1", 3, trigger, Action.REJECT, Cause.ANOMALY, ResultId("r-1"), AT, 12345)
+    )
+    del written["in_flight"]
+    view = dataclasses.replace(FULL, trigger_id=of_view)
+    assert record.decision_from_record(written, view).in_flight is in_flight
 
 
 def test_verdict_record_of_what_json_can_not_say_is_still_json() -> None:

@@ -89,6 +89,19 @@ async def test_part_whose_views_agree_passes(part_ids: tuple[str | None, str | N
     assert not {"views_equal", "views_disagree"} & set(plant.telemetry.kinds())
 
 
+async def test_part_of_trigger_zero_whose_views_are_recorded_apart_has_its_decision() -> None:
+    plant = Pair()
+    async with plant.at_work():
+        plant.source.push(GOOD + b"#a", {"trigger-id": "0"})
+        await plant.has_rows(1)
+        plant.other.push(GOOD + b"#b", {"trigger-id": "0"})
+        await plant.has_rows(2)
+        await until(lambda: len(plant.ledger.decisions) == 1)
+    ((key, stored),) = plant.ledger.decisions.items()
+    assert key == ("gate", 1, 0, 0)
+    assert (stored.trigger_id, stored.action, stored.sent) == (0, Action.PASS, 1)
+
+
 async def test_same_picture_of_two_cameras_under_different_triggers_says_nothing() -> None:
     plant = Pair()
     async with plant.at_work():

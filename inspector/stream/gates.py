@@ -131,7 +131,7 @@ class Gate:
         if known is None or SEVERITY[verdict.action] > SEVERITY[known.action]:
             part.verdicts[verdict.camera] = verdict
         is_complete = len(part.verdicts) == len(self._section.cameras)
-        worst = max(part.verdicts.values(), key=lambda v: SEVERITY[v.action])
+        worst = max(part.verdicts.values(), key=_how_bad)
         if not (is_complete or key not in self._undecided or worst.action is Action.REJECT):
             return None
         return self._tell(key, part, worst)
@@ -154,7 +154,7 @@ class Gate:
         """Note the verdict on a view that never came. Returns the part's decision if this verdict completes it."""
         part = self._parts[key]
         part.verdicts[verdict.camera] = verdict
-        worst = max(part.verdicts.values(), key=lambda v: SEVERITY[v.action])
+        worst = max(part.verdicts.values(), key=_how_bad)
         if len(part.verdicts) < len(self._section.cameras):
             return None
         return self._tell(key, part, worst)
@@ -188,6 +188,11 @@ class Gate:
             lap=key.lap,
             in_flight=bool(key.solo),
         )
+
+
+def _how_bad(verdict: Verdict) -> tuple[int, bool]:
+    """Order of the verdicts of one part. A pass by policy of a view that was not judged speaks for the part."""
+    return SEVERITY[verdict.action], verdict.cause is not Cause.OK
 
 
 def may_be_told(admitted: Admitted) -> bool:

@@ -17,6 +17,7 @@ from inspector.domain import (
     Delivery,
     FrameFacts,
     GateMode,
+    Outcome,
     Standing,
     Verdict,
 )
@@ -148,6 +149,16 @@ def test_judged_decision_has_the_time_of_its_part_and_not_of_the_later_view(pair
     decision = pair.gate.judged(right, later)
     assert decision is not None
     assert (decision.act_before, decision.act_before_ns) == (left.act_before, left.act_before_ns)
+
+
+def test_pass_of_a_view_that_was_not_judged_says_so_for_the_part(pair: Line) -> None:
+    """With `on_late = "pass"`."""
+    left, right = pair.frame("left", 7), pair.frame("right", 7, payload=b"b")
+    assert pair.judge(left, Action.PASS) is None
+    unjudged = replace(pair.verdict(right, Action.PASS), outcome=Outcome.UNJUDGED, cause=Cause.LATE)
+    decision = pair.gate.judged(right, unjudged)
+    assert decision is not None
+    assert (decision.action, decision.cause, decision.result_id) == (Action.PASS, Cause.LATE, unjudged.result_id)
 
 
 def test_part_has_the_earliest_time_of_its_views(pair: Line) -> None:

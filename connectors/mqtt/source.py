@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -89,7 +89,8 @@ class MqttSource(Peer):
         self._marker_topic = marker_topic(config, camera.name)
         gate = config.gate_of(camera.name)
         self._markers = None if gate is None else self._new_markers(gate)
-        self._outage = OutageDoubt()
+        self._doubt = None if gate is None else OutageDoubt(gate)
+        self._is_reading = False
         # One marker is under way beside the frames, and is acknowledged in its turn.
         most = self._in_flight + (0 if gate is None else 1)
         self._session = Session(config.mqtt, Role(client_id, persistent=True, receive_maximum=most), peer=self)
@@ -122,8 +123,8 @@ class MqttSource(Peer):
         if self._markers is None or self._markers.not_before_ns is None or not self._ready:
             return None if self._markers is None else self._markers.age_ns()
         # A frame that comes now is taken after the frames that wait here.
-        not_before_ns = self._ready[0].not_before_ns
-        return None if not_before_ns is None else self._clock.monotonic_ns() - not_before_ns
+        proven_ns = self._ready[0].proven_ns
+        return None if proven_ns is None else self._clock.monotonic_ns() - proven_ns
 
     async def __aenter__(self) -> Self:
         await self._session.__aenter__()
@@ -186,8 +187,9 @@ class MqttSource(Peer):
         self._unsettled.clear()
         self._all_settled.set()
         self._is_kept = session_present
-        if self._generation > 1:
-            self._outage.begin()
+        self._is_reading = False
+        if self._doubt is not None:
+            self._doubt.begin(is_first=self._generation == 1)
         if self._markers is not None:
             self._markers.begin(connection.opening_ns, is_fresh=not session_present)
         else:
@@ -339,17 +341,16 @@ class MqttSource(Peer):
             received_ns=self._last_message_ns,
             redelivered=message.is_duplicate,
             backlog=self.has_backlog,
-            not_before_ns=self._not_before_ns(envelope.properties, is_redelivered=message.is_duplicate),
+            not_before_ns=None if self._markers is None else self._markers.not_before_ns,
+            may_have_waited=self._may_have_waited(message),
         )
 
-    def _not_before_ns(self, properties: Mapping[str, str], *, is_redelivered: bool) -> int | None:
-        """The earliest time at which the frame that came last can have been taken; None if nothing proves any."""
-        is_from_store = is_redelivered or self.has_backlog
-        may_have_waited = self._outage.doubts(self._last_message_ns, is_from_store=is_from_store)
-        if self._markers is None:
-            return None
-        has_time = self._camera.clock == "trusted" and "captured-at" in properties
-        return None if may_have_waited and not has_time else self._markers.not_before_ns
+    def _may_have_waited(self, message: Message) -> bool:
+        """Whether the camera may have kept the frame that came last."""
+        if self._doubt is None:
+            return False
+        is_from_store = message.is_duplicate or self.has_backlog
+        return self._doubt.doubts(self._last_message_ns, len(message.payload), is_from_store=is_from_store)
 
     def _settle(self) -> None:
         """Acknowledge the longest finished prefix, then read on if there is room again."""
@@ -365,8 +366,13 @@ class MqttSource(Peer):
         held = sum(not message.is_done for message in self._unsettled)
         self._is_short = not self._room.has_room(self._camera.name, self._largest_bytes)
         has_room = not self._is_short and held < self._in_flight and len(self._ready) < self._in_flight
-        if self._connection is not None:
-            self._connection.set_reading(has_room and not self._is_paused and not self._is_stopped)
+        if self._connection is None:
+            return
+        is_reading = has_room and not self._is_paused and not self._is_stopped
+        if is_reading and not self._is_reading and self._doubt is not None:
+            self._doubt.note_reading(self._clock.monotonic_ns())
+        self._is_reading = is_reading
+        self._connection.set_reading(is_reading)
 
     def _note_room(self) -> None:
         if self._is_short:

@@ -60,6 +60,8 @@ class Delivery:
     lower case. `backlog`: the message waited in the broker. `broker_id` is the broker's own unchanging name
     for the message (Kafka), or None (MQTT). `not_before_ns` is the earliest time at which the message can have
     reached the broker, or None if the source can prove no such time; at a gate a frame without this time is late.
+    `may_have_waited`: the camera may have kept the message before the broker got it, so `not_before_ns` bounds the
+    frame's age only where the camera's clock says when it was taken.
     """
 
     position: Position
@@ -72,6 +74,12 @@ class Delivery:
     backlog: bool = False
     broker_id: str | None = None
     not_before_ns: int | None = None
+    may_have_waited: bool = False
+
+    @property
+    def proven_ns(self) -> int | None:
+        """The earliest time at which the camera can have sent the message; None if nothing proves any."""
+        return None if self.may_have_waited else self.not_before_ns
 
 
 @dataclass(frozen=True, slots=True)

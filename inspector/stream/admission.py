@@ -236,7 +236,7 @@ class Admission:
             broker_id=delivery.broker_id,
             is_redelivered=delivery.redelivered or _may_come_again(delivery),
             generation=delivery.position.generation,
-            at_ns=delivery.received_ns if delivery.not_before_ns is None else delivery.not_before_ns,
+            at_ns=delivery.received_ns if delivery.proven_ns is None else delivery.proven_ns,
         )
         owner = gate.name if gate else camera.name
         trigger_before = self._trigger_reached(owner)

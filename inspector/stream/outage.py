@@ -1,8 +1,23 @@
-"""Doubts the age of frames that come after an outage of the broker, because a camera may have kept them meanwhile.
+"""Doubts the age of a gate's frames after each connection, because a camera may have kept them before.
 
 A marker proves how long a frame waited in the broker. It can't see how long the frame waited in the camera. A camera
-whose client keeps messages while the broker is away sends them together once the broker is back, so the age of its
-frames is doubted until there is a pause between two of them.
+whose client keeps messages while the broker is away sends them together once the broker is back. At a gate of one part
+in flight the first connection of the process is no different: agent and broker may have been started together, and the
+camera comes back after both. At a gate of triggers the first connection is not doubted, because that would cost the
+first part of each start and protect none: a decision names its part there. So the age of the frames is doubted until
+one of these is true.
+
+* There is a pause between two frames that is longer than kept frames need to follow each other. Kept frames come as
+  fast as the network carries them. They lie a few ms apart if they are small, and as far apart as their transfer takes
+  if they are large. So the pause grows with the frame: at least `PAUSE_NS`, and at least what a slow network takes for
+  the frame. It never grows beyond the gate's window, since a frame whose transfer takes that long is never in time. A
+  time in which the agent did not read is no pause.
+* Frames have come for so long without a pause that a camera can't have kept them all. This ends the doubt about a
+  camera that always sends fast. At a gate of one part in flight this takes `LONGEST_NS`, because a decision about a
+  kept frame would hit another part there. Its parts, and so its live frames, lie about a window apart, so that they
+  nearly always make a pause before. At a gate of triggers it takes `LONGEST_WITH_TRIGGER_NS`: the slot of a kept
+  frame's trigger is closed, or still open for the right part. Cameras with 30 to 100 frames a second stand at such
+  gates, and are live again after that second.
 
 Pure: times are monotonic nanoseconds passed in.
 """
@@ -11,28 +26,42 @@ from __future__ import annotations
 
 from typing import Final
 
-PAUSE_NS: Final = 40_000_000
-"""Pause between two frames that shows that the camera has nothing kept any more. Kept frames come within a few ms."""
+from inspector.config.line_sections import GateSection
 
-LONGEST_NS: Final = 1_000_000_000
-"""After the first frame, kept frames have all come within this time. It ends the doubt about a faster camera."""
+PAUSE_NS: Final = 40_000_000
+"""Least pause between two frames that shows that the camera has nothing kept any more."""
+
+SLOW_NS_PER_BYTE: Final = 100
+"""A network that carries 10 MB a second, a little less than 100 Mbit/s."""
+
+LONGEST_NS: Final = 10_000_000_000
+"""Frames that come for so long without a pause are more than a camera keeps: a gigabyte at 1 Gbit/s."""
+
+LONGEST_WITH_TRIGGER_NS: Final = 1_000_000_000
 
 
 class OutageDoubt:
-    """The doubt about the frames of one camera. Call `begin` after an outage, and `doubts` for each frame in order."""
+    """The doubt about one camera of a gate. Call `begin` for each connection, and `doubts` for each frame in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: GateSection) -> None:
+        self._most_pause_ns = max(PAUSE_NS, int(gate.window_ms * 1e6))
+        self._has_triggers = gate.match == "trigger_id"
+        self._longest_ns = LONGEST_WITH_TRIGGER_NS if self._has_triggers else LONGEST_NS
         self._is_in_doubt = False
         self._first_ns: int | None = None
-        self._last_ns = 0
+        self._quiet_since_ns = 0
 
-    def begin(self) -> None:
-        """The connection is back after a loss."""
-        self._is_in_doubt = True
+    def begin(self, *, is_first: bool) -> None:
+        """A connection is up. `is_first`: it is the first one of this process."""
+        self._is_in_doubt = not (is_first and self._has_triggers)
         self._first_ns = None
 
-    def doubts(self, received_ns: int, *, is_from_store: bool = False) -> bool:
-        """Whether the frame that comes now may have waited in its camera.
+    def note_reading(self, now_ns: int) -> None:
+        """The agent reads the connection again. Only from now on can the camera be quiet."""
+        self._quiet_since_ns = now_ns
+
+    def doubts(self, received_ns: int, size_bytes: int, *, is_from_store: bool = False) -> bool:
+        """Whether the frame of `size_bytes` that comes now may have waited in its camera.
 
         `is_from_store`: the broker had it before the outage, or kept it since. It says nothing about the camera, which
         may come back later than the agent, so the pause behind it is no pause of the camera.
@@ -41,10 +70,11 @@ class OutageDoubt:
             return False
         if is_from_store:
             return True
-        first_ns, last_ns = self._first_ns, self._last_ns
-        self._last_ns = received_ns
+        first_ns, quiet_ns = self._first_ns, received_ns - self._quiet_since_ns
+        self._quiet_since_ns = received_ns
         if first_ns is None:
             self._first_ns = received_ns
             return True
-        self._is_in_doubt = received_ns - last_ns < PAUSE_NS and received_ns - first_ns < LONGEST_NS
+        pause_ns = min(self._most_pause_ns, max(PAUSE_NS, size_bytes * SLOW_NS_PER_BYTE))
+        self._is_in_doubt = quiet_ns < pause_ns and received_ns - first_ns < self._longest_ns
         return self._is_in_doubt

@@ -1,9 +1,11 @@
 """Computes when a frame was captured, by when it must be decided, and whether it is too late already. Pure.
 
 At a gate no frame counts as younger than its source can prove (`Delivery.not_before_ns`). A frame without such a bound
-is late, and so is a frame whose bound leaves no time within the window. A trusted `captured-at` that is older than the
-allowed skew makes a frame late as well. A `captured-at` later than the receipt is ignored. A frame that a later part's
-frame has overtaken is as old as `overtaking` bounds it, unless its camera's clock says that it was taken before.
+is late, and so is a frame whose bound leaves no time within the window. A frame that its camera may have kept has a
+bound only beside a trusted `captured-at` that is used (`Delivery.may_have_waited`). A trusted `captured-at` that is
+older than the allowed skew makes a frame late as well. A `captured-at` later than the receipt is ignored. A frame that
+a later part's frame has overtaken is as old as `overtaking` bounds it, unless its camera's clock says that it was taken
+before.
 """
 
 from __future__ import annotations
@@ -60,8 +62,10 @@ def times_of(
     window_ms = gate.window_ms if gate else camera.window_ms
     if window_ms is None:
         return FrameTimes(captured_at or delivery.received_at, source, clock_fault=clock_fault)
-    age_ms = _age_ms(delivery, captured_at, gate)
-    is_late = delivery.backlog or is_behind or (gate is not None and _is_beyond(delivery, gate))
+    not_before_ns = delivery.proven_ns if captured_at is None else delivery.not_before_ns
+    bound_ms = None if not_before_ns is None else (delivery.received_ns - not_before_ns) / 1e6
+    age_ms = _age_ms(delivery, captured_at, gate, bound_ms)
+    is_late = delivery.backlog or is_behind or (gate is not None and _is_beyond(bound_ms, gate))
     return FrameTimes(
         captured_at=captured_at or delivery.received_at,
         source=source,
@@ -110,13 +114,14 @@ def _captured_at(
     return None, f"captured-at of its frame lies {-behind_ms / 1000:,.1f} s ahead: {AHEAD}", False
 
 
-def _age_ms(delivery: Delivery, captured_at: datetime | None, gate: GateSection | None) -> float:
+def _age_ms(
+    delivery: Delivery, captured_at: datetime | None, gate: GateSection | None, bound_ms: float | None
+) -> float:
     """The age from which the time left is counted: by the camera's clock, by the bound, or zero at receipt."""
     if captured_at is not None:
         return (delivery.received_at - captured_at).total_seconds() * 1000
-    if gate is None or delivery.not_before_ns is None:
+    if gate is None or bound_ms is None:
         return 0.0
-    bound_ms = (delivery.received_ns - delivery.not_before_ns) / 1e6
     if gate.match == "single_in_flight":
         return bound_ms
     period_ms = marker_period_ms(gate.window_ms)
@@ -125,8 +130,6 @@ def _age_ms(delivery: Delivery, captured_at: datetime | None, gate: GateSection 
     return bound_ms if bound_ms > PERIODS_ON_TIME * period_ms else max(0.0, bound_ms - PERIODS_OPEN * period_ms)
 
 
-def _is_beyond(delivery: Delivery, gate: GateSection) -> bool:
-    """Whether the frame can be so old that no time is left within the window."""
-    if delivery.not_before_ns is None:
-        return True
-    return (delivery.received_ns - delivery.not_before_ns) / 1e6 >= gate.judging_ms
+def _is_beyond(bound_ms: float | None, gate: GateSection) -> bool:
+    """Whether the frame can be so old that no time is left within the window. None: nothing bounds its age."""
+    return bound_ms is None or bound_ms >= gate.judging_ms

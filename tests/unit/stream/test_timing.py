@@ -23,10 +23,18 @@ def gate(match: str = "trigger_id") -> GateSection:
     return GateSection(name="gate1", cameras=("cam1",), window_ms=150, reserve_ms=10, match=match)
 
 
-def delivery(age_bound_ms: float | None, *, backlog: bool = False) -> Delivery:
+def delivery(age_bound_ms: float | None, *, backlog: bool = False, may_have_waited: bool = False) -> Delivery:
     not_before_ns = None if age_bound_ms is None else RECEIVED_NS - int(age_bound_ms * MS)
     return Delivery(
-        Position("s", 1, 1), "cam1", b"x", {}, NOW, RECEIVED_NS, backlog=backlog, not_before_ns=not_before_ns
+        Position("s", 1, 1),
+        "cam1",
+        b"x",
+        {},
+        NOW,
+        RECEIVED_NS,
+        backlog=backlog,
+        not_before_ns=not_before_ns,
+        may_have_waited=may_have_waited,
     )
 
 
@@ -87,6 +95,29 @@ def test_times_of_a_trusted_clock_without_a_time_count_from_receipt_and_say_so()
     assert times.clock_fault is not None
     assert "no usable captured-at" in times.clock_fault
     assert times_of(delivery(40), None, camera(), gate()).clock_fault is None
+
+
+@pytest.mark.parametrize("match", ["trigger_id", "single_in_flight"])
+@pytest.mark.parametrize("ahead_ms", [None, 5, 500, 3_600_000])
+@pytest.mark.parametrize("clock", ["trusted", "untrusted"])
+def test_times_of_a_frame_that_its_camera_may_have_kept_are_late_without_a_time_that_is_used(
+    clock: str, ahead_ms: float | None, match: str
+) -> None:
+    claimed = None if ahead_ms is None else NOW + timedelta(milliseconds=ahead_ms)
+    kept = delivery(1, may_have_waited=True)
+    assert times_of(kept, claimed, camera(clock), gate(match)).is_late
+
+
+def test_times_of_a_frame_that_its_camera_may_have_kept_count_from_a_trusted_capture() -> None:
+    captured_at = NOW - timedelta(milliseconds=30)
+    times = times_of(delivery(40, may_have_waited=True), captured_at, camera("trusted"), gate("single_in_flight"))
+    assert not times.is_late
+    assert times.act_before_ns == RECEIVED_NS + 120 * MS
+
+
+def test_times_of_a_camera_without_a_gate_do_not_ask_whether_it_kept_the_frame() -> None:
+    alone = camera().model_copy(update={"window_ms": 200.0})
+    assert not times_of(delivery(None, may_have_waited=True), None, alone, None).is_late
 
 
 @pytest.mark.parametrize(("ahead_ms", "is_told"), [(5, False), (500, True), (3_600_000, True)])

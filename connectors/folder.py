@@ -128,6 +128,9 @@ class FolderSource:
         self._changed.set()
         return True
 
+    def confirmation(self, _position: Position, /) -> None:
+        """None: a file that was moved does not come again."""
+
     def pause(self) -> None:
         self._is_paused = True
 

@@ -7,6 +7,7 @@ loop, unless it says that it runs on a worker thread.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, Self
@@ -115,6 +116,13 @@ class FrameSource(Adapter, Protocol):
         """Tell the broker that everything in the position's stream up to this position is durable.
 
         False if the position's generation is over: nothing was sent, and the broker will deliver the frames again.
+        """
+
+    def confirmation(self, position: Position) -> asyncio.Future[bool] | None:
+        """Whether the broker has taken the acknowledgement of this position. Call after `acknowledge` returned True.
+
+        None: what `acknowledge` sends is taken for certain. The answer is False if the link is lost before the broker
+        has shown it: the broker may deliver the frames again. It must not be cancelled.
         """
 
     def pause(self) -> None:

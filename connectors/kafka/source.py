@@ -146,6 +146,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._settle(lane, position.offset)
         return True
 
+    def confirmation(self, _position: Position, /) -> None:
+        """None: a record that comes again is known by its offset, whether or not that was committed."""
+
     def pause(self) -> None:
         self._is_paused = True
 

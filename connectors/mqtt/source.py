@@ -91,6 +91,7 @@ class MqttSource(Peer):
         self._markers = None if gate is None else self._new_markers(gate)
         self._doubt = None if gate is None else OutageDoubt(gate)
         self._is_reading = False
+        self._unconfirmed = 0
         # One marker is under way beside the frames, and is acknowledged in its turn.
         most = self._in_flight + (0 if gate is None else 1)
         self._session = Session(config.mqtt, Role(client_id, persistent=True, receive_maximum=most), peer=self)
@@ -162,6 +163,22 @@ class MqttSource(Peer):
         self._settle()
         connection.flush()
         return connection.is_open
+
+    def confirmation(self, position: Position) -> asyncio.Future[bool]:
+        """Whether the broker has taken the acknowledgement of `position`: True when it answers what was sent after it.
+
+        Bytes that the kernel has taken prove nothing: the link may break before the broker has them.
+        """
+        connection = self._connection
+        if connection is None or position.stream != self.name or position.generation != self._generation:
+            lost: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            lost.set_result(False)
+            return lost
+        answer = connection.sign_of_life()
+        self._unconfirmed += 1
+        answer.add_done_callback(self._note_confirmed)
+        self._regulate()
+        return answer
 
     def pause(self) -> None:
         self._is_paused = True
@@ -368,11 +385,16 @@ class MqttSource(Peer):
         has_room = not self._is_short and held < self._in_flight and len(self._ready) < self._in_flight
         if self._connection is None:
             return
-        is_reading = has_room and not self._is_paused and not self._is_stopped
+        # After a stop only the broker's answers are read. Frames that come with them stay with the broker.
+        is_reading = self._unconfirmed > 0 if self._is_stopped else has_room and not self._is_paused
         if is_reading and not self._is_reading and self._doubt is not None:
             self._doubt.note_reading(self._clock.monotonic_ns())
         self._is_reading = is_reading
         self._connection.set_reading(is_reading)
+
+    def _note_confirmed(self, _answer: asyncio.Future[bool]) -> None:
+        self._unconfirmed -= 1
+        self._regulate()
 
     def _note_room(self) -> None:
         if self._is_short:

@@ -37,6 +37,7 @@ class FakeBroker:
 class FakeSource:
     """Delivers the frames that are pushed, and keeps acknowledged positions in order in `acknowledged`.
 
+    With `loses_acknowledgements`, an acknowledgement reaches the broker only with `confirm`, and is lost with the link.
     `break_link` loses the connection and restores it: unacknowledged frames come again, marked as redelivered, in a
     new generation. Frames that waited in the broker before a connection are backlog. `is_shared`: as in a consumer
     group, `make_ready` is awaited before each delivery.
@@ -54,6 +55,8 @@ class FakeSource:
         self._is_stopped = False
         self._is_connected = False
         self._sent: dict[int, _Kept] = {}
+        self.loses_acknowledgements = False
+        self._unconfirmed: list[tuple[Position, asyncio.Future[bool]]] = []
         self._next_offset = 1
         self._backlog_left = 0
 
@@ -81,6 +84,9 @@ class FakeSource:
     def lose_link(self) -> None:
         """Disconnect until `restore_link`. Frames that are pushed meanwhile wait."""
         self._is_connected = False
+        for _, answer in self._unconfirmed:
+            answer.set_result(False)
+        self._unconfirmed.clear()
 
     def restore_link(self) -> None:
         self._is_connected = True
@@ -117,9 +123,27 @@ class FakeSource:
         if position.stream != self.name or position.generation != self._generation or not self._is_connected:
             return False
         self.acknowledged.append(position)
+        if not self.loses_acknowledgements:
+            self._take(position)
+        return True
+
+    def confirmation(self, position: Position) -> asyncio.Future[bool] | None:
+        if not self.loses_acknowledgements:
+            return None
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._unconfirmed.append((position, answer))
+        return answer
+
+    def confirm(self) -> None:
+        """The broker takes the acknowledgements that were sent, and answers."""
+        for position, answer in self._unconfirmed:
+            self._take(position)
+            answer.set_result(True)
+        self._unconfirmed.clear()
+
+    def _take(self, position: Position) -> None:
         for offset in [each for each in self._sent if each <= position.offset]:
             self.broker.kept.remove(self._sent.pop(offset))
-        return True
 
     def pause(self) -> None:
         self._is_paused = True

@@ -127,6 +127,14 @@ class SourceContract:
         await rig.send(self.frames[5], {})
         assert payloads(await reader.take(1)) == [self.frames[5]]
 
+    async def test_source_confirms_an_acknowledgement_that_the_broker_has_taken(self, rig: SourceRig) -> None:
+        reader = Reader(rig.source)
+        await self.send_all(rig, self.frames[:2])
+        got = await reader.take(2)
+        assert await rig.source.acknowledge(got[1].position)
+        answer = rig.source.confirmation(got[1].position)
+        assert answer is None or await answer
+
     async def test_source_stale_position_acknowledges_nothing(self, rig: SourceRig) -> None:
         reader = Reader(rig.source)
         await self.send_all(rig, self.frames[:2])

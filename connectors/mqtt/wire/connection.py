@@ -228,6 +228,17 @@ class Connection:
         """Hand queued packets to the network now, as far as it takes them."""
         self._bridge.flush()
 
+    def sign_of_life(self) -> asyncio.Future[bool]:
+        """Ask the broker for an answer, which comes when it has handled everything sent before.
+
+        The answer is False if the link is lost before. It comes only while the socket is read, and must not be
+        cancelled.
+        """
+        _, packet_id = self._client.unsubscribe(SIGN_OF_LIFE)
+        answer = self._reply(packet_id)
+        self._bridge.flush()
+        return answer
+
     async def round_trip(self, timeout_s: float) -> float | None:
         """Milliseconds until the broker has handled everything sent before; None without an answer in time.
 
@@ -235,9 +246,7 @@ class Connection:
         """
         self._bridge.set_reading(True)
         started_s = self._loop.time()
-        _, packet_id = self._client.unsubscribe(SIGN_OF_LIFE)
-        answer = self._reply(packet_id)
-        self._bridge.flush()
+        answer = self.sign_of_life()
         try:
             async with asyncio.timeout(timeout_s):
                 await answer

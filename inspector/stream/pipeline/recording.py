@@ -3,21 +3,28 @@
 Rows of a stream are released in the order of delivery, so that the ledger's sequence has the order of each
 camera. A position is acknowledged when everything before it in its stream is durable: in the ledger, or
 in the journal while the ledger is unavailable.
+
+A frame without ids that comes again is known only by a row whose acknowledgement the broker has not taken. So such a
+row is forgotten only when its source has confirmed the acknowledgement, and not when it was sent.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import asyncio
+from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 from typing import Final
 
-from inspector.domain import Identity, ResultId
+from inspector.domain import Identity, ResultId, Verdict
 from inspector.ports import Journal
 from inspector.stream.pipeline.ticket import Receipt, Row, Shared, Signal, Ticket
 from inspector.stream.pipeline.writing import Writing
 
 ENOUGH: Final = 16
 """So many rows wait for no more: a row of a larger transaction costs hardly less."""
+
+CONFIRMED_S: Final = 1.0
+"""So long the brokers may take for their last answers when the agent stops."""
 
 MOST_PUBLISHED: Final = 4096
 """Rows of other views that are remembered as published until they are written."""
@@ -40,6 +47,9 @@ class Recording:
         self._has_entry = Signal()
         self._has_enough = Signal()
         self._published: dict[ResultId, bool | None] = {}
+        # Frames without ids by the answer that confirms their acknowledgement. A source holds no more frames than it
+        # may have unacknowledged, so these are bounded too: an unread answer lies behind unread frames.
+        self._unconfirmed: dict[asyncio.Future[bool], list[Verdict]] = {}
 
     @property
     def waiting(self) -> int:
@@ -74,9 +84,16 @@ class Recording:
         while True:
             if not self._entries:
                 await self._has_entry.wait()
+            self._forget_confirmed()
             if self._entries and len(self._entries) < min(ENOUGH, store.commit_rows):
                 await self._has_enough.wait(store.commit_wait_ms / 1000)
             await self.write_once()
+
+    async def finish_confirming(self) -> None:
+        """Wait, for a short time, until the brokers have answered for the last acknowledgements."""
+        if self._unconfirmed:
+            await asyncio.wait(self._unconfirmed, timeout=CONFIRMED_S)
+            self._forget_confirmed()
 
     async def write_once(self) -> None:
         """Make one group of entries durable, then acknowledge it."""
@@ -124,13 +141,30 @@ class Recording:
         for entry in group:
             if entry.acknowledges is not None:
                 self._shared.checkpoint("acknowledged")
-        weak: list[ResultId] = []
+        weak: defaultdict[tuple[str, int], list[Verdict]] = defaultdict(list)
         for entry in group:
             if entry.acknowledges is None or entry.row is None:
                 continue
             position, verdict = entry.acknowledges.position, entry.row.verdict
             if (position.stream, position.generation) in taken and verdict.identity is Identity.WEAK:
-                self._shared.admission.acknowledged(verdict.camera, verdict.result_id)
-                weak.append(verdict.result_id)
-        if weak:
-            self._journal.append_acknowledged(weak)
+                weak[position.stream, position.generation].append(verdict)
+        for key, verdicts in weak.items():
+            answer = last[key].source.confirmation(last[key].position)
+            if answer is None:
+                self._forget(verdicts)
+            else:
+                self._unconfirmed[answer] = verdicts
+                answer.add_done_callback(lambda _: self._has_entry.set())
+
+    def _forget_confirmed(self) -> None:
+        """Forget the frames whose brokers have answered. Those of a lost link may come again and stay known."""
+        answered = [answer for answer in self._unconfirmed if answer.done()]
+        for answer in answered:
+            verdicts = self._unconfirmed.pop(answer)
+            if answer.result():
+                self._forget(verdicts)
+
+    def _forget(self, verdicts: list[Verdict]) -> None:
+        for verdict in verdicts:
+            self._shared.admission.acknowledged(verdict.camera, verdict.result_id)
+        self._journal.append_acknowledged([verdict.result_id for verdict in verdicts])

@@ -3,10 +3,10 @@
 Each camera has one connection and one persistent session under a fixed client id, so that the broker keeps its frames
 while the agent is away (for a shared camera, the agent's share of them). Each connection is a generation, and its
 positions acknowledge nothing on the next one. Messages that this module drops (retained frames, its own markers) are
-acknowledged in their turn, and each dropped frame is an event. A marker that the source sends to itself through
-the same session tells backlog from live frames: frames before the marker have waited in the broker. A gated
-camera gets markers all the time (`markers`), so that the age of each frame has a bound. A frame whose metadata paho
-can't read is fetched over MQTT 3.1.1 without its metadata, and carries a note of that.
+acknowledged in their turn. Dropped frames are counted, and events tell of them (`tally`). A marker that the source
+sends to itself through the same session tells backlog from live frames: frames before the marker have waited in the
+broker. A gated camera gets markers all the time (`markers`), so that the age of each frame has a bound. A frame whose
+metadata paho can't read is fetched over MQTT 3.1.1 without its metadata, and carries a note of that.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from connectors.mqtt.markers import MARKER_LOSSES, Markers, marker_topic
 from connectors.mqtt.other_form import OtherForm
+from connectors.mqtt.tally import Tally
 from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer, Session
@@ -92,6 +93,7 @@ class MqttSource(Peer):
         self._doubt = None if gate is None else OutageDoubt(gate)
         self._is_reading = False
         self._unconfirmed = 0
+        self._tally = Tally(clock, self._report)
         # One marker is under way beside the frames, and is acknowledged in its turn.
         most = self._in_flight + (0 if gate is None else 1)
         self._session = Session(config.mqtt, Role(client_id, persistent=True, receive_maximum=most), peer=self)
@@ -133,6 +135,7 @@ class MqttSource(Peer):
 
     async def __aexit__(self, *exc: object) -> None:
         await self.stop_intake()
+        self._tally.finish()
         await self._session.__aexit__(*exc)
 
     def serves(self, _camera: str, /) -> bool:
@@ -329,13 +332,13 @@ class MqttSource(Peer):
         topic = message.topic
         if topic is None or not any(topic_matches_sub(each, topic) for each in self._topics):
             # The broker's session still has a subscription of an older configuration.
-            self._report("unexpected_topic", f"a message on {message.topic!r}, which is not {self._topic}")
+            self._tally.note("unexpected_topic", f"a message on {message.topic!r}, which is not {self._topic}")
             if message.topic is not None:
                 connection.unsubscribe(message.topic)
             return False
         if message.is_retained:
             self._telemetry.count("retained_dropped", camera=self._camera.name)
-            self._report("retained_dropped", f"a retained frame on {message.topic}; publish frames without retain")
+            self._tally.note("retained_dropped", f"a retained frame on {message.topic}; publish frames without retain")
             return False
         return True
 

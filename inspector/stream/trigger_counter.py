@@ -12,6 +12,9 @@ from inspector.stream.gate_merging import COMMANDED_FIELDS, watched_fields
 from inspector.stream.handover import followed
 
 REMEMBERED_TRIGGERS = 4096
+REMEMBERED_EPOCHS = 256
+"""Epochs of this run that `has_had` knows. Each later question about an older one goes to the ledger."""
+
 NO_TRIGGER = -1
 """Count of an epoch in which no trigger has come yet; lower than every other count."""
 
@@ -49,7 +52,8 @@ class TriggerCounter:
         self, state: GateState, modulus: int | None, max_gap: int | None, grace: Grace = UNGATED_GRACE
     ) -> None:
         self._state = replace(state, gaps=())
-        self._epochs = {state.epoch}
+        self._epochs: OrderedDict[int, None] = OrderedDict()
+        self._note_epoch(state.epoch)
         self._modulus = modulus
         self._max_gap = max_gap
         self._seen: OrderedDict[int, None] = OrderedDict()
@@ -66,7 +70,11 @@ class TriggerCounter:
         return self._state
 
     def has_had(self, epoch: int) -> bool:
-        """Whether the counter has been in this epoch in this run, or agents with other ledgers have begun it."""
+        """Whether this is one of the newest epochs of this run, or agents with other ledgers have begun it.
+
+        A counter that lies apart from another camera's begins an epoch with each frame, so only `REMEMBERED_EPOCHS`
+        are known here. The ledger knows each one of which anything is stored.
+        """
         return epoch in self._epochs or any(first <= epoch <= last for first, last in self._state.elsewhere)
 
     @property
@@ -97,7 +105,7 @@ class TriggerCounter:
                 self._forget_epoch()
                 self._lowest = stored.last_trigger
             self._state = replace(stored, gaps=())
-            self._epochs.add(stored.epoch)
+            self._note_epoch(stored.epoch)
             self._recorded = max(self._recorded, _reach(stored))
         # Mode and jobs come from the state that has obeyed more commands, even if its count is behind.
         commanded = {name: getattr(ordered, name) for name in COMMANDED_FIELDS}
@@ -152,7 +160,7 @@ class TriggerCounter:
 
     def _begin_epoch(self, epoch: int, identity: str) -> None:
         self._state = replace(self._state, epoch=epoch, last_trigger=None, epoch_of=identity)
-        self._epochs.add(epoch)
+        self._note_epoch(epoch)
         self._forget_epoch()
 
     @property
@@ -290,6 +298,12 @@ class TriggerCounter:
                 for count in range(gap.first, gap.last + 1):
                     if count not in self._seen:
                         self._note(self._missed, count)
+
+    def _note_epoch(self, epoch: int) -> None:
+        self._epochs[epoch] = None
+        self._epochs.move_to_end(epoch)
+        if len(self._epochs) > REMEMBERED_EPOCHS:
+            self._epochs.popitem(last=False)
 
     @staticmethod
     def _note(memory: OrderedDict[int, None], count: int) -> None:

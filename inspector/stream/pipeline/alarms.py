@@ -65,6 +65,8 @@ class Alarms:
             return
         known.left_out += count
         known.sentence = sentence
+        if severity is Severity.ALARM:  # the gravest of the cases counts
+            known.severity = severity
         if len(known.cases) < MOST_CASES:
             known.cases[case] = None
             if self._is_kept:

@@ -17,6 +17,7 @@ from inspector.domain import Admitted, Delivery, FrameFacts, Severity
 from inspector.ports import FrameSource
 from inspector.stream.admission import Arrival, Repeat, frame_digest
 from inspector.stream.deciding import UNINSPECTING_MODES
+from inspector.stream.pipeline.alarms import Alarms
 from inspector.stream.pipeline.camera_watch import CameraWatch
 from inspector.stream.pipeline.frozen import FrozenCameras
 from inspector.stream.pipeline.misses import Misses
@@ -59,10 +60,19 @@ class Intake:
         self._recording = recording
         self._hashers = Workers(HASHERS, "hash")
         self._frozen = frozen
+        self._alarms = Alarms(shared)  # a counter that stands still makes an event of every frame
 
     def close(self) -> None:
         """Let the hashing threads end."""
         self._hashers.shutdown(wait=True)
+
+    async def run_alarms(self) -> None:
+        """Tell what waits for its event, until cancelled."""
+        await self._alarms.run()
+
+    def tell_last(self) -> None:
+        """Tell what waits for its event now."""
+        self._alarms.tell_due(is_last=True)
 
     async def run(self, source: FrameSource) -> None:
         """Take deliveries until the source's intake is stopped."""
@@ -166,7 +176,7 @@ class Intake:
                 f"camera {camera} sent trigger {key.trigger_id}{after}, so its counter has begun again and epoch "
                 f"{key.epoch} begins. If nobody reset it, look at trigger_modulus and max_gap"
             )
-        self._shared.event("counter_reset", severity, self._shared.owner_of(camera), detail)
+        self._alarms.tell("counter_reset", severity, self._shared.owner_of(camera), detail, sentence=_counter_resets)
 
     def _note_count(self, arrival: Arrival) -> None:
         camera = arrival.admitted.delivery.camera
@@ -175,11 +185,8 @@ class Intake:
         if arrival.skipped:
             self._shared.has_gap.set()
         if arrival.admitted.id_conflict:
-            detail = (
-                "a frame came under an id that another picture had before, and is judged on its own; no id may be used "
-                f"twice. See: inspector results show {arrival.admitted.result_id}"
-            )
-            self._shared.event("id_conflict", Severity.WARNING, camera, detail)
+            case = arrival.admitted.result_id
+            self._alarms.tell("id_conflict", Severity.WARNING, camera, case, sentence=_id_conflicts)
 
     def _note_seen(self, admitted: Admitted) -> None:
         """Note the frame as the part that is under way, for the report on that part. A frame that waited is no such."""
@@ -211,3 +218,15 @@ class Intake:
     async def _room_for(self, ticket: Ticket) -> None:
         while not self._shared.line.has_room(ticket.camera):
             await self._shared.has_room.wait()
+
+
+def _counter_resets(count: int, cases: str) -> str:
+    return cases if count == 1 else f"{count} times: {cases}"
+
+
+def _id_conflicts(count: int, cases: str) -> str:
+    if count == 1:
+        what = "a frame came under an id that another picture had before, and is judged on its own"
+    else:
+        what = f"{count} frames came under ids that other pictures had before, and each is judged on its own"
+    return f"{what}; no id may be used twice. See: inspector results show {cases}"

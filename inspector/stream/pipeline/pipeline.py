@@ -326,6 +326,7 @@ class Pipeline:
                         stage.cancel()
                     self._settling.abandon()
                 self._misses.tell_last()
+                self._intake.tell_last()
                 await self._owning.leave()
                 await self._reports.finish()
                 self._command_sieve.finish()
@@ -380,6 +381,7 @@ class Pipeline:
             "lineups": self._lineups.run(),
             "rhythms": self._camera_watch.run(),
             "views": self._views.run(),
+            "counts": self._intake.run_alarms(),
             "canary": self._upkeep.run_canary(self._judging.scorer_thread),
             "owners": self._owning.run(self._heartbeats.send),
             "owners in the ledger": self._owning.run_ledger(),

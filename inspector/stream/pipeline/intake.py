@@ -163,8 +163,10 @@ class Intake:
     def _tell_reset(self, arrival: Arrival, camera: str) -> None:
         """A jump forward may also be parts of an outage that nobody saw, for which there are no rows."""
         key, before = arrival.admitted.key, arrival.trigger_before
-        if before is not None and key.trigger_id is not None and key.trigger_id > before:
-            severity, between = Severity.ALARM, key.trigger_id - before - 1
+        modulus = self._shared.admission.counter(self._shared.owner_of(camera)).modulus
+        between = None if before is None or key.trigger_id is None else _between(before, key.trigger_id, modulus)
+        if between is not None:
+            severity = Severity.ALARM
             detail = (
                 f"camera {camera} sent trigger {key.trigger_id} after {before}, farther than max_gap: either its "
                 f"counter was set anew, or {between} parts were not seen and have no row. Epoch {key.epoch} begins"
@@ -230,3 +232,14 @@ def _id_conflicts(count: int, cases: str) -> str:
     else:
         what = f"{count} frames came under ids that other pictures had before, and each is judged on its own"
     return f"{what}; no id may be used twice. See: inspector results show {cases}"
+
+
+def _between(before: int, trigger: int, modulus: int | None) -> int | None:
+    """Number of triggers between two, counted forward; None if it is rather a step back.
+
+    Of a counter that wraps, the shorter way is taken.
+    """
+    if modulus is None:
+        return trigger - before - 1 if trigger > before else None
+    forward = (trigger - before) % modulus
+    return forward - 1 if 0 < forward <= modulus // 2 else None

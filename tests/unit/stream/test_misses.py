@@ -88,6 +88,31 @@ async def test_run_jump_beyond_max_gap_is_an_alarm_that_says_how_many_parts_may_
     assert ("894 parts were not seen" in event.detail) is (then == 1000)
 
 
+@pytest.mark.parametrize(
+    ("then", "severity", "said"),
+    [
+        (
+            40,
+            Severity.ALARM,
+            "trigger 40 after 105, farther than max_gap: either its counter was set anew, or 54 parts",
+        ),
+        (80, Severity.WARNING, "trigger 80 after 105, so its counter has begun again"),
+    ],
+    ids=["over the wrap", "back"],
+)
+async def test_run_jump_of_a_counter_that_wraps_is_told_by_the_shorter_way(
+    then: int, severity: Severity, said: str
+) -> None:
+    plant = Plant(settings(**QUICK | {"trigger_modulus": 120, "max_gap": 5}))
+    async with plant.running():
+        show(plant, 104, 105)
+        await until(lambda: not plant.source.broker.kept)
+        plant.source.push(b"later", {"trigger-id": str(then)})
+        await until(lambda: "counter_reset" in plant.telemetry.kinds())
+    (event,) = [event for event in plant.telemetry.events if event.kind == "counter_reset"]
+    assert (event.severity, said in event.detail) == (severity, True)
+
+
 async def test_run_many_misses_are_two_alarms_with_their_numbers() -> None:
     plant = Plant(settings(**QUICK))
     async with plant.running():

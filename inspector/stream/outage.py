@@ -1,11 +1,9 @@
-"""Doubts the age of a gate's frames after each connection, because a camera may have kept them before.
+"""Doubts the age of a gate's frames after an outage of the broker, because a camera may have kept them meanwhile.
 
 A marker proves how long a frame waited in the broker. It can't see how long the frame waited in the camera. A camera
-whose client keeps messages while the broker is away sends them together once the broker is back. At a gate of one part
-in flight the first connection of the process is no different: agent and broker may have been started together, and the
-camera comes back after both. At a gate of triggers the first connection is not doubted, because that would cost the
-first part of each start and protect none: a decision names its part there. So the age of the frames is doubted until
-one of these is true.
+whose client keeps messages while the broker is away sends them together once the broker is back. The first connection
+of the process is not doubted, because that would cost the first part of each start. So after each other one the age of
+the frames is doubted until one of these is true.
 
 * There is a pause between two frames that is longer than kept frames need to follow each other. Kept frames come as
   fast as the network carries them. They lie a few ms apart if they are small, and as far apart as their transfer takes
@@ -45,15 +43,14 @@ class OutageDoubt:
 
     def __init__(self, gate: GateSection) -> None:
         self._most_pause_ns = max(PAUSE_NS, int(gate.window_ms * 1e6))
-        self._has_triggers = gate.match == "trigger_id"
-        self._longest_ns = LONGEST_WITH_TRIGGER_NS if self._has_triggers else LONGEST_NS
+        self._longest_ns = LONGEST_WITH_TRIGGER_NS if gate.match == "trigger_id" else LONGEST_NS
         self._is_in_doubt = False
         self._first_ns: int | None = None
         self._quiet_since_ns = 0
 
     def begin(self, *, is_first: bool) -> None:
-        """A connection is up. `is_first`: it is the first one of this process."""
-        self._is_in_doubt = not (is_first and self._has_triggers)
+        """A connection is up. `is_first`: it is the first one of this process, which is not doubted."""
+        self._is_in_doubt = not is_first
         self._first_ns = None
 
     def note_reading(self, now_ns: int) -> None:

@@ -205,11 +205,11 @@ async def test_disk_that_fills_behind_a_verdict_ends_nothing_and_leaves_each_fra
     plant = Plant(settings())
     publish = plant.line.publish
 
-    async def fill(decision: Decision) -> bool | None:
+    async def fill(decision: Decision, *may_go: Any) -> bool | None:
         nonlocal is_full
         is_full = True
         plant.ledger.is_available = False
-        return await publish(decision)
+        return await publish(decision, *may_go)
 
     async with FileJournal(tmp_path, max_bytes=1 << 20, segment_bytes=1 << 17) as journal:
         plant.journal = journal  # type: ignore[assignment]  # the plant's own is in memory

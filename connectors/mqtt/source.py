@@ -92,7 +92,6 @@ class MqttSource(Peer):
         self._markers = None if gate is None else self._new_markers(gate)
         self._doubt = None if gate is None else OutageDoubt(gate)
         self._is_reading = False
-        self._unconfirmed = 0
         self._tally = Tally(clock, self._report)
         # One marker is under way beside the frames, and is acknowledged in its turn.
         most = self._in_flight + (0 if gate is None else 1)
@@ -177,11 +176,7 @@ class MqttSource(Peer):
             lost: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             lost.set_result(False)
             return lost
-        answer = connection.sign_of_life()
-        self._unconfirmed += 1
-        answer.add_done_callback(self._note_confirmed)
-        self._regulate()
-        return answer
+        return connection.sign_of_life()
 
     def pause(self) -> None:
         self._is_paused = True
@@ -363,6 +358,7 @@ class MqttSource(Peer):
             backlog=self.has_backlog,
             not_before_ns=None if self._markers is None else self._markers.not_before_ns,
             may_have_waited=self._may_have_waited(message),
+            packet_id=message.packet_id,
         )
 
     def _may_have_waited(self, message: Message) -> bool:
@@ -388,16 +384,11 @@ class MqttSource(Peer):
         has_room = not self._is_short and held < self._in_flight and len(self._ready) < self._in_flight
         if self._connection is None:
             return
-        # After a stop only the broker's answers are read. Frames that come with them stay with the broker.
-        is_reading = self._unconfirmed > 0 if self._is_stopped else has_room and not self._is_paused
+        is_reading = has_room and not self._is_paused and not self._is_stopped
         if is_reading and not self._is_reading and self._doubt is not None:
             self._doubt.note_reading(self._clock.monotonic_ns())
         self._is_reading = is_reading
         self._connection.set_reading(is_reading)
-
-    def _note_confirmed(self, _answer: asyncio.Future[bool]) -> None:
-        self._unconfirmed -= 1
-        self._regulate()
 
     def _note_room(self) -> None:
         if self._is_short:

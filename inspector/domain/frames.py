@@ -58,7 +58,8 @@ class Delivery:
 
     `properties` holds the metadata under the contract's header names (`frame-id`, `trigger-id`, ...),
     lower case. `backlog`: the message waited in the broker. `broker_id` is the broker's own unchanging name
-    for the message (Kafka), or None (MQTT). `not_before_ns` is the earliest time at which the message can have
+    for the message (Kafka), or None (MQTT). `packet_id` is MQTT's number of the message, which its redelivery has
+    too and which is used again for others; 0: none. `not_before_ns` is the earliest time at which the message can have
     reached the broker, or None if the source can prove no such time; at a gate a frame without this time is late.
     `may_have_waited`: the camera may have kept the message before the broker got it, so `not_before_ns` bounds the
     frame's age only where the camera's clock says when it was taken.
@@ -75,6 +76,7 @@ class Delivery:
     broker_id: str | None = None
     not_before_ns: int | None = None
     may_have_waited: bool = False
+    packet_id: int = 0
 
     @property
     def proven_ns(self) -> int | None:

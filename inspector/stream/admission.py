@@ -213,6 +213,11 @@ class Admission:
             for epoch, count in counter.gaps.take_due(progress)
         ]
 
+    def sent(self, camera: str, result_id: ResultId) -> None:
+        """The acknowledgement of this frame was sent; the broker may still deliver the frame again."""
+        self._memories[camera].sent(result_id)
+        self._rehearsals[camera].sent(result_id)
+
     def acknowledged(self, camera: str, result_id: ResultId) -> None:
         """The broker will not deliver this frame again."""
         self._memories[camera].acknowledged(result_id)
@@ -237,6 +242,7 @@ class Admission:
             is_redelivered=delivery.redelivered or _may_come_again(delivery),
             generation=delivery.position.generation,
             at_ns=delivery.received_ns if delivery.proven_ns is None else delivery.proven_ns,
+            packet_id=delivery.packet_id,
         )
         owner = gate.name if gate else camera.name
         trigger_before = self._trigger_reached(owner)

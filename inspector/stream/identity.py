@@ -22,7 +22,7 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inspector.domain import FrameKey, GateState, ResultId, Sighting
 from inspector.stream.trigger_counter import (
@@ -57,7 +57,8 @@ class FrameIds:
 
     `broker_id` is the broker's own lasting id of the message, if the broker gives one. `generation` is the connection
     that brought the message; a broker delivers a message at most once per connection. `at_ns` is the earliest
-    monotonic time at which the message can have been sent.
+    monotonic time at which the message can have been sent. `packet_id` is no identity: the broker uses it again, and 0
+    means none. But a message that comes again has the one that it had.
     """
 
     frame_id: str | None
@@ -68,6 +69,28 @@ class FrameIds:
     is_redelivered: bool = False
     generation: int = 0
     at_ns: int = 0
+    packet_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    """A frame without ids that its broker may deliver again.
+
+    `generation` is the connection that last brought it (None: an earlier run's). `is_sent`: its acknowledgement was
+    sent, and the broker has not confirmed it. Then another frame with equal bytes, which the link lost on its way here,
+    may come under the broker's mark of a redelivery as well, and only the packet id tells one from the other.
+    """
+
+    sha256: str
+    generation: int | None
+    packet_id: int
+    is_sent: bool = False
+
+    def is_again(self, ids: FrameIds) -> bool:
+        """Whether this redelivery is of this frame. A connection brings each message once."""
+        if self.sha256 != ids.sha256 or self.generation == ids.generation:
+            return False
+        return not self.is_sent or 0 != self.packet_id == ids.packet_id
 
 
 class CameraCount:
@@ -150,8 +173,7 @@ class FrameMemory:
         self._known: OrderedDict[tuple[int, str | None, int | None, str], ResultId] = OrderedDict()
         self._bytes_of_id: OrderedDict[tuple[int, str], str] = OrderedDict()
         self._entries: deque[tuple[int, int]] = deque()  # how many of both each frame added, the oldest first
-        # By result id: the SHA-256, and the connection that last brought the frame (None: an earlier run's connection).
-        self._unacknowledged: OrderedDict[ResultId, tuple[str, int | None]] = OrderedDict()
+        self._unacknowledged: OrderedDict[ResultId, _Awaited] = OrderedDict()
         self._by_broker: OrderedDict[ResultId, None] = OrderedDict()
         self._epochs: tuple[int, ...] = ()
 
@@ -166,7 +188,7 @@ class FrameMemory:
                     self._counter.remember(count)
             self._remember(key, count, sighting.result_id)
             if key.nonce and not sighting.acknowledged:
-                self._expect_again(sighting.result_id, key.sha256, None)
+                self._expect_again(sighting.result_id, _Awaited(key.sha256, None, 0))
 
     def reached(self, epoch: int) -> int | None:
         """The highest count that this camera has shown in an epoch; None if it has shown none."""
@@ -189,7 +211,7 @@ class FrameMemory:
         is_conflict = self._is_conflict(key, count)
         self._remember(key, count, key.result_id)
         if key.nonce:
-            self._expect_again(key.result_id, key.sha256, ids.generation)
+            self._expect_again(key.result_id, _Awaited(key.sha256, ids.generation, ids.packet_id))
         missed = step.missed if step else ()
         return New(key, count, is_conflict, missed, step is not None and step.motion is Motion.RESET)
 
@@ -206,6 +228,11 @@ class FrameMemory:
             step = self._counter.step(number, can_be_reset, ids.at_ns)
         self._own.reach(step.epoch, step.count)
         return step
+
+    def sent(self, result_id: ResultId) -> None:
+        """Note that the acknowledgement of this frame was sent. The broker may not have it yet."""
+        if awaited := self._unacknowledged.get(result_id):
+            self._unacknowledged[result_id] = replace(awaited, is_sent=True)
 
     def acknowledged(self, result_id: ResultId) -> None:
         """Note that the broker will not deliver this frame again: a later delivery with equal bytes is a new frame."""
@@ -231,10 +258,9 @@ class FrameMemory:
             return result_id if result_id in self._by_broker else None
         if not ids.is_redelivered:
             return None
-        for result_id, (sha, generation) in self._unacknowledged.items():
-            # A connection brings each message once, so equal bytes on the same connection are another frame.
-            if sha == ids.sha256 and generation != ids.generation:
-                self._unacknowledged[result_id] = (sha, ids.generation)
+        for result_id, awaited in self._unacknowledged.items():
+            if awaited.is_again(ids):
+                self._unacknowledged[result_id] = replace(awaited, generation=ids.generation, packet_id=ids.packet_id)
                 return result_id
         return None
 
@@ -293,8 +319,8 @@ class FrameMemory:
             for _ in range(names):
                 self._bytes_of_id.popitem(last=False)
 
-    def _expect_again(self, result_id: ResultId, sha256: str, generation: int | None) -> None:
-        self._unacknowledged[result_id] = (sha256, generation)
+    def _expect_again(self, result_id: ResultId, awaited: _Awaited) -> None:
+        self._unacknowledged[result_id] = awaited
         while len(self._unacknowledged) > self._bound:
             self._unacknowledged.popitem(last=False)
 

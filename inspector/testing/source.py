@@ -21,6 +21,7 @@ class _Kept:
 
     payload: bytes
     properties: dict[str, str]
+    packet_id: int
     was_sent: bool = False
 
 
@@ -29,9 +30,11 @@ class FakeBroker:
 
     def __init__(self) -> None:
         self.kept: list[_Kept] = []
+        self._count = 0
 
     def put(self, payload: bytes, properties: Mapping[str, str] | None = None) -> None:
-        self.kept.append(_Kept(payload, dict(properties or {})))
+        self._count += 1
+        self.kept.append(_Kept(payload, dict(properties or {}), self._count))
 
 
 class FakeSource:
@@ -169,6 +172,7 @@ class FakeSource:
             redelivered=message.was_sent,
             backlog=self._backlog_left > 0,
             not_before_ns=None if self._backlog_left > 0 else self._clock.monotonic_ns(),
+            packet_id=message.packet_id,
         )
         message.was_sent = True
         self._sent[offset] = message

@@ -78,18 +78,18 @@ class Camera:
         self._client.loop_stop()
 
 
-MOST_FORGOTTEN = 20
-"""Acknowledgements that a broker can forget with its end: mosquitto's own bound of frames in flight."""
+MOST_SWALLOWED = 20
+"""Acknowledgements that can be under way when agent or broker die: mosquitto's own bound of frames in flight."""
 
 
 def check_rows(agent: Agent, sent: int, has_ids: bool = True) -> None:
     """One row each, none twice.
 
-    A frame without any id comes again like a new one where the broker had confirmed its acknowledgement and forgot it
-    with its own end: such a frame may have one row more, never one fewer.
+    A frame without any id whose acknowledgement was sent and swallowed by the end of the agent or of the broker comes
+    again like a new one: such a frame may have one row more, never one fewer.
     """
     rows = agent.has_rows(sent, 90)
-    assert sent <= len(rows) <= sent + (0 if has_ids else MOST_FORGOTTEN)
+    assert sent <= len(rows) <= sent + (0 if has_ids else MOST_SWALLOWED)
     assert len({row["result_id"] for row in rows}) == len(rows)
     named = [row["frame_id"] for row in rows if row["frame_id"]]
     assert not [name for name, times in Counter(named).items() if times > 1]

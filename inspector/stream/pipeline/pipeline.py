@@ -432,7 +432,6 @@ class Pipeline:
                 f"{counted(rows, 'row')} in the journal, for its next start; a longer agent.drain_s lets it finish"
             )
             self._shared.event("drain_cut_short", Severity.WARNING, self._config.agent.name, detail)
-        await self._recording.finish_confirming()
 
     def _is_drained(self) -> bool:
         """Whether nothing is under way. Rows that wait for an unavailable ledger don't count: they are in the journal.

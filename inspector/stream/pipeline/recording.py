@@ -5,7 +5,8 @@ camera. A position is acknowledged when everything before it in its stream is du
 in the journal while the ledger is unavailable.
 
 A frame without ids that comes again is known only by a row whose acknowledgement the broker has not taken. So such a
-row is forgotten only when its source has confirmed the acknowledgement, and not when it was sent.
+row is forgotten only when its source has confirmed the acknowledgement, and not when it was sent. The journal notes it
+when it is sent: where the agent is killed before the answer, such a frame may get one row more, and never one fewer.
 """
 
 from __future__ import annotations
@@ -22,9 +23,6 @@ from inspector.stream.pipeline.writing import Writing
 
 ENOUGH: Final = 16
 """So many rows wait for no more: a row of a larger transaction costs hardly less."""
-
-CONFIRMED_S: Final = 1.0
-"""So long the brokers may take for their last answers when the agent stops."""
 
 MOST_PUBLISHED: Final = 4096
 """Rows of other views that are remembered as published until they are written."""
@@ -89,12 +87,6 @@ class Recording:
                 await self._has_enough.wait(store.commit_wait_ms / 1000)
             await self.write_once()
 
-    async def finish_confirming(self) -> None:
-        """Wait, for a short time, until the brokers have answered for the last acknowledgements."""
-        if self._unconfirmed:
-            await asyncio.wait(self._unconfirmed, timeout=CONFIRMED_S)
-            self._forget_confirmed()
-
     async def write_once(self) -> None:
         """Make one group of entries durable, then acknowledge it."""
         limit = self._shared.config.store.commit_rows
@@ -153,8 +145,11 @@ class Recording:
             if answer is None:
                 self._forget(verdicts)
             else:
+                for verdict in verdicts:
+                    self._shared.admission.sent(verdict.camera, verdict.result_id)
                 self._unconfirmed[answer] = verdicts
                 answer.add_done_callback(lambda _: self._has_entry.set())
+            self._journal.append_acknowledged([verdict.result_id for verdict in verdicts])
 
     def _forget_confirmed(self) -> None:
         """Forget the frames whose brokers have answered. Those of a lost link may come again and stay known."""
@@ -167,4 +162,3 @@ class Recording:
     def _forget(self, verdicts: list[Verdict]) -> None:
         for verdict in verdicts:
             self._shared.admission.acknowledged(verdict.camera, verdict.result_id)
-        self._journal.append_acknowledged([verdict.result_id for verdict in verdicts])

@@ -24,9 +24,11 @@ from connectors.mqtt.wire.client import Message, Role
 from connectors.mqtt.wire.connection import Connection
 from connectors.mqtt.wire.session import Peer
 from inspector.config.config import Config
+from inspector.config.line_sections import CameraSection
 from inspector.config.loading import secret
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 from inspector.files import read_regular
+from inspector.stream.gate_fault import WORDS, Fault
 
 BURST: Final = 1200
 """Messages of the queue test: more than the thousand that mosquitto keeps by default for an absent client."""
@@ -45,11 +47,15 @@ QUIET_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's report. `detail` says what the check showed, or what to do."""
+    """One line of the doctor's report. `detail` says what the check showed, or what to do.
+
+    `is_needed`: no part is judged, or told to its gate, without what was checked.
+    """
 
     subject: str
     is_ok: bool
     detail: str
+    is_needed: bool = True
 
 
 async def probe(config: Config) -> list[Finding]:
@@ -64,15 +70,19 @@ async def probe(config: Config) -> list[Finding]:
     findings = [Finding("mqtt broker", True, f"{address} speaks MQTT {settings.protocol}")]
     try:
         findings.append(await doctor.check_name(connection))
+        findings += doctor.check_gates()
         findings += _packet_size(config, connection.maximum_packet_bytes)
         findings.append(await doctor.check_round_trip(connection))
         for camera in _gated_cameras(config):
             if not connection.is_open:  # a broker may hang up on what it refuses
                 connection = await doctor.connect(is_persistent=False)
             findings.append(await doctor.check_markers(connection, camera))
+        for read in _topics_read(config):
+            if not connection.is_open:
+                connection = await doctor.connect(is_persistent=False)
+            findings.append(await _subscription(connection, read))
         if not connection.is_open:
             connection = await doctor.connect(is_persistent=False)
-        findings += [await _subscription(connection, topic) for topic in _topics_read(config)]
         findings.append(await doctor.check_dropped(connection))
     except (BrokerUnavailable, BrokerRefused) as error:
         findings.append(Finding("mqtt broker", False, str(error)))
@@ -98,6 +108,7 @@ class _Doctor(Peer):
         self._state_topic = f"{config.agent.prefix}/agent/{self._agent}/state"
         self._state_came = asyncio.Event()
         self._online: set[str] = set()
+        self._gates: dict[str, str] = {}
         self._session_file = session_file(config)
         self._dropped: int | None = None
         self._count_came = asyncio.Event()
@@ -131,6 +142,21 @@ class _Doctor(Peer):
         said = "no other agent of this name is online" if self._state_came.is_set() else "no agent has used this name"
         return Finding(subject, True, said)
 
+    def check_gates(self) -> Iterator[Finding]:
+        """Whether each gate is ready, by what this agent says of it. None while the agent does not run.
+
+        Reads what `check_name` has heard.
+        """
+        for gate in self._config.gate:
+            with contextlib.suppress(KeyError):  # not said, or by a later version of the agent
+                fault = Fault[self._gates[gate.name].upper()]
+                subject = f"mqtt {gate.name} now"
+                if fault is Fault.NONE:
+                    yield Finding(subject, True, "ready")
+                    continue
+                detail = f"not ready, fault {fault}: {WORDS[fault]}; the gate's default applies to every part"
+                yield Finding(subject, False, detail, is_needed=fault not in {Fault.HELD, Fault.STOPPING})
+
     async def check_round_trip(self, connection: Connection) -> Finding:
         """Whether a published message returns, as markers must."""
         subject = "mqtt publish and subscribe"
@@ -162,7 +188,7 @@ class _Doctor(Peer):
 
     async def check_dropped(self, connection: Connection) -> Finding:
         """Whether the broker has dropped messages since its start. Some brokers hide this number from some users."""
-        subject = "mqtt dropped for absent clients"
+        subject, is_needed = "mqtt dropped for absent clients", False
         with contextlib.suppress(BrokerUnavailable, BrokerRefused, TimeoutError):
             await connection.subscribe([DROPPED])
             async with asyncio.timeout(QUIET_S):
@@ -175,22 +201,25 @@ class _Doctor(Peer):
                 False,
                 f"the broker has dropped {self._dropped} messages since its start, perhaps frames of cameras among "
                 "them (and trials of this doctor): nobody else is told; for mosquitto raise max_queued_messages",
+                is_needed,
             )
         return Finding(subject, True, "none since the broker's start")
 
     async def check_queue(self) -> Finding:
         """Whether the broker keeps a burst for a client that is away."""
-        subject = "mqtt queue for an absent agent"
+        # A broker that keeps little for absent agents still serves present ones.
+        subject, is_needed = "mqtt queue for an absent agent", False
         try:
             kept = await self._burst_kept()
         except (BrokerUnavailable, BrokerRefused) as error:
-            return Finding(subject, False, str(error))
+            return Finding(subject, False, str(error), is_needed)
         if kept < BURST:
             return Finding(
                 subject,
                 False,
                 f"the broker kept {kept} of {BURST} messages while their receiver was away; for mosquitto set "
                 "max_queued_messages 0, or frames are lost without a word",
+                is_needed,
             )
         return Finding(subject, True, f"kept all of {BURST} messages while their receiver was away")
 
@@ -241,6 +270,7 @@ class _Doctor(Peer):
             state = orjson.loads(payload)
             if isinstance(state, dict) and state.get("state") != "offline":
                 self._online.add(str(state.get("session")))
+                self._gates = _faults_of(state.get("gates"))
         self._state_came.set()
 
     def _password(self) -> str | None:
@@ -303,23 +333,51 @@ def _rounded_down(size_mib: float) -> float:
     return math.floor(size_mib * steps) / steps
 
 
-def _topics_read(config: Config) -> list[str]:
-    """All topic filters of this agent. Shared frames get the probe's own group, which takes no frames from an agent."""
-    cameras = [
-        config.topic_of(camera) if camera.shared_group is None else f"$share/doctor/{config.topic_of(camera)}"
-        for camera in config.camera
-        if camera.source == "mqtt"
-    ]
-    gates = [f"{config.agent.prefix}/gate/{gate.name}/ack" for gate in config.gate]
-    return [*cameras, *gates, *command_topics(config)]
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A topic filter that the agent reads, and what is lost where it may not, if that is less than all of the line."""
+
+    topic: str
+    loss: str | None = None
 
 
-async def _subscription(connection: Connection, topic: str) -> Finding:
+def _topics_read(config: Config) -> Iterator[_Read]:
+    """All topic filters of this agent, of which each camera's own form comes first."""
+    cameras = [camera for camera in config.camera if camera.source == "mqtt"]
+    for camera in cameras:
+        yield _Read(_unnoticed(config.topic_of(camera), camera))
+    for gate in config.gate:
+        yield _Read(f"{config.agent.prefix}/gate/{gate.name}/ack")
+    for topic in command_topics(config):
+        yield _Read(topic, "No command would be heard there.")
+    for camera in cameras:
+        if other := config.other_form_of(camera):
+            without = "without" if camera.trigger_from == "topic" else "with"
+            loss = f"Nobody would hear frames of {camera.name} {without} a trigger id in their topic."
+            yield _Read(_unnoticed(other, camera), loss)
+
+
+def _unnoticed(topic: str, camera: CameraSection) -> str:
+    """The filter as the doctor may subscribe to it: in a group of its own, it takes no shared frame from an agent."""
+    return topic if camera.shared_group is None else f"$share/doctor/{topic}"
+
+
+async def _subscription(connection: Connection, read: _Read) -> Finding:
+    subject = f"mqtt topic {read.topic}"
     try:
-        await connection.subscribe([topic])
+        await connection.subscribe([read.topic])
     except (BrokerUnavailable, BrokerRefused) as error:
-        return Finding(f"mqtt topic {topic}", False, str(error))
-    return Finding(f"mqtt topic {topic}", True, "may be read")
+        if read.loss is None:
+            return Finding(subject, False, str(error))
+        return Finding(subject, False, f"{error} {read.loss}", is_needed=False)
+    return Finding(subject, True, "may be read")
+
+
+def _faults_of(gates: object) -> dict[str, str]:
+    """The fault of each gate in the state of an agent, by the gate's name."""
+    if not isinstance(gates, dict):
+        return {}
+    return {name: str(gate.get("fault")) for name, gate in gates.items() if isinstance(gate, dict)}
 
 
 def _gated_cameras(config: Config) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from connectors.mqtt.probe import Finding, probe
 from connectors.mqtt.publisher import MqttPublisher
 from connectors.mqtt.source import MqttSource
 from connectors.mqtt.verdict_sink import MqttVerdictSink
+from connectors.mqtt.wire.connection import Connection
 from inspector.config.config import Config
 from inspector.errors import BrokerRefused, BrokerUnavailable, ConfigError
 from inspector.testing.source_contract import Reader, payloads
@@ -266,6 +267,65 @@ async def test_probe_finds_another_agent_of_this_name(mosquitto: Callable[..., M
         assert "agent1" in found.detail
         assert "agent.name" in found.detail
     assert (await said()).is_ok, "the other one has gone"
+
+
+async def test_probe_says_which_gate_is_not_ready_now(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
+    broker = mosquitto(is_persistent=False)
+    config = line_config(broker, tmp_path)
+    gate = config.gate[0].name
+
+    async def said() -> Finding | None:
+        return next((each for each in await probe(config) if each.subject == f"mqtt {gate} now"), None)
+
+    assert await said() is None, "no agent runs"
+    async with MqttVerdictSink(config, RunningClock(), Notebook()) as sink:
+        await until(lambda: sink.is_connected)
+        for fault, is_ok, is_needed, words in (
+            ("none", True, True, "ready"),
+            ("camera_link", False, True, "fault 4: a camera of this gate is not connected"),
+            ("held", False, False, "fault 5: the gate is held"),
+        ):
+            await sink.state(
+                "agent/agent1/state", {"state": "online", "gates": {gate: {"fault": fault, "owner": None}}}
+            )
+            found = await said()
+            assert found is not None
+            assert (found.is_ok, found.is_needed) == (is_ok, is_needed)
+            assert words in found.detail
+        await sink.state("agent/agent1/state", {"state": "online", "gates": {gate: {"fault": "of a later version"}}})
+        assert await said() is None
+    assert await said() is None, "the agent has gone"
+
+
+async def test_probe_tries_both_forms_of_a_cameras_topic(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> None:
+    broker = mosquitto(is_persistent=False)
+    config = line_config(broker, tmp_path)
+    camera = config.camera[0]
+    findings = {each.subject: each for each in await probe(config)}
+    for topic in (config.topic_of(camera), config.other_form_of(camera)):
+        assert findings[f"mqtt topic {topic}"].is_ok
+
+
+async def test_probe_says_what_is_lost_where_the_second_form_of_a_topic_is_refused(
+    mosquitto: Callable[..., Mosquitto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = line_config(mosquitto(is_persistent=False), tmp_path)
+    second = config.other_form_of(config.camera[0])
+    subscribe = Connection.subscribe
+
+    async def refuse(connection: Connection, topics: Sequence[str]) -> None:
+        if second in topics:
+            await connection.close()
+            raise BrokerUnavailable("The broker hung up.")
+        await subscribe(connection, topics)
+
+    monkeypatch.setattr(Connection, "subscribe", refuse)
+    findings = {each.subject: each for each in await probe(config)}
+    refused = findings.pop(f"mqtt topic {second}")
+    assert not refused.is_ok
+    assert not refused.is_needed
+    assert refused.detail.endswith("Nobody would hear frames of cam1 with a trigger id in their topic.")
+    assert all(each.is_ok for each in findings.values()), "the checks after it have a connection of their own"
 
 
 async def test_probe_says_that_the_broker_takes_smaller_packets_than_a_camera_may_send(

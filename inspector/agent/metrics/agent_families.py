@@ -19,7 +19,7 @@ from inspector.agent.metrics.readers import (
     timed,
     versions,
 )
-from inspector.stream.pipeline.readiness import Fault
+from inspector.stream.gate_fault import Fault
 
 LINKS: Final = {
     "records": "verdict records and states on MQTT",

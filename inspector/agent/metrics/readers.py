@@ -10,8 +10,8 @@ from inspector.agent.metrics.sources import Sources
 from inspector.agent.tallies import Reading
 from inspector.agent.telemetry import MOST_PRODUCTS
 from inspector.domain import ProductVersion
+from inspector.stream.gate_fault import Fault
 from inspector.stream.pipeline.accounts import EVENTS as CONTRADICTIONS
-from inspector.stream.pipeline.readiness import Fault
 from inspector.stream.pipeline.snapshot import CameraSnapshot, GateSnapshot, Snapshot
 
 Values = Mapping[Any, float | Reading]

@@ -31,8 +31,7 @@ async def check_broker(config: Config) -> AsyncIterator[Finding]:
         yield warning(BROKER, "tls", detail)
     for finding in await probe(config):
         subject = finding.subject.removeprefix("mqtt ")
-        # A broker that keeps little for absent agents still serves present ones. A line also runs without commands.
-        bad = warning if "absent" in subject or "/cmd/" in subject else fault
+        bad = fault if finding.is_needed else warning
         yield (ok if finding.is_ok else bad)(BROKER, subject, finding.detail)
     for finding in await probe_owners(config):
         yield (ok if finding.is_ok else fault)(GATES, finding.subject.removeprefix("mqtt "), finding.detail)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from inspector.domain import GateMode
 from inspector.ports import GateLine
+from inspector.stream.gate_fault import Fault
 from inspector.stream.pipeline.owning import Owning
-from inspector.stream.pipeline.readiness import Fault, Readiness
+from inspector.stream.pipeline.readiness import Readiness
 from inspector.stream.pipeline.ticket import Shared
 
 MODE_NUMBERS: dict[GateMode, int] = {

@@ -6,50 +6,18 @@ when it was, for how long, and why.
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from inspector.domain import Severity
+from inspector.stream.gate_fault import WORDS, Fault
 from inspector.stream.pipeline.ticket import Shared
-
-
-class Fault(enum.IntEnum):
-    """The heartbeat's `fault`; append-only."""
-
-    NONE = 0
-    NO_PRODUCT = 1
-    CANARY = 2
-    JOURNAL_FULL = 3
-    CAMERA_LINK = 4
-    HELD = 5
-    BACKLOG = 6
-    LATE = 7
-    STOPPING = 8
-    OWNED_BY_OTHER = 9
-    OWNER_UNKNOWN = 10
-    """Only in the state topic: no heartbeat is sent while it is not known who owns the gate."""
-    UNTOLD = 11
-
 
 PATIENCE_NS: Final = 1_500_000_000
 """A PLC takes an agent whose heartbeat has not changed for this long as not ready. What is shorter is no outage."""
 
 PAUSE_NS: Final = 60_000_000_000
 """Least time between two such events of a gate, so that one that comes and goes does not fill the table."""
-
-WORDS: Final[Mapping[Fault, str]] = {
-    Fault.NO_PRODUCT: "no product is enrolled and live",
-    Fault.CANARY: "the scoring path does not reproduce what it did at enrolment",
-    Fault.JOURNAL_FULL: "the journal is full, because the database has been away for too long",
-    Fault.CAMERA_LINK: "a camera of this gate is not connected",
-    Fault.HELD: "the gate is held",
-    Fault.BACKLOG: "frames wait in the broker, or the age of a frame can't be proved",
-    Fault.LATE: "frames were decided too late",
-    Fault.OWNED_BY_OTHER: "by the database another agent owns this gate, which can't be heard at this broker",
-    Fault.UNTOLD: "decisions did not get to the broker in time",
-}
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ from typing import Final
 
 from inspector.config.line_sections import CameraSection, GateSection
 from inspector.domain import FrameFault, GateMode, ProductVersion
+from inspector.stream.gate_fault import Fault
 from inspector.stream.pipeline.owning import Owning
-from inspector.stream.pipeline.readiness import Fault
 from inspector.stream.pipeline.ticket import Shared
 from inspector.stream.pipeline.upkeep import LineupWatch, Upkeep
 

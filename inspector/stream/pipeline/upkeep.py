@@ -17,10 +17,10 @@ from inspector.domain import Event, LiveSet, ProductVersion, Severity
 from inspector.errors import ArtifactError, EngineError, InspectorError, LedgerUnavailable, RegistryError
 from inspector.ports import ArtifactOf, Ledger, Lineup, LineupLoader, Registry
 from inspector.signing.vouching import SignaturePolicy
+from inspector.stream.gate_fault import Fault
 from inspector.stream.pipeline.graph_exchange import GraphExchange
 from inspector.stream.pipeline.liveness import Liveness
 from inspector.stream.pipeline.owning import Owning
-from inspector.stream.pipeline.readiness import Fault
 from inspector.stream.pipeline.ticket import FaultRun, Shared
 
 CANARY_S = 5.0

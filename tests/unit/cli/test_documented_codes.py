@@ -8,7 +8,7 @@ from pathlib import Path
 from connectors.mqtt.gate_codec import ACTION_CODES, CAUSE_CODES
 from inspector.domain import Cause
 from inspector.stream.deciding import OUTCOME_OF
-from inspector.stream.pipeline.readiness import Fault
+from inspector.stream.gate_fault import Fault
 from inspector.stream.verdict_record import RECORD_KEYS
 
 DOCS = Path(__file__).parents[3] / "docs"

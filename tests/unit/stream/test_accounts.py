@@ -10,8 +10,8 @@ import pytest
 from inspector.config.config import Config
 from inspector.domain import CommandName, Part, Severity
 from inspector.errors import RowDamaged
+from inspector.stream.gate_fault import Fault
 from inspector.stream.pipeline import alarms
-from inspector.stream.pipeline.readiness import Fault
 from tests.unit.stream.test_commanding import Talker
 from tests.unit.stream.test_pipeline import BAD, GOOD, UNKNOWN, Plant, settings, until
 from tests.unit.stream.test_reports import report

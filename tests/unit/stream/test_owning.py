@@ -29,8 +29,8 @@ from inspector.domain import (
     PlainImage,
 )
 from inspector.stream.accounting import classify, terms_of_gate
+from inspector.stream.gate_fault import Fault
 from inspector.stream.pipeline import owning
-from inspector.stream.pipeline.readiness import Fault
 from inspector.stream.storms import hold, release
 from inspector.stream.verdict_record import format_time
 from inspector.testing.account import join_parts

@@ -43,8 +43,8 @@ from inspector.ports import ArtifactOf, Lineup, LineupLoader
 from inspector.stream import spare_time
 from inspector.stream.command_rights import CommandKey
 from inspector.stream.frame_room import FrameRoom
+from inspector.stream.gate_fault import Fault
 from inspector.stream.pipeline import Adapters, Pipeline, afterwards
-from inspector.stream.pipeline.readiness import Fault
 from inspector.stream.pipeline.recording import ENOUGH
 from inspector.stream.pipeline.ticket import Stage
 from inspector.testing.clock import START

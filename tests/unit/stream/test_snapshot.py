@@ -6,8 +6,8 @@ import pytest
 
 from inspector.domain import Action, FrameFault, GateMode, GateState, HeldFor
 from inspector.stream import spare_time
+from inspector.stream.gate_fault import Fault
 from inspector.stream.pipeline import Pipeline
-from inspector.stream.pipeline.readiness import Fault
 from inspector.stream.pipeline.snapshot import CameraSnapshot, GateSnapshot, Snapshot
 from inspector.testing.late_frames import InMemoryLateFrames
 from tests.unit.stream.test_challenging import ORDER, ack

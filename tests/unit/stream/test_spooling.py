@@ -16,7 +16,7 @@ from inspector.domain import Cause, Decision, GateState, ResultId, Verdict
 from inspector.errors import JournalFull
 from inspector.store.journal.journal import FileJournal
 from inspector.store.journal.segments import MARK
-from inspector.stream.pipeline.readiness import Fault
+from inspector.stream.gate_fault import Fault
 from inspector.testing.journal import InMemoryJournal
 from inspector.testing.ledger import InMemoryLedger
 from inspector.testing.lineup import FakeLineup

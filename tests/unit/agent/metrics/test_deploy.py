@@ -15,7 +15,7 @@ from inspector.agent.metrics.families import FAMILIES, STANDARD
 from inspector.agent.metrics.family import Kind
 from inspector.agent.metrics.line_families import CHALLENGES, RHYTHMS, TOLD
 from inspector.domain import Cause, Outcome, PartClass
-from inspector.stream.pipeline.readiness import Fault
+from inspector.stream.gate_fault import Fault
 
 ROOT = Path(__file__).parents[4]
 RULES = ROOT / "deploy" / "prometheus" / "inspector.rules.yml"

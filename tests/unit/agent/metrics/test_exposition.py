@@ -16,7 +16,7 @@ from inspector.agent.telemetry import MOST_PRODUCTS, OTHER, LogTelemetry, config
 from inspector.config.config import Config
 from inspector.config.loading import parse
 from inspector.domain import Cause, FrameFault, GateMode, HeldFor, Outcome, ProductVersion, Severity
-from inspector.stream.pipeline.readiness import Fault
+from inspector.stream.gate_fault import Fault
 from inspector.stream.pipeline.snapshot import CameraSnapshot, GateSnapshot, Snapshot
 from inspector.testing.clock import START
 from inspector.testing.samples import event_of, missed_verdict_of_part, verdict_of_part

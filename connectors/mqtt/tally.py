@@ -1,8 +1,6 @@
-"""Tells what may happen with every message of a camera, at a bounded rate: each event is stored for a year.
+"""Tells what may happen with every message of a camera, at a bounded rate.
 
-The first event of a kind is told at once. Those that come soon after it are counted and told together when the pause is
-over, whether or not more come. While they keep coming, the pause grows from ten seconds to ten minutes. It is what
-`stream.pipeline.alarms` does for the road, which no connector may import.
+What is kept for the pause is told when it is over, whether or not more comes.
 """
 
 from __future__ import annotations
@@ -13,18 +11,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from inspector.ports import Clock
+from inspector.stream.pauses import LOOK_S, Pause
 
-FIRST_PAUSE_S: Final = 10.0
-LONGEST_PAUSE_S: Final = 600.0
-LOOK_S: Final = 1.0
 MOST_DETAILS: Final = 4
 """Different details that one event names."""
 
 
 @dataclass(slots=True)
 class _Kind:
-    told_ns: int
-    pause_s: float
+    pause: Pause
     count: int = 0
     details: dict[str, None] = field(default_factory=dict)
 
@@ -42,8 +37,8 @@ class Tally:
         """Tell the event, or count it for the next one of its kind. Call on the event loop."""
         now_ns = self._clock.monotonic_ns()
         known = self._kinds.get(kind)
-        if known is None or (not known.count and now_ns - known.told_ns >= 2 * known.pause_s * 1e9):
-            self._kinds[kind] = _Kind(now_ns, FIRST_PAUSE_S)
+        if known is None or (not known.count and known.pause.is_forgotten(now_ns)):
+            self._kinds[kind] = _Kind(Pause.first(now_ns))
             self._tell(kind, detail)
             return
         known.count += 1
@@ -67,9 +62,9 @@ class Tally:
     def _tell_due(self, *, is_last: bool = False) -> None:
         now_ns = self._clock.monotonic_ns()
         for kind, known in self._kinds.items():
-            if not known.count or (now_ns - known.told_ns < known.pause_s * 1e9 and not is_last):
+            if not known.count or not (is_last or known.pause.is_over(now_ns)):
                 continue
-            self._kinds[kind] = _Kind(now_ns, min(2 * known.pause_s, LONGEST_PAUSE_S))
+            self._kinds[kind] = _Kind(known.pause.longer(now_ns))
             times = f"{known.count} times, " if known.count > 1 else ""
             self._tell(kind, f"since the last such event: {times}{'; '.join(known.details)}")
 

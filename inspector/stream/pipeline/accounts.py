@@ -21,7 +21,8 @@ from inspector.errors import LedgerUnavailable, RowDamaged
 from inspector.ports import Ledger
 from inspector.stream.account_events import ToldParts, parts_text
 from inspector.stream.accounting import classify, count_classes, is_contradiction, terms_of_gate
-from inspector.stream.pipeline.alarms import LONGEST_PAUSE_S, Alarms, Sentence
+from inspector.stream.pauses import LONGEST_PAUSE_S
+from inspector.stream.pipeline.alarms import Alarms, Sentence
 from inspector.stream.pipeline.owning import Owning
 from inspector.stream.pipeline.reports import Reports
 from inspector.stream.pipeline.ticket import Shared

@@ -1,7 +1,7 @@
 """Events that may come for every part, told at a bounded rate.
 
-The first event of a kind at a gate is told at once. Those that come soon after it are told together when the pause is
-over, whether or not more come. While they keep coming, the pause grows from ten seconds to ten minutes.
+Each kind has pauses of its own for each subject, a gate for example (../pauses.py). What is kept is told when the
+pause is over, whether or not more comes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from inspector.domain import Severity
+from inspector.stream.pauses import LOOK_S, Pause
 from inspector.stream.pipeline.ticket import Shared
 
-FIRST_PAUSE_S: Final = 10.0
-LONGEST_PAUSE_S: Final = 600.0
-LOOK_S: Final = 1.0
 MOST_CASES: Final = 8
 """Cases that one event names; of more cases only the number is told."""
 
@@ -31,8 +29,7 @@ def as_it_is(_count: int, cases: str) -> str:
 @dataclass(slots=True)
 class _Kind:
     severity: Severity
-    told_ns: int
-    pause_s: float
+    pause: Pause
     left_out: int = 0
     cases: dict[str, None] = field(default_factory=dict)
     sentence: Sentence = as_it_is
@@ -59,8 +56,8 @@ class Alarms:
         """
         now_ns = self._shared.clock.monotonic_ns()
         known = self._kinds.get((kind, subject))
-        if known is None or now_ns - known.told_ns >= 2 * known.pause_s * 1e9:
-            self._kinds[kind, subject] = _Kind(severity, now_ns, FIRST_PAUSE_S)
+        if known is None or (not known.left_out and known.pause.is_forgotten(now_ns)):
+            self._kinds[kind, subject] = _Kind(severity, Pause.first(now_ns))
             self._shared.event(kind, severity, subject, sentence(count, case))
             return
         known.left_out += count
@@ -78,16 +75,15 @@ class Alarms:
     def is_due(self, kind: str, subject: str) -> bool:
         """Whether an event of this kind would be told at once. What waits until then can still be taken back."""
         known = self._kinds.get((kind, subject))
-        return known is None or self._shared.clock.monotonic_ns() - known.told_ns >= known.pause_s * 1e9
+        return known is None or known.pause.is_over(self._shared.clock.monotonic_ns())
 
     def tell_due(self, *, is_last: bool = False) -> None:
         """Tell what was kept and whose pause is over. `is_last`: without waiting for the pause."""
         now_ns = self._shared.clock.monotonic_ns()
         for (kind, subject), known in self._kinds.items():
-            if not known.left_out or (now_ns - known.told_ns < known.pause_s * 1e9 and not is_last):
+            if not known.left_out or not (is_last or known.pause.is_over(now_ns)):
                 continue
-            pause_s = min(2 * known.pause_s, LONGEST_PAUSE_S)
-            self._kinds[kind, subject] = _Kind(known.severity, now_ns, pause_s)
+            self._kinds[kind, subject] = _Kind(known.severity, known.pause.longer(now_ns))
             self._shared.event(kind, known.severity, subject, f"since the last such event: {_text(known)}")
 
     async def run(self) -> None:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from connectors.mqtt.source import MqttSource
-from connectors.mqtt.tally import FIRST_PAUSE_S, LONGEST_PAUSE_S, Tally
+from connectors.mqtt.tally import Tally
 from connectors.mqtt.wire.client import Message
 from connectors.mqtt.wire.connection import Connection
 from inspector.config.loading import parse
+from inspector.stream.pauses import FIRST_PAUSE_S, LONGEST_PAUSE_S
 from inspector.testing.edges import FakeTelemetry
 
 

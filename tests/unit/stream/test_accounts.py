@@ -10,8 +10,8 @@ import pytest
 from inspector.config.config import Config
 from inspector.domain import CommandName, Part, Severity
 from inspector.errors import RowDamaged
+from inspector.stream import pauses
 from inspector.stream.gate_fault import Fault
-from inspector.stream.pipeline import alarms
 from tests.unit.stream.test_commanding import Talker
 from tests.unit.stream.test_pipeline import BAD, GOOD, UNKNOWN, Plant, settings, until
 from tests.unit.stream.test_reports import report
@@ -255,7 +255,7 @@ async def test_account_contradiction_whose_event_waited_when_the_agent_ended_is_
 async def test_account_part_acknowledged_while_its_event_waits_is_not_told_as_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(alarms, "FIRST_PAUSE_S", 3.0)
+    monkeypatch.setattr(pauses, "FIRST_PAUSE_S", 3.0)
     plant = Plant(line())
     async with plant.running():
         plant.push(GOOD, 1)

@@ -10,7 +10,8 @@ import pytest
 from inspector.config.line_sections import GateSection
 from inspector.domain import GateState, Severity
 from inspector.stream.acks import DELIVERIES_KEPT, NoSuchPart, PartFinder, Redeliveries, is_doubtful
-from inspector.stream.pipeline.alarms import FIRST_PAUSE_S, Alarms
+from inspector.stream.pauses import FIRST_PAUSE_S
+from inspector.stream.pipeline.alarms import Alarms
 from inspector.testing.samples import gate_action_of
 from tests.unit.stream.test_pipeline import Plant, settings
 
@@ -97,6 +98,22 @@ def test_redeliveries_forgets_old_packet_ids() -> None:
 
 def contradicted(count: int, cases: str) -> str:
     return f"{count} contradicted: {cases}"
+
+
+def test_alarms_that_waited_through_a_long_stop_of_the_agent_are_told() -> None:
+    plant = Plant(settings())
+    now_ns = [0]
+    shared = plant.pipeline()._shared
+    shared.clock = type("Clock", (), {"now": plant.clock.now, "monotonic_ns": lambda _: now_ns[0]})()
+    alarms = Alarms(shared)
+    for case in ("part 1", "part 2"):
+        alarms.tell("ack_contradicts", Severity.ALARM, "gate", case)
+    now_ns[0] = int(20 * FIRST_PAUSE_S * 1e9)  # without a look in between
+    alarms.tell("ack_contradicts", Severity.ALARM, "gate", "part 3")
+    assert [event.detail for event in plant.telemetry.events] == [
+        "part 1",
+        "since the last such event: part 2; part 3",
+    ]
 
 
 def test_alarms_tell_the_first_at_once_and_the_rest_together_after_a_pause() -> None:

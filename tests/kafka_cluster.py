@@ -6,10 +6,12 @@ Each broker is a process of its own that can be killed and started again; any tw
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -40,12 +42,12 @@ class KafkaCluster:
     def bootstrap(self) -> str:
         return ",".join(f"127.0.0.1:{plain}" for plain, _ in self._ports.values())
 
-    def create(self, topic: str, partitions: int) -> None:
-        """On all brokers, taken by two of them at least before a write counts."""
+    def create(self, topic: str, partitions: int, replicas: int = BROKERS) -> None:
+        """On all brokers, or on so many, taken by all but one of them before a write counts."""
 
         async def create(admin: AIOKafkaAdminClient) -> None:
-            configs = {"min.insync.replicas": "2"}
-            await admin.create_topics([NewTopic(topic, partitions, BROKERS, topic_configs=configs)])
+            configs = {"min.insync.replicas": str(max(1, replicas - 1))}
+            await admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs=configs)])
 
         asyncio.run(self._with_admin(create))
 
@@ -71,6 +73,19 @@ class KafkaCluster:
         process = self._processes.pop(node)
         process.kill()
         process.wait(timeout=30)
+
+    def runs(self, node: int) -> bool:
+        """Whether the broker was not killed since its last start."""
+        return node in self._processes
+
+    @contextlib.contextmanager
+    def standing_still(self, node: int) -> Iterator[None]:
+        """The broker answers nothing meanwhile, and its connections stay open."""
+        self._processes[node].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._processes[node].send_signal(signal.SIGCONT)
 
     def start(self, node: int) -> None:
         """Answering when it returns."""

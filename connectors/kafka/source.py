@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError
 
 from connectors.kafka.records import Arrived, CameraFinder, delivery_of
 from connectors.kafka.strays import Strays
+from connectors.kafka.wire.age_watch import AgeWatch
 from connectors.kafka.wire.client import Pause, ensure_usable
 from connectors.kafka.wire.commits import Commits
 from connectors.kafka.wire.lag import LagWatch
@@ -29,6 +30,8 @@ from connectors.kafka.wire.lane import Bounds, Lane
 from connectors.kafka.wire.link import Link
 from connectors.kafka.wire.members import new_consumer, partition_of
 from connectors.kafka.wire.refusal import translated
+from connectors.kafka.wire.removed import RemovedRecords, beginning_of
+from connectors.kafka.wire.trouble import Trouble
 from inspector.config.config import Config
 from inspector.domain import Delivery, Position
 from inspector.errors import BrokerRefused, BrokerUnavailable, InspectorError
@@ -40,8 +43,6 @@ ENTER_S = 30.0
 POLL_RECORDS = 64
 LOOK_AGAIN_MS = 20
 """Milliseconds that a poll waits while a partition is paused. Short, because its lane may soon have room again."""
-
-ANSWER_S = 5.0
 
 NOTHING = TopicPartition("", -1)
 """A partition that does not exist. It is polled while no lane has room, because the group requires regular polls."""
@@ -58,8 +59,10 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._config = config
         self._settings = config.kafka
         self._clock = clock
+        self._telemetry = telemetry
         self._finder = CameraFinder(config)
         self._strays = Strays(clock, telemetry, letters)
+        self._removed = RemovedRecords(clock, telemetry)
         self._lag = LagWatch(telemetry)
         self._link = Link(config.kafka, clock, telemetry, "kafka source")
         self._lanes: dict[TopicPartition, Lane] = {}
@@ -71,7 +74,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._consumer: AIOKafkaConsumer | None = None
         self._commits: Commits | None = None
         self._running: asyncio.Task[None] | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._opening: list[asyncio.Task[None]] = []
         self._first_error: InspectorError | None = None
         self._make_ready: MakeReady | None = None
         self._is_delivering = False
@@ -87,8 +90,13 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     @property
     def is_connected(self) -> bool:
-        """Whether the cluster answers and has assigned partitions; the assignment may be empty."""
-        return self._link.is_up and all(lane.end_offset is not None for lane in self._lanes.values())
+        """Whether the cluster answers and has assigned partitions; the assignment may be empty.
+
+        A partition that has no leader yet is no lost link: the others go on, and the ages of its own frames can't be
+        proved.
+        """
+        lanes = self._lanes.values()
+        return self._link.is_up and (not lanes or any(lane.end_offset is not None for lane in lanes))
 
     def serves(self, camera: str, /) -> bool:
         """Whether this agent has the camera's partition: that of the camera's last frame, else that of its key."""
@@ -185,7 +193,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._lanes = {partition: Lane(partition, self._generation, bounds) for partition in assigned}
         if self._consumer is not None:
             self._consumer.pause(*assigned)
-            self._opening = asyncio.create_task(self._open_lanes(self._consumer, self._generation))
+            for lane in self._lanes.values():
+                self._opening.append(asyncio.create_task(self._open_lane(self._consumer, lane)))
+                self._opening[-1].add_done_callback(lambda _: self._wake())
+        if not assigned:
+            self._note_assigned()
 
     # --- inside ---
 
@@ -197,28 +209,6 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         key, topics = self._key_of(camera), self._consumer.subscription()
         placed = (partition_of(self._consumer, topic, key) for topic in topics)
         return [partition for partition in placed if partition in self._lanes]
-
-    async def _bound_ages(self, consumer: AIOKafkaConsumer, period_ms: float) -> None:
-        """Ask for the ends of all partitions again and again, so that the age of each record has a bound."""
-        while True:
-            await asyncio.sleep(period_ms / 1000)
-            now_ns = self._clock.monotonic_ns()
-            lanes = dict(self._lanes)
-            for lane in lanes.values():
-                if not lane.is_age_watched:
-                    lane.watch_age(int(period_ms * 1e6), now_ns)
-            questions = {partition: number for partition, lane in lanes.items() if (number := lane.asked(now_ns))}
-            if not questions:
-                continue
-            ends: dict[TopicPartition, int] = {}
-            with contextlib.suppress(KafkaError, TimeoutError):
-                async with asyncio.timeout(ANSWER_S):
-                    ends = await consumer.end_offsets(list(questions))
-            for partition, number in questions.items():
-                if partition in ends:
-                    lanes[partition].answered(number, ends[partition], self._clock.monotonic_ns())
-                else:
-                    lanes[partition].unanswered(self._clock.monotonic_ns())
 
     async def _run(self) -> None:
         pause = Pause(self._settings)
@@ -252,9 +242,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 tasks.create_task(self._commits.run())
                 tasks.create_task(self._link.watch())
                 tasks.create_task(self._lag.run(consumer, lambda: self._lanes, self._seen_on))
+                tasks.create_task(self._removed.run(consumer))
                 tasks.create_task(self._poll(consumer))
                 if self._age_period_ms is not None:
-                    tasks.create_task(self._bound_ages(consumer, self._age_period_ms))
+                    watch = AgeWatch(self._config, self._clock, self._age_period_ms)
+                    tasks.create_task(watch.run(lambda: self._lanes))
         except BaseExceptionGroup as group:
             raise _first(group) from group
         finally:
@@ -273,6 +265,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 if lane is None or lane.is_closed:
                     consumer.seek(partition, records[0].offset)
                 else:
+                    if (expected := lane.expected_offset) is not None and expected < records[0].offset:
+                        self._removed.suspect(partition, expected, records[0].offset)
                     lane.put(Arrived(record, at, at_ns) for record in records)
 
     def _regulate(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
@@ -289,20 +283,31 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 consumer.pause(partition)
         return wanted
 
-    async def _open_lanes(self, consumer: AIOKafkaConsumer, generation: int) -> None:
-        """Query the ends of the partitions now. Records before these ends have waited and are backlog."""
-        ends: dict[TopicPartition, int] = {}
-        while self._lanes and not ends:
+    async def _open_lane(self, consumer: AIOKafkaConsumer, lane: Lane) -> None:
+        """Query the end of the partition now. Records before it have waited and are backlog.
+
+        Each partition is queried by itself, because one without a leader has no end, and must not hold up the others.
+        """
+        partition, trouble = lane.partition, Trouble(self._clock, self._telemetry, lane.partition)
+        while True:
             try:
-                ends = await consumer.end_offsets(list(self._lanes))
-            except KafkaError:
+                committed: int | None = await consumer.committed(partition)
+                begins = await beginning_of(consumer, partition)
+                end = (await consumer.end_offsets([partition]))[partition]
+                break
+            except KafkaError as error:
+                trouble.goes_on(str(error) or type(error).__name__)
                 await asyncio.sleep(self._settings.reconnect_min_s)
-            if generation != self._generation:
-                return
-        for partition, lane in self._lanes.items():
-            lane.open(ends[partition])
-            if self._is_delivering:
-                self._start_pump(lane)
+        if committed is not None:
+            self._removed.note(partition, committed, begins)
+            lane.expect(max(committed, begins))
+        lane.open(end)
+        trouble.is_over()
+        if self._is_delivering:
+            self._start_pump(lane)
+        self._note_assigned()
+
+    def _note_assigned(self) -> None:
         self._link.note_up(f"{len(self._lanes)} partitions of {', '.join(sorted(self._topics_read()))}")
         self._tried.set()
 
@@ -355,8 +360,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         self._lanes = {}
         if self._commits is not None:
             self._commits.forget()
-        if self._opening is not None:
-            self._opening.cancel()
+        for task in self._opening:
+            task.cancel()
+        self._opening.clear()
 
     async def _leave(self, consumer: AIOKafkaConsumer) -> None:
         await self._stop_pumps()
@@ -374,7 +380,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     def _raise_failure(self) -> None:
         """Raise the error that ended a task. A fault in this software must not look like a line without frames."""
-        for task in [*self._pumps.values(), *([self._running] if self._running else [])]:
+        for task in [*self._pumps.values(), *self._opening, *([self._running] if self._running else [])]:
             if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
                 raise failure
 

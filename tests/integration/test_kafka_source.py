@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from connectors.kafka.source import KafkaSource
 from inspector.config.config import Config
-from inspector.domain import Delivery
+from inspector.domain import Delivery, Severity
 from inspector.errors import BrokerUnavailable
 from inspector.testing.edges import FakeDeadLetters
 from inspector.testing.source_contract import Reader, payloads
@@ -50,6 +51,16 @@ async def committed(kafka: KafkaTopics, config: Config, topic: str, partition: i
     async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=config.kafka.group) as consumer:
         offset: int | None = await consumer.committed(TopicPartition(topic, partition))
         return offset
+
+
+@contextlib.asynccontextmanager
+async def admin_of(kafka: KafkaTopics) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 @contextlib.asynccontextmanager
@@ -103,6 +114,30 @@ async def test_source_record_of_an_unknown_camera_is_kept_told_once_and_passed(
         assert source.letters.letters[0].properties == {"camera": "cam9", "lot": "L"}
         assert source.notebook.kinds.count("unknown_camera") == 1
     assert await committed(kafka, config, topic) == 4, "a stray record stops no partition"
+
+
+async def test_source_tells_of_records_that_were_removed_before_they_were_read(
+    kafka: KafkaTopics, tmp_path: Path
+) -> None:
+    topic = await kafka.create()
+    config = kafka_config(kafka, topic, tmp_path)
+    async with member(config) as source:
+        worker = Worker(source)
+        await kafka.send(topic, b"read", key="cam1")
+        await until(lambda: len(worker.done) == 1)
+        assert "frames_removed" not in source.notebook.kinds
+    for number in range(4):
+        await kafka.send(topic, b"%d" % number, key="cam1")
+    async with admin_of(kafka) as admin:
+        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=4)})
+    async with member(config) as source:
+        worker = Worker(source)
+        await until(lambda: len(worker.done) == 1)
+        assert payloads(worker.done) == [b"3"]
+        told = [event for event in source.notebook.events if event.kind == "frames_removed"]
+        assert [(event.severity, event.subject) for event in told] == [(Severity.ALARM, f"{topic}/0")]
+        assert told[0].detail.startswith("records 1 to 3 were removed")
+        assert source.notebook.counts["frames_removed"] == 3
 
 
 async def test_source_headers_that_are_not_text_leave_the_frame_with_a_fault(

@@ -54,6 +54,8 @@ class Lane:
         self._changed = asyncio.Event()
         self._is_full = False
         self._next_offset: int | None = None
+        self.expected_offset: int | None = None
+        """The offset of the record that comes next if none is missing; None if it is not known."""
         self._age: AgeBound | None = None
         self._bounds_of_age: deque[tuple[int, int]] = deque(maxlen=KEPT_BOUNDS)
 
@@ -95,10 +97,15 @@ class Lane:
         self._waiting.clear()
         self._waiting_bytes = 0
 
+    def expect(self, offset: int) -> None:
+        """Note where the group's reading begins, unless a record has come already."""
+        if self.expected_offset is None:
+            self.expected_offset = offset
+
     def put(self, records: Iterable[Arrived]) -> None:
         """Add records in the order of their offsets. They may exceed the bounds; `wants_more` is then False."""
         for arrived in records:
-            self._next_offset = arrived.record.offset + 1
+            self._next_offset = self.expected_offset = arrived.record.offset + 1
             self._waiting.append(arrived)
             self._waiting_bytes += arrived.size_bytes
         self._changed.set()
@@ -134,7 +141,7 @@ class Lane:
         return None if self._age is None or due_ns is None or due_ns > now_ns else self._age.send(now_ns)
 
     def answered(self, number: int, end_offset: int, now_ns: int) -> None:
-        """Take the answer to a query. Records at or after this end were appended after the query began."""
+        """Take the answer to a query, the end of the log. Records from there on were appended after it was sent."""
         if self._age is not None and self._age.returned(number, now_ns) and self._age.not_before_ns is not None:
             self._bounds_of_age.append((end_offset, self._age.not_before_ns))
 

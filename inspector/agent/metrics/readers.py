@@ -27,6 +27,7 @@ DROPS: Final[dict[str, tuple[str, str]]] = {
     "command_replies": ("command_replies_lost", "replies to commands, because the link was down or jammed"),
     "retained_frames": ("retained_dropped", "frames that a camera publishes as retained"),
     "frames_of_unknown_cameras": ("unknown_camera", "records on Kafka of a camera that is not configured"),
+    "frames_removed": ("frames_removed", "records on Kafka whose retention ended before this agent read them"),
     "dead_letters": ("dead_letters_lost", "original bytes of unreadable frames, which could not be kept"),
     "late_pictures": ("late_given_up", "late frames that were never judged afterwards, as their picture is gone"),
     "shadow_results": ("shadow_results_lost", "results of shadow versions, as the database was away for long"),

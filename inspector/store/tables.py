@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from inspector.errors import RowDamaged
 from inspector.stream.verdict_record import format_time, parse_time
 
-SCHEMA_REVISION = "0016"
+SCHEMA_REVISION = "0017"
 """The newest migration, at which this software needs the database to be."""
 
 metadata = sa.MetaData(
@@ -145,11 +145,32 @@ results = sa.Table(
         sqlite_where=sa.text("late_outcome = 'waiting'"),
     ),
     sa.Index("ix_results_received_at", "received_at"),
-    sa.Index(
-        "ix_results_part_id",
+    sa.Index(  # the highest number of a part at a gate, and all rows of a part
+        "ix_results_part_id_gate",
         "part_id",
+        "gate",
+        "simulated",
+        "inspection_no",
         postgresql_where=sa.text("part_id IS NOT NULL"),
         sqlite_where=sa.text("part_id IS NOT NULL"),
+    ),
+    sa.Index(  # the same at a camera without a gate
+        "ix_results_part_id_camera",
+        "part_id",
+        "camera",
+        "simulated",
+        "inspection_no",
+        postgresql_where=sa.text("part_id IS NOT NULL AND gate IS NULL"),
+        sqlite_where=sa.text("part_id IS NOT NULL AND gate IS NULL"),
+    ),
+    sa.Index(
+        "ix_results_camera_trigger",
+        "camera",
+        "epoch",
+        "lap",
+        "trigger_id",
+        postgresql_where=sa.text("part_id IS NOT NULL AND gate IS NULL"),
+        sqlite_where=sa.text("part_id IS NOT NULL AND gate IS NULL"),
     ),
     sa.Index(
         "ix_results_lot_received_at",

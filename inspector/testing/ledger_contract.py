@@ -417,6 +417,14 @@ class LedgerContract(LedgerPartsSuite):
         await ledger.record([right, again], [], [])
         assert [row.inspection_no for row in (await self.stored(ledger)).rows] == [1, 1, 2]
 
+    async def test_record_a_trigger_that_comes_again_without_a_gate_is_one_inspection(self, ledger: Ledger) -> None:
+        first, other = verdict_of_part(1, part_id="p", camera="cam1"), verdict_of_part(2, part_id="p", camera="cam1")
+        again = verdict_of_part(1, part_id="p", camera="cam1", frame_id="again")
+        elsewhere = verdict_of_part(1, part_id="p", camera="cam2")
+        await ledger.record([first, other], [], [])
+        await ledger.record([again, elsewhere], [], [])
+        assert [row.inspection_no for row in (await self.stored(ledger)).rows] == [1, 2, 1, 1]
+
     async def test_record_simulated_parts_are_counted_apart(self, ledger: Ledger) -> None:
         await ledger.record([verdict_of_part(1, part_id="p", simulated=True), verdict_of_part(2, part_id="p")], [], [])
         assert [row.inspection_no for row in (await self.stored(ledger)).rows] == [1, 1]

@@ -32,6 +32,7 @@ from inspector.errors import (
     DatabaseUnusable,
     LedgerUnavailable,
     RowDamaged,
+    SchemaChanged,
     SchemaOutdated,
 )
 from inspector.files import make_folder
@@ -192,20 +193,29 @@ class Database:
             )
 
     async def ensure_current(self) -> None:
-        """As `check_schema`, but only once in the life of this object, since a running agent's tables don't change."""
+        """As `check_schema`, but only once in the life of this object.
+
+        From then on a missing table or column is SchemaChanged: what was there may come back, and an agent whose
+        tables are taken away under it must keep its verdicts, and its cameras.
+        """
         if not self._is_current:
             await self.check_schema()
             self._is_current = True
 
     @contextlib.asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        with translated(self.path):
-            async with self._uses.one():
-                async with engine.begin() as connection:
-                    file = SqliteConnections.file_of(connection.info)
-                    yield connection
-                if self._sqlite is not None:
-                    self._sqlite.ensure_found(file)
+        try:
+            with translated(self.path):
+                async with self._uses.one():
+                    async with engine.begin() as connection:
+                        file = SqliteConnections.file_of(connection.info)
+                        yield connection
+                    if self._sqlite is not None:
+                        self._sqlite.ensure_found(file)
+        except SchemaOutdated as error:
+            if self._is_current:
+                raise SchemaChanged(str(error)) from error
+            raise
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -90,6 +91,23 @@ async def test_sqlite_without_tables_is_outdated(tmp_path: Path) -> None:
             await SqlLedger(database, FakeClock()).__aenter__()
         with pytest.raises(SchemaOutdated, match="no such table"):
             await queries.list_results(database)
+
+
+async def test_sqlite_table_that_is_changed_under_an_agent_makes_the_ledger_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "inspector.db"
+    async with Database(f"sqlite:///{path}") as database:
+        await databases.ensure_schema(database)
+        async with SqlLedger(database, FakeClock()) as ledger:
+            _execute(path, "ALTER TABLE results RENAME COLUMN lap TO lap2")
+            with pytest.raises(LedgerUnavailable, match="inspector db upgrade"):
+                await ledger.record([verdict_of_part(1)], [], [])
+            _execute(path, "ALTER TABLE results RENAME COLUMN lap2 TO lap")
+            assert not await ledger.record([verdict_of_part(1)], [], []), "it goes on without a restart"
+
+
+def _execute(path: Path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
 
 
 async def test_postgres_without_tables_is_outdated(postgres_server: PostgresServer) -> None:

@@ -112,7 +112,7 @@ class RowDamaged(InspectorError):
 
 
 class SchemaChanged(LedgerUnavailable):
-    """Tables of the database were changed while this software uses them. Verdicts wait for a person, or new software."""
+    """Tables of the database were changed while this software uses them. Verdicts wait in the journal."""
 
 
 class SchemaOutdated(InspectorError):

@@ -274,6 +274,8 @@ class Accounts:
             self._shared.event("account_beyond_bound", Severity.ALARM, gate.name, detail)
             await self._ledger.record([], [], [counter.recorded_state])
         else:
+            if gate.account_holds:
+                self._shared.alarms_while_held[gate.name] += 1
             self._alarms.tell("account_beyond_bound", Severity.ALARM, gate.name, detail)
 
     def _note_lots(self, gate: GateSection) -> None:

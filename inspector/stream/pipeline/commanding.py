@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from inspector.domain import (
@@ -72,6 +73,8 @@ class _Plan:
     challenge: Challenge | None = None
     is_idle: bool = False
     frees: GateState | None = None
+    alarms: int = 0
+    """Alarms that had come at the held gate, each of which would have held it."""
 
 
 class Commanding:
@@ -187,6 +190,8 @@ class Commanding:
         # Once more, because it may have waited.
         check_time(command, self._shared.clock.now(), config.agent.command_age_s, config.commands.max_mode_h)
         plans = {owner: self._plan(command, owner) for owner in owners}
+        for owner, plan in plans.items():
+            _check_known(plan, owner, request.received_at, self._shared.clock.now())
         detail = ". ".join(_said(plan) for plan in plans.values())
         record = self._record(command, request, detail, is_obeyed=True)
         record = replace(record, orders=tuple(plan.order for plan in plans.values() if not plan.is_idle))
@@ -233,9 +238,11 @@ class Commanding:
         return owner not in self._shared.gates or self._shared.is_of_group(owner) or not self._owning.is_silent(owner)
 
     def _is_held_anew(self, owner: str, plan: _Plan) -> bool:
-        """Whether a command would end a hold that began after it was planned."""
+        """Whether a command would end a hold that began after it was planned, or has got another cause since."""
         state = self._shared.admission.counter(owner).state
-        return plan.frees is not None and state.held and _hold_of(state) != _hold_of(plan.frees)
+        if plan.frees is None or not state.held:
+            return False
+        return _hold_of(state) != _hold_of(plan.frees) or self._shared.alarms_while_held[owner] != plan.alarms
 
     def _get_ahead_of(self, stored: GateState) -> None:
         """Count as many changes as the store will have once this state is undone, so that later ones are newer."""
@@ -318,7 +325,8 @@ class Commanding:
             said = f"released; it was held{why}"
         is_idle = not state.held and not state.reject_streak and state.storm == StormCounts()
         order = Order(owner, "gate", _held_text(state), "not held")
-        return _Plan(order, change, said, is_idle=is_idle, frees=state)
+        alarms = self._shared.alarms_while_held[owner]
+        return _Plan(order, change, said, is_idle=is_idle, frees=state, alarms=alarms)
 
     def _plan_challenge(self, command: Command, owner: str, state: GateState) -> _Plan:
         challenge = self._challenging.plan(command, owner, state)
@@ -331,7 +339,9 @@ class Commanding:
         if any(master.part_id is not None for master in challenge.expected):
             said = said.replace(" and then ", " and ")
         order = Order(owner, "golden", _held_text(state), "challenge")
-        return _Plan(order, lambda state: opened(state, challenge), said, challenge=challenge, frees=state)
+        alarms = self._shared.alarms_while_held[owner]
+        change = partial(opened, challenge=challenge)
+        return _Plan(order, change, said, challenge=challenge, frees=state, alarms=alarms)
 
     def _plan_job(self, command: Command, owner: str, counter: TriggerCounter) -> _Plan:
         modulus, wanted_trigger = counter.modulus, command.from_trigger
@@ -424,6 +434,21 @@ class Commanding:
             "detail": detail,
             "gates": [_state_record(counter, counter.state.mode_at(now)) for counter in counters],
         }
+
+
+def _check_known(plan: _Plan, owner: str, received_at: datetime, now: datetime) -> None:
+    """Raises CommandRefused for a release that waited here while the hold began which it would end.
+
+    Both times are of this agent's clock. A hold that seems to begin in the future began before that clock was set back.
+    """
+    held = plan.frees
+    if plan.challenge is not None or held is None or not held.held or held.held_since is None:
+        return  # a challenge is what the only hold asks for at which it may begin
+    if received_at < held.held_since <= now:
+        raise CommandRefused(
+            f"{owner} was held while this waited for an earlier command; look at the alarm, and send it again under a "
+            "new cmd_id."
+        )
 
 
 def _after_another(change: Change) -> Change:

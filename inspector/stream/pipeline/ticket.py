@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -198,6 +199,8 @@ class Shared:
     frame_faults: FaultWatch = field(default_factory=FaultWatch)
     last_seen: dict[str, ResultId] = field(default_factory=dict)
     """By gate for one part at a time: the result of the last frame that came, until a report is about it."""
+    alarms_while_held: Counter[str] = field(default_factory=Counter)
+    """By gate: alarms that would have held it, had it not been held already."""
     taken_over: dict[str, int] = field(default_factory=dict)
     """By gate: the epoch in which this agent came to own it after another one."""
     is_anothers: Callable[[str], bool] = lambda _gate: False

@@ -8,8 +8,9 @@ the frames is doubted until one of these is true.
 * There is a pause between two frames that is longer than kept frames need to follow each other. Kept frames come as
   fast as the network carries them. They lie a few ms apart if they are small, and as far apart as their transfer takes
   if they are large. So the pause grows with the frame: at least `PAUSE_NS`, and at least what a slow network takes for
-  the frame. It never grows beyond the gate's window, since a frame whose transfer takes that long is never in time. A
-  time in which the agent did not read is no pause.
+  the frame. It never grows beyond the gate's window, since a frame whose transfer takes that long is never in time. At
+  a gate of one part in flight it is at least half of the window: live parts lie about a window apart there, and a
+  camera may also take its time between kept frames. A time in which the agent did not read is no pause.
 * Frames have come for so long without a pause that a camera can't have kept them all. This ends the doubt about a
   camera that always sends fast. At a gate of one part in flight this takes `LONGEST_NS`, because a decision about a
   kept frame would hit another part there. Its parts, and so its live frames, lie about a window apart, so that they
@@ -42,7 +43,9 @@ class OutageDoubt:
     """The doubt about one camera of a gate. Call `begin` for each connection, and `doubts` for each frame in order."""
 
     def __init__(self, gate: GateSection) -> None:
-        self._most_pause_ns = max(PAUSE_NS, int(gate.window_ms * 1e6))
+        window_ns = int(gate.window_ms * 1e6)
+        self._most_pause_ns = max(PAUSE_NS, window_ns)
+        self._least_pause_ns = PAUSE_NS if gate.match == "trigger_id" else max(PAUSE_NS, window_ns // 2)
         self._longest_ns = LONGEST_WITH_TRIGGER_NS if gate.match == "trigger_id" else LONGEST_NS
         self._is_in_doubt = False
         self._first_ns: int | None = None
@@ -72,6 +75,6 @@ class OutageDoubt:
         if first_ns is None:
             self._first_ns = received_ns
             return True
-        pause_ns = min(self._most_pause_ns, max(PAUSE_NS, size_bytes * SLOW_NS_PER_BYTE))
+        pause_ns = min(self._most_pause_ns, max(self._least_pause_ns, size_bytes * SLOW_NS_PER_BYTE))
         self._is_in_doubt = quiet_ns < pause_ns and received_ns - first_ns < self._longest_ns
         return self._is_in_doubt

@@ -20,11 +20,11 @@ GIGABIT_NS_PER_BYTE = 8
 FAST_ETHERNET_NS_PER_BYTE = 80
 
 
-def gate(match: str = "single_in_flight", window_ms: float = 1000) -> GateSection:
+def gate(match: str = "trigger_id", window_ms: float = 1000) -> GateSection:
     return GateSection(name="gate1", cameras=("cam1",), window_ms=window_ms, match=match)
 
 
-def begun(match: str = "single_in_flight", window_ms: float = 1000) -> OutageDoubt:
+def begun(match: str = "trigger_id", window_ms: float = 1000) -> OutageDoubt:
     doubt = OutageDoubt(gate(match, window_ms))
     doubt.begin(is_first=False)
     return doubt
@@ -44,6 +44,12 @@ def test_doubts_frames_that_come_together_until_a_pause(kept: int) -> None:
     assert not doubt.doubts(burst[-1] + PAUSE_NS + MS, SMALL)
 
 
+def test_pause_at_a_gate_of_one_part_in_flight_is_half_of_its_window() -> None:
+    doubt = begun("single_in_flight", window_ms=1000)
+    assert all(doubt.doubts(at * MS, SMALL) for at in (0, 40, 240, 739))
+    assert not doubt.doubts(1239 * MS, SMALL)
+
+
 @pytest.mark.parametrize("match", ["single_in_flight", "trigger_id"])
 def test_first_connection_of_the_process_is_not_doubted(match: str) -> None:
     doubt = OutageDoubt(gate(match))
@@ -59,7 +65,7 @@ def test_doubts_the_first_frame_however_late_it_comes() -> None:
 
 @pytest.mark.parametrize("ns_per_byte", [GIGABIT_NS_PER_BYTE, FAST_ETHERNET_NS_PER_BYTE])
 def test_doubts_large_frames_that_lie_apart_by_their_transfer(ns_per_byte: int) -> None:
-    doubt = begun()
+    doubt = begun("single_in_flight")
     assert all(doubt.doubts(number * LARGE * ns_per_byte, LARGE) for number in range(12))
 
 
@@ -80,7 +86,7 @@ def test_keeps_the_least_pause_at_a_gate_with_a_shorter_window() -> None:
 
 @pytest.mark.parametrize("kept", [40, 300])
 def test_doubts_frames_whose_sending_takes_longer_than_a_second(kept: int) -> None:
-    doubt = begun()
+    doubt = begun("single_in_flight")
     assert all(doubt.doubts(number * 30 * MS, SMALL) for number in range(kept))
 
 

@@ -30,7 +30,7 @@ WORDS: Final[Mapping[Fault, str]] = MappingProxyType(
     {
         Fault.NO_PRODUCT: "no product is enrolled and live",
         Fault.CANARY: "the scoring path does not reproduce what it did at enrolment",
-        Fault.JOURNAL_FULL: "the journal is full, because the database has been away for too long",
+        Fault.JOURNAL_FULL: "the journal has no room: its disk is full, or the database has been away for too long",
         Fault.CAMERA_LINK: "a camera of this gate is not connected",
         Fault.HELD: "the gate is held",
         Fault.BACKLOG: "frames wait in the broker, or the age of a frame can't be proved",

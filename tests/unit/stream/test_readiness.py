@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from inspector.domain import Severity
 from inspector.stream.gate_fault import WORDS, Fault
-from inspector.stream.pipeline.readiness import PATIENCE_NS, PAUSE_NS, Readiness
+from inspector.stream.pipeline.readiness import PATIENCE_NS, PAUSE_NS, STOOD_STILL, Readiness
 from inspector.stream.pipeline.ticket import Shared
 
 BEAT_NS = 500_000_000
@@ -71,7 +72,26 @@ def test_gate_that_comes_and_goes_is_told_once_a_minute(line: Line) -> None:
     for _ in range(60):
         line.beats(Fault.CAMERA_LINK, 5)
         line.beats(Fault.NONE, 5)
-    assert line.kinds == ["gate_not_ready", "gate_ready"] * 5
+    line.beats(Fault.NONE, 120)
+    assert line.told[:3] == [
+        ("gate_not_ready", f"not ready, fault 4: {WORDS[Fault.CAMERA_LINK]}; the gate's default applies to every part"),
+        ("gate_ready", "ready again, after 2.5 s"),
+        ("gate_not_ready", f"was not ready 11 times meanwhile, for 27.5 s in all: fault 4: {WORDS[Fault.CAMERA_LINK]}"),
+    ]
+    assert len(line.told) == 5 * 3, "three a minute"
+    assert sum(_times(detail) for kind, detail in line.told if kind == "gate_not_ready") == 60, "each is counted"
+
+
+def test_agent_that_stands_still_tells_it_afterwards(line: Line) -> None:
+    line.beats(Fault.NONE, 5)
+    line.now_ns += 3_000_000_000
+    line.beats(Fault.NONE, 5)
+    assert line.told == [("gate_not_ready", f"was not ready once meanwhile, for 3.5 s in all: {STOOD_STILL}")]
+
+
+def _times(detail: str) -> int:
+    found = re.search(r"was not ready (once|(\d+) times)", detail)
+    return 1 if found is None or found[2] is None else int(found[2])
 
 
 def test_agent_that_stops_tells_no_outage(line: Line) -> None:

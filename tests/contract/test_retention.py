@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from inspector.config.sections import RetentionSection
 from inspector.domain import Cause, DeadLetter, ExportedGraph, LateFrame, LateOutcome, Outcome, Verdict, key_in
@@ -192,6 +193,22 @@ class RetentionContract:
         await holds.add(database, Today(), selection, by="ada", reason="a look")
         await prune(database, Today(), EVERYTHING)
         assert await left(database) == [*numbers, 21, 22, 23, 24, 25]
+
+    @pytest.mark.parametrize(("product", "kept"), [(None, [1, 2]), ("nut", [1])], ids=["the lot", "a product of it"])
+    async def test_prune_keeps_what_a_plc_said_of_a_held_lot_however_late(
+        self, database: Database, product: str | None, kept: list[int]
+    ) -> None:
+        at = NOW - timedelta(days=400)
+        async with SqlLedger(database, FakeClock(NOW)) as ledger:
+            await ledger.record([verdict_of_part(1, lot="L1", product="nut", received_at=at)], [], [])
+            for trigger, lot, hours in ((1, "L1", 0), (2, "L1", 3), (3, "L2", 3), (4, None, 3)):
+                told = gate_action_of(trigger, lot=lot, received_at=at + timedelta(hours=hours))
+                await ledger.record_gate_actions([told])
+        await holds.add(database, Today(), Selection(lot="L1", product=product), by="ada", reason="an escape")
+        await prune(database, Today(), EVERYTHING)
+        async with database.reading() as connection:
+            query = sa.select(tables.gate_actions.c.trigger_id).order_by(tables.gate_actions.c.trigger_id)
+            assert list((await connection.execute(query)).scalars()) == kept
 
     async def test_prune_a_hold_that_comes_meanwhile_counts_from_the_next_batch(self, database: Database) -> None:
         await fill(database)

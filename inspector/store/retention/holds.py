@@ -169,6 +169,12 @@ def covered_by_result(result_id: sa.ColumnElement[str], held: Sequence[Hold]) ->
     return sa.exists().where(results.c.result_id == result_id, covered(held)).correlate_except(results)
 
 
+def covered_by_lot(lot: sa.ColumnElement[str | None], held: Sequence[Hold]) -> sa.ColumnElement[bool]:
+    """True if a hold is of that whole lot, not of a time, a product or a result within it; false for no lot."""
+    lots = [hold.selection.lot for hold in held if hold.selection == Selection(lot=hold.selection.lot)]
+    return sa.func.coalesce(lot.in_(lots), sa.false()) if lots else sa.false()
+
+
 def covered_in_time(at: sa.ColumnElement[datetime], spans: Sequence[Span]) -> sa.ColumnElement[bool]:
     """True if `at` is within one of the spans."""
     within = []

@@ -164,7 +164,9 @@ async def _held_condition(connection: AsyncConnection, rule: Rule, held: Sequenc
     if rule.table is tables.results:
         return holds.covered(held)
     is_timely = holds.covered_in_time(rule.at, await holds.spans(connection, held))
-    if rule.table in (tables.events, tables.commands, tables.gate_actions):
+    if rule.table is tables.gate_actions:  # a part that passed without any picture has nothing else
+        return sa.or_(is_timely, holds.covered_by_lot(tables.gate_actions.c.lot, held))
+    if rule.table in (tables.events, tables.commands):
         return is_timely
     by_result = holds.covered_by_result(rule.table.c.result_id, held)
     return sa.or_(by_result, is_timely) if rule.table is tables.decisions else by_result

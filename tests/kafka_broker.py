@@ -277,13 +277,19 @@ def _fetch_jars() -> None:
         pytest.skip(f"Maven could not fetch Kafka: {fetched.stdout[-500:]}")
 
 
-def own_kafka(folder: Path) -> Kafka:
-    """A broker of our own, for what kills it or needs its passwords; started. Skips where it can't be had."""
+def jars_of_our_own() -> Path:
+    """As `find_jars`, for brokers that a test stops. Skips where another cluster is to be used."""
     if os.environ.get("KAFKA_BOOTSTRAP"):
         pytest.skip("KAFKA_BOOTSTRAP names a cluster that tests may not stop")
+    return find_jars()
+
+
+def own_kafka(folder: Path) -> Kafka:
+    """A broker of our own, for what kills it or needs its passwords; started. Skips where it can't be had."""
+    jars = jars_of_our_own()
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    return Kafka(folder, find_jars())
+    return Kafka(folder, jars)
 
 
 @pytest.fixture(scope="session")

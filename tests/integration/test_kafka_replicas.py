@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +18,7 @@ from inspector.config.loading import parse
 from inspector.domain import Delivery
 from inspector.testing.edges import FakeDeadLetters
 from tests.brokers import Notebook, RunningClock, until
-from tests.kafka_broker import find_jars
+from tests.kafka_broker import jars_of_our_own
 from tests.kafka_cluster import KafkaCluster
 
 PATIENCE_S = 60.0
@@ -27,9 +26,7 @@ PATIENCE_S = 60.0
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
-    if os.environ.get("KAFKA_BOOTSTRAP"):
-        pytest.skip("KAFKA_BOOTSTRAP names a cluster that tests may not stop")
-    made = KafkaCluster(tmp_path_factory.mktemp("kafka") / "nodes", find_jars())
+    made = KafkaCluster(tmp_path_factory.mktemp("kafka") / "nodes", jars_of_our_own())
     yield made
     made.close()
 
@@ -138,8 +135,12 @@ async def test_leader_that_stands_still_makes_no_other_partitions_frames_old(
         coordinator = await asyncio.to_thread(cluster.coordinator, line.config.kafka.group)
         well, ill = _apart(line, coordinator)
         with cluster.standing_still(line.leaders[ill]):
+            stopped_ns = time.monotonic_ns()
             for _ in range(3):
                 await line.shoot_until_proved(well, since_ns=time.monotonic_ns())
+            not_before_ns = (await line.shoot(well)).not_before_ns
+    assert not_before_ns is not None
+    assert not_before_ns > stopped_ns, "the well partition's leader answered meanwhile"
 
 
 async def test_partition_without_a_leader_holds_up_no_other_one(cluster: KafkaCluster, tmp_path: Path) -> None:
@@ -155,6 +156,8 @@ async def test_partition_without_a_leader_holds_up_no_other_one(cluster: KafkaCl
             assert source.is_connected
             assert source.age_bound_ns(f"cam{well}") is not None
             await until(lambda: "kafka_partition_down" in line.notebook.kinds, PATIENCE_S)
+            await until(lambda: ("kafka_lag_frames", f"{line.topic}/{well}") in line.notebook.gauged, PATIENCE_S)
+            assert ("kafka_lag_frames", f"{line.topic}/{ill}") not in line.notebook.gauged
             await asyncio.to_thread(cluster.start, line.leaders[ill])
             await line.shoot_until_proved(ill, since_ns=0)
         assert line.notebook.kinds.count("kafka_partition_up") == 1

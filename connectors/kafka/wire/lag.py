@@ -35,10 +35,7 @@ class LagWatch:
         try:
             while True:
                 await asyncio.sleep(LOOK_S)
-                # Without an answer, or with partitions moving: look again soon.
-                with contextlib.suppress(KafkaError, TimeoutError):
-                    async with asyncio.timeout(ANSWER_S):
-                        self._tell(await _behind(consumer, lanes()), cameras)
+                self._tell(await _behind(consumer, lanes()), cameras)
         finally:
             self._tell({}, {})
 
@@ -53,11 +50,18 @@ class LagWatch:
 
 
 async def _behind(consumer: AIOKafkaConsumer, lanes: Mapping[TopicPartition, Lane]) -> dict[TopicPartition, int]:
-    """Number of offsets from the acknowledged one to the end, for each partition. Raises KafkaError."""
+    """Number of offsets from the acknowledged one to the end, for each partition whose leader answers in time."""
     partitions = [partition for partition in lanes if partition in consumer.assignment()]
-    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions) if partitions else {}
-    behind: dict[TopicPartition, int] = {}
-    for partition, end in ends.items():
-        first = lanes[partition].first_offset
-        behind[partition] = max(0, end - (await consumer.position(partition) if first is None else first))
-    return behind
+    asked = (_behind_in(consumer, partition, lanes[partition]) for partition in partitions)
+    found = await asyncio.gather(*asked)
+    return {partition: behind for partition, behind in zip(partitions, found, strict=True) if behind is not None}
+
+
+async def _behind_in(consumer: AIOKafkaConsumer, partition: TopicPartition, lane: Lane) -> int | None:
+    # Without an answer, or with partitions moving: it is asked again soon.
+    with contextlib.suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(ANSWER_S):
+            end: int = (await consumer.end_offsets([partition]))[partition]
+            first = lane.first_offset
+            return max(0, end - (await consumer.position(partition) if first is None else first))
+    return None

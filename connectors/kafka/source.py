@@ -299,7 +299,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                 trouble.goes_on(str(error) or type(error).__name__)
                 await asyncio.sleep(self._settings.reconnect_min_s)
         if committed is not None:
-            self._removed.note(partition, committed, begins)
+            if self._removed.note(partition, committed, begins) and self._commits is not None:
+                self._commits.note(partition, begins)  # else each start would tell it again
             lane.expect(max(committed, begins))
         lane.open(end)
         trouble.is_over()

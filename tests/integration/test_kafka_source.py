@@ -140,6 +140,24 @@ async def test_source_tells_of_records_that_were_removed_before_they_were_read(
         assert source.notebook.counts["frames_removed"] == 3
 
 
+async def test_source_tells_of_removed_records_once_also_where_no_other_one_follows(
+    kafka: KafkaTopics, tmp_path: Path
+) -> None:
+    topic = await kafka.create()
+    config = kafka_config(kafka, topic, tmp_path)
+    async with member(config) as source:
+        worker = Worker(source)
+        await kafka.send(topic, b"read", key="cam1")
+        await until(lambda: len(worker.done) == 1)
+    await kafka.send(topic, b"removed", key="cam1")
+    async with admin_of(kafka) as admin:
+        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=2)})
+    for told in (1, 0):
+        async with member(config) as source:
+            await until(lambda source=source: source.is_connected)
+        assert source.notebook.kinds.count("frames_removed") == told
+
+
 async def test_source_headers_that_are_not_text_leave_the_frame_with_a_fault(
     kafka: KafkaTopics, tmp_path: Path
 ) -> None:

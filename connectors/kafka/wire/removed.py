@@ -10,11 +10,14 @@ import asyncio
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from inspector.domain import Event, Severity
 from inspector.ports import Clock, Telemetry
 
 KIND: Final = "frames_removed"
+AGAIN_S: Final = 1.0
+"""Time between two looks. Transactions make a hole with each of their ends."""
 
 
 class RemovedRecords:
@@ -33,19 +36,24 @@ class RemovedRecords:
         self._has_holes.set()
 
     async def run(self, consumer: AIOKafkaConsumer) -> None:
-        """Look at holes until cancelled. Raises KafkaError."""
+        """Look at holes until cancelled. A partition that does not answer is asked again, and ends nothing."""
         while True:
             await self._has_holes.wait()
             self._has_holes.clear()
             for partition in list(self._holes):
-                begins = await beginning_of(consumer, partition)
+                try:
+                    begins = await beginning_of(consumer, partition)
+                except KafkaError:
+                    self._has_holes.set()
+                    continue
                 expected, came = self._holes.pop(partition)
                 self.note(partition, expected, min(begins, came))
+            await self._clock.sleep(AGAIN_S)
 
-    def note(self, partition: TopicPartition, expected: int, begins: int) -> None:
-        """Tell if records from `expected` on are missing because the partition begins after them."""
+    def note(self, partition: TopicPartition, expected: int, begins: int) -> bool:
+        """Tell if records from `expected` on are missing because the partition begins after them. Returns whether."""
         if begins <= expected:
-            return
+            return False
         count, last = begins - expected, begins - 1
         self._telemetry.count("frames_removed", count)
         which = f"record {last} was" if count == 1 else f"records {expected} to {last} were"
@@ -55,6 +63,7 @@ class RemovedRecords:
         )
         subject = f"{partition.topic}/{partition.partition}"
         self._telemetry.event(Event(self._clock.now(), KIND, Severity.ALARM, subject, detail))
+        return True
 
 
 async def beginning_of(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import LeaderNotAvailableError
 
 from connectors.kafka.wire.removed import RemovedRecords
-from tests.brokers import Notebook, RunningClock
+from tests.brokers import Notebook, RunningClock, until
 
-PARTITION = TopicPartition("frames", 2)
+PARTITION, OTHER = TopicPartition("frames", 2), TopicPartition("frames", 3)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,27 @@ async def test_hole_counts_as_far_as_the_partition_begins_after_it(begins: int, 
     details = [event.detail for event in notebook.events]
     assert len(details) == (told is not None)
     assert all(detail.startswith(told or "") for detail in details)
+
+
+async def test_partition_that_does_not_answer_is_asked_again_and_ends_nothing() -> None:
+    notebook, asked = Notebook(), []
+
+    async def beginning_offsets(partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        asked.append(partitions)
+        if len(asked) < 3 and PARTITION in partitions:
+            raise LeaderNotAvailableError
+        return dict.fromkeys(partitions, 15)
+
+    class Hurried(RunningClock):
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(0)
+
+    consumer: Any = SimpleNamespace(beginning_offsets=beginning_offsets)
+    removed = RemovedRecords(Hurried(), notebook)
+    removed.suspect(PARTITION, expected=10, came=20)
+    removed.suspect(OTHER, expected=13, came=20)
+    running = asyncio.create_task(removed.run(consumer))
+    await until(lambda: len(notebook.events) == 2)
+    assert not running.done()
+    running.cancel()
+    assert [event.subject for event in notebook.events] == ["frames/3", "frames/2"], "one holds up no other one"

@@ -111,10 +111,6 @@ class RowDamaged(InspectorError):
     """A row of the database holds a value that this software can't read. It must be corrected in the database."""
 
 
-class SchemaChanged(LedgerUnavailable):
-    """Tables of the database were changed while this software uses them. Verdicts wait in the journal."""
-
-
 class SchemaOutdated(InspectorError):
     """The database's tables are of another version; run `inspector db upgrade`."""
 

@@ -32,7 +32,6 @@ from inspector.errors import (
     DatabaseUnusable,
     LedgerUnavailable,
     RowDamaged,
-    SchemaChanged,
     SchemaOutdated,
 )
 from inspector.files import make_folder
@@ -195,7 +194,7 @@ class Database:
     async def ensure_current(self) -> None:
         """As `check_schema`, but only once in the life of this object.
 
-        From then on a missing table or column is SchemaChanged: what was there may come back, and an agent whose
+        From then on a missing table or column is LedgerUnavailable: what was there may come back, and an agent whose
         tables are taken away under it must keep its verdicts, and its cameras.
         """
         if not self._is_current:
@@ -214,7 +213,7 @@ class Database:
                         self._sqlite.ensure_found(file)
         except SchemaOutdated as error:
             if self._is_current:
-                raise SchemaChanged(str(error)) from error
+                raise LedgerUnavailable(str(error)) from error
             raise
 
 

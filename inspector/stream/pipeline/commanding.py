@@ -12,7 +12,6 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from inspector.domain import (
@@ -73,8 +72,6 @@ class _Plan:
     challenge: Challenge | None = None
     is_idle: bool = False
     frees: GateState | None = None
-    alarms: int = 0
-    """Alarms that had come at the held gate, each of which would have held it."""
 
 
 class Commanding:
@@ -189,9 +186,8 @@ class Commanding:
         config = self._shared.config
         # Once more, because it may have waited.
         check_time(command, self._shared.clock.now(), config.agent.command_age_s, config.commands.max_mode_h)
-        plans = {owner: self._plan(command, owner) for owner in owners}
-        for owner, plan in plans.items():
-            _check_known(plan, owner, request.received_at, self._shared.clock.now())
+        plans = {owner: self._plan(command, owner, request.received_at) for owner in owners}
+        alarms = {owner: self._shared.alarms_while_held[owner] for owner in owners}
         detail = ". ".join(_said(plan) for plan in plans.values())
         record = self._record(command, request, detail, is_obeyed=True)
         record = replace(record, orders=tuple(plan.order for plan in plans.values() if not plan.is_idle))
@@ -211,7 +207,7 @@ class Commanding:
                 f"Another agent came to decide about the parts of {', '.join(lost)} while this was stored, so it "
                 "changes nothing; send it again under a new cmd_id."
             )
-        held = [owner for owner, plan in plans.items() if self._is_held_anew(owner, plan)]
+        held = [owner for owner, plan in plans.items() if self._is_held_anew(owner, plan, alarms[owner])]
         if held:
             # Whoever sent it can't have known of this hold.
             for state in states:
@@ -237,12 +233,12 @@ class Commanding:
         """Whether a gate that was this agent's before the database was asked is so still."""
         return owner not in self._shared.gates or self._shared.is_of_group(owner) or not self._owning.is_silent(owner)
 
-    def _is_held_anew(self, owner: str, plan: _Plan) -> bool:
-        """Whether a command would end a hold that began after it was planned, or has got another cause since."""
+    def _is_held_anew(self, owner: str, plan: _Plan, alarms: int) -> bool:
+        """Whether a command would end a hold that began after it was planned, or met more than these alarms since."""
         state = self._shared.admission.counter(owner).state
         if plan.frees is None or not state.held:
             return False
-        return _hold_of(state) != _hold_of(plan.frees) or self._shared.alarms_while_held[owner] != plan.alarms
+        return _hold_of(state) != _hold_of(plan.frees) or self._shared.alarms_while_held[owner] != alarms
 
     def _get_ahead_of(self, stored: GateState) -> None:
         """Count as many changes as the store will have once this state is undone, so that later ones are newer."""
@@ -289,7 +285,7 @@ class Commanding:
             if gate is not None:
                 gate.forget_epochs_before(counter.state.epoch)
 
-    def _plan(self, command: Command, owner: str) -> _Plan:
+    def _plan(self, command: Command, owner: str, received_at: datetime) -> _Plan:
         counter = self._shared.admission.counter(owner)
         if counter.state.golden.challenge is not None and command.name in UNDISTURBED_BY:
             raise CommandRefused(f"A golden challenge of {owner} is under way; send it again when that has ended.")
@@ -302,31 +298,33 @@ class Commanding:
                 said = f"epoch {epoch + 1} begins; decisions about parts of epoch {epoch} are dropped"
                 return _Plan(order, lambda state: replace(state, orders=state.orders + 1), said, is_resync=True)
             case CommandName.RELEASE:
-                return self._plan_release(owner, counter.state, command.sent_at)
+                return self._plan_release(owner, counter.state, command.sent_at, received_at)
             case CommandName.MODE:
                 return _plan_mode(command, owner, counter.state)
             case CommandName.GOLDEN:
                 return self._plan_challenge(command, owner, counter.state)
 
-    def _plan_release(self, owner: str, state: GateState, sent_at: datetime) -> _Plan:
+    def _plan_release(self, owner: str, state: GateState, sent_at: datetime, received_at: datetime) -> _Plan:
         def change(state: GateState) -> GateState:
             # Whoever releases a gate that a challenge holds answers for the challenge that is due.
             freed = self._challenging.settled(owner, state) if state.held_for in UNRELEASED else state
             return replace(release(freed), orders=state.orders + 1)
 
         said = "it was not held; its counts of rejects and frames in a row begin again at 0"
-        if state.held_since is not None and state.held and sent_at < state.held_since - CLOCKS_AGREE:
-            since = format_time(state.held_since)
-            raise CommandRefused(
-                f"It was sent before {owner} was held ({since}); whoever sent it can't have known why."
-            )
+        if state.held_since is not None and state.held:
+            # A hold that seems to begin in the future began before this agent's clock was set back.
+            waited = received_at < state.held_since <= self._shared.clock.now()
+            if waited or sent_at < state.held_since - CLOCKS_AGREE:
+                since = format_time(state.held_since)
+                raise CommandRefused(
+                    f"It was sent before {owner} was held ({since}); whoever sent it can't have known why."
+                )
         if state.held:
             why = "" if state.held_for is None else f" ({HELD_WORDS[state.held_for]})"
             said = f"released; it was held{why}"
         is_idle = not state.held and not state.reject_streak and state.storm == StormCounts()
         order = Order(owner, "gate", _held_text(state), "not held")
-        alarms = self._shared.alarms_while_held[owner]
-        return _Plan(order, change, said, is_idle=is_idle, frees=state, alarms=alarms)
+        return _Plan(order, change, said, is_idle=is_idle, frees=state)
 
     def _plan_challenge(self, command: Command, owner: str, state: GateState) -> _Plan:
         challenge = self._challenging.plan(command, owner, state)
@@ -339,9 +337,7 @@ class Commanding:
         if any(master.part_id is not None for master in challenge.expected):
             said = said.replace(" and then ", " and ")
         order = Order(owner, "golden", _held_text(state), "challenge")
-        alarms = self._shared.alarms_while_held[owner]
-        change = partial(opened, challenge=challenge)
-        return _Plan(order, change, said, challenge=challenge, frees=state, alarms=alarms)
+        return _Plan(order, lambda state: opened(state, challenge), said, challenge=challenge, frees=state)
 
     def _plan_job(self, command: Command, owner: str, counter: TriggerCounter) -> _Plan:
         modulus, wanted_trigger = counter.modulus, command.from_trigger
@@ -372,7 +368,7 @@ class Commanding:
 
     async def _begun_later(self, command: Command, plans: dict[str, _Plan]) -> dict[str, _Plan]:
         """The plans of a job where parts have come while it was stored: it begins behind these, and is stored so."""
-        made = {owner: self._plan(command, owner) for owner in plans}
+        made = {owner: self._plan_job(command, owner, self._shared.admission.counter(owner)) for owner in plans}
         late = {owner: plan for owner, plan in made.items() if plan.said != plans[owner].said and not plan.is_idle}
         if not late:
             return plans
@@ -434,21 +430,6 @@ class Commanding:
             "detail": detail,
             "gates": [_state_record(counter, counter.state.mode_at(now)) for counter in counters],
         }
-
-
-def _check_known(plan: _Plan, owner: str, received_at: datetime, now: datetime) -> None:
-    """Raises CommandRefused for a release that waited here while the hold began which it would end.
-
-    Both times are of this agent's clock. A hold that seems to begin in the future began before that clock was set back.
-    """
-    held = plan.frees
-    if plan.challenge is not None or held is None or not held.held or held.held_since is None:
-        return  # a challenge is what the only hold asks for at which it may begin
-    if received_at < held.held_since <= now:
-        raise CommandRefused(
-            f"{owner} was held while this waited for an earlier command; look at the alarm, and send it again under a "
-            "new cmd_id."
-        )
 
 
 def _after_another(change: Change) -> Change:

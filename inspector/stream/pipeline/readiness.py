@@ -19,9 +19,8 @@ PATIENCE_NS: Final = 1_500_000_000
 PAUSE_NS: Final = 60_000_000_000
 """Least time between two such events of a gate, so that one that comes and goes does not fill the table.
 
-Outages that begin meanwhile are told together behind it.
+Outages that begin meanwhile are told together behind it, at the latest when the agent stops.
 """
-
 
 STOOD_STILL: Final = "no heartbeat was sent, because this agent or its machine stood still"
 
@@ -59,6 +58,7 @@ class Readiness:
         now_ns = self._shared.clock.monotonic_ns()
         noted_ns, self._noted_ns[gate] = self._noted_ns.get(gate, now_ns), now_ns
         if fault is Fault.STOPPING:
+            self._tell_untold(gate, now_ns, is_last=True)
             return
         if now_ns - noted_ns >= PATIENCE_NS and gate not in self._outages:
             self._keep(gate, now_ns - noted_ns, STOOD_STILL)
@@ -95,9 +95,9 @@ class Readiness:
         outage.told, self._told_ns[gate] = fault, now_ns
         self._tell(gate, f"not ready, fault {fault}: {WORDS[fault]}; the gate's default applies to every part")
 
-    def _tell_untold(self, gate: str, now_ns: int) -> None:
+    def _tell_untold(self, gate: str, now_ns: int, *, is_last: bool = False) -> None:
         untold = self._untold.get(gate)
-        if untold is None or not self._may_tell(gate, now_ns):
+        if untold is None or not (is_last or self._may_tell(gate, now_ns)):
             return
         del self._untold[gate]
         self._told_ns[gate] = now_ns

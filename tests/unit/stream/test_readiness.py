@@ -89,6 +89,15 @@ def test_agent_that_stands_still_tells_it_afterwards(line: Line) -> None:
     assert line.told == [("gate_not_ready", f"was not ready once meanwhile, for 3.5 s in all: {STOOD_STILL}")]
 
 
+def test_outages_that_wait_for_their_event_are_told_when_the_agent_stops(line: Line) -> None:
+    for _ in range(3):
+        line.beats(Fault.HELD, 5)
+        line.beats(Fault.NONE)
+    line.beats(Fault.STOPPING, 3)
+    assert line.kinds == ["gate_not_ready", "gate_ready", "gate_not_ready"]
+    assert line.told[-1][1].startswith("was not ready 2 times meanwhile")
+
+
 def _times(detail: str) -> int:
     found = re.search(r"was not ready (once|(\d+) times)", detail)
     return 1 if found is None or found[2] is None else int(found[2])
